@@ -1,0 +1,58 @@
+"""Everything acclimate raises on purpose. The command line prints one line of it and exits with `exit_code`.
+
+AcclimateError
+├── DataError        a file or a record is not what it should be
+├── SettingError     a setting, name or option is unknown or impossible
+├── MissingExtra     an optional package is needed
+├── StaleError       something on disk was made from other inputs
+└── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class AcclimateError(Exception):
+    """A mistake that its reader can mend; the message says where, what was found and what to do."""
+
+    exit_code = 2
+
+
+class DataError(AcclimateError):
+    """A file or record that cannot be used: `path:line: message`."""
+
+    def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
+        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(where + message)
+
+
+class SettingError(AcclimateError):
+    """A setting or name that does not exist, or a value that it cannot have."""
+
+
+class MissingExtra(AcclimateError):
+    """Something optional is not installed; the message ends with the command that installs it."""
+
+    def __init__(self, what: str, command: str) -> None:
+        super().__init__(f"{what} needs an optional package: {command}")
+
+
+class StaleError(AcclimateError):
+    """Something on disk was made from other inputs than the ones at hand."""
+
+
+class BudgetExceeded(AcclimateError):
+    """The run reached its budget; what was paid for is kept and the same command goes on."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
+    """The error for a name that is not in `known`: it says which was meant, if one is near, and which exist."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return SettingError(f"no {kind} named {name!r}.{hint} There are: {', '.join(names)}")

@@ -1,0 +1,128 @@
+"""Files: written beside and renamed, hashed, and read line by line with errors that say where.
+
+A reader sees a whole file or none. JSON is written with sorted keys, so the same content has the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from acclimate.errors import DataError
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8 with \\n line ends, whole or not at all."""
+    with written(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON with sorted keys. NaN is refused: JSON has none."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises DataError naming file and line."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file", path=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not JSON: {error}", path=path, line=getattr(error, "lineno", None)) from None
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """One JSON object a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
+    count = 0
+    with written(path) as beside, _open_to_write(beside, path.name.endswith(".gz")) as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def _open_to_write(path: Path, compress: bool) -> IO[str]:
+    if compress:  # mtime 0: the same rows give the same bytes
+        return io.TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8", newline="\n")
+    return path.open("w", encoding="utf-8", newline="\n")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, line without its \\n) of a UTF-8 text file, gzip by name or by content.
+
+    Only \\n ends a line: other Unicode line separators are text. Raises DataError for a missing file, a directory
+    and bytes that are not UTF-8.
+    """
+    if path.is_dir():
+        raise DataError("is a directory; expected a file", path=path)
+    if not path.exists():
+        raise DataError("no such file", path=path)
+    number = 0
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if compressed else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield number, text.removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} of the line is 0x{error.object[error.start]:02x}, which is not UTF-8; "
+            "save the file as UTF-8",
+            path=path,
+            line=number,
+        ) from None
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"a broken gzip file: {error}", path=path, line=number + 1) from None
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a JSON Lines file; blank lines are passed over. Raises DataError by line."""
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
+        if not isinstance(row, dict):
+            raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
+        yield number, row
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """32 hex digits over JSON-able parts; the same parts give the same fingerprint on every machine."""
+    payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A fingerprint of every file below a folder, names and bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint(*[(path.relative_to(folder).as_posix(), sha256(path)) for path in files])

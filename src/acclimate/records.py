@@ -1,0 +1,112 @@
+"""The records that stages exchange, and the three protocols that do the work.
+
+Records are named tuples with the field names of ir_datasets and ir_measures, so both take them unconverted. Ids are
+strings everywhere. A reranked retriever is a retriever; a teacher is a scorer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Doc(NamedTuple):
+    """What is indexed and shown."""
+
+    doc_id: str
+    text: str
+    title: str = ""
+
+    def default_text(self) -> str:
+        """The one text that every model reads: title, one blank, text; just the text when there is no title."""
+        return f"{self.title} {self.text}" if self.title else self.text
+
+
+class Query(NamedTuple):
+    """What is searched for."""
+
+    query_id: str
+    text: str
+
+
+class Qrel(NamedTuple):
+    """A judgment: the relevance grade (an integer, 0 is not relevant) of one doc for one query."""
+
+    query_id: str
+    doc_id: str
+    relevance: int
+    iteration: str = "0"
+
+
+class ScoredDoc(NamedTuple):
+    """One line of a run; higher scores are better."""
+
+    query_id: str
+    doc_id: str
+    score: float
+
+
+class SyntheticQuery(NamedTuple):
+    """A query that an LLM wrote for a source doc. `query_id` is a hash of doc_id and text."""
+
+    query_id: str
+    text: str
+    doc_id: str
+    logprob: float  # mean natural log-probability of the query's tokens, <= 0; nan when the LLM gives none
+
+
+class NWay(NamedTuple):
+    """A training example: the positive first, then negatives; teacher scores, one per doc, once a teacher has read it."""
+
+    query_id: str
+    doc_ids: tuple[str, ...]
+    scores: tuple[float, ...] = ()
+
+
+class Completion(NamedTuple):
+    """What an LLM answered: its text up to the stop, the log-probability of each chosen token, and the accounts."""
+
+    text: str
+    logprobs: tuple[float, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str  # "stop" (a stop string or end of text) or "length" (cut at max_new_tokens)
+
+
+class LLM(Protocol):
+    """Answers prompts."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same prompt could get another answer: weights, precision, decoding parameters."""
+        ...
+
+    def complete(self, prompts: Sequence[str]) -> list[Completion]:
+        """One completion per prompt, in order."""
+        ...
+
+    def cut(self, text: str, max_tokens: int) -> str:
+        """`text`, cut at its end to at most `max_tokens` of this model's tokens."""
+        ...
+
+
+class Scorer(Protocol):
+    """Rates (query, doc) pairs; higher is better, on a scale of its own."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
+        """One float per (query, doc_id) pair, in order."""
+        ...
+
+
+class Retriever(Protocol):
+    """Finds docs."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """At most `k` docs per query, query by query in the order given, best first, ties by doc_id."""
+        ...
