@@ -1,0 +1,156 @@
+"""pydocs: a small labelled collection that needs no download, to try the pipeline on and to test it with.
+
+The docs are the docstrings of the Python that runs this, read from the standard library as `help()` would, and the
+topics of `help()`. The queries and judgments are data files of this package. docs/pydocs.md says how they were made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import io
+import pkgutil
+import re
+import sys
+import sysconfig
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.errors import AcclimateError
+from acclimate.records import Doc
+
+MIN_CHARS = 80
+"""Shorter docstrings are no documents: they mostly repeat the name."""
+
+# Modules that print, open something, are programs or tests, or implement a module that has a better-known name.
+_SKIPPED = frozenset(
+    "antigravity distutils encodings.* ensurepip.* genericpath idlelib lib2to3 nt ntpath posix posixpath pydoc_data "
+    "sre_compile sre_constants sre_parse test tests this turtledemo".split()
+)
+_ONLY_A_SIGNATURE = re.compile(r"[\w.]+\([^()]*(\([^()]*\)[^()]*)*\)( -> \S+)?")
+_HEADING = re.compile(r"(?P<title>[^\n]+)\n([*=\-~^])\2{2,}\n+")
+
+
+def build() -> list[Doc]:
+    """The docs, sorted by id: `json.dumps`, `str.split` (built-ins have no module), `topic:lambda`.
+
+    The same installation gives the same docs; another version or platform of Python gives somewhat others. A text
+    stands once, under its shortest id. A docstring belongs to the class that defines it. Takes a few seconds, since
+    it imports the standard library; modules that this installation lacks are passed over.
+    """
+    if sys.flags.optimize > 1:
+        raise AcclimateError("pydocs is made of docstrings, and python -OO removes them; run without -OO")
+    ids: dict[str, tuple[str, str]] = {}  # text -> (doc_id, title)
+    found = [*_docstrings(), *_topics()]
+    for doc_id, title, text in sorted(found, key=lambda row: (row[0].count("."), row[0])):
+        if len(text) >= MIN_CHARS and not _ONLY_A_SIGNATURE.fullmatch(text):
+            ids.setdefault(text, (doc_id, title))
+    return sorted(Doc(doc_id, text, title) for text, (doc_id, title) in ids.items())
+
+
+def _topics() -> Iterator[tuple[str, str, str]]:
+    """(doc_id, title, text) of the language reference that `help()` carries; the title is its heading."""
+    from pydoc_data.topics import topics
+
+    for name, text in topics.items():
+        text = inspect.cleandoc(text)
+        heading = _HEADING.match(text)
+        title = heading["title"].replace('"', "") if heading else name
+        yield f"topic:{name}", title, text[heading.end() :] if heading else text
+
+
+def _docstrings() -> Iterator[tuple[str, str, str]]:
+    """(doc_id, title, text) of every public name of every module; a name met in two modules is given twice."""
+    for module in _modules():
+        prefix = "" if module.__name__ == "builtins" else f"{_name(module)}."
+        yield _name(module), _name(module), _docstring(module)
+        for name, value in _public(module):
+            yield prefix + name, prefix + name, _docstring(value)
+            for member, function in _members(value):
+                doc_id = f"{prefix}{name}.{member}"
+                yield doc_id, doc_id, _docstring(function)
+
+
+def _name(module: types.ModuleType) -> str:
+    return "os.path" if module is sys.modules["os.path"] else module.__name__
+
+
+def _modules() -> Iterator[types.ModuleType]:
+    """The public modules of the standard library, parents first, each only if it comes from the library's folder."""
+    names = sorted(name for name in sys.stdlib_module_names if name == "__future__" or name[0] != "_")
+    names.append("os.path")
+    while names:
+        name = names.pop(0)
+        if not _SKIPPED.isdisjoint({*name.split("."), f"{name.rpartition('.')[0]}.*"}):
+            continue
+        module = _import(name)
+        if module is None:
+            continue
+        yield module
+        for child in pkgutil.iter_modules(getattr(module, "__path__", [])):
+            if child.name[0] != "_":
+                names.append(f"{name}.{child.name}")
+
+
+def _import(name: str) -> types.ModuleType | None:
+    """The module, or None when this installation lacks it, cannot load it, or has another project's in its place."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            spec = importlib.util.find_spec(name)
+            if spec is None or not _is_in_the_library(spec.origin):
+                return None
+            return importlib.import_module(name)
+        except (Exception, SystemExit):  # whatever a module's own code raises where it cannot run
+            return None
+
+
+def _is_in_the_library(origin: str | None) -> bool:
+    if origin in ("built-in", "frozen"):
+        return True
+    paths = [Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")]
+    file = Path(origin or "/").resolve()
+    return any(file.is_relative_to(path) for path in paths) and "site-packages" not in file.parts
+
+
+def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
+    """The names of a module that are its own: listed in its `__all__`, or defined in it."""
+    listed = set(getattr(module, "__all__", ()))
+    for name in sorted(listed | {name for name in vars(module) if name[0] != "_"}):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                value = getattr(module, name)
+        except Exception:  # a name that this platform lacks, or that fails when it is first looked up
+            continue
+        home = getattr(value, "__module__", None)
+        is_own = name in listed or home == module.__name__
+        if is_own and not inspect.ismodule(value) and _is_standard(home):
+            yield name, value
+
+
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that a class itself defines."""
+    if inspect.isclass(value):
+        for name, member in sorted(vars(value).items()):
+            member = getattr(member, "__func__", member)
+            if name[0] != "_" and not inspect.isclass(member) and _is_standard(getattr(member, "__module__", None)):
+                yield name, member
+
+
+def _is_standard(module_name: Any) -> bool:
+    """Whether a `__module__` is the standard library's: others put names of their own into its modules."""
+    return not isinstance(module_name, str) or module_name.partition(".")[0] in sys.stdlib_module_names
+
+
+def _docstring(value: Any) -> str:
+    """The value's own docstring, clean; empty for none and for an instance that has only its class'."""
+    text = getattr(value, "__doc__", None)
+    if not isinstance(text, str) or (not inspect.isclass(value) and text == type(value).__doc__):
+        return ""
+    return inspect.cleandoc(text).strip()
