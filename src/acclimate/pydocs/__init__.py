@@ -27,10 +27,11 @@ from acclimate.records import Doc
 MIN_CHARS = 80
 """Shorter docstrings are no documents: they mostly repeat the name."""
 
-# Modules that print, open something, are programs or tests, or implement a module that has a better-known name.
+# Modules that print, open something, are programs or tests, implement a module that has a better-known name, or
+# (tkinter and turtle, 500 docs) are left out of many builds of the same Python, which would then have other scores.
 _SKIPPED = frozenset(
     "antigravity distutils encodings.* ensurepip.* genericpath idlelib lib2to3 nt ntpath posix posixpath pydoc_data "
-    "sre_compile sre_constants sre_parse test tests this turtledemo".split()
+    "sre_compile sre_constants sre_parse test tests this tkinter turtle turtledemo".split()
 )
 _ONLY_A_SIGNATURE = re.compile(r"[\w.]+\([^()]*(\([^()]*\)[^()]*)*\)( -> \S+)?")
 _HEADING = re.compile(r"(?P<title>[^\n]+)\n([*=\-~^])\2{2,}\n+")
@@ -40,40 +41,51 @@ def build() -> list[Doc]:
     """The docs, sorted by id: `json.dumps`, `str.split` (built-ins have no module), `topic:lambda`.
 
     The same installation gives the same docs; another version or platform of Python gives somewhat others. A text
-    stands once, under its shortest id. A docstring belongs to the class that defines it. Takes a few seconds, since
-    it imports the standard library; modules that this installation lacks are passed over.
+    stands once, under its shortest id. A docstring belongs to the class that defines it, or when that one is private
+    to its public child. Imports the standard library, in a second; modules that are missing here are passed over.
     """
     if sys.flags.optimize > 1:
         raise AcclimateError("pydocs is made of docstrings, and python -OO removes them; run without -OO")
-    ids: dict[str, tuple[str, str]] = {}  # text -> (doc_id, title)
-    found = [*_docstrings(), *_topics()]
-    for doc_id, title, text in sorted(found, key=lambda row: (row[0].count("."), row[0])):
-        if len(text) >= MIN_CHARS and not _ONLY_A_SIGNATURE.fullmatch(text):
-            ids.setdefault(text, (doc_id, title))
-    return sorted(Doc(doc_id, text, title) for text, (doc_id, title) in ids.items())
+    docs: dict[str, Doc] = {}  # by text
+    for doc in [*_docstrings(), *_topics()]:
+        if len(doc.text) >= MIN_CHARS and not _ONLY_A_SIGNATURE.fullmatch(doc.text):
+            docs[doc.text] = min(doc, docs.get(doc.text, doc), key=lambda doc: _plainness(doc.doc_id))
+    return sorted(docs.values())
 
 
-def _topics() -> Iterator[tuple[str, str, str]]:
-    """(doc_id, title, text) of the language reference that `help()` carries; the title is its heading."""
+def _plainness(doc_id: str) -> tuple[int, str, str]:
+    """Least for the id to keep: `asyncio.gather` before `asyncio.tasks.gather`, `socket.socket` before `SocketType`."""
+    return doc_id.count("."), doc_id.lower(), doc_id
+
+
+def _topics() -> Iterator[Doc]:
+    """The language reference that `help()` carries; a title is the topic's heading."""
     from pydoc_data.topics import topics
 
     for name, text in topics.items():
         text = inspect.cleandoc(text)
         heading = _HEADING.match(text)
         title = heading["title"].replace('"', "") if heading else name
-        yield f"topic:{name}", title, text[heading.end() :] if heading else text
+        yield Doc(f"topic:{name}", text[heading.end() :] if heading else text, title)
 
 
-def _docstrings() -> Iterator[tuple[str, str, str]]:
-    """(doc_id, title, text) of every public name of every module; a name met in two modules is given twice."""
+def _docstrings() -> Iterator[Doc]:
+    """Every public name of every module: short texts and repeated ones too."""
     for module in _modules():
         prefix = "" if module.__name__ == "builtins" else f"{_name(module)}."
-        yield _name(module), _name(module), _docstring(module)
+        yield _doc(_name(module), module)
         for name, value in _public(module):
-            yield prefix + name, prefix + name, _docstring(value)
+            yield _doc(prefix + name, value)
             for member, function in _members(value):
-                doc_id = f"{prefix}{name}.{member}"
-                yield doc_id, doc_id, _docstring(function)
+                yield _doc(f"{prefix}{name}.{member}", function)
+
+
+def _doc(name: str, value: Any) -> Doc:
+    """The value's own docstring, clean; empty for none and for an instance that has only its class'."""
+    text = getattr(value, "__doc__", None)
+    if not isinstance(text, str) or (not inspect.isclass(value) and text == type(value).__doc__):
+        text = ""
+    return Doc(name, inspect.cleandoc(text).strip(), name)
 
 
 def _name(module: types.ModuleType) -> str:
@@ -119,9 +131,9 @@ def _is_in_the_library(origin: str | None) -> bool:
 
 
 def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
-    """The names of a module that are its own: listed in its `__all__`, or defined in it."""
+    """The names of a module that are its own: listed in its `__all__`, or defined in it. No second names."""
     listed = set(getattr(module, "__all__", ()))
-    for name in sorted(listed | {name for name in vars(module) if name[0] != "_"}):
+    for name in sorted(listed | vars(module).keys()):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -130,27 +142,25 @@ def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
             continue
         home = getattr(value, "__module__", None)
         is_own = name in listed or home == module.__name__
-        if is_own and not inspect.ismodule(value) and _is_standard(home):
-            yield name, value
+        if name[0] != "_" and is_own and not inspect.ismodule(value) and _is_standard(home):
+            first_name = getattr(value, "__name__", name)
+            is_alias = first_name != name and getattr(module, str(first_name), None) is value
+            if not is_alias or (name in listed and first_name not in listed):
+                yield name, value
 
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class itself defines."""
-    if inspect.isclass(value):
-        for name, member in sorted(vars(value).items()):
-            member = getattr(member, "__func__", member)
-            if name[0] != "_" and not inspect.isclass(member) and _is_standard(getattr(member, "__module__", None)):
-                yield name, member
+    """The public methods and properties that a class defines, itself or in a private parent."""
+    if not inspect.isclass(value):
+        return
+    parents = [base for base in value.__mro__ if base is value or base.__module__[0] == "_" or base.__name__[0] == "_"]
+    for name in sorted({name for base in parents for name in vars(base) if name[0] != "_"}):
+        member = inspect.getattr_static(value, name)
+        member = getattr(member, "__func__", member)
+        if not inspect.isclass(member) and _is_standard(getattr(member, "__module__", None)):
+            yield name, member
 
 
 def _is_standard(module_name: Any) -> bool:
     """Whether a `__module__` is the standard library's: others put names of their own into its modules."""
     return not isinstance(module_name, str) or module_name.partition(".")[0] in sys.stdlib_module_names
-
-
-def _docstring(value: Any) -> str:
-    """The value's own docstring, clean; empty for none and for an instance that has only its class'."""
-    text = getattr(value, "__doc__", None)
-    if not isinstance(text, str) or (not inspect.isclass(value) and text == type(value).__doc__):
-        return ""
-    return inspect.cleandoc(text).strip()
