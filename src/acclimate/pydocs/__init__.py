@@ -131,7 +131,7 @@ def _is_in_the_library(origin: str | None) -> bool:
 
 
 def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
-    """The names of a module that are its own: listed in its `__all__`, or defined in it. No second names."""
+    """A module's own names: listed in its `__all__`, defined in it or, if it has no such list, in C. No second names."""
     listed = set(getattr(module, "__all__", ()))
     for name in sorted(listed | vars(module).keys()):
         try:
@@ -141,7 +141,7 @@ def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
         except Exception:  # a name that this platform lacks, or that fails when it is first looked up
             continue
         home = getattr(value, "__module__", None)
-        is_own = name in listed or home == module.__name__
+        is_own = name in listed or home == module.__name__ or (not listed and str(home).startswith("_"))
         if name[0] != "_" and is_own and not inspect.ismodule(value) and _is_standard(home):
             first_name = getattr(value, "__name__", name)
             is_alias = first_name != name and getattr(module, str(first_name), None) is value
