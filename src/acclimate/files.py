@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,11 +69,16 @@ def _open_to_write(path: Path, compress: bool) -> IO[str]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its \\n) of a UTF-8 text file, gzip by name or by content.
+    """(line number from 1, line without its end) of a UTF-8 text file, gzip by content.
 
-    Only \\n ends a line: other Unicode line separators are text. Raises DataError for a missing file, a directory
-    and bytes that are not UTF-8.
+    Only \\n ends a line (and a \\r before it goes with it): other Unicode line separators are text. Raises DataError
+    for a missing file, a directory and bytes that are not UTF-8.
     """
+    return ((number, line.removesuffix("\n").removesuffix("\r")) for number, line in read_raw_lines(path))
+
+
+def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """`read_lines` with the end of each line kept."""
     if path.is_dir():
         raise DataError("is a directory; expected a file", path=path)
     if not path.exists():
@@ -83,8 +89,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             compressed = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if compressed else path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, text.removesuffix("\n").removesuffix("\r")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
             f"byte {error.start} of the line is 0x{error.object[error.start]:02x}, which is not UTF-8; "
@@ -92,8 +97,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             path=path,
             line=number,
         ) from None
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"a broken gzip file: {error}", path=path, line=number + 1) from None
+    except PermissionError:
+        raise DataError("may not be read; change its permissions", path=path) from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -105,6 +112,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
+        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
+            raise DataError(f"not JSON that can be read: {error}", path=path, line=number) from None
         if not isinstance(row, dict):
             raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
         yield number, row

@@ -1,0 +1,137 @@
+"""Tables with named columns: CSV, TSV and Parquet, of documents or queries.
+
+CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. TSV comes in two dialects, raw (a quote
+is a letter, a cell holds no tab and no line end) and quoted like CSV, and nothing in the file says which; reading one
+as the other swallows lines. So a TSV is looked through first and read in the dialect that fits; where both fit and
+disagree it is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.errors import DataError
+from acclimate.files import read_lines, read_raw_lines
+from acclimate.formats import fields
+from acclimate.formats.fields import Located, Place
+from acclimate.records import Doc, Query
+
+FIELDS = (fields.DOC_ID, fields.DOC_TEXT, fields.QUERY_ID, fields.QUERY_TEXT)
+Cells = Iterator[tuple[int, list[str]]]  # line number and cells of each record
+
+
+def read_corpus(path: Path) -> Located[Doc]:
+    """The docs of a table in the order of its rows, streamed."""
+    return Located(fields.docs(_rows(path)))
+
+
+def read_queries(path: Path) -> list[Query]:
+    """The queries of a table in the order of its rows."""
+    return fields.queries(_rows(path), path)
+
+
+def _rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return _parquet_rows(path)
+    return _text_rows(path, _quoted_cells(path, ",") if name.endswith(".csv") else _tsv_cells(path))
+
+
+def _text_rows(path: Path, records: Cells) -> Iterator[tuple[Place, dict[str, Any]]]:
+    line, header = next(records, (0, []))
+    if not header:
+        raise DataError("an empty file; expected a first line with the names of the columns", path=path)
+    _distinct(header, Place(path, line))
+    for line, cells in records:
+        place = Place(path, line)
+        if len(cells) != len(header):
+            raise place.error(f"found {len(cells)} cells; expected {len(header)}, as in the first line: {header}")
+        yield place, dict(zip(header, cells, strict=True))
+
+
+def _quoted_cells(path: Path, delimiter: str) -> Cells:
+    """The records of a CSV file, with the line where each begins."""
+    csv.field_size_limit(2**31 - 1)  # a document may be longer than csv's 128 KiB
+    records = csv.reader((line for _, line in read_raw_lines(path)), delimiter=delimiter, strict=True)
+    begin = 1
+    try:
+        for cells in records:
+            if cells:
+                yield begin, cells
+            begin = records.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}, in the record that begins here", path=path, line=begin) from None
+
+
+def _raw_cells(path: Path) -> Cells:
+    """The records of a TSV file without quoting: one a line."""
+    return ((number, line.split("\t")) for number, line in read_lines(path) if line)
+
+
+def _tsv_cells(path: Path) -> Cells:
+    """The records of a TSV file in the one dialect that explains it."""
+    marked = next((line for line, cells in _raw_cells(path) if any(cell.startswith('"') for cell in cells)), None)
+    if marked is None:  # both dialects read the same
+        return _raw_cells(path)
+    if marked == 1:  # a writer that quotes names quotes every cell; nobody's column is called "doc_id" with the quotes
+        return _quoted_cells(path, "\t")
+    raw, quoted = _shape(_raw_cells(path)), _shape(_quoted_cells(path, "\t"))
+    if raw != quoted:
+        return _raw_cells(path) if raw else _quoted_cells(path, "\t")
+    quotes = {_quotes(cell) for _, cells in _raw_cells(path) for cell in cells if cell.startswith('"')}
+    if not raw or quotes == {"needless"}:  # no writer of the quoted dialect quotes without need; raw names bad lines
+        return _raw_cells(path)
+    if quotes == {"needed"}:
+        return _quoted_cells(path, "\t")
+    raise DataError(
+        "a cell begins with a quotation mark, and the file can be read with quoting as well as without. If it is "
+        "quoted, put the names in the first line into quotes too; else save it as JSON Lines or CSV",
+        path=path,
+        line=marked,
+    )
+
+
+def _shape(records: Cells) -> bool:
+    """Whether the records all have as many cells as the first."""
+    try:
+        _, header = next(records)
+        return all(len(cells) == len(header) for _, cells in records)
+    except DataError:
+        return False
+
+
+def _quotes(cell: str) -> str:
+    """What the quotation mark that begins a cell would be for, if the cell were quoted."""
+    if len(cell) < 2 or not cell.endswith('"') or '"' in cell[1:-1].replace('""', ""):
+        return "open"  # the cell would go on behind the next tab or in the next line
+    return "needed" if '""' in cell[1:-1] else "needless"
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise DataError("is a directory; expected a file" if path.is_dir() else "no such file", path=path)
+    try:
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            names = file.schema_arrow.names
+            _distinct(names, Place(path))
+            wanted = {name for field in FIELDS for name in field.names} | {"title"}
+            columns = [name for name in names if name in wanted] or names[:1]
+            row = 0
+            for batch in file.iter_batches(batch_size=1024, columns=columns):
+                for cells in batch.to_pylist():
+                    row += 1
+                    yield Place(path, row), cells
+    except pyarrow.ArrowException as error:
+        raise DataError(f"not a Parquet file: {error}", path=path) from None
+
+
+def _distinct(header: list[str], place: Place) -> None:
+    for name in header:
+        if header.count(name) > 1:
+            raise place.error(f"{header.count(name)} columns are named {fields.quoted(name)}; names must differ")

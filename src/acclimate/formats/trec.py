@@ -1,0 +1,135 @@
+"""TREC's run and qrels files.
+
+run    qid Q0 docid rank score tag      qrels  qid 0 docid grade
+
+Read at any white space, written with tabs. The order in a written run is ours: score, larger first, then doc id;
+ranks count from 1. trec_eval ignores rank and breaks ties the other way round, so break ties before measuring.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from acclimate.errors import DataError
+from acclimate.files import read_lines, written
+from acclimate.formats.fields import Located, Place, quoted
+from acclimate.records import Qrel, ScoredDoc
+
+GRADE = re.compile(r"[+-]?[0-9]+")
+
+
+def read_run(path: Path) -> Located[ScoredDoc]:
+    """The lines of a run in the order of the file, streamed. The lines of one query must stand together."""
+    return Located(_run_rows(path))
+
+
+def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -> int:
+    """A run: queries in the order given, docs by (-score, doc_id). Returns how many lines.
+
+    The lines of one query must come together. Scores are written so that they are read back exactly. Refused: white
+    space in an id or the tag, a score that is not finite, a doc that comes twice for a query.
+    """
+    _one_word(tag, "tag", path)
+    count, done = 0, set[str]()
+    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+        for query_id, hits in groupby(run, attrgetter("query_id")):
+            _one_word(query_id, "query id", path)
+            if query_id in done:
+                raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
+            done.add(query_id)
+            seen = set[str]()
+            for rank, hit in enumerate(sorted(hits, key=lambda hit: (-hit.score, hit.doc_id)), 1):
+                score = float(hit.score)
+                if not math.isfinite(score):
+                    raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {score}", path=path)
+                if hit.doc_id in seen:
+                    raise DataError(f"doc {hit.doc_id!r} comes twice for query {query_id!r}", path=path)
+                seen.add(hit.doc_id)
+                lines.write(f"{query_id}\tQ0\t{_one_word(hit.doc_id, 'doc id', path)}\t{rank}\t{score!r}\t{tag}\n")
+                count += 1
+    return count
+
+
+def read_qrels(path: Path) -> list[Qrel]:
+    """The judgments in the order of the file; a repeated line counts once."""
+    return [qrel for _, qrel in judged_once(qrel_rows(path), path)]
+
+
+def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
+    """Four columns, tabs between. Returns how many judgments. Ids with white space are refused by name."""
+    count = 0
+    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+        for qrel in qrels:
+            words = (_one_word(qrel.query_id, "query id", path), qrel.iteration, _one_word(qrel.doc_id, "doc id", path))
+            lines.write("\t".join((*words, str(qrel.relevance))) + "\n")
+            count += 1
+    return count
+
+
+def qrel_rows(path: Path) -> Iterator[tuple[Place, Qrel]]:
+    """Each judgment with its place."""
+    for place, (query_id, iteration, doc_id, relevance) in _words(path, ("qid", "0", "docid", "grade")):
+        yield place, Qrel(query_id, doc_id, grade(relevance, "grade", place), iteration)
+
+
+def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Place, Qrel]]:
+    """The rows without repetitions. Two grades for one pair, and no row at all, are refused."""
+    first: dict[tuple[str, str], tuple[Place, Qrel]] = {}
+    for place, qrel in rows:
+        before, known = first.setdefault((qrel.query_id, qrel.doc_id), (place, qrel))
+        if known.relevance != qrel.relevance:
+            raise place.error(
+                f"query {qrel.query_id!r} and doc {qrel.doc_id!r} are graded {qrel.relevance} here and "
+                f"{known.relevance} in line {before.line}; remove one"
+            )
+    if not first:
+        raise DataError("no judgments in this file; expected one per line", path=path)
+    return list(first.values())
+
+
+def grade(value: str, name: str, place: Place) -> int:
+    """A relevance grade: an integer."""
+    if not GRADE.fullmatch(value.strip()):
+        raise place.error(f"{name!r} is {quoted(value)}; expected an integer grade")
+    return int(value)
+
+
+def _run_rows(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
+    done, current, seen = set[str](), None, set[str]()
+    for place, (query_id, _, doc_id, _, score, _) in _words(path, ("qid", "Q0", "docid", "rank", "score", "tag")):
+        if query_id != current:
+            if query_id in done:
+                raise place.error(f"query {query_id!r} comes again; put its lines together: sort -s -k1,1 {path.name}")
+            done.add(query_id)
+            current, seen = query_id, set[str]()
+        if doc_id in seen:
+            raise place.error(f"doc {doc_id!r} comes twice for query {query_id!r}; remove one line")
+        seen.add(doc_id)
+        try:
+            value = float(score)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise place.error(f"'score' is {quoted(score)}; expected a finite number")
+        yield place, ScoredDoc(query_id, doc_id, value)
+
+
+def _words(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Place, list[str]]]:
+    for number, line in read_lines(path):
+        place, words = Place(path, number), line.split()
+        if not words:
+            continue
+        if len(words) != len(names):
+            raise place.error(f"found {len(words)} columns, {quoted(line)}; expected {len(names)}: {' '.join(names)}")
+        yield place, words
+
+
+def _one_word(name: str, what: str, path: Path) -> str:
+    if name.split() != [name]:
+        raise DataError(f"{what} {name!r} is empty or has white space, which a TREC file cannot hold", path=path)
+    return name
