@@ -1,0 +1,140 @@
+"""Completions on disk, addressed by content: what was answered once is never asked or paid for again.
+
+One SQLite file. The key is a hash of the LLM's fingerprint and the prompt, so it survives reordered, added and
+removed documents. A batch is asked and committed as a whole: a killed run loses the batch at hand and nothing else.
+Which prompts share a batch follows from the prompts alone, not from what is here already, because a batch's
+composition moves an LLM's rounding: a resumed run asks the very batches that the whole run would have asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from acclimate.errors import DataError
+from acclimate.records import LLM, Completion
+
+BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
+CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: batches must not depend on a tokenizer
+BUSY_SECONDS = 60.0  # to wait for another process's commit
+
+
+class Usage(NamedTuple):
+    """What was asked of an LLM. Answers found in the cache are not in it."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def plus(self, completions: Sequence[Completion]) -> Usage:
+        return Usage(
+            self.calls + len(completions),
+            self.prompt_tokens + sum(completion.prompt_tokens for completion in completions),
+            self.completion_tokens + sum(completion.completion_tokens for completion in completions),
+        )
+
+
+class Completions:
+    """A cache of completions in the SQLite file `path`; any number of processes may share it.
+
+    `asked` sums what this object asked of LLMs since it was opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.asked = Usage()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._rows = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._rows.execute("PRAGMA journal_mode=WAL")
+            self._rows.execute("PRAGMA synchronous=NORMAL")  # a killed process loses no commit
+            self._rows.execute(
+                "CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
+            )
+        except sqlite3.Error as error:
+            raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
+
+    def __enter__(self) -> Completions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._rows.execute("SELECT count(*) FROM completions").fetchone()[0]
+
+    def close(self) -> None:
+        self._rows.close()
+
+    def complete(
+        self,
+        llm: LLM,
+        prompts: Sequence[str],
+        *,
+        batch_tokens: int = 8192,
+        on_batch: Callable[[int, int, list[Completion]], None] | None = None,
+    ) -> list[Completion]:
+        """One completion per prompt, in order; equal prompts are asked once.
+
+        batch_tokens: about how many tokens a batch may have to read, what all prompts share at the start not counted.
+        on_batch: called after each batch is safe on disk with (prompts done, prompts in all, the batch's completions),
+            different prompts only. What it raises stops the run, and what was answered is kept.
+        """
+        answers: dict[str, Completion] = {}
+        different = sorted(set(prompts), key=lambda prompt: (len(prompt), prompt))
+        for batch in _batches(different, batch_tokens):
+            keys = [_key(llm.fingerprint, prompt) for prompt in batch]
+            known = self._read(keys)
+            missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in known]
+            if missing:
+                fresh = llm.complete(missing)
+                self.asked = self.asked.plus(fresh)
+                self._write([_key(llm.fingerprint, prompt) for prompt in missing], fresh)
+                known = self._read(keys)  # another process may have been first, and the first answer is the answer
+            answers.update((prompt, known[key]) for prompt, key in zip(batch, keys, strict=True))
+            if on_batch is not None:
+                on_batch(len(answers), len(different), [known[key] for key in keys])
+        return [answers[prompt] for prompt in prompts]
+
+    def _read(self, keys: Sequence[str]) -> dict[str, Completion]:
+        marks = ",".join("?" * len(keys))
+        found = self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys)
+        return {key: _load(payload) for key, payload in found}
+
+    def _write(self, keys: Sequence[str], completions: Sequence[Completion]) -> None:
+        rows = [(key, json.dumps(completion._asdict())) for key, completion in zip(keys, completions, strict=True)]
+        self._rows.execute("BEGIN IMMEDIATE")
+        try:
+            self._rows.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?)", rows)
+        except BaseException:
+            self._rows.execute("ROLLBACK")
+            raise
+        self._rows.execute("COMMIT")
+
+
+def _load(payload: str) -> Completion:
+    row = json.loads(payload)
+    return Completion(**{**row, "logprobs": tuple(row["logprobs"])})
+
+
+def _key(fingerprint: str, prompt: str) -> str:
+    return hashlib.sha256(f"{fingerprint}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _batches(prompts: Sequence[str], batch_tokens: int) -> Iterator[list[str]]:
+    """Runs of prompts, sorted by length, whose unshared parts have about `batch_tokens` tokens; one prompt at least."""
+    shared = len(os.path.commonprefix([min(prompts), max(prompts)])) if prompts else 0
+    batch: list[str] = []
+    for prompt in prompts:  # the longest so far, so the batch's padded size is its length times the batch's count
+        size = (len(prompt) - shared) // CHARACTERS_PER_TOKEN + 1
+        if batch and (len(batch) == BATCH_PROMPTS or size * (len(batch) + 1) > batch_tokens):
+            yield batch
+            batch = []
+        batch.append(prompt)
+    if batch:
+        yield batch

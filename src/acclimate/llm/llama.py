@@ -1,0 +1,198 @@
+"""Greedy decoding for models of the Llama architecture, with the shared start of the prompts computed once.
+
+Transformers loads the weights; the forward pass is written out here because three things it cannot do there pay for
+themselves on a CPU. The keys and values of the shared prefix exist once, not once per prompt, and all prompts attend
+to them in one matrix product per head. The cache is allocated once and written in place. Prompts are read in groups
+small enough to stay in the processor's cache, and only as far as each group's longest.
+
+Letters in shapes: B prompts, T tokens read at once, P prefix tokens, S columns of a prompt's own cache, K key-value
+heads, G query heads per key-value head, D numbers per head, L layers, C numbers per token (hidden size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GROUP_TOKENS = 1536  # prompts are read about so many tokens at a time: large products, activations still in cache
+
+
+@dataclass
+class Cache:
+    """Keys and values so far. Columns of a prompt: its tokens, a gap up to the longest prompt's end, its answer."""
+
+    prefix: Tensor  # (L, 2, K, P, D)
+    own: Tensor  # (L, 2, K, B, S, D)
+    gap: Tensor  # (B, 1, 1, S): 0 where a key is a token, -inf in the gap
+    positions: Tensor  # (B,): of the next token
+    filled: int  # columns in use
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all prompts but `rows`."""
+        self.own = self.own.index_select(3, rows)
+        self.gap = self.gap[rows]
+        self.positions = self.positions[rows]
+
+
+class Llama:
+    """A decoder: `prefix` once, then `start` and `step` until done. Logits are (B, vocabulary)."""
+
+    @staticmethod
+    def runs(config: Any) -> bool:
+        """True for the models whose every part is written out below."""
+        return (
+            config.model_type == "llama"
+            and config.hidden_act == "silu"
+            and not (config.attention_bias or config.mlp_bias)
+            and config.rope_parameters.get("rope_type", "default") in ("default", "linear", "llama3")
+        )
+
+    def __init__(self, model: Any) -> None:
+        self._embeddings: Tensor = model.model.embed_tokens.weight
+        self._head: Tensor = model.lm_head.weight
+        self._norm: Tensor = model.model.norm.weight
+        self._rotary = model.model.rotary_emb
+        self._epsilon: float = model.config.rms_norm_eps
+        self._kv_heads: int = model.config.num_key_value_heads
+        self._groups: int = model.config.num_attention_heads // self._kv_heads
+        self._head_size: int = model.model.layers[0].self_attn.head_dim
+        self._layers = [_Layer.of(layer) for layer in model.model.layers]
+
+    @torch.inference_mode()
+    def prefix(self, ids: Sequence[int]) -> Tensor:
+        """The keys and values of tokens that prompts share: (L, 2, K, P, D)."""
+        nothing = self._embeddings.new_empty(self._kv_shape(0))
+        own = self._embeddings.new_empty(self._kv_shape(1, len(ids)))
+        if ids:
+            self._read(torch.tensor([ids], device=own.device), 0, nothing, own)
+        return own.squeeze(3)
+
+    @torch.inference_mode()
+    def start(self, prefix: Tensor, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
+        """Read what follows the prefix in each prompt (one token at least); `room` tokens may be added to each."""
+        lengths = [len(row) for row in rows]
+        own = self._embeddings.new_zeros(self._kv_shape(len(rows), max(lengths) + room))
+        last = []
+        for first, end in _groups(lengths):
+            longest = max(lengths[first:end])
+            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows[first:end]], device=own.device)
+            hidden = self._read(ids, prefix.shape[3], prefix, own[:, :, :, first:end])
+            ends = torch.tensor(lengths[first:end], device=own.device) - 1
+            last.append(hidden[torch.arange(end - first, device=own.device), ends])
+        counts = torch.tensor(lengths, device=own.device)
+        columns = torch.arange(own.shape[4], device=own.device)
+        is_gap = (columns >= counts[:, None]) & (columns < max(lengths))
+        gap = torch.zeros(is_gap.shape, dtype=own.dtype, device=own.device).masked_fill_(is_gap, float("-inf"))
+        cache = Cache(prefix, own, gap[:, None, None], prefix.shape[3] + counts, max(lengths))
+        return self._logits(torch.cat(last)), cache
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Read one token (B,) per prompt."""
+        hidden = F.embedding(tokens[:, None], self._embeddings)
+        end = cache.filled + 1
+        hidden = self._forward(hidden, cache.positions[:, None], cache.prefix, cache.own, end, cache.gap[..., :end])
+        cache.filled, cache.positions = end, cache.positions + 1
+        return self._logits(hidden[:, 0])
+
+    def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
+        return len(self._layers), 2, self._kv_heads, *sizes, self._head_size
+
+    def _read(self, ids: Tensor, position: int, prefix: Tensor, own: Tensor) -> Tensor:
+        """Hidden states (B, T, C) of tokens (B, T), padded at the right, read from column 0 on."""
+        parts = []
+        size = max(1, GROUP_TOKENS // len(ids))  # long prompts are read piece by piece: scores are (T, P + S)
+        for at in range(0, ids.shape[1], size):
+            piece = ids[:, at : at + size]
+            end = at + piece.shape[1]
+            columns = torch.arange(end, device=ids.device)
+            future = columns > columns[at:, None]  # (T, S); padding comes after every token, so this hides it too
+            mask = torch.zeros(future.shape, dtype=own.dtype, device=own.device).masked_fill_(future, float("-inf"))
+            positions = (position + columns[at:])[None].expand(len(ids), -1)
+            parts.append(self._forward(F.embedding(piece, self._embeddings), positions, prefix, own, end, mask))
+        return torch.cat(parts, 1)
+
+    def _forward(self, x: Tensor, positions: Tensor, prefix: Tensor, own: Tensor, end: int, mask: Tensor) -> Tensor:
+        """x (B, T, C) through all layers, its keys and values written to the T columns of `own` before `end`.
+
+        mask is added to the scores of own keys: broadcastable to (B, G, T, end).
+        """
+        cos, sin = (angles[:, :, None] for angles in self._rotary(x, positions))  # (B, T, 1, D)
+        for layer, shared, mine in zip(self._layers, prefix, own, strict=True):
+            qkv = F.linear(F.rms_norm(x, x.shape[-1:], layer.norm_1, self._epsilon), layer.qkv)
+            qkv = qkv.unflatten(-1, (-1, self._head_size))
+            qk, v = qkv.split((self._kv_heads * (self._groups + 1), self._kv_heads), 2)
+            qk = qk * cos + _rotate_half(qk) * sin
+            q, k = qk.split((self._kv_heads * self._groups, self._kv_heads), 2)
+            mine[0, :, :, end - x.shape[1] : end] = k.permute(2, 0, 1, 3)
+            mine[1, :, :, end - x.shape[1] : end] = v.permute(2, 0, 1, 3)
+            x = x + F.linear(self._attend(q, shared, mine[:, :, :, :end], mask), layer.out)
+            gate, up = F.linear(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon), layer.gate_up).chunk(2, -1)
+            x = x + F.linear(F.silu(gate).mul_(up), layer.down)
+        return x
+
+    def _attend(self, q: Tensor, shared: Tensor, mine: Tensor, mask: Tensor) -> Tensor:
+        """q (B, T, K * G, D) over the prefix (2, K, P, D) and own keys (2, K, B, S, D); returns (B, T, K * G * D).
+
+        One softmax over both; the products with the prefix take all prompts at once.
+        """
+        batch, length = q.shape[:2]
+        heads = (self._kv_heads, batch, self._groups, length)
+        q = q.unflatten(2, (self._kv_heads, self._groups)).permute(2, 0, 3, 1, 4) * self._head_size**-0.5
+        q = q.reshape(self._kv_heads, batch, self._groups * length, self._head_size)
+        to_prefix = (q.flatten(1, 2) @ shared[0].mT).view(*heads, shared.shape[2])
+        to_own = (q @ mine[0].mT).view(*heads, mine.shape[3]).add_(mask)
+        weights = torch.cat([to_prefix, to_own], -1).softmax(-1)
+        from_prefix, from_own = weights.split((to_prefix.shape[-1], to_own.shape[-1]), -1)
+        mixed = (from_prefix.flatten(1, 3) @ shared[1]).view(q.shape)
+        mixed = mixed + from_own.flatten(2, 3) @ mine[1]
+        return mixed.view(*heads, -1).permute(1, 3, 0, 2, 4).reshape(batch, length, -1)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(F.rms_norm(hidden, hidden.shape[-1:], self._norm, self._epsilon), self._head)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    norm_1: Tensor
+    qkv: Tensor  # ((K * G + 2 * K) * D, C)
+    out: Tensor
+    norm_2: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+    @staticmethod
+    def of(layer: Any) -> _Layer:
+        """Products that share their input are joined: fewer and larger. The parts are dropped as the whole is made."""
+        attention, mlp = layer.self_attn, layer.mlp
+        joined = _Layer(
+            norm_1=layer.input_layernorm.weight,
+            qkv=torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).detach(),
+            out=attention.o_proj.weight,
+            norm_2=layer.post_attention_layernorm.weight,
+            gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(),
+            down=mlp.down_proj.weight,
+        )
+        del attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj
+        return joined
+
+
+def _rotate_half(x: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    return torch.cat([-second, first], -1)
+
+
+def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of prompts (first, end) of at most GROUP_TOKENS tokens, padding included; at least one prompt each."""
+    first = longest = 0
+    for end, length in enumerate(lengths):
+        if end > first and max(longest, length) * (end + 1 - first) > GROUP_TOKENS:
+            yield first, end
+            first, longest = end, 0
+        longest = max(longest, length)
+    yield first, len(lengths)

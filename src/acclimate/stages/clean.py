@@ -1,0 +1,103 @@
+"""What an LLM wrote, made into a query or turned down with a reason.
+
+Cleaning takes off what is wrapped around a query (numbering, labels, quotes, a chat preamble) and never touches the
+query inside. Whoever wants other rules gets the raw texts back: rejects are kept and counted, not thrown away.
+"""
+
+from __future__ import annotations
+
+import re
+
+MIN_WORDS = 2
+MAX_WORDS = 40
+ECHO_WORDS = 6  # a verbatim run so long is a copy, if it is most of the query
+REASONS = ("empty", "preamble", "unfinished", "too short", "too long", "repeated", "not self-contained", "echo")
+
+_PREAMBLE = re.compile(
+    r"(?:(?:sure|certainly|of course|okay|ok)\b[,.!]?\s*)?"
+    r"(?:here(?:['’]s| is| are)|the following (?:is|are)|(?:a|one) (?:relevant|possible|good) (?:query|question))\b"
+    r"[^:?]*:",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"(?:(?:relevant|search|good|example|user)\s+)?(?:query|question|q)\s*\d*\s*:\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[-*•])\s+")
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`", "*": "*"}
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")  # languages written without blanks: a character counts as a word
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_NEEDS_THE_DOC = re.compile(
+    r"\b(?:"
+    r"(?:this|these|above|given|following|present|current) "
+    r"(?:passage|document|text|article|paper|study|studies|abstract|paragraph|excerpt|section|report|author|result|"
+    r"function|method|class|module|code|example|program)s?"
+    r"|the authors?"
+    r"|the (?:passage|excerpt|paragraph)"
+    r"|(?:in|of|by|according to|from) the (?:document|text|article|paper|study|abstract|report)(?! of\b)"
+    r"|(?:mentioned|described|discussed|presented|listed|shown) (?:above|below|here)"
+    r")\b",
+    re.IGNORECASE,
+)
+
+
+def clean(text: str, doc_text: str, finish_reason: str) -> tuple[str, str | None]:
+    """The query in `text`, and why it is dropped: one of REASONS, the first that holds, or None.
+
+    doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`.
+    """
+    query, had_preamble = _unwrap(text)
+    words = _words(query)
+    if not words:
+        return query, "preamble" if had_preamble else "empty"
+    if finish_reason == "length":
+        return query, "unfinished"
+    if len(words) < MIN_WORDS:
+        return query, "too short"
+    if _loops(words):
+        return query, "repeated"
+    if len(words) > MAX_WORDS:
+        return query, "too long"
+    if _NEEDS_THE_DOC.search(query):
+        return query, "not self-contained"
+    if _copies(words, doc_text):
+        return query, "echo"
+    return query, None
+
+
+def _unwrap(text: str) -> tuple[str, bool]:
+    """The text without its wrapping, from the outside in until nothing changes; whether a preamble was among it."""
+    had_preamble = False
+    while True:
+        before, text = text, text.strip()
+        if match := _PREAMBLE.match(text):
+            text, had_preamble = text[match.end() :], True
+        for pattern in (_LABEL, _NUMBER):
+            if match := pattern.match(text):
+                text = text[match.end() :]
+        if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
+            text = text[1:-1]
+        if text == before:
+            return text, had_preamble
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _loops(words: list[str]) -> bool:
+    """A word three times running, three words in a row that come three times, or fewer than half the words new."""
+    if any(a == b == c for a, b, c in zip(words, words[1:], words[2:], strict=False)):
+        return True
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    if any(threes.count(three) > 2 for three in set(threes)):
+        return True
+    return len(words) >= 8 and len(set(words)) < len(words) / 2
+
+
+def _copies(words: list[str], doc_text: str) -> bool:
+    """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query."""
+    sentences = [_words(sentence) for sentence in _SENTENCE_END.split(doc_text)]
+    if len(words) > 3 and words in sentences:
+        return True
+    run = max(ECHO_WORDS, -(-4 * len(words) // 5))
+    doc = f" {' '.join(_words(doc_text))} "
+    return any(f" {' '.join(words[at : at + run])} " in doc for at in range(len(words) - run + 1))
