@@ -110,7 +110,7 @@ def _cached(source: Path, cache_dir: Path) -> Corpus:
     key = fingerprint(READERS_VERSION, names, [sha256(path) for path in files])
     built = cache_dir / f"corpus-{key}.arrow"
     if built.exists():
-        return Corpus.open(built)
+        return Corpus.open(built, source=source)
     return Corpus.build(read_folder(source) if source.is_dir() else read_corpus(source), built, source=source)
 
 
@@ -149,7 +149,7 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Found:
         parts = {split: part for split in SPLITS if (part := _dataset(ir_datasets, f"{wanted}/{split}"))}
 
     def queries() -> list[Query]:
-        sources = [part for part in parts.values() if part.has_queries()] or [whole] * whole.has_queries()
+        sources = [part for part in (*parts.values(), whole) if part.has_queries()]
         texts = {query.query_id: _text(query) for source in sources for query in source.queries_iter()}
         return [Query(query_id, text) for query_id, text in texts.items()]
 

@@ -78,13 +78,15 @@ class Corpus(Mapping[str, Doc]):
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> Corpus:
-        """A corpus that was built before; nothing is read but its table of contents."""
+    def open(cls, path: Path, *, source: str | Path = "") -> Corpus:
+        """A corpus that was built before; nothing is read but its table of contents. `source` renames its source."""
         import pyarrow as pa
 
         if not path.is_file():
             raise DataError("no such corpus", path=path)
-        return cls(pa.memory_map(str(path)).read_buffer(), path=path)
+        corpus = cls(pa.memory_map(str(path)).read_buffer(), path=path)
+        corpus.source = str(source) or corpus.source
+        return corpus
 
     @classmethod
     def of(cls, docs: Iterable[Doc], *, source: str = "") -> Corpus:
@@ -163,7 +165,8 @@ class Corpus(Mapping[str, Doc]):
         """The hashes of the ids, sorted, and the row of each."""
         import numpy as np
 
-        keys = np.concatenate([batch.column(3).to_numpy() for batch in self._batches])
+        columns = [batch.column(3) for batch in self._batches]  # frombuffer, because to_numpy would import pandas
+        keys = np.concatenate([np.frombuffer(c.buffers()[1], dtype="<u8", count=len(c)) for c in columns])
         rows = np.argsort(keys, kind="stable")
         return keys[rows], rows
 
@@ -218,7 +221,7 @@ class _Tally:
     def facts(self, dropped: Mapping[str, int]) -> dict[str, Any]:
         count = len(self.lines)
         if not count:
-            raise DataError("no documents", path=self.source or None)
+            raise DataError("no documents; expected at least one", path=self.source or None)
         if self.first_blank and len(self.blank) > MAX_BLANK * count:
             raise DataError(
                 f"{self.first_blank}, and so is its title; {len(self.blank)} of {count} documents are. Remove them, "

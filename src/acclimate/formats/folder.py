@@ -9,6 +9,7 @@ types are counted. A file that is not UTF-8 text is an error: a corpus with sile
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections import Counter
@@ -23,7 +24,7 @@ from acclimate.records import Doc
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
 
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
-_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
+_UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
@@ -40,10 +41,15 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     found: list[Path] = []
     dropped: Counter[str] = Counter()
     inside = folder.resolve()
-    for parent, folders, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot be read: {error.strerror}", path=error.filename)
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        dropped["link to a folder"] += sum(Path(parent, name).is_symlink() for name in folders)
         for path in (Path(parent, name) for name in names if not name.startswith(".")):
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
                 dropped["link out of the folder"] += 1
             elif path.suffix.lower() not in MARKDOWN | HTML | TEXT:
                 dropped[f"{path.suffix.lower() or 'no'} file type"] += 1
@@ -64,7 +70,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         found += 1
         yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title)
     if not found:
-        others = ", ".join(f"{count} of {reason}" for reason, count in sorted(dropped.items()))
+        others = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {others})' if others else ''}; expected a corpus.jsonl, or "
             "files that end in .txt, .md or .html",
@@ -89,7 +95,7 @@ def _read(path: Path) -> str:
 
 
 def _markdown(content: str) -> tuple[str, str]:
-    lines = content.splitlines(keepends=True)
+    lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
     at = next((n for n, line in enumerate(lines) if line.strip()), 0)
     first, fence = at, ""
     if lines and lines[at].rstrip() == "---":  # front matter is no heading
@@ -119,7 +125,7 @@ class _Page(HTMLParser):
     HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "object", "iframe"})
     INLINE = frozenset(
         "a abbr b bdi bdo cite code dfn em font i ins del kbd label mark q s samp small span strike strong sub sup "
-        "time tt u var wbr".split()  # noqa: SIM905
+        "time tt u var wbr".split()
     )
 
     def __init__(self) -> None:
