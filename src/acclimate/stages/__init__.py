@@ -1,0 +1,1 @@
+"""The stages: functions that take records and settings and give records."""
