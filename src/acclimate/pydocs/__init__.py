@@ -18,14 +18,21 @@ import sysconfig
 import types
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from acclimate.errors import AcclimateError
-from acclimate.records import Doc
+from acclimate.errors import AcclimateError, unknown
+from acclimate.formats import beir
+from acclimate.records import Doc, Qrel, Query
 
 MIN_CHARS = 80
 """Shorter docstrings are no documents: they mostly repeat the name."""
+JUDGED_SPLITS = ("dev", "test")
+ANSWER = 2
+"""The grade of a doc that answers the query; a query needs one."""
 
 # Modules that print, open something, are programs or tests, implement a module that has a better-known name, or
 # (tkinter and turtle, 500 docs) are left out of many builds of the same Python, which would then have other scores.
@@ -44,13 +51,64 @@ def build() -> list[Doc]:
     stands once, under its shortest id. A docstring belongs to the class that defines it, or when that one is private
     to its public child. Imports the standard library, in a second; modules that are missing here are passed over.
     """
+    return list(_docs())
+
+
+def queries() -> list[Query]:
+    """The queries of both splits that have an answer, a doc of grade 2, among the docs of this Python."""
+    answered = {qrel.query_id for split in JUDGED_SPLITS for qrel in qrels(split)}
+    return [query for query in _all_queries() if query.query_id in answered]
+
+
+def qrels(split: str) -> list[Qrel]:
+    """The judgments of `dev` or `test`: 2 the answer, 1 helps, 0 read and not relevant; sorted by query and doc.
+
+    Those of docs that this Python lacks are left out, and so are queries that have no answer without them. `train`
+    is empty: there is nothing here to train on. Only `dev` may be used to choose anything.
+    """
+    if split == "train":
+        return []
+    if split not in JUDGED_SPLITS:
+        raise unknown("split of pydocs", split, (*JUDGED_SPLITS, "train"))
+    known = {doc.doc_id for doc in _docs()}
+    found = [qrel for qrel in _all_qrels(split) if qrel.doc_id in known]
+    answered = {qrel.query_id for qrel in found if qrel.relevance == ANSWER}
+    return [qrel for qrel in found if qrel.query_id in answered]
+
+
+@dataclass(frozen=True)
+class Left:
+    """How much of the data files was left out because this Python lacks the docs."""
+
+    queries: int
+    qrels: int
+
+
+def left_out() -> Left:
+    """What is missing here; nothing is on the Python that the judgments were made on, which is CPython 3.11 on Linux."""
+    judged = sum(len(_all_qrels(split)) - len(qrels(split)) for split in JUDGED_SPLITS)
+    return Left(queries=len(_all_queries()) - len(queries()), qrels=judged)
+
+
+def _all_queries() -> list[Query]:
+    with resources.as_file(resources.files(__name__) / "queries.jsonl") as path:
+        return beir.read_queries(path)
+
+
+def _all_qrels(split: str) -> list[Qrel]:
+    with resources.as_file(resources.files(__name__) / "qrels" / f"{split}.tsv") as path:
+        return beir.read_qrels(path)
+
+
+@cache
+def _docs() -> tuple[Doc, ...]:
     if sys.flags.optimize > 1:
         raise AcclimateError("pydocs is made of docstrings, and python -OO removes them; run without -OO")
     docs: dict[str, Doc] = {}  # by text
     for doc in [*_docstrings(), *_topics()]:
         if len(doc.text) >= MIN_CHARS and not _ONLY_A_SIGNATURE.fullmatch(doc.text):
             docs[doc.text] = min(doc, docs.get(doc.text, doc), key=lambda doc: _plainness(doc.doc_id))
-    return sorted(docs.values())
+    return tuple(sorted(docs.values()))
 
 
 def _plainness(doc_id: str) -> tuple[int, str, str]:
