@@ -460,8 +460,10 @@ def test_a_folder_gives_one_doc_per_file(tmp_path: Path) -> None:
 
 def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
-    inside.mkdir(), outside.mkdir()
-    put(inside / "a.txt", "a"), put(outside / "b.txt", "b")
+    inside.mkdir()
+    outside.mkdir()
+    put(inside / "a.txt", "a")
+    put(outside / "b.txt", "b")
     (inside / "b.txt").symlink_to(outside / "b.txt")
     (inside / "c.txt").symlink_to("a.txt")
     (inside / "loop").symlink_to(inside)

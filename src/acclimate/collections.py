@@ -97,6 +97,9 @@ def _path(path: Path, cache_dir: Path) -> _Found:
 def _one_of(folder: Path, stem: str) -> Path | None:
     """The file of this name with one of the suffixes that are read."""
     found = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
+    for path in found:
+        if path.is_dir():
+            raise DataError("is a directory; expected a file", path=path)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise DataError(f"found {names}, and which is meant cannot be told; keep one", path=folder)
@@ -187,9 +190,13 @@ def _text(record: Any) -> str:
 
 def _check(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Corpus) -> None:
     """Refuses judgments of documents or queries that are not there."""
+    if not queries:
+        raise rows[0][0].error(
+            "a judgment, but there are no queries; expected a queries.jsonl beside the corpus, or --queries"
+        )
     known_queries = {query.query_id for query in queries}
-    _refuse_unknown("document", "the corpus", [(place, qrel.doc_id) for place, qrel in rows], corpus, corpus)
-    _refuse_unknown("query", "the queries", [(place, q.query_id) for place, q in rows], known_queries, known_queries)
+    _refuse_unknown("document", "corpus", [(place, qrel.doc_id) for place, qrel in rows], corpus, corpus)
+    _refuse_unknown("query", "queries", [(place, q.query_id) for place, q in rows], known_queries, known_queries)
 
 
 def _refuse_unknown(
@@ -201,15 +208,16 @@ def _refuse_unknown(
     unknown = [name for name in first if name not in known]
     if not unknown:
         return
-    shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+    place, shown = first[unknown[0]], ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+    message = f"{what} {unknown[0]!r} is judged here and is not in the {where}"
     if len(unknown) < len(first):
-        count = (
-            f"{len(unknown)} of {len(first)} judged ids are unknown: {shown}. Remove their lines or add what is missing"
-        )
-    else:
-        there = ", ".join(map(repr, islice(examples, 3))) or "nothing"
-        count = f"nor any other of the {len(first)} judged ids; {where} has {there}. Do the two belong together?"
-    raise first[unknown[0]].error(f"{what} {unknown[0]!r} is judged here and is not in {where}; {count}")
+        n = f"{len(unknown)} of {len(first)} judged ids are unknown: {shown}"
+        raise place.error(f"{message}; {n}. Remove their lines, or add what is missing to the {where}")
+    there = ", ".join(map(repr, islice(examples, 3)))
+    raise place.error(
+        f"{message}, nor is any of the judged ids ({shown}), while the {where} would know {there}; "
+        "do the two belong together?"
+    )
 
 
 def _no_such(path: Path) -> DataError:

@@ -136,17 +136,18 @@ class Corpus(Mapping[str, Doc]):
         return (Corpus.open, (self.path,)) if self.path else (_again, (list(self.values()), self.source))
 
     def _refuse_repeated(self, tally: _Tally) -> None:
+        import numpy as np
+
         keys, rows = self._index
-        for at in (keys[1:] == keys[:-1]).nonzero()[0]:  # equal ids, or one hash in many billions
-            first, again = int(rows[at]), int(rows[at + 1])
-            if (doc_id := self._cells(first)[0]) == self._cells(again)[0]:
-                first_line, line = tally.lines[first], tally.lines[again]
-                where = f"first in line {first_line}" if first_line else f"as documents {first + 1} and {again + 1}"
-                raise DataError(
-                    f"id {doc_id!r} is there twice, {where}; ids must differ",
-                    path=self.source or None,
-                    line=line or None,
-                )
+        seen: dict[str, int] = {}
+        for row in map(int, np.sort(rows[np.isin(keys, keys[1:][keys[1:] == keys[:-1]])])):  # hashes that repeat
+            doc_id = self._cells(row)[0]
+            first = seen.setdefault(doc_id, row)
+            if first != row:
+                line, first_line = tally.lines[row], tally.lines[first]
+                where = f"first in line {first_line}" if line else f"as documents {first + 1} and {row + 1}"
+                path = self.source or None
+                raise DataError(f"id {doc_id!r} is there twice, {where}; ids must differ", path=path, line=line or None)
 
     def _row(self, doc_id: object) -> int | None:
         if not isinstance(doc_id, str):

@@ -62,11 +62,12 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     count = 0
     with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
         lines.write("query-id\tcorpus-id\tscore\n")
-        for count, qrel in enumerate(qrels, 1):
+        for qrel in qrels:
             for name in (qrel.query_id, qrel.doc_id):
                 if re.search(r"[\t\n\r]", name):
                     raise DataError(f"id {name!r} has a tab or line end, which this format cannot hold", path=path)
             lines.write(f"{qrel.query_id}\t{qrel.doc_id}\t{qrel.relevance}\n")
+            count += 1
     return count
 
 

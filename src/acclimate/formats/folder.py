@@ -148,7 +148,7 @@ class _Page(HTMLParser):
         if tag in self._inside:
             while self._inside.pop() != tag:
                 pass
-        elif tag not in self.INLINE:
+        elif tag not in self.INLINE | self.HIDDEN | {"title"}:
             self.text.append("\n")
 
     def handle_data(self, data: str) -> None:

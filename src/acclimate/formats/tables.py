@@ -107,7 +107,7 @@ def _quotes(cell: str) -> str:
     """What the quotation mark that begins a cell would be for, if the cell were quoted."""
     if len(cell) < 2 or not cell.endswith('"') or '"' in cell[1:-1].replace('""', ""):
         return "open"  # the cell would go on behind the next tab or in the next line
-    return "needed" if '""' in cell[1:-1] else "needless"
+    return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:

@@ -1,0 +1,279 @@
+"""Collections: each name gives its documents, a changed byte is noticed, and what does not fit together is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acclimate import collections, formats
+from acclimate.collections import Collection, load
+from acclimate.corpus import Corpus
+from acclimate.errors import AcclimateError, MissingExtra, SettingError
+from acclimate.formats import beir
+from acclimate.records import Doc, Qrel, Query
+
+DOCS = [Doc("001", 'a "quoted"\ttext', "One"), Doc("1e5", "two\nlines", ""), Doc("a/b", "three {}", "3")]
+QUERIES = [Query("q1", "one?"), Query("q2", "two?"), Query("q3", "unjudged")]
+QRELS = [Qrel("q1", "001", 2), Qrel("q1", "a/b", 0), Qrel("q2", "1e5", 1)]
+
+# documents, queries, judgments by split; first, tenth and last document
+REAL = {
+    "cacm": (3204, 64, {"test": 796}, ("1", "10", "3204")),
+    "cisi": (1460, 112, {"test": 3114}, ("1", "10", "1460")),
+    "climate-fever-sent": (5240, 1535, {"test": 5305}, None),
+    "cranfield": (1400, 225, {"test": 1837, "test.strict": 1612}, ("1", "10", "1400")),
+    "liveqa-med": (17908, 104, {"test": 2311}, None),
+    "nfcorpus": (3395, 3244, {"dev": 11385, "test": 12334, "train": 110075}, None),
+    "npl": (11429, 93, {"test": 2083}, ("1", "10", "11429")),
+    "scifact": (5183, 1109, {"test": 339, "train": 919}, ("4983", "70490", "198309074")),
+}
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises(AcclimateError) as caught:
+        call()
+    return str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A BEIR folder."""
+    home = tmp_path / "tiny"
+    formats.write_corpus(home / "corpus.jsonl", DOCS)
+    formats.write_queries(home / "queries.jsonl", QUERIES)
+    formats.write_qrels(home / "qrels" / "test.tsv", QRELS)
+    formats.write_qrels(home / "qrels" / "train.tsv", QRELS[2:])
+    return home
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def content(collection: Collection) -> tuple[list[Doc], list[Query], dict[str, list[Qrel]]]:
+    return list(collection.corpus.values()), collection.queries, collection.qrels
+
+
+def test_a_beir_folder_brings_its_queries_and_qrels(folder: Path, cache: Path) -> None:
+    collection = load(folder, cache)
+    assert content(collection) == (DOCS, QUERIES, {"test": QRELS, "train": QRELS[2:]})
+    assert collection.name == "tiny" and collection.corpus.source == str(folder / "corpus.jsonl")
+
+
+def test_a_gzipped_folder_is_the_same_collection(folder: Path, cache: Path) -> None:
+    plain = load(folder, cache)
+    (folder / "corpus.jsonl").unlink()
+    (folder / "queries.jsonl").unlink()
+    formats.write_corpus(folder / "corpus.jsonl.gz", DOCS)
+    formats.write_queries(folder / "queries.jsonl.gz", QUERIES)
+    packed = load(folder, cache)
+    assert content(packed) == content(plain) and packed.corpus.fingerprint == plain.corpus.fingerprint
+    formats.write_corpus(folder / "corpus.jsonl", DOCS)
+    assert "found corpus.jsonl and corpus.jsonl.gz" in refusal(lambda: load(folder, cache))
+
+
+def test_files_given_replace_those_of_the_folder(folder: Path, cache: Path, tmp_path: Path) -> None:
+    queries, qrels = tmp_path / "mine.csv", tmp_path / "mine.qrels"
+    queries.write_text('id,query\n7,"mine, all mine"\n')
+    qrels.write_text("7 0 001 3\n")
+    mine = load(str(folder), cache, queries=str(queries), qrels=qrels)
+    assert content(mine) == (DOCS, [Query("7", "mine, all mine")], {"test": [Qrel("7", "001", 3)]})
+
+
+@pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz", "c.csv", "c.tsv", "c.parquet"])
+def test_a_single_file_is_a_corpus(tmp_path: Path, cache: Path, name: str) -> None:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    table = pa.table({field: [getattr(doc, field) for doc in DOCS] for field in Doc._fields})
+    path = tmp_path / name
+    if name == "c.parquet":
+        parquet.write_table(table, path)
+    elif "jsonl" in name:
+        formats.write_corpus(path, DOCS)
+    else:
+        csv.write_csv(table, path, csv.WriteOptions(delimiter="," if name == "c.csv" else "\t"))
+    collection = load(path, cache)
+    assert content(collection) == (DOCS, [], {})
+    assert collection.name == "c" and collection.corpus.fingerprint == Corpus.of(DOCS).fingerprint
+
+
+def test_a_folder_of_texts_is_a_corpus(tmp_path: Path, cache: Path) -> None:
+    home = tmp_path / "notes"
+    (home / "a").mkdir(parents=True)
+    (home / "a" / "x.txt").write_text("x")
+    (home / "y.md").write_text("# Y\ny")
+    (home / "empty.txt").touch()
+    (home / "z.doc").touch()
+    for _ in range(2):
+        collection = load(home, cache)
+        assert content(collection) == ([Doc("a/x.txt", "x"), Doc("y.md", "y", "Y")], [], {})
+        assert collection.corpus.dropped == {".doc file type": 1, "empty file": 1}
+
+
+def test_the_second_run_opens_what_the_first_built(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(folder, cache)
+    monkeypatch.setattr(collections, "read_corpus", None)
+    assert content(load(folder, cache)) == content(first)
+    moved = folder.rename(folder.with_name("moved"))
+    assert load(moved, cache).corpus.source == str(moved / "corpus.jsonl")
+
+
+def test_a_changed_byte_is_noticed_though_size_and_time_are_the_same(folder: Path, cache: Path) -> None:
+    corpus, before = folder / "corpus.jsonl", load(folder, cache)
+    times = corpus.stat()
+    corpus.write_text(corpus.read_text(encoding="utf-8").replace("three", "thr33"), encoding="utf-8")
+    os.utime(corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = load(folder, cache)
+    assert after.corpus["a/b"].text == "thr33 {}" and before.corpus["a/b"].text == "three {}"
+    assert after.corpus.fingerprint != before.corpus.fingerprint
+
+
+def test_a_changed_or_renamed_text_file_is_noticed(tmp_path: Path, cache: Path) -> None:
+    home = tmp_path / "notes"
+    home.mkdir()
+    (home / "a.txt").write_text("x")
+    first = load(home, cache).corpus
+    (home / "a.txt").write_text("y")
+    assert load(home, cache).corpus["a.txt"].text == "y"
+    (home / "a.txt").rename(home / "b.txt")
+    assert load(home, cache).corpus.ids == ("b.txt",) and first.ids == ("a.txt",)
+
+
+def test_qrels_of_documents_that_are_not_there_are_refused(folder: Path, cache: Path) -> None:
+    path = folder / "qrels" / "test.tsv"
+    formats.write_qrels(path, [*QRELS, Qrel("q1", "1", 1), Qrel("q2", "100000", 1)])
+    message = refusal(lambda: load(folder, cache))
+    assert message.startswith(f"{path}:5: document '1' is judged here and is not in the corpus; 2 of 5 ")
+    assert "'100000'" in message
+    formats.write_qrels(path, [Qrel("q1", "1", 1), Qrel("q2", "2", 1)])
+    message = refusal(lambda: load(folder, cache))
+    assert message.startswith(f"{path}:2: document '1'") and "the corpus would know '001', '1e5', 'a/b'" in message
+
+
+def test_qrels_of_queries_that_are_not_there_are_refused(folder: Path, cache: Path) -> None:
+    path = folder / "qrels" / "train.tsv"
+    formats.write_qrels(path, [*QRELS, Qrel("Q1", "001", 1)])
+    assert refusal(lambda: load(folder, cache)).startswith(
+        f"{path}:5: query 'Q1' is judged here and is not in the queries"
+    )
+    (folder / "queries.jsonl").unlink()
+    assert ":2: a judgment, but there are no queries" in refusal(lambda: load(folder, cache))
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("{", "not JSON"),
+        ('{"text": "x"}', "no document id"),
+        ('{"_id": "001", "text": "x"}', "'001' is there twice, first in line 1"),
+        ('{"_id": "x", "text": ""}', "'text' of document 'x' is empty"),
+        (b'{"_id": "x", "text": "\xff"}', "not UTF-8"),
+    ],
+)
+def test_a_bad_corpus_is_refused_with_its_line_and_leaves_nothing(
+    folder: Path, cache: Path, line: str | bytes, field: str
+) -> None:
+    path = folder / "corpus.jsonl"
+    path.write_bytes(path.read_bytes() + (line if isinstance(line, bytes) else line.encode()))
+    message = refusal(lambda: load(folder, cache))
+    assert message.startswith(f"{path}:4: ") and field in message
+    assert list(cache.iterdir() if cache.exists() else []) == []
+
+
+def test_empty_files_and_folders_in_place_of_files_are_refused(folder: Path, cache: Path) -> None:
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        path = folder / name
+        before = path.read_bytes()
+        path.write_bytes(b"")
+        assert refusal(lambda path=path: load(folder, cache)).startswith(f"{path}: ")
+        path.unlink()
+        path.mkdir()
+        assert refusal(lambda path=path: load(folder, cache)) == f"{path}: is a directory; expected a file"
+        path.rmdir()
+        path.write_bytes(before)
+
+
+def test_a_name_that_is_nothing_is_refused_with_the_nearest(folder: Path, cache: Path, tmp_path: Path) -> None:
+    message = refusal(lambda: load(tmp_path / "tinny", cache))
+    assert message.startswith(f"{tmp_path / 'tinny'}: no such file or folder. Did you mean {str(folder)!r}?")
+    assert "a BEIR folder" in message and ".parquet" in message
+    assert "Did you mean 'pydocs'?" in refusal(lambda: load("pydoc", cache))
+    (tmp_path / "c.pdf").touch()
+    assert "its name must end in .jsonl" in refusal(lambda: load(tmp_path / "c.pdf", cache))
+    (tmp_path / "none").mkdir()
+    assert "no documents in this folder" in refusal(lambda: load(tmp_path / "none", cache))
+    assert "no such file" in refusal(lambda: load(folder, cache, queries=tmp_path / "no.jsonl"))
+    assert "no such file" in refusal(lambda: load(folder, cache, qrels=tmp_path / "no.tsv"))
+
+
+# ir_datasets: a stand-in with its interface
+
+
+def dataset(docs: Any = None, queries: Any = None, qrels: Any = None) -> SimpleNamespace:
+    parts = {"docs": docs, "queries": queries, "qrels": qrels}
+    has = {f"has_{name}": (lambda part=part: part is not None) for name, part in parts.items()}
+    return SimpleNamespace(**has, **{f"{name}_iter": (lambda part=part: iter(part)) for name, part in parts.items()})
+
+
+@pytest.fixture
+def ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = dataset(DOCS, QUERIES, [*QRELS, Qrel("q3", "gone", 1)])
+    page = SimpleNamespace(doc_id="p", url="u", default_text=lambda: "all of it")
+    known = {"x": dataset(DOCS, QUERIES), "x/test": part, "web": dataset([page])}
+    monkeypatch.setitem(sys.modules, "ir_datasets", SimpleNamespace(__version__="1", load=known.__getitem__))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.usefixtures("ir_datasets")
+def test_an_ir_dataset_is_a_collection(cache: Path) -> None:
+    for name in ("irds:x", "irds:x/test", "irds:x"):
+        collection = load(name, cache)
+        assert content(collection) == (DOCS, QUERIES, {"test": QRELS})
+    assert content(load("irds:web", cache)) == ([Doc("p", "all of it")], [], {})
+    with pytest.raises(SettingError, match="no documents named 'y'"):
+        load("irds:y", cache)
+
+
+def test_without_ir_datasets_the_error_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ir_datasets", None)
+    with pytest.raises(MissingExtra, match="pip install ir-datasets"):
+        load("irds:beir/scifact", cache)
+
+
+def test_pydocs_is_a_collection(cache: Path) -> None:
+    from acclimate import pydocs
+
+    if not hasattr(pydocs, "qrels"):
+        pytest.skip("pydocs has no judgments yet")
+    collection = load("pydocs", cache)
+    assert "json.dumps" in collection.corpus and collection.queries and collection.qrels
+
+
+# Real collections, where there are any
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_collection_loads_whole(name: str, cache: Path) -> None:
+    home = Path(os.environ.get("ACCLIMATE_DATA", "")) / name
+    if "ACCLIMATE_DATA" not in os.environ or not home.is_dir():
+        pytest.skip(f"{name}: not in $ACCLIMATE_DATA")
+    n_docs, n_queries, n_qrels, ids = REAL[name]
+    collection = load(home, cache)
+    assert len(collection.corpus) == n_docs and len(collection.queries) == n_queries
+    assert {split: len(qrels) for split, qrels in collection.qrels.items()} == n_qrels
+    if ids:
+        assert tuple(collection.corpus.ids[at] for at in (0, 9, -1)) == ids
+    assert collection.corpus.blank == (("471", "995") if name == "cranfield" else ())
+    lines = (home / "corpus.jsonl").read_text(encoding="utf-8").split("\n")
+    expected = [Doc(row["_id"], row["text"], row["title"]) for row in map(json.loads, filter(None, lines))]
+    assert list(collection.corpus.values()) == expected
+    beir.write_corpus(home := cache / "again.jsonl", collection.corpus.values())
+    assert Corpus.of(beir.read_corpus(home)).fingerprint == collection.corpus.fingerprint
