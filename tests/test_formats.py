@@ -506,6 +506,18 @@ def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title:
     assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text, title)]
 
 
+html_pieces = st.lists(
+    st.sampled_from("<![ <! <? < > ]]> --> <!-- / a </script> <script> <title = ' \" & &#x110000; &#xd800;".split())
+)
+
+
+@quick
+@given(pieces=html_pieces)
+def test_any_html_can_be_read(tmp_path: Path, pieces: list[str]) -> None:
+    (tmp_path / "a.html").write_text(f"<p>x</p>{''.join(pieces)}")
+    assert [doc.text[0] for doc in formats.read_folder(tmp_path)] == ["x"]
+
+
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
     def message() -> str:
         return refusal(lambda: formats.read_folder(tmp_path))

@@ -60,6 +60,7 @@ def load(
         found = _path(Path(name), cache_dir)
     asked = found.queries() if queries is None else read_queries(Path(queries))
     judged = found.judged() if qrels is None else {"test": beir.located_qrels(Path(qrels))}
+    judged = {split: rows for split, rows in judged.items() if rows}
     for rows in judged.values():
         _check(rows, asked, found.corpus)
     return Collection(
@@ -85,7 +86,7 @@ def _path(path: Path, cache_dir: Path) -> _Found:
     corpus = _one_of(path, "corpus")
     if corpus is None:
         return _Found(path.resolve().name, _cached(path, cache_dir))
-    queries, judgments = _one_of(path, "queries"), sorted((path / "qrels").glob("*.tsv"))
+    queries, judgments = _one_of(path, "queries"), sorted((path / "qrels").glob("[!.]*.tsv"))
     return _Found(
         path.resolve().name,
         _cached(corpus, cache_dir),

@@ -52,7 +52,7 @@ class Corpus(Mapping[str, Doc]):
             self._file: Any = pa.ipc.open_file(content)
             *batches, (_, facts) = map(self._file.get_batch_with_custom_metadata, range(self._file.num_record_batches))
             known = json.loads(facts[FORMAT.encode()])
-        except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
             raise DataError("not a corpus that this version built; delete it and run again", path=path) from None
         self._batches: list[Any] = [batch for batch, _ in batches]
         self._starts = [0]

@@ -134,6 +134,9 @@ class _Page(HTMLParser):
         self.text: list[str] = []
         self._inside: list[str] = []  # open hidden elements, or the title
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        return self.parse_bogus_comment(i)  # as browsers do; the inherited one raises AssertionError on `<![x!`
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in self.HIDDEN or (tag == "title" and not self._inside):
             self._inside.append(tag)
