@@ -85,7 +85,7 @@ class Left:
 
 
 def left_out() -> Left:
-    """What is missing here; nothing is on the Python that the judgments were made on, which is CPython 3.11 on Linux."""
+    """What is missing here. On the Python that was judged, CPython 3.11 on Linux, no query is."""
     judged = sum(len(_all_qrels(split)) - len(qrels(split)) for split in JUDGED_SPLITS)
     return Left(queries=len(_all_queries()) - len(queries()), qrels=judged)
 
@@ -105,10 +105,20 @@ def _docs() -> tuple[Doc, ...]:
     if sys.flags.optimize > 1:
         raise AcclimateError("pydocs is made of docstrings, and python -OO removes them; run without -OO")
     docs: dict[str, Doc] = {}  # by text
-    for doc in [*_docstrings(), *_topics()]:
-        if len(doc.text) >= MIN_CHARS and not _ONLY_A_SIGNATURE.fullmatch(doc.text):
-            docs[doc.text] = min(doc, docs.get(doc.text, doc), key=lambda doc: _plainness(doc.doc_id))
+    with _silence():
+        for doc in [*_docstrings(), *_topics()]:
+            if len(doc.text) >= MIN_CHARS and not _ONLY_A_SIGNATURE.fullmatch(doc.text):
+                docs[doc.text] = min(doc, docs.get(doc.text, doc), key=lambda doc: _plainness(doc.doc_id))
     return tuple(sorted(docs.values()))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What modules print and warn of while they are imported and looked at goes nowhere."""
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _plainness(doc_id: str) -> tuple[int, str, str]:
@@ -124,7 +134,7 @@ def _topics() -> Iterator[Doc]:
         text = inspect.cleandoc(text)
         heading = _HEADING.match(text)
         title = heading["title"].replace('"', "") if heading else name
-        yield Doc(f"topic:{name}", text[heading.end() :] if heading else text, title)
+        yield Doc(f"topic:{name}", (text[heading.end() :] if heading else text).strip(), title)
 
 
 def _docstrings() -> Iterator[Doc]:
@@ -168,16 +178,14 @@ def _modules() -> Iterator[types.ModuleType]:
 
 
 def _import(name: str) -> types.ModuleType | None:
-    """The module, or None when this installation lacks it, cannot load it, or has another project's in its place."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            spec = importlib.util.find_spec(name)
-            if spec is None or not _is_in_the_library(spec.origin):
-                return None
-            return importlib.import_module(name)
-        except (Exception, SystemExit):  # whatever a module's own code raises where it cannot run
+    """The module; None when this installation lacks it, cannot load it, or has another project's in its place."""
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is None or not _is_in_the_library(spec.origin):
             return None
+        return importlib.import_module(name)
+    except (Exception, SystemExit):  # whatever a module's own code raises where it cannot run
+        return None
 
 
 def _is_in_the_library(origin: str | None) -> bool:
@@ -189,13 +197,11 @@ def _is_in_the_library(origin: str | None) -> bool:
 
 
 def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
-    """A module's own names: listed in its `__all__`, defined in it or, if it has no such list, in C. No second names."""
+    """A module's own names, each once: those in its `__all__`, defined in it or, if it has no `__all__`, in C."""
     listed = set(getattr(module, "__all__", ()))
     for name in sorted(listed | vars(module).keys()):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                value = getattr(module, name)
+            value = getattr(module, name)
         except Exception:  # a name that this platform lacks, or that fails when it is first looked up
             continue
         home = getattr(value, "__module__", None)
