@@ -149,6 +149,9 @@ def test_docs_come_back_from_parquet(tmp_path: Path) -> None:
     assert list(formats.read_corpus(path)) == [Doc("7", "a"), Doc("1000000000000000", "b")]
     parquet.write_table(pa.table({"id": [7.0], "text": ["a"]}), path)
     assert refusal(lambda: formats.read_corpus(path)).startswith(f"{path}:1: 'id' is 7.0; expected an id")
+    parquet.write_table(pa.table({"id": ["7"], "txet": ["a"]}), path)
+    message = refusal(lambda: formats.read_corpus(path))
+    assert message.startswith(f"{path}: no document text: found") and 'The closest is "txet"' in message
     parquet.write_table(pa.table({"id": ["7", "8"], "text": ["a", None]}), path)
     assert refusal(lambda: formats.read_corpus(path)) == f"{path}:2: 'text' is null; expected text"
 
@@ -236,6 +239,23 @@ def test_synthetic_queries_of_inpars_are_read(tmp_path: Path) -> None:
         SyntheticQuery(formats.synthetic_id("d1", "what?"), "what?", "d1", -2.0),
         SyntheticQuery(formats.synthetic_id("2", "who?"), "who?", "2", -0.5),
     ]
+
+
+def test_a_cell_may_be_longer_than_the_csv_module_likes(tmp_path: Path) -> None:
+    docs = [Doc("1", "long " * 100_000)]
+    for name, delimiter in (("c.csv", ","), ("c.tsv", "\t")):
+        csv.field_size_limit(131_072)
+        path = put_rows(tmp_path / name, [["doc_id", "text"], *[list(doc[:2]) for doc in docs]], delimiter=delimiter)
+        assert list(formats.read_corpus(path)) == docs
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    for name, content in (
+        ("c.jsonl", '{"_id": "1", "text": "x"}'),
+        ("c.csv", "_id,text\n1,x"),
+        ("c.tsv", "_id\ttext\n1\tx"),
+    ):
+        assert list(formats.read_corpus(put(tmp_path / name, f"\ufeff{content}"))) == [Doc("1", "x")]
 
 
 # Names, not positions

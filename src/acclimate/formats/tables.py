@@ -16,27 +16,26 @@ from typing import Any
 from acclimate.errors import DataError
 from acclimate.files import read_lines, read_raw_lines
 from acclimate.formats import fields
-from acclimate.formats.fields import Located, Place
+from acclimate.formats.fields import Field, Located, Place
 from acclimate.records import Doc, Query
 
-FIELDS = (fields.DOC_ID, fields.DOC_TEXT, fields.QUERY_ID, fields.QUERY_TEXT)
 Cells = Iterator[tuple[int, list[str]]]  # line number and cells of each record
 
 
 def read_corpus(path: Path) -> Located[Doc]:
     """The docs of a table in the order of its rows, streamed."""
-    return Located(fields.docs(_rows(path)))
+    return Located(fields.docs(_rows(path, fields.DOC_ID, fields.DOC_TEXT)))
 
 
 def read_queries(path: Path) -> list[Query]:
     """The queries of a table in the order of its rows."""
-    return fields.queries(_rows(path), path)
+    return fields.queries(_rows(path, fields.QUERY_ID, fields.QUERY_TEXT), path)
 
 
-def _rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, Any]]]:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
-        return _parquet_rows(path)
+        return _parquet_rows(path, needed)
     return _text_rows(path, _quoted_cells(path, ",") if name.endswith(".csv") else _tsv_cells(path))
 
 
@@ -110,7 +109,7 @@ def _quotes(cell: str) -> str:
     return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _parquet_rows(path: Path, needed: tuple[Field, ...]) -> Iterator[tuple[Place, dict[str, Any]]]:
     import pyarrow
     from pyarrow import parquet
 
@@ -120,8 +119,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
         with parquet.ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
             _distinct(names, Place(path))
-            wanted = {name for field in FIELDS for name in field.names} | {"title"}
-            columns = [name for name in names if name in wanted] or names[:1]
+            columns = [fields.pick(names, field, Place(path)) for field in needed]  # no other column is read
+            columns += ["title"] if "title" in names else []
             row = 0
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for cells in batch.to_pylist():
