@@ -1,0 +1,220 @@
+"""The picture of the trade: nDCG@10 against latency, as inline SVG.
+
+Colours come from the page's style sheet by class, so that the picture follows its light and dark themes. Shapes carry
+the same meaning as colours. Each label goes where it covers least, found by a few rounds of moving one at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from acclimate.report.words import MAIN_MEASURE, milliseconds, score
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
+_CHARACTER, _LINE = 6.6, 14  # of a label, in px
+# Where a label may go, best first: from the point to its anchor.
+_OFFSETS: tuple[tuple[float, float, str], ...] = (
+    (11, 4, "start"),
+    (-11, 4, "end"),
+    (0, -12, "middle"),
+    (0, 21, "middle"),
+    *((side * 9, dy, "start" if side > 0 else "end") for dy in (-9, 17, -24, 32, -39, 47) for side in (1, -1)),
+)
+
+
+class _Point(NamedTuple):
+    name: str
+    x: float
+    y: float
+    whisker: tuple[float, float]  # y of the interval's ends
+    adapted: bool
+    recommended: bool
+
+
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: _Box) -> float:
+        wide = min(self.right, other.right) - max(self.left, other.left)
+        high = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(wide, 0) * max(high, 0)
+
+    def area(self) -> float:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+def svg(
+    systems: Sequence[Mapping[str, Any]],
+    *,
+    recommended: str,
+    caveat: str = "",
+    width: int = 1000,
+    height: int = 420,
+    key: str = "chart",
+) -> Markup:
+    """The picture. `caveat` stands beside the axis title; `key` makes ids unique where a page has several pictures."""
+    plot = _Box(_LEFT, _TOP, width - _RIGHT, height - _BOTTOM)
+    bounds = [_interval(system) for system in systems]
+    low, high, step = _y_range(min(low for low, _ in bounds), max(high for _, high in bounds))
+    slow, fast = max(map(_latency, systems)), min(map(_latency, systems))
+    room = max(1.5, math.sqrt(10 / (slow / fast)))  # at least a decade in all
+    start, stop = math.log10(fast / room), math.log10(slow * room)
+
+    def x(latency: float) -> float:
+        return plot.left + (math.log10(latency) - start) / (stop - start) * (plot.right - plot.left)
+
+    def y(value: float) -> float:
+        return plot.bottom - (value - low) / (high - low) * (plot.bottom - plot.top)
+
+    points = [
+        _Point(
+            name=system["name"],
+            x=x(_latency(system)),
+            y=y(system["measures"][MAIN_MEASURE]),
+            whisker=(y(ends[1]), y(ends[0])),
+            adapted=system["adapted"],
+            recommended=system["name"] == recommended,
+        )
+        for system, ends in zip(systems, bounds, strict=True)
+    ]
+    points.sort(key=lambda point: point.recommended)  # drawn last, on top
+    parts = [_title(systems, key), *_legend(points), *_y_axis(plot, low, high, step, y, caveat)]
+    parts += _x_axis(plot, start, stop, x, most=4 if width < 500 else 7)
+    parts += [
+        _tag("line", x1=p.x, x2=p.x, y1=p.whisker[0], y2=p.whisker[1], class_=_class(p, "whisker")) for p in points
+    ]
+    parts += [_marker(point) for point in points]
+    parts += _labels(points, plot)
+    view = f"0 0 {width} {height}"
+    return _tag(
+        "svg", *parts, viewBox=view, role="img", aria_labelledby=f"{key}-title {key}-desc", class_=f"chart {key}"
+    )
+
+
+def _latency(system: Mapping[str, Any]) -> float:
+    return max(system["latency_ms"]["p50"], 0.001)  # a log axis has no 0
+
+
+def _interval(system: Mapping[str, Any]) -> tuple[float, float]:
+    value = system["measures"][MAIN_MEASURE]
+    low, high = system.get("intervals", {}).get(MAIN_MEASURE, (value, value))
+    return min(low, value), max(high, value)
+
+
+def _y_range(low: float, high: float) -> tuple[float, float, float]:
+    """Ends and step of an axis of at most 7 round ticks around the values."""
+    span = max(high - low, 0.05)
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
+    first, last = math.floor(low / step - 0.1), math.ceil(high / step + 0.1)
+    first = max(first, 0)
+    return first * step, max(last, first + 1) * step, step
+
+
+def _y_axis(plot: _Box, low: float, high: float, step: float, y: Any, caveat: str) -> list[Markup]:
+    parts = [_tag("text", f"↑ {MAIN_MEASURE}" + (f" ({caveat})" if caveat else ""), x=0, y=40, class_="axis")]
+    for tick in range(round(low / step), round(high / step) + 1):
+        at = y(tick * step)
+        parts.append(_tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
+        parts.append(_tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=at + 4, text_anchor="end", class_="tick"))
+    return parts
+
+
+def _x_axis(plot: _Box, start: float, stop: float, x: Any, *, most: int) -> list[Markup]:
+    """Ticks at 1, 2, 5, 10 ..., or at powers of ten when those are too many."""
+    powers = range(math.floor(start), math.ceil(stop) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    ticks = [tick for tick in ticks if start <= math.log10(tick) <= stop]
+    if len(ticks) > most:
+        ticks = [tick for tick in ticks if math.log10(tick).is_integer()]
+    parts = [_tag("line", x1=plot.left, x2=plot.right, y1=plot.bottom, y2=plot.bottom, class_="base")]
+    for tick in ticks:
+        parts.append(_tag("line", x1=x(tick), x2=x(tick), y1=plot.bottom, y2=plot.bottom + 5, class_="base"))
+        label = f"{tick:g} ms" if tick < 1000 else f"{tick / 1000:g} s"
+        parts.append(_tag("text", label, x=x(tick), y=plot.bottom + 19, text_anchor="middle", class_="tick"))
+    title = "median latency of a query, log scale; left is faster"
+    return [*parts, _tag("text", title, x=plot.right, y=plot.bottom + 40, text_anchor="end", class_="axis")]
+
+
+def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
+    each = "; ".join(
+        f"{system['name']} {score(system['measures'][MAIN_MEASURE])} at {milliseconds(system['latency_ms']['p50'])}"
+        for system in systems
+    )
+    title = _tag("title", f"{MAIN_MEASURE} against latency", id=f"{key}-title")
+    return title + _tag("desc", f"Each system's {MAIN_MEASURE} and median latency: {each}.", id=f"{key}-desc")
+
+
+def _legend(points: Sequence[_Point]) -> list[Markup]:
+    parts: list[Markup] = []
+    serve = any(point.recommended and point.adapted for point in points)
+    x = 12.0
+    for label, adapted, ring in (("adapted", True, False), ("not adapted", False, False), ("serve this", serve, True)):
+        parts.append(_marker(_Point(label, x, 12, (0, 0), adapted, ring)))
+        parts.append(_tag("text", label, x=x + 15, y=16, class_="tick"))
+        x += 44 + _CHARACTER * len(label)
+    return parts
+
+
+def _marker(point: _Point) -> Markup:
+    ring = _tag("circle", cx=point.x, cy=point.y, r=10, class_=_class(point, "ring")) if point.recommended else Markup()
+    if point.adapted:
+        return ring + _tag("circle", cx=point.x, cy=point.y, r=5.5, class_=_class(point, "mark"))
+    return ring + _tag("rect", x=point.x - 5, y=point.y - 5, width=10, height=10, class_=_class(point, "mark"))
+
+
+def _class(point: _Point, role: str) -> str:
+    return f"{role} {'adapted' if point.adapted else 'unadapted'}" + (" best" if point.recommended else "")
+
+
+def _labels(points: Sequence[_Point], plot: _Box) -> list[Markup]:
+    marks = [_Box(p.x - 8, p.y - 8, p.x + 8, p.y + 8) for p in points]
+    places = [0] * len(points)
+    for _ in range(4):
+        for index, point in enumerate(points):
+            others = [_label_box(other, places[i]) for i, other in enumerate(points) if i != index] + marks
+
+            def cost(place: int, point: _Point = point, others: list[_Box] = others) -> float:
+                box = _label_box(point, place)
+                return place + sum(map(box.overlap, others)) + 5 * (box.area() - box.overlap(plot))
+
+            places[index] = min(range(len(_OFFSETS)), key=cost)
+    parts: list[Markup] = []
+    for point, place in zip(points, places, strict=True):
+        dx, dy, anchor = _offset(point, place)
+        if abs(dy) > 22:
+            end = point.y + dy - 4
+            parts.append(_tag("line", x1=point.x, y1=point.y, x2=point.x + dx * 0.8, y2=end, class_="leader"))
+        at = {"x": point.x + dx, "y": point.y + dy}
+        parts.append(_tag("text", point.name, **at, text_anchor=anchor, class_=_class(point, "label")))
+    return parts
+
+
+def _offset(point: _Point, place: int) -> tuple[float, float, str]:
+    dx, dy, anchor = _OFFSETS[place]
+    ring = 5 if point.recommended else 0
+    return dx + math.copysign(ring, dx) * (dx != 0), dy + math.copysign(ring, dy) * (dx == 0), anchor
+
+
+def _label_box(point: _Point, place: int) -> _Box:
+    dx, dy, anchor = _offset(point, place)
+    wide = _CHARACTER * len(point.name) * (1.08 if point.recommended else 1)  # bold is wider
+    left = point.x + dx - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
+    return _Box(left, point.y + dy - _LINE + 3, left + wide, point.y + dy + 3)
+
+
+def _tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
+    """An element; `_` in an attribute's name stands for `-`. Everything that is not Markup is escaped."""
+    written = Markup("").join(
+        Markup(' {}="{}"').format(
+            key.strip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
+        )
+        for key, value in attributes.items()
+    )
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, Markup("").join(content))

@@ -1,0 +1,156 @@
+"""The report for a terminal or a log: aligned plain text of at most 100 columns, readable without colour."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from acclimate.progress import duration
+from acclimate.report import words
+
+WIDTH = 100
+_NAME = 30  # longest name of a system shown whole
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """Verdict, systems, comparisons, stages and warnings."""
+    report = words.safe(report)
+    parts = [_verdict(report), _systems(report), _comparisons(report), _stages(report["stages"])]
+    parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
+    parts = [part for part in parts if part]
+    return "\n\n".join(parts) + "\n"
+
+
+def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
+    """Queries before and after, the first `docs` documents of each side; `*` marks the relevant ones."""
+    report = words.safe(report)
+    parts: list[str] = []
+    for example in report.get("examples", []):
+        lines = [_cut(f"{words.MAIN_MEASURE} {words.signed(example['delta'])}  {_line(example['query'])}")]
+        for when in ("before", "after"):
+            side = example[when]
+            lines.append(_cut(f"  {when}  {side['system']}"))
+            lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:docs], 1)]
+        parts.append("\n".join(lines))
+    caveat = words.CAVEATS[report["verdict_basis"]]
+    return "\n\n".join([*([f"({caveat})"] if caveat and parts else []), *parts]) + "\n" if parts else ""
+
+
+def generated(report: Mapping[str, Any]) -> str:
+    """The sample of synthetic queries, two lines each: kept or why not, the query, the document it is for."""
+    report = words.safe(report)
+    lines: list[str] = []
+    for one in report.get("generated_sample", []):
+        state = "kept" if one["kept"] else f"dropped: {one['reason']}"
+        lines.append(_cut(f"{state:<21} {_line(one['query'])}"))
+        lines.append(_cut(f"{'':<21} {one['doc_id']}: {_line(one['doc_text'])}"))
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
+    """Rows as lines of equally wide columns; `align` has `<` or `>` for each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    headline = f"{report['verdict']}: {words.HEADLINES[report['verdict']]}."
+    numbers = [(what, number, f"({note})") for what, number, note in words.evidence(report)]
+    return "\n".join(
+        [
+            _wrap(headline),
+            _wrap(words.outcome(report)),
+            *(_cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
+            _wrap(words.advice(report)),
+            _wrap(words.basis(report)),
+        ]
+    )
+
+
+def _systems(report: Mapping[str, Any]) -> str:
+    systems = sorted(report["systems"], key=lambda system: -system["measures"][words.MAIN_MEASURE])
+    main = words.MAIN_MEASURE
+    others = [measure for measure in systems[0]["measures"] if measure != main][:3]
+    rows = [["system", main, "95% interval", *others, "p50", "index"]]
+    for system in systems:
+        interval = system.get("intervals", {}).get(main)
+        rows.append(
+            [
+                _name(system["name"]) + (" *" if system["name"] == report["recommended"] else ""),
+                words.score(system["measures"][main]),
+                words.between(interval),
+                *(words.score(system["measures"].get(measure)) for measure in others),
+                words.milliseconds(system["latency_ms"]["p50"]),
+                words.size(system["index_bytes"]),
+            ]
+        )
+    caveat = words.CAVEATS[report["verdict_basis"]]
+    note = f"* serve this   ({caveat})" if caveat else "* serve this"
+    return "\n".join([*map(_cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note])
+
+
+def _comparisons(report: Mapping[str, Any]) -> str:
+    rows = [["system", "against", "measure", "delta", "95% interval", "p", "won/lost/tied"]]
+    for one in report["comparisons"]:
+        interval = f"{words.signed(one['ci95'][0])} {words.signed(one['ci95'][1])}"
+        counts = f"{one['wins']}/{one['losses']}/{one['ties']}"
+        names = (_name(one["system"], 24), _name(one["baseline"], 16))
+        rows.append([*names, one["measure"], words.signed(one["delta"]), interval, words.p_value(one["p"]), counts])
+    caveat = words.CAVEATS[report["verdict_basis"]]
+    return "\n".join([*map(_cut, columns(rows, "<<<>>>>")), *([f"({caveat})"] if caveat else [])])
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
+    rows = [["stage", "read", "kept", "time", "tokens", "cost"]]
+    for stage in stages:
+        tokens = sum(stage["tokens"].values())
+        rows.append(
+            [
+                stage["name"] + (" (made earlier)" if stage["resumed"] else ""),
+                f"{stage['in']:,}",
+                f"{stage['out']:,}",
+                duration(stage["seconds"]),
+                f"{tokens:,}" if tokens else "-",
+                words.usd(stage["cost_usd"]),
+            ]
+        )
+    lines = columns(rows, "<>>>>>")
+    return "\n".join([lines[0], *_with_drops(lines[1:], stages)])
+
+
+def _with_drops(lines: Sequence[str], stages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Each stage's line, then what it dropped and why."""
+    for line, stage in zip(lines, stages, strict=True):
+        yield line
+        if drops := ", ".join(f"{reason} {count:,}" for reason, count in stage["dropped"].items() if count):
+            yield textwrap.fill(f"dropped: {drops}", WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _doc(rank: int, doc: Mapping[str, Any]) -> str:
+    mark = "*" if (doc["relevance"] or 0) > 0 else " "
+    shown = _line(f"{doc['title']}: {doc['text']}" if doc["title"] else doc["text"])
+    return _cut(f"  {mark} {rank}  {doc['doc_id']}  {shown}")
+
+
+def _name(name: str, longest: int = _NAME) -> str:
+    """`name`, its middle left out when it is long: its end says whether it is adapted."""
+    if len(name) <= longest:
+        return name
+    end = longest // 2
+    return f"{name[: longest - end - 2]}..{name[-end:]}"
+
+
+def _line(text: str) -> str:
+    return words.excerpt(text, WIDTH)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, WIDTH)

@@ -1,0 +1,157 @@
+"""How the report says things: the verdict in plain words, and one way to write each kind of number.
+
+Text from documents and queries is a stranger's: `safe` takes out what could move a terminal's cursor, turn the
+reading direction of a page, or not be written as UTF-8 at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MAIN_MEASURE = "nDCG@10"
+
+HEADLINES = {
+    "WIN": "Adapting helped",
+    "NO DIFFERENCE": "Adapting made no difference that can be told from chance",
+    "REGRESSION": "Adapting made search worse",
+}
+QUERIES = {
+    "qrels": "labelled test queries",
+    "judge": "queries whose results an LLM judged",
+    "synthetic": "held-out synthetic queries",
+}
+# Printed wherever a score is, when people did not label the queries.
+CAVEATS = {
+    "qrels": "",
+    "judge": "relevance judged by an LLM, not by people",
+    "synthetic": "measured on held-out synthetic queries, which usually flatter",
+}
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The comparison that the verdict rests on: the candidate against the baseline on nDCG@10."""
+    wanted = (report["candidate"], report["baseline"], MAIN_MEASURE)
+    for comparison in report["comparisons"]:
+        if (comparison["system"], comparison["baseline"], comparison["measure"]) == wanted:
+            return comparison
+    return None
+
+
+def outcome(report: Mapping[str, Any]) -> str:
+    """What happened between the candidate and the baseline, in two sentences without numbers."""
+    candidate, baseline = report["candidate"], f"{report['baseline']}, the best system without training"
+    return {
+        "WIN": f"{candidate} ranks better than {baseline}. Chance rarely gives such a difference.",
+        "NO DIFFERENCE": f"{candidate} cannot be told apart from {baseline}. Chance alone could give their difference.",
+        "REGRESSION": f"{candidate} ranks worse than {baseline}. Chance rarely gives such a difference.",
+    }[report["verdict"]]
+
+
+def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The numbers behind the outcome: (what it is, the number, what to know of it), in ASCII for any terminal."""
+    found = key_comparison(report)
+    if found is None:
+        return []
+    means = {system["name"]: system["measures"][MAIN_MEASURE] for system in report["systems"]}
+    both = f"{score(means[report['baseline']])} -> {score(means[report['candidate']])}"
+    low, high = found["ci95"]
+    return [
+        (MAIN_MEASURE, both, f"{report['baseline']} -> {report['candidate']}"),
+        ("difference", signed(found["delta"]), f"95% interval {signed(low)} to {signed(high)}"),
+        ("p", p_value(found["p"]), "how often chance alone gives as much"),
+        ("queries better / worse", f"{found['wins']:,} / {found['losses']:,}", f"{found['ties']:,} the same"),
+    ]
+
+
+def basis(report: Mapping[str, Any]) -> str:
+    """What it was measured on, and how the systems compared were chosen."""
+    kind = report["verdict_basis"]
+    caveat = {
+        "qrels": "",
+        "judge": " An LLM's judgments agree with people's often, not always.",
+        "synthetic": " Scores on such queries usually flatter; expect less on real ones.",
+    }
+    return (
+        f"Measured on {report['queries']['count']:,} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
+        f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from the adapted systems on "
+        f"other synthetic queries; {report['baseline']} is the strongest unadapted one on the queries measured."
+    )
+
+
+def advice(report: Mapping[str, Any]) -> str:
+    """What to serve, with what it costs."""
+    system = next(system for system in report["systems"] if system["name"] == report["recommended"])
+    return (
+        f"Serve {system['name']}: {MAIN_MEASURE} {score(system['measures'][MAIN_MEASURE])} at "
+        f"{milliseconds(system['latency_ms']['p50'])} per query (median), index {size(system['index_bytes'])}."
+    )
+
+
+def safe(value: Any) -> Any:
+    """A report with every text in it, keys included, made `clean`."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {safe(key): safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [safe(item) for item in value]
+    return value
+
+
+def clean(text: str) -> str:
+    """`text` on one line, without control characters, marks of reading direction, and halves of surrogate pairs."""
+    return _UNSAFE.sub("", " ".join(text.split()))
+
+
+def excerpt(text: str, limit: int) -> str:
+    """At most `limit` characters of `text`, on one line, cut between words where it can be."""
+    line = clean(text[: 4 * limit])
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    return (cut[: cut.rfind(" ")] if cut.rfind(" ") > limit // 2 else cut) + "…"
+
+
+def score(value: float | None) -> str:
+    """`0.724`; `-` when there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """`+0.043`, `-0.012`, and `0.000` when it rounds to that."""
+    return f"{value:+.3f}" if round(value, 3) else "0.000"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """`0.690-0.752`; nothing when there is no interval."""
+    return f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else ""
+
+
+def p_value(p: float) -> str:
+    """`0.034`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def milliseconds(value: float) -> str:
+    """`0.42 ms`, `12 ms`, `1.3 s`."""
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.2f} ms" if value < 1 else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def size(count: float) -> str:
+    """`812 B`, `41 MB`, `1.3 GB`; decimal units."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def usd(cost: float | None) -> str:
+    """`$0.42`; `-` when nothing was paid for."""
+    return "-" if cost is None else f"${cost:,.2f}" if cost >= 0.01 or cost == 0 else "< $0.01"

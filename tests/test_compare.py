@@ -1,0 +1,145 @@
+"""The paired test and the interval have the properties that make a verdict believable."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from acclimate.errors import DataError
+from acclimate.stages.compare import Comparison, compare, interval, verdict
+
+Values = dict[str, float]
+pairs = st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1, max_size=30)
+
+
+def compared(ours: Values, theirs: Values, **settings) -> Comparison:
+    return compare(ours, theirs, system="ours", baseline="theirs", measure="nDCG@10", **{"samples": 500, **settings})
+
+
+def systems(values: list[tuple[float, float]]) -> tuple[Values, Values]:
+    ours, theirs = zip(*values, strict=True)
+    return ({str(i): x for i, x in enumerate(ours)}, {str(i): x for i, x in enumerate(theirs)})
+
+
+def noisy(count: int, gain: float, seed: int = 0) -> tuple[Values, Values]:
+    random = np.random.default_rng(seed)
+    return systems([(float(x + gain + random.normal(0, 0.1)), float(x)) for x in random.random(count)])
+
+
+@given(pairs)
+@settings(deadline=None, max_examples=50)
+def test_swapping_the_systems_only_changes_the_sign(values: list[tuple[float, float]]):
+    ours, theirs = systems(values)
+    there, back = compared(ours, theirs), compared(theirs, ours)
+
+    assert back.p == there.p
+    assert back.delta == -there.delta
+    assert back.ci95 == pytest.approx((-there.ci95[1], -there.ci95[0]), abs=1e-12)
+    assert (back.wins, back.losses, back.ties) == (there.losses, there.wins, there.ties)
+    assert there.wins + there.losses + there.ties == there.queries == len(values)
+    assert 0 < there.p <= 1
+
+
+@given(pairs, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=50)
+def test_the_order_of_the_queries_does_not_matter(values, chance):
+    ours, theirs = systems(values)
+    shuffled = dict(chance.sample(sorted(ours.items()), len(ours)))
+    assert compared(shuffled, theirs) == compared(ours, theirs)
+
+
+@given(st.lists(st.integers(-8, 8).filter(bool), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=50)
+def test_few_pairs_are_tested_exactly(eighths: list[int]):
+    ours, theirs = systems([(0.5 + eighth / 16, 0.5) for eighth in eighths])
+    sums = [abs(sum(map(int.__mul__, signs, eighths))) for signs in product((-1, 1), repeat=len(eighths))]
+    expected = sum(one >= abs(sum(eighths)) for one in sums) / len(sums)
+    assert compared(ours, theirs).p == pytest.approx(expected)
+    assert compared(ours, theirs, seed=1).p == compared(ours, theirs).p
+
+
+def test_queries_without_a_difference_do_not_dilute_the_test():
+    ours, theirs = systems([(0.9, 0.1)] * 10)
+    same = {f"same{i}": 0.5 for i in range(500)}
+    assert compared(ours | same, theirs | same).p == compared(ours, theirs).p == 2 / 2**10
+
+
+def test_sampled_and_exact_tests_agree(monkeypatch: pytest.MonkeyPatch):
+    ours, theirs = noisy(12, 0.05)
+    exact = compared(ours, theirs).p
+    monkeypatch.setattr("acclimate.stages.compare.EXACT_PAIRS", 0)
+    assert compared(ours, theirs, samples=20_000).p == pytest.approx(exact, abs=0.015)  # 4 standard errors
+
+
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_identical_systems_are_no_different(count: int):
+    ours, _ = noisy(count, 0.0)
+    comparison = compared(ours, dict(ours))
+    assert (comparison.delta, comparison.ci95, comparison.p, comparison.ties) == (0, (0, 0), 1, count)
+    assert verdict(comparison) == "NO DIFFERENCE"
+
+
+def test_rounding_is_a_tie():
+    ours, _ = noisy(30, 0.0)
+    comparison = compared({query_id: value + 1e-12 for query_id, value in ours.items()}, ours)
+    assert (comparison.ties, comparison.p) == (30, 1)
+
+
+def test_a_consistent_improvement_wins_and_its_reverse_is_a_regression():
+    ours, theirs = noisy(200, 0.1)
+    comparison = compared(ours, theirs)
+    assert verdict(comparison) == "WIN"
+    assert comparison.p == 1 / 501  # never 0: the assignment found is one of those drawn
+    assert comparison.ci95[0] < 0.1 < comparison.ci95[1]
+    assert verdict(compared(theirs, ours)) == "REGRESSION"
+
+
+def test_noise_wins_about_as_often_as_alpha_says():
+    wins = sum(compared(*noisy(40, 0.0, seed=seed)).p < 0.05 for seed in range(200))
+    assert 2 <= wins <= 22  # 10 expected; beyond 4 standard deviations on the high side
+
+
+@given(pairs, st.integers(0, 5))
+@settings(deadline=None, max_examples=25)
+def test_the_same_seed_gives_the_same_comparison(values, seed: int):
+    ours, theirs = systems(values)
+    assert compared(ours, theirs, seed=seed) == compared(ours, theirs, seed=seed)
+
+
+def test_another_seed_draws_again():
+    ours, theirs = noisy(50, 0.01)
+    assert compared(ours, theirs, seed=0).ci95 != compared(ours, theirs, seed=1).ci95
+
+
+def test_batches_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch):
+    ours, theirs = noisy(64, 0.02)
+    whole = compared(ours, theirs)
+    monkeypatch.setattr("acclimate.stages.compare._CELLS", 640)
+    assert compared(ours, theirs) == whole
+
+
+@given(st.lists(st.floats(0, 1, width=16), min_size=2, max_size=30))
+@settings(deadline=None, max_examples=25)
+def test_an_interval_is_around_the_mean(values: list[float]):
+    assume(len(set(values)) > 1)
+    low, high = interval({str(i): value for i, value in enumerate(values)}, samples=500)
+    assert min(values) <= low <= high <= max(values)
+    assert low - 1e-9 <= np.mean(values) + np.std(values) and high + 1e-9 >= np.mean(values) - np.std(values)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ({"a": 1.0}, {"a": 1.0, "b": 0.0}, "ours has no value for 1 queries that the other has: b"),
+        ({"a": 1.0, "d": 1.0}, {"a": 1.0}, "theirs has no value for 1 queries that the other has: d"),
+        ({}, {}, "no queries"),
+        ({"a": float("nan")}, {"a": 1.0}, "'a': found nan"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(ours: Values, theirs: Values, message: str):
+    with pytest.raises(DataError, match=message):
+        compared(ours, theirs)

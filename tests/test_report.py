@@ -1,0 +1,285 @@
+"""The report says everything that is in it, escapes all of it, and reads the same wherever it is printed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from acclimate.report import chart, table, words
+from acclimate.report.html import render
+
+HOSTILE = """<script>alert(1)</script>{{7*7}}{% raw %}" onload="alert(2)' ]]> --> &amp; </style></title></svg>"""
+VOID = {"meta", "br", "hr", "img", "link"}
+
+
+def system(name: str, score: float, p50: float, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "adapted": ":adapted" in name,
+        "kind": "dense",
+        "measures": {"nDCG@10": score, "R@100": 0.9, "RR@10": 0.6, "Success@5": 0.8},
+        "intervals": {"nDCG@10": [score - 0.03, score + 0.03]},
+        "latency_ms": {"p50": p50, "p95": 2 * p50},
+        "index_bytes": 7_960_000,
+        "weights": {},
+        **fields,
+    }
+
+
+def doc(doc_id: str, relevance: int | None) -> dict[str, Any]:
+    return {"doc_id": doc_id, "title": f"Title of {doc_id}", "text": f"Text of {doc_id}.", "relevance": relevance}
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    """Every key, every kind of value that may be missing."""
+    return {
+        "verdict": "WIN",
+        "verdict_basis": "qrels",
+        "recommended": "hybrid:adapted",
+        "candidate": "hybrid:adapted",
+        "baseline": "bm25",
+        "systems": [
+            system("bm25", 0.665, 1.3, kind="bm25"),
+            system("dense", 0.645, 6.8),
+            system("hybrid+reranker", 0.72, 1310.0, kind="reranked"),
+            system("hybrid:adapted", 0.743, 7.1, kind="hybrid", weights={"bm25": 0.25, "dense:adapted": 0.75}),
+        ],
+        "comparisons": [
+            {"system": "hybrid:adapted", "baseline": "bm25", "measure": measure, "delta": 0.078, "ci95": [0.02, 0.13]}
+            | {"p": p, "wins": 1131, "losses": 58, "ties": 11}
+            for measure, p in (("nDCG@10", 0.00001), ("R@100", 0.41))
+        ],
+        "stages": [
+            {"name": "generate", "in": 1000, "out": 2947, "dropped": {"empty": 31, "copied": 0}, "seconds": 1834.2}
+            | {"tokens": {"prompt": 1_204_331, "completion": 58_112}, "cost_usd": 0.4213, "resumed": True},
+            {"name": "filter", "in": 2947, "out": 1893, "dropped": {"round-trip": 743}, "seconds": 2.0}
+            | {"tokens": {}, "cost_usd": None, "resumed": False},
+        ],
+        "recipe": "udapdr",
+        "seed": 13,
+        "versions": {"acclimate": "0.1.0", "numpy": "2.4.6"},
+        "corpus": {"name": "scifact", "documents": 5183},
+        "queries": {"count": 300, "split": "test"},
+        "models": {"llm": "embedded:smollm2", "encoder": "minilm", "reranker": None},
+        "teachers": [
+            {"name": "cross-encoder 1", "nDCG@10": 0.842, "weight": 0.55, "used": True, "reason": "best alone"},
+            {"name": "BM25 teacher", "nDCG@10": 0.7, "weight": None, "used": False, "reason": "adds nothing"},
+        ],
+        "examples": [
+            {
+                "query": "white matter",
+                "before": {"system": "bm25", "docs": [doc("x", 0), doc("001", 2), doc("y", None)]},
+                "after": {"system": "hybrid:adapted", "docs": [doc("001", 2), doc("z", 1), doc("x", 0)]},
+                "delta": 0.418,
+            }
+        ],
+        "warnings": ["no out-of-domain measurement", "latency on a shared machine"],
+        "generated_sample": [
+            {"query": "a kept one", "doc_id": "001", "doc_text": "text", "logprob": -0.4, "kept": True, "reason": None},
+            {"query": "a bad one", "doc_id": "x", "doc_text": "t", "logprob": None, "kept": False, "reason": "copied"},
+        ],
+    }
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page; fails when tags do not nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def with_text(value: Any, text: str) -> Any:
+    """`value` with `text` after every string that is free to vary."""
+    fixed = {"verdict", "verdict_basis", "adapted", "measure", "split", "kind"}
+    if isinstance(value, dict):
+        return {key: item if key in fixed else with_text(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_text(item, text) for item in value]
+    return value + text if isinstance(value, str) else value
+
+
+def test_the_page_shows_every_system_stage_reason_warning_teacher_and_example(report):
+    page = Page(render(report)).text
+    expected = [one["name"] for key in ("systems", "stages", "teachers") for one in report[key]]
+    expected += [reason for stage in report["stages"] for reason in stage["dropped"]]
+    expected += [one["reason"] for one in report["teachers"]] + report["warnings"]
+    expected += [one[key] for one in report["generated_sample"] for key in ("query", "doc_id", "doc_text")]
+    expected += [d[key] for side in ("before", "after") for d in report["examples"][0][side]["docs"] for key in d]
+    expected += [*report["versions"], *report["versions"].values(), *filter(None, report["models"].values())]
+    expected += ["udapdr", "13", "5,183", "300", "0.743", "0.713-0.773", "0.665", "+0.078", "+0.020 to +0.130"]
+    expected += ["< 0.001", "0.410", "1,131", "7.1 ms", "1.3 s", "8.0 MB", "1,204,331", "30m 34s", "$0.42"]
+    expected += ["▲ from 2", "▼ from 1", "drops out", "new", "✓ relevant (2)", "✕ copied", "bm25 0.25", "made earlier"]
+    assert [text for text in expected if text is not None and str(text) not in page] == []
+
+
+def test_the_page_is_well_nested_and_loads_nothing(report):
+    page = render(with_text(report, " http://elsewhere.example/ "))
+    parsed = Page(page)
+    assert not {"script", "link", "img", "iframe", "object", "base", "form"} & set(parsed.tags)
+    assert not {"src", "href", "srcset", "action"} & {name for name, _ in parsed.attributes}
+    assert not any("http" in value for name, value in parsed.attributes if name not in ("http-equiv",))
+    assert not re.search(r"url\(|@import|https?:", page[page.index("<style>") : page.index("</style>")])
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in parsed.attributes
+    ids = [value for name, value in parsed.attributes if name == "id"]
+    assert len(ids) == len(set(ids)) == 4
+
+
+def test_hostile_text_is_text_wherever_it_stands(report):
+    plain, hostile = Page(render(report)), Page(render(with_text(report, HOSTILE)))
+    assert hostile.tags == plain.tags
+    assert [name for name, _ in hostile.attributes] == [name for name, _ in plain.attributes]
+    assert "<script>alert(1)</script>{{7*7}}{% raw %}" in hostile.text
+    assert hostile.text.count("49") == plain.text.count("49")  # {{7*7}} was not worked out
+
+
+def test_the_picture_escapes_names():
+    picture = chart.svg([system(HOSTILE, 0.5, 1.0)], recommended=HOSTILE)
+    assert "<script" not in picture
+    assert '" onload' not in picture
+    assert picture.count("&lt;script&gt;") == 2  # description and label
+
+
+def test_control_characters_and_half_surrogates_reach_neither_page_nor_terminal(report):
+    report = with_text(report, "\x1b[2J\x00\u202e\ud800")
+    for written in (render(report), table.text(report), table.examples(report), table.generated(report)):
+        assert not re.search("[\x00\x1b\u202e\ud800]", written)
+        written.encode("utf-8")
+
+
+@pytest.mark.parametrize("verdict", words.HEADLINES)
+@pytest.mark.parametrize("basis", words.CAVEATS)
+def test_every_score_is_marked_when_people_did_not_label_the_queries(report, verdict: str, basis: str):
+    report |= {"verdict": verdict, "verdict_basis": basis}
+    page, terminal = Page(render(report)).text, " ".join(table.text(report).split())
+    for written in (page, terminal):
+        assert verdict in written
+        assert words.HEADLINES[verdict] in written
+        assert words.outcome(report) in written
+        assert words.advice(report) in written
+        assert words.QUERIES[basis] in written
+    if caveat := words.CAVEATS[basis]:
+        assert page.count(caveat) >= 5  # the head, the picture, systems, comparisons, examples
+        assert terminal.count(caveat) == 2
+        assert caveat in table.examples(report)
+    else:
+        assert "flatter" not in terminal
+
+
+def test_what_may_be_absent_may_be_absent(report):
+    for key in ("examples", "teachers", "generated_sample", "warnings"):
+        del report[key]
+    for one in report["systems"]:
+        del one["intervals"]
+    assert "Teachers" not in Page(render(report)).text
+    assert "warning" not in table.text(report)
+    assert table.examples(report) == table.generated(report) == ""
+
+
+def test_a_report_read_back_from_json_is_the_same_page(report):
+    before = copy.deepcopy(report)
+    assert render(json.loads(json.dumps(report))) == render(report)
+    assert report == before
+
+
+def test_a_comparison_that_is_missing_leaves_out_its_numbers_only(report):
+    report["comparisons"] = []
+    assert words.evidence(report) == []
+    assert "ranks better than bm25" in Page(render(report)).text
+    assert "ranks better than bm25" in table.text(report)
+
+
+def test_long_documents_are_cut(report):
+    report["examples"][0]["after"]["docs"][0]["text"] = "word " * 100_000
+    assert len(render(report)) < 60_000
+
+
+def test_labels_in_the_picture_do_not_overlap():
+    named = ["bm25", "dense", "hybrid", "late-interaction", "dense:adapted", "hybrid:adapted", "static:adapted"]
+    systems = [system(name, 0.6 + 0.02 * i, 5.0 + i) for i, name in enumerate(named)]
+    picture = chart.svg(systems, recommended="hybrid:adapted")
+    boxes = []
+    for x, y, anchor, label in re.findall(
+        r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" class="label[^>]*>([^<]+)<', picture
+    ):
+        wide = 6.6 * len(label)
+        left = float(x) - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
+        boxes.append((left, float(y) - 10, left + wide, float(y)))
+    assert len(boxes) == len(named)
+    for one, other in combinations(boxes, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
+
+
+@pytest.mark.parametrize("p50", [[0.0], [5.0], [0.001, 60_000.0], [3.0] * 12])
+def test_the_picture_stays_inside_itself(p50: list[float]):
+    picture = chart.svg([system(f"s{i}", 0.5, ms) for i, ms in enumerate(p50)], recommended="s0", width=360)
+    assert all(0 <= float(x) <= 360 for x in re.findall(r' c?x[12]?="([-\d.]+)"', picture))
+    assert "nan" not in picture and "inf" not in picture
+    assert picture.count("ms</text>") + picture.count(" s</text>") >= 2
+
+
+def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report):
+    report = with_text(report, "-with-a-name-that-goes-on-and-on")
+    for written in (table.text(report), table.examples(report), table.generated(report)):
+        assert max(map(len, written.splitlines())) <= table.WIDTH
+        assert all(line == line.rstrip() for line in written.splitlines())
+        assert written.endswith("\n")
+
+
+def test_the_terminal_shows_systems_best_first_and_marks_the_relevant(report):
+    lines = table.text(report).splitlines()
+    names = [line.split()[0] for line in lines if re.search(r"\d [kMG]?B$", line)]
+    assert names == ["hybrid:adapted", "hybrid+reranker", "bm25", "dense"]
+    assert any(line.startswith("hybrid:adapted *  ") for line in lines)
+    assert "    dropped: empty 31" in lines
+    assert "  * 1  001  Title of 001: Text of 001." in table.examples(report).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (words.signed(0.0001), "0.000"),
+        (words.signed(-0.0431), "-0.043"),
+        (words.p_value(0.0005), "< 0.001"),
+        (words.milliseconds(0.42), "0.42 ms"),
+        (words.milliseconds(12.4), "12 ms"),
+        (words.size(999), "999 B"),
+        (words.size(999_700), "1.0 MB"),
+        (words.size(112_000_000), "112 MB"),
+        (words.size(2_340_000_000), "2.3 GB"),
+        (words.usd(0.004), "< $0.01"),
+        (words.usd(None), "-"),
+        (words.excerpt("one two three", 9), "one two…"),
+        (words.excerpt(" one\n\ttwo ", 9), "one two"),
+    ],
+)
+def test_numbers_and_excerpts(written: str, expected: str):
+    assert written == expected
