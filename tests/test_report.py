@@ -15,7 +15,7 @@ from acclimate.report import chart, table, words
 from acclimate.report.html import render
 
 HOSTILE = """<script>alert(1)</script>{{7*7}}{% raw %}" onload="alert(2)' ]]> --> &amp; </style></title></svg>"""
-VOID = {"meta", "br", "hr", "img", "link"}
+VOID = {"meta", "wbr", "br", "hr", "img", "link"}
 
 
 def system(name: str, score: float, p50: float, **fields: Any) -> dict[str, Any]:
@@ -100,9 +100,10 @@ class Page(HTMLParser):
         self.feed(page)
         self.close()
         assert self.open == []
-        self.text = " ".join(" ".join(self.words).split())
+        self.text = " ".join("".join(self.words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.words.append("" if tag == "wbr" else " ")
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
         if tag not in VOID:
@@ -193,6 +194,21 @@ def test_every_score_is_marked_when_people_did_not_label_the_queries(report, ver
         assert "flatter" not in terminal
 
 
+@pytest.mark.parametrize(
+    ("verdict", "helped", "ranks"),
+    [
+        ("WIN", "Adapting helped", "ranks better than"),
+        ("NO DIFFERENCE", "Adapting made no difference", "cannot be told apart from"),
+        ("REGRESSION", "Adapting made search worse", "ranks worse than"),
+    ],
+)
+def test_the_verdict_in_words_is_the_verdict(report, verdict: str, helped: str, ranks: str):
+    report["verdict"] = verdict
+    for written in (Page(render(report)).text, table.text(report)):
+        assert helped in written
+        assert f"hybrid:adapted {ranks} bm25, the best system without training" in " ".join(written.split())
+
+
 def test_what_may_be_absent_may_be_absent(report):
     for key in ("examples", "teachers", "generated_sample", "warnings"):
         del report[key]
@@ -223,7 +239,7 @@ def test_long_documents_are_cut(report):
 
 def test_labels_in_the_picture_do_not_overlap():
     named = ["bm25", "dense", "hybrid", "late-interaction", "dense:adapted", "hybrid:adapted", "static:adapted"]
-    systems = [system(name, 0.6 + 0.02 * i, 5.0 + i) for i, name in enumerate(named)]
+    systems = [system(name, 0.6 + 0.002 * i, 5.0 + 0.5 * i) for i, name in enumerate(named)]
     picture = chart.svg(systems, recommended="hybrid:adapted")
     boxes = []
     for x, y, anchor, label in re.findall(

@@ -6,6 +6,7 @@ cleans all of it, Jinja escapes all of it, and the page's own policy forbids scr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -62,6 +63,7 @@ def _template() -> Any:
         "size": words.size,
         "usd": words.usd,
         "excerpt": words.excerpt,
+        "breakable": _breakable,
         "duration": duration,
         "count": lambda value: f"{value:,}",
     }
@@ -81,6 +83,11 @@ def _scale(intervals: Sequence[tuple[float, float] | None]) -> tuple[float, floa
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     room = max((high - low) * 0.04, 1e-6)
     return low - room, high + room
+
+
+def _breakable(name: str) -> Markup:
+    """A system's name that a narrow column may break where its parts meet: hybrid:|adapted+|reranker."""
+    return Markup("<wbr>").join(re.split(r"(?<=[:+])", name))
 
 
 def _strip(interval: tuple[float, float], value: float, scale: tuple[float, float], zero: bool = False) -> Markup:
