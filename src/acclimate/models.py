@@ -70,7 +70,7 @@ def resolve(name: str) -> ModelName:
     if name.startswith("embedded:"):
         return _embedded(name.removeprefix("embedded:"))
     path = Path(name).expanduser()
-    if path.exists():
+    if name and path.exists():
         return _local(path)
     model_id, _, revision = name.partition("@")
     if not _HUB_ID.fullmatch(model_id) or ("@" in name and not revision):

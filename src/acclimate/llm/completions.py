@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from acclimate.errors import DataError
 from acclimate.records import LLM, Completion
@@ -59,7 +59,7 @@ class Completions:
         except sqlite3.Error as error:
             raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
 
-    def __enter__(self) -> Completions:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -76,11 +76,12 @@ class Llama:
     def start(self, prefix: Tensor, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
         """Read what follows the prefix in each prompt (one token at least); `room` tokens may be added to each."""
         lengths = [len(row) for row in rows]
-        own = self._embeddings.new_zeros(self._kv_shape(len(rows), max(lengths) + room))
+        own = self._embeddings.new_empty(self._kv_shape(len(rows), max(lengths) + room))
         last = []
         for first, end in _groups(lengths):
             longest = max(lengths[first:end])
             ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows[first:end]], device=own.device)
+            own[:, :, :, first:end, longest : max(lengths)] = 0  # hidden, but a hidden NaN would still spread
             hidden = self._read(ids, prefix.shape[3], prefix, own[:, :, :, first:end])
             ends = torch.tensor(lengths[first:end], device=own.device) - 1
             last.append(hidden[torch.arange(end - first, device=own.device), ends])

@@ -7,13 +7,15 @@ function of the batch alone, never of what was asked before, so the same batch a
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -27,6 +29,16 @@ from acclimate.records import Completion
 BATCH = 64  # at most so many prompts are decoded together; whoever knows better sends fewer at a time
 KEPT_PREFIXES = 4
 COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows are live: moving the cache costs a step
+
+
+class Decoder(Protocol):
+    """Greedy steps over a batch. What `prefix` returns may be given to any number of `start`s."""
+
+    def prefix(self, ids: Sequence[int], /) -> Any: ...
+
+    def start(self, prefix: Any, rows: Sequence[Sequence[int]], room: int, /) -> tuple[torch.Tensor, Any]: ...
+
+    def step(self, tokens: torch.Tensor, cache: Any, /) -> torch.Tensor: ...
 
 
 class LocalLLM:
@@ -54,7 +66,7 @@ class LocalLLM:
         self.share_prefix = share_prefix
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of weights, precision and decoding parameters."""
         weights = models.weights_fingerprint(self.model)
@@ -87,9 +99,7 @@ class LocalLLM:
             return text
         if max_tokens < 1:
             return ""
-        end = offsets[max_tokens - 1][1]
-        if offsets[max_tokens][0] < end:  # one character of several tokens, cut through: leave it out
-            end = offsets[max_tokens][0]
+        end = min(offsets[max_tokens - 1][1], offsets[max_tokens][0])  # a character of several tokens stays whole
         if not text[end].isspace():
             end = max((at for at in range(end) if text[at].isspace()), default=end)
         return text[:end].rstrip() or text[:end]
@@ -114,20 +124,19 @@ class LocalLLM:
         from transformers import AutoModelForCausalLM
 
         name = models.resolve(self.model)
-        with _quiet():
-            if name.gguf_file:
-                from transformers import GgufConfig
+        extra: dict[str, Any] = {"use_safetensors": True}
+        if name.gguf_file:
+            from transformers import GgufConfig
 
-                extra = {**_gguf(name.gguf_file), "quantization_config": GgufConfig(dequantize=True)}
-            else:
-                extra = {"use_safetensors": True}
-            model = AutoModelForCausalLM.from_pretrained(
+            extra = {**_gguf(name.gguf_file), "quantization_config": GgufConfig(dequantize=True)}
+        with _quiet():
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 name.path_or_id, revision=name.revision or "main", dtype=self.dtype, **extra
             )
         return model.to(models.device()).eval()
 
     @cached_property
-    def _decoder(self) -> Llama | Generic:
+    def _decoder(self) -> Decoder:
         return Llama(self._loaded) if Llama.runs(self._loaded.config) else Generic(self._loaded)
 
     @cached_property
@@ -237,12 +246,15 @@ def _quiet() -> Iterator[None]:
     """No progress bars and no advice from transformers: the library is silent."""
     from transformers.utils import logging
 
-    had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    gguf_loader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    had_bars, verbosity, bar = logging.is_progress_bar_enabled(), logging.get_verbosity(), gguf_loader.tqdm
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    gguf_loader.tqdm = functools.partial(bar, disable=True)  # the one bar that does not ask
     try:
         yield
     finally:
+        gguf_loader.tqdm = bar
         logging.set_verbosity(verbosity)
         if had_bars:
             logging.enable_progress_bar()

@@ -21,7 +21,7 @@ _PREAMBLE = re.compile(
 )
 _LABEL = re.compile(r"(?:(?:relevant|search|good|example|user)\s+)?(?:query|question|q)\s*\d*\s*:\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[-*•])\s+")
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`", "*": "*"}
+_QUOTES = [('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("`", "`"), ("**", "**"), ("*", "*")]
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")  # languages written without blanks: a character counts as a word
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
@@ -73,8 +73,10 @@ def _unwrap(text: str) -> tuple[str, bool]:
         for pattern in (_LABEL, _NUMBER):
             if match := pattern.match(text):
                 text = text[match.end() :]
-        if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
-            text = text[1:-1]
+        for opening, closing in _QUOTES:
+            inner = text[len(opening) : -len(closing)]
+            if f"{opening}{inner}{closing}" == text and opening not in inner and closing not in inner:
+                text = inner
         if text == before:
             return text, had_preamble
 

@@ -1,0 +1,197 @@
+"""The completion cache: nothing asked twice, nothing lost to a kill but the batch at hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from acclimate.errors import DataError
+from acclimate.llm.completions import Completions, _batches
+from acclimate.records import Completion
+
+PROMPTS = [f"shared start {'x' * (7 * n % 50)} {n}" for n in range(100)]
+
+
+class Fake:
+    """Answers with the prompt's end and remembers the batches that it was asked."""
+
+    def __init__(self, fingerprint="fake"):
+        self.fingerprint = fingerprint
+        self.batches = []
+
+    def complete(self, prompts):
+        self.batches.append(list(prompts))
+        return [Completion(f" re {prompt[-3:]}", (-0.1, -1 / 3), len(prompt), 2, "stop") for prompt in prompts]
+
+    def cut(self, text, max_tokens):
+        return text[:max_tokens]
+
+    @property
+    def asked(self):
+        return [prompt for batch in self.batches for prompt in batch]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "completions.sqlite"
+
+
+def test_answers_come_in_order_and_are_asked_once(path):
+    llm = Fake()
+    with Completions(path) as completions:
+        first = completions.complete(llm, PROMPTS)
+        again = completions.complete(llm, PROMPTS[::-1])
+        assert completions.asked == (100, sum(map(len, PROMPTS)), 200)
+        assert len(completions) == 100
+    assert [answer.text for answer in first] == [f" re {prompt[-3:]}" for prompt in PROMPTS]
+    assert again == first[::-1]
+    assert sorted(llm.asked) == sorted(PROMPTS)
+    with Completions(path) as reopened:
+        assert reopened.complete(llm, PROMPTS) == first  # the same records to the last digit
+        assert reopened.asked == (0, 0, 0)
+
+
+def test_equal_prompts_are_asked_once_and_all_answered(path):
+    llm = Fake()
+    with Completions(path) as completions:
+        answers = completions.complete(llm, ["a b", "c d", "a b"])
+    assert [answer.text for answer in answers] == [" re a b", " re c d", " re a b"]
+    assert llm.asked == ["a b", "c d"]
+
+
+def test_another_fingerprint_is_another_answer(path):
+    one, other = Fake("one"), Fake("other")
+    with Completions(path) as completions:
+        completions.complete(one, PROMPTS[:3])
+        completions.complete(other, PROMPTS[:3])
+    assert len(one.asked) == len(other.asked) == 3
+
+
+def test_no_prompts(path):
+    with Completions(path) as completions:
+        assert completions.complete(Fake(), []) == []
+
+
+def test_a_stopped_run_resumes_with_the_batches_that_it_would_have_had(path, tmp_path):
+    whole, stopped, resumed = Fake(), Fake(), Fake()
+    with Completions(tmp_path / "whole.sqlite") as completions:
+        expected = completions.complete(whole, PROMPTS)
+
+    def stop_after_two(done, total, batch):
+        assert total == 100
+        if len(stopped.batches) == 2:
+            raise KeyboardInterrupt
+
+    with Completions(path) as completions:
+        with pytest.raises(KeyboardInterrupt):
+            completions.complete(stopped, PROMPTS, on_batch=stop_after_two)
+        assert completions.complete(resumed, PROMPTS) == expected
+    assert stopped.batches + resumed.batches == whole.batches
+    assert len(whole.batches) > 2
+
+
+def test_a_failing_llm_reaches_the_caller_and_loses_no_batch_before(path):
+    class Failing(Fake):
+        def complete(self, prompts):
+            if len(self.batches) == 1:
+                raise RuntimeError("out of memory")
+            return super().complete(prompts)
+
+    with Completions(path) as completions:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            completions.complete(Failing(), PROMPTS)
+        assert len(completions) == 32
+
+
+def test_of_a_partly_known_batch_only_the_rest_is_asked(path):
+    llm = Fake()
+    with Completions(path) as completions:
+        completions.complete(llm, PROMPTS[:5])
+        completions.complete(llm, PROMPTS[:9])
+    assert [len(batch) for batch in llm.batches] == [5, 4]
+
+
+def test_the_callback_counts_to_the_end_and_sees_each_answer_once(path):
+    seen = []
+    with Completions(path) as completions:
+        completions.complete(
+            Fake(), PROMPTS, on_batch=lambda done, total, batch: seen.append((done, total, len(batch)))
+        )
+    assert seen[-1][:2] == (100, 100)
+    assert sum(size for _, _, size in seen) == 100
+
+
+def test_batches_keep_their_budget_and_every_prompt():
+    prompts = sorted(PROMPTS, key=lambda prompt: (len(prompt), prompt))
+    batches = list(_batches(prompts, 40))
+    assert [prompt for batch in batches for prompt in batch] == prompts
+    assert len(batches) > 10
+    assert all(len(batch) * (len(batch[-1]) - len("shared start ")) // 4 <= 40 for batch in batches)
+    assert [len(batch) for batch in _batches(["x" * 900], 1)] == [1]
+
+
+def test_text_of_any_kind_comes_back(path):
+    texts = ["\0", "\ud800", "“ü”\n\t'\"", ""]
+
+    class Odd(Fake):
+        def complete(self, prompts):
+            return [Completion(prompt, (), 1, 1, "length") for prompt in prompts]
+
+    with Completions(path) as completions:
+        assert [answer.text for answer in completions.complete(Odd(), texts)] == texts
+
+
+def test_a_file_that_is_no_cache_is_refused_by_name(path):
+    path.parent.mkdir()
+    path.write_text("hello, I am not a database at all" * 100)
+    with pytest.raises(DataError, match=r"completions.sqlite: not a usable completion cache"):
+        Completions(path)
+
+
+WORKER = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from test_completions import PROMPTS, Fake
+from acclimate.llm.completions import Completions
+
+class Slow(Fake):
+    def complete(self, prompts):
+        time.sleep({seconds})
+        return super().complete(prompts)
+
+with Completions(sys.argv[1]) as completions:
+    completions.complete(Slow(), PROMPTS, on_batch=lambda *_: print("committed", flush=True))
+"""
+
+
+def worker(path, seconds):
+    code = WORKER.format(tests=os.path.dirname(__file__), seconds=seconds)
+    return subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_run_loses_at_most_the_batch_at_hand(path):
+    process = worker(path, 0.4)
+    assert process.stdout.readline() == "committed\n"
+    assert process.stdout.readline() == "committed\n"
+    time.sleep(0.1)  # now in the third batch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    llm = Fake()
+    with Completions(path) as completions:
+        assert len(completions) == 64
+        assert [answer.text for answer in completions.complete(llm, PROMPTS)] == [f" re {p[-3:]}" for p in PROMPTS]
+    assert len(llm.asked) == 36
+
+
+def test_several_processes_share_a_cache(path):
+    processes = [worker(path, 0.01) for _ in range(3)]
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    with Completions(path) as completions:
+        assert len(completions) == 100

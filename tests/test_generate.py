@@ -1,0 +1,216 @@
+"""Generation: queries by their docs, every drop counted; and cleaning, which leaves good queries alone."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_completions import Fake
+
+from acclimate.errors import SettingError
+from acclimate.llm.completions import Completions
+from acclimate.records import Completion, Doc
+from acclimate.stages.clean import REASONS, clean
+from acclimate.stages.generate import estimate, generate, query_id
+
+DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
+
+
+class Writer(Fake):
+    """Asks when the doc's last word was; cuts at words."""
+
+    def complete(self, prompts):
+        self.batches.append(list(prompts))
+        return [self.answer(prompt.split("Document: ")[-1].split("\n")[0]) for prompt in prompts]
+
+    def answer(self, doc):
+        return Completion(f" what was opened in {doc.split()[-1]}", (-1.0, -2.0), 9, 3, "stop")
+
+    def cut(self, text, max_tokens):
+        return " ".join(text.split()[:max_tokens])
+
+
+@pytest.fixture
+def completions(tmp_path):
+    with Completions(tmp_path / "completions.sqlite") as cache:
+        yield cache
+
+
+def test_a_query_for_each_doc_in_the_order_of_docs(completions):
+    made = generate(DOCS, completions, llm=Writer())
+    assert [query.doc_id for query in made.queries] == [doc.doc_id for doc in DOCS]
+    assert [query.text for query in made.queries] == [f"what was opened in {1800 + n}" for n in range(50)]
+    assert {query.logprob for query in made.queries} == {-1.5}
+    assert made.queries[3].query_id == query_id("3", "what was opened in 1803")
+    assert len({query.query_id for query in made.queries}) == 50
+    assert (made.dropped, made.rejects, made.cut) == ({}, [], 0)
+    assert made.calls == 50
+    assert made.tokens == made.asked == {"prompt": 450, "completion": 150}
+
+
+def test_a_second_run_asks_nothing_and_reports_the_same_tokens(completions):
+    first, second = (generate(DOCS, completions, llm=Writer()) for _ in range(2))
+    assert second.queries == first.queries
+    assert second.tokens == first.tokens
+    assert (second.calls, second.asked) == (0, {"prompt": 0, "completion": 0})
+
+
+def test_a_doc_more_changes_no_other_query_and_costs_one_call(completions):
+    first = generate(DOCS, completions, llm=Writer())
+    second = generate([DOCS[7], Doc("new", "opened in 1999"), *DOCS[8:], *DOCS[:7]], completions, llm=Writer())
+    assert {query for query in second.queries if query.doc_id != "new"} == set(first.queries)
+    assert second.calls == 1
+
+
+def test_every_doc_becomes_a_query_or_a_counted_reject(completions):
+    class Mixed(Writer):
+        def answer(self, doc):
+            texts = {"1800": ' "1. what was opened"', "1801": "", "1802": " in this study what was found", "1803": " x"}
+            return super().answer(doc)._replace(text=texts.get(doc.split()[-1], " who opened the mine"))
+
+    docs = [*DOCS[:6], Doc("none", "  ")]
+    made = generate(docs, completions, llm=Mixed())
+    assert made.dropped == {"empty": 1, "empty document": 1, "not self-contained": 1, "too short": 1}
+    assert [reject["doc_id"] for reject in made.rejects] == ["1", "2", "3", "none"]
+    assert len(made.queries) + len(made.rejects) == len(docs)
+    assert made.queries[0].text == "what was opened"
+
+
+def test_a_long_doc_is_cut_and_the_prompt_is_not(completions):
+    llm = Writer()
+    made = generate([Doc("long", "word " * 500), DOCS[0]], completions, llm=llm, max_doc_tokens=20)
+    assert made.cut == 1
+    assert all(prompt.endswith("Relevant Query:") for prompt in llm.asked)
+    assert max(prompt.split("Document: ")[-1].count("word") for prompt in llm.asked) == 20
+
+
+def test_docs_with_braces_and_equal_texts(completions):
+    llm = Writer()
+    docs = [Doc("a", "{document} {0} {query} 1"), Doc("b", "{document} {0} {query} 1")]
+    made = generate(docs, completions, llm=llm)
+    assert len(llm.asked) == 1
+    assert "Document: {document} {0} {query} 1\n" in llm.asked[0]
+    assert [query.doc_id for query in made.queries] == ["a", "b"]
+    assert made.queries[0].query_id != made.queries[1].query_id
+    assert made.tokens["prompt"] == 9
+
+
+def test_no_docs_and_no_logprobs(completions):
+    class Silent(Writer):
+        def answer(self, doc):
+            return super().answer(doc)._replace(logprobs=())
+
+    assert generate([], completions, llm=Writer()).queries == []
+    assert math.isnan(generate(DOCS[:1], completions, llm=Silent()).queries[0].logprob)
+
+
+def test_progress_counts_to_the_end(completions):
+    seen = []
+    generate(DOCS, completions, llm=Writer(), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(32, 50), (50, 50)]
+
+
+def test_an_estimate_bounds_the_run_and_loads_nothing(completions):
+    guess = estimate([*DOCS, DOCS[0], Doc("none", "")])
+    assert guess.calls == 50
+    assert guess.completion_tokens == 50 * 40
+    assert 50 * 200 < guess.prompt_tokens < 50 * 600
+    assert estimate([]) == (0, 0, 0)
+
+
+def test_settings_are_checked_shared_and_described(completions):
+    with pytest.raises(SettingError, match="max_doc_tokens is 0"):
+        generate(DOCS, completions, llm=Writer(), max_doc_tokens=0)
+    with pytest.raises(SettingError, match="no prompt named"):
+        generate(DOCS, completions, llm=Writer(), prompt="nope")
+    settings = inspect.signature(generate).parameters
+    for name, parameter in inspect.signature(estimate).parameters.items():
+        assert parameter.default == settings[name].default
+    for name, parameter in settings.items():
+        assert parameter.kind != parameter.KEYWORD_ONLY or f"    {name}\n        " in generate.__doc__
+
+
+NATURAL = [
+    "what is the K segment of DHN1?",
+    "3.5 inch floppy drive capacity",
+    "json.dumps indent",
+    "'a' vs \"b\" in shell quoting",
+    "is 0-dimensional biomaterial lacking inductive properties",
+    "how to save the document without losing the text",
+    "the study of heat transfer in slip flow",
+    "question answering over tables",
+    "C++ std::vector<int>::push_back complexity",
+    "of course records: how to keep them",
+    "which authors wrote about the sea",
+    "日本の首都はどこですか",
+    "1. FC Köln",
+]
+
+
+@pytest.mark.parametrize("query", [query for query in NATURAL if not query.startswith("1. ")])
+def test_a_query_that_needs_no_cleaning_is_not_changed(query):
+    assert clean(query, "a doc about something else", "stop") == (query, None)
+    assert clean(f" {query}\n", "a doc about something else", "stop") == (query, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"what is a dhow"',
+        "1. what is a dhow",
+        "- what is a dhow",
+        "Query: what is a dhow",
+        "Relevant Query: “what is a dhow”",
+        "Sure! Here is a relevant query: what is a dhow",
+        'Here\'s one question: "1) what is a dhow"',
+        "**what is a dhow**",
+    ],
+)
+def test_wrapping_is_taken_off(text):
+    assert clean(text, "ships", "stop") == ("what is a dhow", None)
+
+
+DOC = "Dhows. A dhow is a sailing ship with one or two masts. They carried dates, fish and timber along the coast."
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "reason"),
+    [
+        ("", "stop", "empty"),
+        ("  ?!", "stop", "empty"),
+        ("Here are two questions that could be asked about it:", "stop", "preamble"),
+        ("what did the ships that sailed along", "length", "unfinished"),
+        ("dhow", "stop", "too short"),
+        (" ".join(f"w{n}" for n in range(60)), "stop", "too long"),
+        ("how to make a method to make a method to make a method", "stop", "repeated"),
+        ("what what what is it", "stop", "repeated"),
+        ("what does this passage say about dhows", "stop", "not self-contained"),
+        ("what did the author find about ships", "stop", "not self-contained"),
+        ("In this study, which ships were counted", "stop", "not self-contained"),
+        ("what does this function return", "stop", "not self-contained"),
+        ("a dhow is a sailing ship with one or two masts", "stop", "echo"),
+        ("They carried dates, FISH and timber along the coast", "stop", "echo"),
+        ("why: they carried dates, fish and timber along the coast", "stop", "echo"),
+        ("how many masts does a dhow have", "stop", None),
+        ("dates, fish and timber", "stop", None),
+    ],
+)
+def test_drops_have_reasons(text, finish_reason, reason):
+    assert clean(text, DOC, finish_reason)[1] == reason
+    assert reason is None or reason in REASONS
+
+
+def test_overlap_is_of_words_not_of_letters():
+    assert clean("tasty honest tales", "nasty honesty stales tasty", "stop")[1] is None
+    assert clean("he is in a new tent at art hall", "she isin anew tentat arthall", "stop")[1] is None
+
+
+@given(text=st.text(max_size=80), doc=st.text(max_size=80))
+def test_cleaning_twice_is_cleaning_once(text, doc):
+    query, reason = clean(text, doc, "stop")
+    assert clean(query, doc, "stop")[0] == query
+    assert query in text
+    assert reason is None or reason in REASONS
