@@ -89,10 +89,11 @@ def test_a_doc_is_the_docstring_of_what_its_id_names() -> None:
 def test_another_projects_module_in_the_librarys_place_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "colorsys.py").write_text('raise SystemExit("executed")')
+    (tmp_path / "colorsys.py").write_text('"""Not the colorsys that you know."""')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     assert "colorsys" not in {module.__name__ for module in pydocs._modules()}
+    assert "colorsys" not in sys.modules  # not even executed
 
 
 def test_names_that_others_put_into_a_library_module_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def queries() -> list[Query]:
 
 
 def qrels(split: str) -> list[Qrel]:
-    """The judgments of `dev` or `test`: 2 the answer, 1 helps, 0 read and not relevant; sorted by query and doc.
+    """The judgments of `dev` or `test`: 2 the answer, 1 helps, 0 judged not relevant; sorted by query and doc.
 
     Those of docs that this Python lacks are left out, and so are queries that have no answer without them. `train`
     is empty: there is nothing here to train on. Only `dev` may be used to choose anything.
@@ -77,17 +77,17 @@ def qrels(split: str) -> list[Qrel]:
 
 
 @dataclass(frozen=True)
-class Left:
+class LeftOut:
     """How much of the data files was left out because this Python lacks the docs."""
 
     queries: int
     qrels: int
 
 
-def left_out() -> Left:
+def left_out() -> LeftOut:
     """What is missing here. On the Python that was judged, CPython 3.11 on Linux, no query is."""
     judged = sum(len(_all_qrels(split)) - len(qrels(split)) for split in JUDGED_SPLITS)
-    return Left(queries=len(_all_queries()) - len(queries()), qrels=judged)
+    return LeftOut(queries=len(_all_queries()) - len(queries()), qrels=judged)
 
 
 def _all_queries() -> list[Query]:
