@@ -54,6 +54,10 @@ class SyntheticQuery(NamedTuple):
     doc_id: str
     logprob: float  # mean natural log-probability of the query's tokens, <= 0; nan when the LLM gives none
 
+    def as_query(self) -> Query:
+        """What a retriever searches for."""
+        return Query(self.query_id, self.text)
+
 
 class NWay(NamedTuple):
     """A training example: the positive first, then negatives; teacher scores, one per doc, once a teacher has read it."""

@@ -1,0 +1,55 @@
+"""Progress for people, on stderr: what is done, how fast, and the time left.
+
+A terminal gets one line that rewrites itself; anything else (a log, a pipe) gets a line every few seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+class Progress:
+    """A callable `(done, total)`; `unit` is what is counted ("queries"). The first call starts the clock."""
+
+    def __init__(self, name: str, unit: str, *, stream: TextIO | None = None, every_seconds: float = 10.0) -> None:
+        self.name = name
+        self.unit = unit
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.every_seconds = 0.2 if self.live else every_seconds
+        self.started = time.monotonic()
+        self.shown = self.started
+        self.first: int | None = None  # what was done before us, by an interrupted run
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = 0
+        if done < total and now - self.shown < self.every_seconds:
+            return
+        self.shown = now
+        elapsed = max(now - self.started, 1e-9)
+        rate = (done - self.first) / elapsed
+        left = "" if done >= total else f", {duration((total - done) / rate)} left" if rate > 0 else ""
+        line = f"{self.name:<10} {done:,} of {total:,} {self.unit}, {rate:,.3g} a second{left}"
+        if self.live:
+            self.stream.write(f"\r\x1b[K{line}")
+        elif done < total or elapsed > self.every_seconds:
+            self.stream.write(line + "\n")
+        self.stream.flush()
+
+    def end(self) -> None:
+        """Clear the live line."""
+        if self.live:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """`4.2s`, `2m 10s`, `1h 05m`."""
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"

@@ -1,0 +1,126 @@
+"""The vectors of a corpus on disk: pooled and token vectors, memory-mapped, written batch by batch.
+
+A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, dim) float16 and `offsets.npy` (n_docs + 1).
+Batches and their order follow from the documents alone; `done.json` counts the batches that are written, so an
+interrupted encoding goes on where it was and ends with the same bytes. Memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from acclimate.files import fingerprint, read_json, write_json
+from acclimate.records import Doc
+from acclimate.retrieve.encoder import Encoder, batches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TOKENIZE_AT_ONCE = 1024
+_BLOCK_ROWS = 65_536  # rows of pooled vectors compared at once
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What an encoder made of a corpus; row i belongs to the i-th document."""
+
+    pooled: NDArray[np.float32]  # (n_docs, dim), unit length
+    tokens: NDArray[np.float16]  # (n_tokens, dim), unit length
+    offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
+
+    @classmethod
+    def open(cls, folder: Path) -> Vectors:
+        """Memory-mapped from the folder that `encode_corpus` made."""
+        pooled, tokens, offsets = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pooled", "tokens", "offsets")
+        )
+        return cls(pooled, tokens, offsets)
+
+    def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_queries, n_docs) cosines, computed block by block."""
+        scores = np.empty((len(queries), len(self.pooled)), dtype=np.float32)
+        for start in range(0, len(self.pooled), _BLOCK_ROWS):
+            scores[:, start : start + _BLOCK_ROWS] = queries @ self.pooled[start : start + _BLOCK_ROWS].T
+        return scores
+
+    def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(token vectors of these documents one after the other, where each one starts)."""
+        spans = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        starts = np.concatenate(([0], np.cumsum([len(span) for span in spans])[:-1])).astype(np.int64)
+        return np.concatenate(spans).astype(np.float32), starts
+
+    def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
+
+        query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale.
+        """
+        if not len(rows):
+            return np.empty(0, dtype=np.float32)
+        tokens, starts = self.gather(rows)
+        return np.maximum.reduceat(query @ tokens.T, starts, axis=1).mean(axis=0)
+
+
+def encode_corpus(
+    encoder: Encoder,
+    corpus: Mapping[str, Doc],
+    folder: Path,
+    *,
+    key: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Vectors:
+    """Encode a corpus into `folder`, going on from what an interrupted call with the same `key` left there.
+
+    `key` names corpus and encoder: what was begun under another key is begun again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / "done.json"
+    doc_ids = list(corpus)
+    lengths, counts = _token_counts(encoder, corpus, doc_ids)
+    plan = list(batches(lengths))
+    key = fingerprint(key, encoder.fingerprint, len(lengths), sum(lengths))
+    state = read_json(journal) if journal.exists() else {}
+    done = state["batches"] if state.get("key") == key else 0
+    if not done:
+        _create(folder, encoder.dim, counts)
+    pooled, tokens = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pooled", "tokens"))
+    offsets = np.load(folder / "offsets.npy")
+
+    encoded = sum(len(rows) for rows in plan[:done])
+    for number, rows in enumerate(plan[done:], done + 1):
+        ids = encoder.token_ids([corpus[doc_ids[row]].default_text() for row in rows])
+        for row, vectors in zip(rows, encoder.encode_batch(ids), strict=True):
+            pooled[row] = vectors.pooled
+            tokens[offsets[row] : offsets[row + 1]] = vectors.tokens
+        write_json(journal, {"key": key, "batches": number})
+        encoded += len(rows)
+        progress(encoded, len(lengths))
+    for array in (pooled, tokens):
+        array.flush()
+    return Vectors.open(folder)
+
+
+def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int]]:
+    """Per document: tokens to feed, and token vectors to keep (special tokens left out, but always one at least)."""
+    special = set(encoder.model.tokenizer.all_special_ids)
+    lengths: list[int] = []
+    counts: list[int] = []
+    for start in range(0, len(doc_ids), _TOKENIZE_AT_ONCE):
+        texts = [corpus[doc_id].default_text() for doc_id in doc_ids[start : start + _TOKENIZE_AT_ONCE]]
+        for ids in encoder.token_ids(texts):
+            lengths.append(len(ids))
+            counts.append(sum(token not in special for token in ids) or len(ids))
+    return lengths, counts
+
+
+def _create(folder: Path, dim: int, counts: list[int]) -> None:
+    """The three arrays, still empty."""
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    np.save(folder / "offsets.npy", offsets)
+    open_memmap(folder / "pooled.npy", "w+", np.float32, (len(counts), dim)).flush()
+    open_memmap(folder / "tokens.npy", "w+", np.float16, (int(offsets[-1]), dim)).flush()

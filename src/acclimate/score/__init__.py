@@ -1,0 +1,1 @@
+"""Scorers: models that rate a (query, document) pair."""

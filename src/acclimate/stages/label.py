@@ -1,0 +1,164 @@
+"""A teacher rates each query's candidates: an ensemble of scorers, each worth what it shows on held-out queries.
+
+Scores are brought to [0, 1] per query and scorer (minimum-maximum over the candidates) and added with weights chosen on
+held-out synthetic queries, where the source document stands for the right answer. A scorer that does not help there
+gets no weight, teaches nothing, and is not asked to rate anything more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from acclimate.errors import DataError
+from acclimate.records import NWay, Query, Scorer, SyntheticQuery
+from acclimate.retrieve.members import Ids
+from acclimate.retrieve.system import Candidates, fuse, min_max
+from acclimate.retrieve.weights import choose_weights, gains
+
+RERANKER = "reranker"
+
+Find = Callable[[Sequence[Query]], Iterable[Candidates]]
+
+
+class Labelled(NamedTuple):
+    """Candidates with the teacher's scores in [0, 1], source document first, and who the teacher is."""
+
+    train: list[NWay]
+    dev: list[NWay]
+    weights: dict[str, float]  # of the teacher
+    teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
+    entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
+    dropped: dict[str, int]
+
+
+def label(
+    train: Sequence[SyntheticQuery],
+    dev: Sequence[SyntheticQuery],
+    find: Find,
+    ids: Ids,
+    members: Sequence[str],
+    reranker: Scorer | None,
+    *,
+    n_ways: int = 32,
+    min_gain: float = 0.002,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Labelled:
+    """Choose the teacher on `dev`, then let it rate the candidates of every query.
+
+    `find` gives candidates scored by `members`. The reranker, which costs far more, rates the `n_ways` best of their
+    equal fusion: of `dev` to show what it is worth, of `train` only if it is worth something.
+    Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess.
+
+    Parameters
+    ----------
+    n_ways
+        Candidates that the teacher rates per query, the source document among them.
+    min_gain
+        nDCG@10 on held-out queries that the reranker must add to the retrievers' fusion, or it does not teach.
+    """
+    held_out = _lists(dev, find, ids, members, n_ways)
+    if not held_out:
+        raise DataError("no held-out queries to choose the teacher on; draw more documents (sample.n_docs)")
+    answers = [ids.row[query.doc_id] for query, _ in held_out]
+    found = [candidates for _, candidates in held_out]
+    fusion = choose_weights(found, answers, members)
+    weights, reached, reason = fusion.weights, fusion.ndcg, ""
+    if reranker is not None:
+        found = _rerank(found, reranker, ids, progress)
+        # The reranker against the fusion as it is: two weights to choose, not four.
+        both = choose_weights([_with_fusion(one, fusion.weights) for one in found], answers, ["fusion", RERANKER])
+        if both.ndcg >= fusion.ndcg + min_gain:
+            share = both.weights["fusion"]
+            weights = {name: round(weight * share, 4) for name, weight in fusion.weights.items()}
+            weights[RERANKER] = both.weights[RERANKER]
+            reached = both.ndcg
+        else:
+            reason = f"with it {both.ndcg:.3f}, without it {fusion.ndcg:.3f}: it does not help to rank"
+    names = [*members, *([RERANKER] if reranker is not None else [])]
+    teachers: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "nDCG@10": round(float(gains(found, answers, name).mean()), 4),
+            "weight": weights.get(name, 0.0),
+            "used": weights.get(name, 0.0) > 0,
+            "reason": reason if name == RERANKER else "",
+        }
+        for name in names
+    ]
+    teachers.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
+
+    lessons = _lists(train, find, ids, members, n_ways)
+    if reranker is not None and weights.get(RERANKER):
+        rated = _rerank([candidates for _, candidates in lessons], reranker, ids, progress)
+        lessons = [(query, candidates) for (query, _), candidates in zip(lessons, rated, strict=True)]
+    labelled = [_rated(query, candidates, weights, ids) for query, candidates in lessons]
+    return Labelled(
+        labelled,
+        [_rated(query, one, weights, ids) for (query, _), one in zip(held_out, found, strict=True)],
+        weights,
+        teachers,
+        round(float(np.mean([_entropy(example.scores) for example in labelled])), 4) if labelled else 0.0,
+        {"source not among the candidates": len(train) + len(dev) - len(lessons) - len(held_out)},
+    )
+
+
+def _lists(
+    queries: Sequence[SyntheticQuery], find: Find, ids: Ids, members: Sequence[str], n_ways: int
+) -> list[tuple[SyntheticQuery, Candidates]]:
+    """Each query with the `n_ways` best of its candidates, the source document among them; without it, no query."""
+    equal = dict.fromkeys(members, 1 / len(members))
+    lists: list[tuple[SyntheticQuery, Candidates]] = []
+    for query, one in zip(queries, find([query.as_query() for query in queries]), strict=True):
+        source = ids.row[query.doc_id]
+        if source not in one.rows:
+            continue
+        order = ids.order(fuse(one, equal), one.rows)
+        kept = order[:n_ways]
+        if source not in one.rows[kept]:
+            kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
+        kept = np.sort(kept)
+        lists.append(
+            (query, Candidates(one.query, one.rows[kept], {name: one.scores[name][kept] for name in members}))
+        )
+    return lists
+
+
+def _rerank(
+    found: Sequence[Candidates], reranker: Scorer, ids: Ids, progress: Callable[[int, int], None]
+) -> list[Candidates]:
+    """The same candidates with the reranker's scores, query by query so that memory stays flat."""
+    rated: list[Candidates] = []
+    for at, one in enumerate(found, 1):
+        scores = reranker.score([(one.query, ids.doc_ids[row]) for row in one.rows])
+        rated.append(one._replace(scores={**one.scores, RERANKER: np.array(scores, dtype=np.float32)}))
+        progress(at, len(found))
+    return rated
+
+
+def _with_fusion(one: Candidates, weights: dict[str, float]) -> Candidates:
+    return one._replace(scores={"fusion": fuse(one, weights), RERANKER: one.scores[RERANKER]})
+
+
+def _rated(query: SyntheticQuery, one: Candidates, weights: dict[str, float], ids: Ids) -> NWay:
+    """The teacher's score of each candidate, the source document first, then by score."""
+    scores = min_max(fuse(one, weights))
+    source = ids.row[query.doc_id]
+    order = sorted(ids.order(scores, one.rows), key=lambda at: one.rows[at] != source)
+    return NWay(
+        query.query_id,
+        tuple(ids.doc_ids[one.rows[at]] for at in order),
+        tuple(round(float(scores[at]), 6) for at in order),
+    )
+
+
+def _entropy(scores: Sequence[float], temperature: float = 0.1) -> float:
+    """1 when the softmax of the scores is uniform, 0 when it is one document."""
+    if len(scores) < 2:
+        return 0.0
+    shares = np.exp((np.array(scores) - max(scores)) / temperature)
+    shares = shares / shares.sum()
+    return float(-(shares * np.log(np.maximum(shares, 1e-12))).sum() / math.log(len(scores)))

@@ -1,0 +1,192 @@
+"""The retrievers that a teacher's judgement is distilled into, as training sees them.
+
+A student turns a batch of n-way examples into log-probabilities of their documents. Where only the query encoder
+learns, document vectors are those of the index and stay valid; where both sides learn, the batch's documents are
+encoded with gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Router
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+from torch.nn.functional import log_softmax
+
+from acclimate.records import Doc, NWay
+from acclimate.retrieve.encoder import Encoder
+from acclimate.retrieve.members import Ids
+from acclimate.retrieve.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What every student reads: the texts of queries and documents, and the vectors of the index."""
+
+    queries: Mapping[str, str]  # query_id -> text
+    corpus: Mapping[str, Doc]
+    ids: Ids
+    vectors: Vectors
+
+
+class Student(Protocol):
+    """A retriever that is being trained. `kind` is dense or late-interaction."""
+
+    encoder: Encoder
+    kind: str
+    keeps_index: bool  # True when document vectors do not change
+
+    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
+        """Per example: (n_ways,) log-probabilities of its documents, in its order, with gradients."""
+        ...
+
+
+class DenseQuery:
+    """Dense retrieval, query encoder only: a softmax over the whole corpus, whose vectors are fixed."""
+
+    kind = "dense"
+    keeps_index = True
+
+    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
+        self.encoder = encoder
+        self.lesson = lesson
+        self.temperature = temperature
+        self.documents = torch.from_numpy(lesson.vectors.pooled).to(encoder.model.device)  # (n_docs, dim)
+
+    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
+        pooled, _, _ = _queries(self.encoder, self.lesson, batch)
+        logs = log_softmax(pooled @ self.documents.T / self.temperature, dim=-1)  # (batch, n_docs)
+        return [row[_rows(self.lesson, example)] for row, example in zip(logs, batch, strict=True)]
+
+
+class LateInteractionQuery:
+    """Late interaction, query encoder only: a softmax over the example's documents, whose token vectors are fixed."""
+
+    kind = "late-interaction"
+    keeps_index = True
+
+    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
+        self.encoder = encoder
+        self.lesson = lesson
+        self.temperature = temperature
+
+    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
+        _, tokens, keep = _queries(self.encoder, self.lesson, batch)
+        logs: list[torch.Tensor] = []
+        for at, example in enumerate(batch):
+            documents, starts = self.lesson.vectors.gather(_rows(self.lesson, example).tolist())
+            vectors = torch.from_numpy(documents).to(tokens.device)
+            lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(documents)]))
+            scores = max_sim(tokens[at][keep[at]], vectors, lengths.to(tokens.device))
+            logs.append(log_softmax(scores / self.temperature, dim=-1))
+        return logs
+
+
+class Dense:
+    """Dense retrieval, both sides: a softmax over all documents of the batch, encoded as they are now."""
+
+    kind = "dense"
+    keeps_index = False
+
+    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
+        self.encoder = encoder
+        self.lesson = lesson
+        self.temperature = temperature
+
+    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
+        pooled, _, _ = _queries(self.encoder, self.lesson, batch)
+        place = {doc_id: at for at, doc_id in enumerate(dict.fromkeys(d for e in batch for d in e.doc_ids))}
+        documents, _, _ = _encode(self.encoder, [self.lesson.corpus[doc_id].default_text() for doc_id in place])
+        logs = log_softmax(pooled @ documents.T / self.temperature, dim=-1)  # (batch, documents of the batch)
+        return [
+            row[torch.tensor([place[doc_id] for doc_id in example.doc_ids], device=row.device)]
+            for row, example in zip(logs, batch, strict=True)
+        ]
+
+
+class LateInteraction:
+    """Late interaction, both sides: a softmax over the example's documents, encoded as they are now."""
+
+    kind = "late-interaction"
+    keeps_index = False
+
+    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
+        self.encoder = encoder
+        self.lesson = lesson
+        self.temperature = temperature
+
+    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
+        _, tokens, keep = _queries(self.encoder, self.lesson, batch)
+        logs: list[torch.Tensor] = []
+        for at, example in enumerate(batch):
+            texts = [self.lesson.corpus[doc_id].default_text() for doc_id in example.doc_ids]
+            _, documents, kept = _encode(self.encoder, texts)
+            scores = max_sim(tokens[at][keep[at]], documents[kept], kept.sum(dim=1))
+            logs.append(log_softmax(scores / self.temperature, dim=-1))
+        return logs
+
+
+# What `distill.student` may name, and the temperature of its softmax.
+STUDENTS = {
+    "dense": (Dense, 0.05),
+    "dense-query": (DenseQuery, 0.05),
+    "late-interaction": (LateInteraction, 0.03),
+    "late-interaction-query": (LateInteractionQuery, 0.03),
+}
+
+
+def max_sim(query: torch.Tensor, documents: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(n_docs,) mean over the query's tokens of the best match in each document.
+
+    query: (n_query_tokens, dim); documents: (sum of lengths, dim), one document after the other.
+    """
+    n_docs = len(lengths)
+    owner = torch.repeat_interleave(torch.arange(n_docs, device=query.device), lengths)
+    similarity = query @ documents.T  # (n_query_tokens, all document tokens)
+    best = torch.full((len(query), n_docs), -2.0, device=query.device, dtype=similarity.dtype)
+    return best.scatter_reduce(1, owner.expand(len(query), -1), similarity, "amax").mean(dim=0)
+
+
+def save(student: Student, base: Encoder, path: Path) -> None:
+    """A folder that plain `SentenceTransformer(path)` or `MultiVectorEncoder(path)` loads.
+
+    Where only the query encoder was trained, `encode_query` uses it and `encode_document` the untouched base.
+    """
+    query = _modules(student.encoder.model, student.kind)
+    if student.keeps_index:
+        query = [
+            Router.for_query_document(
+                query_modules=query, document_modules=_modules(base.model, student.kind), default_route="document"
+            )
+        ]
+    make = SentenceTransformer if student.kind == "dense" else MultiVectorEncoder
+    make(modules=query, device="cpu").save_pretrained(str(path), create_model_card=False)
+
+
+def _modules(model: SentenceTransformer, kind: str) -> list[torch.nn.Module]:
+    modules = list(model)
+    if kind == "dense":
+        return modules
+    special = [str(token) for token in model.tokenizer.all_special_tokens]
+    mask = MultiVectorMask(skiplist_words=special, skiplist_tasks=["query", "document"])
+    return [modules[0], mask, Normalize("token_embeddings", "token_embeddings")]
+
+
+def _queries(encoder: Encoder, lesson: Lesson, batch: Sequence[NWay]):
+    return _encode(encoder, [lesson.queries[example.query_id] for example in batch])
+
+
+def _encode(encoder: Encoder, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(pooled, tokens, which tokens count)."""
+    features = encoder.features(encoder.token_ids(texts))
+    pooled, tokens = encoder.forward(features)
+    return pooled, tokens, features["keep"]
+
+
+def _rows(lesson: Lesson, example: NWay) -> torch.Tensor:
+    return torch.tensor([lesson.ids.row[doc_id] for doc_id in example.doc_ids])
