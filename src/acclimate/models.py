@@ -151,3 +151,8 @@ def dtype() -> torch.dtype:
     import torch
 
     return torch.bfloat16 if fast_bf16() else torch.float32
+
+
+def dtype_name() -> str:
+    """`bfloat16` or `float32`: what results depend on besides weights and settings."""
+    return str(dtype()).removeprefix("torch.")

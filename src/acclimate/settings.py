@@ -34,17 +34,20 @@ class Setting(NamedTuple):
 
 def settings_of(stage: Callable[..., Any]) -> dict[str, Setting]:
     """The settings of a stage function, in the order of its signature, with the help of its docstring."""
-    hints = typing.get_type_hints(stage)
     helps = _parameter_helps(inspect.getdoc(stage) or "")
     return {
-        name: Setting(name, _without_objects(hints[name]), parameter.default, helps.get(name, ""))
+        name: Setting(name, _type(parameter.annotation, stage), parameter.default, helps.get(name, ""))
         for name, parameter in inspect.signature(stage).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and name not in _OF_THE_RUN
     }
 
 
-def _without_objects(hint: Any) -> Any:
-    """`str | LLM` is `str` to whoever types it; None stays."""
+def _type(annotation: Any, stage: Callable[..., Any]) -> Any:
+    """The annotation as a type. `str | LLM` is `str` to whoever types it; None stays.
+
+    Only the settings' annotations are read: those of the data may name types that are not imported at run time.
+    """
+    hint = eval(annotation, inspect.unwrap(stage).__globals__) if isinstance(annotation, str) else annotation
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         plain = [part for part in typing.get_args(hint) if part in (str, int, float, bool, type(None))]
         return plain[0] if len(plain) == 1 else typing.Union[tuple(plain)]  # noqa: UP007 (made at run time)

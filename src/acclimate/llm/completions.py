@@ -68,6 +68,11 @@ class Completions:
     def __len__(self) -> int:
         return self._rows.execute("SELECT count(*) FROM completions").fetchone()[0]
 
+    def total_tokens(self) -> int:
+        """Tokens that LLMs read and wrote for every completion here, over all runs."""
+        total = "sum(json_extract(payload, '$.prompt_tokens') + json_extract(payload, '$.completion_tokens'))"
+        return self._rows.execute(f"SELECT coalesce({total}, 0) FROM completions").fetchone()[0]
+
     def close(self) -> None:
         self._rows.close()
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from acclimate import models
-from acclimate.files import fingerprint
+from acclimate.files import fingerprint, folder_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +58,15 @@ class Encoder:
             weights=models.weights_fingerprint(name),
             max_tokens=max_tokens if limit is None else min(max_tokens, limit),
         )
+
+    @classmethod
+    def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
+        """The query side of a student that `distill` saved, dense or late interaction, read at both levels."""
+        side = folder / "query_0_Transformer"
+        transformer = Transformer.load(str(side if side.is_dir() else folder))
+        modules = [transformer, Pooling(transformer.get_embedding_dimension(), "mean"), Normalize()]
+        model = SentenceTransformer(modules=modules, device=models.device())
+        return cls(model, name=str(folder), weights=folder_fingerprint(folder), max_tokens=max_tokens)
 
     @property
     def fingerprint(self) -> str:

@@ -15,12 +15,13 @@ import numpy as np
 
 from acclimate.files import fingerprint
 from acclimate.records import Query
-from acclimate.retrieve.bm25 import BM25
-from acclimate.retrieve.encoder import Encoded, Encoder
-from acclimate.retrieve.vectors import Vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from acclimate.retrieve.bm25 import BM25
+    from acclimate.retrieve.encoder import Encoded, Encoder
+    from acclimate.retrieve.vectors import Vectors
 
 
 class View(Protocol):

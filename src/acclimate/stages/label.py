@@ -17,7 +17,7 @@ from acclimate.errors import DataError
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.system import Candidates, fuse, min_max
-from acclimate.retrieve.weights import choose_weights, gains
+from acclimate.retrieve.weights import alone, choose_weights
 
 RERANKER = "reranker"
 
@@ -45,6 +45,7 @@ def label(
     *,
     n_ways: int = 32,
     min_gain: float = 0.002,
+    trust: float = 0.5,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labelled:
     """Choose the teacher on `dev`, then let it rate the candidates of every query.
@@ -59,18 +60,21 @@ def label(
         Candidates that the teacher rates per query, the source document among them.
     min_gain
         nDCG@10 on held-out queries that the reranker must add to the retrievers' fusion, or it does not teach.
+    trust
+        How far weights follow the held-out synthetic queries, 0 (equal weights) to 1.
     """
     held_out = _lists(dev, find, ids, members, n_ways)
     if not held_out:
         raise DataError("no held-out queries to choose the teacher on; draw more documents (sample.n_docs)")
-    answers = [ids.row[query.doc_id] for query, _ in held_out]
+    answers = [{ids.row[query.doc_id]: 1} for query, _ in held_out]
     found = [candidates for _, candidates in held_out]
-    fusion = choose_weights(found, answers, members)
+    fusion = choose_weights(found, answers, members, trust=trust)
     weights, reached, reason = fusion.weights, fusion.ndcg, ""
     if reranker is not None:
         found = _rerank(found, reranker, ids, progress)
         # The reranker against the fusion as it is: two weights to choose, not four.
-        both = choose_weights([_with_fusion(one, fusion.weights) for one in found], answers, ["fusion", RERANKER])
+        two = [_with_fusion(one, fusion.weights) for one in found]
+        both = choose_weights(two, answers, ["fusion", RERANKER], trust=1.0)
         if both.ndcg >= fusion.ndcg + min_gain:
             share = both.weights["fusion"]
             weights = {name: round(weight * share, 4) for name, weight in fusion.weights.items()}
@@ -82,7 +86,7 @@ def label(
     teachers: list[dict[str, Any]] = [
         {
             "name": name,
-            "nDCG@10": round(float(gains(found, answers, name).mean()), 4),
+            "nDCG@10": round(alone(found, answers, name), 4),
             "weight": weights.get(name, 0.0),
             "used": weights.get(name, 0.0) > 0,
             "reason": reason if name == RERANKER else "",

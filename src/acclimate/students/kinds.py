@@ -7,7 +7,7 @@ encoded with gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -131,8 +131,8 @@ class LateInteraction:
         return logs
 
 
-# What `distill.student` may name, and the temperature of its softmax.
-STUDENTS = {
+# name -> (student, the temperature of its softmax)
+STUDENTS: dict[str, tuple[Callable[[Encoder, Lesson, float], Student], float]] = {
     "dense": (Dense, 0.05),
     "dense-query": (DenseQuery, 0.05),
     "late-interaction": (LateInteraction, 0.03),

@@ -1,0 +1,292 @@
+"""The command line: one command per stage and per thing one does with a run. Options are read from the stages.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message explains, 3 a
+budget was reached (state kept), 130 interrupted (state kept).
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from acclimate import __version__
+from acclimate.errors import AcclimateError, DataError, SettingError
+from acclimate.files import read_json
+
+app = App(
+    name="acclimate",
+    version=__version__,
+    help="""Tune a search engine to documents that have no labels.
+
+An LLM writes the queries that people might ask of your documents; bad ones are filtered out; rerankers and fast
+retrievers learn from the rest; and a paired comparison with the untouched systems says whether it helped.
+
+Start with: acclimate adapt FOLDER --out run
+""",
+    help_format="plaintext",
+)
+
+Changes = Annotated[list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")]
+
+
+@app.command
+def adapt(
+    corpus: str,
+    *,
+    out: Path,
+    recipe: str = "quick",
+    queries: str | None = None,
+    qrels: str | None = None,
+    set_: Changes = None,
+    dry_run: bool = False,
+    max_cost: float | None = None,
+    max_tokens: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
+
+    Parameters
+    ----------
+    corpus
+        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file; a folder of .txt, .md and .html files;
+        irds:ID; or pydocs, the documentation of this Python.
+    out
+        Folder for everything that is made.
+    recipe
+        Settings by name, or a TOML file of your own.
+    queries
+        Queries of your own to measure on, as BEIR queries.jsonl; with --qrels.
+    qrels
+        Judgments for them, as BEIR or TREC qrels.
+    dry_run
+        Say what would be done, and do nothing.
+    max_cost
+        Stop when LLM calls have cost this many US dollars. Local LLMs cost nothing.
+    max_tokens
+        Stop when the LLM has read and written this many tokens in all.
+    seed
+        Every draw follows from it.
+    """
+    from acclimate import plan
+    from acclimate.pipeline import STAGES
+    from acclimate.settings import load_recipe, resolve
+
+    if (queries is None) != (qrels is None):
+        raise SettingError("--queries and --qrels go together: give both, or neither")
+    settings = resolve(STAGES, load_recipe(recipe), set_ or [])
+    run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
+    if dry_run:
+        print(plan.describe(run))
+        return
+    _go(run, max_tokens=_token_limit(max_tokens, max_cost))
+
+
+@app.command
+def report(run_dir: Path) -> None:
+    """Print the report of a run again, and write report.json and report.html anew.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a finished run.
+    """
+    _go(_stored(run_dir))
+
+
+@app.command
+def search(run_dir: Path, query: str, *, k: int = 10, system: str | None = None) -> None:
+    """Search the corpus of a run with the system that measured best.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a finished run.
+    query
+        What to search for.
+    k
+        Documents to show.
+    system
+        Another system of the run, by name.
+    """
+    from acclimate.searching import load
+
+    searcher = load(_stored(run_dir), system)
+    for hit in searcher.search(query, k):
+        title = f"{hit.doc.title}  " if hit.doc.title else ""
+        text = " ".join(hit.doc.text.split())[:200]
+        print(f"{hit.score:8.4f}  {hit.doc.doc_id}  {title}\n          {text}")
+
+
+@app.command
+def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10", seed: int = 0) -> None:
+    """Compare two TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
+
+    Parameters
+    ----------
+    qrels
+        Judgments, as BEIR or TREC qrels.
+    run
+        The run that should be better.
+    baseline
+        The run that it is compared with.
+    measure
+        Such as nDCG@10, R@100, RR@10 or Success@5.
+    seed
+        Of the test's and the interval's draws.
+    """
+    from acclimate.formats import read_qrels, read_run
+    from acclimate.stages.compare import compare as paired
+    from acclimate.stages.compare import verdict
+    from acclimate.stages.measure import per_query
+
+    judged = read_qrels(qrels)
+    one, other = (per_query(list(read_run(path)), judged, [measure])[measure] for path in (run, baseline))
+    result = paired(one, other, system=run.name, baseline=baseline.name, measure=measure, seed=seed)
+    print(
+        f"{measure}: {sum(one.values()) / len(one):.4f} against {sum(other.values()) / len(other):.4f}, "
+        f"difference {result.delta:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}], p = {result.p:.4f}; "
+        f"{result.wins} better, {result.losses} worse, {result.ties} equal: {verdict(result)}"
+    )
+
+
+@app.command
+def doctor() -> None:
+    """Say what is installed, which devices there are, what is missing, and the command that installs it."""
+    from acclimate.doctor import checks
+
+    print("\n".join(str(check) for check in checks()))
+
+
+def _stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., None]:
+    """A command that runs the chain up to a stage, with that stage's settings as options."""
+    from acclimate.settings import settings_of
+
+    settings = settings_of(function)
+
+    def command(run_dir: Path, corpus: str | None = None, **values: str | None) -> None:
+        from acclimate.pipeline import STAGES
+        from acclimate.settings import load_recipe, resolve
+
+        given = [f"{stage}.{name}={value}" for name, value in values.items() if value is not None]
+        if corpus is None:
+            run = _stored(run_dir, given)
+        else:
+            run = _run(run_dir, corpus, resolve(STAGES, load_recipe("quick"), given), recipe="quick", seed=0)
+        _go(run, until=stage)
+
+    summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
+    command.__doc__ = f"{summary}\n\nRuns the stages before it too, as far as they are not made."
+    kinds = inspect.Parameter
+    option = Annotated[str | None, Parameter(help="Corpus, for a run that is not begun; see adapt.")]
+    parameters = [
+        kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help="Folder of the run.")]),
+        kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=option),
+    ]
+    for setting in settings.values():
+        shown = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+        note = Parameter(help=f"{setting.help} Default: {shown}.")
+        parameters.append(
+            kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, note])
+        )
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _run(
+    out: Path,
+    corpus: str,
+    settings: dict[str, dict[str, Any]],
+    *,
+    recipe: str,
+    seed: int,
+    queries: str | None = None,
+    qrels: str | None = None,
+):
+    from acclimate.run import Run
+    from acclimate.workspace import Workspace
+
+    return Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
+
+
+def _stored(folder: Path, changes: Sequence[str] = ()):
+    """The run that a folder holds, with some settings changed."""
+    from acclimate.pipeline import STAGES
+    from acclimate.settings import resolve
+
+    path = folder / "run.json"
+    if not path.exists():
+        raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
+    stored = read_json(path)
+    settings = resolve(STAGES, stored["settings"], changes)
+    return _run(
+        folder,
+        stored["corpus"],
+        settings,
+        recipe=stored["recipe"],
+        seed=stored["seed"],
+        queries=stored["queries"],
+        qrels=stored["qrels"],
+    )
+
+
+def _go(run: Any, *, until: str = "evaluate", max_tokens: int | None = None) -> None:
+    """Run the chain; print the report when it came to its end."""
+    from acclimate.pipeline import adapt as run_chain
+    from acclimate.report import table
+
+    with run.workspace.lock():
+        made = run_chain(run, until=until, max_tokens=max_tokens)
+    if made is not None:
+        print(table.text(made))
+        if shown := table.examples(made):
+            print(shown)
+        print(f"Report: {run.workspace.folder / 'report.html'}")
+        print(f"Search: acclimate search {run.workspace.folder} \"your query\"")
+
+
+def _token_limit(max_tokens: int | None, max_cost: float | None) -> int | None:
+    """`max_tokens`; a cost is a limit only for LLMs that cost something, and those here run on this machine."""
+    if max_cost is not None and max_cost < 0:
+        raise SettingError(f"--max-cost is {max_cost}; expected 0 or more")
+    return max_tokens
+
+
+def _register_stages() -> None:
+    from acclimate.pipeline import STAGES
+
+    for stage, function in STAGES.items():
+        app.command(_stage_command(stage, function), name=stage)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _register_stages()
+    try:
+        app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+    except AcclimateError as error:
+        print(f"acclimate: {error}", file=sys.stderr)
+        return error.exit_code
+    except CycloptsError as error:
+        print(f"acclimate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nacclimate: interrupted; what is made is kept, and the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

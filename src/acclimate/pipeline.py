@@ -1,0 +1,291 @@
+"""The whole way through, in order: read this first.
+
+    documents -> sample -> index -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
+
+Each stage here reads files of earlier ones, calls the function that does the work (in `stages`), and writes files of
+its own; the workspace passes over what is made already. Nothing later is needed by anything earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate import models, prompts
+from acclimate.errors import BudgetExceeded, SettingError
+from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
+from acclimate.llm.completions import Completions
+from acclimate.records import Query, Qrel, ScoredDoc, SyntheticQuery
+from acclimate.report import assemble
+from acclimate.run import BASE_MEMBERS, SOURCES, Run
+from acclimate.stages.distill import check_students, distill
+from acclimate.stages.evaluate import evaluate
+from acclimate.stages.filter import filter_queries
+from acclimate.stages.generate import generate
+from acclimate.stages.index import index
+from acclimate.stages.label import label
+from acclimate.stages.mine import mine
+from acclimate.stages.sample import sample
+from acclimate.stages.train import train
+from acclimate.workspace import Account, Made
+
+Progress = Callable[[int, int], None]
+
+# Stage -> the function whose keyword-only arguments are its settings.
+STAGES: dict[str, Callable[..., Any]] = {
+    "sample": sample,
+    "index": index,
+    "generate": generate,
+    "filter": filter_queries,
+    "mine": mine,
+    "train": train,
+    "label": label,
+    "distill": distill,
+    "evaluate": evaluate,
+}
+SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
+
+
+def adapt(run: Run, *, until: str = "evaluate", max_tokens: int | None = None) -> dict[str, Any] | None:
+    """Run every stage up to `until`; the report after the last one, else None.
+
+    Raises BudgetExceeded when the LLM has read and written `max_tokens` in all; what it answered is kept.
+    """
+    check_students(run.settings["distill"]["student"])
+    write_json(run.workspace.folder / "run.json", run.summary)
+    made: dict[str, Made] = {}
+    for stage, make in _ORDER.items():
+        made[stage] = _generate(run, made, max_tokens) if make is _generate else make(run, made)
+        if stage == until:
+            break
+    return assemble.write(run, made) if "evaluate" in made else None
+
+
+def _sample(run: Run, made: Mapping[str, Made]) -> Made:
+    test_share = 0.0 if run.labelled[0] else SYNTHETIC_TEST_SHARE
+
+    def work(folder: Path, progress: Progress) -> Account:
+        drawn = sample(run.corpus, test_share, seed=run.seed, **run.settings["sample"])
+        write_json(folder / "splits.json", drawn.splits)
+        return Account(len(run.corpus), len(drawn.splits), drawn.dropped)
+
+    inputs = {"documents": run.corpus.fingerprint, "test_share": str(test_share)}
+    return run.make("sample", work, inputs=inputs, unit="documents")
+
+
+def _index(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        return Account(len(run.corpus), len(run.corpus))
+
+    inputs = {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
+    return run.make("index", work, inputs=inputs, unit="documents")
+
+
+def _generate(run: Run, made: Mapping[str, Made], max_tokens: int | None = None) -> Made:
+    settings = run.settings["generate"]
+    splits = read_json(made["sample"].folder / "splits.json")
+
+    def work(folder: Path, progress: Progress) -> Account:
+        docs = [run.corpus[doc_id] for doc_id in splits]
+        with Completions(run.workspace.folder / "completions.sqlite") as completions:
+            result = generate(docs, completions, progress=_within(max_tokens, completions, progress), **settings)
+        write_synthetic(folder / "queries.jsonl", result.queries)
+        write_jsonl(folder / "rejects.jsonl", result.rejects)
+        notes = {"documents_cut": result.cut, "calls": len(docs)}
+        return Account(len(docs), len(result.queries), result.dropped, result.tokens, 0.0, notes)
+
+    inputs = {
+        "documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
+        "llm": fingerprint(models.weights_fingerprint(settings["llm"]), models.dtype_name()),
+        "prompt": prompts.load(settings["prompt"]).fingerprint,
+    }
+    return run.make("generate", work, inputs=inputs, unit="queries")
+
+
+def _within(max_tokens: int | None, completions: Completions, progress: Progress) -> Progress:
+    """Progress that stops the run at its budget, after the batch at hand is safe on disk."""
+
+    def checked(done: int, total: int) -> None:
+        progress(done, total)
+        used = completions.total_tokens()
+        if max_tokens is not None and used >= max_tokens and done < total:
+            raise BudgetExceeded(
+                f"the LLM has used {used:,} tokens of --max-tokens {max_tokens:,}, with {done:,} of {total:,} queries "
+                "written; all are kept, and the same command with a higher limit goes on"
+            )
+
+    return checked
+
+
+def _filter(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.retrieve.system import System
+
+        queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
+        half = System(run.ids, run.members, SOURCES, dict.fromkeys(SOURCES, 0.5))
+        result = filter_queries(queries, half, **run.settings["filter"])
+        write_synthetic(folder / "queries.jsonl", result.queries)
+        write_jsonl(folder / "scores.jsonl", result.judged)
+        return Account(len(queries), len(result.queries), result.dropped)
+
+    inputs = {"generate": made["generate"].fingerprint, "index": made["index"].fingerprint}
+    return run.make("filter", work, inputs=inputs, unit="queries")
+
+
+def _mine(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.retrieve.system import System
+
+        queries = list(read_synthetic(made["filter"].folder / "queries.jsonl"))
+        half = System(run.ids, run.members, SOURCES, dict.fromkeys(SOURCES, 0.5))
+        settings = run.settings["mine"]
+        hits = half.search([query.as_query() for query in queries], max(100, settings["depth"]))
+        result = mine(queries, hits, run.corpus, seed=run.seed, **settings)
+        write_nway(folder / "examples.jsonl", result.examples)
+        return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
+
+    inputs = {
+        "filter": made["filter"].fingerprint,
+        "index": made["index"].fingerprint,
+        "documents": run.corpus.fingerprint,
+    }
+    return run.make("mine", work, inputs=inputs, unit="queries")
+
+
+def _train(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["train"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = _sides(made)
+        texts = {query.query_id: query.text for query in (*sides["train"], *sides["dev"])}
+        examples = list(read_nway(made["mine"].folder / "examples.jsonl"))
+        of = {side: {query.query_id for query in queries} for side, queries in sides.items()}
+        training = [example for example in examples if example.query_id in of["train"]]
+        result = train(
+            training,
+            [example for example in examples if example.query_id in of["dev"]],
+            texts,
+            run.corpus,
+            folder,
+            seed=run.seed,
+            progress=progress,
+            **settings,
+        )
+        return Account(len(training), result.notes["queries"], notes=result.notes)
+
+    inputs = {
+        "mine": made["mine"].fingerprint,
+        "sample": made["sample"].fingerprint,
+        "documents": run.corpus.fingerprint,
+        "base": models.weights_fingerprint(settings["base"]),
+    }
+    return run.make("train", work, inputs=inputs, unit="queries")
+
+
+def _label(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = _sides(made)
+        result = label(
+            sides["train"],
+            sides["dev"],
+            run.find,
+            run.ids,
+            BASE_MEMBERS,
+            run.reranker(made["train"].folder),
+            progress=progress,
+            **run.settings["label"],
+        )
+        write_nway(folder / "train.jsonl", result.train)
+        write_nway(folder / "dev.jsonl", result.dev)
+        notes = {
+            "teachers": result.teachers,
+            "weights": result.weights,
+            "target_entropy": result.entropy,
+            "scale": "minimum-maximum per query, weighted sum, in [0, 1]",
+        }
+        return Account(
+            len(sides["train"]) + len(sides["dev"]), len(result.train) + len(result.dev), result.dropped, notes=notes
+        )
+
+    inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
+    return run.make("label", work, inputs=inputs, unit="queries")
+
+
+def _distill(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.students.kinds import Lesson
+
+        texts = {query.query_id: query.text for side in _sides(made).values() for query in side}
+        lesson = Lesson(texts, run.corpus, run.ids, run.vectors)
+        labelled = list(read_nway(made["label"].folder / "train.jsonl"))
+        dev = list(read_nway(made["label"].folder / "dev.jsonl"))
+        notes = distill(
+            labelled, dev, run.encoder, lesson, folder, seed=run.seed, progress=progress, **run.settings["distill"]
+        )
+        run.index_students(folder, notes)
+        return Account(len(labelled), len(labelled), notes=notes)
+
+    inputs = {
+        **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
+        "documents": run.corpus.fingerprint,
+    }
+    return run.make("distill", work, inputs=inputs, unit="steps")
+
+
+def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["evaluate"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate import systems
+
+        sides = _sides(made)
+        split, queries, qrels = run.labelled
+        if not split:
+            queries = [query.as_query() for query in sides["test"]]
+            qrels = [Qrel(query.query_id, query.doc_id, 1) for query in sides["test"]]
+        members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
+        reranker = run.reranker(made["train"].folder)
+        held_out = run.held_out(sides["dev"])
+        chosen = systems.choose(run.ids, members, held_out, reranker, settings["rerank_depth"])
+        sizes = {name: run.index_bytes(member) for name, member in members.items()}
+        contenders = systems.contenders(run.ids, members, chosen, reranker, settings["rerank_depth"], sizes)
+        result = evaluate(
+            contenders, queries, qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
+        )
+        write_json(folder / "chosen.json", {**chosen._asdict(), "on": f"{len(held_out.queries)} {held_out.what}"})
+        write_json(folder / "measured.json", assemble.measured(result))
+        write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.corpus))
+        asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
+        return Account(len(queries), asked, notes={"split": split or "synthetic"})
+
+    inputs = {
+        **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "distill")},
+        "documents": run.corpus.fingerprint,
+        "labels": run.labels_fingerprint,
+    }
+    return run.make("evaluate", work, inputs=inputs, unit="searches")
+
+
+def _sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
+    """The kept queries by the side that their source document is on: train, dev, test."""
+    splits: dict[str, str] = read_json(made["sample"].folder / "splits.json")
+    sides: dict[str, list[SyntheticQuery]] = {"train": [], "dev": [], "test": []}
+    for query in read_synthetic(made["filter"].folder / "queries.jsonl"):
+        sides[splits[query.doc_id]].append(query)
+    return sides
+
+
+_ORDER: dict[str, Callable[..., Made]] = {
+    "sample": _sample,
+    "index": _index,
+    "generate": _generate,
+    "filter": _filter,
+    "mine": _mine,
+    "train": _train,
+    "label": _label,
+    "distill": _distill,
+    "evaluate": _evaluate,
+}

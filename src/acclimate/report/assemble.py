@@ -1,0 +1,161 @@
+"""`report.json` and `report.html` from what the stages left in their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from acclimate.files import read_json, read_jsonl, write_json, write_text
+from acclimate.formats import read_synthetic
+from acclimate.records import Doc, Qrel, Query
+from acclimate.report.html import render
+from acclimate.stages.evaluate import MAIN, Evaluated
+from acclimate.workspace import Made, versions
+
+if TYPE_CHECKING:
+    from acclimate.run import Run
+
+EXAMPLES = 5
+EXAMPLE_DOCS = 5
+SAMPLED_QUERIES = 20
+_CUT = 300  # characters of a document's text that a reader needs
+
+
+def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
+    """Write both files beside the stages and return the report."""
+    measured = read_json(made["evaluate"].folder / "measured.json")
+    chosen = read_json(made["evaluate"].folder / "chosen.json")
+    split = made["evaluate"].notes["split"]
+    report: dict[str, Any] = {
+        **measured,
+        "verdict_basis": "synthetic" if split == "synthetic" else "qrels",
+        "chosen_on": chosen["on"],
+        "held_out_ndcg": chosen["ndcg"],
+        "stages": [_stage(one) for one in made.values()],
+        "recipe": run.recipe,
+        "settings": run.summary["settings"],
+        "seed": run.seed,
+        "versions": versions(),
+        "corpus": {"name": run.collection_name, "documents": len(run.corpus)},
+        "queries": {"count": made["evaluate"].manifest["out"], "split": split},
+        "models": {
+            "llm": run.settings["generate"]["llm"],
+            "encoder": run.settings["distill"]["base"],
+            "reranker": run.settings["train"]["base"],
+        },
+        "teachers": made["label"].notes["teachers"],
+        "examples": [row for _, row in read_jsonl(made["evaluate"].folder / "examples.jsonl")],
+        "generated_sample": _generated(run, made),
+        "warnings": _warnings(run, made, measured),
+    }
+    write_json(run.workspace.folder / "report.json", report)
+    write_text(run.workspace.folder / "report.html", render(report))
+    return report
+
+
+def measured(result: Evaluated) -> dict[str, Any]:
+    """The part of the report that `evaluate` knows."""
+    return {
+        "verdict": result.verdict,
+        "recommended": result.recommended,
+        "candidate": result.candidate,
+        "baseline": result.baseline,
+        "systems": result.systems,
+        "comparisons": [
+            {
+                "system": one.system,
+                "baseline": one.baseline,
+                "measure": one.measure,
+                "delta": round(one.delta, 5),
+                "ci95": [round(edge, 5) for edge in one.ci95],
+                "p": round(one.p, 5),
+                "wins": one.wins,
+                "losses": one.losses,
+                "ties": one.ties,
+            }
+            for one in result.comparisons
+        ],
+    }
+
+
+def examples(
+    result: Evaluated, queries: Sequence[Query], qrels: Sequence[Qrel], corpus: Mapping[str, Doc]
+) -> list[dict[str, Any]]:
+    """Queries before and after: the largest gain, the largest loss, and others spread between them."""
+    before, after = result.per_query[result.baseline][MAIN], result.per_query[result.candidate][MAIN]
+    ordered = sorted(before, key=lambda query_id: (before[query_id] - after[query_id], query_id))
+    changed = [query_id for query_id in ordered if before[query_id] != after[query_id]]
+    if len(changed) > EXAMPLES:
+        changed = [changed[round(at * (len(changed) - 1) / (EXAMPLES - 1))] for at in range(EXAMPLES)]
+    texts = {query.query_id: query.text for query in queries}
+    grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}
+
+    def shown(system: str, query_id: str) -> dict[str, Any]:
+        hits = [hit for hit in result.runs[system] if hit.query_id == query_id][:EXAMPLE_DOCS]
+        docs = [corpus[hit.doc_id] for hit in hits]
+        return {
+            "system": system,
+            "docs": [
+                {
+                    "doc_id": doc.doc_id,
+                    "title": doc.title,
+                    "text": doc.text[:_CUT],
+                    "relevance": grades.get((query_id, doc.doc_id)),
+                }
+                for doc in docs
+            ],
+        }
+
+    return [
+        {
+            "query": texts[query_id],
+            "before": shown(result.baseline, query_id),
+            "after": shown(result.candidate, query_id),
+            "delta": round(after[query_id] - before[query_id], 5),
+        }
+        for query_id in changed
+    ]
+
+
+def _stage(made: Made) -> dict[str, Any]:
+    keys = ("in", "out", "dropped", "seconds", "tokens", "cost_usd")
+    return {"name": made.name, **{key: made.manifest[key] for key in keys}, "resumed": made.resumed}
+
+
+def _generated(run: Run, made: Mapping[str, Made]) -> list[dict[str, Any]]:
+    """Synthetic queries, evenly spread, with the filter's reason where they were dropped."""
+    reasons = {row["query_id"]: row["reason"] for _, row in read_jsonl(made["filter"].folder / "scores.jsonl")}
+    queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
+    step = max(1, len(queries) // SAMPLED_QUERIES)
+    return [
+        {
+            "query": query.text,
+            "doc_id": query.doc_id,
+            "doc_text": run.corpus[query.doc_id].default_text()[:_CUT],
+            "logprob": round(query.logprob, 3) if query.logprob == query.logprob else None,
+            "kept": reasons[query.query_id] is None,
+            "reason": reasons[query.query_id] or "",
+        }
+        for query in queries[::step][:SAMPLED_QUERIES]
+    ]
+
+
+def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -> list[str]:
+    """What a reader should know before believing the rest."""
+    warnings: list[str] = []
+    if run.corpus.blank:
+        warnings.append(f"{len(run.corpus.blank)} documents have neither title nor text.")
+    scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
+    for name, score in scores.items():
+        base = scores.get(name.removesuffix(":adapted").removesuffix("+reranker"))
+        if base is not None and score < base:
+            warnings.append(f"{name} ranks worse ({score:.3f}) than what it was made from ({base:.3f}).")
+    teacher = next(row for row in made["label"].notes["teachers"] if row["name"] == "teacher")
+    best = max((row for row in made["label"].notes["teachers"] if row is not teacher), key=lambda row: row["nDCG@10"])
+    if teacher["nDCG@10"] <= best["nDCG@10"]:
+        warnings.append(
+            f"On held-out synthetic queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
+            f"members, {best['name']} ({best['nDCG@10']:.3f})."
+        )
+    warnings.append("No queries from outside this collection were measured: expect nothing there.")
+    return warnings

@@ -1,0 +1,212 @@
+"""What one run works with: its settings, and the corpus, models and indexes, each loaded when first asked for.
+
+A run whose stages are all made loads none of the models, so repeating a command takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate import collections, models
+from acclimate.corpus import Corpus
+from acclimate.files import fingerprint
+from acclimate.records import Qrel, Query, SyntheticQuery
+from acclimate.settings import Settings
+from acclimate.workspace import Account, Made, Workspace
+
+if TYPE_CHECKING:
+    from acclimate.retrieve.encoder import Encoder
+    from acclimate.retrieve.members import Ids, Member
+    from acclimate.retrieve.system import Candidates
+    from acclimate.retrieve.vectors import Vectors
+    from acclimate.score.cross_encoder import CrossEncoderScorer
+    from acclimate.systems import HeldOut
+
+BASE_MEMBERS = ("bm25", "dense", "late-interaction")
+SOURCES = ("bm25", "dense")  # late interaction only orders what these find
+
+
+@dataclass
+class Run:
+    """One workspace and what it is made from."""
+
+    workspace: Workspace
+    settings: Settings
+    seed: int
+    collection_name: str
+    queries_file: str | None = None
+    qrels_file: str | None = None
+    recipe: str = "quick"
+
+    def make(
+        self,
+        stage: str,
+        work: Callable[[Path, Callable[[int, int], None]], Account],
+        *,
+        inputs: Mapping[str, str],
+        unit: str,
+    ) -> Made:
+        """A stage of this run, from its folder if it is made."""
+        return self.workspace.make(
+            stage, work, settings=self.settings[stage], inputs=inputs, seed=self.seed, unit=unit
+        )
+
+    def folder(self, stage: str) -> Path:
+        return self.workspace.folder / stage
+
+    @cached_property
+    def collection(self) -> collections.Collection:
+        return collections.load(
+            self.collection_name,
+            self.workspace.folder / "corpus",
+            queries=self.queries_file,
+            qrels=self.qrels_file,
+        )
+
+    @property
+    def corpus(self) -> Corpus:
+        return self.collection.corpus
+
+    @cached_property
+    def labelled(self) -> tuple[str, list[Query], list[Qrel]]:
+        """The split to measure on, its queries and its judgments; ("", [], []) when there are no labels."""
+        for split in ("test", "dev"):
+            qrels = self.collection.qrels.get(split, [])
+            judged = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
+            if judged:
+                return split, [query for query in self.collection.queries if query.query_id in judged], qrels
+        return "", [], []
+
+    @cached_property
+    def labels_fingerprint(self) -> str:
+        _, queries, qrels = self.labelled
+        return fingerprint(sorted(queries), sorted(qrels))
+
+    @cached_property
+    def encoder_fingerprint(self) -> str:
+        """Of the base encoder, told without loading it."""
+        base = self.settings["distill"]["base"]
+        return fingerprint(models.weights_fingerprint(base), self.settings["index"]["max_tokens"], models.dtype_name())
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The base encoder, untouched."""
+        from acclimate.retrieve.encoder import Encoder
+
+        return Encoder.load(self.settings["distill"]["base"], max_tokens=self.settings["index"]["max_tokens"])
+
+    @cached_property
+    def ids(self) -> Ids:
+        from acclimate.retrieve.members import Ids
+
+        return Ids(self.corpus.ids)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The base encoder's vectors of the corpus."""
+        from acclimate.retrieve.vectors import Vectors
+
+        return Vectors.open(self.folder("index") / "vectors")
+
+    @cached_property
+    def members(self) -> dict[str, Member]:
+        """The unadapted members: BM25, dense, late interaction."""
+        from acclimate.retrieve.bm25 import BM25
+        from acclimate.retrieve.members import BM25Member, DenseMember, LateInteractionMember
+
+        return {
+            "bm25": BM25Member(BM25.open(self.folder("index") / "bm25")),
+            "dense": DenseMember(self.vectors, self.encoder),
+            "late-interaction": LateInteractionMember(self.vectors, self.encoder),
+        }
+
+    def find(self, queries: Sequence[Query], *, names: Sequence[str] = BASE_MEMBERS, depth: int = 100) -> Iterator[Candidates]:
+        """Candidates of BM25 and dense retrieval, `depth` of each, scored by the named members."""
+        from acclimate.retrieve.system import System
+
+        weights = dict.fromkeys(names, 1.0)
+        return System(self.ids, self.members, SOURCES, weights, depth).candidates(queries)
+
+    def reranker(self, folder: Path) -> CrossEncoderScorer:
+        """The reranker that `train` left in its folder."""
+        from acclimate.score.cross_encoder import CrossEncoderScorer
+
+        return CrossEncoderScorer(
+            folder / "reranker", self.corpus, max_tokens=self.settings["train"]["max_tokens"]
+        )
+
+    def index_students(self, folder: Path, notes: Mapping[str, Any]) -> None:
+        """Encode the corpus with each student whose document vectors are not the base's, into `folder/KIND-vectors`."""
+        from acclimate.retrieve.vectors import encode_corpus
+
+        for kind, note in notes.items():
+            if not note["keeps_index"]:
+                student = self._student(folder, kind)
+                encode_corpus(student, self.corpus, folder / f"{kind}-vectors", key=student.fingerprint)
+
+    def adapted_members(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Member]:
+        """The members that `distill` trained, as `KIND:adapted`."""
+        from acclimate.retrieve.members import DenseMember, LateInteractionMember
+        from acclimate.retrieve.vectors import Vectors
+
+        make = {"dense": DenseMember, "late-interaction": LateInteractionMember}
+        return {
+            f"{kind}:adapted": make[kind](
+                self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors"),
+                self._student(folder, kind),
+            )
+            for kind, note in notes.items()
+        }
+
+    def _student(self, folder: Path, kind: str) -> Encoder:
+        from acclimate.retrieve.encoder import Encoder
+
+        return Encoder.load_student(folder / kind, max_tokens=self.settings["index"]["max_tokens"])
+
+    def held_out(self, synthetic: Sequence[SyntheticQuery]) -> HeldOut:
+        """What weights and the candidate are chosen on: real dev queries beside a test split, else synthetic ones."""
+        from acclimate.systems import HeldOut
+
+        judged = self.collection.qrels.get("dev", [])
+        if self.labelled[0] == "test" and any(qrel.relevance > 0 for qrel in judged):
+            grades: dict[str, dict[int, int]] = {}
+            for qrel in judged:
+                grades.setdefault(qrel.query_id, {})[self.ids.row[qrel.doc_id]] = max(qrel.relevance, 0)
+            asked = [query for query in self.collection.queries if any(grades.get(query.query_id, {}).values())]
+            return HeldOut("dev queries", asked, [grades[query.query_id] for query in asked], trust=1.0)
+        return HeldOut(
+            "synthetic queries",
+            [query.as_query() for query in synthetic],
+            [{self.ids.row[query.doc_id]: 1} for query in synthetic],
+            trust=self.settings["label"]["trust"],
+        )
+
+    def index_bytes(self, member: Member) -> int:
+        """What a member's index takes on disk."""
+        from acclimate.retrieve.members import BM25Member, DenseMember, LateInteractionMember
+
+        if isinstance(member, BM25Member):
+            return sum(path.stat().st_size for path in (self.folder("index") / "bm25").iterdir())
+        if isinstance(member, DenseMember):
+            return member.vectors.pooled.nbytes
+        assert isinstance(member, LateInteractionMember)
+        return member.vectors.tokens.nbytes + member.vectors.offsets.nbytes
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `run.json` says: enough to go on with this run from its folder alone."""
+        return {
+            "corpus": self.collection_name,
+            "queries": self.queries_file,
+            "qrels": self.qrels_file,
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "settings": {
+                stage: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
+                for stage, table in self.settings.items()
+            },
+        }

@@ -1,0 +1,59 @@
+"""Search with what a run recommends, or with any of its systems by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from acclimate.corpus import Corpus
+from acclimate.errors import DataError, unknown
+from acclimate.files import read_json
+from acclimate.records import Doc, Query, Retriever
+
+if TYPE_CHECKING:
+    from acclimate.run import Run
+
+
+class Hit(NamedTuple):
+    """A document found."""
+
+    doc: Doc
+    score: float
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """One system over one corpus."""
+
+    name: str
+    retriever: Retriever
+    corpus: Corpus
+
+    def search(self, text: str, k: int = 10) -> list[Hit]:
+        """At most `k` documents, best first."""
+        return [Hit(self.corpus[hit.doc_id], hit.score) for hit in self.retriever.search([Query("query", text)], k)]
+
+
+def load(run: Run, system: str | None = None) -> Searcher:
+    """The system that measured best in a finished run, or the one named. Raises DataError for an unfinished run."""
+    from acclimate import systems
+
+    folder = run.workspace.folder
+    if not (folder / "report.json").exists() or run.workspace.manifest("evaluate") is None:
+        raise DataError(f"this run is not finished; go on with: acclimate report {folder}", path=folder)
+    report = read_json(folder / "report.json")
+    name = system or report["recommended"]
+    distilled = run.workspace.manifest("distill")
+    assert distilled is not None
+    members = {**run.members, **run.adapted_members(folder / "distill", distilled["notes"])}
+    stored = read_json(folder / "evaluate" / "chosen.json")
+    chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
+    reranker = run.reranker(folder / "train") if name.endswith("+reranker") else None
+    depth = run.settings["evaluate"]["rerank_depth"]
+    found = {
+        one.name: one
+        for one in systems.contenders(run.ids, members, chosen, reranker, depth, dict.fromkeys(members, 0))
+    }
+    if name not in found:
+        raise unknown("system", name, [one["name"] for one in report["systems"]])
+    return Searcher(name, found[name].retriever, run.corpus)

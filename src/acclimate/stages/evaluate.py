@@ -1,0 +1,162 @@
+"""Every system answers the same queries: measures with intervals, paired comparisons, latency, and one verdict.
+
+The adapted system that counts, the candidate, is chosen beforehand on other queries (held-out synthetic ones), while
+the baseline is whichever unadapted system does best on these very queries: luck can only help the baseline. What is
+recommended is the better of the two as measured, the baseline when they are equal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from acclimate.errors import DataError
+from acclimate.formats.trec import write_run
+from acclimate.records import Qrel, Query, Retriever, ScoredDoc
+from acclimate.stages.compare import Comparison, compare, interval, verdict
+from acclimate.stages.measure import MEASURES, per_query
+
+MAIN = "nDCG@10"
+_WARM_UP = 2  # queries answered before the clock counts
+
+
+class Contender(NamedTuple):
+    """A system to be measured."""
+
+    name: str
+    kind: str  # bm25, dense, late-interaction, sparse, static, hybrid or reranked
+    adapted: bool
+    retriever: Retriever
+    index_bytes: int
+    weights: dict[str, float]
+
+
+class Evaluated(NamedTuple):
+    """What was measured."""
+
+    systems: list[dict[str, Any]]
+    comparisons: list[Comparison]
+    verdict: str
+    candidate: str
+    baseline: str
+    recommended: str
+    runs: dict[str, list[ScoredDoc]]
+    per_query: dict[str, dict[str, dict[str, float]]]  # system -> measure -> query_id -> value
+
+
+def evaluate(
+    contenders: Sequence[Contender],
+    queries: Sequence[Query],
+    qrels: Sequence[Qrel],
+    candidate: str,
+    folder: Path,
+    *,
+    k: int = 100,
+    max_queries: int = 1000,
+    rerank_depth: int = 20,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluated:
+    """Measure the contenders; runs go to `folder/runs/NAME.trec`. `candidate` names the adapted system that counts.
+
+    Queries are answered one at a time, as a person would ask them, so the latencies are those of single queries, from
+    text to ranking. Raises DataError when no query has a relevant document.
+
+    Parameters
+    ----------
+    k
+        Documents per query in a run.
+    max_queries
+        Measure on this many queries at most; the first ones by id.
+    rerank_depth
+        Documents that a reranker puts in order.
+    """
+    judged = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
+    asked = sorted((query for query in queries if query.query_id in judged), key=lambda query: query.query_id)
+    asked = asked[:max_queries]
+    if not asked:
+        raise DataError(f"none of the {len(queries):,} queries has a relevant document; there is nothing to measure on")
+    kept = {query.query_id for query in asked}
+    qrels = [qrel for qrel in qrels if qrel.query_id in kept]
+
+    systems: list[dict[str, Any]] = []
+    runs: dict[str, list[ScoredDoc]] = {}
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for number, contender in enumerate(contenders):
+        contender.retriever.search(asked[:_WARM_UP], k)
+        run: list[ScoredDoc] = []
+        seconds: list[float] = []
+        for at, query in enumerate(asked, 1):
+            started = time.perf_counter()
+            run += contender.retriever.search([query], k)
+            seconds.append(time.perf_counter() - started)
+            progress(number * len(asked) + at, len(contenders) * len(asked))
+        write_run(folder / "runs" / f"{file_name(contender.name)}.trec", run, tag=contender.name)
+        runs[contender.name] = run
+        values[contender.name] = per_query(run, qrels)
+        systems.append(_summary(contender, values[contender.name], seconds, seed))
+
+    mean = {system["name"]: system["measures"][MAIN] for system in systems}
+    baseline = max((c.name for c in contenders if not c.adapted), key=lambda name: (mean[name], name))
+    comparisons = [
+        _compared(values, one, other, measure, seed)
+        for measure in MEASURES
+        for one, other in _pairs(contenders, baseline)
+    ]
+    main = next(
+        (c for c in comparisons if (c.system, c.baseline, c.measure) == (candidate, baseline, MAIN)),
+        None,
+    ) or _compared(values, candidate, baseline, MAIN, seed)
+    return Evaluated(
+        systems=systems,
+        comparisons=comparisons,
+        verdict=verdict(main),
+        candidate=candidate,
+        baseline=baseline,
+        recommended=candidate if main.delta > 0 else baseline,
+        runs=runs,
+        per_query=values,
+    )
+
+
+def file_name(system: str) -> str:
+    """A system's name as a file's, on every file system."""
+    return system.replace(":", "-")
+
+
+def _pairs(contenders: Sequence[Contender], baseline: str) -> list[tuple[str, str]]:
+    """Each adapted system against the best unadapted one, and against what it was made from."""
+    names = {contender.name for contender in contenders}
+    pairs: list[tuple[str, str]] = []
+    for contender in contenders:
+        if contender.adapted:
+            origin = contender.name.removesuffix(":adapted").partition("+reranker")[0]
+            others = [baseline, *([origin] if origin in names else [])]
+            pairs += [(contender.name, other) for other in dict.fromkeys(others)]
+    return pairs
+
+
+def _compared(
+    values: Mapping[str, Mapping[str, Mapping[str, float]]], one: str, other: str, measure: str, seed: int
+) -> Comparison:
+    return compare(values[one][measure], values[other][measure], system=one, baseline=other, measure=measure, seed=seed)
+
+
+def _summary(
+    contender: Contender, values: Mapping[str, Mapping[str, float]], seconds: Sequence[float], seed: int
+) -> dict[str, Any]:
+    p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
+    return {
+        "name": contender.name,
+        "adapted": contender.adapted,
+        "kind": contender.kind,
+        "measures": {m: round(float(np.mean(list(values[m].values()))), 5) for m in MEASURES},
+        "intervals": {m: [round(edge, 5) for edge in interval(values[m], seed=seed)] for m in MEASURES},
+        "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
+        "index_bytes": contender.index_bytes,
+        "weights": contender.weights,
+    }

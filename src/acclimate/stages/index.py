@@ -1,0 +1,44 @@
+"""What the unadapted retrievers need: a BM25 index, and the base encoder's vectors of every document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acclimate.records import Doc
+
+if TYPE_CHECKING:
+    from acclimate.retrieve.encoder import Encoder
+
+
+def index(
+    corpus: Mapping[str, Doc],
+    encoder: Encoder,
+    folder: Path,
+    *,
+    language: str = "en",
+    k1: float = 0.9,
+    b: float = 0.4,
+    max_tokens: int = 256,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write `folder/bm25` and `folder/vectors`. An interrupted encoding goes on where it was.
+
+    Parameters
+    ----------
+    language
+        Stop words and stemming of BM25: en, de, fr, es, it, nl, pt, ru, sv, no, or none.
+    k1
+        BM25's term frequency saturation.
+    b
+        BM25's length normalization.
+    max_tokens
+        Tokens of a document that encoders read; what lies behind is cut.
+    """
+    from acclimate.retrieve.bm25 import BM25
+    from acclimate.retrieve.vectors import encode_corpus
+
+    BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b).save(folder / "bm25")
+    assert encoder.max_tokens <= max_tokens
+    encode_corpus(encoder, corpus, folder / "vectors", key=encoder.fingerprint, progress=progress)

@@ -1,0 +1,9 @@
+"""Students: the retrievers that a teacher's judgement is distilled into."""
+
+# What `distill.student` may name -> the kind of retriever that it makes. `-query` trains the query encoder alone.
+KINDS = {
+    "dense": "dense",
+    "dense-query": "dense",
+    "late-interaction": "late-interaction",
+    "late-interaction-query": "late-interaction",
+}

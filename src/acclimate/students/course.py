@@ -1,0 +1,119 @@
+"""One student's training: a plain loop that can be interrupted between epochs.
+
+Each query once an epoch, in an order that follows from seed and epoch, AdamW, a linear warm-up and decay. The weights
+kept are those with the lowest loss on held-out queries, the untouched ones included. State is saved after every epoch,
+so a killed run loses one epoch at most and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from acclimate import models
+from acclimate.files import written
+from acclimate.records import NWay
+from acclimate.students.kinds import Student
+
+_MAX_NORM = 1.0
+
+
+class Course:
+    """One student's training, which can be interrupted between epochs."""
+
+    def __init__(
+        self,
+        student: Student,
+        train: list[NWay],
+        dev: list[NWay],
+        state_path: Path,
+        *,
+        epochs: int,
+        learning_rate: float,
+        batch_size: int,
+        temperature: float,
+        contrastive: float,
+        seed: int,
+    ) -> None:
+        self.student, self.train, self.dev, self.state_path = student, train, dev, state_path
+        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.temperature, self.contrastive = temperature, contrastive
+        self.weights = student.encoder.model
+        # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
+        self.weights.eval()
+        self.optimizer = torch.optim.AdamW(self.weights.parameters(), lr=learning_rate, weight_decay=0.01)
+        steps = epochs * -(-len(train) // batch_size)
+        warm_up = max(1, steps // 10)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up))
+        )
+
+    def run(self, progress: Callable[[int], None]) -> list[float]:
+        """Losses on the held-out queries: before training, then after each epoch. Leaves the best weights in place."""
+        history, best = self._resume()
+        if not history:
+            history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
+        for epoch in range(len(history) - 1, self.epochs):
+            order = sorted(self.train, key=lambda example: example.query_id)
+            random.Random(f"{self.seed}:{epoch}").shuffle(order)
+            for start in range(0, len(order), self.batch_size):
+                self._step(order[start : start + self.batch_size])
+                progress(epoch * -(-len(order) // self.batch_size) + start // self.batch_size + 1)
+            history.append(self.dev_loss())
+            if history[-1] < min(history[:-1]):
+                best = copy.deepcopy(self.weights.state_dict())
+            self._save(history, best)
+        self.weights.load_state_dict(best)
+        return history
+
+    def _step(self, batch: list[NWay]) -> None:
+        with torch.autocast(models.device(), torch.bfloat16, enabled=not self.student.keeps_index and models.fast_bf16()):
+            loss = self._loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)
+        self.optimizer.step()
+        self.schedule.step()
+
+    def _loss(self, batch: list[NWay]) -> torch.Tensor:
+        """Mean KL divergence of the student from the target: the teacher's softmax, with a share for the source."""
+        losses: list[torch.Tensor] = []
+        for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
+            target = torch.softmax(torch.tensor(example.scores, device=logs.device) / self.temperature, dim=-1)
+            target = target * (1 - self.contrastive)
+            target[0] += self.contrastive
+            losses.append((target * (target.clamp_min(1e-9).log() - logs.float())).sum())
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def dev_loss(self) -> float:
+        """The loss on the held-out queries."""
+        total = 0.0
+        for start in range(0, len(self.dev), self.batch_size):
+            batch = self.dev[start : start + self.batch_size]
+            total += self._loss(batch).item() * len(batch)
+        return round(total / len(self.dev), 6)
+
+    def _save(self, history: list[float], best: Mapping[str, torch.Tensor]) -> None:
+        state = {
+            "history": history,
+            "best": best,
+            "weights": self.weights.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {"last_epoch": self.schedule.last_epoch},
+        }
+        with written(self.state_path) as beside:
+            torch.save(state, beside)
+
+    def _resume(self) -> tuple[list[float], dict[str, torch.Tensor]]:
+        if not self.state_path.exists():
+            return [], {}
+        state = torch.load(self.state_path, weights_only=True)
+        self.weights.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.last_epoch = state["schedule"]["last_epoch"]
+        return state["history"], state["best"]
