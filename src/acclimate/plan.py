@@ -68,7 +68,7 @@ def describe(run: Run) -> str:
                 "made" if made else duration(seconds),
             ]
         )
-    lines = columns(rows, "llrrr")
+    lines = columns(rows, "<<>>>")
     llm = settings["generate"]["llm"]
     return "\n".join(
         [*lines, "", f"In all about {duration(total)}; {llm} runs on this machine and costs nothing. Nothing was done."]
