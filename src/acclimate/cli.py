@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -258,6 +259,7 @@ def _token_limit(max_tokens: int | None, max_cost: float | None) -> int | None:
     return max_tokens
 
 
+@cache
 def _register_stages() -> None:
     from acclimate.pipeline import STAGES
 
@@ -272,7 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _register_stages()
     try:
-        app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        tokens = sys.argv[1:] if arguments is None else arguments
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except AcclimateError as error:
         print(f"acclimate: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,0 +1,460 @@
+"""The whole chain: what it leaves, what it uses again, and that the same inputs give the same bytes.
+
+One run is shared and copied; its models are tiny and its LLM is a fake, so a run takes seconds. The last tests run the
+real models that travel as packages, where these are installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import acclimate.llm
+from acclimate.cli import main
+from acclimate.errors import MissingExtra
+from acclimate.models import EMBEDDED, resolve
+from acclimate.testing import DOCS, QRELS, QUERIES, FakeLLM
+
+STAGES = ["sample", "index", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
+SMALL = """
+sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
+mine.n_ways=3 train.batch_size=4 train.max_tokens=48 label.n_ways=8 distill.epochs=2 evaluate.rerank_depth=5
+""".split()
+MEASURES = {"nDCG@10", "R@100", "RR@10", "Success@5"}
+HOSTILE = "<script>alert('volcano')</script>"
+
+
+class CountingLLM(FakeLLM):
+    """The fake, and how many prompts it was asked."""
+
+    asked = 0
+
+    def complete(self, prompts):
+        type(self).asked += len(prompts)
+        return super().complete(prompts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fake_llm():
+    """Whatever LLM is named, the fake answers. (A subprocess has the real ones.)"""
+    import torch
+
+    torch.set_num_threads(1)  # models this small only wait for each other's threads
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(acclimate.llm, "load", lambda name, **_: CountingLLM())
+        yield
+
+
+@pytest.fixture(scope="session")
+def run_adapt(tiny_encoder) -> Callable[..., int]:
+    def run(corpus: Path, out: Path, *options: str, changes: tuple[str, ...] = (), seed: int = 0) -> int:
+        models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
+        sets = [part for change in (*SMALL, *models, *changes) for part in ("--set", change)]
+        return main(["adapt", str(corpus), "--out", str(out), "--seed", str(seed), *sets, *options])
+
+    return run
+
+
+def write_corpus(path: Path, docs=tuple(DOCS)) -> Path:
+    path.write_text("".join(json.dumps({"_id": d.doc_id, "title": d.title, "text": d.text}) + "\n" for d in docs))
+    return path
+
+
+def write_labels(folder: Path) -> tuple[str, str]:
+    queries, qrels = folder / "queries.jsonl", folder / "qrels.tsv"
+    queries.write_text("".join(json.dumps({"_id": q.query_id, "text": q.text}) + "\n" for q in QUERIES))
+    qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q.query_id}\t{q.doc_id}\t1\n" for q in QRELS))
+    return str(queries), str(qrels)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    docs = [DOCS[0]._replace(text=f"{DOCS[0].text} {HOSTILE}", title=f"Volcano {HOSTILE}"), *DOCS[1:]]
+    return write_corpus(tmp_path_factory.mktemp("documents") / "nature.jsonl", docs)
+
+
+@pytest.fixture(scope="session")
+def finished(corpus, run_adapt, tmp_path_factory) -> Path:
+    """A run without labels. Tests read it, or work on a copy."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert run_adapt(corpus, out) == 0
+    return out
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def report_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "report.json").read_text())
+
+
+def made_again(run: Path) -> list[str]:
+    """Stages that the last command made, by the report."""
+    return [stage["name"] for stage in report_of(run)["stages"] if not stage["resumed"]]
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Every file of a run without what a clock writes: seconds and latencies, and whatever is told from them."""
+    found: dict[str, bytes] = {}
+    for path in sorted(run.rglob("*")):
+        name = path.relative_to(run).as_posix()
+        if path.is_dir() or name.startswith("completions.sqlite") or name in (".lock", "report.html"):
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            content = re.sub(rb'"(seconds|p50|p95)": [\d.]+', rb'"\1": 0', content)
+            content = re.sub(rb'"resumed": (true|false)', b'"resumed": 0', content)
+        if name == "evaluate/manifest.json":
+            content = re.sub(rb'("measured.json": \{[^}]*"sha256": )"\w+"', rb"\1 0", content)
+            content = re.sub(rb'("measured.json": \{\s*"bytes": )\d+', rb"\1 0", content)
+        if name == "run.json" or name == "report.json":
+            content = content.replace(str(run.parent).encode(), b"")
+        found[name] = content
+    return found
+
+
+# What a run leaves
+
+
+def test_the_report_has_the_fields_that_programs_rely_on(finished):
+    report = report_of(finished)
+    assert report["verdict"] in ("WIN", "NO DIFFERENCE", "REGRESSION")
+    assert report["verdict_basis"] == "synthetic"
+    names = [system["name"] for system in report["systems"]]
+    assert {"bm25", "dense", "late-interaction", "hybrid", "hybrid+reranker"} <= set(names)
+    assert {"dense:adapted", "late-interaction:adapted", "hybrid:adapted"} <= set(names)
+    assert report["recommended"] in names
+    assert report["seed"] == 0
+    assert report["recipe"] == "quick"
+    assert report["versions"]["acclimate"]
+    for system in report["systems"]:
+        assert system["adapted"] is (":adapted" in system["name"] or "+reranker" in system["name"])
+        assert system["kind"] in ("bm25", "dense", "late-interaction", "sparse", "static", "hybrid", "reranked")
+        assert set(system["measures"]) == MEASURES
+        assert all(0 <= value <= 1 for value in system["measures"].values())
+        assert 0 < system["latency_ms"]["p50"] <= system["latency_ms"]["p95"]
+        assert isinstance(system["index_bytes"], int)
+        assert system["index_bytes"] > 0
+    assert report["comparisons"]
+    for one in report["comparisons"]:
+        assert {one["system"], one["baseline"]} <= set(names)
+        assert one["measure"] in MEASURES
+        low, high = one["ci95"]
+        assert low <= one["delta"] <= high
+        assert 0 <= one["p"] <= 1
+        assert one["wins"] + one["losses"] + one["ties"] == report["queries"]["count"]
+
+
+def test_the_report_accounts_for_every_stage(finished):
+    stages = report_of(finished)["stages"]
+    assert [stage["name"] for stage in stages] == STAGES
+    for stage in stages:
+        assert all(isinstance(stage[key], int) for key in ("in", "out"))
+        assert all(isinstance(count, int) for count in stage["dropped"].values())
+        assert stage["seconds"] >= 0
+        assert stage["resumed"] is False
+    generated = stages[STAGES.index("generate")]
+    assert generated["tokens"]["prompt"] > generated["tokens"]["completion"] > 0
+    assert generated["cost_usd"] == 0
+
+
+def test_hostile_text_is_text_in_the_page(finished):
+    page = (finished / "report.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+
+
+def test_runs_are_read_by_ir_measures(finished):
+    import ir_measures
+
+    splits = json.loads((finished / "sample" / "splits.json").read_text())
+    queries = [json.loads(line) for line in (finished / "filter" / "queries.jsonl").read_text().splitlines()]
+    qrels = [ir_measures.Qrel(q["query_id"], q["doc_id"], 1) for q in queries if splits[q["doc_id"]] == "test"]
+    systems = report_of(finished)["systems"]
+    assert len(systems) == len(list((finished / "evaluate" / "runs").iterdir()))
+    for system in systems:
+        path = finished / "evaluate" / "runs" / f"{system['name'].replace(':', '-')}.trec"
+        run = list(ir_measures.read_trec_run(str(path)))
+        assert run
+        found = ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, run)
+        assert found[ir_measures.nDCG @ 10] == pytest.approx(system["measures"]["nDCG@10"], abs=1e-4)
+
+
+def test_models_load_with_plain_sentence_transformers(finished):
+    from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+
+    texts = [DOCS[0].text, DOCS[1].text]
+    dense = SentenceTransformer(str(finished / "distill" / "dense"), device="cpu")
+    assert dense.encode_query(["lava"]).shape == (1, 32)
+    assert dense.encode_document(texts).shape == (2, 32)
+    late = MultiVectorEncoder(str(finished / "distill" / "late-interaction"), device="cpu")
+    assert len(late.encode_query(["lava"])[0][0]) == 32
+    assert len(CrossEncoder(str(finished / "train" / "reranker"), device="cpu").predict([("lava", t) for t in texts])) == 2
+
+
+def test_intermediate_files_say_what_the_fields_of_the_trade_say(finished):
+    examples = [json.loads(line) for line in (finished / "mine" / "examples.jsonl").read_text().splitlines()]
+    known = {doc.doc_id for doc in DOCS}
+    assert examples
+    for example in examples:
+        assert set(example["doc_ids"]) <= known
+        assert example["doc_ids"][0] not in example["doc_ids"][1:]
+
+
+def test_no_document_of_a_measured_query_is_trained_on(finished):
+    splits = json.loads((finished / "sample" / "splits.json").read_text())
+    sources = {
+        row["query_id"]: row["doc_id"]
+        for row in map(json.loads, (finished / "filter" / "queries.jsonl").read_text().splitlines())
+    }
+    lessons = [json.loads(line) for line in (finished / "label" / "train.jsonl").read_text().splitlines()]
+    assert {splits[sources[lesson["query_id"]]] for lesson in lessons} == {"train"}
+    asked = {line.split()[0] for line in (finished / "evaluate" / "runs" / "bm25.trec").read_text().splitlines()}
+    assert {splits[sources[query_id]] for query_id in asked} == {"test"}
+
+
+def test_a_run_writes_in_its_own_folder_only(corpus, run_adapt, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HOME", str(elsewhere))
+    before = sorted(path.name for path in corpus.parent.iterdir())
+    assert run_adapt(corpus, tmp_path / "run", changes=("distill.epochs=1", "distill.student=dense")) == 0
+    assert list(elsewhere.iterdir()) == []
+    assert sorted(path.name for path in corpus.parent.iterdir()) == before
+
+
+# What is used again, and what is made again
+
+
+def test_the_same_command_again_makes_nothing_and_loads_no_model(corpus, copied, run_adapt, monkeypatch, capsys):
+    from acclimate.retrieve.encoder import Encoder
+
+    monkeypatch.setattr(Encoder, "load", lambda *_, **__: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr(acclimate.llm, "load", lambda *_, **__: pytest.fail("the LLM was loaded"))
+    first = report_of(copied)
+    started = time.monotonic()
+    assert run_adapt(corpus, copied) == 0
+    assert time.monotonic() - started < 5
+    again = report_of(copied)
+    assert made_again(copied) == []
+    for report in (first, again):
+        for stage in report["stages"]:
+            del stage["resumed"]
+    assert again == first
+    out, err = capsys.readouterr()
+    assert first["verdict"] in out
+    assert "made already" not in out
+    assert err.count("made already") == len(STAGES)
+
+
+def test_a_finished_run_needs_no_torch(corpus, copied, tmp_path):
+    """Repeating a command takes the time of reading some files."""
+    script = (
+        "import sys; from acclimate.cli import main; code = main(['report', sys.argv[1]]); "
+        "heavy = [name for name in ('torch', 'transformers', 'sentence_transformers') if name in sys.modules]; "
+        "sys.exit(f'loaded {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(copied)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Report:" in done.stdout
+
+
+def test_a_changed_byte_of_a_drawn_document_makes_what_depends_on_it_again(copied, run_adapt, corpus, tmp_path):
+    splits = json.loads((copied / "sample" / "splits.json").read_text())
+    lines = corpus.read_text().splitlines(keepends=True)
+    at = next(number for number, doc in enumerate(DOCS) if doc.doc_id in splits and number > 0)
+    changed = tmp_path / corpus.name
+    changed.write_text("".join([*lines[:at], lines[at].replace(".", "!", 1), *lines[at + 1 :]]))
+    before = CountingLLM.asked
+    assert run_adapt(changed, copied) == 0
+    assert CountingLLM.asked == before + 1
+    assert made_again(copied)[:3] == ["sample", "index", "generate"]
+    whole = tmp_path / "whole"
+    assert run_adapt(changed, whole) == 0
+    assert contents(copied)["evaluate/runs/bm25.trec"] == contents(whole)["evaluate/runs/bm25.trec"]
+    assert contents(copied)["distill/manifest.json"] == contents(whole)["distill/manifest.json"]
+
+
+def test_a_changed_filter_makes_only_what_comes_after_it_again(corpus, copied, run_adapt, capsys):
+    before = CountingLLM.asked
+    assert run_adapt(corpus, copied, changes=("filter.filters=duplicates",)) == 0
+    assert CountingLLM.asked == before
+    again = made_again(copied)
+    assert again[0] == "filter"
+    assert not {"sample", "index", "generate"} & set(again)
+    assert "filter     is made again: filters was" in capsys.readouterr().err
+
+
+def test_a_change_that_changes_nothing_stops_there(corpus, copied, run_adapt):
+    """What comes after a stage is made again only when the stage comes to other bytes."""
+    assert run_adapt(corpus, copied, changes=("filter.keep_top_k=9999",)) == 0
+    assert made_again(copied) == ["filter"]
+
+
+def test_a_changed_student_setting_makes_distill_and_evaluate_again(corpus, copied, run_adapt):
+    assert run_adapt(corpus, copied, changes=("distill.learning_rate=1e-3",)) == 0
+    assert made_again(copied) == ["distill", "evaluate"]
+
+
+def test_a_damaged_stage_is_made_again_to_the_same_bytes(corpus, copied, run_adapt, finished):
+    (copied / "mine" / "examples.jsonl").write_text("")
+    assert run_adapt(corpus, copied) == 0
+    assert made_again(copied) == ["mine"]
+    assert contents(copied)["mine/examples.jsonl"] == contents(finished)["mine/examples.jsonl"]
+
+
+def test_stages_are_made_up_to_the_one_named(corpus, run_adapt, tmp_path, copied, capsys):
+    assert main(["filter", str(copied), "--round-trip-k", "5"]) == 0
+    assert not capsys.readouterr().out
+    assert json.loads((copied / "filter" / "manifest.json").read_text())["settings"]["round_trip_k"] == 5
+
+
+# The same inputs, the same bytes
+
+
+def test_two_runs_with_one_seed_are_the_same_bytes(corpus, finished, run_adapt, tmp_path):
+    assert run_adapt(corpus, tmp_path / "run") == 0
+    one, other = contents(finished), contents(tmp_path / "run")
+    assert sorted(one) == sorted(other)
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+def test_another_seed_draws_other_documents(corpus, finished, run_adapt, tmp_path):
+    assert run_adapt(corpus, tmp_path / "run", seed=1, changes=("sample.n_docs=30",)) == 0
+    assert report_of(tmp_path / "run")["seed"] == 1
+    assert contents(finished)["sample/splits.json"] != contents(tmp_path / "run")["sample/splits.json"]
+
+
+def test_the_order_of_the_documents_changes_no_draw_and_no_query(corpus, finished, run_adapt, tmp_path):
+    lines = corpus.read_text().splitlines(keepends=True)
+    shuffled = tmp_path / corpus.name
+    shuffled.write_text("".join(reversed(lines)))
+    assert run_adapt(shuffled, tmp_path / "run") == 0
+    one, other = contents(finished), contents(tmp_path / "run")
+    for name in ("sample/splits.json", "generate/queries.jsonl", "filter/queries.jsonl", "mine/examples.jsonl"):
+        assert one[name] == other[name], name
+
+
+# Labels
+
+
+def test_labelled_queries_are_measured_on_and_never_trained_on(corpus, run_adapt, tmp_path):
+    queries, qrels = write_labels(tmp_path)
+    out = tmp_path / "run"
+    changes = ("distill.student=dense-query", "distill.epochs=1")
+    assert run_adapt(corpus, out, "--queries", queries, "--qrels", qrels, changes=changes) == 0
+    report = report_of(out)
+    assert report["verdict_basis"] == "qrels"
+    assert report["queries"]["count"] == len(QUERIES)
+    assert set(json.loads((out / "sample" / "splits.json").read_text()).values()) == {"train", "dev"}
+    bm25 = next(system for system in report["systems"] if system["name"] == "bm25")
+    assert bm25["measures"]["nDCG@10"] > 0.5
+    written = {query.query_id for query in QUERIES}
+    assert not written & {json.loads(line)["query_id"] for line in (out / "mine" / "examples.jsonl").open()}
+
+
+def test_a_beir_folder_brings_its_own_labels(run_adapt, tmp_path):
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    write_corpus(folder / "corpus.jsonl")
+    _, qrels = write_labels(folder)
+    Path(qrels).rename(folder / "qrels" / "test.tsv")
+    out = tmp_path / "run"
+    assert run_adapt(folder, out, changes=("distill.student=dense-query", "distill.epochs=1")) == 0
+    assert report_of(out)["verdict_basis"] == "qrels"
+
+
+# Budgets
+
+
+def test_a_token_budget_stops_with_3_and_a_higher_one_goes_on_where_it_was(
+    corpus, finished, run_adapt, tmp_path, capsys, monkeypatch
+):
+    from acclimate.llm import completions
+
+    monkeypatch.setattr(completions, "BATCH_PROMPTS", 4)
+    out = tmp_path / "run"
+    assert run_adapt(corpus, out, "--max-tokens", "600") == 3
+    assert not capsys.readouterr().out
+    with sqlite3.connect(out / "completions.sqlite") as rows:
+        kept = rows.execute("SELECT count(*) FROM completions").fetchone()[0]
+    assert 0 < kept < 36
+    assert not (out / "generate" / "manifest.json").exists()
+    before = CountingLLM.asked
+    assert run_adapt(corpus, out, "--max-tokens", "1000000") == 0
+    assert CountingLLM.asked - before == 36 - kept
+    one, other = contents(finished), contents(out)
+    assert one["generate/queries.jsonl"] == other["generate/queries.jsonl"]
+    assert [name for name in one if one[name] != other.get(name)] == []
+
+
+# Searching what was made
+
+
+def test_every_system_of_a_run_can_be_searched(finished, capsys):
+    for system in [None, *(one["name"] for one in report_of(finished)["systems"])]:
+        assert main(["search", str(finished), "lava", "--k", "3", *(["--system", system] if system else [])]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    " * 2 + "  ")]
+        assert len(lines) == 3, system
+
+
+# The real models
+
+
+def _missing_models() -> str:
+    for name in EMBEDDED:
+        try:
+            resolve(f"embedded:{name}")
+        except MissingExtra as missing:
+            return str(missing)
+    return ""
+
+
+@pytest.mark.models
+@pytest.mark.slow
+@pytest.mark.skipif(bool(_missing_models()), reason=_missing_models() or "installed")
+def test_the_chain_with_the_models_that_travel_as_packages(tmp_path):
+    corpus = write_corpus(tmp_path / "nature.jsonl", DOCS[:24])
+    changes = "sample.n_docs=12 sample.min_chars=40 sample.dev_share=0.4 generate.max_new_tokens=16 "
+    changes += "generate.max_doc_tokens=32 index.max_tokens=48 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 "
+    changes += "label.n_ways=6 distill.epochs=1 evaluate.rerank_depth=5"
+    command = [sys.executable, "-m", "acclimate", "adapt", str(corpus), "--out", str(tmp_path / "run")]
+    for change in changes.split():
+        command += ["--set", change]
+    queries, qrels = write_labels(tmp_path)
+    Path(qrels).write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(f"{q.query_id}\t{q.doc_id}\t1\n" for q in QRELS[:24])
+    )
+    done = subprocess.run(
+        [*command, "--queries", queries, "--qrels", qrels],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    report = report_of(tmp_path / "run")
+    assert report["verdict_basis"] == "qrels"
+    assert [stage["name"] for stage in report["stages"]] == STAGES
+    measured = {system["name"]: system["measures"]["nDCG@10"] for system in report["systems"]}
+    assert measured["dense"] > 0.8  # a pretrained encoder finds the one document about lava
+    found = subprocess.run(
+        [sys.executable, "-m", "acclimate", "search", str(tmp_path / "run"), "why does lava erupt", "--k", "1"],
+        capture_output=True,
+        text=True,
+    )
+    assert "Volcano" in found.stdout, found.stderr
