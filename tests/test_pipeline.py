@@ -262,11 +262,11 @@ def test_the_same_command_again_makes_nothing_and_loads_no_model(corpus, copied,
     assert err.count("made already") == len(STAGES)
 
 
-def test_a_finished_run_needs_no_torch(corpus, copied, tmp_path):
+def test_a_finished_run_needs_none_of_the_libraries_that_load_models(copied):
     """Repeating a command takes the time of reading some files."""
     script = (
         "import sys; from acclimate.cli import main; code = main(['report', sys.argv[1]]); "
-        "heavy = [name for name in ('torch', 'transformers', 'sentence_transformers') if name in sys.modules]; "
+        "heavy = [name for name in ('transformers', 'sentence_transformers', 'bm25s', 'datasets') if name in sys.modules]; "
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(copied)], capture_output=True, text=True)
@@ -410,7 +410,7 @@ def test_every_system_of_a_run_can_be_searched(finished, capsys):
     for system in [None, *(one["name"] for one in report_of(finished)["systems"])]:
         assert main(["search", str(finished), "lava", "--k", "3", *(["--system", system] if system else [])]) == 0
         lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    " * 2 + "  ")]
-        assert len(lines) == 3, system
+        assert len(lines) == (1 if system == "bm25" else 3), system  # one document alone has the word
 
 
 # The real models

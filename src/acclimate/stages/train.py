@@ -7,6 +7,7 @@ on held-out queries. Checkpoints stay in the folder until training ends, so a ki
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import warnings
@@ -81,6 +82,7 @@ def train(
     max_tokens
         Tokens of query and document together; the document is cut.
     """
+    import torch
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from transformers import TrainerCallback
 
@@ -94,6 +96,7 @@ def train(
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
     make_loss, labels = losses[loss]
     examples = sorted(examples, key=lambda example: example.query_id)[:max_queries]
+    torch.manual_seed(seed)  # an encoder without a head gets one of random weights
     model = cross_encoder.load(base, max_tokens=max_tokens)
     steps = -(-len(examples) // batch_size) * epochs
     every = max(1, steps // 4)
@@ -102,7 +105,8 @@ def train(
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step * batch_size, steps * batch_size)
 
-    checkpoints = folder / "checkpoints"
+    checkpoints, done = folder / "checkpoints", folder / "checkpoints-done"
+    shutil.rmtree(done, ignore_errors=True)
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=epochs,
@@ -137,10 +141,9 @@ def train(
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    begun = any((path / "trainer_state.json").exists() for path in checkpoints.glob("checkpoint-*"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.train(resume_from_checkpoint=begun or None)
+        trainer.train(resume_from_checkpoint=_last_whole(checkpoints))
     history = [
         {"step": entry["step"], "dev_loss": round(entry["eval_loss"], 5)}
         for entry in trainer.state.log_history
@@ -148,7 +151,8 @@ def train(
     ]
     path = folder / "reranker"
     model.save_pretrained(str(path), create_model_card=False)
-    shutil.rmtree(checkpoints)
+    checkpoints.rename(done)  # at once: of checkpoints removed by half, the best might be gone and another taken
+    shutil.rmtree(done)
     notes = {
         "queries": len(examples),
         "documents_per_query": max(len(example.doc_ids) for example in examples),
@@ -158,6 +162,18 @@ def train(
     }
     logging.getLogger(__name__).info("reranker trained: %s", notes)
     return Trained(path, notes)
+
+
+def _last_whole(checkpoints: Path) -> str | None:
+    """The last checkpoint that was written to its end; a later one, cut short by a kill, is removed."""
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+            return str(path)
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+    return None
 
 
 def _dataset(
