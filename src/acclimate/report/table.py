@@ -96,6 +96,8 @@ def _systems(report: Mapping[str, Any]) -> str:
 def _comparisons(report: Mapping[str, Any]) -> str:
     rows = [["system", "against", "measure", "delta", "95% interval", "p", "won/lost/tied"]]
     for one in report["comparisons"]:
+        if one["measure"] != words.MAIN_MEASURE:
+            continue  # report.json and report.html have the others
         interval = f"{words.signed(one['ci95'][0])} {words.signed(one['ci95'][1])}"
         counts = f"{one['wins']}/{one['losses']}/{one['ties']}"
         names = (_name(one["system"], 24), _name(one["baseline"], 16))

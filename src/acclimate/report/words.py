@@ -78,7 +78,8 @@ def basis(report: Mapping[str, Any]) -> str:
     return (
         f"Measured on {report['queries']['count']:,} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
         f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from the adapted systems on "
-        f"other synthetic queries; {report['baseline']} is the strongest unadapted one on the queries measured."
+        f"{report.get('chosen_on', 'other synthetic queries')} held out from training; {report['baseline']} is the "
+        "strongest unadapted one on the queries measured."
     )
 
 
