@@ -1,0 +1,202 @@
+"""Kill a run again and again, and see whether it ends with the bytes of one that was left alone.
+
+    python benchmarks/kill_test.py --kills 20
+
+An undisturbed run says what should come out and how long it takes. Then the same command is started in another folder,
+killed with SIGKILL at moments drawn from the whole of that time, and started again, until it ends by itself. All files
+must be the same, what clocks write aside; LLM completions are counted through the journal of asked prompts that
+`completions.sqlite` is: every prompt asked twice would be paid for twice. Exits 1 on any difference.
+
+`--fake-llm` and `--encoder` make a quick one, as the tests do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from acclimate.testing import DOCS
+
+SETTINGS = """
+sample.n_docs=24 sample.min_chars=40 sample.dev_share=0.3 index.max_tokens=48 generate.max_doc_tokens=24
+generate.max_new_tokens=16 mine.n_ways=3 train.batch_size=2 train.max_tokens=48 label.n_ways=8 distill.epochs=2
+distill.batch_size=4 evaluate.rerank_depth=5
+""".split()
+BATCH_PROMPTS = 4  # a small corpus is one batch of 32 else, and a kill would always lose all of it
+CLOCKS = re.compile(rb'"(seconds|p50|p95)": [\d.]+')
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder", help="encoder to start from, instead of the one that travels as a package")
+    parser.add_argument("--fake-llm", action="store_true", help="an LLM that needs no model and takes 50 ms a prompt")
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder else")
+    parser.add_argument("--child", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child is not None:
+        return child(options.child, options.fake_llm)
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        return compare(options, options.folder)
+    with tempfile.TemporaryDirectory() as folder:
+        return compare(options, Path(folder))
+
+
+def compare(options: argparse.Namespace, folder: Path) -> int:
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"_id": d.doc_id, "title": d.title, "text": d.text}) + "\n" for d in DOCS))
+    asked_clean, asked_killed = folder / "asked-clean", folder / "asked-killed"
+
+    started = time.monotonic()
+    code, _ = run(options, corpus, folder / "clean", asked_clean)
+    whole = time.monotonic() - started
+    if code:
+        print(f"kill test: the undisturbed run failed with {code}", file=sys.stderr)
+        return 1
+
+    draws = random.Random(options.seed)
+    # A kill sets a run back by a part of a stage at most, so one kill after another gets through all the stages.
+    moments = [(kill + draws.random()) / options.kills * whole for kill in range(options.kills)]
+    draws.shuffle(moments)
+    kills: dict[str, int] = {}
+    ended_early = 0
+    restarts = 0
+    last = 0.0
+    for moment in moments:
+        code, stage = run(options, corpus, folder / "killed", asked_killed, kill_after=moment)
+        restarts += 1
+        if code == 0:
+            ended_early += 1
+            if ended_early == 1:
+                last = time.monotonic()
+            # The run is complete. Take a stage away at random, so that later kills still have something to hit.
+            take_away(folder / "killed", draws)
+        elif code == -signal.SIGKILL:
+            kills[stage] = kills.get(stage, 0) + 1
+        else:
+            print(f"kill test: a restarted run failed with {code} in {stage or 'its start'}", file=sys.stderr)
+            return 1
+    del last
+    code, _ = run(options, corpus, folder / "killed", asked_killed)
+    if code:
+        print(f"kill test: the last run failed with {code}", file=sys.stderr)
+        return 1
+
+    clean, killed = contents(folder / "clean"), contents(folder / "killed")
+    different = sorted(name for name in {*clean, *killed} if clean.get(name) != killed.get(name))
+    prompts, answered = (asked(path) for path in (asked_clean, asked_killed))
+    stored = [completions(folder / name) for name in ("clean", "killed")]
+    where = ", ".join(f"{stage or 'start'} {count}" for stage, count in sorted(kills.items()))
+    print(
+        f"kill test: {'SAME BYTES' if not different else 'DIFFERENT BYTES'} in {len(clean)} files after "
+        f"{sum(kills.values())} kills ({where}) of a run of {whole:.0f} s; completions computed: {answered} against "
+        f"{prompts} in one clean pass, kept {stored[1]} against {stored[0]}"
+    )
+    for name in different:
+        there = "only in the clean run" if name not in killed else "only in the killed run" if name not in clean else ""
+        print(f"  {name} {there}".rstrip())
+    lost_at_most = sum(kills.values()) * BATCH_PROMPTS
+    return 1 if different or stored[0] != stored[1] or answered > prompts + lost_at_most else 0
+
+
+def run(
+    options: argparse.Namespace, corpus: Path, out: Path, journal: Path, kill_after: float | None = None
+) -> tuple[int, str]:
+    """(exit code, the stage that was under way when it was killed)."""
+    changes = [*SETTINGS]
+    if options.encoder:
+        changes += [f"{name}={options.encoder}" for name in ("train.base", "distill.base")]
+    if options.fake_llm:  # any weights: only their fingerprint is read
+        changes.append(f"generate.llm={options.encoder or 'embedded:all-minilm-l6-v2'}")
+    command = [sys.executable, __file__, *(["--fake-llm"] if options.fake_llm else []), "--child", "adapt"]
+    command += [str(corpus), "--out", str(out), *(part for change in changes for part in ("--set", change))]
+    env = {**os.environ, "ASKED": str(journal), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with (out.parent / "log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+        try:
+            process.wait(kill_after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    begun = sorted(path.parent.name for path in out.glob("*/begun.json"))
+    return process.returncode, begun[0] if begun else ""
+
+
+def child(arguments: Sequence[str], fake_llm: bool) -> int:
+    """The command line, with small batches, and a journal of how many prompts an LLM was asked."""
+    import acclimate.llm
+    from acclimate.cli import main
+    from acclimate.llm import completions
+    from acclimate.testing import FakeLLM
+
+    completions.BATCH_PROMPTS = BATCH_PROMPTS
+    load = acclimate.llm.load
+
+    def journaled(name: str, **settings):
+        llm = FakeLLM() if fake_llm else load(name, **settings)
+        complete = llm.complete
+
+        def counted(prompts):
+            with Path(os.environ["ASKED"]).open("a") as journal:
+                journal.write(f"{len(prompts)}\n")
+            if fake_llm:
+                time.sleep(0.05 * len(prompts))
+            return complete(prompts)
+
+        llm.complete = counted
+        return llm
+
+    acclimate.llm.load = journaled
+    return main(arguments)
+
+
+def take_away(run_folder: Path, draws: random.Random) -> None:
+    """Remove a manifest, as if a kill had come before it was written."""
+    manifests = sorted(run_folder.glob("*/manifest.json"))
+    stage = draws.choice(manifests).parent
+    key = json.loads((stage / "manifest.json").read_text())["fingerprint"]
+    (stage / "begun.json").write_text(json.dumps(key) + "\n")
+    (stage / "manifest.json").unlink()
+
+
+def contents(run_folder: Path) -> Mapping[str, bytes]:
+    """Every file, what clocks write taken out. The HTML page is told from report.json, which is compared."""
+    found: dict[str, bytes] = {}
+    for path in sorted(run_folder.rglob("*")):
+        name = path.relative_to(run_folder).as_posix()
+        if path.is_dir() or name.startswith("completions.sqlite") or name in (".lock", "report.html"):
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            content = CLOCKS.sub(rb'"\1": 0', content)
+            content = re.sub(rb'"resumed": (true|false)', b"", content)
+        if name == "evaluate/manifest.json":  # holds the hash and the size of measured.json, latencies included
+            content = re.sub(rb'"measured.json": \{[^}]*\}', b"", content)
+        found[name] = content
+    return found
+
+
+def asked(journal: Path) -> int:
+    return sum(int(line) for line in journal.read_text().split()) if journal.exists() else 0
+
+
+def completions(run_folder: Path) -> int:
+    with sqlite3.connect(run_folder / "completions.sqlite") as rows:
+        return rows.execute("SELECT count(*) FROM completions").fetchone()[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
