@@ -58,7 +58,10 @@ class BM25:
                 "BM25 finds no words in %d of %d documents (language %r)", empty, len(tokens), language
             )
         index = bm25s.BM25(k1=k1, b=b)
-        index.index([words or [""] for words in tokens], show_progress=False)
+        tokens = [words or [""] for words in tokens]
+        # bm25s numbers words as they come out of a set, in another order in each process.
+        vocabulary = {word: at for at, word in enumerate(sorted({word for words in tokens for word in words}))}
+        index.index(([[vocabulary[word] for word in words] for words in tokens], vocabulary), show_progress=False)
         return cls(index, language)
 
     @classmethod
