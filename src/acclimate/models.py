@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acclimate import files
 from acclimate.errors import DataError, MissingExtra, SettingError, unknown
@@ -156,3 +156,10 @@ def dtype() -> torch.dtype:
 def dtype_name() -> str:
     """`bfloat16` or `float32`: what results depend on besides weights and settings."""
     return str(dtype()).removeprefix("torch.")
+
+
+def forget_last_call(tokenizer: Any) -> None:
+    """A tokenizer saves how it cut and padded last, which depends on what a process did before; after this, nothing."""
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()

@@ -150,6 +150,7 @@ def train(
         if "eval_loss" in entry
     ]
     path = folder / "reranker"
+    models.forget_last_call(model.tokenizer)
     model.save_pretrained(str(path), create_model_card=False)
     checkpoints.rename(done)  # at once: of checkpoints removed by half, the best might be gone and another taken
     shutil.rmtree(done)

@@ -18,6 +18,7 @@ from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from torch.nn.functional import log_softmax
 
+from acclimate import models
 from acclimate.records import Doc, NWay
 from acclimate.retrieve.encoder import Encoder
 from acclimate.retrieve.members import Ids
@@ -157,6 +158,8 @@ def save(student: Student, base: Encoder, path: Path) -> None:
 
     Where only the query encoder was trained, `encode_query` uses it and `encode_document` the untouched base.
     """
+    for encoder in (student.encoder, base):
+        models.forget_last_call(encoder.model.tokenizer)
     query = _modules(student.encoder.model, student.kind)
     if student.keeps_index:
         query = [
