@@ -17,6 +17,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -26,6 +27,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from acclimate.files import write_json
+from acclimate.pipeline import STAGES
 from acclimate.testing import DOCS
 
 SETTINGS = """
@@ -68,28 +71,18 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
         return 1
 
     draws = random.Random(options.seed)
-    # A kill sets a run back by a part of a stage at most, so one kill after another gets through all the stages.
     moments = [(kill + draws.random()) / options.kills * whole for kill in range(options.kills)]
     draws.shuffle(moments)
     kills: dict[str, int] = {}
-    ended_early = 0
-    restarts = 0
-    last = 0.0
     for moment in moments:
         code, stage = run(options, corpus, folder / "killed", asked_killed, kill_after=moment)
-        restarts += 1
-        if code == 0:
-            ended_early += 1
-            if ended_early == 1:
-                last = time.monotonic()
-            # The run is complete. Take a stage away at random, so that later kills still have something to hit.
+        if code == 0:  # it came to its end first: something must be left for the next kill to hit
             take_away(folder / "killed", draws)
         elif code == -signal.SIGKILL:
             kills[stage] = kills.get(stage, 0) + 1
         else:
             print(f"kill test: a restarted run failed with {code} in {stage or 'its start'}", file=sys.stderr)
             return 1
-    del last
     code, _ = run(options, corpus, folder / "killed", asked_killed)
     if code:
         print(f"kill test: the last run failed with {code}", file=sys.stderr)
@@ -164,12 +157,14 @@ def child(arguments: Sequence[str], fake_llm: bool) -> int:
 
 
 def take_away(run_folder: Path, draws: random.Random) -> None:
-    """Remove a manifest, as if a kill had come before it was written."""
-    manifests = sorted(run_folder.glob("*/manifest.json"))
-    stage = draws.choice(manifests).parent
-    key = json.loads((stage / "manifest.json").read_text())["fingerprint"]
-    (stage / "begun.json").write_text(json.dumps(key) + "\n")
-    (stage / "manifest.json").unlink()
+    """Remove the stages from some stage on; of that one the manifest alone, as if a kill had come before it."""
+    manifests = [path for stage in STAGES if (path := run_folder / stage / "manifest.json").exists()]
+    at = draws.randrange(len(manifests))
+    key = json.loads(manifests[at].read_text())["fingerprint"]
+    write_json(manifests[at].parent / "begun.json", key)
+    manifests[at].unlink()
+    for manifest in manifests[at + 1 :]:
+        shutil.rmtree(manifest.parent)
 
 
 def contents(run_folder: Path) -> Mapping[str, bytes]:

@@ -318,6 +318,29 @@ def test_a_damaged_stage_is_made_again_to_the_same_bytes(corpus, copied, run_ada
     assert contents(copied)["mine/examples.jsonl"] == contents(finished)["mine/examples.jsonl"]
 
 
+def test_what_a_killed_process_leaves_is_no_result(corpus, copied, run_adapt, finished):
+    """Half a file of its, and a stage whose manifest was just written."""
+    key = json.loads((copied / "mine" / "manifest.json").read_text())["fingerprint"]
+    (copied / "mine" / "manifest.json").unlink()
+    (copied / "mine" / "begun.json").write_text(json.dumps(key))
+    for folder in ("mine", "filter", "corpus", "."):
+        (copied / folder / ".queries.jsonl.123.part").write_text('{"half')
+    (copied / "filter" / "begun.json").write_text("0")
+    assert run_adapt(corpus, copied) == 0
+    assert made_again(copied) == ["mine"]
+    one, other = contents(finished), contents(copied)
+    assert [name for name in {*one, *other} if one.get(name) != other.get(name)] == []
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_with_the_bytes_of_one_left_alone(tiny_encoder, tmp_path):
+    script = Path(__file__).parents[1] / "benchmarks" / "kill_test.py"
+    command = [sys.executable, str(script), "--kills", "3", "--seed", "5", "--fake-llm", "--encoder", str(tiny_encoder)]
+    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "log").read_text()[-3000:]
+    assert "SAME BYTES" in done.stdout
+
+
 def test_stages_are_made_up_to_the_one_named(corpus, run_adapt, tmp_path, copied, capsys):
     assert main(["filter", str(copied), "--round-trip-k", "5"]) == 0
     assert not capsys.readouterr().out

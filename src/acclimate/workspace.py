@@ -76,6 +76,7 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
+            _sweep(self.folder)
             yield
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
@@ -101,12 +102,13 @@ class Workspace:
         recipe = {"stage": stage, "settings": _plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
         manifest = self.manifest(stage)
+        begun = folder / "begun.json"
         if manifest is not None and manifest["fingerprint"] == key and _is_whole(folder, manifest):
+            begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
             _say(f"{stage:<10} made already: {_counts(manifest)}")
             return Made(stage, folder, manifest, resumed=True)
         if manifest is not None:
             _say(f"{stage:<10} is made again: {_difference(manifest, recipe)}")
-        begun = folder / "begun.json"
         if manifest is not None or not begun.exists() or read_json(begun) != key:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -138,6 +140,12 @@ class Workspace:
         begun.unlink()
         _say(f"{stage:<10} {_counts(manifest)}   {duration(manifest['seconds'])}")
         return Made(stage, folder, manifest, resumed=False)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process was writing: it would pass for a result."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
