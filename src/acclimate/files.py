@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +26,7 @@ def written(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -62,10 +62,12 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _open_to_write(path: Path, compress: bool) -> IO[str]:
-    if compress:  # mtime 0: the same rows give the same bytes
-        return io.TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8", newline="\n")
-    return path.open("w", encoding="utf-8", newline="\n")
+@contextmanager
+def _open_to_write(path: Path, compress: bool) -> Iterator[IO[str]]:
+    with path.open("wb") as raw, ExitStack() as stack:
+        # Neither time nor name inside: the same rows give the same bytes.
+        into = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if compress else raw
+        yield stack.enter_context(io.TextIOWrapper(into, encoding="utf-8", newline="\n"))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

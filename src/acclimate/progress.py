@@ -49,7 +49,7 @@ class Progress:
 
 def duration(seconds: float) -> str:
     """`4.2s`, `2m 10s`, `1h 05m`."""
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"

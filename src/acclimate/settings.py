@@ -56,7 +56,7 @@ def _type(annotation: Any, stage: Callable[..., Any]) -> Any:
 
 def _parameter_helps(docstring: str) -> dict[str, str]:
     """The text below each name in the docstring's numpydoc section "Parameters"."""
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S.*\n-+\n|\Z)", docstring, re.M | re.S)
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.M | re.S)
     helps: dict[str, list[str]] = {}
     name = ""
     for line in (section.group(1) if section else "").splitlines():

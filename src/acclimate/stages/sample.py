@@ -48,7 +48,7 @@ def sample(
     first: dict[bytes, str] = {}  # normalized text -> the id that stands for it
     dropped = {"short": 0, "duplicate": 0, "not drawn": 0}
     for doc in corpus.values():
-        if len(doc.default_text()) < min_chars:
+        if len(doc.default_text().strip()) < min_chars:
             dropped["short"] += 1
             continue
         key = text_key(doc)

@@ -1,0 +1,92 @@
+"""What all tests share: no network, no hub, and an encoder small enough to train in a second."""
+
+from __future__ import annotations
+
+import os
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # read when the libraries are imported
+
+import re
+import socket
+
+import pytest
+from hypothesis import settings
+
+from acclimate.testing import DOCS, QUERIES
+
+settings.register_profile("acclimate", deadline=None, derandomize=True)
+settings.load_profile("acclimate")
+
+_HERE = {"127.0.0.1", "::1", "localhost", ""}
+_connect, _connect_ex, _getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+
+def _refuse(host):
+    host = host.decode() if isinstance(host, bytes) else host
+    if host not in _HERE and host is not None and not str(host).startswith("127."):
+        raise RuntimeError(f"a test reached for the network: {host}")
+
+
+def _guarded(method):
+    def connect(self, address):
+        if self.family != getattr(socket, "AF_UNIX", None):
+            _refuse(address[0])
+        return method(self, address)
+
+    return connect
+
+
+def pytest_configure():
+    """Whatever leaves this machine raises, from the first import of the first test on."""
+
+    def getaddrinfo(host, *args, **kwargs):
+        _refuse(host)
+        return _getaddrinfo(host, *args, **kwargs)
+
+    socket.socket.connect = _guarded(_connect)
+    socket.socket.connect_ex = _guarded(_connect_ex)
+    socket.getaddrinfo = getaddrinfo
+
+
+def pytest_unconfigure():
+    socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo = _connect, _connect_ex, _getaddrinfo
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory):
+    """The folder of a SentenceTransformer: BERT with two layers, 32 dimensions and random weights, a word a token."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("encoder")
+    texts = [doc.default_text() for doc in DOCS] + [query.text for query in QUERIES]
+    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    bert = folder / "bert"
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(bert)
+    BertTokenizerFast(vocab={word: at for at, word in enumerate(vocabulary)}, model_max_length=64).save_pretrained(bert)
+    transformer = Transformer(str(bert), max_seq_length=64)
+    modules = [transformer, Pooling(32, "mean"), Normalize()]
+    whole = folder / "encoder"
+    SentenceTransformer(modules=modules, device="cpu").save(str(whole), create_model_card=False)
+    return whole
+
+
+@pytest.fixture
+def encoder(tiny_encoder):
+    """The tiny encoder, loaded."""
+    from acclimate.retrieve.encoder import Encoder
+
+    return Encoder.load(str(tiny_encoder), max_tokens=64)

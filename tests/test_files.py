@@ -1,0 +1,168 @@
+"""Files: whole or not at all, the same bytes for the same content, errors that say where."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate import files
+from acclimate.errors import DataError
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+storable = json_values.filter(lambda value: "\\ud" not in json.dumps(value))  # UTF-8 has no lone surrogates
+
+
+def test_a_file_that_was_not_finished_leaves_the_old_one_and_nothing_else(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    files.write_text(path, "old")
+
+    def interrupted():
+        with files.written(path) as beside:
+            beside.write_text("new, but")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_rows_that_fail_half_way_leave_no_file(tmp_path):
+    def rows():
+        yield {"a": 1}
+        raise DataError("row 2")
+
+    for name in ("a.jsonl", "a.jsonl.gz"):
+        with pytest.raises(DataError, match="row 2"):
+            files.write_jsonl(tmp_path / name, rows())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_sees_a_whole_file(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, [0] * 5000)
+    stop = threading.Event()
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            files.write_json(path, [number] * 5000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(50):
+            values = files.read_json(path)
+            assert len(values) == 5000
+            assert len(set(values)) == 1
+    finally:
+        stop.set()
+        writer.join()
+
+
+@given(storable)
+def test_json_comes_back(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    files.write_json(path, value)
+    assert files.read_json(path) == value
+
+
+def test_json_has_the_same_bytes_whatever_the_order_of_keys(tmp_path):
+    files.write_json(tmp_path / "a", {"x": 1, "y": {"b": 2, "a": "ü"}})
+    files.write_json(tmp_path / "b", {"y": {"a": "ü", "b": 2}, "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert "ü".encode() in (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_json_does_not_have_are_refused(tmp_path, number):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "a", number)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_jsonl(tmp_path / "b", [{"a": number}])
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.lists(st.dictionaries(st.text(), storable, max_size=3), max_size=5), st.sampled_from(["a.jsonl", "a.jsonl.gz"])
+)
+def test_rows_come_back_numbered(tmp_path_factory, rows, name):
+    path = tmp_path_factory.mktemp("jsonl") / name
+    assert files.write_jsonl(path, rows) == len(rows)
+    assert list(files.read_jsonl(path)) == list(enumerate(rows, 1))
+
+
+def test_the_same_rows_have_the_same_gzip_bytes(tmp_path):
+    for name in ("a.gz", "b.gz"):
+        files.write_jsonl(tmp_path / name, [{"a": 1}])
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == b'{"a": 1}\n'
+
+
+def test_only_newlines_end_lines(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffone\u2028still\r\n\ntwo\x0cthree".encode())
+    assert list(files.read_lines(path)) == [(1, "one\u2028still"), (2, ""), (3, "two\x0cthree")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"a": 1}\n\n{"a": \n', ":3: not JSON: "),
+        (b'{"a": 1}\n[1]\n', ":2: found a list; expected a JSON object"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', ":2: byte 7 of the line is 0xff, which is not UTF-8"),
+        (b'{"a": ' + b"[" * 100_000, ":1: not JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", ":1: not JSON"),
+        (gzip.compress(b'{"a": 1}\n' * 99)[:-9], ": a broken gzip file: "),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, content, said):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        list(files.read_jsonl(path))
+    assert str(error.value).startswith(str(path))
+    assert said in str(error.value)
+
+
+def test_what_is_not_there_or_no_file_is_said(tmp_path):
+    for read in (lambda path: list(files.read_lines(path)), files.read_json):
+        with pytest.raises(DataError, match="no such file"):
+            read(tmp_path / "none")
+    with pytest.raises(DataError, match="is a directory"):
+        list(files.read_lines(tmp_path))
+    (tmp_path / "a.json").write_text("{\n]")
+    with pytest.raises(DataError, match=r"a.json:2: not JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_fingerprints_tell_parts_apart_and_are_the_same_everywhere():
+    assert files.fingerprint("a", 1, {"x": [1.5, None]}) == "1d6cb9c30211ab98e2688aa3b8236c37"
+    different = [("a", "b"), ("ab",), ("a", ["b"]), ("b", "a"), (), ("",), ("\ud800",), (1,), ("1",), (True,)]
+    assert len({files.fingerprint(*parts) for parts in different}) == len(different)
+    assert files.fingerprint({"x": 1, "y": 2}) == files.fingerprint({"y": 2, "x": 1})
+
+
+def test_a_folder_fingerprint_reads_names_and_bytes(tmp_path):
+    def of(**contents):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, text in contents.items():
+            files.write_text(folder / name.replace("_", "/"), text)
+        return files.folder_fingerprint(folder)
+
+    assert of(a="1", b_c="2") == of(b_c="2", a="1")
+    assert len({of(a="1"), of(a="2"), of(b="1"), of(b_a="1"), of(a="1", b=""), of()}) == 6

@@ -1,0 +1,197 @@
+"""The workspace: nothing made twice, nothing stale used, nothing half made taken for whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from acclimate.errors import AcclimateError
+from acclimate.workspace import Account, Workspace
+
+
+class Stage:
+    """Work that writes one file and counts its calls; what it finds in its folder is kept in `found`."""
+
+    def __init__(self, text="content", stop=None):
+        self.text = text
+        self.stop = stop
+        self.calls = 0
+        self.found = []
+
+    def __call__(self, folder, progress):
+        self.calls += 1
+        self.found = sorted(path.name for path in folder.iterdir() if path.name != "begun.json")
+        assert not (folder / "manifest.json").exists()
+        (folder / "part.txt").write_text("half")
+        if self.stop is not None:
+            raise self.stop
+        (folder / "deep").mkdir(exist_ok=True)
+        (folder / "deep" / "out.txt").write_text(self.text)
+        return Account(10, 7, {"short": 3, "odd": 0}, {"prompt": 5}, notes={"n": 1})
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "run")
+
+
+def make(workspace, work, *, settings=None, inputs=None, seed=0, stage="filter"):
+    return workspace.make(
+        stage,
+        work,
+        settings=settings or {"k": 3, "names": ("a", "b")},
+        inputs=inputs or {"documents": "f00"},
+        seed=seed,
+    )
+
+
+def test_a_manifest_says_how_what_and_from_what(workspace):
+    made = make(workspace, Stage())
+    on_disk = json.loads((workspace.folder / "filter" / "manifest.json").read_text())
+    assert made.manifest == on_disk == workspace.manifest("filter")
+    assert on_disk["settings"] == {"k": 3, "names": ["a", "b"]}
+    assert on_disk["inputs"] == {"documents": "f00"}
+    assert (on_disk["in"], on_disk["out"], on_disk["dropped"]) == (10, 7, {"short": 3, "odd": 0})
+    assert sorted(on_disk["outputs"]) == ["deep/out.txt", "part.txt"]
+    assert on_disk["outputs"]["deep/out.txt"]["bytes"] == len("content")
+    assert {"acclimate", "python", "numpy"} <= set(on_disk["versions"])
+    assert made.notes == {"n": 1}
+    assert not made.resumed
+    assert not (workspace.folder / "filter" / "begun.json").exists()
+
+
+def test_the_same_again_is_not_made_again(workspace, capsys):
+    work = Stage()
+    first = make(workspace, work)
+    again = make(workspace, work)
+    assert work.calls == 1
+    assert again.resumed
+    assert again.manifest == first.manifest
+    assert again.fingerprint == first.fingerprint
+    assert capsys.readouterr().err.splitlines()[-1] == ("filter     made already: read 10   kept 7   dropped: short 3")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {"k": 4, "names": ("a", "b")}}, "k was 3 and is 4"),
+        ({"settings": {"k": 3, "names": ("a",)}}, "names was ['a', 'b'] and is ['a']"),
+        ({"inputs": {"documents": "f01"}}, "documents changed"),
+        ({"inputs": {"documents": "f00", "labels": "1"}}, "labels changed"),
+        ({"seed": 1}, "the seed changed"),
+    ],
+)
+def test_what_was_made_otherwise_is_made_again_and_the_reason_is_said(workspace, capsys, change, said):
+    work = Stage()
+    make(workspace, work)
+    made = make(workspace, work, **change)
+    assert (work.calls, work.found, made.resumed) == (2, [], False)
+    assert f"filter     is made again: {said}\n" in capsys.readouterr().err
+
+
+def test_the_order_of_settings_and_inputs_does_not_matter(workspace):
+    work = Stage()
+    make(workspace, work, settings={"a": 1, "b": 2}, inputs={"c": "3", "d": "4"})
+    make(workspace, work, settings={"b": 2, "a": 1}, inputs={"d": "4", "c": "3"})
+    assert work.calls == 1
+
+
+def test_equal_output_of_a_stage_made_again_is_the_same_input_to_the_next(workspace):
+    first = make(workspace, Stage())
+    assert make(workspace, Stage(), seed=1).fingerprint == first.fingerprint
+    assert make(workspace, Stage("other"), seed=2).fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("out of memory")])
+def test_an_interrupted_stage_gets_its_folder_back(workspace, stop):
+    with pytest.raises(type(stop)):
+        make(workspace, Stage(stop=stop))
+    assert workspace.manifest("filter") is None
+    work = Stage()
+    assert not make(workspace, work).resumed
+    assert work.found == ["part.txt"]
+
+
+def test_an_interrupted_stage_of_other_inputs_begins_with_an_empty_folder(workspace):
+    with pytest.raises(KeyboardInterrupt):
+        make(workspace, Stage(stop=KeyboardInterrupt()))
+    work = Stage()
+    make(workspace, work, seed=1)
+    assert work.found == []
+
+
+def test_a_finished_stage_interrupted_while_made_again_is_unfinished(workspace):
+    make(workspace, Stage())
+    with pytest.raises(KeyboardInterrupt):
+        make(workspace, Stage(stop=KeyboardInterrupt()), seed=1)
+    assert workspace.manifest("filter") is None
+    work = Stage()
+    make(workspace, work)  # as at first: nothing of the second attempt is in the folder
+    assert work.found == []
+
+
+@pytest.mark.parametrize("harm", ["truncate", "delete"])
+def test_output_that_is_not_whole_is_made_again(workspace, capsys, harm):
+    work = Stage()
+    first = make(workspace, work)
+    out = first.folder / "deep" / "out.txt"
+    out.write_text("con") if harm == "truncate" else out.unlink()
+    assert not make(workspace, work).resumed
+    assert out.read_text() == "content"
+    assert "is made again: its files or acclimate's version changed" in capsys.readouterr().err
+
+
+def test_a_killed_process_leaves_an_unfinished_stage(workspace):
+    code = f"""
+import os, signal
+from pathlib import Path
+from acclimate.workspace import Workspace
+def work(folder, progress):
+    (folder / "part.txt").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+with Workspace(Path({str(workspace.folder)!r})).lock():
+    Workspace(Path({str(workspace.folder)!r})).make(
+        "filter", work, settings={{"k": 3, "names": ("a", "b")}}, inputs={{"documents": "f00"}}, seed=0
+    )
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == -9
+    work = Stage()
+    with workspace.lock():  # the lock went with the process
+        assert not make(workspace, work).resumed
+    assert work.found == ["part.txt"]
+
+
+def test_two_at_once_are_kept_apart(workspace):
+    code = f"""
+import sys
+from pathlib import Path
+from acclimate.errors import AcclimateError
+from acclimate.workspace import Workspace
+try:
+    with Workspace(Path({str(workspace.folder)!r})).lock():
+        pass
+except AcclimateError as error:
+    sys.exit(str(error))
+"""
+    with workspace.lock():
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert other.returncode == 1
+    assert "is in use by another acclimate" in other.stderr
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_is_no_workspace(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(AcclimateError, match="is a file; expected a folder"):
+        Workspace(tmp_path / "run")
+
+
+def test_stages_have_folders_of_their_own(workspace):
+    one, other = Stage(), Stage()
+    make(workspace, one, stage="filter")
+    make(workspace, other, stage="mine")
+    make(workspace, one, stage="filter")
+    assert (one.calls, other.calls) == (1, 1)
