@@ -80,14 +80,12 @@ def mine(
                 dropped["duplicate"] += 1
             elif are_siblings(hit.doc_id, query.doc_id):
                 dropped["sibling"] += 1
-            elif positive is not None and hit.score > max_share * positive:
+            elif max_share < 1 and positive is not None and hit.score > max_share * positive:
                 dropped["near the positive"] += 1
             else:
                 candidates.append(hit.doc_id)
         negatives = (
-            candidates[: n_ways - 1]
-            if sampling == "top"
-            else rng.sample(candidates, min(n_ways - 1, len(candidates)))
+            candidates[: n_ways - 1] if sampling == "top" else rng.sample(candidates, min(n_ways - 1, len(candidates)))
         )
         seen = {query.doc_id, *(hit.doc_id for hit in found)}
         for doc_id in rng.sample(doc_ids, min(len(doc_ids), _DRAWS_PER_WAY * n_ways)):
