@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ retrievers learn from the rest; and a paired comparison with the untouched syste
 Start with: acclimate adapt FOLDER --out run
 """,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 Changes = Annotated[list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")]
@@ -75,7 +77,7 @@ def adapt(
         Every draw follows from it.
     """
     from acclimate import plan
-    from acclimate.pipeline import STAGES
+    from acclimate.pipeline import STAGES, check
     from acclimate.settings import load_recipe, resolve
 
     if (queries is None) != (qrels is None):
@@ -83,7 +85,10 @@ def adapt(
     settings = resolve(STAGES, load_recipe(recipe), set_ or [])
     run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
     if dry_run:
-        print(plan.describe(run))
+        check(run)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            run.corpus_folder = Path(elsewhere)
+            print(plan.describe(run))
         return
     _go(run, max_tokens=_token_limit(max_tokens, max_cost))
 
@@ -272,8 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _register_stages()
     try:
+        _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except AcclimateError as error:

@@ -53,7 +53,8 @@ def adapt(run: Run, *, until: str = "evaluate", max_tokens: int | None = None) -
 
     Raises BudgetExceeded when the LLM has read and written `max_tokens` in all; what it answered is kept.
     """
-    check_students(run.settings["distill"]["student"])
+    check(run)
+    run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
     write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
@@ -61,6 +62,14 @@ def adapt(run: Run, *, until: str = "evaluate", max_tokens: int | None = None) -
         if stage == until:
             break
     return assemble.write(run, made) if "evaluate" in made else None
+
+
+def check(run: Run) -> None:
+    """Raises SettingError and its like for names that a later stage, maybe hours later, would not find."""
+    check_students(run.settings["distill"]["student"])
+    prompts.load(run.settings["generate"]["prompt"])
+    for stage, name in (("generate", "llm"), ("train", "base"), ("distill", "base")):
+        models.resolve(run.settings[stage][name])
 
 
 def _sample(run: Run, made: Mapping[str, Made]) -> Made:

@@ -41,6 +41,7 @@ class Run:
     queries_file: str | None = None
     qrels_file: str | None = None
     recipe: str = "quick"
+    corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
 
     def make(
         self,
@@ -62,7 +63,7 @@ class Run:
     def collection(self) -> collections.Collection:
         return collections.load(
             self.collection_name,
-            self.workspace.folder / "corpus",
+            self.corpus_folder or self.workspace.folder / "corpus",
             queries=self.queries_file,
             qrels=self.qrels_file,
         )

@@ -1,0 +1,338 @@
+"""The command line as a person types it: exit codes, one clear line for each mistake, and where output goes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from acclimate import __version__
+from acclimate.cli import main
+from acclimate.pipeline import STAGES
+from acclimate.settings import recipe_names, settings_of
+from acclimate.testing import DOCS
+
+COMMANDS = ["adapt", "report", "search", "compare", "doctor", *STAGES]
+
+
+@pytest.fixture
+def corpus(tmp_path) -> str:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"_id": d.doc_id, "title": d.title, "text": d.text}) + "\n" for d in DOCS))
+    return str(path)
+
+
+@pytest.fixture
+def out(tmp_path) -> str:
+    return str(tmp_path / "run")
+
+
+@pytest.fixture
+def unfinished(corpus, out, capsys) -> str:
+    """A run that came no farther than its first stage."""
+    assert main(["sample", out, "--corpus", corpus, "--n-docs", "5", "--min-chars", "40"]) == 0
+    capsys.readouterr()
+    return out
+
+
+def typed(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "acclimate", *arguments], capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture
+def mistake(capsys):
+    """What is said of a command line that cannot work: one line on stderr, nothing on stdout, exit 2."""
+
+    def said(*arguments: str) -> str:
+        assert main(list(arguments)) == 2
+        printed, line = capsys.readouterr()
+        assert printed == ""
+        assert line.startswith("acclimate: ")
+        assert line.count("\n") == 1, line
+        assert "Traceback" not in line
+        return line
+
+    return said
+
+
+# Help
+
+
+def test_every_command_has_help(capsys):
+    for command in COMMANDS:
+        assert main([command, "--help"]) == 0
+        shown, said = capsys.readouterr()
+        assert said == ""
+        assert f"acclimate {command}" in shown
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [command for command in COMMANDS if command not in shown] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_help_of_a_stage_has_each_setting_and_its_default(stage, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main([stage, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    settings = settings_of(STAGES[stage])
+    assert settings
+    for setting in settings.values():
+        default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+        assert setting.help, setting.name
+        assert f"--{setting.name.replace('_', '-')}" in shown
+        assert f"{setting.help} Default: {default}." in shown
+
+
+def test_every_setting_has_a_default_that_its_own_check_lets_through():
+    from acclimate.settings import check
+
+    for stage, function in STAGES.items():
+        for setting in settings_of(function).values():
+            default = setting.default
+            as_typed = ",".join(default) if isinstance(default, tuple) else str(default)
+            assert check(as_typed, setting, f"{stage}.{setting.name}") == default
+
+
+def test_the_version_is_the_packages(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_nothing_typed_shows_the_help(capsys):
+    assert main([]) == 0
+    assert "adapt" in capsys.readouterr().out
+
+
+# Mistakes
+
+
+def test_a_corpus_that_is_missing(mistake, corpus, out, tmp_path):
+    assert "Did you mean" in mistake("adapt", str(tmp_path / "corpus.json"), "--out", out)
+    assert "'pydocs'" in mistake("adapt", "pydoc", "--out", out)
+
+
+def test_a_run_stays_what_it_was_when_its_command_is_mistyped(mistake, unfinished):
+    before = (Path(unfinished) / "run.json").read_text()
+    mistake("adapt", "pydoc", "--out", unfinished)
+    assert (Path(unfinished) / "run.json").read_text() == before
+
+
+def test_a_folder_without_documents(mistake, out, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert str(tmp_path / "empty") in mistake("adapt", str(tmp_path / "empty"), "--out", out)
+
+
+def test_a_file_in_place_of_the_runs_folder(mistake, corpus):
+    assert "is a file; expected a folder" in mistake("adapt", corpus, "--out", corpus)
+
+
+def test_a_folder_in_place_of_a_file(mistake, corpus, out, tmp_path):
+    said = mistake("adapt", corpus, "--out", out, "--queries", str(tmp_path), "--qrels", str(tmp_path))
+    assert "is a directory; expected a file" in said
+
+
+def test_a_broken_line_is_named(mistake, corpus, out):
+    with Path(corpus).open("a") as lines:
+        lines.write('{"_id": "x", "text": \n')
+    assert f"{corpus}:{len(DOCS) + 1}: not JSON" in mistake("adapt", corpus, "--out", out)
+
+
+def test_a_record_without_text_is_named(mistake, corpus, out):
+    with Path(corpus).open("a") as lines:
+        lines.write('{"_id": "x", "txet": "what"}\n')
+    assert f"{corpus}:{len(DOCS) + 1}: " in mistake("adapt", corpus, "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--recipe", "quik"], "no recipe named 'quik'. Did you mean 'quick'?"),
+        (["--recipe", "missing.toml"], "missing.toml: no such recipe file"),
+        (["--set", "sample.ndocs=3"], "no setting of sample named 'ndocs'. Did you mean 'n_docs'?"),
+        (["--set", "smple.n_docs=3"], "no stage named 'smple'. Did you mean 'sample'?"),
+        (["--set", "sample.n_docs"], "expected stage.setting=value"),
+        (["--set", "n_docs=3"], "expected stage.setting=value"),
+        (["--set", "=3"], "expected stage.setting=value"),
+        (["--set", "sample.n_docs=many"], "sample.n_docs is 'many'; expected a whole number"),
+        (["--set", "sample.n_docs=1.5"], "expected a whole number"),
+        (["--set", "sample.n_docs="], "expected a whole number"),
+        (["--set", "distill.student=dens"], "no student named 'dens'. Did you mean 'dense'?"),
+        (["--set", "generate.llm=embedded:smollm"], "no embedded model named 'smollm'"),
+        (["--set", "generate.llm=no such model"], "no model at 'no such model'"),
+        (["--set", "generate.prompt=inparz"], "no prompt named 'inparz'. Did you mean 'inpars'?"),
+        (["--set", "distill.base=/nowhere/model"], "no model at '/nowhere/model'"),
+        (["--reciep", "quick"], "Unknown option: --reciep. Did you mean --recipe?"),
+        (["--seed", "x"], '--seed: unable to convert "x" into int'),
+        (["--max-tokens", "many"], '--max-tokens: unable to convert "many" into int'),
+        (["--max-cost", "-1"], "--max-cost is -1.0; expected 0 or more"),
+        (["--queries", "queries.jsonl"], "--queries and --qrels go together"),
+        (["--qrels", "qrels.tsv"], "--queries and --qrels go together"),
+    ],
+)
+def test_a_mistake_in_an_option_is_told_before_anything_is_done(mistake, corpus, out, options, expected):
+    assert expected in mistake("adapt", corpus, "--out", out, *options)
+    assert not (Path(out) / "sample").exists()
+
+
+def test_a_command_that_does_not_exist(mistake):
+    assert 'Did you mean "adapt"?' in mistake("adpat", "pydocs", "--out", "x")
+
+
+def test_an_option_of_a_stage_that_does_not_exist(mistake, out):
+    assert "Did you mean --max-doc-tokens?" in mistake("generate", out, "--max-doc-token", "3")
+
+
+def test_what_is_left_out_is_named(mistake, corpus):
+    assert "--out" in mistake("adapt", corpus)
+    assert "run-dir" in mistake("search").lower().replace("_", "-")
+
+
+def test_a_recipe_that_is_no_toml(mistake, corpus, out, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[sample\n")
+    assert f"{recipe}: not TOML" in mistake("adapt", corpus, "--out", out, "--recipe", str(recipe))
+    recipe.write_text("n_docs = 3\n")
+    assert "expected [stage] tables" in mistake("adapt", corpus, "--out", out, "--recipe", str(recipe))
+
+
+def test_no_run_in_a_folder(mistake, out):
+    for command in (["search", out, "x"], ["report", out], ["filter", out]):
+        assert f"acclimate adapt CORPUS --out {out}" in mistake(*command)
+
+
+def test_searching_a_run_that_is_not_finished(mistake, unfinished):
+    assert f"acclimate report {unfinished}" in mistake("search", unfinished, "lava")
+
+
+def test_comparing_files_that_are_missing(mistake, tmp_path):
+    missing = str(tmp_path / "qrels.tsv")
+    assert f"{missing}: no such file" in mistake("compare", missing, missing, missing)
+
+
+def test_a_folder_in_use(mistake, unfinished, corpus):
+    from acclimate.workspace import Workspace
+
+    with Workspace(Path(unfinished)).lock():
+        assert "is in use by another acclimate" in mistake("sample", unfinished)
+
+
+# Options as typed
+
+
+def test_a_setting_typed_as_an_option_or_as_text_is_the_same_setting(corpus, tmp_path, capsys):
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    assert main(["sample", one, "--corpus", corpus, "--n-docs", "7", "--min-chars=40", "--dev-share", "0.5"]) == 0
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('description = "Mine."\n[sample]\nn_docs = 9\nmin_chars = 40\n')
+    assert main(["sample", other, "--corpus", corpus]) == 0
+    assert main(["sample", other, "--n-docs", "7", "--min-chars", "40", "--dev-share=0.5"]) == 0
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert "n_docs was 1000 and is 7" in said
+    manifests = [json.loads((Path(run) / "sample" / "manifest.json").read_text()) for run in (one, other)]
+    assert manifests[0]["settings"] == {"n_docs": 7, "min_chars": 40, "dev_share": 0.5}
+    assert manifests[0]["fingerprint"] == manifests[1]["fingerprint"]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(corpus, out, tmp_path, capsys):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[sample]\nn_docs = 9\nmin_chars = 40\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["adapt", corpus, "--out", out, "--recipe", str(recipe), "--set", "sample.n_docs=7", "--dry-run"]) == 0
+    printed, _ = capsys.readouterr()
+    assert all(stage in printed for stage in STAGES)
+    assert "7 queries" in printed
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_leaves_a_begun_run_as_it_is(corpus, unfinished, capsys):
+    def state() -> dict[str, tuple[int, float]]:
+        found = sorted(path for path in Path(unfinished).rglob("*") if path.is_file())
+        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+    before = state()
+    assert main(["adapt", corpus, "--out", unfinished, "--dry-run"]) == 0
+    assert "Nothing was done" in capsys.readouterr().out
+    assert state() == before
+
+
+def test_every_recipe_that_comes_along_is_one(corpus, out, capsys):
+    assert recipe_names()
+    for recipe in recipe_names():
+        assert main(["adapt", corpus, "--out", out, "--recipe", recipe, "--dry-run"]) == 0
+
+
+def test_two_runs_of_the_same_queries_are_compared(tmp_path, capsys):
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\nq2\tb\t1\n")
+    (tmp_path / "one.trec").write_text("q1 Q0 a 1 2.0 x\nq1 Q0 b 2 1.0 x\nq2 Q0 b 1 1.0 x\n")
+    (tmp_path / "two.trec").write_text("q1 Q0 b 1 2.0 x\nq1 Q0 a 2 1.0 x\nq2 Q0 b 1 1.0 x\n")
+    files = [str(tmp_path / name) for name in ("qrels.tsv", "one.trec", "two.trec")]
+    assert main(["compare", *files, "--measure", "RR@10"]) == 0
+    printed, said = capsys.readouterr()
+    assert said == ""
+    assert printed.startswith("RR@10: 1.0000 against 0.7500, difference +0.2500")
+    assert "1 better, 0 worse, 1 equal: NO DIFFERENCE" in printed
+
+
+# The process itself
+
+
+def test_the_command_exits_with_its_code_and_prints_where_it_should(corpus, out):
+    wrong = typed("adapt", corpus, "--out", out, "--recipe", "quik")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("acclimate: no recipe")
+    right = typed("doctor")
+    assert (right.returncode, right.stderr) == (0, "")
+    assert f"acclimate {__version__}" in right.stdout
+
+
+def test_ctrl_c_stops_with_130_and_the_same_command_goes_on(corpus, out, tiny_encoder):
+    script = f"""
+import sys, time
+import acclimate.llm
+from acclimate.testing import FakeLLM
+
+class Slow(FakeLLM):
+    def complete(self, prompts):
+        print("asking", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+acclimate.llm.load = lambda name, **_: Slow()
+from acclimate.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    models = ["--set", f"generate.llm={tiny_encoder}", "--set", f"distill.base={tiny_encoder}"]
+    arguments = ["adapt", corpus, "--out", out, "--set", "sample.min_chars=40", "--set", "index.max_tokens=48", *models]
+    arguments += ["--set", f"train.base={tiny_encoder}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    said: list[str] = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if line == "asking\n":
+            break
+    process.send_signal(signal.SIGINT)
+    printed, rest = process.communicate(timeout=30)
+    assert process.returncode == 130, "".join(said) + rest
+    assert printed == ""
+    assert "Traceback" not in rest
+    assert "interrupted; what is made is kept, and the same command goes on" in rest
+    assert (Path(out) / "index" / "manifest.json").exists()
+
+
+def test_nothing_heavy_is_loaded_for_help():
+    script = (
+        "import sys; from acclimate.cli import main; main(['--help']); "
+        "sys.exit(', '.join({'torch', 'transformers', 'sentence_transformers', 'bm25s'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
