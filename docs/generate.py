@@ -1,0 +1,66 @@
+"""Write the documentation that follows from the code: `python docs/generate.py`, or with --check only compare."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from acclimate.pipeline import STAGES
+from acclimate.settings import recipe_names, settings_of
+
+SETTINGS = Path(__file__).with_name("settings.md")
+
+
+def settings() -> str:
+    """docs/settings.md: every setting with its default, and what the recipes change."""
+    recipes = {
+        name: tomllib.loads((resources.files("acclimate") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+        for name in recipe_names()
+    }
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Written by docs/generate.py from the stages' signatures; do not edit. -->",
+        "",
+        "Each stage is a function, and its settings are the keyword arguments of that function. Change one with",
+        "`--set stage.setting=value`, with the option of the stage's own command (`acclimate mine run --n-ways 8`), or",
+        "in a recipe: a TOML file with a table for each stage.",
+    ]
+    for stage, function in STAGES.items():
+        changes = {name: recipe.get(stage, {}) for name, recipe in recipes.items()}
+        shown = [name for name, changed in changes.items() if changed]
+        lines += ["", f"## {stage}", "", (function.__doc__ or "").strip().partition("\n")[0], ""]
+        lines += [_row("setting", "default", *(f"`{name}`" for name in shown), "what it does")]
+        lines += [_row(*("---" for _ in range(3 + len(shown))))]
+        for setting in settings_of(function).values():
+            changed = [_shown(changes[name][setting.name]) if setting.name in changes[name] else "" for name in shown]
+            lines.append(_row(f"`{setting.name}`", _shown(setting.default), *changed, setting.help))
+    lines += ["", "## Recipes", ""]
+    lines += [f"- `{name}`: {recipe['description']}" for name, recipe in recipes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(value: object) -> str:
+    return f"`{','.join(value) if isinstance(value, list | tuple) else value}`"
+
+
+def main() -> int:
+    text = settings()
+    if "--check" in sys.argv[1:]:
+        if not SETTINGS.exists() or SETTINGS.read_text(encoding="utf-8") != text:
+            print(f"{SETTINGS.name} is not what the code says; write it anew with: make docs", file=sys.stderr)
+            return 1
+        return 0
+    SETTINGS.write_text(text, encoding="utf-8", newline="\n")
+    print(f"wrote docs/{SETTINGS.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

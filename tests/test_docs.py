@@ -1,0 +1,148 @@
+"""The documentation names only what exists: commands, options, settings, make targets, links, versions."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acclimate import __version__
+from acclimate.cli import main
+from acclimate.errors import AcclimateError
+from acclimate.pipeline import STAGES
+from acclimate.settings import load_recipe, resolve, settings_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    path
+    for path in [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *ROOT.glob("docs/**/*.md")]
+    if path.exists()
+]
+HELP: dict[str, str] = {}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def code_lines(page: Path) -> Iterator[str]:
+    """Command lines: of code blocks, with continued lines joined and prompts and comments taken off, and of `code`."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
+    for language, block in blocks:
+        if language in ("", "sh", "bash", "console", "shell"):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield line.strip().removeprefix("$ ")
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    yield from re.findall(r"`((?:acclimate|make) [^`\n]+)`", outside)
+
+
+def commands(page: Path, program: str) -> list[list[str]]:
+    found: list[list[str]] = []
+    for line in code_lines(page):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:
+            continue
+        for start, word in enumerate(words):
+            if word.rpartition("/")[2] == program and (start == 0 or words[start - 1] in ("&&", ";", "|", "time")):
+                ends = [at for at, w in enumerate(words) if at > start and w in ("&&", ";", "|", ">", ">>", "2>")]
+                found.append(words[start + 1 : ends[0] if ends else None])
+    return found
+
+
+def help_of(command: str, capsys) -> str:
+    if command not in HELP:
+        capsys.readouterr()
+        code = main([command, "--help"])
+        HELP[command] = capsys.readouterr().out if code == 0 else ""
+    return HELP[command]
+
+
+@pages
+def test_every_acclimate_command_exists_with_its_options(page, capsys):
+    for command, *arguments in filter(None, commands(page, "acclimate")):
+        said = f"{page.name}: acclimate {command} {' '.join(arguments)}"
+        if command.startswith("-"):
+            assert command in ("--help", "-h", "--version"), said
+            continue
+        if command.isupper() or "..." in command:  # a placeholder
+            continue
+        shown = help_of(command, capsys)
+        assert shown, said
+        for option in (word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)):
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", shown), f"{said}: no {option}"
+        changes = [after for word, after in zip(arguments, [*arguments[1:], ""], strict=True) if word == "--set"]
+        try:
+            resolve(STAGES, {}, [change for change in changes if not re.search(r"[A-Z]|\.\.\.|=value$", change)])
+            for word, name in zip(arguments, [*arguments[1:], ""], strict=True):
+                if word == "--recipe" and not (name.isupper() or name.endswith(".toml")):
+                    load_recipe(name)
+        except AcclimateError as error:
+            pytest.fail(f"{said}: {error}")
+
+
+@pages
+def test_every_setting_that_is_named_exists(page):
+    stages = "|".join(STAGES)
+    for stage, name in re.findall(rf"`({stages})\.([a-z]\w*)(?:=[^`]*)?`", page.read_text(encoding="utf-8")):
+        if name not in ("py", "jsonl", "md"):
+            assert name in settings_of(STAGES[stage]), f"{page.name}: {stage}.{name}"
+
+
+@pages
+def test_every_make_target_exists(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    for words in commands(page, "make"):
+        for word in words:
+            if "=" not in word and not word.startswith("-"):
+                assert word in targets, f"{page.name}: make {word}"
+
+
+@pages
+def test_every_link_inside_the_project_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor and file.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{page.name}: {target}"
+
+
+@pages
+def test_every_file_of_the_project_that_is_named_exists(page):
+    if page.name == "CHANGELOG.md":
+        return
+    for name in re.findall(r"`((?:src|docs|benchmarks|tests|examples)/[\w./-]+)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_changelog_begins_with_this_version():
+    path = ROOT / "CHANGELOG.md"
+    if not path.exists():
+        pytest.skip("there is no CHANGELOG.md yet")
+    versions = re.findall(r"^## \[?v?(\d+\.\d+[\w.]*)", path.read_text(encoding="utf-8"), re.M)
+    assert versions
+    assert versions[0] == __version__
+
+
+def test_what_is_written_from_the_code_is_what_the_code_says():
+    path = ROOT / "docs" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.SETTINGS.read_text(encoding="utf-8") == module.settings(), "write it anew with: make docs"
+
+
+def test_no_page_names_a_place_on_a_machine():
+    for page in PAGES:
+        found = re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users)/[\w./-]*", page.read_text(encoding="utf-8"))
+        assert found == [], page.name
