@@ -4,8 +4,8 @@
 
 An undisturbed run says what should come out and how long it takes. Then the same command is started in another folder,
 killed with SIGKILL at moments drawn from the whole of that time, and started again, until it ends by itself. All files
-must be the same, what clocks write aside; LLM completions are counted through the journal of asked prompts that
-`completions.sqlite` is: every prompt asked twice would be paid for twice. Exits 1 on any difference.
+must be the same, what clocks write aside. Prompts are counted as the LLM is asked: a kill may cost the batch at hand,
+so that many may be asked twice, and no more. Exits 1 on any difference.
 
 `--fake-llm` and `--encoder` make a quick one, as the tests do.
 """
@@ -33,7 +33,7 @@ from acclimate.testing import DOCS
 
 SETTINGS = """
 sample.n_docs=24 sample.min_chars=40 sample.dev_share=0.3 index.max_tokens=48 generate.max_doc_tokens=24
-generate.max_new_tokens=16 mine.n_ways=3 train.batch_size=2 train.max_tokens=48 label.n_ways=8 distill.epochs=2
+generate.max_new_tokens=24 mine.n_ways=3 train.batch_size=2 train.max_tokens=48 label.n_ways=8 distill.epochs=2
 distill.batch_size=4 evaluate.rerank_depth=5
 """.split()
 BATCH_PROMPTS = 4  # a small corpus is one batch of 32 else, and a kill would always lose all of it

@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from acclimate import __version__
 from acclimate.errors import MissingExtra
 from acclimate.models import EMBEDDED, resolve
-from acclimate.testing import DOCS
+from acclimate.testing import DOCS, QRELS, QUERIES
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [
@@ -172,11 +172,17 @@ def test_a_small_run(installed, tmp_path):
         pytest.skip(str(missing))
     corpus = tmp_path / "nature.jsonl"
     corpus.write_text("".join(json.dumps({"_id": d.doc_id, "text": d.text}) + "\n" for d in DOCS[:16]))
+    (tmp_path / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": q.query_id, "text": q.text}) + "\n" for q in QUERIES[:16])
+    )
+    judged = "".join(f"{qrel.query_id}\t{qrel.doc_id}\t1\n" for qrel in QRELS[:16])
+    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+    labels = ["--queries", "queries.jsonl", "--qrels", "qrels.tsv"]
     changes = "sample.n_docs=10 sample.min_chars=40 sample.dev_share=0.4 generate.max_doc_tokens=24 "
-    changes += "generate.max_new_tokens=12 index.max_tokens=40 mine.n_ways=2 train.batch_size=4 train.max_tokens=40 "
+    changes += "generate.max_new_tokens=24 index.max_tokens=40 mine.n_ways=2 train.batch_size=4 train.max_tokens=40 "
     changes += "label.n_ways=4 distill.epochs=1 distill.student=dense-query evaluate.rerank_depth=2"
     sets = [part for change in changes.split() for part in ("--set", change)]
-    done = alone(installed, "adapt", corpus.name, "--out", "run", *sets, cwd=tmp_path)
+    done = alone(installed, "adapt", corpus.name, "--out", "run", *labels, *sets, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "report.json").read_text())["verdict_basis"] == "synthetic"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["nature.jsonl", "run"]
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["verdict_basis"] == "qrels"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nature.jsonl", "qrels.tsv", "queries.jsonl", "run"]

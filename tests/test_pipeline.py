@@ -453,7 +453,7 @@ def _missing_models() -> str:
 @pytest.mark.skipif(bool(_missing_models()), reason=_missing_models() or "installed")
 def test_the_chain_with_the_models_that_travel_as_packages(tmp_path):
     corpus = write_corpus(tmp_path / "nature.jsonl", DOCS[:24])
-    changes = "sample.n_docs=12 sample.min_chars=40 sample.dev_share=0.4 generate.max_new_tokens=16 "
+    changes = "sample.n_docs=12 sample.min_chars=40 sample.dev_share=0.4 generate.max_new_tokens=24 "
     changes += "generate.max_doc_tokens=32 index.max_tokens=48 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 "
     changes += "label.n_ways=6 distill.epochs=1 evaluate.rerank_depth=5"
     command = [sys.executable, "-m", "acclimate", "adapt", str(corpus), "--out", str(tmp_path / "run")]
