@@ -36,9 +36,9 @@ class Vectors:
 
     @classmethod
     def open(cls, folder: Path) -> Vectors:
-        """Memory-mapped from the folder that `encode_corpus` made."""
+        """Memory-mapped from the folder that `encode_corpus` made; torch wants arrays that could be written to."""
         pooled, tokens, offsets = (
-            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pooled", "tokens", "offsets")
+            np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("pooled", "tokens", "offsets")
         )
         return cls(pooled, tokens, offsets)
 

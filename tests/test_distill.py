@@ -1,0 +1,250 @@
+"""Students and their training: losses fall, saved folders load elsewhere, and an interruption changes no byte."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: E402 (after the check for torch)
+
+from acclimate.errors import DataError, SettingError  # noqa: E402
+from acclimate.files import folder_fingerprint  # noqa: E402
+from acclimate.records import NWay  # noqa: E402
+from acclimate.retrieve.encoder import Encoder  # noqa: E402
+from acclimate.retrieve.members import Ids  # noqa: E402
+from acclimate.retrieve.vectors import encode_corpus  # noqa: E402
+from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
+from acclimate.students import KINDS  # noqa: E402
+from acclimate.students.course import Course  # noqa: E402
+from acclimate.students.kinds import STUDENTS, Lesson, max_sim  # noqa: E402
+from acclimate.testing import DOCS, QUERIES  # noqa: E402
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}
+LEARN = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8}
+
+
+def examples(numbers):
+    """The right document first with the best score, seven others below."""
+    made = []
+    for number in numbers:
+        rng = random.Random(number)
+        others = rng.sample([doc.doc_id for at, doc in enumerate(DOCS) if at != number], 7)
+        scores = sorted((round(rng.random() / 2, 6) for _ in others), reverse=True)
+        made.append(NWay(QUERIES[number].query_id, (DOCS[number].doc_id, *others), (1.0, *scores)))
+    return made
+
+
+TRAIN, DEV = examples(range(32)), examples(range(32, 40))
+
+
+@pytest.fixture(scope="module")
+def base(tiny_encoder):
+    return Encoder.load(str(tiny_encoder), max_tokens=64)
+
+
+@pytest.fixture(scope="module")
+def lesson(base, tmp_path_factory):
+    vectors = encode_corpus(base, CORPUS, tmp_path_factory.mktemp("vectors"), key="k")
+    return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
+
+
+def course(name, base, lesson, path, **changes):
+    make, temperature = STUDENTS[name]
+    settings = {**LEARN, "temperature": 0.1, "contrastive": 0.1, "seed": 0, **changes}
+    return Course(make(base.copy(), lesson, temperature), TRAIN, DEV, path, **settings)
+
+
+def test_max_sim_is_the_plain_double_loop():
+    rng = np.random.default_rng(0)
+    query, documents, lengths = rng.normal(size=(3, 4)), rng.normal(size=(9, 4)), [2, 1, 6]
+    ends = np.cumsum(lengths)
+    plain = [
+        np.mean([max(float(token @ other) for other in documents[end - length : end]) for token in query])
+        for end, length in zip(ends, lengths, strict=True)
+    ]
+    found = max_sim(torch.tensor(query), torch.tensor(documents), torch.tensor(lengths))
+    assert found.tolist() == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_every_student_gives_log_probabilities_of_its_documents_in_their_order(name, base, lesson):
+    student = STUDENTS[name][0](base.copy(), lesson, 0.05)
+    together = student.log_probs(TRAIN[:3])
+    assert [len(logs) for logs in together] == [8, 8, 8]
+    assert all((logs <= 0).all() and logs.requires_grad for logs in together)
+    swapped = [example._replace(doc_ids=example.doc_ids[::-1]) for example in TRAIN[:3]]
+    for logs, back in zip(together, student.log_probs(swapped), strict=True):
+        assert back.flip(0).tolist() == pytest.approx(logs.tolist(), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["late-interaction", "late-interaction-query"])
+def test_late_interaction_sees_what_retrieval_scores(name, base, lesson):
+    example = TRAIN[5]
+    student = STUDENTS[name][0](base.copy(), lesson, 0.03)
+    rows = np.array([lesson.ids.row[doc_id] for doc_id in example.doc_ids])
+    scores = lesson.vectors.max_sim(base.encode([lesson.queries[example.query_id]])[0].tokens, rows)
+    expected = torch.log_softmax(torch.tensor(scores) / 0.03, dim=-1)
+    # The index is in half precision, a student is not, and the temperature enlarges the difference.
+    assert student.log_probs([example])[0].tolist() == pytest.approx(expected.tolist(), abs=0.5)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, lesson, tmp_path):
+    before = {key: value.clone() for key, value in base.model.state_dict().items()}
+    # Random weights have nothing to generalize from: what falls is the loss on queries that were seen.
+    notes = distill(TRAIN, TRAIN[::4], base, lesson, tmp_path, student=(name,), **LEARN)
+    kind = KINDS[name]
+    note = notes[kind]
+    assert list(notes) == [kind]
+    assert note["student"] == name
+    assert note["keeps_index"] == name.endswith("-query")
+    assert len(note["dev_loss"]) == 3
+    assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
+    assert note["best_epoch"] == note["dev_loss"].index(min(note["dev_loss"]))
+    assert [path.name for path in tmp_path.iterdir()] == [kind]  # no state left
+    assert all(torch.equal(value, before[key]) for key, value in base.model.state_dict().items())
+
+    student = Encoder.load_student(tmp_path / kind, max_tokens=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = PLAIN[kind](str(tmp_path / kind), device="cpu")
+    queries = [query.text for query in QUERIES[:4]]
+    documents = [doc.default_text() for doc in DOCS[:4]]
+    sides = [(plain.encode_query, student, queries)]
+    sides.append((plain.encode_document, base if note["keeps_index"] else student, documents))
+    for encode, ours, texts in sides:
+        for text in texts:
+            with torch.inference_mode():
+                pooled, tokens = ours.forward(features := ours.features(ours.token_ids([text])))
+            found = np.asarray(torch.as_tensor(encode([text])[0]))
+            expected = pooled[0] if kind == "dense" else tokens[0][features["keep"][0]]
+            assert found == pytest.approx(expected.numpy(), abs=1e-4)
+    moved = student.encode(queries)[0].pooled - base.encode(queries)[0].pooled
+    assert np.abs(moved).max() > 0.01
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_an_interrupted_course_ends_with_the_same_bytes(name, base, lesson, tmp_path):
+    def after_an_epoch(step):
+        if step == 6:  # in the middle of the second epoch of four steps
+            raise KeyboardInterrupt
+
+    whole = course(name, base, lesson, tmp_path / "a")
+    history = whole.run(lambda step: None)
+    with pytest.raises(KeyboardInterrupt):
+        course(name, base, lesson, tmp_path / "b").run(after_an_epoch)
+    steps = []
+    resumed = course(name, base, lesson, tmp_path / "b")
+    assert resumed.run(steps.append) == history
+    assert steps == [5, 6, 7, 8]
+    for key, value in whole.weights.state_dict().items():
+        assert torch.equal(value, resumed.weights.state_dict()[key]), key
+
+
+def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, lesson, tmp_path):
+    shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
+    for folder, train in ((tmp_path / "a", TRAIN), (tmp_path / "b", shuffled)):
+        distill(train, DEV, base, lesson, folder, student=("dense-query",), **{**LEARN, "epochs": 1})
+    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(base, lesson, tmp_path):
+    ruinous = course("dense-query", base, lesson, tmp_path / "a", learning_rate=5.0)
+    history = ruinous.run(lambda step: None)
+    assert min(history) == history[0]
+    assert all(torch.equal(value, base.model.state_dict()[key]) for key, value in ruinous.weights.state_dict().items())
+    good = course("dense-query", base, lesson, tmp_path / "b")
+    history = good.run(lambda step: None)
+    assert good.dev_loss() == pytest.approx(min(history), abs=1e-5)
+
+
+def test_every_query_is_seen_once_an_epoch(base, lesson, tmp_path):
+    seen = []
+    one = course("dense-query", base, lesson, tmp_path / "a", batch_size=5)
+    one._step = lambda batch: seen.append([example.query_id for example in batch])
+    one.dev_loss = lambda: 1.0
+    one.run(lambda step: None)
+    assert [len(batch) for batch in seen] == [5, 5, 5, 5, 5, 5, 2] * 2
+    first, second = ([query for batch in half for query in batch] for half in (seen[:7], seen[7:]))
+    assert sorted(first) == sorted(second) == [example.query_id for example in TRAIN]
+    assert first != second != sorted(second)
+
+
+def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
+    rates = []
+    one = course("dense-query", base, lesson, tmp_path / "a", epochs=5)
+    step = one._step
+    one._step = lambda batch: (rates.append(one.optimizer.param_groups[0]["lr"]), step(batch))
+    one.run(lambda step: None)
+    assert len(rates) == 20
+    assert max(rates) == LEARN["learning_rate"]
+    assert rates[0] == max(rates) / 2
+    assert rates[-1] == pytest.approx(max(rates) / 18)
+
+
+def loss_of(scores, logs, *, temperature, contrastive):
+    """The loss of a student that says `logs`, from the course's own method."""
+    one = Course.__new__(Course)
+    one.temperature, one.contrastive = temperature, contrastive
+    one.student = type("Fixed", (), {"log_probs": lambda self, batch: [torch.tensor(logs)]})()
+    return one._loss([NWay("q", tuple("abc"), scores)]).item()
+
+
+def test_the_loss_is_the_divergence_from_the_target():
+    scores, logs = (1.0, 0.5, 0.0), np.log([0.5, 0.3, 0.2]).tolist()
+    target = np.exp(np.array(scores) / 0.25) / np.exp(np.array(scores) / 0.25).sum() * 0.8
+    target[0] += 0.2
+    expected = float((target * (np.log(target) - logs)).sum())
+    assert loss_of(scores, logs, temperature=0.25, contrastive=0.2) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_student_that_says_what_the_teacher_says_has_no_loss():
+    scores = (1.0, 0.5, 0.0)
+    for temperature in (0.1, 0.2):
+        logs = torch.log_softmax(torch.tensor(scores) / temperature, dim=-1).tolist()
+        assert loss_of(scores, logs, temperature=temperature, contrastive=0.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_higher_teacher_temperature_flattens_the_target():
+    uniform = np.log([1 / 3] * 3).tolist()
+    cold, warm, hot = (
+        loss_of((1.0, 0.5, 0.0), uniform, temperature=temperature, contrastive=0.0) for temperature in (0.1, 0.2, 0.4)
+    )
+    assert cold > warm > hot > 0
+
+
+def test_shortening_keeps_the_source_and_the_best_others():
+    example = NWay("q", ("s", "a", "b", "c", "d"), (0.1, 0.5, 0.9, 0.5, 0.2))
+    assert _shortened(example, 3) == NWay("q", ("s", "b", "a"), (0.1, 0.9, 0.5))
+    assert _shortened(example, None) == _shortened(example, 5) == _shortened(example, 9) == example
+
+
+@pytest.mark.parametrize("names", [("dense", "dense-query"), ("dense", "dense"), ()])
+def test_two_students_of_one_kind_and_none_at_all_are_refused(names):
+    with pytest.raises(SettingError, match="of different kinds"):
+        check_students(names)
+
+
+def test_an_unknown_student_is_named_with_the_nearest():
+    with pytest.raises(SettingError, match=r"no student named 'dense-qery'\. Did you mean 'dense-query'"):
+        check_students(("dense-qery",))
+    assert STUDENTS.keys() == KINDS.keys()
+    check_students(("dense", "late-interaction-query"))
+
+
+def test_what_cannot_be_learned_from_is_refused(base, lesson, tmp_path):
+    for train, dev in (([], DEV), (TRAIN, [])):
+        with pytest.raises(DataError, match="expected both"):
+            distill(train, dev, base, lesson, tmp_path)
+    with pytest.raises(DataError, match="without teacher scores"):
+        distill([TRAIN[0]._replace(scores=())], DEV, base, lesson, tmp_path)
+    for wrong in ({"contrastive": 1.5}, {"teacher_temperature": 0.0}):
+        with pytest.raises(SettingError, match="must be in"):
+            distill(TRAIN, DEV, base, lesson, tmp_path, **wrong)
+    assert list(tmp_path.iterdir()) == []
