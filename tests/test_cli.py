@@ -40,7 +40,9 @@ def unfinished(corpus, out, capsys) -> str:
 
 
 def typed(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "acclimate", *arguments], capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        [sys.executable, "-m", "acclimate", *arguments], capture_output=True, text=True, timeout=timeout
+    )
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ from acclimate.settings import load_recipe, resolve, settings_of
 ROOT = Path(__file__).parents[1]
 PAGES = [
     path
-    for path in [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *ROOT.glob("docs/**/*.md")]
+    for path in [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *ROOT.glob("docs/**/*.md"),
+    ]
     if path.exists()
 ]
 HELP: dict[str, str] = {}

@@ -101,7 +101,9 @@ def alone(installed: Path, *arguments: str, cwd: Path) -> subprocess.CompletedPr
     """The installed command, with nothing of this process's environment that could help it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HF_"))}
     command = [str(installed / "acclimate"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**env, "HF_HUB_OFFLINE": "1"})
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**env, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    )
 
 
 def test_the_wheel_holds_all_that_is_read_and_nothing_else(wheel):
@@ -178,7 +180,7 @@ def test_a_small_run(installed, tmp_path):
     judged = "".join(f"{qrel.query_id}\t{qrel.doc_id}\t1\n" for qrel in QRELS[:16])
     (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
     labels = ["--queries", "queries.jsonl", "--qrels", "qrels.tsv"]
-    changes = "sample.n_docs=10 sample.min_chars=40 sample.dev_share=0.4 generate.max_doc_tokens=24 "
+    changes = "sample.n_docs=10 sample.min_chars=40 sample.dev_share=0.5 generate.max_doc_tokens=24 "
     changes += "generate.max_new_tokens=24 index.max_tokens=40 mine.n_ways=2 train.batch_size=4 train.max_tokens=40 "
     changes += "label.n_ways=4 distill.epochs=1 distill.student=dense-query evaluate.rerank_depth=2"
     sets = [part for change in changes.split() for part in ("--set", change)]

@@ -203,7 +203,9 @@ def test_models_load_with_plain_sentence_transformers(finished):
     assert dense.encode_document(texts).shape == (2, 32)
     late = MultiVectorEncoder(str(finished / "distill" / "late-interaction"), device="cpu")
     assert len(late.encode_query(["lava"])[0][0]) == 32
-    assert len(CrossEncoder(str(finished / "train" / "reranker"), device="cpu").predict([("lava", t) for t in texts])) == 2
+    assert (
+        len(CrossEncoder(str(finished / "train" / "reranker"), device="cpu").predict([("lava", t) for t in texts])) == 2
+    )
 
 
 def test_intermediate_files_say_what_the_fields_of_the_trade_say(finished):
@@ -467,7 +469,7 @@ def test_the_chain_with_the_models_that_travel_as_packages(tmp_path):
         [*command, "--queries", queries, "--qrels", qrels],
         capture_output=True,
         text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     report = report_of(tmp_path / "run")
