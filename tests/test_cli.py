@@ -296,7 +296,7 @@ def test_the_command_exits_with_its_code_and_prints_where_it_should(corpus, out)
 
 
 def test_ctrl_c_stops_with_130_and_the_same_command_goes_on(corpus, out, tiny_encoder):
-    script = f"""
+    script = """
 import sys, time
 import acclimate.llm
 from acclimate.testing import FakeLLM
