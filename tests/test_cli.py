@@ -39,7 +39,7 @@ def unfinished(corpus, out, capsys) -> str:
     return out
 
 
-def typed(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def typed(*arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "acclimate", *arguments], capture_output=True, text=True, timeout=timeout
     )
@@ -323,7 +323,7 @@ sys.exit(main(sys.argv[1:]))
         if line == "asking\n":
             break
     process.send_signal(signal.SIGINT)
-    printed, rest = process.communicate(timeout=30)
+    printed, rest = process.communicate(timeout=180)
     assert process.returncode == 130, "".join(said) + rest
     assert printed == ""
     assert "Traceback" not in rest

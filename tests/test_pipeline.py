@@ -251,7 +251,7 @@ def test_the_same_command_again_makes_nothing_and_loads_no_model(corpus, copied,
     first = report_of(copied)
     started = time.monotonic()
     assert run_adapt(corpus, copied) == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15  # a second, on a machine with nothing else to do
     again = report_of(copied)
     assert made_again(copied) == []
     for report in (first, again):
