@@ -1,0 +1,199 @@
+"""Systems: what is chosen on held-out queries, and what each system is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from acclimate.errors import SettingError
+from acclimate.records import Query
+from acclimate.retrieve.bm25 import BM25
+from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.retrieve.reranked import Reranked
+from acclimate.retrieve.system import System
+from acclimate.retrieve.weights import HeldOut, Weighed
+from acclimate.systems import choose, contenders, sources_of
+from acclimate.testing import DOCS, QUERIES, FakeScorer
+
+IDS = Ids([doc.doc_id for doc in DOCS])
+ANSWERS = [{row: 1} for row in range(40)]
+HELD_OUT = HeldOut(QUERIES, ANSWERS, synthetic=True)
+
+
+@dataclass(frozen=True)
+class Knowing(DenseMember):
+    """A dense member whose score of the answer is `knows`; the others' are random in [0, 1]."""
+
+    knows: float = 0.5
+    number: int = 0
+
+    def view(self, query: Query, encoded):
+        values = np.random.default_rng([self.number, int(query.query_id[1:])]).random(40).astype(np.float32)
+        values[int(query.query_id[1:])] = self.knows
+        return View(values)
+
+
+class KnowingTokens(LateInteractionMember):
+    """The same, as late interaction."""
+
+    def view(self, query: Query, encoded):
+        return Knowing(None, None, 0.6, 7).view(query, None)
+
+
+class KnowingBetter(KnowingTokens):
+    """Sure of the answer."""
+
+    def view(self, query, encoded):
+        return Knowing(None, None, 2.0, 8).view(query, None)
+
+
+@dataclass(frozen=True)
+class View:
+    values: np.ndarray
+
+    def all_scores(self):
+        return self.values
+
+    def scores(self, rows):
+        return self.values[rows]
+
+
+MEMBERS = {
+    "bm25": BM25Member(BM25.build(doc.default_text() for doc in DOCS)),
+    "dense": Knowing(None, None, 0.7, 1),
+    "late-interaction": KnowingTokens(None, None),
+}
+ADAPTED = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.9, 2)}
+SIZES = {"bm25": 1, "dense": 10, "late-interaction": 100, "dense:adapted": 1000}
+PERFECT = FakeScorer(lambda text, doc_id: float(text == QUERIES[int(doc_id[1:])].text))
+RERANKED = Weighed({"fusion": 0.25, "reranker": 0.75}, 0.99)
+USELESS = Weighed({"fusion": 1.0, "reranker": 0.0}, 0.01)
+
+
+def made_of(members, chosen, *, rerank=("hybrid",), scorer=PERFECT):
+    """The contenders by name."""
+    found = contenders(IDS, members, chosen, scorer, SIZES, rerank=rerank, rerank_depth=10)
+    return {contender.name: contender for contender in found}
+
+
+def test_every_system_has_weights_and_a_measure():
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    names = ["bm25", "dense", "late-interaction", "dense:adapted", "hybrid", "hybrid:adapted"]
+    assert list(chosen.weights) == names
+    assert list(chosen.ndcg) == [*names, "hybrid+reranker"]
+    assert set(chosen.weights["hybrid"]) == {"bm25", "dense", "late-interaction"}
+    assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense:adapted", "late-interaction"}
+    for weights in chosen.weights.values():
+        assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_without_adapted_members_there_is_no_adapted_hybrid():
+    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
+    assert "hybrid:adapted" not in chosen.weights
+    assert chosen.candidate == "hybrid+reranker"
+
+
+def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
+    for reranker in (RERANKED, USELESS, None):
+        chosen = choose(IDS, ADAPTED, HELD_OUT, reranker, trust=0.5)
+        contending = [name for name in chosen.ndcg if name.endswith((":adapted", "+reranker"))]
+        assert chosen.candidate in contending
+        assert chosen.ndcg[chosen.candidate] == max(chosen.ndcg[name] for name in contending)
+
+
+def test_of_equals_the_fastest_is_the_candidate():
+    certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "dense": Knowing(None, None, 2.0, 3)}
+    chosen = choose(IDS, certain, HELD_OUT, RERANKED._replace(ndcg=1.0), trust=1.0)
+    assert chosen.ndcg["dense:adapted"] == 1.0
+    assert chosen.candidate == "dense:adapted"
+
+
+def test_the_adapted_hybrid_takes_what_fuses_best():
+    worse = {
+        **MEMBERS,
+        "dense:adapted": Knowing(None, None, 0.1, 2),
+        "late-interaction:adapted": KnowingBetter(None, None),
+    }
+    chosen = choose(IDS, worse, HELD_OUT, None, trust=1.0)
+    assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense", "late-interaction:adapted"}
+    assert set(chosen.weights["hybrid"]) == {"bm25", "dense", "late-interaction"}
+
+
+def test_trust_in_the_held_out_queries_moves_weights_away_from_equal_ones():
+    none, half, full = (choose(IDS, ADAPTED, HELD_OUT, None, trust=t).weights["hybrid"] for t in (0.0, 0.5, 1.0))
+    assert set(none.values()) == {0.3333}
+    assert half == pytest.approx({name: (none[name] + full[name]) / 2 for name in none}, abs=2e-4)
+
+
+def test_no_reranker_is_no_reranked_system():
+    chosen = choose(IDS, ADAPTED, HELD_OUT, None, trust=0.5)
+    assert chosen.reranker_weight == 0.0
+    assert not [name for name in chosen.ndcg if "+" in name]
+    assert not [c for c in made_of(ADAPTED, chosen, scorer=None).values() if c.kind == "reranked"]
+
+
+def test_contenders_are_what_their_names_say():
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    made = made_of(ADAPTED, chosen)
+    assert {name: (c.kind, c.adapted) for name, c in made.items()} == {
+        "bm25": ("bm25", False),
+        "dense": ("dense", False),
+        "late-interaction": ("late-interaction", False),
+        "dense:adapted": ("dense", True),
+        "hybrid": ("hybrid", False),
+        "hybrid:adapted": ("hybrid", True),
+        "hybrid+reranker": ("reranked", True),
+    }
+    assert made["bm25"].index_bytes == 1
+    assert made["late-interaction"].index_bytes == 111  # BM25 and dense vectors find what it orders
+    assert made["dense:adapted"].index_bytes == 1000
+    assert made["bm25"].weights == {}
+    reranked = made["hybrid+reranker"].retriever
+    assert isinstance(reranked, Reranked)
+    assert (reranked.depth, reranked.weight) == (10, chosen.reranker_weight)
+    assert made["hybrid+reranker"].weights == {
+        "hybrid": pytest.approx(1 - chosen.reranker_weight, abs=1e-4), "reranker": chosen.reranker_weight,
+    }  # fmt: skip
+    for contender in made.values():
+        hits = contender.retriever.search(QUERIES[:3], 5)
+        assert {hit.query_id for hit in hits} == {"q00", "q01", "q02"}
+
+
+def test_a_member_without_weight_is_not_part_of_a_hybrid():
+    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
+    chosen = chosen._replace(weights={**chosen.weights, "hybrid": {"bm25": 0.4, "dense": 0.6, "late-interaction": 0.0}})
+    hybrid = made_of(MEMBERS, chosen)["hybrid"]
+    assert hybrid.index_bytes == 11
+    assert hybrid.weights == {"bm25": 0.4, "dense": 0.6}
+    assert isinstance(hybrid.retriever, System)
+    assert list(hybrid.retriever.sources) == ["bm25", "dense"]
+
+
+def test_sources_are_members_that_can_find():
+    assert sources_of({"bm25": 1, "late-interaction": 1}, MEMBERS) == ["bm25"]
+    assert sources_of({"dense:adapted": 1}, ADAPTED) == ["dense:adapted"]
+    assert sources_of({"late-interaction": 1}, MEMBERS) == ["bm25", "dense"]
+
+
+def test_what_was_measured_is_what_the_system_does():
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    made = made_of(ADAPTED, chosen)
+    for name in ("dense", "dense:adapted"):
+        gains = []
+        for row, query in enumerate(QUERIES):
+            found = [hit.doc_id for hit in made[name].retriever.search([query], 10)]
+            rank = found.index(IDS.doc_ids[row]) + 1 if IDS.doc_ids[row] in found else None
+            gains.append(1 / np.log2(1 + rank) if rank else 0.0)
+        assert chosen.ndcg[name] == pytest.approx(np.mean(gains), abs=1e-4)
+
+
+def test_any_system_can_be_reranked_and_an_unknown_one_is_named():
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    assert list(made_of(ADAPTED, chosen, rerank=("bm25", "dense:adapted")))[-2:] == [
+        "bm25+reranker",
+        "dense:adapted+reranker",
+    ]
+    with pytest.raises(SettingError, match="no system to rerank named 'hybird'"):
+        made_of(ADAPTED, chosen, rerank=("hybird",))
