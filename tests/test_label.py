@@ -9,6 +9,7 @@ from acclimate.errors import DataError
 from acclimate.records import SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.system import Candidates
+from acclimate.retrieve.weights import HeldOut
 from acclimate.stages.label import RERANKER, label
 from acclimate.testing import FakeScorer
 
@@ -17,6 +18,9 @@ IDS = Ids(DOC_IDS)
 MEMBERS = ("bm25", "dense")
 QUERIES = [SyntheticQuery(f"q{n:02}", f"query about {n}", DOC_IDS[n], -1.0) for n in range(40)]
 TRAIN, DEV = QUERIES[:25], QUERIES[25:]
+HELD_OUT = HeldOut(
+    [query.as_query() for query in DEV], [{IDS.row[query.doc_id]: 1} for query in DEV], synthetic=True
+)
 
 
 def draw(*parts):
@@ -58,7 +62,7 @@ NOISE = Counting(lambda text, doc_id: float(draw(text, doc_id, "noise").random()
 
 @pytest.mark.parametrize("reranker", [None, PERFECT, NOISE])
 def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
-    made = label(TRAIN, DEV, find, IDS, MEMBERS, reranker, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, reranker, n_ways=8)
     for examples, queries in ((made.train, TRAIN), (made.dev, DEV)):
         assert [example.query_id for example in examples] == [query.query_id for query in queries]
         for example, query in zip(examples, queries, strict=True):
@@ -72,7 +76,7 @@ def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
 
 
 def test_a_perfect_reranker_teaches():
-    made = label(TRAIN, DEV, find, IDS, MEMBERS, PERFECT, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT, n_ways=8)
     of = {teacher["name"]: teacher for teacher in made.teachers}
     assert of[RERANKER]["used"]
     assert of[RERANKER]["nDCG@10"] == 1.0
@@ -84,17 +88,17 @@ def test_a_perfect_reranker_teaches():
 
 
 def test_a_random_reranker_gets_no_weight_and_is_not_asked_about_training_queries():
-    made = label(TRAIN, DEV, find, IDS, MEMBERS, NOISE, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, NOISE, n_ways=8)
     of = {teacher["name"]: teacher for teacher in made.teachers}
     assert (of[RERANKER]["used"], of[RERANKER]["weight"]) == (False, 0.0)
     assert "does not help" in of[RERANKER]["reason"]
     assert RERANKER not in made.weights
     assert asked == {query.text for query in DEV}
-    assert made.train == label(TRAIN, DEV, find, IDS, MEMBERS, None, n_ways=8).train
+    assert made.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, None, n_ways=8).train
 
 
 def test_a_gain_below_the_least_gain_is_none():
-    made = label(TRAIN, DEV, find, IDS, MEMBERS, PERFECT, n_ways=8, min_gain=0.9)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT, n_ways=8, min_gain=0.9)
     assert RERANKER not in made.weights
 
 
@@ -105,7 +109,7 @@ def test_trust_moves_weights_away_from_equal_ones():
             one.scores["bm25"][source] = 2.0
             yield one
 
-    equal, chosen = (label(TRAIN, DEV, skewed, IDS, MEMBERS, None, trust=trust).weights for trust in (0.0, 1.0))
+    equal, chosen = (label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, None, trust=trust).weights for trust in (0.0, 1.0))
     assert equal == {"bm25": 0.5, "dense": 0.5}
     assert chosen["bm25"] > 0.6
 
@@ -117,7 +121,7 @@ def test_a_source_below_the_cut_takes_the_last_place():
                 scores[int(one.query.text.split()[-1])] = -1.0
             yield one
 
-    made = label(TRAIN, DEV, low, IDS, MEMBERS, None, n_ways=5)
+    made = label(TRAIN, DEV, HELD_OUT, low, IDS, MEMBERS, None, n_ways=5)
     assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
     assert {len(example.doc_ids) for example in made.train} == {5}
     assert {example.scores[0] for example in made.train} == {0.0}
@@ -130,7 +134,7 @@ def test_a_source_at_the_top_stays():
                 scores[int(one.query.text.split()[-1])] = 9.0
             yield one
 
-    made = label(TRAIN, DEV, top, IDS, MEMBERS, None, n_ways=5)
+    made = label(TRAIN, DEV, HELD_OUT, top, IDS, MEMBERS, None, n_ways=5)
     assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
     assert {example.scores[0] for example in made.train} == {1.0}
 
@@ -142,24 +146,24 @@ def test_queries_whose_source_was_not_found_are_counted():
             rows = np.array([row for row in one.rows if row != source or source % 2])
             yield Candidates(one.query, rows, {name: scores[rows] for name, scores in one.scores.items()})
 
-    made = label(TRAIN, DEV, without_even, IDS, MEMBERS, None)
+    made = label(TRAIN, DEV, HELD_OUT, without_even, IDS, MEMBERS, None)
     assert [example.query_id for example in made.train] == [query.query_id for query in TRAIN[1::2]]
     assert made.dropped == {"source not among the candidates": 20}
 
 
 def test_what_a_query_is_taught_does_not_depend_on_the_others():
-    whole = {e.query_id: e for e in label(TRAIN, DEV, find, IDS, MEMBERS, PERFECT).train}
-    some = label(TRAIN[::-3], DEV, find, IDS, MEMBERS, PERFECT).train
+    whole = {e.query_id: e for e in label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT).train}
+    some = label(TRAIN[::-3], DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT).train
     assert some == [whole[query.query_id] for query in TRAIN[::-3]]
 
 
 def test_fewer_candidates_than_ways():
-    made = label(TRAIN, DEV, find, IDS, MEMBERS, None, n_ways=100)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, None, n_ways=100)
     assert {len(example.doc_ids) for example in made.train} == {50}
 
 
 def test_nothing_held_out_is_an_error_and_nothing_to_teach_is_not():
     with pytest.raises(DataError, match="no held-out queries"):
-        label(TRAIN, [], find, IDS, MEMBERS, None)
-    made = label([], DEV, find, IDS, MEMBERS, PERFECT)
+        label(TRAIN, [], HeldOut([], [], synthetic=True), find, IDS, MEMBERS, None)
+    made = label([], DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT)
     assert (made.train, made.entropy) == ([], 0.0)

@@ -35,7 +35,9 @@ Start with: acclimate adapt FOLDER --out run
     suppress_keyboard_interrupt=False,
 )
 
-Changes = Annotated[list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")]
+Changes = Annotated[
+    list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
+]
 
 
 @app.command
@@ -197,9 +199,7 @@ def _stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., No
     for setting in settings.values():
         shown = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
         note = Parameter(help=f"{setting.help} Default: {shown}.")
-        parameters.append(
-            kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, note])
-        )
+        parameters.append(kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, note]))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
@@ -254,7 +254,7 @@ def _go(run: Any, *, until: str = "evaluate", max_tokens: int | None = None) -> 
         if shown := table.examples(made):
             print(shown)
         print(f"Report: {run.workspace.folder / 'report.html'}")
-        print(f"Search: acclimate search {run.workspace.folder} \"your query\"")
+        print(f'Search: acclimate search {run.workspace.folder} "your query"')
 
 
 def _token_limit(max_tokens: int | None, max_cost: float | None) -> int | None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import models, prompts
-from acclimate.errors import BudgetExceeded, SettingError
-from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from acclimate.errors import BudgetExceeded
+from acclimate.files import fingerprint, read_json, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
 from acclimate.llm.completions import Completions
-from acclimate.records import Query, Qrel, ScoredDoc, SyntheticQuery
+from acclimate.records import Qrel, SyntheticQuery
 from acclimate.report import assemble
 from acclimate.run import BASE_MEMBERS, SOURCES, Run
 from acclimate.stages.distill import check_students, distill
@@ -200,6 +200,7 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
         result = label(
             sides["train"],
             sides["dev"],
+            run.held_out(sides["dev"]),
             run.find,
             run.ids,
             BASE_MEMBERS,
@@ -212,6 +213,8 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
         notes = {
             "teachers": result.teachers,
             "weights": result.weights,
+            "reranker": result.reranker._asdict() if result.reranker else None,
+            "chosen_on": str(run.held_out(sides["dev"])),
             "target_entropy": result.entropy,
             "scale": "minimum-maximum per query, weighted sum, in [0, 1]",
         }
@@ -220,6 +223,7 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
         )
 
     inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
+    inputs["labels"] = run.labels_fingerprint
     return run.make("label", work, inputs=inputs, unit="queries")
 
 
@@ -249,6 +253,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate import systems
+        from acclimate.retrieve.weights import Weighed
 
         sides = _sides(made)
         split, queries, qrels = run.labelled
@@ -256,22 +261,35 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             queries = [query.as_query() for query in sides["test"]]
             qrels = [Qrel(query.query_id, query.doc_id, 1) for query in sides["test"]]
         members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
-        reranker = run.reranker(made["train"].folder)
         held_out = run.held_out(sides["dev"])
-        chosen = systems.choose(run.ids, members, held_out, reranker, settings["rerank_depth"])
-        sizes = {name: run.index_bytes(member) for name, member in members.items()}
-        contenders = systems.contenders(run.ids, members, chosen, reranker, settings["rerank_depth"], sizes)
+        rated = made["label"].notes["reranker"]
+        chosen = systems.choose(
+            run.ids,
+            members,
+            held_out,
+            Weighed(**rated) if rated else None,
+            trust=run.settings["label"]["trust"] if held_out.synthetic else 1.0,
+        )
+        contenders = systems.contenders(
+            run.ids,
+            members,
+            chosen,
+            run.reranker(made["train"].folder),
+            {name: run.index_bytes(member) for name, member in members.items()},
+            rerank=settings["rerank"],
+            rerank_depth=settings["rerank_depth"],
+        )
         result = evaluate(
             contenders, queries, qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
         )
-        write_json(folder / "chosen.json", {**chosen._asdict(), "on": f"{len(held_out.queries)} {held_out.what}"})
+        write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", assemble.measured(result))
         write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.corpus))
         asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
         return Account(len(queries), asked, notes={"split": split or "synthetic"})
 
     inputs = {
-        **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "distill")},
+        **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
         "documents": run.corpus.fingerprint,
         "labels": run.labels_fingerprint,
     }

@@ -60,7 +60,7 @@ class SyntheticQuery(NamedTuple):
 
 
 class NWay(NamedTuple):
-    """A training example: the positive first, then negatives; teacher scores, one per doc, once a teacher has read it."""
+    """A training example: the positive first, then negatives; one teacher score per doc once a teacher has read it."""
 
     query_id: str
     doc_ids: tuple[str, ...]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from acclimate.retrieve.members import Ids, Member
     from acclimate.retrieve.system import Candidates
     from acclimate.retrieve.vectors import Vectors
+    from acclimate.retrieve.weights import HeldOut
     from acclimate.score.cross_encoder import CrossEncoderScorer
-    from acclimate.systems import HeldOut
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
@@ -52,9 +52,7 @@ class Run:
         unit: str,
     ) -> Made:
         """A stage of this run, from its folder if it is made."""
-        return self.workspace.make(
-            stage, work, settings=self.settings[stage], inputs=inputs, seed=self.seed, unit=unit
-        )
+        return self.workspace.make(stage, work, settings=self.settings[stage], inputs=inputs, seed=self.seed, unit=unit)
 
     def folder(self, stage: str) -> Path:
         return self.workspace.folder / stage
@@ -84,8 +82,9 @@ class Run:
 
     @cached_property
     def labels_fingerprint(self) -> str:
+        """Of the queries and judgments that measure, and of those that choose."""
         _, queries, qrels = self.labelled
-        return fingerprint(sorted(queries), sorted(qrels))
+        return fingerprint(sorted(queries), sorted(qrels), sorted(self.collection.qrels.get("dev", [])))
 
     @cached_property
     def encoder_fingerprint(self) -> str:
@@ -125,7 +124,9 @@ class Run:
             "late-interaction": LateInteractionMember(self.vectors, self.encoder),
         }
 
-    def find(self, queries: Sequence[Query], *, names: Sequence[str] = BASE_MEMBERS, depth: int = 100) -> Iterator[Candidates]:
+    def find(
+        self, queries: Sequence[Query], *, names: Sequence[str] = BASE_MEMBERS, depth: int = 100
+    ) -> Iterator[Candidates]:
         """Candidates of BM25 and dense retrieval, `depth` of each, scored by the named members."""
         from acclimate.retrieve.system import System
 
@@ -136,9 +137,7 @@ class Run:
         """The reranker that `train` left in its folder."""
         from acclimate.score.cross_encoder import CrossEncoderScorer
 
-        return CrossEncoderScorer(
-            folder / "reranker", self.corpus, max_tokens=self.settings["train"]["max_tokens"]
-        )
+        return CrossEncoderScorer(folder / "reranker", self.corpus, max_tokens=self.settings["train"]["max_tokens"])
 
     def index_students(self, folder: Path, notes: Mapping[str, Any]) -> None:
         """Encode the corpus with each student whose document vectors are not the base's, into `folder/KIND-vectors`."""
@@ -170,7 +169,7 @@ class Run:
 
     def held_out(self, synthetic: Sequence[SyntheticQuery]) -> HeldOut:
         """What weights and the candidate are chosen on: real dev queries beside a test split, else synthetic ones."""
-        from acclimate.systems import HeldOut
+        from acclimate.retrieve.weights import HeldOut
 
         judged = self.collection.qrels.get("dev", [])
         if self.labelled[0] == "test" and any(qrel.relevance > 0 for qrel in judged):
@@ -178,12 +177,11 @@ class Run:
             for qrel in judged:
                 grades.setdefault(qrel.query_id, {})[self.ids.row[qrel.doc_id]] = max(qrel.relevance, 0)
             asked = [query for query in self.collection.queries if any(grades.get(query.query_id, {}).values())]
-            return HeldOut("dev queries", asked, [grades[query.query_id] for query in asked], trust=1.0)
+            return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
         return HeldOut(
-            "synthetic queries",
             [query.as_query() for query in synthetic],
             [{self.ids.row[query.doc_id]: 1} for query in synthetic],
-            trust=self.settings["label"]["trust"],
+            synthetic=True,
         )
 
     def index_bytes(self, member: Member) -> int:

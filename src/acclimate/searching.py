@@ -49,11 +49,17 @@ def load(run: Run, system: str | None = None) -> Searcher:
     stored = read_json(folder / "evaluate" / "chosen.json")
     chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
     reranker = run.reranker(folder / "train") if name.endswith("+reranker") else None
-    depth = run.settings["evaluate"]["rerank_depth"]
-    found = {
-        one.name: one
-        for one in systems.contenders(run.ids, members, chosen, reranker, depth, dict.fromkeys(members, 0))
-    }
+    settings = run.settings["evaluate"]
+    contenders = systems.contenders(
+        run.ids,
+        members,
+        chosen,
+        reranker,
+        dict.fromkeys(members, 0),
+        rerank=settings["rerank"],
+        rerank_depth=settings["rerank_depth"],
+    )
+    found = {one.name: one for one in contenders}
     if name not in found:
         raise unknown("system", name, [one["name"] for one in report["systems"]])
     return Searcher(name, found[name].retriever, run.corpus)

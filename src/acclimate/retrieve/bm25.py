@@ -54,9 +54,7 @@ class BM25:
         tokens = _tokenize(list(texts), language)
         empty = sum(not words for words in tokens)
         if empty:
-            logger.warning(
-                "BM25 finds no words in %d of %d documents (language %r)", empty, len(tokens), language
-            )
+            logger.warning("BM25 finds no words in %d of %d documents (language %r)", empty, len(tokens), language)
         index = bm25s.BM25(k1=k1, b=b)
         tokens = [words or [""] for words in tokens]
         # bm25s numbers words as they come out of a set, in another order in each process.

@@ -1,9 +1,9 @@
 """How much each member counts in a fusion, chosen on queries whose answers are known.
 
-All weights in tenths that add to 1 are tried. The best of them on a hundred queries is partly luck, so what is chosen is
-the mean of all that come within a third of a standard error of the best. Synthetic queries share more words with their
-document than people's queries do and so overrate whatever matches words: weights chosen on them are moved half-way to
-equal ones (`trust`).
+All weights in tenths that add to 1 are tried. The best of them on a hundred queries is partly luck, so what is chosen
+is the mean of all that come within a third of a standard error of the best. Synthetic queries share more words with
+their document than people's queries do and so overrate whatever matches words: weights chosen on them are moved
+half-way to equal ones (`trust`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.errors import DataError
+from acclimate.records import Query
 from acclimate.retrieve.system import Candidates, min_max
 
 _TENTHS = 10
 _NEAR = 1 / 3  # standard errors
 
 Answers = Sequence[Mapping[int, int]]  # per query: row of each relevant document -> its grade
+
+
+class HeldOut(NamedTuple):
+    """Queries to choose on. Real ones, of a dev split, are better than synthetic ones."""
+
+    queries: Sequence[Query]
+    answers: Answers
+    synthetic: bool
+
+    def __str__(self) -> str:
+        return f"{len(self.queries):,} {'synthetic' if self.synthetic else 'dev'} queries"
 
 
 class Weighed(NamedTuple):

@@ -28,12 +28,12 @@ def distill(
     *,
     student: tuple[str, ...] = ("dense-query", "late-interaction-query"),
     base: str = "embedded:all-minilm-l6-v2",
-    epochs: int = 4,
-    learning_rate: float = 5e-5,
+    epochs: int = 3,
+    learning_rate: float = 3e-5,
     batch_size: int = 16,
     document_ways: int = 8,
     teacher_temperature: float = 0.1,
-    contrastive: float = 0.1,
+    contrastive: float = 0.2,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
@@ -120,6 +120,4 @@ def _shortened(example: NWay, ways: int | None) -> NWay:
         return example
     others = sorted(range(1, len(example.doc_ids)), key=lambda at: (-example.scores[at], example.doc_ids[at]))
     kept = [0, *others[: ways - 1]]
-    return NWay(
-        example.query_id, tuple(example.doc_ids[at] for at in kept), tuple(example.scores[at] for at in kept)
-    )
+    return NWay(example.query_id, tuple(example.doc_ids[at] for at in kept), tuple(example.scores[at] for at in kept))

@@ -57,6 +57,7 @@ def evaluate(
     *,
     k: int = 100,
     max_queries: int = 1000,
+    rerank: tuple[str, ...] = ("hybrid",),
     rerank_depth: int = 20,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -72,6 +73,8 @@ def evaluate(
         Documents per query in a run.
     max_queries
         Measure on this many queries at most; the first ones by id.
+    rerank
+        Unadapted systems to measure with the reranker behind them, too.
     rerank_depth
         Documents that a reranker puts in order.
     """

@@ -1,23 +1,22 @@
 """A teacher rates each query's candidates: an ensemble of scorers, each worth what it shows on held-out queries.
 
 Scores are brought to [0, 1] per query and scorer (minimum-maximum over the candidates) and added with weights chosen on
-held-out synthetic queries, where the source document stands for the right answer. A scorer that does not help there
-gets no weight, teaches nothing, and is not asked to rate anything more.
+held-out queries. A scorer that does not help there gets no weight, teaches nothing, and is not asked to rate anything
+more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from acclimate.errors import DataError
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.system import Candidates, fuse, min_max
-from acclimate.retrieve.weights import alone, choose_weights
+from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
 
 RERANKER = "reranker"
 
@@ -31,6 +30,7 @@ class Labelled(NamedTuple):
     dev: list[NWay]
     weights: dict[str, float]  # of the teacher
     teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
+    reranker: Weighed | None  # the reranker's weight beside the fusion of the retrievers, and what both reach
     entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
     dropped: dict[str, int]
 
@@ -38,6 +38,7 @@ class Labelled(NamedTuple):
 def label(
     train: Sequence[SyntheticQuery],
     dev: Sequence[SyntheticQuery],
+    held_out: HeldOut,
     find: Find,
     ids: Ids,
     members: Sequence[str],
@@ -48,10 +49,10 @@ def label(
     trust: float = 0.5,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labelled:
-    """Choose the teacher on `dev`, then let it rate the candidates of every query.
+    """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
 
     `find` gives candidates scored by `members`. The reranker, which costs far more, rates the `n_ways` best of their
-    equal fusion: of `dev` to show what it is worth, of `train` only if it is worth something.
+    equal fusion: for the held-out queries to show what it is worth, for the others only if it is worth something.
     Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess.
 
     Parameters
@@ -61,20 +62,18 @@ def label(
     min_gain
         nDCG@10 on held-out queries that the reranker must add to the retrievers' fusion, or it does not teach.
     trust
-        How far weights follow the held-out synthetic queries, 0 (equal weights) to 1.
+        How far weights follow held-out synthetic queries, 0 (equal weights) to 1; real ones are followed all the way.
     """
-    held_out = _lists(dev, find, ids, members, n_ways)
-    if not held_out:
-        raise DataError("no held-out queries to choose the teacher on; draw more documents (sample.n_docs)")
-    answers = [{ids.row[query.doc_id]: 1} for query, _ in held_out]
-    found = [candidates for _, candidates in held_out]
-    fusion = choose_weights(found, answers, members, trust=trust)
-    weights, reached, reason = fusion.weights, fusion.ndcg, ""
+    equal = dict.fromkeys(members, 1 / len(members))
+    trusted = trust if held_out.synthetic else 1.0
+    found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
+    fusion = choose_weights(found, held_out.answers, members, trust=trusted)
+    weights, reached, reason, both = fusion.weights, fusion.ndcg, "", None
     if reranker is not None:
         found = _rerank(found, reranker, ids, progress)
         # The reranker against the fusion as it is: two weights to choose, not four.
         two = [_with_fusion(one, fusion.weights) for one in found]
-        both = choose_weights(two, answers, ["fusion", RERANKER], trust=1.0)
+        both = choose_weights(two, held_out.answers, ["fusion", RERANKER], trust=1.0)
         if both.ndcg >= fusion.ndcg + min_gain:
             share = both.weights["fusion"]
             weights = {name: round(weight * share, 4) for name, weight in fusion.weights.items()}
@@ -82,52 +81,59 @@ def label(
             reached = both.ndcg
         else:
             reason = f"with it {both.ndcg:.3f}, without it {fusion.ndcg:.3f}: it does not help to rank"
-    names = [*members, *([RERANKER] if reranker is not None else [])]
     teachers: list[dict[str, Any]] = [
         {
             "name": name,
-            "nDCG@10": round(alone(found, answers, name), 4),
+            "nDCG@10": round(alone(found, held_out.answers, name), 4),
             "weight": weights.get(name, 0.0),
             "used": weights.get(name, 0.0) > 0,
             "reason": reason if name == RERANKER else "",
         }
-        for name in names
+        for name in [*members, *([RERANKER] if reranker is not None else [])]
     ]
     teachers.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
 
-    lessons = _lists(train, find, ids, members, n_ways)
-    if reranker is not None and weights.get(RERANKER):
-        rated = _rerank([candidates for _, candidates in lessons], reranker, ids, progress)
-        lessons = [(query, candidates) for (query, _), candidates in zip(lessons, rated, strict=True)]
-    labelled = [_rated(query, candidates, weights, ids) for query, candidates in lessons]
+    def rated(queries: Sequence[SyntheticQuery]) -> list[NWay]:
+        lists = _lists(queries, find, ids, members, n_ways)
+        if reranker is not None and weights.get(RERANKER):
+            again = _rerank([candidates for _, candidates in lists], reranker, ids, progress)
+            lists = [(query, candidates) for (query, _), candidates in zip(lists, again, strict=True)]
+        return [_rated(query, candidates, weights, ids) for query, candidates in lists]
+
+    lessons, checks = rated(train), rated(dev)
     return Labelled(
-        labelled,
-        [_rated(query, one, weights, ids) for (query, _), one in zip(held_out, found, strict=True)],
+        lessons,
+        checks,
         weights,
         teachers,
-        round(float(np.mean([_entropy(example.scores) for example in labelled])), 4) if labelled else 0.0,
-        {"source not among the candidates": len(train) + len(dev) - len(lessons) - len(held_out)},
+        both,
+        round(float(np.mean([_entropy(example.scores) for example in lessons])), 4) if lessons else 0.0,
+        {"source not among the candidates": len(train) + len(dev) - len(lessons) - len(checks)},
     )
+
+
+def _best(
+    one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
+) -> Candidates:
+    """The `n_ways` best of a query's candidates, in row order, with `source` among them where it is one at all."""
+    order = ids.order(fuse(one, weights), one.rows)
+    kept = order[:n_ways]
+    if source is not None and source not in one.rows[kept]:
+        kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
+    kept = np.sort(kept)
+    return Candidates(one.query, one.rows[kept], {name: scores[kept] for name, scores in one.scores.items()})
 
 
 def _lists(
     queries: Sequence[SyntheticQuery], find: Find, ids: Ids, members: Sequence[str], n_ways: int
 ) -> list[tuple[SyntheticQuery, Candidates]]:
-    """Each query with the `n_ways` best of its candidates, the source document among them; without it, no query."""
+    """Each query with its `n_ways` best candidates; a query whose source is not among its candidates is left out."""
     equal = dict.fromkeys(members, 1 / len(members))
     lists: list[tuple[SyntheticQuery, Candidates]] = []
     for query, one in zip(queries, find([query.as_query() for query in queries]), strict=True):
         source = ids.row[query.doc_id]
-        if source not in one.rows:
-            continue
-        order = ids.order(fuse(one, equal), one.rows)
-        kept = order[:n_ways]
-        if source not in one.rows[kept]:
-            kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
-        kept = np.sort(kept)
-        lists.append(
-            (query, Candidates(one.query, one.rows[kept], {name: one.scores[name][kept] for name in members}))
-        )
+        if source in one.rows:
+            lists.append((query, _best(one, ids, equal, n_ways, source)))
     return lists
 
 

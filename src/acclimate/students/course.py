@@ -71,7 +71,9 @@ class Course:
         return history
 
     def _step(self, batch: list[NWay]) -> None:
-        with torch.autocast(models.device(), torch.bfloat16, enabled=not self.student.keeps_index and models.fast_bf16()):
+        with torch.autocast(
+            models.device(), torch.bfloat16, enabled=not self.student.keeps_index and models.fast_bf16()
+        ):
             loss = self._loss(batch)
         self.optimizer.zero_grad()
         loss.backward()

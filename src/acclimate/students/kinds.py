@@ -57,7 +57,7 @@ class DenseQuery:
         self.encoder = encoder
         self.lesson = lesson
         self.temperature = temperature
-        self.documents = torch.from_numpy(lesson.vectors.pooled).to(encoder.model.device)  # (n_docs, dim)
+        self.documents = torch.tensor(lesson.vectors.pooled).to(encoder.model.device)  # (n_docs, dim)
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
@@ -160,15 +160,12 @@ def save(student: Student, base: Encoder, path: Path) -> None:
     """
     for encoder in (student.encoder, base):
         models.forget_last_call(encoder.model.tokenizer)
-    query = _modules(student.encoder.model, student.kind)
+    modules: list[torch.nn.Module] = _modules(student.encoder.model, student.kind)
     if student.keeps_index:
-        query = [
-            Router.for_query_document(
-                query_modules=query, document_modules=_modules(base.model, student.kind), default_route="document"
-            )
-        ]
+        documents = _modules(base.model, student.kind)
+        modules = [Router.for_query_document(modules, documents, default_route="document")]
     make = SentenceTransformer if student.kind == "dense" else MultiVectorEncoder
-    make(modules=query, device="cpu").save_pretrained(str(path), create_model_card=False)
+    make(modules=modules, device="cpu").save_pretrained(str(path), create_model_card=False)
 
 
 def _modules(model: SentenceTransformer, kind: str) -> list[torch.nn.Module]:
