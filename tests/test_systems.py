@@ -103,6 +103,12 @@ def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
         assert chosen.ndcg[chosen.candidate] == max(chosen.ndcg[name] for name in contending)
 
 
+def test_what_is_not_measured_is_not_the_candidate():
+    for rerank in ((), ("bm25",)):
+        chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED._replace(ndcg=1.0), trust=0.5, rerank=rerank)
+        assert chosen.candidate in made_of(ADAPTED, chosen, rerank=rerank)
+
+
 def test_of_equals_the_fastest_is_the_candidate():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "dense": Knowing(None, None, 2.0, 3)}
     chosen = choose(IDS, certain, HELD_OUT, RERANKED._replace(ndcg=1.0), trust=1.0)

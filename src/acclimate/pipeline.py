@@ -269,6 +269,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             held_out,
             Weighed(**rated) if rated else None,
             trust=run.settings["label"]["trust"] if held_out.synthetic else 1.0,
+            rerank=settings["rerank"],
         )
         contenders = systems.contenders(
             run.ids,

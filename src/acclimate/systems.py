@@ -39,10 +39,12 @@ def choose(
     reranker: Weighed | None,
     *,
     trust: float,
+    rerank: Sequence[str] = (HYBRID,),
 ) -> Chosen:
     """Weights for the hybrids, and the adapted system that does best on the held-out queries.
 
     `reranker` is its weight beside the fusion of the retrievers, and what they reach together, as `label` found.
+    Only what `rerank` names, and so is measured, can be the candidate.
     The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
     from the fusion agrees with it, and one that agrees adds less to it.
     """
@@ -59,7 +61,7 @@ def choose(
     for system, groups in {HYBRID: [BASE], f"{HYBRID}:adapted": _mixtures(members)}.items():
         if groups:
             weights[system], reached[system] = best(groups)
-    if reranker is not None:
+    if reranker is not None and HYBRID in rerank:
         reached[f"{HYBRID}+reranker"] = reranker.ndcg
     contending = [name for name in reached if name.endswith((":adapted", "+reranker"))]
     # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
