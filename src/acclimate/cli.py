@@ -7,6 +7,7 @@ budget was reached (state kept), 130 interrupted (state kept).
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import sys
 import tempfile
@@ -277,6 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # what it says of our models, we know
     try:
         _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments

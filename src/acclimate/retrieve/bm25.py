@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bm25s
 import numpy as np
@@ -87,10 +87,6 @@ class BM25:
 
 def _tokenize(texts: list[str], language: str) -> list[list[str]]:
     stop_words, stemmer = LANGUAGES[language]
-    return bm25s.tokenize(
-        texts,
-        stopwords=stop_words or [],
-        stemmer=Stemmer.Stemmer(stemmer) if stemmer else None,
-        return_ids=False,
-        show_progress=False,
-    )
+    stem: Any = Stemmer.Stemmer(stemmer) if stemmer else None
+    words: Any = bm25s.tokenize(texts, stopwords=stop_words or [], stemmer=stem, return_ids=False, show_progress=False)
+    return words

@@ -56,7 +56,7 @@ def choose_weights(found: Sequence[Candidates], answers: Answers, names: Sequenc
     best = int(means.argmax())
     error = values[:, best].std() / np.sqrt(len(found))
     near = grid[means >= means[best] - _NEAR * error].mean(axis=0)
-    chosen = (trust * near + (1 - trust) / len(names)).round(4)
+    chosen = (trust * near + (1 - trust) / len(names)).round(4).astype(np.float32)
     weights = {name: round(float(weight), 4) for name, weight in zip(names, chosen, strict=True)}
     return Weighed(weights, float(ndcg(found, answers, names, chosen[None]).mean()))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
@@ -160,7 +160,7 @@ def save(student: Student, base: Encoder, path: Path) -> None:
     """
     for encoder in (student.encoder, base):
         models.forget_last_call(encoder.model.tokenizer)
-    modules: list[torch.nn.Module] = _modules(student.encoder.model, student.kind)
+    modules = _modules(student.encoder.model, student.kind)
     if student.keeps_index:
         documents = _modules(base.model, student.kind)
         modules = [Router.for_query_document(modules, documents, default_route="document")]
@@ -168,8 +168,8 @@ def save(student: Student, base: Encoder, path: Path) -> None:
     make(modules=modules, device="cpu").save_pretrained(str(path), create_model_card=False)
 
 
-def _modules(model: SentenceTransformer, kind: str) -> list[torch.nn.Module]:
-    modules = list(model)
+def _modules(model: SentenceTransformer, kind: str) -> list[Any]:
+    modules: list[Any] = list(model)
     if kind == "dense":
         return modules
     special = [str(token) for token in model.tokenizer.all_special_tokens]
