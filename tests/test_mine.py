@@ -112,11 +112,11 @@ def test_a_share_of_one_or_more_passes_over_nothing(share):
     assert mined.dropped["near the positive"] == 0
 
 
-@given(st.randoms(), st.integers(1, 8))
-def test_what_a_query_gets_depends_on_it_alone(rng, how_many):
-    whole = negatives(mine(QUERIES, RUN, CORPUS, n_ways=5))
+@given(st.randoms(), st.integers(1, 8), st.sampled_from([2, 40]))  # with 2 hits, examples are filled up at random
+def test_what_a_query_gets_depends_on_it_alone(rng, how_many, n_hits):
+    whole = negatives(mine(QUERIES, [hit for q in QUERIES for hit in hits_of(q, n_hits)], CORPUS, n_ways=5))
     some = rng.sample(QUERIES, how_many)
-    run = [hit for query in some for hit in RUN if hit.query_id == query.query_id]
+    run = [hit for query in some for hit in hits_of(query, n_hits)]
     shuffled_corpus = dict(rng.sample(sorted(CORPUS.items()), len(CORPUS)))
     mined = mine(some, run, shuffled_corpus, n_ways=5)
     assert [example.query_id for example in mined.examples] == [query.query_id for query in some]
