@@ -53,7 +53,7 @@ clean: ## Remove the environments, caches and runs that make made.
 define CHECKS
 echo "==> ruff format"; $(DEV)/ruff format --check --quiet . || { echo "run: make fmt"; failed="$$failed ruff-format"; }; \
 	echo "==> ruff check"; $(DEV)/ruff check --quiet . || failed="$$failed ruff-check"; \
-	echo "==> pyright"; $(DEV)/pyright || failed="$$failed pyright"; \
+	echo "==> pyright"; $(DEV)/pyright --pythonpath $(DEV)/python || failed="$$failed pyright"; \
 	echo "==> lint-imports"; $(DEV)/lint-imports || failed="$$failed lint-imports";
 endef
 
