@@ -121,7 +121,10 @@ def _made(reports: dict[str, dict[str, Any]]) -> str:
 
     rows = [
         ["documents", *(f"{r['corpus']['documents']:,}" for r in reports.values())],
-        ["queries written / kept", *(f"{stage(r, 'generate')['out']} / {stage(r, 'filter')['out']}" for r in reports.values())],
+        [
+            "queries written / kept",
+            *(f"{stage(r, 'generate')['out']} / {stage(r, 'filter')['out']}" for r in reports.values()),
+        ],
         ["teacher on held-out queries", *(_teacher(r) for r in reports.values())],
         ["chosen on", *(r["chosen_on"] for r in reports.values())],
     ]

@@ -18,9 +18,7 @@ IDS = Ids(DOC_IDS)
 MEMBERS = ("bm25", "dense")
 QUERIES = [SyntheticQuery(f"q{n:02}", f"query about {n}", DOC_IDS[n], -1.0) for n in range(40)]
 TRAIN, DEV = QUERIES[:25], QUERIES[25:]
-HELD_OUT = HeldOut(
-    [query.as_query() for query in DEV], [{IDS.row[query.doc_id]: 1} for query in DEV], synthetic=True
-)
+HELD_OUT = HeldOut([query.as_query() for query in DEV], [{IDS.row[query.doc_id]: 1} for query in DEV], synthetic=True)
 
 
 def draw(*parts):
@@ -109,7 +107,9 @@ def test_trust_moves_weights_away_from_equal_ones():
             one.scores["bm25"][source] = 2.0
             yield one
 
-    equal, chosen = (label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, None, trust=trust).weights for trust in (0.0, 1.0))
+    equal, chosen = (
+        label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, None, trust=trust).weights for trust in (0.0, 1.0)
+    )
     assert equal == {"bm25": 0.5, "dense": 0.5}
     assert chosen["bm25"] > 0.6
 

@@ -383,6 +383,7 @@ def test_the_tail_lies_below_the_head_in_its_old_order(sign, depth, k, weight):
         assert {hit.doc_id for hit in own[:depth]} <= set(old[:depth])
         assert [hit.doc_id for hit in own[depth:]] == old[depth:k]
         assert own == sorted(own, key=lambda hit: (-hit.score, hit.doc_id))
+        assert all(above.score > below.score for above, below in zip(own[depth - 1 :], own[depth:], strict=False))
         if weight == 1.0:
             head = sorted(old[:depth], reverse=sign > 0)
             assert [hit.doc_id for hit in own[:depth]] == head[:k]

@@ -62,7 +62,7 @@ def choose_weights(found: Sequence[Candidates], answers: Answers, names: Sequenc
 
 
 def ndcg(
-    found: Sequence[Candidates], answers: Answers, names: Sequence[str], grid: NDArray[np.float32]
+    found: Sequence[Candidates], answers: Answers, names: Sequence[str], grid: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """(n_queries, n_weights) nDCG@10 of each row of `grid` (n_weights, n_names), whose members are `names`."""
     return np.stack([_one(one, grades, names, grid) for one, grades in zip(found, answers, strict=True)])
@@ -74,7 +74,7 @@ def alone(found: Sequence[Candidates], answers: Answers, name: str) -> float:
 
 
 def _one(
-    one: Candidates, grades: Mapping[int, int], names: Sequence[str], grid: NDArray[np.float32]
+    one: Candidates, grades: Mapping[int, int], names: Sequence[str], grid: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """(n_weights,) nDCG@10 of one query; tied documents share the mean of their ranks."""
     total = np.zeros(len(grid))

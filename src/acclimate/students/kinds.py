@@ -163,7 +163,8 @@ def save(student: Student, base: Encoder, path: Path) -> None:
     modules = _modules(student.encoder.model, student.kind)
     if student.keeps_index:
         documents = _modules(base.model, student.kind)
-        modules = [Router.for_query_document(modules, documents, default_route="document")]
+        router: Any = Router.for_query_document(modules, documents, default_route="document")
+        modules = [router]
     make = SentenceTransformer if student.kind == "dense" else MultiVectorEncoder
     make(modules=modules, device="cpu").save_pretrained(str(path), create_model_card=False)
 
