@@ -93,7 +93,8 @@ def adapt(
             run.corpus_folder = Path(elsewhere)
             print(plan.describe(run))
         return
-    _go(run, max_tokens=_token_limit(max_tokens, max_cost))
+    run.max_tokens = _token_limit(max_tokens, max_cost)
+    _go(run)
 
 
 @app.command
@@ -243,13 +244,13 @@ def _stored(folder: Path, changes: Sequence[str] = ()):
     )
 
 
-def _go(run: Any, *, until: str = "evaluate", max_tokens: int | None = None) -> None:
+def _go(run: Any, *, until: str = "evaluate") -> None:
     """Run the chain; print the report when it came to its end."""
     from acclimate.pipeline import adapt as run_chain
     from acclimate.report import table
 
     with run.workspace.lock():
-        made = run_chain(run, until=until, max_tokens=max_tokens)
+        made = run_chain(run, until=until)
     if made is not None:
         print(table.text(made))
         if shown := table.examples(made):

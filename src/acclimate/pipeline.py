@@ -48,17 +48,17 @@ STAGES: dict[str, Callable[..., Any]] = {
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
 
 
-def adapt(run: Run, *, until: str = "evaluate", max_tokens: int | None = None) -> dict[str, Any] | None:
+def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     """Run every stage up to `until`; the report after the last one, else None.
 
-    Raises BudgetExceeded when the LLM has read and written `max_tokens` in all; what it answered is kept.
+    Raises BudgetExceeded when the LLM has read and written `run.max_tokens` in all; what it answered is kept.
     """
     check(run)
     run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
     write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
-        made[stage] = _generate(run, made, max_tokens) if make is _generate else make(run, made)
+        made[stage] = make(run, made)
         if stage == until:
             break
     return assemble.write(run, made) if "evaluate" in made else None
@@ -93,14 +93,14 @@ def _index(run: Run, made: Mapping[str, Made]) -> Made:
     return run.make("index", work, inputs=inputs, unit="documents")
 
 
-def _generate(run: Run, made: Mapping[str, Made], max_tokens: int | None = None) -> Made:
+def _generate(run: Run, made: Mapping[str, Made]) -> Made:
     settings = run.settings["generate"]
     splits = read_json(made["sample"].folder / "splits.json")
 
     def work(folder: Path, progress: Progress) -> Account:
         docs = [run.corpus[doc_id] for doc_id in splits]
         with Completions(run.workspace.folder / "completions.sqlite") as completions:
-            result = generate(docs, completions, progress=_within(max_tokens, completions, progress), **settings)
+            result = generate(docs, completions, progress=_within(run.max_tokens, completions, progress), **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         notes = {"documents_cut": result.cut, "calls": len(docs)}
@@ -306,7 +306,7 @@ def _sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
     return sides
 
 
-_ORDER: dict[str, Callable[..., Made]] = {
+_ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {
     "sample": _sample,
     "index": _index,
     "generate": _generate,

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from typing import TextIO
+
+_POINTS = 8  # lines that a rate is taken over
 
 
 class Progress:
@@ -20,18 +23,17 @@ class Progress:
         self.live = self.stream.isatty()
         self.every_seconds = 0.2 if self.live else every_seconds
         self.started = time.monotonic()
-        self.shown = self.started
-        self.first: int | None = None  # what was done before us, by an interrupted run
+        # (when, how many done): rates are those of the last lines, so what an interrupted run had done does not count
+        self.points = deque([(self.started, 0)], maxlen=_POINTS)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self.first is None:
-            self.first = 0
-        if done < total and now - self.shown < self.every_seconds:
+        if done < total and now - self.points[-1][0] < self.every_seconds:
             return
-        self.shown = now
-        elapsed = max(now - self.started, 1e-9)
-        rate = (done - self.first) / elapsed
+        then, done_then = self.points[0]
+        self.points.append((now, done))
+        elapsed = now - self.started
+        rate = (done - done_then) / max(now - then, 1e-9)
         left = "" if done >= total else f", {duration((total - done) / rate)} left" if rate > 0 else ""
         line = f"{self.name:<10} {done:,} of {total:,} {self.unit}, {rate:,.3g} a second{left}"
         if self.live:

@@ -41,6 +41,7 @@ class Run:
     queries_file: str | None = None
     qrels_file: str | None = None
     recipe: str = "quick"
+    max_tokens: int | None = None  # that LLMs may read and write in all; not part of what is made
     corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
 
     def make(
