@@ -126,6 +126,12 @@ def test_a_run_stays_what_it_was_when_its_command_is_mistyped(mistake, unfinishe
     assert (Path(unfinished) / "run.json").read_text() == before
 
 
+def test_a_run_inside_its_own_corpus(mistake, tmp_path):
+    (tmp_path / "a.txt").write_text("A document.", encoding="utf-8")
+    assert "choose it elsewhere" in mistake("adapt", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_without_documents(mistake, out, tmp_path):
     (tmp_path / "empty").mkdir()
     assert str(tmp_path / "empty") in mistake("adapt", str(tmp_path / "empty"), "--out", out)

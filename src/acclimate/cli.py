@@ -220,6 +220,8 @@ def _run(
     from acclimate.run import Run
     from acclimate.workspace import Workspace
 
+    if Path(corpus).is_dir() and out.resolve().is_relative_to(Path(corpus).resolve()):
+        raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
     return Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
 
 
