@@ -24,7 +24,7 @@ EXAMPLES = [
     NWay(query_id, (f"g{n % 6}", f"b{n % 6}", f"b{(n + 1) % 6}", f"b{(n + 2) % 6}")) for n, query_id in enumerate(TEXTS)
 ]
 TRAIN, DEV = EXAMPLES[:24], EXAMPLES[24:]
-LEARN = {"learning_rate": 2e-2, "batch_size": 4, "epochs": 2, "max_tokens": 32}
+LEARN = {"learning_rate": 5e-3, "batch_size": 4, "epochs": 3, "max_tokens": 32}
 QUERY = Query("q", "what about food")
 
 
@@ -42,10 +42,10 @@ def made(tiny_encoder, tmp_path_factory):
 
 def test_the_loss_falls_and_is_told(made):
     losses = [entry["dev_loss"] for entry in made.notes["dev_loss"]]
-    assert [entry["step"] for entry in made.notes["dev_loss"]] == [3, 6, 9, 12]
+    assert [entry["step"] for entry in made.notes["dev_loss"]] == [4, 8, 12, 16, 18]
     assert losses[-1] < losses[0]
-    assert min(losses) < 1.0  # the loss of a guess among four is ln 4 = 1.386
-    assert (made.notes["queries"], made.notes["documents_per_query"], made.notes["steps"]) == (24, 4, 12)
+    assert min(losses) < 1.2  # the loss of a guess among four is ln 4 = 1.386
+    assert (made.notes["queries"], made.notes["documents_per_query"], made.notes["steps"]) == (24, 4, 18)
     assert [path.name for path in made.path.parent.iterdir()] == ["reranker"]
 
 
@@ -92,7 +92,7 @@ def test_another_seed_makes_another_reranker(made, tiny_encoder, tmp_path):
     assert folder_fingerprint(trained(tiny_encoder, tmp_path, seed=1).path) != folder_fingerprint(made.path)
 
 
-@pytest.mark.parametrize("after", [4, 8])
+@pytest.mark.parametrize("after", [5, 10])
 def test_training_goes_on_from_its_last_checkpoint(made, tiny_encoder, tmp_path, after):
     steps = []
 
@@ -104,8 +104,8 @@ def test_training_goes_on_from_its_last_checkpoint(made, tiny_encoder, tmp_path,
         trained(tiny_encoder, tmp_path, progress=stop)
     assert not (tmp_path / "reranker").exists()
     resumed = trained(tiny_encoder, tmp_path, progress=lambda done, total: steps.append((done, total)))
-    first = 3 if after == 4 else 6
-    assert steps == [(4 * step, 48) for step in range(first + 1, 13)]
+    last_checkpoint = after // 4 * 4
+    assert steps == [(4 * step, 72) for step in range(last_checkpoint + 1, 19)]
     assert resumed.notes == made.notes
     assert folder_fingerprint(resumed.path) == folder_fingerprint(made.path)
 
