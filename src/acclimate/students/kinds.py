@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
@@ -38,26 +39,31 @@ class Lesson:
 class Student(Protocol):
     """A retriever that is being trained. `kind` is dense or late-interaction."""
 
-    encoder: Encoder
-    kind: str
-    keeps_index: bool  # True when document vectors do not change
+    kind: ClassVar[str]
+    keeps_index: ClassVar[bool]  # True when document vectors do not change
+
+    @property
+    def encoder(self) -> Encoder: ...
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         """Per example: (n_ways,) log-probabilities of its documents, in its order, with gradients."""
         ...
 
 
+@dataclass(frozen=True)
 class DenseQuery:
     """Dense retrieval, query encoder only: a softmax over the whole corpus, whose vectors are fixed."""
 
-    kind = "dense"
-    keeps_index = True
+    kind: ClassVar[str] = "dense"
+    keeps_index: ClassVar[bool] = True
+    encoder: Encoder
+    lesson: Lesson
+    temperature: float
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
-        self.encoder = encoder
-        self.lesson = lesson
-        self.temperature = temperature
-        self.documents = torch.tensor(lesson.vectors.pooled).to(encoder.model.device)  # (n_docs, dim)
+    @cached_property
+    def documents(self) -> torch.Tensor:
+        """(n_docs, dim) the vectors of the index."""
+        return torch.tensor(self.lesson.vectors.pooled).to(self.encoder.model.device)
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
@@ -65,16 +71,15 @@ class DenseQuery:
         return [row[_rows(self.lesson, example)] for row, example in zip(logs, batch, strict=True)]
 
 
+@dataclass(frozen=True)
 class LateInteractionQuery:
     """Late interaction, query encoder only: a softmax over the example's documents, whose token vectors are fixed."""
 
-    kind = "late-interaction"
-    keeps_index = True
-
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
-        self.encoder = encoder
-        self.lesson = lesson
-        self.temperature = temperature
+    kind: ClassVar[str] = "late-interaction"
+    keeps_index: ClassVar[bool] = True
+    encoder: Encoder
+    lesson: Lesson
+    temperature: float
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         _, tokens, keep = _queries(self.encoder, self.lesson, batch)
@@ -88,16 +93,15 @@ class LateInteractionQuery:
         return logs
 
 
+@dataclass(frozen=True)
 class Dense:
     """Dense retrieval, both sides: a softmax over all documents of the batch, encoded as they are now."""
 
-    kind = "dense"
-    keeps_index = False
-
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
-        self.encoder = encoder
-        self.lesson = lesson
-        self.temperature = temperature
+    kind: ClassVar[str] = "dense"
+    keeps_index: ClassVar[bool] = False
+    encoder: Encoder
+    lesson: Lesson
+    temperature: float
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
@@ -110,16 +114,15 @@ class Dense:
         ]
 
 
+@dataclass(frozen=True)
 class LateInteraction:
     """Late interaction, both sides: a softmax over the example's documents, encoded as they are now."""
 
-    kind = "late-interaction"
-    keeps_index = False
-
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
-        self.encoder = encoder
-        self.lesson = lesson
-        self.temperature = temperature
+    kind: ClassVar[str] = "late-interaction"
+    keeps_index: ClassVar[bool] = False
+    encoder: Encoder
+    lesson: Lesson
+    temperature: float
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         _, tokens, keep = _queries(self.encoder, self.lesson, batch)
