@@ -69,8 +69,6 @@ def installed(wheel, tmp_path_factory) -> Path:
     with zipfile.ZipFile(wheel) as content:
         name = next(name for name in content.namelist() if name.endswith(".dist-info/METADATA"))
         asked = re.findall(r"^Requires-Dist: (.*)", content.read(name).decode(), re.M)
-    packages = folder / "packages"
-    packages.mkdir()
     distributions = needed(asked)
     assert "torch" in distributions
     assert not {"pytest", "ruff", "hypothesis", "pyright"} & set(distributions)
@@ -80,17 +78,17 @@ def installed(wheel, tmp_path_factory) -> Path:
             distributions[name] = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    shown = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True
+    )
+    packages = Path(shown.stdout.strip())  # where pip would put them: some libraries look at their own path
     for distribution in distributions.values():
         site = Path(str(distribution.locate_file("")))
         for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}:
             if top != "__pycache__" and not (packages / top).exists():
                 (packages / top).symlink_to(site / top)
-    venv.create(folder / "env", with_pip=False)
-    python = folder / "env" / "bin" / "python"
-    site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True
-    ).stdout.strip()
-    Path(site, "packages.pth").write_text(f"{packages}\n")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
     done = subprocess.run([*pip, str(wheel)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
