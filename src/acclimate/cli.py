@@ -217,10 +217,15 @@ def _run(
     queries: str | None = None,
     qrels: str | None = None,
 ):
+    from acclimate import collections
     from acclimate.run import Run
     from acclimate.workspace import Workspace
 
-    if Path(corpus).is_dir() and out.resolve().is_relative_to(Path(corpus).resolve()):
+    if (
+        corpus != collections.BUILT_IN
+        and Path(corpus).is_dir()
+        and out.resolve().is_relative_to(Path(corpus).resolve())
+    ):
         raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
     return Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
 

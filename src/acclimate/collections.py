@@ -35,6 +35,9 @@ SPLITS = ("test", "dev", "train")
 Judged = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place of each
 
 
+BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
+
+
 @dataclass(frozen=True)
 class Collection:
     """A corpus, and what is known about searching it."""
@@ -52,7 +55,7 @@ def load(
 
     Judgments given as a file are the split `test`.
     """
-    if name == "pydocs":
+    if name == BUILT_IN:
         found = _pydocs(cache_dir)
     elif str(name).startswith("irds:"):
         found = _ir_dataset(str(name), cache_dir)
