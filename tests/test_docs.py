@@ -77,10 +77,10 @@ def test_every_acclimate_command_exists_with_its_options(page, capsys):
         assert shown, said
         for option in (word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)):
             assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", shown), f"{said}: no {option}"
-        changes = [after for word, after in zip(arguments, [*arguments[1:], ""], strict=True) if word == "--set"]
+        changes = [after for word, after in zip(arguments, [*arguments[1:], ""], strict=False) if word == "--set"]
         try:
             resolve(STAGES, {}, [change for change in changes if not re.search(r"[A-Z]|\.\.\.|=value$", change)])
-            for word, name in zip(arguments, [*arguments[1:], ""], strict=True):
+            for word, name in zip(arguments, [*arguments[1:], ""], strict=False):
                 if word == "--recipe" and not (name.isupper() or name.endswith(".toml")):
                     load_recipe(name)
         except AcclimateError as error:
