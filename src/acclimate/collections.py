@@ -30,12 +30,10 @@ EXPECTED = (
 )
 READERS_VERSION = 1  # another number when a reader gives other docs for the same bytes
 SPLITS = ("test", "dev", "train")
+BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
 
 Judged = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place of each
-
-
-BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
 
 @dataclass(frozen=True)

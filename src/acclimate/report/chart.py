@@ -1,7 +1,7 @@
 """The picture of the trade: nDCG@10 against latency, as inline SVG.
 
 Colours come from the page's style sheet by class, so that the picture follows its light and dark themes. Shapes carry
-the same meaning as colours. Each label goes where it covers least, found by a few rounds of moving one at a time.
+the same meaning as colors. Each label goes where it covers least, found by a few rounds of moving one at a time.
 """
 
 from __future__ import annotations

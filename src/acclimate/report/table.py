@@ -1,4 +1,4 @@
-"""The report for a terminal or a log: aligned plain text of at most 100 columns, readable without colour."""
+"""The report for a terminal or a log: aligned plain text of at most 100 columns, readable without color."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Is one system better than another, or was it luck?
 
-Both answer the same queries. The p-value is of a two-sided paired randomisation test: were the systems the same, each
+Both answer the same queries. The p-value is of a two-sided paired randomization test: were the systems the same, each
 query's difference could as well have had the other sign (Smucker, Allan and Carterette, CIKM 2007). The interval is a
 percentile bootstrap over queries. It covers the mean of queries like these, not of other collections.
 """
@@ -68,7 +68,7 @@ def compare(
         measure=measure,
         delta=float(differences.mean()),
         ci95=_interval(differences, seed, samples),
-        p=_randomisation_p(differences[differences != 0], seed, samples),
+        p=_randomization_p(differences[differences != 0], seed, samples),
         wins=int((differences > 0).sum()),
         losses=int((differences < 0).sum()),
         ties=int((differences == 0).sum()),
@@ -88,7 +88,7 @@ def interval(values: Mapping[str, float], *, seed: int = 0, samples: int = 10_00
     return _interval(_by_query(values), seed, samples)
 
 
-def _randomisation_p(differences: Floats, seed: int, samples: int) -> float:
+def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
     """The share of sign assignments whose sum is at least as far from 0 as the sum found. No difference may be 0."""
     count = len(differences)
     total = differences.sum()
