@@ -161,7 +161,7 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--recipe", "quik"], "no recipe named 'quik'. Did you mean 'quick'?"),
+        (["--recipe", "quik"], "no recipe (or file) named 'quik'. Did you mean 'quick'?"),
         (["--recipe", "missing.toml"], "missing.toml: no such recipe file"),
         (["--set", "sample.ndocs=3"], "no setting of sample named 'ndocs'. Did you mean 'n_docs'?"),
         (["--set", "smple.n_docs=3"], "no stage named 'smple'. Did you mean 'sample'?"),
@@ -174,7 +174,7 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
         (["--set", "distill.student=dens"], "no student named 'dens'. Did you mean 'dense'?"),
         (["--set", "generate.llm=embedded:smollm"], "no embedded model named 'smollm'"),
         (["--set", "generate.llm=no such model"], "no model at 'no such model'"),
-        (["--set", "generate.prompt=inparz"], "no prompt named 'inparz'. Did you mean 'inpars'?"),
+        (["--set", "generate.prompt=inparz"], "no prompt (or file) named 'inparz'. Did you mean 'inpars'?"),
         (["--set", "distill.base=/nowhere/model"], "no model at '/nowhere/model'"),
         (["--reciep", "quick"], "Unknown option: --reciep. Did you mean --recipe?"),
         (["--seed", "x"], '--seed: unable to convert "x" into int'),

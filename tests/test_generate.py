@@ -124,7 +124,7 @@ def test_an_estimate_bounds_the_run_and_loads_nothing(completions):
 def test_settings_are_checked_shared_and_described(completions):
     with pytest.raises(SettingError, match="max_doc_tokens is 0"):
         generate(DOCS, completions, llm=Writer(), max_doc_tokens=0)
-    with pytest.raises(SettingError, match="no prompt named"):
+    with pytest.raises(SettingError, match="no prompt"):
         generate(DOCS, completions, llm=Writer(), prompt="nope")
     settings = inspect.signature(generate).parameters
     for name, parameter in inspect.signature(estimate).parameters.items():

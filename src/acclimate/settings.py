@@ -144,7 +144,7 @@ def load_recipe(name: str) -> dict[str, Any]:
     elif name in recipe_names():
         text = (resources.files("acclimate") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     else:
-        raise unknown("recipe", name, recipe_names())
+        raise unknown("recipe (or file)", name, recipe_names())
     try:
         recipe = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

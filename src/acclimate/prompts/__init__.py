@@ -65,7 +65,7 @@ def load(name_or_path: str | Path) -> Prompt:
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.is_file():
         return _parse(path)
-    raise unknown("prompt", str(name_or_path), [*names(), "(or the path of a .toml file)"])
+    raise unknown("prompt (or file)", str(name_or_path), names())
 
 
 def _parse(path: Path) -> Prompt:
