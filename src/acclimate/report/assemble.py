@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = 5
 EXAMPLE_DOCS = 5
 SAMPLED_QUERIES = 20
+FEW_QUERIES = 30
 _CUT = 300  # characters of a document's text that a reader needs
 
 
@@ -145,6 +146,9 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     warnings: list[str] = []
     if run.corpus.blank:
         warnings.append(f"{len(run.corpus.blank)} documents have neither title nor text.")
+    count = made["evaluate"].manifest["out"]
+    if count < FEW_QUERIES:
+        warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
     scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
     for name, score in scores.items():
         base = scores.get(name.removesuffix(":adapted").removesuffix("+reranker"))
