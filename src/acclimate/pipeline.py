@@ -223,7 +223,7 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
         )
 
     inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
-    inputs["labels"] = run.labels_fingerprint
+    inputs["dev"] = run.dev_fingerprint
     return run.make("label", work, inputs=inputs, unit="queries")
 
 
@@ -293,6 +293,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
         "documents": run.corpus.fingerprint,
         "labels": run.labels_fingerprint,
+        "dev": run.dev_fingerprint,
     }
     return run.make("evaluate", work, inputs=inputs, unit="searches")
 

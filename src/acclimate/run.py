@@ -83,9 +83,18 @@ class Run:
 
     @cached_property
     def labels_fingerprint(self) -> str:
-        """Of the queries and judgments that measure, and of those that choose."""
+        """Of the queries and judgments that measure."""
         _, queries, qrels = self.labelled
-        return fingerprint(sorted(queries), sorted(qrels), sorted(self.collection.qrels.get("dev", [])))
+        return fingerprint(sorted(queries), sorted(qrels))
+
+    @cached_property
+    def dev_fingerprint(self) -> str:
+        """Of the queries and judgments that choose, where they are real: test judgments change no teacher."""
+        judged = self.collection.qrels.get("dev", []) if self.labelled[0] == "test" else []
+        asked = {qrel.query_id for qrel in judged}
+        return fingerprint(
+            sorted(judged), sorted(query for query in self.collection.queries if query.query_id in asked)
+        )
 
     @cached_property
     def encoder_fingerprint(self) -> str:
