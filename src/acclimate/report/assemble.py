@@ -158,7 +158,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     best = max((row for row in made["label"].notes["teachers"] if row is not teacher), key=lambda row: row["nDCG@10"])
     if teacher["nDCG@10"] <= best["nDCG@10"]:
         warnings.append(
-            f"On held-out synthetic queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
+            f"On the held-out queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
             f"members, {best['name']} ({best['nDCG@10']:.3f})."
         )
     warnings.append("No queries from outside this collection were measured: expect nothing there.")
