@@ -188,9 +188,10 @@ def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
     assert rates[-1] == pytest.approx(max(rates) / 18)
 
 
-def loss_of(scores, logs, *, temperature, contrastive):
-    """The loss of a student that says `logs`, from the course's own method."""
+def loss_of(scores, logs, *, temperature, contrastive, share=None):
+    """The loss of a student that says `logs`, from the course's own method; `share` is what the untouched one said."""
     one = Course.__new__(Course)
+    one.shares = {} if share is None else {"q": share}
     one.temperature, one.contrastive = temperature, contrastive
     one.student = type("Fixed", (), {"log_probs": lambda self, batch: [torch.tensor(logs)]})()
     return one._loss([NWay("q", tuple("abc"), scores)]).item()
@@ -209,6 +210,26 @@ def test_a_student_that_says_what_the_teacher_says_has_no_loss():
     for temperature in (0.1, 0.2):
         logs = torch.log_softmax(torch.tensor(scores) / temperature, dim=-1).tolist()
         assert loss_of(scores, logs, temperature=temperature, contrastive=0.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_what_a_corpus_wide_student_gives_to_other_documents_is_to_stay():
+    scores, share = (1.0, 0.5, 0.0), 0.7
+    right = torch.log(torch.softmax(torch.tensor(scores) / 0.2, dim=-1) * share).tolist()
+    surer = [log + np.log(0.9 / 0.7) for log in right]
+    assert loss_of(scores, right, temperature=0.2, contrastive=0.0, share=share) == pytest.approx(0, abs=1e-5)
+    assert loss_of(scores, surer, temperature=0.2, contrastive=0.0, share=share) > 0.05
+    source_first = [np.log(0.8 * np.exp(log) + 0.2 * (at == 0)) for at, log in enumerate(right)]
+    assert loss_of(scores, source_first, temperature=0.2, contrastive=0.2, share=share) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_shares_are_those_of_the_untouched_student(base, lesson, tmp_path):
+    one = course("dense-query", base, lesson, tmp_path / "a")
+    said = one.student.log_probs([TRAIN[5]])[0].exp().sum().item()
+    assert one.shares[TRAIN[5].query_id] == pytest.approx(said, abs=1e-5)
+    assert set(one.shares) == {example.query_id for example in (*TRAIN, *DEV)}
+    one.run(lambda step: None)
+    assert course("dense-query", base, lesson, tmp_path / "a").shares == one.shares
+    assert course("late-interaction-query", base, lesson, tmp_path / "b").shares == {}
 
 
 def test_a_higher_teacher_temperature_flattens_the_target():

@@ -81,16 +81,16 @@ def test_every_doc_becomes_a_query_or_a_counted_reject(completions):
 
 def test_a_long_doc_is_cut_and_the_prompt_is_not(completions):
     llm = Writer()
-    made = generate([Doc("long", "word " * 500), DOCS[0]], completions, llm=llm, max_doc_tokens=20)
+    made = generate([Doc("long", "word " * 500), DOCS[0]], completions, llm=llm, max_doc_tokens=20, per_doc=3)
     assert made.cut == 1
-    assert all(prompt.endswith("Relevant Query:") for prompt in llm.asked)
-    assert max(prompt.split("Document: ")[-1].count("word") for prompt in llm.asked) == 20
+    assert {prompt.rpartition("\n")[2] for prompt in llm.asked} == {"Question:", "Search words:", "Claim:"}
+    assert max(prompt.split("Document: ")[-1].partition("\n")[0].count("word") for prompt in llm.asked) == 20
 
 
 def test_docs_with_braces_and_equal_texts(completions):
     llm = Writer()
     docs = [Doc("a", "{document} {0} {query} 1"), Doc("b", "{document} {0} {query} 1")]
-    made = generate(docs, completions, llm=llm)
+    made = generate(docs, completions, llm=llm, prompt=("inpars",))
     assert len(llm.asked) == 1
     assert "Document: {document} {0} {query} 1\n" in llm.asked[0]
     assert [query.doc_id for query in made.queries] == ["a", "b"]
@@ -109,8 +109,33 @@ def test_no_docs_and_no_logprobs(completions):
 
 def test_progress_counts_to_the_end(completions):
     seen = []
-    generate(DOCS, completions, llm=Writer(), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(32, 50), (50, 50)]
+    generate(DOCS, completions, llm=Writer(), per_doc=2, progress=lambda done, total: seen.append((done, total)))
+    assert [total for _, total in seen] == [100] * len(seen)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (100, 100)
+
+
+def test_each_batch_holds_one_prompt_and_each_query_says_whose_it_is(completions):
+    class ByCue(Writer):
+        def complete(self, prompts):
+            cues = {prompt.rpartition("\n")[2] for prompt in prompts}
+            assert len(cues) == 1
+            answers = super().complete(prompts)
+            return [answer._replace(text=f"{answer.text} {cues}".lower().replace("words", "")) for answer in answers]
+
+    made = generate(DOCS, completions, llm=ByCue(), per_doc=3)
+    assert len(made.queries) == 150
+    by_doc = {}
+    for query in made.queries:
+        by_doc.setdefault(query.doc_id, set()).add(query.prompt)
+    assert list(by_doc) == [doc.doc_id for doc in DOCS]
+    assert all(prompts == {"question", "keyword", "claim"} for prompts in by_doc.values())
+
+
+def test_two_prompts_with_one_answer_make_one_query(completions):
+    made = generate(DOCS, completions, llm=Writer(), per_doc=3)
+    assert len(made.queries) == 50
+    assert made.dropped == {"same query from two prompts": 100}
 
 
 def test_an_estimate_bounds_the_run_and_loads_nothing(completions):
@@ -214,3 +239,20 @@ def test_cleaning_twice_is_cleaning_once(text, doc):
     assert clean(query, doc, "stop")[0] == query
     assert query in text
     assert reason is None or reason in REASONS
+
+
+EXAMPLES = "Document: Copper left in vineyard soils harms microbes.\nQuery: what makes copper harm vineyard soil"
+
+
+@pytest.mark.parametrize(
+    ("text", "doc", "borrowed"),
+    [
+        ("how do nitrates move in vineyard soil", "Nitrates move slowly in clay.", True),
+        ("how do nitrates move in vineyard soil", "The soil of a vineyard holds nitrates.", False),
+        ("how do nitrates move in clay soil", "Nitrates move slowly in clay.", False),
+        ("what makes nitrates move", "Nitrates move slowly in clay.", False),
+    ],
+)
+def test_what_only_the_examples_speak_of_is_no_query_for_a_document(text, doc, borrowed):
+    assert clean(text, doc, "stop", EXAMPLES) == (text, "from the examples" if borrowed else None)
+    assert clean(text, doc, "stop") == (text, None)

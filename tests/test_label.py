@@ -100,6 +100,14 @@ def test_a_gain_below_the_least_gain_is_none():
     assert RERANKER not in made.weights
 
 
+def test_a_reranker_that_teaches_shortens_the_lists_to_what_it_is_asked_to_rate():
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT, n_ways=30, reranker_ways=12)
+    assert RERANKER in made.weights
+    assert {len(example.doc_ids) for example in (*made.train, *made.dev)} == {12}
+    without = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, None, n_ways=30, reranker_ways=12)
+    assert {len(example.doc_ids) for example in (*without.train, *without.dev)} == {30}
+
+
 def test_trust_moves_weights_away_from_equal_ones():
     def skewed(queries):
         for one in find(queries):
@@ -108,7 +116,7 @@ def test_trust_moves_weights_away_from_equal_ones():
             yield one
 
     equal, chosen = (
-        label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, None, trust=trust).weights for trust in (0.0, 1.0)
+        label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, None, n_ways=32, trust=trust).weights for trust in (0.0, 1.0)
     )
     assert equal == {"bm25": 0.5, "dense": 0.5}
     assert chosen["bm25"] > 0.6

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -41,7 +44,7 @@ def test_built_in_prompts_are_named_described_and_filled(name):
     assert prompt.name == name
     assert prompt.description
     assert not re.search(r"\{(document|query|number)\}", prompt.render("some text"))
-    assert len(prompt.prefix) < 330 * 5  # about 330 tokens: every document pays for attending to it
+    assert len(prompt.prefix) < 450 * 5  # about 450 tokens: every document pays for attending to it
 
 
 def test_the_default_has_the_structure_of_inpars():
@@ -90,3 +93,69 @@ def test_an_unknown_name_gets_a_suggestion_and_a_missing_file_its_path(tmp_path)
         prompts.load("inparz")
     with pytest.raises(DataError, match="no such prompt file"):
         prompts.load(tmp_path / "none.toml")
+
+
+TYPES = ["question", "keyword", "claim", "title", "conversational", "long"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_query_types_share_their_documents_and_differ_in_their_queries(name):
+    pool = tomllib.loads((Path(prompts.__file__).parent / "examples.toml").read_text())["documents"]
+    prefix = prompts.load(name).prefix
+    for document in pool:
+        assert document["text"] in prefix
+        assert sorted(document) == sorted(["text", *TYPES])
+        assert [document[kind] in prefix for kind in TYPES] == [kind == name for kind in TYPES]
+
+
+def test_a_type_of_examples_that_does_not_exist_is_named(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('examples = "haiku"\nexample = "{document} {query}"\ntarget = "{document}:"')
+    with pytest.raises(DataError, match=r"'haiku'.*keyword"):
+        prompts.load(path)
+
+
+def test_a_mix_shares_documents_out_in_proportion_and_by_id_alone():
+    mix = prompts.load_mix(("question", "keyword:2", "claim:1.0"))
+    ids = [str(n) for n in range(4000)]
+    counted = Counter(prompt.name for doc_id in ids for prompt in mix.share_out(doc_id))
+    assert counted["keyword"] == pytest.approx(2000, abs=120)
+    assert counted["question"] == pytest.approx(1000, abs=120)
+    assert mix.share_out("7") == prompts.load_mix(("question", "keyword:2", "claim")).share_out("7")
+
+
+def test_a_document_meets_each_prompt_once():
+    mix = prompts.load_mix(("question", "keyword", "claim"))
+    for doc_id in map(str, range(50)):
+        assert len(mix.share_out(doc_id, 2)) == 2
+        assert sorted(prompt.name for prompt in mix.share_out(doc_id, 3)) == ["claim", "keyword", "question"]
+        assert len(mix.share_out(doc_id, 9)) == 3
+        assert mix.share_out(doc_id, 1)[0] == mix.share_out(doc_id, 3)[0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ((), "one or more prompts"),
+        (("keyword", "keyword:2"), "each once"),
+        (("keyword:0",), "no share"),
+        (("keyword:-1", "claim"), "no share"),
+        (("keywrd",), "'keyword'"),
+    ],
+)
+def test_a_mix_that_makes_no_sense_is_refused(wanted, said):
+    with pytest.raises(SettingError, match=said):
+        prompts.load_mix(wanted)
+
+
+def test_prompts_whose_answers_end_differently_do_not_mix(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('target = "{document}:"\nstop = ["END"]')
+    with pytest.raises(SettingError, match="differently"):
+        prompts.load_mix((str(path), "claim"))
+    assert prompts.load_mix((f"{path}:2",)).stop == ("END",)
+
+
+def test_the_shares_are_part_of_a_mix_fingerprint():
+    prints = {prompts.load_mix(wanted).fingerprint for wanted in (("claim",), ("claim", "title"), ("claim", "title:2"))}
+    assert len(prints) == 3

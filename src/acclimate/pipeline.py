@@ -8,6 +8,7 @@ its own; the workspace passes over what is made already. Nothing later is needed
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
 def check(run: Run) -> None:
     """Raises SettingError and its like for names that a later stage, maybe hours later, would not find."""
     check_students(run.settings["distill"]["student"])
-    prompts.load(run.settings["generate"]["prompt"])
+    prompts.load_mix(run.settings["generate"]["prompt"])
     for stage, name in (("generate", "llm"), ("train", "base"), ("distill", "base")):
         models.resolve(run.settings[stage][name])
 
@@ -103,13 +104,16 @@ def _generate(run: Run, made: Mapping[str, Made]) -> Made:
             result = generate(docs, completions, progress=_within(run.max_tokens, completions, progress), **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
-        notes = {"documents_cut": result.cut, "calls": len(docs)}
-        return Account(len(docs), len(result.queries), result.dropped, result.tokens, 0.0, notes)
+        written = Counter(query.prompt for query in result.queries)
+        notes = {"documents": len(docs), "documents_cut": result.cut, "prompts": dict(sorted(written.items()))}
+        return Account(
+            len(result.queries) + len(result.rejects), len(result.queries), result.dropped, result.tokens, 0.0, notes
+        )
 
     inputs = {
         "documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
         "llm": fingerprint(models.weights_fingerprint(settings["llm"]), models.dtype_name()),
-        "prompt": prompts.load(settings["prompt"]).fingerprint,
+        "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
     }
     return run.make("generate", work, inputs=inputs, unit="queries")
 

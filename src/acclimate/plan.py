@@ -30,7 +30,7 @@ def describe(run: Run) -> str:
     settings = run.settings
     docs = [doc.default_text() for doc in run.corpus.values()]
     drawn = sample(run.corpus, seed=run.seed, **settings["sample"]).splits
-    wanted = {key: settings["generate"][key] for key in ("prompt", "max_doc_tokens", "max_new_tokens")}
+    wanted = {key: settings["generate"][key] for key in ("prompt", "per_doc", "max_doc_tokens", "max_new_tokens")}
     calls = estimate([run.corpus[doc_id] for doc_id in drawn], **wanted)
     tokens = sum(min(len(text) / _CHARACTERS_PER_TOKEN, settings["index"]["max_tokens"]) for text in docs)
     queries = _KEPT * len(drawn)

@@ -53,6 +53,7 @@ class SyntheticQuery(NamedTuple):
     text: str
     doc_id: str
     logprob: float  # mean natural log-probability of the query's tokens, <= 0; nan when the LLM gives none
+    prompt: str = ""  # the name of the prompt that asked for it, where one is known
 
     def as_query(self) -> Query:
         """What a retriever searches for."""

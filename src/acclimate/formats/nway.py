@@ -1,7 +1,8 @@
 """Our two JSON Lines files: training examples and synthetic queries.
 
 n-way              {"query_id", "doc_ids" (positive first), "scores" (absent, or one per doc)}
-synthetic queries  {"query_id", "doc_id", "query", "logprob" (mean per token; absent when the LLM gives none)}
+synthetic queries  {"query_id", "doc_id", "query", "logprob" (mean per token; absent when the LLM gives none),
+                    "prompt" (its name; absent when unknown)}
 
 Synthetic queries of other tools are read too: `question` for `query`, and `log_probs`, one number or one per token,
 of which the mean is kept. A file without `query_id` (InPars writes none) gets the ids that we would have given.
@@ -58,6 +59,8 @@ def write_synthetic(path: Path, queries: Iterable[SyntheticQuery]) -> int:
             row: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
             if not math.isnan(query.logprob):
                 row["logprob"] = number(query.logprob, f"logprob of {query.query_id}", Place(path))
+            if query.prompt:
+                row["prompt"] = query.prompt
             yield row
 
     return write_jsonl(path, rows())
@@ -98,7 +101,8 @@ def _synthetic(row: dict[str, Any], place: Place) -> SyntheticQuery:
         raise place.error(f"{name!r} is empty; remove the line")
     doc_id = identifier(row[pick(row, DOC_ID, place)], "doc_id", place)
     query_id = identifier(row["query_id"], "query_id", place) if "query_id" in row else synthetic_id(doc_id, query)
-    return SyntheticQuery(query_id, query, doc_id, _logprob(row, place))
+    prompt = text(row["prompt"], "prompt", place) if "prompt" in row else ""
+    return SyntheticQuery(query_id, query, doc_id, _logprob(row, place), prompt)
 
 
 def _logprob(row: dict[str, Any], place: Place) -> float:

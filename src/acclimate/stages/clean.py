@@ -6,12 +6,24 @@ query inside. Whoever wants other rules gets the raw texts back: rejects are kep
 
 from __future__ import annotations
 
+import itertools
 import re
+from functools import lru_cache
 
 MIN_WORDS = 2
 MAX_WORDS = 40
 ECHO_WORDS = 6  # a verbatim run so long is a copy, if it is most of the query
-REASONS = ("empty", "preamble", "unfinished", "too short", "too long", "repeated", "not self-contained", "echo")
+REASONS = (
+    "empty",
+    "preamble",
+    "unfinished",
+    "too short",
+    "too long",
+    "repeated",
+    "not self-contained",
+    "echo",
+    "from the examples",
+)
 
 _PREAMBLE = re.compile(
     r"(?:(?:sure|certainly|of course|okay|ok)\b[,.!]?\s*)?"
@@ -37,12 +49,19 @@ _NEEDS_THE_DOC = re.compile(
     r")\b",
     re.IGNORECASE,
 )
+_SAYS_LITTLE = frozenset(
+    "about after also been before being between both could does doing done down each ever first from good have having "
+    "here into just like long made make makes many more most much must only other over same should some such than that "
+    "their them then there these they this those through under until used uses using very want were what when where "
+    "whether which while will with without would your".split()
+)
 
 
-def clean(text: str, doc_text: str, finish_reason: str) -> tuple[str, str | None]:
+def clean(text: str, doc_text: str, finish_reason: str, examples: str = "") -> tuple[str, str | None]:
     """The query in `text`, and why it is dropped: one of REASONS, the first that holds, or None.
 
-    doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`.
+    doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`. examples: what came before the
+    doc in the prompt, whose subjects do not belong in the query.
     """
     query, had_preamble = _unwrap(text)
     words = _words(query)
@@ -60,6 +79,8 @@ def clean(text: str, doc_text: str, finish_reason: str) -> tuple[str, str | None
         return query, "not self-contained"
     if _copies(words, doc_text):
         return query, "echo"
+    if _borrows(words, doc_text, examples):
+        return query, "from the examples"
     return query, None
 
 
@@ -103,3 +124,17 @@ def _copies(words: list[str], doc_text: str) -> bool:
     run = max(ECHO_WORDS, -(-4 * len(words) // 5))
     doc = f" {' '.join(_words(doc_text))} "
     return any(f" {' '.join(words[at : at + run])} " in doc for at in range(len(words) - run + 1))
+
+
+def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
+    """Two words that say something, side by side as in the examples, and neither of them in the doc."""
+    pairs = set(itertools.pairwise(words)) & _telling_pairs(examples)
+    doc = set(_words(doc_text)) if pairs else set()
+    return any(doc.isdisjoint(pair) for pair in pairs)
+
+
+@lru_cache(maxsize=64)
+def _telling_pairs(text: str) -> frozenset[tuple[str, str]]:
+    words = _words(text)
+    telling = {word for word in words if len(word) > 3 and word not in _SAYS_LITTLE}
+    return frozenset((a, b) for a, b in itertools.pairwise(words) if a in telling and b in telling)

@@ -29,11 +29,12 @@ def distill(
     student: tuple[str, ...] = ("dense-query", "late-interaction-query"),
     base: str = "embedded:all-minilm-l6-v2",
     epochs: int = 3,
-    learning_rate: float = 3e-5,
+    learning_rate: float = 4e-5,
     batch_size: int = 16,
     document_ways: int = 8,
-    teacher_temperature: float = 0.1,
-    contrastive: float = 0.2,
+    token_ways: int = 20,
+    teacher_temperature: float = 0.06,
+    contrastive: float = 0.3,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
@@ -57,6 +58,8 @@ def distill(
         Queries per step.
     document_ways
         Documents per query for students that encode documents as they learn; the best by the teacher's score.
+    token_ways
+        The same for students that compare token vectors with those of the index.
     teacher_temperature
         Divides the teacher's scores, which lie in [0, 1]: lower is sharper.
     contrastive
@@ -78,7 +81,7 @@ def distill(
     for number, name in enumerate(student):
         make, temperature = STUDENTS[name]
         learner = make(encoder.copy(), lesson, temperature)
-        ways = None if learner.keeps_index else document_ways
+        ways = None if learner.sees_corpus else token_ways if learner.keeps_index else document_ways
         course = Course(
             learner,
             [_shortened(example, ways) for example in train],

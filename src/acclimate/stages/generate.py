@@ -1,7 +1,8 @@
 """Stage: an LLM reads docs and writes the query that each might answer (InPars v1, arXiv 2202.05144).
 
-One doc in, one query out, greedily. Each doc is cut, never the prompt around it, so every prompt ends with its cue.
-Answers come through the completion cache: what was answered before costs nothing, and a killed run goes on.
+One doc in, one query out, greedily; more than one where the doc is shown to several prompts. Each doc is cut, never the
+prompt around it, so every prompt ends with its cue. Answers come through the completion cache: what was answered
+before costs nothing, and a killed run goes on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,9 +26,9 @@ from acclimate.stages.clean import clean
 class Generated:
     """What `generate` made, what it turned down, and what it cost."""
 
-    queries: list[SyntheticQuery]  # in the order of the docs, at most one each
-    dropped: dict[str, int]  # docs without a query, by reason
-    rejects: list[dict[str, str]]  # doc_id, text and reason of each of them
+    queries: list[SyntheticQuery]  # in the order of the docs, at most `per_doc` each
+    dropped: dict[str, int]  # answers that are no query, by reason
+    rejects: list[dict[str, str]]  # doc_id, prompt, text and reason of each of them
     cut: int  # docs longer than max_doc_tokens
     tokens: dict[str, int]  # prompt and completion, of all answers, cached ones included
     asked: dict[str, int]  # the same, of the answers that were not cached
@@ -47,19 +48,22 @@ def generate(
     completions: Completions,
     *,
     llm: str | LLM = "embedded:smollm2-135m-instruct",
-    prompt: str = "inpars",
+    prompt: tuple[str, ...] = ("question", "keyword", "claim"),
+    per_doc: int = 1,
     max_doc_tokens: int = 160,
     max_new_tokens: int = 40,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generated:
-    """A synthetic query for each doc for which the LLM writes a usable one.
+    """Synthetic queries for each doc, as far as the LLM writes usable ones.
 
     Parameters
     ----------
     llm
         LLM that writes: a local path, a Hugging Face id or embedded:NAME.
     prompt
-        Prompt by name, or a TOML file of your own.
+        Prompts by name, or TOML files of your own. Several share the documents out, NAME:2 with twice the share.
+    per_doc
+        Queries per document, each from another prompt where there are so many.
     max_doc_tokens
         Tokens of each document that the LLM reads.
     max_new_tokens
@@ -67,37 +71,42 @@ def generate(
     progress
         Called with (prompts answered, prompts in all) after each batch.
     """
-    _check(max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
-    template = prompts.load(prompt)
-    model = llms.load(llm, max_new_tokens=max_new_tokens, stop=template.stop) if isinstance(llm, str) else llm
-    whole = [doc.default_text().strip() for doc in docs]
-    shown = [model.cut(text, max_doc_tokens) for text in whole]
-    rendered = [template.render(text) if text else None for text in shown]
+    _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
+    mix = prompts.load_mix(prompt)
+    model = llms.load(llm, max_new_tokens=max_new_tokens, stop=mix.stop) if isinstance(llm, str) else llm
+    whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
+    shown = {doc_id: model.cut(text, max_doc_tokens) for doc_id, text in whole.items()}
+    tasks = [(doc.doc_id, template) for doc in docs for template in mix.share_out(doc.doc_id, per_doc)]
 
     before = completions.asked
-    asked_for = [prompt for prompt in rendered if prompt is not None]
-    answers = dict(zip(asked_for, completions.complete(model, asked_for, on_batch=_reporting(progress)), strict=True))
+    answers = _ask(model, completions, mix, [task for task in tasks if shown[task[0]]], shown, progress)
     after = completions.asked
 
-    queries: list[SyntheticQuery] = []
+    queries: dict[str, SyntheticQuery] = {}
     rejects: list[dict[str, str]] = []
-    for doc, text, rendering in zip(docs, shown, rendered, strict=True):
-        answer = answers[rendering] if rendering is not None else Completion("", (), 0, 0, "stop")
-        query, reason = clean(answer.text, text, answer.finish_reason)
-        if rendering is None:
+    for doc_id, template in tasks:
+        answer = answers.get((doc_id, template.name), Completion("", (), 0, 0, "stop"))
+        text, reason = clean(answer.text, shown[doc_id], answer.finish_reason, template.prefix)
+        key = query_id(doc_id, text)
+        if not shown[doc_id]:
             reason = "empty document"
+        elif reason is None and key in queries:
+            reason = "same query from two prompts"
         if reason is None:
-            queries.append(SyntheticQuery(query_id(doc.doc_id, query), query, doc.doc_id, _mean(answer.logprobs)))
+            queries[key] = SyntheticQuery(key, text, doc_id, _mean(answer.logprobs), template.name)
         else:
-            rejects.append({"doc_id": doc.doc_id, "text": answer.text, "reason": reason})
+            rejects.append({"doc_id": doc_id, "prompt": template.name, "text": answer.text, "reason": reason})
+    different = {
+        template.render(shown[doc_id]): answers[doc_id, template.name] for doc_id, template in tasks if shown[doc_id]
+    }
     return Generated(
-        queries=queries,
+        queries=list(queries.values()),
         dropped=dict(sorted(Counter(reject["reason"] for reject in rejects).items())),
         rejects=rejects,
-        cut=sum(part != text for part, text in zip(shown, whole, strict=True)),
+        cut=sum(shown[doc_id] != text for doc_id, text in whole.items()),
         tokens={
-            "prompt": sum(answer.prompt_tokens for answer in answers.values()),
-            "completion": sum(answer.completion_tokens for answer in answers.values()),
+            "prompt": sum(answer.prompt_tokens for answer in different.values()),
+            "completion": sum(answer.completion_tokens for answer in different.values()),
         },
         asked={
             "prompt": after.prompt_tokens - before.prompt_tokens,
@@ -107,24 +116,58 @@ def generate(
     )
 
 
+def _ask(
+    model: LLM,
+    completions: Completions,
+    mix: prompts.Mix,
+    tasks: Sequence[tuple[str, prompts.Prompt]],
+    shown: Mapping[str, str],
+    progress: Callable[[int, int], None] | None,
+) -> dict[tuple[str, str], Completion]:
+    """(doc_id, name of the prompt) -> answer. Prompt by prompt, so that a batch shares all but the doc."""
+    answers: dict[tuple[str, str], Completion] = {}
+    rendered = {
+        name: [(doc_id, t.render(shown[doc_id])) for doc_id, t in tasks if t.name == name] for name in mix.names
+    }
+    total = sum(len({text for _, text in asked}) for asked in rendered.values())
+    done = 0
+
+    def report(of_these: int, _total: int, _batch: list[Completion]) -> None:
+        if progress is not None:
+            progress(done + of_these, total)
+
+    for name, asked in rendered.items():
+        texts = [text for _, text in asked]
+        found = completions.complete(model, texts, on_batch=report)
+        answers.update(((doc_id, name), answer) for (doc_id, _), answer in zip(asked, found, strict=True))
+        done += len(set(texts))
+    return answers
+
+
 def estimate(
-    docs: Sequence[Doc], *, prompt: str = "inpars", max_doc_tokens: int = 160, max_new_tokens: int = 40
+    docs: Sequence[Doc],
+    *,
+    prompt: tuple[str, ...] = ("question", "keyword", "claim"),
+    per_doc: int = 1,
+    max_doc_tokens: int = 160,
+    max_new_tokens: int = 40,
 ) -> Estimate:
     """What `generate` would ask with these settings, told without loading an LLM: four characters to a token."""
-    _check(max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
-    frame = len(prompts.load(prompt).render("")) // CHARACTERS_PER_TOKEN
-    texts = {doc.default_text().strip()[: max_doc_tokens * CHARACTERS_PER_TOKEN] for doc in docs} - {""}
-    read = sum(frame + len(text) // CHARACTERS_PER_TOKEN + 1 for text in texts)
-    return Estimate(len(texts), read, len(texts) * max_new_tokens)
+    _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
+    mix = prompts.load_mix(prompt)
+    asked = {
+        template.render(doc.default_text().strip()[: max_doc_tokens * CHARACTERS_PER_TOKEN])
+        for doc in docs
+        if doc.default_text().strip()
+        for template in mix.share_out(doc.doc_id, per_doc)
+    }
+    read = sum(len(text) // CHARACTERS_PER_TOKEN + 1 for text in asked)
+    return Estimate(len(asked), read, len(asked) * max_new_tokens)
 
 
 def query_id(doc_id: str, text: str) -> str:
     """The id of a synthetic query: 16 hex digits over its source doc and its text."""
     return hashlib.sha256(f"{doc_id}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _reporting(progress: Callable[[int, int], None] | None) -> Callable[[int, int, list[Completion]], None] | None:
-    return None if progress is None else lambda done, total, _: progress(done, total)
 
 
 def _mean(logprobs: Sequence[float]) -> float:

@@ -44,21 +44,24 @@ def label(
     members: Sequence[str],
     reranker: Scorer | None,
     *,
-    n_ways: int = 32,
+    n_ways: int = 100,
+    reranker_ways: int = 20,
     min_gain: float = 0.002,
     trust: float = 0.5,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labelled:
     """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
 
-    `find` gives candidates scored by `members`. The reranker, which costs far more, rates the `n_ways` best of their
-    equal fusion: for the held-out queries to show what it is worth, for the others only if it is worth something.
+    `find` gives candidates scored by `members`. The reranker, which costs far more, rates the `reranker_ways` best of
+    their fusion: for the held-out queries to show what it is worth, for the others only if it is worth something.
     Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess.
 
     Parameters
     ----------
     n_ways
         Candidates that the teacher rates per query, the source document among them.
+    reranker_ways
+        The same where the reranker is one of the teachers.
     min_gain
         nDCG@10 on held-out queries that the reranker must add to the retrievers' fusion, or it does not teach.
     trust
@@ -69,10 +72,11 @@ def label(
     found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
     fusion = choose_weights(found, held_out.answers, members, trust=trusted)
     weights, reached, reason, both = fusion.weights, fusion.ndcg, "", None
+    few: list[Candidates] = []
     if reranker is not None:
-        found = _rerank(found, reranker, ids, progress)
+        few = _rerank([_best(one, ids, fusion.weights, reranker_ways) for one in found], reranker, ids, progress)
         # The reranker against the fusion as it is: two weights to choose, not four.
-        two = [_with_fusion(one, fusion.weights) for one in found]
+        two = [_with_fusion(one, fusion.weights) for one in few]
         both = choose_weights(two, held_out.answers, ["fusion", RERANKER], trust=1.0)
         if both.ndcg >= fusion.ndcg + min_gain:
             share = both.weights["fusion"]
@@ -84,7 +88,7 @@ def label(
     teachers: list[dict[str, Any]] = [
         {
             "name": name,
-            "nDCG@10": round(alone(found, held_out.answers, name), 4),
+            "nDCG@10": round(alone(few if name == RERANKER else found, held_out.answers, name), 4),
             "weight": weights.get(name, 0.0),
             "used": weights.get(name, 0.0) > 0,
             "reason": reason if name == RERANKER else "",
@@ -94,9 +98,10 @@ def label(
     teachers.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
 
     def rated(queries: Sequence[SyntheticQuery]) -> list[NWay]:
-        lists = _lists(queries, find, ids, members, n_ways)
-        if reranker is not None and weights.get(RERANKER):
-            again = _rerank([candidates for _, candidates in lists], reranker, ids, progress)
+        asked = reranker if weights.get(RERANKER) else None
+        lists = _lists(queries, find, ids, members, n_ways if asked is None else min(n_ways, reranker_ways))
+        if asked is not None:
+            again = _rerank([candidates for _, candidates in lists], asked, ids, progress)
             lists = [(query, candidates) for (query, _), candidates in zip(lists, again, strict=True)]
         return [_rated(query, candidates, weights, ids) for query, candidates in lists]
 

@@ -20,6 +20,7 @@ from acclimate.records import NWay
 from acclimate.students.kinds import Student
 
 _MAX_NORM = 1.0
+_TINY = 1e-6
 
 
 class Course:
@@ -45,6 +46,7 @@ class Course:
         self.weights = student.encoder.model
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
+        self.shares = self._shares() if student.sees_corpus else {}
         self.optimizer = torch.optim.AdamW(self.weights.parameters(), lr=learning_rate, weight_decay=0.01)
         steps = epochs * -(-len(train) // batch_size)
         warm_up = max(1, steps // 10)
@@ -81,14 +83,33 @@ class Course:
         self.optimizer.step()
         self.schedule.step()
 
+    @torch.no_grad()
+    def _shares(self) -> dict[str, float]:
+        """Per query: the probability that the untouched student gives to all documents of its example together."""
+        shares: dict[str, float] = {}
+        for start in range(0, len(self.train) + len(self.dev), self.batch_size):
+            batch = [*self.train, *self.dev][start : start + self.batch_size]
+            for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
+                shares[example.query_id] = min(1.0, logs.float().exp().sum().item())
+        return shares
+
     def _loss(self, batch: list[NWay]) -> torch.Tensor:
-        """Mean KL divergence of the student from the target: the teacher's softmax, with a share for the source."""
+        """Mean KL divergence of the student from the target: the teacher's softmax, with a share for the source.
+
+        The teacher says how the documents that it rated divide their probability, not how much of it they have: the
+        rest of a corpus keeps what it had. Else a student learns, above all, to be sure of itself.
+        """
         losses: list[torch.Tensor] = []
         for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
             target = torch.softmax(torch.tensor(example.scores, device=logs.device) / self.temperature, dim=-1)
-            target = target * (1 - self.contrastive)
+            share = (1 - self.contrastive) * self.shares.get(example.query_id, 1.0)
+            target = target * share
             target[0] += self.contrastive
-            losses.append((target * (target.clamp_min(1e-9).log() - logs.float())).sum())
+            loss = _divergence(target, logs.float())
+            if self.shares:
+                others = 1 - target.sum()
+                loss = loss + _divergence(others, torch.log1p(-logs.float().exp().sum().clamp(max=1 - _TINY)))
+            losses.append(loss)
         return torch.stack(losses).mean()
 
     @torch.no_grad()
@@ -119,3 +140,7 @@ class Course:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]["last_epoch"]
         return state["history"], state["best"]
+
+
+def _divergence(target: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
+    return (target * (target.clamp_min(_TINY).log() - logs)).sum()

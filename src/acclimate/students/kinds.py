@@ -41,12 +41,16 @@ class Student(Protocol):
 
     kind: ClassVar[str]
     keeps_index: ClassVar[bool]  # True when document vectors do not change
+    sees_corpus: ClassVar[bool]  # True when its softmax covers every document, not the batch's alone
 
     @property
     def encoder(self) -> Encoder: ...
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents, in its order, with gradients."""
+        """Per example: (n_ways,) log-probabilities of its documents, in its order, with gradients.
+
+        They add to less than 1 where the softmax covers other documents too.
+        """
         ...
 
 
@@ -56,6 +60,7 @@ class DenseQuery:
 
     kind: ClassVar[str] = "dense"
     keeps_index: ClassVar[bool] = True
+    sees_corpus: ClassVar[bool] = True
     encoder: Encoder
     lesson: Lesson
     temperature: float
@@ -77,6 +82,7 @@ class LateInteractionQuery:
 
     kind: ClassVar[str] = "late-interaction"
     keeps_index: ClassVar[bool] = True
+    sees_corpus: ClassVar[bool] = False
     encoder: Encoder
     lesson: Lesson
     temperature: float
@@ -99,6 +105,7 @@ class Dense:
 
     kind: ClassVar[str] = "dense"
     keeps_index: ClassVar[bool] = False
+    sees_corpus: ClassVar[bool] = False
     encoder: Encoder
     lesson: Lesson
     temperature: float
@@ -120,6 +127,7 @@ class LateInteraction:
 
     kind: ClassVar[str] = "late-interaction"
     keeps_index: ClassVar[bool] = False
+    sees_corpus: ClassVar[bool] = False
     encoder: Encoder
     lesson: Lesson
     temperature: float
