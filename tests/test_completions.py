@@ -21,7 +21,7 @@ class Fake:
     """Answers with the prompt's end and remembers the batches that it was asked."""
 
     def __init__(self, fingerprint="fake"):
-        self.fingerprint = fingerprint
+        self.name = self.fingerprint = fingerprint
         self.batches = []
 
     def complete(self, prompts):

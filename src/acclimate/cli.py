@@ -53,6 +53,7 @@ def adapt(
     dry_run: bool = False,
     max_cost: float | None = None,
     max_tokens: int | None = None,
+    prices: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
@@ -73,13 +74,16 @@ def adapt(
     dry_run
         Say what would be done, and do nothing.
     max_cost
-        Stop when LLM calls have cost this many US dollars. Local LLMs cost nothing.
+        Stop when LLM calls have cost this many US dollars in all. Local LLMs cost nothing.
     max_tokens
         Stop when the LLM has read and written this many tokens in all.
+    prices
+        TOML file with the prices of LLMs: ["openai:MODEL"] with prompt and completion, dollars per million tokens.
     seed
         Every draw follows from it.
     """
     from acclimate import plan
+    from acclimate.llm.prices import Budget
     from acclimate.pipeline import STAGES, check
     from acclimate.settings import load_recipe, resolve
 
@@ -87,13 +91,13 @@ def adapt(
         raise SettingError("--queries and --qrels go together: give both, or neither")
     settings = resolve(STAGES, load_recipe(recipe), set_ or [])
     run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
+    run.budget = Budget(max_tokens, max_cost, prices)
     if dry_run:
         check(run)
         with tempfile.TemporaryDirectory() as elsewhere:
             run.corpus_folder = Path(elsewhere)
             print(plan.describe(run))
         return
-    run.max_tokens = _token_limit(max_tokens, max_cost)
     _go(run)
 
 
@@ -264,13 +268,6 @@ def _go(run: Any, *, until: str = "evaluate") -> None:
             print(shown)
         print(f"Report: {run.workspace.folder / 'report.html'}")
         print(f'Search: acclimate search {run.workspace.folder} "your query"')
-
-
-def _token_limit(max_tokens: int | None, max_cost: float | None) -> int | None:
-    """`max_tokens`; a cost is a limit only for LLMs that cost something, and those here run on this machine."""
-    if max_cost is not None and max_cost < 0:
-        raise SettingError(f"--max-cost is {max_cost}; expected 0 or more")
-    return max_tokens
 
 
 @cache

@@ -4,6 +4,7 @@ AcclimateError
 ├── DataError        a file or a record is not what it should be
 ├── SettingError     a setting, name or option is unknown or impossible
 ├── MissingExtra     an optional package is needed
+├── LLMError         an LLM's server refused, or did not answer
 ├── StaleError       something on disk was made from other inputs
 └── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
 """
@@ -38,6 +39,10 @@ class MissingExtra(AcclimateError):
 
     def __init__(self, what: str, command: str) -> None:
         super().__init__(f"{what} needs an optional package: {command}")
+
+
+class LLMError(AcclimateError):
+    """A server's LLM did not answer, however often it was asked, or will not; what it answered before is kept."""
 
 
 class StaleError(AcclimateError):

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from acclimate import models, prompts
-from acclimate.errors import BudgetExceeded
+from acclimate import llm, models, prompts
 from acclimate.files import fingerprint, read_json, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
 from acclimate.llm.completions import Completions
@@ -52,7 +51,7 @@ SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries 
 def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     """Run every stage up to `until`; the report after the last one, else None.
 
-    Raises BudgetExceeded when the LLM has read and written `run.max_tokens` in all; what it answered is kept.
+    Raises BudgetExceeded when LLMs have used up `run.budget`; what they answered is kept.
     """
     check(run)
     run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
@@ -69,8 +68,10 @@ def check(run: Run) -> None:
     """Raises SettingError and its like for names that a later stage, maybe hours later, would not find."""
     check_students(run.settings["distill"]["student"])
     prompts.load_mix(run.settings["generate"]["prompt"])
-    for stage, name in (("generate", "llm"), ("train", "base"), ("distill", "base")):
-        models.resolve(run.settings[stage][name])
+    run.budget.check_names([run.settings["generate"]["llm"]])
+    llm.check(run.settings["generate"]["llm"])
+    for stage in ("train", "distill"):
+        models.resolve(run.settings[stage]["base"])
 
 
 def _sample(run: Run, made: Mapping[str, Made]) -> Made:
@@ -101,36 +102,25 @@ def _generate(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         docs = [run.corpus[doc_id] for doc_id in splits]
         with Completions(run.workspace.folder / "completions.sqlite") as completions:
-            result = generate(docs, completions, progress=_within(run.max_tokens, completions, progress), **settings)
+
+            def within_budget(done: int, total: int) -> None:
+                progress(done, total)
+                run.budget.check(completions.ledger(), done, total)
+
+            result = generate(docs, completions, progress=within_budget, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
-        written = Counter(query.prompt for query in result.queries)
-        notes = {"documents": len(docs), "documents_cut": result.cut, "prompts": dict(sorted(written.items()))}
-        return Account(
-            len(result.queries) + len(result.rejects), len(result.queries), result.dropped, result.tokens, 0.0, notes
-        )
+        by_prompt = Counter(query.prompt for query in result.queries)
+        notes = {"documents": len(docs), "documents_cut": result.cut, "prompts": dict(sorted(by_prompt.items()))}
+        answers, cost = len(result.queries) + len(result.rejects), run.budget.cost(settings["llm"], result.tokens)
+        return Account(answers, len(result.queries), result.dropped, result.tokens, cost, notes)
 
     inputs = {
         "documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
-        "llm": fingerprint(models.weights_fingerprint(settings["llm"]), models.dtype_name()),
+        "llm": llm.fingerprint_of(settings["llm"]),
         "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
     }
     return run.make("generate", work, inputs=inputs, unit="queries")
-
-
-def _within(max_tokens: int | None, completions: Completions, progress: Progress) -> Progress:
-    """Progress that stops the run at its budget, after the batch at hand is safe on disk."""
-
-    def checked(done: int, total: int) -> None:
-        progress(done, total)
-        used = completions.total_tokens()
-        if max_tokens is not None and used >= max_tokens and done < total:
-            raise BudgetExceeded(
-                f"the LLM has used {used:,} tokens of --max-tokens {max_tokens:,}, with {done:,} of {total:,} queries "
-                "written; all are kept, and the same command with a higher limit goes on"
-            )
-
-    return checked
 
 
 def _filter(run: Run, made: Mapping[str, Made]) -> Made:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from acclimate.llm import is_served
+from acclimate.llm.prices import price
 from acclimate.progress import duration
 from acclimate.report.table import columns
-from acclimate.stages.generate import estimate
+from acclimate.stages.generate import Estimate, estimate
 from acclimate.stages.sample import sample
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def describe(run: Run) -> str:
     flop = {
         "sample": 0.0,
         "index": _FORWARD_FLOP * _ENCODER_PARAMETERS * tokens,
-        "generate": _FORWARD_FLOP * _LLM_PARAMETERS * own_tokens,
+        "generate": 0.0 if is_served(settings["generate"]["llm"]) else _FORWARD_FLOP * _LLM_PARAMETERS * own_tokens,
         "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "train": 3 * _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * pairs,
@@ -69,10 +71,18 @@ def describe(run: Run) -> str:
             ]
         )
     lines = columns(rows, "<<>>>")
-    llm = settings["generate"]["llm"]
-    return "\n".join(
-        [*lines, "", f"In all about {duration(total)}; {llm} runs on this machine and costs nothing. Nothing was done."]
-    )
+    return "\n".join([*lines, "", f"In all about {duration(total)}; {_cost(run, calls)}. Nothing was done."])
+
+
+def _cost(run: Run, calls: Estimate) -> str:
+    llm = run.settings["generate"]["llm"]
+    if not is_served(llm):
+        return f"{llm} runs on this machine and costs nothing"
+    found = price(llm, run.budget.prices)
+    if found is None:
+        return f"the price of {llm} is not known (see --prices), nor how long its server takes"
+    most = found.of(calls.prompt_tokens, calls.completion_tokens)
+    return f"{llm} costs ${most:,.2f} at most, and how long its server takes is not known"
 
 
 def _flop_per_second() -> float:

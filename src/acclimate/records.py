@@ -6,8 +6,8 @@ strings everywhere. A reranked retriever is a retriever; a teacher is a scorer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Doc(NamedTuple):
@@ -75,11 +75,16 @@ class Completion(NamedTuple):
     logprobs: tuple[float, ...]
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: str  # "stop" (a stop string or end of text) or "length" (cut at max_new_tokens)
+    finish_reason: str  # "stop" (a stop string or end of text), "length" (cut at max_new_tokens) or "content_filter"
 
 
 class LLM(Protocol):
     """Answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """As its user calls it; accounts are kept by it."""
+        ...
 
     @property
     def fingerprint(self) -> str:
@@ -92,6 +97,22 @@ class LLM(Protocol):
 
     def cut(self, text: str, max_tokens: int) -> str:
         """`text`, cut at its end to at most `max_tokens` of this model's tokens."""
+        ...
+
+
+@runtime_checkable
+class StreamingLLM(LLM, Protocol):
+    """An LLM whose answers come one by one, and are kept one by one: a server, whose every answer was paid for."""
+
+    def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
+        """The place of a prompt and its completion, in the order in which they come.
+
+        What it raises it raises at the end, when no answer is under way any more.
+        """
+        ...
+
+    def stop_asking(self) -> None:
+        """Send no more requests; `answers` goes on with those that are under way, and ends."""
         ...
 
 

@@ -6,7 +6,7 @@ A run whose stages are all made loads none of the models, so repeating a command
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate import collections, models
 from acclimate.corpus import Corpus
 from acclimate.files import fingerprint
+from acclimate.llm.prices import Budget
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.settings import Settings
 from acclimate.workspace import Account, Made, Workspace
@@ -41,7 +42,7 @@ class Run:
     queries_file: str | None = None
     qrels_file: str | None = None
     recipe: str = "quick"
-    max_tokens: int | None = None  # that LLMs may read and write in all; not part of what is made
+    budget: Budget = field(default_factory=Budget)  # not part of what is made
     corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
 
     def make(

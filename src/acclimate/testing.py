@@ -67,6 +67,7 @@ QRELS = [Qrel(query.query_id, doc.doc_id, 1) for query, doc in zip(QUERIES, DOCS
 class FakeLLM:
     """Asks for the four longest words of the last document in its prompt; sure of itself by a hash of them."""
 
+    name = "fake"
     fingerprint = "fake"
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:

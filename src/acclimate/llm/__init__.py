@@ -1,31 +1,56 @@
 """Language models by name. Every backend is an `acclimate.records.LLM`: prompts in, completions out.
 
-A backend is one file here and one line in `load`. Decoding is greedy: a query that an LLM is sure of is worth more
-than a varied one, and the same prompts give the same bytes.
+A backend is one file here and one line in `load`. Decoding is greedy: a query that an LLM is sure of is
+worth more than a varied one, and the same prompts give the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from acclimate.errors import SettingError
+from acclimate import models
+from acclimate.files import fingerprint
 from acclimate.llm.completions import Completions
 from acclimate.records import LLM
 
-__all__ = ["Completions", "load"]
+__all__ = ["Completions", "check", "fingerprint_of", "is_served", "load"]
+
+
+def is_served(name: str) -> bool:
+    """True for an LLM behind a server, which is not on this machine as far as we know."""
+    return name.startswith(("openai:", "openai-completions:"))
+
+
+def check(name: str) -> None:
+    """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
+    if is_served(name):
+        from acclimate.llm.server import ServerLLM
+
+        ServerLLM(name).check()
+    else:
+        models.resolve(name)
+
+
+def fingerprint_of(name: str) -> str:
+    """Changes with the LLM behind a name, as far as can be told without loading it."""
+    if is_served(name):
+        from acclimate.llm.server import ServerLLM
+
+        return ServerLLM(name).fingerprint
+    return fingerprint(models.weights_fingerprint(name), models.dtype_name())
 
 
 def load(name: str, *, max_new_tokens: int = 48, stop: Sequence[str] = ("\n",)) -> LLM:
-    """The LLM of that name, ready to answer: a local path, a Hugging Face id or `embedded:NAME`.
+    """The LLM of that name, ready to answer.
 
+    name: a local path, a Hugging Face id, `embedded:NAME`, or `openai:MODEL`, `openai:MODEL@URL` (see `llm.server`).
     stop: texts that end an answer and are not part of it.
     Raises SettingError for a name that no backend here serves.
     """
-    if name.startswith("openai:"):
-        raise SettingError(
-            f"{name}: OpenAI-compatible servers are not available yet; name a local path, a Hugging Face id or "
-            "embedded:smollm2-135m-instruct"
-        )
+    if is_served(name):
+        from acclimate.llm.server import ServerLLM
+
+        return ServerLLM(name, max_new_tokens=max_new_tokens, stop=stop)
     from acclimate.llm.local import LocalLLM
 
     return LocalLLM(name, max_new_tokens=max_new_tokens, stop=stop)

@@ -1,7 +1,8 @@
 """Completions on disk, addressed by content: what was answered once is never asked or paid for again.
 
 One SQLite file. The key is a hash of the LLM's fingerprint and the prompt, so it survives reordered, added and
-removed documents. A batch is asked and committed as a whole: a killed run loses the batch at hand and nothing else.
+removed documents. A batch of a local LLM is asked and committed as a whole, a server's answers one by one as they come:
+a killed run loses the batch at hand and nothing else. The ledger says what was asked of each LLM, over all runs.
 Which prompts share a batch follows from the prompts alone, not from what is here already, because a batch's
 composition moves an LLM's rounding: a resumed run asks the very batches that the whole run would have asked.
 """
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from acclimate.errors import DataError
-from acclimate.records import LLM, Completion
+from acclimate.records import LLM, Completion, StreamingLLM
 
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
+STREAMED_PROMPTS = 512  # given to a server's LLM at once; it asks as many together as it likes
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: batches must not depend on a tokenizer
 BUSY_SECONDS = 60.0  # to wait for another process's commit
 
@@ -56,6 +58,10 @@ class Completions:
             self._rows.execute(
                 "CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
             )
+            self._rows.execute(
+                "CREATE TABLE IF NOT EXISTS ledger (llm TEXT PRIMARY KEY, calls INTEGER NOT NULL, "
+                "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL) WITHOUT ROWID"
+            )
         except sqlite3.Error as error:
             raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
 
@@ -68,10 +74,10 @@ class Completions:
     def __len__(self) -> int:
         return self._rows.execute("SELECT count(*) FROM completions").fetchone()[0]
 
-    def total_tokens(self) -> int:
-        """Tokens that LLMs read and wrote for every completion here, over all runs."""
-        total = "sum(json_extract(payload, '$.prompt_tokens') + json_extract(payload, '$.completion_tokens'))"
-        return self._rows.execute(f"SELECT coalesce({total}, 0) FROM completions").fetchone()[0]
+    def ledger(self) -> dict[str, Usage]:
+        """What each LLM, by name, was asked for the completions here, over all runs."""
+        rows = self._rows.execute("SELECT llm, calls, prompt_tokens, completion_tokens FROM ledger ORDER BY llm")
+        return {llm: Usage(*counts) for llm, *counts in rows}
 
     def close(self) -> None:
         self._rows.close()
@@ -87,39 +93,74 @@ class Completions:
         """One completion per prompt, in order; equal prompts are asked once.
 
         batch_tokens: about how many tokens a batch may have to read, what all prompts share at the start not counted.
-        on_batch: called after each batch is safe on disk with (prompts done, prompts in all, the batch's completions),
-            different prompts only. What it raises stops the run, and what was answered is kept.
+        on_batch: called after each batch, or answer of a server, is safe on disk with (prompts done, prompts in all,
+            the completions), different prompts only. What it raises stops the run, and what was answered is kept.
         """
         answers: dict[str, Completion] = {}
         different = sorted(set(prompts), key=lambda prompt: (len(prompt), prompt))
-        for batch in _batches(different, batch_tokens):
+        streams = isinstance(llm, StreamingLLM)
+        batches = _runs(different, STREAMED_PROMPTS) if streams else _batches(different, batch_tokens)
+        for batch in batches:
             keys = [_key(llm.fingerprint, prompt) for prompt in batch]
             known = self._read(keys)
             missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in known]
+            if missing and streams:
+                self._stream(llm, missing, on_batch, len(answers) + len(known), len(different))
+            elif missing:
+                self._write(llm, missing, llm.complete(missing))
             if missing:
-                fresh = llm.complete(missing)
-                self.asked = self.asked.plus(fresh)
-                self._write([_key(llm.fingerprint, prompt) for prompt in missing], fresh)
                 known = self._read(keys)  # another process may have been first, and the first answer is the answer
             answers.update((prompt, known[key]) for prompt, key in zip(batch, keys, strict=True))
             if on_batch is not None:
                 on_batch(len(answers), len(different), [known[key] for key in keys])
         return [answers[prompt] for prompt in prompts]
 
+    def _stream(
+        self,
+        llm: StreamingLLM,
+        prompts: Sequence[str],
+        on_answer: Callable[[int, int, list[Completion]], None] | None,
+        had: int,
+        total: int,
+    ) -> None:
+        """Keep answers as they come. What `on_answer` raises stops the asking, and is raised when the last has come."""
+        stopped: Exception | None = None
+        for done, (at, fresh) in enumerate(llm.answers(prompts), 1):
+            self._write(llm, [prompts[at]], [fresh])
+            try:
+                if on_answer is not None and stopped is None and done < len(prompts):
+                    on_answer(had + done, total, [fresh])
+            except Exception as error:
+                stopped = error
+                llm.stop_asking()
+        if stopped is not None:
+            raise stopped
+
     def _read(self, keys: Sequence[str]) -> dict[str, Completion]:
         marks = ",".join("?" * len(keys))
         found = self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys)
         return {key: _load(payload) for key, payload in found}
 
-    def _write(self, keys: Sequence[str], completions: Sequence[Completion]) -> None:
+    def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
+        """Keep what an LLM answered, and account for it, in one transaction."""
+        keys = [_key(llm.fingerprint, prompt) for prompt in prompts]
         rows = [(key, json.dumps(completion._asdict())) for key, completion in zip(keys, completions, strict=True)]
+        used = Usage().plus(completions)
         self._rows.execute("BEGIN IMMEDIATE")
         try:
             self._rows.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?)", rows)
+            self._rows.execute(
+                "INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT (llm) DO UPDATE SET "
+                "calls = calls + excluded.calls, "
+                "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
+                "completion_tokens = completion_tokens + excluded.completion_tokens",
+                (llm.name, *used),
+            )
         except BaseException:
             self._rows.execute("ROLLBACK")
             raise
         self._rows.execute("COMMIT")
+        self.asked = self.asked.plus(completions)
 
 
 def _load(payload: str) -> Completion:
@@ -143,3 +184,8 @@ def _batches(prompts: Sequence[str], batch_tokens: int) -> Iterator[list[str]]:
         batch.append(prompt)
     if batch:
         yield batch
+
+
+def _runs(prompts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(prompts), size):
+        yield prompts[start : start + size]

@@ -67,6 +67,10 @@ class LocalLLM:
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     @property
+    def name(self) -> str:
+        return self.model
+
+    @property
     def fingerprint(self) -> str:
         """Of weights, precision and decoding parameters."""
         weights = models.weights_fingerprint(self.model)

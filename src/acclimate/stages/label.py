@@ -97,15 +97,22 @@ def label(
     ]
     teachers.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
 
+    rated_before, to_rate = len(few), len(few) + len(train) + len(dev)
+
+    def rated_more(done: int, _total: int) -> None:
+        progress(rated_before + done, to_rate)
+
     def rated(queries: Sequence[SyntheticQuery]) -> list[NWay]:
         asked = reranker if weights.get(RERANKER) else None
         lists = _lists(queries, find, ids, members, n_ways if asked is None else min(n_ways, reranker_ways))
         if asked is not None:
-            again = _rerank([candidates for _, candidates in lists], asked, ids, progress)
+            again = _rerank([candidates for _, candidates in lists], asked, ids, rated_more)
             lists = [(query, candidates) for (query, _), candidates in zip(lists, again, strict=True)]
         return [_rated(query, candidates, weights, ids) for query, candidates in lists]
 
-    lessons, checks = rated(train), rated(dev)
+    lessons = rated(train)
+    rated_before += len(train)
+    checks = rated(dev)
     return Labelled(
         lessons,
         checks,
