@@ -21,11 +21,13 @@ from typing import Any
 import pytest
 
 import acclimate.llm
+from acclimate import llm
 from acclimate.cli import main
 from acclimate.errors import MissingExtra
 from acclimate.models import EMBEDDED, resolve
 from acclimate.testing import DOCS, QRELS, QUERIES, FakeLLM
 
+SERVED = llm.load  # before the fake takes its place
 STAGES = ["sample", "index", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
 SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
@@ -426,6 +428,36 @@ def test_a_token_budget_stops_with_3_and_a_higher_one_goes_on_where_it_was(
     one, other = contents(finished), contents(out)
     assert one["generate/queries.jsonl"] == other["generate/queries.jsonl"]
     assert [name for name in one if one[name] != other.get(name)] == []
+
+
+def test_an_llm_behind_a_server_stops_at_its_cost_goes_on_and_leaves_no_key(
+    corpus, run_adapt, tmp_path, capsys, monkeypatch
+):
+    pytest.importorskip("openai", reason="the openai extra is not installed")
+    from test_server import chat, serving
+
+    def reply(request, nth):
+        document = request["messages"][0]["content"].rpartition("Document:")[2].partition("\n")[0]
+        return chat("what about " + " ".join(sorted(set(document.split()), key=len)[-3:]))
+
+    monkeypatch.setattr("acclimate.llm.load", SERVED)
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    prices = tmp_path / "prices.toml"
+    prices.write_text('["openai:tiny"]\nprompt = 100000\ncompletion = 0\n')  # $0.90 an answer
+    out = tmp_path / "run"
+    with serving(reply) as server:
+        options = [corpus, out, "--set", f"generate.llm=openai:tiny@{server.url}", "--prices", str(prices)]
+        assert run_adapt(*options, "--max-cost", "8") == 3
+        assert "--max-cost 8" in capsys.readouterr().err
+        asked = len(server.requests)
+        assert 9 <= asked < 36
+        assert run_adapt(*options) == 0
+        assert len(server.requests) == 36
+        assert run_adapt(*options) == 0
+        assert len(server.requests) == 36
+    generated = {stage["name"]: stage for stage in report_of(out)["stages"]}["generate"]
+    assert generated["cost_usd"] == pytest.approx(36 * 0.9)
+    assert all(b"secret-key" not in path.read_bytes() for path in out.rglob("*") if path.is_file())
 
 
 # Searching what was made

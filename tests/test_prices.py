@@ -1,0 +1,78 @@
+"""Money: known prices, unknown ones that stay unknown, and limits that stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from acclimate.errors import BudgetExceeded, DataError, SettingError
+from acclimate.llm.completions import Usage
+from acclimate.llm.prices import Budget, Price, cost, price
+
+OWN = '["openai:mine"]\nprompt = 1\ncompletion = 4.0\n'
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text(OWN)
+    return path
+
+
+def test_llms_here_cost_nothing_and_unknown_ones_are_unknown(own):
+    assert price("embedded:smollm2-135m-instruct") == price("org/model") == Price(0, 0)
+    assert price("openai:gpt-4.1-mini") is not None
+    assert price("openai:mine") is None
+    assert price("openai:mine", own) == price("openai-completions:mine@http://there/v1", own) == Price(1, 4)
+
+
+def test_a_users_price_goes_before_ours(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text('["openai:gpt-4.1-mini"]\nprompt = 7\ncompletion = 8\n')
+    assert price("openai:gpt-4.1-mini", path) == Price(7, 8)
+
+
+def test_a_ledger_costs_the_sum_of_its_llms_or_nobody_knows_what(own):
+    ledger = {"openai:mine": Usage(3, 1_000_000, 500_000), "here": Usage(9, 10**9, 10**9)}
+    assert cost(ledger, own) == pytest.approx(3.0)
+    assert cost({**ledger, "openai:other": Usage(1, 1, 1)}, own) is None
+    assert cost({}, own) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[broken", '["openai:m"]\nprompt = 1\n', '["openai:m"]\nprompt = -1\ncompletion = 1\n', '"openai:m" = 3\n',
+     '["openai:m"]\nprompt = nan\ncompletion = 1\n'],
+)  # fmt: skip
+def test_a_file_that_is_no_table_of_prices_is_refused(tmp_path, text):
+    path = tmp_path / "prices.toml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"prices\.toml"):
+        price("openai:m", path)
+
+
+def test_a_missing_price_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="no such price file"):
+        price("openai:m", tmp_path / "none.toml")
+
+
+def test_a_limit_in_dollars_needs_a_price(own):
+    Budget(max_cost=1.0, prices=own).check_names(["openai:mine", "here"])
+    Budget(max_tokens=1).check_names(["openai:other"])
+    with pytest.raises(SettingError, match="price of openai:other is not known"):
+        Budget(max_cost=1.0, prices=own).check_names(["openai:other"])
+    with pytest.raises(SettingError, match="--max-tokens is -1"):
+        Budget(max_tokens=-1).check_names([])
+
+
+def test_limits_stop_when_reached_and_not_when_all_is_done(own):
+    ledger = {"openai:mine": Usage(3, 900_000, 25_000)}  # $1.00
+    for budget in (Budget(max_cost=1.0, prices=own), Budget(max_tokens=925_000)):
+        with pytest.raises(BudgetExceeded, match=r"3 of 5 queries .* goes on"):
+            budget.check(ledger, 3, 5)
+        budget.check(ledger, 5, 5)
+    for budget in (Budget(max_cost=1.01, prices=own), Budget(max_tokens=925_001), Budget()):
+        budget.check(ledger, 3, 5)
+
+
+def test_local_llms_never_reach_a_limit_in_dollars():
+    Budget(max_cost=0.0).check({"here": Usage(3, 10**9, 10**9)}, 3, 5)
