@@ -44,7 +44,8 @@ def choose(
     """Weights for the hybrids, and the adapted system that does best on the held-out queries.
 
     `reranker` is its weight beside the fusion of the retrievers, and what they reach together, as `label` found.
-    Only what `rerank` names, and so is measured, can be the candidate.
+    Only what `rerank` names, and so is measured, can be the candidate. A system that is better than the adapted hybrid
+    by next to nothing gives way to it: a fusion depends least on how far the held-out queries are like people's.
     The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
     from the fusion agrees with it, and one that agrees adds less to it.
     """
@@ -58,14 +59,17 @@ def choose(
         tried = [choose_weights(found, held_out.answers, parts, trust=trust) for parts in groups]
         return max(tried, key=lambda one: one.ndcg)
 
+    near = 0.0
     for system, groups in {HYBRID: [BASE], f"{HYBRID}:adapted": _mixtures(members)}.items():
         if groups:
-            weights[system], reached[system] = best(groups)
+            weights[system], reached[system], near = best(groups)
     if reranker is not None and HYBRID in rerank:
         reached[f"{HYBRID}+reranker"] = reranker.ndcg
     contending = [name for name in reached if name.endswith((":adapted", "+reranker"))]
     # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
     candidate = max(contending, key=lambda name: (reached[name], "+" not in name, HYBRID not in name))
+    if 0 < reached[candidate] - reached.get(f"{HYBRID}:adapted", -1.0) <= near:
+        candidate = f"{HYBRID}:adapted"
     return Chosen(
         weights,
         reranker.weights["reranker"] if reranker is not None else 0.0,

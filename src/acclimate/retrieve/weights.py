@@ -40,6 +40,7 @@ class Weighed(NamedTuple):
 
     weights: dict[str, float]
     ndcg: float
+    near: float = 0.0  # how far a mean may be from this one and count as equal: a third of its standard error
 
 
 def choose_weights(found: Sequence[Candidates], answers: Answers, names: Sequence[str], *, trust: float) -> Weighed:
@@ -58,7 +59,8 @@ def choose_weights(found: Sequence[Candidates], answers: Answers, names: Sequenc
     near = grid[means >= means[best] - _NEAR * error].mean(axis=0)
     chosen = (trust * near + (1 - trust) / len(names)).round(4).astype(np.float32)
     weights = {name: round(float(weight), 4) for name, weight in zip(names, chosen, strict=True)}
-    return Weighed(weights, float(ndcg(found, answers, names, chosen[None]).mean()))
+    reached = ndcg(found, answers, names, chosen[None])
+    return Weighed(weights, float(reached.mean()), round(_NEAR * float(reached.std() / np.sqrt(len(found))), 5))
 
 
 def ndcg(
