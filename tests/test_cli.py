@@ -344,3 +344,57 @@ def test_nothing_heavy_is_loaded_for_help():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr.strip() == ""
+
+
+# Prompts and the answers kept
+
+
+def test_prompts_are_listed_shown_and_checked(tmp_path, capsys):
+    assert main(["prompts", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in listed} >= {"inpars", "inpars-gbq", "question", "keyword", "claim"}
+    assert main(["prompts", "show", "inpars-gbq", "--document", "a {document} of mine"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.endswith("Document: a {document} of mine\nGood Question:\n")
+    assert shown.count("Bad Question: ") == 3
+    path = tmp_path / "own.toml"
+    path.write_text('target = "{document}\\nAsk:"')
+    assert main(["prompts", "check", str(path)]) == 0
+    assert "own, about" in capsys.readouterr().out
+    path.write_text('target = "no place for it"')
+    assert main(["prompts", "check", str(path)]) == 2
+    assert "target has no {document}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kept(tmp_path):
+    from acclimate.llm.completions import Completions
+    from acclimate.testing import FakeLLM
+
+    with Completions(tmp_path / "completions.sqlite") as completions:
+        completions.complete(FakeLLM(), ["Document: one two", "Document: three four five"])
+    return tmp_path
+
+
+def test_what_is_kept_is_counted(kept, capsys):
+    assert main(["cache", "stats", str(kept)]) == 0
+    out = capsys.readouterr().out
+    assert "2 answers" in out
+    assert "fake: asked 2 times, 7 tokens read, 9 written, $0.00" in out
+    assert main(["cache", "stats", str(kept / "nowhere")]) == 2
+
+
+def test_a_damaged_answer_is_found_and_removed(kept, capsys):
+    import json
+    import sqlite3
+
+    assert main(["cache", "verify", str(kept)]) == 0
+    with sqlite3.connect(kept / "completions.sqlite") as rows:
+        rows.execute("UPDATE completions SET payload = '{broken' WHERE key = (SELECT min(key) FROM completions)")
+    assert main(["cache", "verify", str(kept)]) == 2
+    assert "cache prune" in capsys.readouterr().err
+    summary = {"corpus": "pydocs", "queries": None, "qrels": None, "recipe": "quick", "seed": 0, "settings": {}}
+    (kept / "run.json").write_text(json.dumps(summary))
+    assert main(["cache", "prune", str(kept)]) == 0
+    assert "1 answers removed, 1 kept" in capsys.readouterr().out
+    assert main(["cache", "verify", str(kept)]) == 0

@@ -79,6 +79,26 @@ class Completions:
         rows = self._rows.execute("SELECT llm, calls, prompt_tokens, completion_tokens FROM ledger ORDER BY llm")
         return {llm: Usage(*counts) for llm, *counts in rows}
 
+    def damaged(self) -> list[str]:
+        """The keys of answers that cannot be read. Raises DataError when the file itself is no database any more."""
+        damaged: list[str] = []
+        try:
+            for key, payload in self._rows.execute("SELECT key, payload FROM completions"):
+                try:
+                    _load(payload)
+                except (ValueError, TypeError, KeyError):
+                    damaged.append(key)
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{error}; remove the file, and its answers are asked for again", path=self.path) from error
+        return damaged
+
+    def prune(self) -> int:
+        """Remove the answers that cannot be read. Returns how many."""
+        damaged = self.damaged()
+        self._rows.executemany("DELETE FROM completions WHERE key = ?", [(key,) for key in damaged])
+        self._rows.execute("VACUUM")
+        return len(damaged)
+
     def close(self) -> None:
         self._rows.close()
 
@@ -139,7 +159,13 @@ class Completions:
     def _read(self, keys: Sequence[str]) -> dict[str, Completion]:
         marks = ",".join("?" * len(keys))
         found = self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys)
-        return {key: _load(payload) for key, payload in found}
+        try:
+            return {key: _load(payload) for key, payload in found}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"a kept answer cannot be read ({error}); see: acclimate cache verify {self.path.parent}",
+                path=self.path,
+            ) from None
 
     def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
         """Keep what an LLM answered, and account for it, in one transaction."""

@@ -11,8 +11,8 @@
     query = "..."
 
 `examples = "keyword"` in place of the tables takes the queries of that type from `examples.toml` beside this file.
-`{document}`, `{query}` and `{number}` (of the example, from 1) are replaced in one pass over the template, so braces
-anywhere else, and in documents, are text. Everything but the target is the same for all documents and comes first:
+`{document}`, `{query}`, `{number}` (of the example, from 1) and `{bad_query}`, where the examples have one, are replaced
+in one pass over the template, so braces anywhere else, and in documents, are text. Everything but the target is the same for all documents and comes first:
 an LLM reads it once.
 """
 
@@ -162,6 +162,7 @@ def _parse(path: Path) -> Prompt:
                 "number": str(number),
                 "document": _text(shot, "document", path),
                 "query": _text(shot, "query", path),
+                **({"bad_query": _text(shot, "bad_query", path)} if "{bad_query}" in example else {}),
             },
         )
         for number, shot in enumerate(examples, 1)
