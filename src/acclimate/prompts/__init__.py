@@ -11,9 +11,9 @@
     query = "..."
 
 `examples = "keyword"` in place of the tables takes the queries of that type from `examples.toml` beside this file.
-`{document}`, `{query}`, `{number}` (of the example, from 1) and `{bad_query}`, where the examples have one, are replaced
-in one pass over the template, so braces anywhere else, and in documents, are text. Everything but the target is the same for all documents and comes first:
-an LLM reads it once.
+`{document}`, `{query}`, `{number}` (of the example, from 1) and `{bad_query}`, where the examples have one, are
+replaced in one pass over the template, so braces anywhere else, and in documents, are text. Everything but the target
+is the same for all documents and comes first: an LLM reads it once.
 """
 
 from __future__ import annotations
