@@ -195,3 +195,17 @@ def test_stages_have_folders_of_their_own(workspace):
     make(workspace, other, stage="mine")
     make(workspace, one, stage="filter")
     assert (one.calls, other.calls) == (1, 1)
+
+
+def test_a_run_that_made_nothing_leaves_no_folder(tmp_path):
+    space = Workspace(tmp_path / "new")
+    with pytest.raises(ValueError), space.lock():
+        raise ValueError
+    assert not space.folder.exists()
+    with space.lock():
+        (space.folder / "run.json").write_text("{}")
+    assert sorted(path.name for path in space.folder.iterdir()) == [".lock", "run.json"]
+    (tmp_path / "mine").mkdir()
+    with Workspace(tmp_path / "mine").lock():
+        pass
+    assert (tmp_path / "mine").exists()

@@ -67,9 +67,13 @@ class Workspace:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second process out of this folder. The lock goes with the process, however that ends."""
+        """Keep a second process out of this folder. The lock goes with the process, however that ends.
+
+        A folder that was made here and stayed empty goes too: a mistyped corpus leaves nothing behind.
+        """
         import fcntl
 
+        is_new = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as handle:
             try:
@@ -77,7 +81,12 @@ class Workspace:
             except OSError:
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
             _sweep(self.folder)
-            yield
+            try:
+                yield
+            finally:
+                if is_new and [path.name for path in self.folder.iterdir()] == [".lock"]:
+                    (self.folder / ".lock").unlink()
+                    self.folder.rmdir()
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
         """The manifest of a finished stage, else None."""
