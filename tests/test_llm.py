@@ -19,7 +19,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from acclimate.llm.generic import Generic
 from acclimate.llm.llama import Llama
-from acclimate.llm.local import LocalLLM
+from acclimate.llm.local import LocalLLM, _drawn
 
 SHARED = "Example 1:\nDocument: some words of text\nQuery: what words\n\nExample 2:\nDocument: "
 DOCS = ["the cat sat", "a", "rivers of the north and of the south", "two words", "what is the text of some words " * 3]
@@ -121,6 +121,42 @@ def test_sharing_the_prefix_changes_nothing(folder, tiny):
     shared = tiny._shared(rows)
     assert tiny._tokenizer.decode(rows[0][:shared]).endswith("Example 2:\n")
     same(tiny.complete(PROMPTS), local(folder, share_prefix=False).complete(PROMPTS))
+
+
+def test_drawn_answers_follow_from_seed_and_prompt_alone(folder):
+    warm = {"temperature": 1.5, "stop": ()}
+    first = local(folder, seed=1, **warm).complete(PROMPTS)
+    same(first, local(folder, seed=1, **warm).complete(PROMPTS[::-1])[::-1])
+    same(first, [local(folder, seed=1, **warm).complete([prompt])[0] for prompt in PROMPTS])
+    texts = {tuple(one.text for one in local(folder, seed=seed, **warm).complete(PROMPTS)) for seed in range(4)}
+    assert len(texts) == 4
+    prints = {local(folder, seed=seed, temperature=heat).fingerprint for seed in (0, 1) for heat in (0.0, 0.5)}
+    assert len(prints) == 3
+
+
+def test_next_to_no_temperature_and_next_to_no_top_p_are_greedy(folder, tiny):
+    same(local(folder, temperature=1e-4).complete(PROMPTS), tiny.complete(PROMPTS))
+    same(local(folder, temperature=2.0, top_p=1e-6).complete(PROMPTS), tiny.complete(PROMPTS))
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely_within_top_p():
+    logits = torch.log(torch.tensor([[0.5, 0.1, 0.3, 0.1]])).repeat(2000, 1)
+    points = (torch.arange(2000) + 0.5) / 2000
+    for temperature, top_p, shares in (
+        (1.0, 1.0, [0.5, 0.1, 0.3, 0.1]),
+        (1.0, 0.79, [0.625, 0, 0.375, 0]),
+        (0.5, 1.0, [0.25 / 0.36, 0.01 / 0.36, 0.09 / 0.36, 0.01 / 0.36]),
+    ):
+        tokens, logprobs = _drawn(logits, points, temperature, top_p)
+        found = torch.bincount(tokens, minlength=4) / 2000
+        assert found.tolist() == pytest.approx(shares, abs=0.002)
+        assert logprobs.tolist() == pytest.approx(logits[0][tokens].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}])
+def test_impossible_decoding_is_refused(folder, wrong):
+    with pytest.raises(SettingError, match="expected >= 0"):
+        local(folder, **wrong)
 
 
 def test_a_batch_answers_as_its_prompts_do_alone(tiny):
@@ -238,11 +274,6 @@ def test_pickled_weights_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_text("")
     with pytest.raises(DataError, match="never loaded"):
         models.resolve(str(tmp_path))
-
-
-def test_servers_are_refused_until_they_are_there():
-    with pytest.raises(SettingError, match="not available yet"):
-        llms.load("openai:gpt-4o-mini")
 
 
 def test_naming_things_imports_no_torch():

@@ -49,6 +49,13 @@ class KnowingBetter(KnowingTokens):
         return Knowing(None, None, 2.0, 8).view(query, None)
 
 
+class KnowingLess(KnowingTokens):
+    """Puts the answer low."""
+
+    def view(self, query, encoded):
+        return Knowing(None, None, 0.1, 9).view(query, None)
+
+
 @dataclass(frozen=True)
 class View:
     values: np.ndarray
@@ -97,7 +104,7 @@ def test_without_adapted_members_there_is_no_adapted_hybrid():
 
 def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
     for reranker in (RERANKED, USELESS, None):
-        chosen = choose(IDS, ADAPTED, HELD_OUT, reranker, trust=0.5)
+        chosen = choose(IDS, ADAPTED, HELD_OUT._replace(synthetic=False), reranker, trust=0.5)
         contending = [name for name in chosen.ndcg if name.endswith((":adapted", "+reranker"))]
         assert chosen.candidate in contending
         assert chosen.ndcg[chosen.candidate] >= max(chosen.ndcg[name] for name in contending) - 0.02
@@ -119,9 +126,18 @@ def test_what_is_not_measured_is_not_the_candidate():
         assert chosen.candidate in made_of(ADAPTED, chosen, rerank=rerank)
 
 
+def test_synthetic_queries_do_not_leave_the_other_members_out():
+    certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "late-interaction": KnowingLess(None, None)}
+    strange = [Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES]
+    for synthetic in (True, False):
+        chosen = choose(IDS, certain, HeldOut(strange, ANSWERS, synthetic=synthetic), None, trust=0.0)
+        assert chosen.ndcg["dense:adapted"] > chosen.ndcg["hybrid:adapted"] + 0.02
+        assert chosen.candidate == ("hybrid:adapted" if synthetic else "dense:adapted")
+
+
 def test_of_equals_the_fastest_is_the_candidate():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "dense": Knowing(None, None, 2.0, 3)}
-    chosen = choose(IDS, certain, HELD_OUT, RERANKED._replace(ndcg=1.0), trust=1.0)
+    chosen = choose(IDS, certain, HELD_OUT._replace(synthetic=False), RERANKED._replace(ndcg=1.0), trust=1.0)
     assert chosen.ndcg["dense:adapted"] == 1.0
     assert chosen.candidate == "dense:adapted"
 

@@ -107,7 +107,7 @@ def _generate(run: Run, made: Mapping[str, Made]) -> Made:
                 progress(done, total)
                 run.budget.check(completions.ledger(), done, total)
 
-            result = generate(docs, completions, progress=within_budget, **settings)
+            result = generate(docs, completions, seed=run.seed, progress=within_budget, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         by_prompt = Counter(query.prompt for query in result.queries)

@@ -45,7 +45,8 @@ def choose(
 
     `reranker` is its weight beside the fusion of the retrievers, and what they reach together, as `label` found.
     Only what `rerank` names, and so is measured, can be the candidate. A system that is better than the adapted hybrid
-    by next to nothing gives way to it: a fusion depends least on how far the held-out queries are like people's.
+    by next to nothing gives way to it, and on synthetic queries a member alone always does: a fusion depends least on how
+    far the held-out queries are like people's.
     The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
     from the fusion agrees with it, and one that agrees adds less to it.
     """
@@ -66,6 +67,8 @@ def choose(
     if reranker is not None and HYBRID in rerank:
         reached[f"{HYBRID}+reranker"] = reranker.ndcg
     contending = [name for name in reached if name.endswith((":adapted", "+reranker"))]
+    if held_out.synthetic:  # no more trusted to leave members out altogether than to weigh them
+        contending = [name for name in contending if name not in members] or contending
     # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
     candidate = max(contending, key=lambda name: (reached[name], "+" not in name, HYBRID not in name))
     if 0 < reached[candidate] - reached.get(f"{HYBRID}:adapted", -1.0) <= near:

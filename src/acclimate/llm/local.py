@@ -1,4 +1,4 @@
-"""An LLM on this machine: batches of prompts in, greedy completions out.
+"""An LLM on this machine: batches of prompts in, completions out, greedy ones unless a temperature is set.
 
 What the prompts of a batch share at their start, the few-shot examples, is read once and kept for later batches. The
 shared part ends at a line end, so that documents which happen to begin alike make no prefix of their own; it is a
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import random
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows 
 
 
 class Decoder(Protocol):
-    """Greedy steps over a batch. What `prefix` returns may be given to any number of `start`s."""
+    """Steps over a batch. What `prefix` returns may be given to any number of `start`s."""
 
     def prefix(self, ids: Sequence[int], /) -> Any: ...
 
@@ -45,7 +46,9 @@ class LocalLLM:
     """A causal model that transformers can load; implements `acclimate.records.LLM`.
 
     Special tokens are never read from a prompt and never returned; the first one chosen ends an answer. An answer's
-    tokens are counted with the one that ended it.
+    tokens are counted with the one that ended it. With a temperature above 0 each prompt's tokens are drawn from a
+    sequence of its own, which follows from `seed` and the prompt: order and company change nothing. Log-probabilities
+    are the model's own, whatever the temperature.
     """
 
     def __init__(
@@ -54,12 +57,18 @@ class LocalLLM:
         *,
         max_new_tokens: int = 48,
         stop: Sequence[str] = ("\n",),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
         dtype: torch.dtype | None = None,
         share_prefix: bool = True,
     ) -> None:
         if max_new_tokens < 1:
             raise SettingError(f"max_new_tokens is {max_new_tokens}; expected 1 or more")
+        if temperature < 0 or not 0 < top_p <= 1:
+            raise SettingError(f"temperature is {temperature} and top_p {top_p}; expected >= 0 and in (0, 1]")
         self.model = model
+        self.temperature, self.top_p, self.seed = temperature, top_p, seed
         self.max_new_tokens = max_new_tokens
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
         self.dtype = dtype or models.dtype()
@@ -74,7 +83,8 @@ class LocalLLM:
     def fingerprint(self) -> str:
         """Of weights, precision and decoding parameters."""
         weights = models.weights_fingerprint(self.model)
-        return fingerprint("local", weights, str(self.dtype), self.max_new_tokens, self.stop)
+        drawn = (self.temperature, self.top_p, self.seed) if self.temperature else ()
+        return fingerprint("local", weights, str(self.dtype), self.max_new_tokens, self.stop, *drawn)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.
@@ -92,7 +102,8 @@ class LocalLLM:
         answers: list[Completion | None] = [None] * len(rows)
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
-            for index, answer in zip(batch, self._decode([rows[index] for index in batch]), strict=True):
+            draws = [random.Random(f"{self.seed}\0{prompts[index]}") for index in batch]
+            for index, answer in zip(batch, self._decode([rows[index] for index in batch], draws), strict=True):
                 answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
@@ -152,8 +163,8 @@ class LocalLLM:
     def _ids(self, prompt: str) -> list[int]:
         return self._tokenizer(prompt, split_special_tokens=True)["input_ids"]
 
-    def _decode(self, rows: list[list[int]]) -> list[Completion]:
-        """Completions of one batch of tokenized prompts."""
+    def _decode(self, rows: list[list[int]], draws: list[random.Random]) -> list[Completion]:
+        """Completions of one batch of tokenized prompts, each with its own draws."""
         shared = self._shared(rows)
         answers = [_Answer(len(row)) for row in rows]
         live = list(range(len(rows)))  # answers by their row in the cache
@@ -161,7 +172,11 @@ class LocalLLM:
             self._prefix(rows[0][:shared]), [row[shared:] for row in rows], self.max_new_tokens
         )
         for left in reversed(range(self.max_new_tokens)):
-            tokens, logprobs = _greedy(logits)
+            if self.temperature:
+                points = torch.tensor([draws[index].random() for index in live], device=logits.device)
+                tokens, logprobs = _drawn(logits, points, self.temperature, self.top_p)
+            else:
+                tokens, logprobs = _greedy(logits)
             for index, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
                 if answers[index].is_open:
                     self._add(answers[index], token, logprob)
@@ -235,6 +250,18 @@ def _greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     logits = logits.float()
     tokens = logits.argmax(-1)
     return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+
+
+def _drawn(
+    logits: torch.Tensor, points: torch.Tensor, temperature: float, top_p: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The token of each row at its point, in [0, 1), of the likeliest tokens that make up `top_p`; as `_greedy`."""
+    logits = logits.float()
+    shares, order = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    shares = torch.where(shares.cumsum(-1) - shares < top_p, shares, 0.0).cumsum(-1)
+    at = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
+    tokens = order.gather(1, at)
+    return tokens[:, 0], (logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True))[:, 0]
 
 
 def _gguf(gguf_file: str | None) -> dict[str, str]:

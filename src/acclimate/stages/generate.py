@@ -52,6 +52,9 @@ def generate(
     per_doc: int = 1,
     max_doc_tokens: int = 160,
     max_new_tokens: int = 40,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generated:
     """Synthetic queries for each doc, as far as the LLM writes usable ones.
@@ -68,12 +71,22 @@ def generate(
         Tokens of each document that the LLM reads.
     max_new_tokens
         Tokens after which an unfinished query is dropped.
+    temperature
+        0 always takes the likeliest token; higher is more varied and less sure.
+    top_p
+        With a temperature: only the likeliest tokens that make up this share are drawn.
+    seed
+        Of what is drawn.
     progress
         Called with (prompts answered, prompts in all) after each batch.
     """
     _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
     mix = prompts.load_mix(prompt)
-    model = llms.load(llm, max_new_tokens=max_new_tokens, stop=mix.stop) if isinstance(llm, str) else llm
+    if isinstance(llm, str):
+        decoding = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        model = llms.load(llm, max_new_tokens=max_new_tokens, stop=mix.stop, **decoding)
+    else:
+        model = llm
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
     shown = {doc_id: model.cut(text, max_doc_tokens) for doc_id, text in whole.items()}
     tasks = [(doc.doc_id, template) for doc in docs for template in mix.share_out(doc.doc_id, per_doc)]
