@@ -45,8 +45,8 @@ def choose(
 
     `reranker` is its weight beside the fusion of the retrievers, and what they reach together, as `label` found.
     Only what `rerank` names, and so is measured, can be the candidate. A system that is better than the adapted hybrid
-    by next to nothing gives way to it, and on synthetic queries a member alone always does: a fusion depends least on how
-    far the held-out queries are like people's.
+    by next to nothing gives way to it, and on synthetic queries a member alone always does: a fusion depends least on
+    how far the held-out queries are like people's.
     The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
     from the fusion agrees with it, and one that agrees adds less to it.
     """
