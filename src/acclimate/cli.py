@@ -179,8 +179,9 @@ def list_prompts() -> None:
     """The prompts that generate.prompt may name, each with what it is for."""
     from acclimate import prompts
 
-    for name in prompts.names():
-        print(f"{name:16}{prompts.load(name).description}")
+    names = prompts.names()
+    for name in names:
+        print(f"{name:{max(map(len, names))}}  {prompts.load(name).description}")
 
 
 @prompts_app.command(name="show")
