@@ -65,12 +65,11 @@ def label(
     min_gain
         nDCG@10 on held-out queries that the reranker must add to the retrievers' fusion, or it does not teach.
     trust
-        How far weights follow the held-out queries, 0 (equal weights) to 1. A teacher that is all but the student has
-        little to teach; and synthetic queries overrate what matches words.
+        How far weights follow held-out synthetic queries, 0 (equal weights) to 1; real ones are followed all the way.
     """
     equal = dict.fromkeys(members, 1 / len(members))
     found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
-    fusion = choose_weights(found, held_out.answers, members, trust=trust)
+    fusion = choose_weights(found, held_out.answers, members, trust=trust if held_out.synthetic else 1.0)
     weights, reached, reason, both = fusion.weights, fusion.ndcg, "", None
     few: list[Candidates] = []
     if reranker is not None:
