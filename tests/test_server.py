@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("openai", reason="the openai extra is not installed")
 
-from acclimate import llm as llms
 from acclimate.errors import BudgetExceeded, LLMError, SettingError
+from acclimate.llm import check, load
 from acclimate.llm.completions import Completions
 from acclimate.llm.server import Patience, ServerLLM
 from acclimate.records import StreamingLLM
@@ -347,13 +347,13 @@ def test_names_addresses_and_fingerprints(monkeypatch):
     ]
     assert len({one.fingerprint for one in (there, *changed)}) == 5
     assert isinstance(there, StreamingLLM)
-    assert isinstance(llms.load("openai:m@http://there:2/v1"), ServerLLM)
+    assert isinstance(load("openai:m@http://there:2/v1"), ServerLLM)
 
 
 @pytest.mark.parametrize("name", ["openai:", "openai:m@ftp://x", "openai:a b"])
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(SettingError, match="expected openai:MODEL"):
-        llms.load(name)
+        load(name)
 
 
 def test_a_secret_in_an_address_is_refused_and_not_repeated():
@@ -366,7 +366,7 @@ def test_openai_itself_needs_a_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(SettingError, match="needs a key in OPENAI_API_KEY"):
-        llms.check("openai:gpt-4.1-mini")
+        check("openai:gpt-4.1-mini")
 
 
 def test_documents_are_cut_at_words():
