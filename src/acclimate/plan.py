@@ -38,7 +38,7 @@ def describe(run: Run) -> str:
     queries = _KEPT * len(drawn)
     pairs = min(queries, settings["train"]["max_queries"]) * settings["mine"]["n_ways"] * settings["train"]["epochs"]
     searches = min(len(run.labelled[1]) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
-    rated = (settings["sample"]["dev_share"] * queries * settings["label"]["n_ways"]) + 2 * searches * settings[
+    rated = (settings["sample"]["dev_share"] * queries * settings["label"]["reranker_ways"]) + 2 * searches * settings[
         "evaluate"
     ]["rerank_depth"]
     own_tokens = calls.completion_tokens + len(drawn) * settings["generate"]["max_doc_tokens"]
