@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from acclimate import __version__
+from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.files import read_json
 
@@ -36,8 +37,6 @@ Start with: acclimate adapt FOLDER --out run
     suppress_keyboard_interrupt=False,
 )
 
-prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
-cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
 app.command(prompts_app)
 app.command(cache_app)
 
@@ -174,102 +173,6 @@ def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10",
     )
 
 
-@prompts_app.command(name="list")
-def list_prompts() -> None:
-    """The prompts that generate.prompt may name, each with what it is for."""
-    from acclimate import prompts
-
-    names = prompts.names()
-    for name in names:
-        print(f"{name:{max(map(len, names))}}  {prompts.load(name).description}")
-
-
-@prompts_app.command(name="show")
-def show_prompt(prompt: str, *, document: str = "{document}") -> None:
-    """Print a prompt as an LLM reads it.
-
-    Parameters
-    ----------
-    prompt
-        A name from `acclimate prompts list`, or a TOML file.
-    document
-        Text to show in place of a document.
-    """
-    from acclimate import prompts
-
-    print(prompts.load(prompt).render(document))
-
-
-@prompts_app.command(name="check")
-def check_prompt(path: Path) -> None:
-    """Say whether a TOML file is a prompt, and what it comes to.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
-    from acclimate import prompts
-    from acclimate.llm.completions import CHARACTERS_PER_TOKEN
-
-    prompt = prompts.load(path)
-    tokens = len(prompt.render("")) // CHARACTERS_PER_TOKEN
-    ends = ", ".join(map(repr, prompt.stop))
-    cue = prompt.target.rpartition("{document}")[2]
-    print(f"{path}: {prompt.name}, about {tokens:,} tokens around a document; {cue!r} asks, and {ends} ends an answer")
-
-
-@cache_app.command(name="stats")
-def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
-    """What the LLM's answers kept with a run come to: how many, of whom, for how much.
-
-    Parameters
-    ----------
-    run_dir
-        Folder of a run.
-    prices
-        TOML file with the prices of LLMs; see adapt.
-    """
-    from acclimate.llm.prices import Budget
-    from acclimate.report.words import usd
-
-    with _completions(run_dir) as kept:
-        print(f"{len(kept):,} answers, {kept.path.stat().st_size / 1e6:.1f} MB")
-        for llm, used in kept.ledger().items():
-            cost = Budget(prices=prices).cost(llm, {"prompt": used.prompt_tokens, "completion": used.completion_tokens})
-            tokens = f"{used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written"
-            print(f"{llm}: asked {used.calls:,} times, {tokens}, {'cost not known' if cost is None else usd(cost)}")
-
-
-@cache_app.command(name="verify")
-def verify_cache(run_dir: Path) -> None:
-    """Read every kept answer; exit code 2 when some cannot be read.
-
-    Parameters
-    ----------
-    run_dir
-        Folder of a run.
-    """
-    with _completions(run_dir) as kept:
-        damaged = len(kept.damaged())
-        print(f"{len(kept):,} answers, {damaged:,} damaged")
-    if damaged:
-        raise DataError(f"damaged answers; remove them with: acclimate cache prune {run_dir}", path=run_dir)
-
-
-@cache_app.command(name="prune")
-def prune_cache(run_dir: Path) -> None:
-    """Remove the answers that cannot be read; a run asks for them again if it needs them.
-
-    Parameters
-    ----------
-    run_dir
-        Folder of a run.
-    """
-    with _stored(run_dir).workspace.lock(), _completions(run_dir) as kept:
-        print(f"{kept.prune():,} answers removed, {len(kept):,} kept")
-
-
 @app.command
 def doctor() -> None:
     """Say what is installed, which devices there are, what is missing, and the command that installs it."""
@@ -354,16 +257,6 @@ def _stored(folder: Path, changes: Sequence[str] = ()):
         queries=stored["queries"],
         qrels=stored["qrels"],
     )
-
-
-def _completions(folder: Path):
-    """The completion cache that is in the folder of a run."""
-    from acclimate.llm.completions import Completions
-
-    path = folder / "completions.sqlite"
-    if not path.exists():
-        raise DataError("no answers of an LLM are kept here", path=folder)
-    return Completions(path)
 
 
 def _go(run: Any, *, until: str = "evaluate") -> None:
