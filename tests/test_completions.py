@@ -31,6 +31,9 @@ class Fake:
     def cut(self, text, max_tokens):
         return text[:max_tokens]
 
+    def decoding_as(self, decoding):
+        return self
+
     @property
     def asked(self):
         return [prompt for batch in self.batches for prompt in batch]

@@ -135,7 +135,7 @@ def test_each_batch_holds_one_prompt_and_each_query_says_whose_it_is(completions
 def test_two_prompts_with_one_answer_make_one_query(completions):
     made = generate(DOCS, completions, llm=Writer(), per_doc=3)
     assert len(made.queries) == 50
-    assert made.dropped == {"same query from two prompts": 100}
+    assert made.dropped == {"same query twice": 100}
 
 
 def test_an_estimate_bounds_the_run_and_loads_nothing(completions):
@@ -170,7 +170,6 @@ NATURAL = [
     "C++ std::vector<int>::push_back complexity",
     "of course records: how to keep them",
     "which authors wrote about the sea",
-    "日本の首都はどこですか",
     "1. FC Köln",
 ]
 
@@ -226,6 +225,23 @@ DOC = "Dhows. A dhow is a sailing ship with one or two masts. They carried dates
 def test_drops_have_reasons(text, finish_reason, reason):
     assert clean(text, DOC, finish_reason)[1] == reason
     assert reason is None or reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("query", "doc", "language", "is_wrong"),
+    [
+        ("日本の首都はどこですか", "東京は日本の首都であり、カタカナもひらがなもある。", "", False),
+        ("日本の首都はどこですか", "Tokyo is the capital of Japan, and has been for long.", "", True),
+        ("日本の首都はどこですか", "Tokyo is the capital of Japan, and has been for long.", "Japanese", False),
+        ("was ist die Hauptstadt von Japan", "Tokyo is the capital of Japan, and has been for long.", "", True),
+        ("was ist die Hauptstadt von Japan", "Tokyo is the capital of Japan, and has been for long.", "German", False),
+        ("what is the capital of Japan", "Tokyo ist die Hauptstadt von Japan und das seit langem.", "german", True),
+        ("what is the capital of Japan", "Tokyo is the capital of Japan, and has been for long.", "en", False),
+        ("Tokyo Hauptstadt Japan", "Tokyo is the capital of Japan, and has been for long.", "", False),
+    ],
+)
+def test_a_query_in_another_language_than_the_one_wanted_is_no_query(query, doc, language, is_wrong):
+    assert clean(query, doc, "stop", language=language)[1] == ("wrong language" if is_wrong else None)
 
 
 def test_overlap_is_of_words_not_of_letters():

@@ -17,6 +17,7 @@ from acclimate.errors import DataError, MissingExtra, SettingError
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from acclimate.llm.decoding import Decoding
 from acclimate.llm.generic import Generic
 from acclimate.llm.llama import Llama
 from acclimate.llm.local import LocalLLM, _drawn
@@ -63,7 +64,9 @@ def tiny(folder):
 
 
 def local(folder, **settings):
-    return LocalLLM(folder, **{"max_new_tokens": 12, "stop": ("\n",), "dtype": torch.float32, **settings})
+    about_the_model = {name: settings.pop(name) for name in ("dtype", "share_prefix") if name in settings}
+    decoding = Decoding(**{"max_new_tokens": 12, "stop": ("\n",), **settings})
+    return LocalLLM(folder, decoding, **{"dtype": torch.float32, **about_the_model})
 
 
 def plain_greedy(folder, prompt, *, max_new_tokens, stop):
@@ -117,9 +120,9 @@ def test_nothing_after_a_stop_and_one_logprob_for_each_token_of_the_text(folder)
 
 
 def test_sharing_the_prefix_changes_nothing(folder, tiny):
-    rows = [tiny._ids(prompt) for prompt in PROMPTS]
+    rows = [tiny._loaded.ids(prompt, chat=False) for prompt in PROMPTS]
     shared = tiny._shared(rows)
-    assert tiny._tokenizer.decode(rows[0][:shared]).endswith("Example 2:\n")
+    assert tiny._loaded.tokenizer.decode(rows[0][:shared]).endswith("Example 2:\n")
     same(tiny.complete(PROMPTS), local(folder, share_prefix=False).complete(PROMPTS))
 
 
@@ -167,13 +170,13 @@ def test_the_same_batch_gets_the_same_bytes_whatever_came_before(folder, tiny):
     fresh = local(folder).complete(PROMPTS)
     tiny.complete([f"{SHARED}{doc}\nQuery:" for doc in ("the one", "the other")])
     assert tiny.complete(PROMPTS) == fresh
-    assert len(tiny._prefixes) <= 4
+    assert len(tiny._loaded._prefixes) <= 4
 
 
 def test_long_prompts_are_read_in_pieces_and_many_in_groups(tiny, monkeypatch):
     whole = tiny.complete(PROMPTS)
     monkeypatch.setattr("acclimate.llm.llama.GROUP_TOKENS", 7)
-    monkeypatch.setattr(tiny, "_prefixes", type(tiny._prefixes)())
+    tiny._loaded.forget_prefixes()
     same(tiny.complete(PROMPTS), whole)
 
 
@@ -181,10 +184,12 @@ def test_long_prompts_are_read_in_pieces_and_many_in_groups(tiny, monkeypatch):
 def test_finished_prompts_leave_the_batch_and_move_no_other(folder, monkeypatch, decoder):
     prompts = [f"{SHARED}{'so ' * (n % 5)}{n} words\nQuery:" for n in range(40)]
     llm, sizes = local(folder, stop=("a", "o", "9", "\t", "%", "B")), []
-    llm.__dict__["_decoder"] = decoder(llm._loaded)
+    llm._loaded.__dict__["decoder"] = decoder(llm._loaded.model)
     alone = [llm.complete([prompt])[0] for prompt in prompts]
-    step = llm._decoder.step
-    monkeypatch.setattr(llm._decoder, "step", lambda tokens, cache: (sizes.append(len(tokens)), step(tokens, cache))[1])
+    step = llm._loaded.decoder.step
+    monkeypatch.setattr(
+        llm._loaded.decoder, "step", lambda tokens, cache: (sizes.append(len(tokens)), step(tokens, cache))[1]
+    )
     together = llm.complete(prompts)
     same(together, alone)
     assert len({answer.completion_tokens for answer in together}) > 5
@@ -194,14 +199,14 @@ def test_finished_prompts_leave_the_batch_and_move_no_other(folder, monkeypatch,
 
 def test_the_generic_decoder_answers_as_the_llama_one(folder, tiny):
     generic = local(folder)
-    assert isinstance(tiny._decoder, Llama)
-    generic.__dict__["_decoder"] = Generic(generic._loaded)
+    assert isinstance(tiny._loaded.decoder, Llama)
+    generic._loaded.__dict__["decoder"] = Generic(generic._loaded.model)
     same(generic.complete(PROMPTS), tiny.complete(PROMPTS))
 
 
 def test_special_tokens_in_a_prompt_are_text(tiny):
-    assert 0 not in tiny._ids("a <|end|> b")
-    assert tiny._tokenizer.decode(tiny._ids("a <|end|> b")) == "a <|end|> b"
+    assert 0 not in tiny._loaded.ids("a <|end|> b", chat=False)
+    assert tiny._loaded.tokenizer.decode(tiny._loaded.ids("a <|end|> b", chat=False)) == "a <|end|> b"
 
 
 @pytest.mark.parametrize("prompt", ["", "word " * 600])
@@ -218,8 +223,12 @@ def test_no_prompts_no_completions(tiny):
 def test_a_cut_is_the_start_of_the_text_in_at_most_so_many_tokens(tiny, text, max_tokens):
     part = tiny.cut(text, max_tokens)
     assert text.startswith(part)
-    assert len(tiny._ids(part)) <= max_tokens or part == "" or len(tiny._ids(text)) <= max_tokens
-    if len(tiny._ids(text)) <= max_tokens:
+    assert (
+        len(tiny._loaded.ids(part, chat=False)) <= max_tokens
+        or part == ""
+        or len(tiny._loaded.ids(text, chat=False)) <= max_tokens
+    )
+    if len(tiny._loaded.ids(text, chat=False)) <= max_tokens:
         assert part == text
 
 
@@ -287,7 +296,7 @@ def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone():
     from acclimate import prompts
 
     template = prompts.load("inpars")
-    llm = llms.load("embedded:smollm2-135m-instruct", max_new_tokens=24, stop=template.stop)
+    llm = llms.load("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
     texts = [
         "Return the n largest elements from a dataset, given as an iterable.",
         "The heat transfer at a blunt nose was measured at Mach 7 in helium for three wall temperatures.",

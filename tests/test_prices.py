@@ -6,7 +6,7 @@ import pytest
 
 from acclimate.errors import BudgetExceeded, DataError, SettingError
 from acclimate.llm.completions import Usage
-from acclimate.llm.prices import Budget, Price, cost, price
+from acclimate.llm.prices import Budget, Price, cost, limits, price
 
 OWN = '["openai:mine"]\nprompt = 1\ncompletion = 4.0\n'
 
@@ -32,9 +32,9 @@ def test_a_users_price_goes_before_ours(tmp_path):
 
 
 def test_a_ledger_costs_the_sum_of_its_llms_or_nobody_knows_what(own):
-    ledger = {"openai:mine": Usage(3, 1_000_000, 500_000), "here": Usage(9, 10**9, 10**9)}
+    ledger = {("generate", "openai:mine"): Usage(3, 1_000_000, 500_000), ("seed", "here"): Usage(9, 10**9, 10**9)}
     assert cost(ledger, own) == pytest.approx(3.0)
-    assert cost({**ledger, "openai:other": Usage(1, 1, 1)}, own) is None
+    assert cost({**ledger, ("seed", "openai:other"): Usage(1, 1, 1)}, own) is None
     assert cost({}, own) == 0
 
 
@@ -56,23 +56,43 @@ def test_a_missing_price_file_is_named(tmp_path):
 
 
 def test_a_limit_in_dollars_needs_a_price(own):
-    Budget(max_cost=1.0, prices=own).check_names(["openai:mine", "here"])
-    Budget(max_tokens=1).check_names(["openai:other"])
+    Budget(limits([], ["1.0"]), own).check_names({"seed": "openai:mine", "generate": "here"})
+    Budget(limits(["1"], [])).check_names({"generate": "openai:other"})
+    Budget(limits([], ["generate=1"])).check_names({"seed": "openai:other", "generate": "here"})
     with pytest.raises(SettingError, match="price of openai:other is not known"):
-        Budget(max_cost=1.0, prices=own).check_names(["openai:other"])
+        Budget(limits([], ["1.0"]), own).check_names({"generate": "openai:other"})
     with pytest.raises(SettingError, match="--max-tokens is -1"):
-        Budget(max_tokens=-1).check_names([])
+        Budget(limits(["-1"], [])).check_names({})
+    with pytest.raises(SettingError, match="'sed', which asks no LLM in this run; these do: seed, generate"):
+        Budget(limits(["sed=5"], [])).check_names({"seed": "here", "generate": "here"})
+
+
+@pytest.mark.parametrize("text", ["many", "seed=", "seed=many", "="])
+def test_a_limit_that_is_no_number_is_refused(text):
+    with pytest.raises(SettingError, match="expected a number, or STAGE=NUMBER"):
+        limits([text], [])
+    with pytest.raises(SettingError, match="--max-cost"):
+        limits([], [text])
 
 
 def test_limits_stop_when_reached_and_not_when_all_is_done(own):
-    ledger = {"openai:mine": Usage(3, 900_000, 25_000)}  # $1.00
-    for budget in (Budget(max_cost=1.0, prices=own), Budget(max_tokens=925_000)):
-        with pytest.raises(BudgetExceeded, match=r"3 of 5 queries .* goes on"):
+    ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000)}  # $1.00
+    for budget in (Budget(limits([], ["1"]), own), Budget(limits(["925000"], []))):
+        with pytest.raises(BudgetExceeded, match=r"3 of 5 prompts .* goes on"):
             budget.check(ledger, 3, 5)
         budget.check(ledger, 5, 5)
-    for budget in (Budget(max_cost=1.01, prices=own), Budget(max_tokens=925_001), Budget()):
+    for budget in (Budget(limits([], ["1.01"]), own), Budget(limits(["925001"], [])), Budget()):
         budget.check(ledger, 3, 5)
 
 
+def test_a_stage_s_own_limit_counts_what_that_stage_asked(own):
+    ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000), ("generate", "here"): Usage(9, 50, 50)}
+    Budget(limits(["generate=101"], ["generate=0.5"]), own).check(ledger, 3, 5)
+    with pytest.raises(BudgetExceeded, match=r"LLMs of generate have used 100 tokens of --max-tokens generate=100"):
+        Budget(limits(["5000000", "generate=100"], [])).check(ledger, 3, 5)
+    with pytest.raises(BudgetExceeded, match=r"LLMs of seed have cost \$1.0000 of --max-cost seed=1"):
+        Budget(limits([], ["seed=1"]), own).check(ledger, 3, 5)
+
+
 def test_local_llms_never_reach_a_limit_in_dollars():
-    Budget(max_cost=0.0).check({"here": Usage(3, 10**9, 10**9)}, 3, 5)
+    Budget(limits([], ["0"])).check({("generate", "here"): Usage(3, 10**9, 10**9)}, 3, 5)

@@ -107,7 +107,7 @@ def test_texts_that_differ_in_case_and_spacing_are_one():
     random.Random(0).shuffle(copies)
     drawn = sample(by_id(copies))
     assert sorted(drawn.splits) == ["a", "b"]
-    assert drawn.dropped == {"short": 0, "duplicate": 2, "not drawn": 0}
+    assert drawn.dropped == {"short": 0, "duplicate": 2, "example of a prompt": 0, "not drawn": 0}
 
 
 def test_short_and_blank_documents_are_counted():
@@ -122,4 +122,5 @@ def test_a_blank_document_is_short_however_long_its_blanks():
 
 
 def test_an_empty_corpus():
-    assert sample({}) == ({}, {"short": 0, "duplicate": 0, "not drawn": 0})
+    drawn = sample({})
+    assert (drawn.splits, drawn.examples, sum(drawn.dropped.values())) == ({}, [], 0)

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openai", reason="the openai extra is not installed")
 
 from acclimate.errors import BudgetExceeded, LLMError, SettingError
-from acclimate.llm import check, load
+from acclimate.llm import Decoding, check, load
 from acclimate.llm.completions import Completions
 from acclimate.llm.server import Patience, ServerLLM
 from acclimate.records import StreamingLLM
@@ -111,8 +111,8 @@ def quick(monkeypatch):
     monkeypatch.setattr("acclimate.llm.server._FIRST_WAIT", 0.01)
 
 
-def model(server, **changes):
-    return ServerLLM(f"openai:tiny@{server.url}", patience=HASTY, **changes)
+def model(server, concurrency=16, patience=HASTY, **decoding):
+    return ServerLLM(f"openai:tiny@{server.url}", Decoding(**decoding), concurrency=concurrency, patience=patience)
 
 
 def error(status, message="no", code=None, **headers):
@@ -230,7 +230,7 @@ def test_answers_before_a_failure_are_kept_and_not_asked_again(tmp_path):
         answers = kept.complete(model(server), PROMPTS)
         assert [one.text for one in answers] == [f"what is number {n}" for n in range(24)]
         assert len(server.requests) - asked == 24 - had
-        assert kept.ledger() == {"openai:tiny": (24, 24 * 9, 24 * 3)}
+        assert kept.ledger() == {("", "openai:tiny"): (24, 24 * 9, 24 * 3)}
 
 
 def test_a_budget_stops_the_asking_and_loses_no_answer(tmp_path):
@@ -342,8 +342,8 @@ def test_names_addresses_and_fingerprints(monkeypatch):
     changed = [
         ServerLLM("openai:m@http://here:2/v1"),
         ServerLLM("openai-completions:m@http://there:2/v1"),
-        ServerLLM("openai:m@http://there:2/v1", temperature=0.5),
-        ServerLLM("openai:m@http://there:2/v1", max_new_tokens=9),
+        ServerLLM("openai:m@http://there:2/v1", Decoding(temperature=0.5)),
+        ServerLLM("openai:m@http://there:2/v1", Decoding(max_new_tokens=9)),
     ]
     assert len({one.fingerprint for one in (there, *changed)}) == 5
     assert isinstance(there, StreamingLLM)

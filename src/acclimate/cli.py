@@ -44,6 +44,8 @@ Changes = Annotated[
     list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
 ]
 
+Limits = list[str] | None
+
 
 @app.command
 def adapt(
@@ -55,8 +57,8 @@ def adapt(
     qrels: str | None = None,
     set_: Changes = None,
     dry_run: bool = False,
-    max_cost: float | None = None,
-    max_tokens: int | None = None,
+    max_cost: Limits = None,
+    max_tokens: Limits = None,
     prices: Path | None = None,
     seed: int = 0,
 ) -> None:
@@ -78,16 +80,17 @@ def adapt(
     dry_run
         Say what would be done, and do nothing.
     max_cost
-        Stop when LLM calls have cost this many US dollars in all. Local LLMs cost nothing.
+        Stop when LLM calls have cost this many US dollars in all; STAGE=USD for those of one stage. Local LLMs cost
+        nothing.
     max_tokens
-        Stop when the LLM has read and written this many tokens in all.
+        Stop when LLMs have read and written this many tokens in all; STAGE=N for those of one stage.
     prices
         TOML file with the prices of LLMs: ["openai:MODEL"] with prompt and completion, dollars per million tokens.
     seed
         Every draw follows from it.
     """
     from acclimate import plan
-    from acclimate.llm.prices import Budget
+    from acclimate.llm.prices import Budget, limits
     from acclimate.pipeline import STAGES, check
     from acclimate.settings import load_recipe, resolve
 
@@ -95,7 +98,7 @@ def adapt(
         raise SettingError("--queries and --qrels go together: give both, or neither")
     settings = resolve(STAGES, load_recipe(recipe), set_ or [])
     run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
-    run.budget = Budget(max_tokens, max_cost, prices)
+    run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
     if dry_run:
         check(run)
         with tempfile.TemporaryDirectory() as elsewhere:

@@ -7,9 +7,13 @@ from pathlib import Path
 from cyclopts import App
 
 from acclimate.errors import DataError
+from acclimate.records import PromptExample
 
 prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
 cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
+
+# For prompts that show examples of the user's own.
+_STAND_INS = [PromptExample(str(n), str(n), f"{{query {n}}}", f"{{document {n}}}") for n in (1, 2, 3)]
 
 
 @prompts_app.command(name="list")
@@ -17,9 +21,11 @@ def list_prompts() -> None:
     """The prompts that generate.prompt may name, each with what it is for."""
     from acclimate import prompts
 
-    names = prompts.names()
-    for name in names:
-        print(f"{name:{max(map(len, names))}}  {prompts.load(name).description}")
+    shown = [name for name in prompts.names() if not name.startswith("promptagator-")]
+    for name in shown:
+        print(f"{name:{max(map(len, shown))}}  {prompts.template(name).description}")
+    others = [name.removeprefix("promptagator-") for name in prompts.names() if name not in shown]
+    print(f"\npromptagator-NAME takes the labels of another collection: {', '.join(others)}")
 
 
 @prompts_app.command(name="show")
@@ -35,7 +41,7 @@ def show_prompt(prompt: str, *, document: str = "{document}") -> None:
     """
     from acclimate import prompts
 
-    print(prompts.load(prompt).render(document))
+    print(prompts.load(prompt, _STAND_INS).render(document))
 
 
 @prompts_app.command(name="check")
@@ -48,9 +54,9 @@ def check_prompt(path: Path) -> None:
         The file.
     """
     from acclimate import prompts
-    from acclimate.llm.completions import CHARACTERS_PER_TOKEN
+    from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
 
-    prompt = prompts.load(path)
+    prompt = prompts.load(path, _STAND_INS)
     tokens = len(prompt.render("")) // CHARACTERS_PER_TOKEN
     ends = ", ".join(map(repr, prompt.stop))
     cue = prompt.target.rpartition("{document}")[2]
@@ -73,10 +79,11 @@ def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
 
     with _completions(run_dir) as kept:
         print(f"{len(kept):,} answers, {kept.path.stat().st_size / 1e6:.1f} MB")
-        for llm, used in kept.ledger().items():
+        for (stage, llm), used in kept.ledger().items():
             cost = Budget(prices=prices).cost(llm, {"prompt": used.prompt_tokens, "completion": used.completion_tokens})
             tokens = f"{used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written"
-            print(f"{llm}: asked {used.calls:,} times, {tokens}, {'cost not known' if cost is None else usd(cost)}")
+            price = "cost not known" if cost is None else usd(cost)
+            print(f"{stage}: {llm} asked {used.calls:,} times, {tokens}, {price}")
 
 
 @cache_app.command(name="verify")

@@ -2,6 +2,8 @@
 
     documents -> sample -> index -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
 
+Between index and generate comes `seed`, where prompts are made from the corpus first.
+
 Each stage here reads files of earlier ones, calls the function that does the work (in `stages`), and writes files of
 its own; the workspace passes over what is made already. Nothing later is needed by anything earlier.
 """
@@ -14,20 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import llm, models, prompts
-from acclimate.files import fingerprint, read_json, write_json, write_jsonl
+from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
-from acclimate.llm.completions import Completions
-from acclimate.records import Qrel, SyntheticQuery
+from acclimate.prompts import ADAPTED, Material
+from acclimate.prompts.files import write_toml
+from acclimate.records import PromptExample, Qrel, SyntheticQuery
 from acclimate.report import assemble
-from acclimate.run import BASE_MEMBERS, SOURCES, Run
+from acclimate.run import BASE_MEMBERS, SOURCES, Run, normalized
 from acclimate.stages.distill import check_students, distill
 from acclimate.stages.evaluate import evaluate
 from acclimate.stages.filter import filter_queries
-from acclimate.stages.generate import generate
+from acclimate.stages.generate import generate, mix_of
 from acclimate.stages.index import index
 from acclimate.stages.label import label
 from acclimate.stages.mine import mine
 from acclimate.stages.sample import sample
+from acclimate.stages.seed import seed_prompts
 from acclimate.stages.train import train
 from acclimate.workspace import Account, Made
 
@@ -37,6 +41,7 @@ Progress = Callable[[int, int], None]
 STAGES: dict[str, Callable[..., Any]] = {
     "sample": sample,
     "index": index,
+    "seed": seed_prompts,
     "generate": generate,
     "filter": filter_queries,
     "mine": mine,
@@ -58,7 +63,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
-        made[stage] = make(run, made)
+        if stage != "seed" or run.seeds_prompts:
+            made[stage] = make(run, made)
         if stage == until:
             break
     return assemble.write(run, made) if "evaluate" in made else None
@@ -67,22 +73,36 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
 def check(run: Run) -> None:
     """Raises SettingError and its like for names that a later stage, maybe hours later, would not find."""
     check_students(run.settings["distill"]["student"])
-    prompts.load_mix(run.settings["generate"]["prompt"])
-    run.budget.check_names([run.settings["generate"]["llm"]])
-    llm.check(run.settings["generate"]["llm"])
+    check_prompts(run)
+    run.budget.check_names(run.llms)
+    for name in run.llms.values():
+        llm.check(name)
     for stage in ("train", "distill"):
         models.resolve(run.settings[stage]["base"])
+
+
+def check_prompts(run: Run) -> None:
+    """Raises SettingError for prompts that are not there, or that need examples when none are named."""
+    wanted = prompts.plain_names(run.settings["generate"]["prompt"])
+    if run.seeds_prompts:
+        wanted = [*(name for name in wanted if name != ADAPTED), *run.settings["seed"]["prompt"]]
+    example = PromptExample("", "", "", "")
+    prompts.load_mix(wanted, Material([example] if run.settings["sample"]["examples"] else ()))
 
 
 def _sample(run: Run, made: Mapping[str, Made]) -> Made:
     test_share = 0.0 if run.labelled[0] else SYNTHETIC_TEST_SHARE
 
     def work(folder: Path, progress: Progress) -> Account:
-        drawn = sample(run.corpus, test_share, seed=run.seed, **run.settings["sample"])
+        drawn = sample(run.corpus, test_share, run.pairs, seed=run.seed, **run.settings["sample"])
         write_json(folder / "splits.json", drawn.splits)
+        if drawn.examples:
+            write_jsonl(folder / "examples.jsonl", (one._asdict() for one in drawn.examples))
         return Account(len(run.corpus), len(drawn.splits), drawn.dropped)
 
     inputs = {"documents": run.corpus.fingerprint, "test_share": str(test_share)}
+    if source := run.settings["sample"]["examples"]:
+        inputs["examples"] = fingerprint(run.pairs(source))
     return run.make("sample", work, inputs=inputs, unit="documents")
 
 
@@ -95,30 +115,60 @@ def _index(run: Run, made: Mapping[str, Made]) -> Made:
     return run.make("index", work, inputs=inputs, unit="documents")
 
 
+def _seed(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["seed"]
+    splits: dict[str, str] = read_json(made["sample"].folder / "splits.json")
+    docs = [run.corpus[doc_id] for doc_id, side in splits.items() if side == "train"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        with run.completions("seed", progress) as (completions, within_budget):
+            result = seed_prompts(docs, completions, seed=run.seed, progress=within_budget, **settings)
+        for template in result.templates:
+            write_toml(folder / f"{template.name}.toml", template)
+        write_jsonl(folder / "seeds.jsonl", result.seeds)
+        used = sum("in" in row for row in result.seeds)
+        cost = run.budget.cost(settings["llm"], result.tokens)
+        return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.asked("seed"))
+
+    inputs = {
+        "documents": fingerprint(docs),
+        "llm": llm.fingerprint_of(settings["llm"]),
+        "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
+    }
+    return run.make("seed", work, inputs=inputs, unit="prompts")
+
+
 def _generate(run: Run, made: Mapping[str, Made]) -> Made:
     settings = run.settings["generate"]
     splits = read_json(made["sample"].folder / "splits.json")
+    material = Material(
+        _examples(made),
+        sorted(made["seed"].folder.glob("adapted-*.toml")) if "seed" in made else (),
+        Path(run.collection.name).name,
+    )
 
     def work(folder: Path, progress: Progress) -> Account:
         docs = [run.corpus[doc_id] for doc_id in splits]
-        with Completions(run.workspace.folder / "completions.sqlite") as completions:
-
-            def within_budget(done: int, total: int) -> None:
-                progress(done, total)
-                run.budget.check(completions.ledger(), done, total)
-
-            result = generate(docs, completions, seed=run.seed, progress=within_budget, **settings)
+        with run.completions("generate", progress) as (completions, within_budget):
+            result = generate(docs, completions, material, seed=run.seed, progress=within_budget, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         by_prompt = Counter(query.prompt for query in result.queries)
-        notes = {"documents": len(docs), "documents_cut": result.cut, "prompts": dict(sorted(by_prompt.items()))}
+        notes = {
+            "documents": len(docs),
+            "documents_cut": result.cut,
+            "prompts": dict(sorted(by_prompt.items())),
+            "examples": len(material.examples),
+            **run.asked("generate"),
+        }
         answers, cost = len(result.queries) + len(result.rejects), run.budget.cost(settings["llm"], result.tokens)
         return Account(answers, len(result.queries), result.dropped, result.tokens, cost, notes)
 
+    shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
     inputs = {
         "documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
         "llm": llm.fingerprint_of(settings["llm"]),
-        "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
+        "prompt": mix_of(settings["prompt"], material, **shown).fingerprint,
     }
     return run.make("generate", work, inputs=inputs, unit="queries")
 
@@ -194,7 +244,7 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
         result = label(
             sides["train"],
             sides["dev"],
-            run.held_out(sides["dev"]),
+            run.held_out(sides["dev"], _shown(made)),
             run.find,
             run.ids,
             BASE_MEMBERS,
@@ -208,7 +258,7 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
             "teachers": result.teachers,
             "weights": result.weights,
             "reranker": result.reranker._asdict() if result.reranker else None,
-            "chosen_on": str(run.held_out(sides["dev"])),
+            "chosen_on": str(run.held_out(sides["dev"], _shown(made))),
             "target_entropy": result.entropy,
             "scale": "minimum-maximum per query, weighted sum, in [0, 1]",
         }
@@ -251,11 +301,13 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
         sides = _sides(made)
         split, queries, qrels = run.labelled
+        left_out = [query for query in queries if normalized(query.text) in _shown(made)]
+        queries = [query for query in queries if query not in left_out]
         if not split:
             queries = [query.as_query() for query in sides["test"]]
             qrels = [Qrel(query.query_id, query.doc_id, 1) for query in sides["test"]]
         members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
-        held_out = run.held_out(sides["dev"])
+        held_out = run.held_out(sides["dev"], _shown(made))
         rated = made["label"].notes["reranker"]
         chosen = systems.choose(
             run.ids,
@@ -281,7 +333,8 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         write_json(folder / "measured.json", assemble.measured(result))
         write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.corpus))
         asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
-        return Account(len(queries), asked, notes={"split": split or "synthetic"})
+        dropped = {"example of a prompt": len(left_out)} if left_out else {}
+        return Account(len(queries) + len(left_out), asked, dropped, notes={"split": split or "synthetic"})
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
@@ -290,6 +343,17 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         "dev": run.dev_fingerprint,
     }
     return run.make("evaluate", work, inputs=inputs, unit="searches")
+
+
+def _examples(made: Mapping[str, Made]) -> list[PromptExample]:
+    """What prompts show of the task itself."""
+    path = made["sample"].folder / "examples.jsonl"
+    return [PromptExample(**row) for _, row in read_jsonl(path)] if path.exists() else []
+
+
+def _shown(made: Mapping[str, Made]) -> set[str]:
+    """The queries that an LLM saw as examples: they measure nothing and choose nothing."""
+    return {normalized(one.query) for one in _examples(made)}
 
 
 def _sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
@@ -304,6 +368,7 @@ def _sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
 _ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {
     "sample": _sample,
     "index": _index,
+    "seed": _seed,
     "generate": _generate,
     "filter": _filter,
     "mine": _mine,

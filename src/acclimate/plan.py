@@ -7,14 +7,19 @@ and by how much of that such a stage was seen to reach.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from acclimate import prompts
 from acclimate.llm import is_served
+from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
 from acclimate.llm.prices import price
 from acclimate.progress import duration
+from acclimate.prompts import ADAPTED, Material, plain_names
 from acclimate.report.table import columns
 from acclimate.stages.generate import Estimate, estimate
-from acclimate.stages.sample import sample
+from acclimate.stages.sample import Sample, sample
+from acclimate.stages.seed import GOOD_AND_BAD
 
 if TYPE_CHECKING:
     from acclimate.run import Run
@@ -31,21 +36,29 @@ def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
     settings = run.settings
     docs = [doc.default_text() for doc in run.corpus.values()]
-    drawn = sample(run.corpus, seed=run.seed, **settings["sample"]).splits
-    wanted = {key: settings["generate"][key] for key in ("prompt", "per_doc", "max_doc_tokens", "max_new_tokens")}
-    calls = estimate([run.corpus[doc_id] for doc_id in drawn], **wanted)
+    sampled = sample(run.corpus, 0.0, run.pairs, seed=run.seed, **settings["sample"])
+    drawn = sampled.splits
+    asked = {"generate": _generating(run, sampled)}
+    if run.seeds_prompts:
+        asked = {"seed": _seeding(settings["seed"]), **asked}
     tokens = sum(min(len(text) / _CHARACTERS_PER_TOKEN, settings["index"]["max_tokens"]) for text in docs)
-    queries = _KEPT * len(drawn)
+    queries = _KEPT * asked["generate"].calls
     pairs = min(queries, settings["train"]["max_queries"]) * settings["mine"]["n_ways"] * settings["train"]["epochs"]
     searches = min(len(run.labelled[1]) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
     rated = (settings["sample"]["dev_share"] * queries * settings["label"]["reranker_ways"]) + 2 * searches * settings[
         "evaluate"
     ]["rerank_depth"]
-    own_tokens = calls.completion_tokens + len(drawn) * settings["generate"]["max_doc_tokens"]
+    own_tokens = {  # what prompts share is read once
+        stage: calls.completion_tokens + calls.calls * settings[stage]["max_doc_tokens"]
+        for stage, calls in asked.items()
+    }
     flop = {
         "sample": 0.0,
         "index": _FORWARD_FLOP * _ENCODER_PARAMETERS * tokens,
-        "generate": 0.0 if is_served(settings["generate"]["llm"]) else _FORWARD_FLOP * _LLM_PARAMETERS * own_tokens,
+        **{
+            stage: 0.0 if is_served(run.llms[stage]) else _FORWARD_FLOP * _LLM_PARAMETERS * own_tokens[stage]
+            for stage in asked
+        },
         "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "train": 3 * _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * pairs,
@@ -58,24 +71,41 @@ def describe(run: Run) -> str:
     total = 0.0
     for stage, work in flop.items():
         made = run.workspace.manifest(stage) is not None
-        asks = stage == "generate"
+        calls = asked.get(stage)
         seconds = 0.0 if made else work / speed
         total += seconds
         rows.append(
             [
                 stage,
                 f"{len(docs):,} documents" if stage in ("sample", "index") else f"{len(drawn):,} queries",
-                f"{calls.calls:,}" if asks else "",
-                f"{calls.prompt_tokens + calls.completion_tokens:,}" if asks else "",
+                f"{calls.calls:,}" if calls else "",
+                f"{calls.prompt_tokens + calls.completion_tokens:,}" if calls else "",
                 "made" if made else duration(seconds),
             ]
         )
+    costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], calls) for stage, calls in asked.items()))
     lines = columns(rows, "<<>>>")
-    return "\n".join([*lines, "", f"In all about {duration(total)}; {_cost(run, calls)}. Nothing was done."])
+    return "\n".join([*lines, "", f"In all about {duration(total)}; {costs}. Nothing was done."])
 
 
-def _cost(run: Run, calls: Estimate) -> str:
-    llm = run.settings["generate"]["llm"]
+def _generating(run: Run, sampled: Sample) -> Estimate:
+    """What `generate` asks; prompts that are made from the corpus are taken to be as long as the one they follow."""
+    settings = run.settings["generate"]
+    names = ("per_doc", "task", "language", "style", "max_doc_tokens", "max_new_tokens", "temperature")
+    wanted = tuple(GOOD_AND_BAD if name == ADAPTED else name for name in plain_names(settings["prompt"]))
+    material = Material(sampled.examples, (), run.collection.name)
+    docs = [run.corpus[doc_id] for doc_id in sampled.splits]
+    return estimate(docs, material, prompt=wanted, **{name: settings[name] for name in names})
+
+
+def _seeding(settings: Mapping[str, Any]) -> Estimate:
+    """What `seed` asks: a good question and a bad one for each document, behind the longest prompts there are."""
+    calls = 2 * settings["n_docs"]
+    form = len(prompts.load(GOOD_AND_BAD).prefix) // CHARACTERS_PER_TOKEN
+    return Estimate(calls, calls * (form + settings["max_doc_tokens"]), calls * settings["max_new_tokens"])
+
+
+def _cost(run: Run, llm: str, calls: Estimate) -> str:
     if not is_served(llm):
         return f"{llm} runs on this machine and costs nothing"
     found = price(llm, run.budget.prices)

@@ -7,7 +7,10 @@ strings everywhere. A reranked retriever is a retriever; a teacher is a scorer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from acclimate.llm.decoding import Decoding
 
 
 class Doc(NamedTuple):
@@ -60,6 +63,15 @@ class SyntheticQuery(NamedTuple):
         return Query(self.query_id, self.text)
 
 
+class PromptExample(NamedTuple):
+    """A query and a doc that answers it, shown to an LLM so that it writes others like it."""
+
+    query_id: str
+    doc_id: str
+    query: str
+    document: str
+
+
 class NWay(NamedTuple):
     """A training example: the positive first, then negatives; one teacher score per doc once a teacher has read it."""
 
@@ -96,7 +108,11 @@ class LLM(Protocol):
         ...
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """`text`, cut at its end to at most `max_tokens` of this model's tokens."""
+        """`text`, cut to at most `max_tokens` of this model's tokens: at the end of a sentence or of a word."""
+        ...
+
+    def decoding_as(self, decoding: Decoding) -> LLM:
+        """The same LLM, decoding so; what is loaded is shared."""
         ...
 
 

@@ -5,7 +5,8 @@ A run whose stages are all made loads none of the models, so repeating a command
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import collections, models
 from acclimate.corpus import Corpus
+from acclimate.errors import SettingError
 from acclimate.files import fingerprint
+from acclimate.formats import read_prompt_examples
+from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget
-from acclimate.records import Qrel, Query, SyntheticQuery
+from acclimate.prompts import ADAPTED, plain_names
+from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
 from acclimate.settings import Settings
 from acclimate.workspace import Account, Made, Workspace
 
@@ -27,8 +32,14 @@ if TYPE_CHECKING:
     from acclimate.retrieve.weights import HeldOut
     from acclimate.score.cross_encoder import CrossEncoderScorer
 
+
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
+
+
+def normalized(query: str) -> str:
+    """Equal for queries whose texts differ in case and spacing at most."""
+    return " ".join(query.casefold().split())
 
 
 @dataclass
@@ -69,6 +80,35 @@ class Run:
         )
 
     @property
+    def seeds_prompts(self) -> bool:
+        """True when generate uses prompts that are made from the corpus first."""
+        return ADAPTED in plain_names(self.settings["generate"]["prompt"])
+
+    @property
+    def llms(self) -> dict[str, str]:
+        """The LLM of each stage that asks one."""
+        stages = ["seed", "generate"] if self.seeds_prompts else ["generate"]
+        return {stage: self.settings[stage]["llm"] for stage in stages}
+
+    @contextmanager
+    def completions(
+        self, stage: str, progress: Callable[[int, int], None]
+    ) -> Iterator[tuple[Completions, Callable[[int, int], None]]]:
+        """The answers that are kept, and a `progress` that stops the stage when the budget is used up."""
+        with Completions(self.workspace.folder / "completions.sqlite", stage) as kept:
+
+            def within_budget(done: int, total: int) -> None:
+                progress(done, total)
+                self.budget.check(kept.ledger(), done, total)
+
+            yield kept, within_budget
+
+    def asked(self, stage: str) -> dict[str, Any]:
+        """What a stage asked of LLMs, over every time that it was begun; for its manifest."""
+        with Completions(self.workspace.folder / "completions.sqlite") as kept:
+            return {"asked": {llm: used._asdict() for (of, llm), used in kept.ledger().items() if of == stage}}
+
+    @property
     def corpus(self) -> Corpus:
         return self.collection.corpus
 
@@ -81,6 +121,24 @@ class Run:
             if judged:
                 return split, [query for query in self.collection.queries if query.query_id in judged], qrels
         return "", [], []
+
+    def pairs(self, source: str) -> list[PromptExample]:
+        """Queries with a document each: those of a file, or the collection's training queries when it is `train`.
+
+        Raises SettingError when there are none.
+        """
+        if source != "train":
+            return read_prompt_examples(Path(source), self.corpus)
+        queries = {query.query_id: query.text for query in self.collection.queries}
+        judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
+        if not judged:
+            raise SettingError(
+                f"sample.examples is train, and {self.collection_name} brings no training judgments; expected a file"
+            )
+        return [
+            PromptExample(qrel.query_id, qrel.doc_id, queries[qrel.query_id], self.corpus[qrel.doc_id].default_text())
+            for qrel in judged
+        ]
 
     @cached_property
     def labels_fingerprint(self) -> str:
@@ -178,8 +236,11 @@ class Run:
 
         return Encoder.load_student(folder / kind, max_tokens=self.settings["index"]["max_tokens"])
 
-    def held_out(self, synthetic: Sequence[SyntheticQuery]) -> HeldOut:
-        """What weights and the candidate are chosen on: real dev queries beside a test split, else synthetic ones."""
+    def held_out(self, synthetic: Sequence[SyntheticQuery], shown: Container[str] = ()) -> HeldOut:
+        """What weights and the candidate are chosen on: real dev queries beside a test split, else synthetic ones.
+
+        shown: queries that an LLM saw as examples, normalized; they choose nothing.
+        """
         from acclimate.retrieve.weights import HeldOut
 
         judged = self.collection.qrels.get("dev", [])
@@ -187,7 +248,11 @@ class Run:
             grades: dict[str, dict[int, int]] = {}
             for qrel in judged:
                 grades.setdefault(qrel.query_id, {})[self.ids.row[qrel.doc_id]] = max(qrel.relevance, 0)
-            asked = [query for query in self.collection.queries if any(grades.get(query.query_id, {}).values())]
+            asked = [
+                query
+                for query in self.collection.queries
+                if any(grades.get(query.query_id, {}).values()) and normalized(query.text) not in shown
+            ]
             return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
         return HeldOut(
             [query.as_query() for query in synthetic],

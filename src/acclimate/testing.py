@@ -9,8 +9,12 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from acclimate.records import Completion, Doc, Qrel, Query, ScoredDoc
+
+if TYPE_CHECKING:
+    from acclimate.llm.decoding import Decoding
 
 # title | text | a query that this document alone answers
 _FACTS = """
@@ -73,6 +77,10 @@ class FakeLLM:
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order; words count as tokens."""
         return [self._answer(prompt) for prompt in prompts]
+
+    def decoding_as(self, decoding: Decoding) -> FakeLLM:
+        """Itself: it has one way."""
+        return self
 
     def cut(self, text: str, max_tokens: int) -> str:
         """The first `max_tokens` words."""

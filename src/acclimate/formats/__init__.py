@@ -7,6 +7,7 @@ from pathlib import Path
 from acclimate.errors import DataError
 from acclimate.formats import beir, tables
 from acclimate.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
+from acclimate.formats.fewshot import read_prompt_examples
 from acclimate.formats.fields import Located
 from acclimate.formats.folder import read_folder
 from acclimate.formats.nway import read_nway, read_synthetic, synthetic_id, write_nway, write_synthetic
@@ -21,6 +22,7 @@ __all__ = [
     "read_corpus",
     "read_folder",
     "read_nway",
+    "read_prompt_examples",
     "read_qrels",
     "read_queries",
     "read_run",

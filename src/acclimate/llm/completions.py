@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from acclimate.errors import DataError
+from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.records import LLM, Completion, StreamingLLM
 
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
 STREAMED_PROMPTS = 512  # given to a server's LLM at once; it asks as many together as it likes
-CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: batches must not depend on a tokenizer
 BUSY_SECONDS = 60.0  # to wait for another process's commit
 
 
@@ -41,14 +41,17 @@ class Usage(NamedTuple):
         )
 
 
+Ledger = dict[tuple[str, str], Usage]  # by stage and name of the LLM
+
+
 class Completions:
     """A cache of completions in the SQLite file `path`; any number of processes may share it.
 
-    `asked` sums what this object asked of LLMs since it was opened.
+    `stage` is whose account what is asked goes to; `asked` sums it since this object was opened.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, stage: str = "") -> None:
+        self.path, self.stage = Path(path), stage
         self.asked = Usage()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -59,8 +62,9 @@ class Completions:
                 "CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
             )
             self._rows.execute(
-                "CREATE TABLE IF NOT EXISTS ledger (llm TEXT PRIMARY KEY, calls INTEGER NOT NULL, "
-                "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS accounts (stage TEXT NOT NULL, llm TEXT NOT NULL, calls INTEGER NOT NULL, "
+                "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, PRIMARY KEY (stage, llm)) "
+                "WITHOUT ROWID"
             )
         except sqlite3.Error as error:
             raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
@@ -74,10 +78,11 @@ class Completions:
     def __len__(self) -> int:
         return self._rows.execute("SELECT count(*) FROM completions").fetchone()[0]
 
-    def ledger(self) -> dict[str, Usage]:
-        """What each LLM, by name, was asked for the completions here, over all runs."""
-        rows = self._rows.execute("SELECT llm, calls, prompt_tokens, completion_tokens FROM ledger ORDER BY llm")
-        return {llm: Usage(*counts) for llm, *counts in rows}
+    def ledger(self) -> Ledger:
+        """What each LLM, by name, was asked for each stage, over all runs."""
+        columns = "stage, llm, calls, prompt_tokens, completion_tokens"
+        rows = self._rows.execute(f"SELECT {columns} FROM accounts ORDER BY stage, llm")
+        return {(stage, llm): Usage(*counts) for stage, llm, *counts in rows}
 
     def damaged(self) -> list[str]:
         """The keys of answers that cannot be read. Raises DataError when the file itself is no database any more."""
@@ -176,11 +181,11 @@ class Completions:
         try:
             self._rows.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?)", rows)
             self._rows.execute(
-                "INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT (llm) DO UPDATE SET "
+                "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT (stage, llm) DO UPDATE SET "
                 "calls = calls + excluded.calls, "
                 "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
                 "completion_tokens = completion_tokens + excluded.completion_tokens",
-                (llm.name, *used),
+                (self.stage, llm.name, *used),
             )
         except BaseException:
             self._rows.execute("ROLLBACK")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from acclimate.errors import BudgetExceeded, DataError, SettingError
-from acclimate.llm.completions import Usage
+from acclimate.llm.completions import Ledger
 
 _OURS = Path(__file__).parent / "prices.toml"
 _KEYS = {"prompt", "completion"}
@@ -31,41 +31,74 @@ class Price(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What LLMs may use in all, over every time that the run was begun; `prices` is the user's own price file."""
+class Limit:
+    """What LLMs may use in all, over every time that the run was begun."""
 
-    max_tokens: int | None = None
-    max_cost: float | None = None  # US dollars
+    tokens: int | None = None
+    cost: float | None = None  # US dollars
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of a run: `""` for all stages together, else a stage's own. `prices` is the user's own price file."""
+
+    limits: Mapping[str, Limit] = field(default_factory=dict)
     prices: Path | None = None
 
-    def check_names(self, llms: list[str]) -> None:
-        """Raises SettingError for limits that are none, and for a limit in dollars on an LLM without a known price."""
-        for option, limit in (("--max-tokens", self.max_tokens), ("--max-cost", self.max_cost)):
-            if limit is not None and limit < 0:
-                raise SettingError(f"{option} is {limit}; expected 0 or more")
-        for llm in llms:
-            if price(llm, self.prices) is None and self.max_cost is not None:
-                raise SettingError(
-                    f"--max-cost: the price of {llm} is not known; put it into a file like acclimate/llm/prices.toml "
-                    "and add --prices FILE, or use --max-tokens"
-                )
+    def check_names(self, llms: Mapping[str, str]) -> None:
+        """Raises SettingError for limits that are none, and for one in dollars on an LLM without a known price.
+
+        llms: by the stage that asks them.
+        """
+        for stage, limit in self.limits.items():
+            if stage and stage not in llms:
+                asking = ", ".join(llms)
+                raise SettingError(f"a limit for {stage!r}, which asks no LLM in this run; these do: {asking}")
+            for option, most in (("--max-tokens", limit.tokens), ("--max-cost", limit.cost)):
+                if most is not None and most < 0:
+                    raise SettingError(f"{option} is {most}; expected 0 or more")
+            for llm in [llms[stage]] if stage else llms.values():
+                if limit.cost is not None and price(llm, self.prices) is None:
+                    raise SettingError(
+                        f"--max-cost: the price of {llm} is not known; put it into a file like "
+                        "acclimate/llm/prices.toml and add --prices FILE, or use --max-tokens"
+                    )
 
     def cost(self, llm: str, tokens: Mapping[str, int]) -> float | None:
         """US dollars for `prompt` and `completion` tokens of an LLM; None where its price is unknown."""
         found = price(llm, self.prices)
         return None if found is None else found.of(tokens["prompt"], tokens["completion"])
 
-    def check(self, ledger: Mapping[str, Usage], done: int, total: int) -> None:
+    def check(self, ledger: Ledger, done: int, total: int) -> None:
         """Raises BudgetExceeded once a limit is reached with prompts left to answer."""
         if done >= total:
             return
-        left = f"{done:,} of {total:,} queries written; all are kept, and the same command with a higher limit goes on"
-        tokens = sum(used.prompt_tokens + used.completion_tokens for used in ledger.values())
-        if self.max_tokens is not None and tokens >= self.max_tokens:
-            raise BudgetExceeded(f"the LLM has used {tokens:,} tokens of --max-tokens {self.max_tokens:,}, with {left}")
-        spent = cost(ledger, self.prices)
-        if self.max_cost is not None and spent is not None and spent >= self.max_cost and spent > 0:
-            raise BudgetExceeded(f"the LLM has cost ${spent:,.4f} of --max-cost {self.max_cost:g}, with {left}")
+        left = f"{done:,} of {total:,} prompts answered; all is kept, and the same command with a higher limit goes on"
+        for stage, limit in self.limits.items():
+            used = {key: usage for key, usage in ledger.items() if stage in ("", key[0])}
+            whose, of = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")
+            tokens = sum(usage.prompt_tokens + usage.completion_tokens for usage in used.values())
+            if limit.tokens is not None and tokens >= limit.tokens:
+                raise BudgetExceeded(
+                    f"{whose} have used {tokens:,} tokens of --max-tokens {of}{limit.tokens}, with {left}"
+                )
+            spent = cost(used, self.prices)
+            if limit.cost is not None and spent is not None and spent >= limit.cost and spent > 0:
+                raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {of}{limit.cost:g}, with {left}")
+
+
+def limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limit]:
+    """The limits that a command line gives, as N or STAGE=N each. Raises SettingError for what is neither."""
+    found: dict[str, Limit] = {}
+    for option, texts in (("tokens", max_tokens), ("cost", max_cost)):
+        for text in texts:
+            stage, _, number = text.rpartition("=")
+            try:
+                most = int(number) if option == "tokens" else float(number)
+            except ValueError:
+                raise SettingError(f"--max-{option} {text!r}: expected a number, or STAGE=NUMBER") from None
+            found[stage] = replace(found.get(stage, Limit()), **{option: most})
+    return found
 
 
 def price(llm: str, own: Path | None = None) -> Price | None:
@@ -82,10 +115,10 @@ def price(llm: str, own: Path | None = None) -> Price | None:
     return None
 
 
-def cost(ledger: Mapping[str, Usage], own: Path | None = None) -> float | None:
+def cost(ledger: Ledger, own: Path | None = None) -> float | None:
     """US dollars for all that a ledger holds; None when one of its LLMs has no known price."""
     total = 0.0
-    for llm, used in ledger.items():
+    for (_, llm), used in ledger.items():
         if (found := price(llm, own)) is None:
             return None
         total += found.of(used.prompt_tokens, used.completion_tokens)

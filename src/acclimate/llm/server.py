@@ -17,14 +17,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from acclimate.errors import LLMError, MissingExtra, SettingError
 from acclimate.files import fingerprint
+from acclimate.llm.decoding import CHARACTERS_PER_TOKEN, Decoding, cut_at
 from acclimate.records import Completion
 
-CHARACTERS_PER_TOKEN = 4  # rough: the server knows its tokenizer, we do not
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>[^@\s]+)(?:@(?P<url>https?://\S+))?")
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
 
@@ -54,12 +55,8 @@ class ServerLLM:
     def __init__(
         self,
         name: str,
+        decoding: Decoding = Decoding(),  # noqa: B008 (immutable)
         *,
-        max_new_tokens: int = 48,
-        stop: Sequence[str] = ("\n",),
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
         concurrency: int = 16,
         patience: Patience = Patience(),  # noqa: B008 (immutable)
     ) -> None:
@@ -69,14 +66,13 @@ class ServerLLM:
                 f"{name!r}: expected openai:MODEL or openai:MODEL@http://host:port/v1, with openai-completions: in "
                 "place of openai: for a model that is no chat model"
             )
+        self._name = name
         self.model = match["model"]
         self.chats = match["completions"] is None
         self.url = (match["url"] or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
         if "@" in self.url.partition("://")[2].partition("/")[0] or "?" in self.url:
             raise SettingError(f"openai:{self.model}: an address with a secret in it; put the key into OPENAI_API_KEY")
-        self.max_new_tokens = max_new_tokens
-        self.stop = tuple(stop)
-        self.temperature, self.top_p, self.seed = temperature, top_p, seed
+        self.decoding = replace(decoding, chat=self.chats)
         self.concurrency, self.patience = concurrency, patience
         self._gives_logprobs = True
         self._limit_name = "max_tokens"
@@ -90,16 +86,16 @@ class ServerLLM:
     @property
     def fingerprint(self) -> str:
         """Of model, address and decoding parameters; what a server changes behind a model's name does not show."""
-        decoding = (self.max_new_tokens, self.stop, self.temperature, self.top_p, self.seed if self.temperature else 0)
-        return fingerprint("server", self.url, self.model, self.chats, *decoding)
+        return fingerprint("server", self.url, self.model, self.decoding.fingerprint)
+
+    def decoding_as(self, decoding: Decoding) -> ServerLLM:
+        other = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
+        other._gives_logprobs, other._limit_name = self._gives_logprobs, self._limit_name
+        return other
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text`, to the end of a word, in about `max_tokens` tokens of four characters."""
-        limit = max_tokens * CHARACTERS_PER_TOKEN
-        if len(text) <= limit:
-            return text
-        end = limit if text[limit].isspace() else max((at for at in range(limit) if text[at].isspace()), default=limit)
-        return text[:end].rstrip() or text[:limit]
+        """The start of `text` in about `max_tokens` tokens of four characters: to the end of a sentence or a word."""
+        return cut_at(text, max(1, max_tokens * CHARACTERS_PER_TOKEN))
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order. Raises LLMError when one could not be had."""
@@ -208,12 +204,12 @@ class ServerLLM:
     def _send(self, prompt: str) -> Any:
         options: dict[str, Any] = {
             "model": self.model,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            self._limit_name: self.max_new_tokens,
+            "temperature": self.decoding.temperature,
+            "top_p": self.decoding.top_p,
+            self._limit_name: self.decoding.max_new_tokens,
         }
-        if self.temperature:
-            digest = hashlib.sha256(f"{self.seed}\0{prompt}".encode("utf-8", "surrogatepass")).digest()
+        if self.decoding.temperature:
+            digest = hashlib.sha256(self.decoding.draws(prompt).encode("utf-8", "surrogatepass")).digest()
             options["seed"] = int.from_bytes(digest[:4], "big") >> 1
         if self.chats:
             if self._gives_logprobs:
@@ -221,7 +217,7 @@ class ServerLLM:
             return self._client.chat.completions.create(messages=[{"role": "user", "content": prompt}], **options)
         if self._gives_logprobs:
             options["logprobs"] = 1
-        return self._client.completions.create(prompt=prompt, stop=list(self.stop)[:4], **options)
+        return self._client.completions.create(prompt=prompt, stop=list(self.decoding.stop)[:4], **options)
 
     def _adapted(self, complaint: str) -> bool:
         """True when the server named something that we can do without, and we now do."""
@@ -238,14 +234,13 @@ class ServerLLM:
         if self.chats:
             whole = (choice.message.content or "") if choice.message else ""
             pieces = [(one.token, one.logprob) for one in (getattr(logprobs, "content", None) or [])]
-            begin, end = _first_line(whole)
         else:
             whole = choice.text or ""
             tokens, values = getattr(logprobs, "tokens", None) or [], getattr(logprobs, "token_logprobs", None) or []
             pieces = list(zip(tokens, values, strict=False))
-            begin, end = 0, min((at for at in map(whole.find, self.stop) if at >= 0), default=len(whole))
+        begin, end, is_whole = self.decoding.span(whole)
         finish = choice.finish_reason or "stop"
-        if finish == "length" and end < len(whole):
+        if finish == "length" and is_whole:
             finish = "stop"  # it went on behind the query
         return Completion(
             whole[begin:end],
@@ -254,16 +249,6 @@ class ServerLLM:
             getattr(usage, "completion_tokens", None) or -(-len(whole) // CHARACTERS_PER_TOKEN),
             finish if finish in ("length", "content_filter") else "stop",
         )
-
-
-def _first_line(text: str) -> tuple[int, int]:
-    """Where a chat answer's first line that says something begins and ends, with the line that announces it, if any."""
-    begin = len(text) - len(text.lstrip())
-    end = begin + len(text[begin:].partition("\n")[0])
-    if text[begin:end].rstrip().endswith(":") and text[end:].strip():
-        rest = end + len(text[end:]) - len(text[end:].lstrip())
-        end = rest + len(text[rest:].partition("\n")[0])
-    return begin, end
 
 
 def _within(pieces: Sequence[tuple[str, float | None]], begin: int, end: int) -> Iterator[float]:

@@ -10,6 +10,8 @@ import itertools
 import re
 from functools import lru_cache
 
+from acclimate.stages.language import code_of, language_of, script_of
+
 MIN_WORDS = 2
 MAX_WORDS = 40
 ECHO_WORDS = 6  # a verbatim run so long is a copy, if it is most of the query
@@ -23,6 +25,7 @@ REASONS = (
     "not self-contained",
     "echo",
     "from the examples",
+    "wrong language",
 )
 
 _PREAMBLE = re.compile(
@@ -57,11 +60,13 @@ _SAYS_LITTLE = frozenset(
 )
 
 
-def clean(text: str, doc_text: str, finish_reason: str, examples: str = "") -> tuple[str, str | None]:
+def clean(
+    text: str, doc_text: str, finish_reason: str, examples: str = "", language: str = ""
+) -> tuple[str, str | None]:
     """The query in `text`, and why it is dropped: one of REASONS, the first that holds, or None.
 
     doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`. examples: what came before the
-    doc in the prompt, whose subjects do not belong in the query.
+    doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
     """
     query, had_preamble = _unwrap(text)
     words = _words(query)
@@ -81,6 +86,8 @@ def clean(text: str, doc_text: str, finish_reason: str, examples: str = "") -> t
         return query, "echo"
     if _borrows(words, doc_text, examples):
         return query, "from the examples"
+    if _is_foreign(query, doc_text, language):
+        return query, "wrong language"
     return query, None
 
 
@@ -131,6 +138,18 @@ def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
     pairs = set(itertools.pairwise(words)) & _telling_pairs(examples)
     doc = set(_words(doc_text)) if pairs else set()
     return any(doc.isdisjoint(pair) for pair in pairs)
+
+
+def _is_foreign(query: str, doc_text: str, language: str) -> bool:
+    """In another language than the one asked for, or in another script than the doc, as far as that can be told."""
+    written = language_of(query)
+    if language:
+        wanted = code_of(language)
+        return None not in (wanted, written) and wanted != written
+    scripts, expected = (script_of(query), script_of(doc_text)), language_of(doc_text)
+    return (None not in scripts and scripts[0] != scripts[1]) or (
+        None not in (expected, written) and expected != written
+    )
 
 
 @lru_cache(maxsize=64)

@@ -1,8 +1,8 @@
-"""Stage: an LLM reads docs and writes the query that each might answer (InPars v1, arXiv 2202.05144).
+"""Stage: an LLM reads docs and writes the queries that each might answer (InPars v1, arXiv 2202.05144).
 
-One doc in, one query out, greedily; more than one where the doc is shown to several prompts. Each doc is cut, never the
-prompt around it, so every prompt ends with its cue. Answers come through the completion cache: what was answered
-before costs nothing, and a killed run goes on.
+One doc in, one query out; more than one where the doc is shown to several prompts, or to one several times under a
+temperature (Promptagator, arXiv 2209.11755). Each doc is cut, never the prompt around it, so every prompt ends with its
+cue. Answers come through the completion cache: what was answered before costs nothing, and a killed run goes on.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from acclimate import llm as llms
 from acclimate import prompts
 from acclimate.errors import SettingError
-from acclimate.llm.completions import CHARACTERS_PER_TOKEN, Completions
+from acclimate.llm.completions import Completions
+from acclimate.llm.decoding import CHARACTERS_PER_TOKEN, Decoding, cut_at
+from acclimate.prompts import Material
 from acclimate.records import LLM, Completion, Doc, SyntheticQuery
+from acclimate.stages.ask import ask, tasks_of, tokens_of
 from acclimate.stages.clean import clean
 
 
@@ -46,10 +49,14 @@ class Estimate(NamedTuple):
 def generate(
     docs: Sequence[Doc],
     completions: Completions,
+    material: Material = Material(),  # noqa: B008 (immutable)
     *,
     llm: str | LLM = "embedded:smollm2-135m-instruct",
     prompt: tuple[str, ...] = ("question", "keyword", "claim"),
     per_doc: int = 1,
+    task: str = "",
+    language: str = "",
+    style: str = "",
     max_doc_tokens: int = 160,
     max_new_tokens: int = 40,
     temperature: float = 0.0,
@@ -59,16 +66,24 @@ def generate(
 ) -> Generated:
     """Synthetic queries for each doc, as far as the LLM writes usable ones.
 
+    material: examples of the task, prompts made from the corpus and its name, for the prompts that draw on them.
+
     Parameters
     ----------
     llm
-        LLM that writes: a local path, a Hugging Face id or embedded:NAME.
+        LLM that writes: a local path, a Hugging Face id, embedded:NAME, openai:MODEL or openai:MODEL@URL.
     prompt
-        Prompts by name, or TOML files of your own. Several share the documents out, NAME:2 with twice the share.
+        Prompts by name, or files of your own. Several share the documents out, NAME:2 with twice the share.
     per_doc
-        Queries per document, each from another prompt where there are so many.
+        Queries per document, each from another prompt where there are so many; with a temperature, more from each.
+    task
+        What the queries are for, told to the LLM: questions of nurses about medication.
+    language
+        Language that the queries are in, told to the LLM and checked; that of the documents when empty.
+    style
+        How the queries should sound, told to the LLM: terse, with part numbers.
     max_doc_tokens
-        Tokens of each document that the LLM reads.
+        Tokens of each document that the LLM reads; it is cut at the end of a sentence.
     max_new_tokens
         Tokens after which an unfinished query is dropped.
     temperature
@@ -81,46 +96,37 @@ def generate(
         Called with (prompts answered, prompts in all) after each batch.
     """
     _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
-    mix = prompts.load_mix(prompt)
-    if isinstance(llm, str):
-        decoding = {"temperature": temperature, "top_p": top_p, "seed": seed}
-        model = llms.load(llm, max_new_tokens=max_new_tokens, stop=mix.stop, **decoding)
-    else:
-        model = llm
+    mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
+    decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    model = llms.load(llm) if isinstance(llm, str) else llm
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
     shown = {doc_id: model.cut(text, max_doc_tokens) for doc_id, text in whole.items()}
-    tasks = [(doc.doc_id, template) for doc in docs for template in mix.share_out(doc.doc_id, per_doc)]
+    tasks = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0))
 
     before = completions.asked
-    answers = _ask(model, completions, mix, [task for task in tasks if shown[task[0]]], shown, progress)
+    answers = ask(model, decoding, completions, [task for task in tasks if shown[task.doc_id]], progress)
     after = completions.asked
 
     queries: dict[str, SyntheticQuery] = {}
     rejects: list[dict[str, str]] = []
-    for doc_id, template in tasks:
-        answer = answers.get((doc_id, template.name), Completion("", (), 0, 0, "stop"))
-        text, reason = clean(answer.text, shown[doc_id], answer.finish_reason, template.prefix)
-        key = query_id(doc_id, text)
-        if not shown[doc_id]:
+    for one in tasks:
+        answer = answers.get(one, Completion("", (), 0, 0, "stop"))
+        text, reason = clean(answer.text, shown[one.doc_id], answer.finish_reason, one.prompt.prefix, language)
+        key = query_id(one.doc_id, text)
+        if not shown[one.doc_id]:
             reason = "empty document"
         elif reason is None and key in queries:
-            reason = "same query from two prompts"
+            reason = "same query twice"
         if reason is None:
-            queries[key] = SyntheticQuery(key, text, doc_id, _mean(answer.logprobs), template.name)
+            queries[key] = SyntheticQuery(key, text, one.doc_id, _mean(answer.logprobs), one.prompt.name)
         else:
-            rejects.append({"doc_id": doc_id, "prompt": template.name, "text": answer.text, "reason": reason})
-    different = {
-        template.render(shown[doc_id]): answers[doc_id, template.name] for doc_id, template in tasks if shown[doc_id]
-    }
+            rejects.append({"doc_id": one.doc_id, "prompt": one.prompt.name, "text": answer.text, "reason": reason})
     return Generated(
         queries=list(queries.values()),
         dropped=dict(sorted(Counter(reject["reason"] for reject in rejects).items())),
         rejects=rejects,
         cut=sum(shown[doc_id] != text for doc_id, text in whole.items()),
-        tokens={
-            "prompt": sum(answer.prompt_tokens for answer in different.values()),
-            "completion": sum(answer.completion_tokens for answer in different.values()),
-        },
+        tokens=tokens_of(answers),
         asked={
             "prompt": after.prompt_tokens - before.prompt_tokens,
             "completion": after.completion_tokens - before.completion_tokens,
@@ -129,52 +135,37 @@ def generate(
     )
 
 
-def _ask(
-    model: LLM,
-    completions: Completions,
-    mix: prompts.Mix,
-    tasks: Sequence[tuple[str, prompts.Prompt]],
-    shown: Mapping[str, str],
-    progress: Callable[[int, int], None] | None,
-) -> dict[tuple[str, str], Completion]:
-    """(doc_id, name of the prompt) -> answer. Prompt by prompt, so that a batch shares all but the doc."""
-    answers: dict[tuple[str, str], Completion] = {}
-    rendered = {
-        name: [(doc_id, t.render(shown[doc_id])) for doc_id, t in tasks if t.name == name] for name in mix.names
-    }
-    total = sum(len({text for _, text in asked}) for asked in rendered.values())
-    done = 0
-
-    def report(of_these: int, _total: int, _batch: list[Completion]) -> None:
-        if progress is not None:
-            progress(done + of_these, total)
-
-    for name, asked in rendered.items():
-        texts = [text for _, text in asked]
-        found = completions.complete(model, texts, on_batch=report)
-        answers.update(((doc_id, name), answer) for (doc_id, _), answer in zip(asked, found, strict=True))
-        done += len(set(texts))
-    return answers
+def mix_of(
+    prompt: Sequence[str], material: Material, *, max_doc_tokens: int, task: str, language: str, style: str
+) -> prompts.Mix:
+    """The prompts that these settings come to; the documents of examples are cut as those of the corpus are, about."""
+    most = max_doc_tokens * CHARACTERS_PER_TOKEN
+    examples = [one._replace(document=cut_at(one.document.strip(), most)) for one in material.examples]
+    hints = prompts.hints(task, language, style)
+    return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
 
 
 def estimate(
     docs: Sequence[Doc],
+    material: Material = Material(),  # noqa: B008 (immutable)
     *,
     prompt: tuple[str, ...] = ("question", "keyword", "claim"),
     per_doc: int = 1,
+    task: str = "",
+    language: str = "",
+    style: str = "",
     max_doc_tokens: int = 160,
     max_new_tokens: int = 40,
+    temperature: float = 0.0,
 ) -> Estimate:
     """What `generate` would ask with these settings, told without loading an LLM: four characters to a token."""
     _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
-    mix = prompts.load_mix(prompt)
-    asked = {
-        template.render(doc.default_text().strip()[: max_doc_tokens * CHARACTERS_PER_TOKEN])
-        for doc in docs
-        if doc.default_text().strip()
-        for template in mix.share_out(doc.doc_id, per_doc)
-    }
-    read = sum(len(text) // CHARACTERS_PER_TOKEN + 1 for text in asked)
+    mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
+    most = max_doc_tokens * CHARACTERS_PER_TOKEN
+    shown = {doc.doc_id: doc.default_text().strip()[:most] for doc in docs}
+    shown = {doc_id: text for doc_id, text in shown.items() if text}
+    asked = {(one.text, one.sample) for one in tasks_of(shown, mix, per_doc, is_drawn=temperature > 0)}
+    read = sum(len(text) // CHARACTERS_PER_TOKEN + 1 for text, _ in asked)
     return Estimate(len(asked), read, len(asked) * max_new_tokens)
 
 

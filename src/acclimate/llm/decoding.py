@@ -1,0 +1,78 @@
+"""How an LLM goes on from a prompt, what of its text is the answer, and where a document may be cut."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from acclimate.errors import SettingError
+from acclimate.files import fingerprint
+
+CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
+_SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What an answer depends on besides the LLM and the prompt.
+
+    stop: texts that end an answer and are not part of it. temperature: 0 is greedy; above it, tokens are drawn from the
+    likeliest ones that make up `top_p`, as `seed` and `sample` say. sample: which of several answers to one prompt.
+    chat: the prompt is a message to a chat model, where the LLM is one, and the answer its first line that says
+    something.
+    """
+
+    max_new_tokens: int = 48
+    stop: tuple[str, ...] = ("\n",)
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    sample: int = 0
+    chat: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise SettingError(f"max_new_tokens is {self.max_new_tokens}; expected 1 or more")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise SettingError(f"temperature is {self.temperature} and top_p {self.top_p}; expected >= 0 and in (0, 1]")
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for decodings that cannot differ: greedy ones draw nothing."""
+        drawn = (self.temperature, self.top_p, self.seed, self.sample) if self.temperature else ()
+        return fingerprint(self.max_new_tokens, self.stop, self.chat, *drawn)
+
+    def draws(self, prompt: str) -> str:
+        """What the draws of an answer follow from."""
+        return f"{self.seed}:{self.sample}\0{prompt}"
+
+    def span(self, text: str) -> tuple[int, int, bool]:
+        """Where in `text` the answer begins and ends, and whether it is whole: nothing written behind can change it."""
+        if self.chat:
+            return _telling_line(text)
+        end = min((at for at in map(text.find, self.stop) if at >= 0), default=-1)
+        return (0, end, True) if end >= 0 else (0, len(text), False)
+
+
+def _telling_line(text: str) -> tuple[int, int, bool]:
+    """The first line that says something, with the next one where it may only announce it: where it ends in a colon."""
+    begin = len(text) - len(text.lstrip())
+    end = begin + len(text[begin:].partition("\n")[0])
+    if text[begin:end].rstrip().endswith(":"):
+        rest = end + len(text[end:]) - len(text[end:].lstrip())
+        if rest == len(text):
+            return begin, end, False
+        end = rest + len(text[rest:].partition("\n")[0])
+    return begin, end, end < len(text)
+
+
+def cut_at(text: str, end: int) -> str:
+    """The start of `text` in at most `end` characters, 1 or more: to the end of a sentence in its second half where
+    there is one, else of a word, else all of them."""
+    if len(text) <= end:
+        return text
+    sentences = [match.end() for match in _SENTENCE_END.finditer(text, 0, end + 1) if end / 2 <= match.end() <= end]
+    if sentences:
+        return text[: sentences[-1]].rstrip()
+    word = end if text[end].isspace() else max((at for at in range(end) if text[at].isspace()), default=end)
+    return text[:word].rstrip() or text[:end]

@@ -1,0 +1,68 @@
+"""In which language a text is, as far as its letters and its most frequent words tell: enough to see a wrong one.
+
+Whoever is not sure says None: search words have no frequent words, and a name may be in any script.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from functools import cache
+
+LANGUAGES = {
+    "en": "english",
+    "da": "danish",
+    "de": "german",
+    "es": "spanish",
+    "fr": "french",
+    "it": "italian",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ru": "russian",
+    "sv": "swedish",
+    "tr": "turkish",
+}
+_OWN_NAMES = {"deutsch": "de", "español": "es", "français": "fr", "italiano": "it", "nederlands": "nl", "svenska": "sv"}
+_ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written in all three
+_MANY = 0.6  # of the letters, to say which script a text is in
+
+
+def code_of(name: str) -> str | None:
+    """The code of a language that can be told here, by its code or name: `German` is de."""
+    name = name.strip().casefold()
+    codes = {english: code for code, english in LANGUAGES.items()} | _OWN_NAMES
+    return name if name in LANGUAGES else codes.get(name)
+
+
+def language_of(text: str) -> str | None:
+    """The code of the language of a text's frequent words: two at least, and twice as many as of any other."""
+    words = re.findall(r"\w+", text.casefold())
+    found = Counter(code for word in words for code in _languages_of().get(word, ()))
+    if not found:
+        return None
+    (best, most), second = found.most_common(1)[0], found.most_common(2)[1:]
+    return best if most >= 2 and (not second or most >= 2 * second[0][1]) else None
+
+
+def script_of(text: str) -> str | None:
+    """The script of most letters, such as LATIN, CYRILLIC or CJK; None when there are few or they are mixed."""
+    named = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
+    scripts = Counter(_ONE_SCRIPT.get(script, script) for script in named)
+    if scripts.total() < 4:
+        return None
+    script, count = scripts.most_common(1)[0]
+    return script if count >= _MANY * scripts.total() else None
+
+
+@cache
+def _languages_of() -> dict[str, tuple[str, ...]]:
+    """Frequent word -> the languages that have it."""
+    from bm25s import stopwords
+
+    words: dict[str, tuple[str, ...]] = {}
+    for code, name in LANGUAGES.items():
+        for word in stopwords.STOPWORDS_EN_PLUS if code == "en" else getattr(stopwords, f"STOPWORDS_{name.upper()}"):
+            words[word] = (*words.get(word, ()), code)
+    return words

@@ -1,0 +1,169 @@
+"""Stage: an expensive LLM writes a few questions, and from them come prompts made of the corpus itself (UDAPDR,
+arXiv 2303.00807, section 3).
+
+Each of X docs is shown to one of the seed prompts, which asks for a question that it answers; the same LLM then writes
+a bad question beside the good one, as InPars' good-and-bad prompt has them. Each of Y prompts shows three of those docs
+with both questions, no doc in two prompts. Whoever writes many queries with them may be a cheap LLM: it imitates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from acclimate import llm as llms
+from acclimate import prompts
+from acclimate.errors import SettingError
+from acclimate.llm.completions import Completions
+from acclimate.llm.decoding import Decoding
+from acclimate.prompts.files import Template
+from acclimate.records import LLM, Completion, Doc
+from acclimate.stages.ask import Task, ask, tasks_of, tokens_of
+from acclimate.stages.clean import clean
+
+GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have
+_BAD_CUE = "\nBad Question:"
+_ALIKE = 20  # leading characters that a bad question may not share with the good one
+
+
+class Seeded(NamedTuple):
+    """The prompts that were made, and what became of each doc."""
+
+    templates: list[Template]
+    seeds: list[dict[str, Any]]  # doc_id, prompt, good, bad, and either `in` (a made prompt's name) or reason
+    dropped: dict[str, int]
+    tokens: dict[str, int]
+
+
+def seed_prompts(
+    docs: Sequence[Doc],
+    completions: Completions,
+    *,
+    llm: str | LLM = "embedded:smollm2-135m-instruct",
+    prompt: tuple[str, ...] = ("inpars", "inpars-gbq", "zero-shot-question", "zero-shot-query"),
+    n_docs: int = 30,
+    n_prompts: int = 5,
+    n_examples: int = 3,
+    max_doc_tokens: int = 192,
+    max_new_tokens: int = 48,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Seeded:
+    """Prompts adapted to the corpus, from questions that an expensive LLM writes for a few of its documents.
+
+    Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few of them got
+    two questions that differ; what the LLM answered is kept.
+
+    Parameters
+    ----------
+    llm
+        LLM that writes the seed questions: the expensive one. Named as in generate.llm.
+    prompt
+        Prompts that ask for seed questions; they share the documents out.
+    n_docs
+        Documents that seed questions are written for (X).
+    n_prompts
+        Prompts to make of them (Y).
+    n_examples
+        Documents that each of those shows; none is in two of them.
+    max_doc_tokens
+        Tokens of each document that are read and shown.
+    max_new_tokens
+        Tokens after which an unfinished question is dropped.
+    temperature
+        0 always takes the likeliest token.
+    top_p
+        With a temperature: only the likeliest tokens that make up this share are drawn.
+    """
+    if min(n_docs, n_prompts, n_examples) < 1:
+        raise SettingError("seed.n_docs, seed.n_prompts and seed.n_examples must be 1 or more")
+    needed = n_prompts * n_examples
+    drawn = sorted(docs, key=lambda doc: _draw(seed, "seed", doc.doc_id))[:n_docs]
+    if len(drawn) < needed:
+        raise SettingError(
+            f"{n_prompts} prompts of {n_examples} examples need {needed} documents; there are {len(drawn)}: raise "
+            "seed.n_docs (and sample.n_docs, if it has no more), or lower seed.n_prompts"
+        )
+    model = llms.load(llm) if isinstance(llm, str) else llm
+    decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    shown = {doc.doc_id: model.cut(doc.default_text().strip(), max_doc_tokens) for doc in drawn}
+    mix = prompts.load_mix(prompt)
+    asked_good = list(tasks_of({key: text for key, text in shown.items() if text}, mix, 1, is_drawn=temperature > 0))
+    answers = ask(model, decoding, completions, asked_good, progress)
+    seeds = {task.doc_id: _good(task, answers[task], shown[task.doc_id]) for task in asked_good}
+
+    form = prompts.load(GOOD_AND_BAD)
+    asked_bad = [
+        Task(doc_id, form, 0, f"{form.render(shown[doc_id])} {row['good']}{_BAD_CUE}")
+        for doc_id, row in seeds.items()
+        if "reason" not in row
+    ]
+    bad_answers = ask(model, decoding, completions, asked_bad, progress)
+    for task, answer in bad_answers.items():
+        _add_bad(seeds[task.doc_id], answer)
+
+    usable = [doc_id for doc_id, row in seeds.items() if "reason" not in row]
+    if len(usable) < needed:
+        why = ", ".join(
+            f"{reason} {n}" for reason, n in Counter(r["reason"] for r in seeds.values() if "reason" in r).items()
+        )
+        raise SettingError(
+            f"{len(usable)} of {len(drawn)} documents got two questions that differ ({why}); {n_prompts} prompts of "
+            f"{n_examples} examples need {needed}: raise seed.n_docs, lower seed.n_prompts, or use a better seed.llm"
+        )
+    usable.sort(key=lambda doc_id: _draw(seed, "example", doc_id))
+    source = prompts.template(GOOD_AND_BAD)
+    templates: list[Template] = []
+    for number in range(n_prompts):
+        chosen = usable[number * n_examples : (number + 1) * n_examples]
+        name = f"{prompts.ADAPTED}-{number + 1}"
+        templates.append(
+            Template(
+                name=name,
+                description="Made from the corpus: documents of it, each with a good and a bad question.",
+                instruction="",
+                example=source.example,
+                target=source.target,
+                stop=source.stop,
+                examples=tuple(
+                    {"document": shown[key], "query": seeds[key]["good"], "bad_query": seeds[key]["bad"]}
+                    for key in chosen
+                ),
+            )
+        )
+        for doc_id in chosen:
+            seeds[doc_id]["in"] = name
+    for doc_id in usable[needed:]:
+        seeds[doc_id]["reason"] = "not needed"
+    tokens, more = tokens_of(answers), tokens_of(bad_answers)
+    return Seeded(
+        templates,
+        list(seeds.values()),
+        dict(sorted(Counter(row["reason"] for row in seeds.values() if "reason" in row).items())),
+        {kind: count + more[kind] for kind, count in tokens.items()},
+    )
+
+
+def _good(task: Task, answer: Completion, document: str) -> dict[str, Any]:
+    text, reason = clean(answer.text, document, answer.finish_reason, task.prompt.prefix)
+    row: dict[str, Any] = {"doc_id": task.doc_id, "prompt": task.prompt.name, "good": text, "bad": ""}
+    return row if reason is None else {**row, "reason": reason}
+
+
+def _add_bad(row: dict[str, Any], answer: Completion) -> None:
+    """A bad question may be short or beside the point, but not the good one again."""
+    bad, good = " ".join(answer.text.split()), row["good"]
+    row["bad"] = bad
+    words, others = (set(text.casefold().rstrip("?").split()) for text in (bad, good))
+    if not bad or answer.finish_reason == "length":
+        row["reason"] = "no bad question"
+    elif words == others or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
+        row["reason"] = "good and bad alike"
+
+
+def _draw(seed: int, purpose: str, doc_id: str) -> tuple[bytes, str]:
+    return hashlib.sha256(f"{seed}:{purpose}:{doc_id}".encode("utf-8", "surrogatepass")).digest(), doc_id
