@@ -172,7 +172,11 @@ def contents(run_folder: Path) -> Mapping[str, bytes]:
     found: dict[str, bytes] = {}
     for path in sorted(run_folder.rglob("*")):
         name = path.relative_to(run_folder).as_posix()
-        if path.is_dir() or name.startswith("completions.sqlite") or name in (".lock", "report.html"):
+        if (
+            path.is_dir()
+            or name.startswith(("completions.sqlite", "scores.sqlite"))
+            or name in (".lock", "report.html")
+        ):
             continue
         content = path.read_bytes()
         if path.suffix == ".json":

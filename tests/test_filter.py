@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.errors import SettingError
+from acclimate.judges import source_ranks
 from acclimate.records import SyntheticQuery
-from acclimate.stages.filter import NAMES, filter_queries, near_duplicates, source_ranks
+from acclimate.scores import Scores
+from acclimate.stages.filter import DEFAULT, NAMES, filter_queries, near_duplicates
+from acclimate.stages.judge import read_grade
 from acclimate.testing import FakeRetriever
 
 
@@ -25,7 +29,29 @@ def queries_of(*texts, logprobs=None, doc_id="d"):
     ]
 
 
-NOTHING = FakeRetriever({})
+class Told:
+    """Judges that say what they are told, and remember who was asked about what."""
+
+    def __init__(self, found=None, scores=None, grades=None, teacher=None):
+        self.found, self.teacher = FakeRetriever(found or {}), FakeRetriever(teacher or {})
+        self.scores, self.grades = scores or {}, grades or {}
+        self.asked = []
+
+    def ranks(self, retriever, queries, depth):
+        self.asked.append((retriever, [query.query_id for query in queries]))
+        ranks = source_ranks(queries, self.teacher if retriever == "teacher" else self.found, depth=depth)
+        return [ranks.get(query.query_id, math.inf) for query in queries]
+
+    def rerank(self, model, queries):
+        self.asked.append((model, [query.query_id for query in queries]))
+        return [self.scores.get(query.text, -9.0) for query in queries]
+
+    def grade(self, llm, prompt, queries):
+        self.asked.append((prompt, [query.query_id for query in queries]))
+        return [self.grades.get(query.text, math.nan) for query in queries]
+
+
+NOTHING = Told()
 word_sets = st.lists(
     st.tuples(st.lists(st.sampled_from("abcdefgh"), max_size=6), st.sampled_from([-1.0, -2.0, -3.0, math.nan])),
     max_size=12,
@@ -60,7 +86,7 @@ def test_the_round_trip_keeps_what_finds_its_source_early_enough():
         f"rank {rank}": {**{f"x{n:03}": 9.0 - n / 100 for n in range(rank - 1)}, "d": 1.0} for rank in (1, 3, 4, 100)
     }
     queries = queries_of("rank 1", "rank 3", "rank 4", "rank 100", "never")
-    found = filter_queries(queries, FakeRetriever(hits), filters=("round-trip",), round_trip_k=3)
+    found = filter_queries(queries, Told(hits), filters=("round-trip",), round_trip_k=3)
     assert [query.text for query in found.queries] == ["rank 1", "rank 3"]
     assert found.dropped == {"round-trip": 3}
     assert [row["rank"] for row in found.judged] == [1, 3, 4, 100, None]
@@ -84,9 +110,22 @@ def test_logprob_keeps_the_most_confident_in_the_order_given(logprobs, keep):
 @given(word_sets, st.permutations(NAMES), st.integers(0, 3), st.integers(1, 5), st.randoms())
 def test_every_query_is_kept_or_dropped_for_one_reason(rows, names, how_many, keep, rng):
     queries = queries_of(*(" ".join(words) for words, _ in rows), logprobs=[logprob for _, logprob in rows])
-    retriever = FakeRetriever({query.text: {"d" if "a" in query.text else "e": 1.0} for query in queries})
-    filters = tuple(names[:how_many])
-    found = filter_queries(queries, retriever, filters=filters, keep_top_k=keep)
+    judges = Told(
+        {query.text: {"d" if "a" in query.text else "e": 1.0} for query in queries},
+        {query.text: len(query.text) % 3 for query in queries},
+        {query.text: len(query.text) % 4 for query in queries if "b" not in query.text},
+        {query.text: {"d" if "c" in query.text else "e": 1.0} for query in queries},
+    )
+    some = any(not math.isnan(query.logprob) for query in queries)
+    filters = tuple(name for name in names if name != "percentile" or some)[:how_many]
+    if "percentile" in filters and "logprob" not in filters[: filters.index("percentile")]:
+        queries = [query for query in queries if not math.isnan(query.logprob)]
+    settings = {"keep_top_k": keep, "reranker": "one", "percentile_of": "logprob", "min_percentile": 40}
+    try:
+        found = filter_queries(queries, judges, filters=filters, **settings)
+    except SettingError as error:  # the filters before the percentile left nothing that it could be of
+        assert "no query has one" in str(error)
+        return
     kept = {query.query_id for query in found.queries}
     assert [row["query_id"] for row in found.judged] == [query.query_id for query in queries]
     assert {row["query_id"] for row in found.judged if row["reason"] is None} == kept
@@ -97,7 +136,10 @@ def test_every_query_is_kept_or_dropped_for_one_reason(rows, names, how_many, ke
     for row, query in zip(found.judged, queries, strict=True):
         assert row["logprob"] == (None if math.isnan(query.logprob) else round(query.logprob, 6))
     shuffled = rng.sample(queries, len(queries))
-    assert {q.query_id for q in filter_queries(shuffled, retriever, filters=filters, keep_top_k=keep).queries} == kept
+    assert {q.query_id for q in filter_queries(shuffled, judges, filters=filters, **settings).queries} == kept
+    assert [name for name, _ in found.funnel] == list(filters)
+    left = [len(queries), *(count for _, count in found.funnel)]
+    assert [before - after for before, after in itertools.pairwise(left)] == [found.dropped[name] for name in filters]
 
 
 def test_a_filter_sees_what_the_one_before_it_left():
@@ -112,7 +154,7 @@ def test_a_filter_sees_what_the_one_before_it_left():
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_each_filter_can_be_left_out(name):
     queries = queries_of("one tide", "one tide", "other thing")
     dropped = filter_queries(queries, NOTHING, filters=(name,), keep_top_k=2).dropped
@@ -121,12 +163,110 @@ def test_each_filter_can_be_left_out(name):
 
 def test_no_filters_and_no_queries():
     assert filter_queries(queries_of("a b"), NOTHING, filters=()).queries == queries_of("a b")
-    assert filter_queries([], NOTHING) == ([], dict.fromkeys(NAMES, 0), [])
+    nothing = [(name, 0) for name in DEFAULT]
+    assert filter_queries([], NOTHING) == ([], dict.fromkeys(DEFAULT, 0), [], nothing)
 
 
 def test_what_cannot_be_is_refused():
     with pytest.raises(SettingError, match=r"no filter named 'roundtrip'\. Did you mean 'round-trip'"):
         filter_queries([], NOTHING, filters=("roundtrip",))
+    for settings, said in (
+        ({"retriever": "hybird"}, "Did you mean 'hybrid'"),
+        ({"percentile_of": "rank"}, "no score for filter.percentile_of"),
+        ({"filters": ("reranker",)}, "filter.reranker names no model"),
+        ({"filters": ("percentile",), "percentile_of": "reranker"}, "filter.reranker names no model"),
+        ({"min_percentile": 101}, "0 to 100"),
+        ({"min_grade": 0}, "1, 2 or 3"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            filter_queries([], NOTHING, **settings)
     for setting in ("round_trip_k", "keep_top_k"):
         with pytest.raises(SettingError, match=re.escape("must be 1 or more")):
             filter_queries([], NOTHING, **{setting: 0})
+
+
+def test_the_teacher_must_rank_the_source_first():
+    queries = queries_of("first", "second", "lost")
+    judges = Told(teacher={"first": {"d": 2.0, "e": 1.0}, "second": {"e": 2.0, "d": 1.0}})
+    found = filter_queries(queries, judges, filters=("teacher",))
+    assert [query.text for query in found.queries] == ["first"]
+    assert [row["teacher_rank"] for row in found.judged] == [1, 2, None]
+
+
+def test_the_best_by_a_rerankers_score_stay():
+    queries = queries_of("good", "bad", "better", logprobs=[-1.0, -0.1, -3.0])
+    judges = Told(scores={"good": 1.5, "bad": -2.0, "better": 3.0})
+    found = filter_queries(queries, judges, filters=("reranker",), reranker="one", keep_top_k=2)
+    assert [query.text for query in found.queries] == ["good", "better"]
+    assert [row["reranker"] for row in found.judged] == [1.5, -2, 3]
+
+
+@given(st.lists(st.floats(-9, 0), min_size=1, max_size=40), st.integers(0, 100))
+def test_a_percentile_drops_that_share_at_most_and_only_the_lowest(logprobs, least):
+    queries = queries_of(*(f"query {at}" for at in range(len(logprobs))), logprobs=logprobs)
+    found = filter_queries(queries, NOTHING, filters=("percentile",), min_percentile=least)
+    dropped = {row["query_id"] for row in found.judged if row["reason"]}
+    assert len(dropped) <= len(queries) * least / 100
+    assert found.queries
+    lowest = min(query.logprob for query in found.queries)
+    assert all(query.logprob < lowest for query in queries if query.query_id in dropped)
+
+
+def test_an_answer_that_is_no_grade_is_a_counted_drop():
+    queries = queries_of("three", "one", "unreadable")
+    judges = Told(grades={"three": 3.0, "one": 1.0})
+    found = filter_queries(queries, judges, filters=("judge",), min_grade=2)
+    assert [query.text for query in found.queries] == ["three"]
+    assert found.dropped == {"judge": 2}
+    assert [row["grade"] for row in found.judged] == [3, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "grade"),
+    [("3", 3), (" 2.", 2), ("Grade: 1", 1), ("**0**", 0), ("2/3", 2), ("4", None), ("2.5", None), ("2 or 3", None),
+     ("", None), ("The grade is 3 because", None), ("33", None)],
+)  # fmt: skip
+def test_grades_are_read_strictly(answer, grade):
+    found = read_grade(answer)
+    assert math.isnan(found) if grade is None else found == grade
+
+
+def test_filters_ask_about_what_is_left_and_once(tmp_path):
+    queries = queries_of("one tide", "one tide", "other thing")
+    judges = Told({"one tide": {"d": 1.0}})
+    filter_queries(queries, judges, filters=("duplicates", "round-trip", "round-trip"))
+    assert judges.asked == [("hybrid", ["q0", "q2"])]
+
+
+def test_scores_are_asked_for_once_and_survive(tmp_path):
+    asked = []
+
+    def score(places):
+        asked.append(list(places))
+        return [math.nan if at % 7 == 0 else math.inf if at % 5 == 0 else at / 2 for at in places]
+
+    ids = [f"q{n}" for n in range(150)]
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        first = scores.of("one", ids[:100], score)
+        whole = scores.of("one", ids, score)
+    assert [len(batch) for batch in asked] == [64, 36, 50]
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        again = scores.of("one", ids, score)
+        assert len(asked) == 3
+        scores.of("other", ids[:1], score)
+        assert len(asked) == 4
+    assert repr(again) == repr(whole)
+    assert repr(whole[:100]) == repr(first)
+
+
+def test_a_killed_scorer_keeps_its_batches(tmp_path):
+    def score(places):
+        if places[0] >= 64:
+            raise KeyboardInterrupt
+        return [1.0] * len(places)
+
+    ids = [f"q{n}" for n in range(100)]
+    with Scores(tmp_path / "scores.sqlite") as scores, pytest.raises(KeyboardInterrupt):
+        scores.of("one", ids, score)
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        assert scores.of("one", ids, lambda places: [2.0] * len(places)) == [1.0] * 64 + [2.0] * 36

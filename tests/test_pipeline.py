@@ -114,7 +114,11 @@ def contents(run: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()
-        if path.is_dir() or name.startswith("completions.sqlite") or name in (".lock", "report.html"):
+        if (
+            path.is_dir()
+            or name.startswith(("completions.sqlite", "scores.sqlite"))
+            or name in (".lock", "report.html")
+        ):
             continue
         content = path.read_bytes()
         if path.suffix == ".json":

@@ -200,6 +200,10 @@ def _stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., No
         else:
             run = _run(run_dir, corpus, resolve(STAGES, load_recipe("quick"), given), recipe="quick", seed=0)
         _go(run, until=stage)
+        if stage == "filter":
+            from acclimate.report.table import funnel
+
+            print(funnel(read_json(run.folder("filter") / "manifest.json")))
 
     summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
     command.__doc__ = f"{summary}\n\nRuns the stages before it too, as far as they are not made."

@@ -18,6 +18,7 @@ from typing import Any
 from acclimate import llm, models, prompts
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
+from acclimate.judges import RunJudges
 from acclimate.prompts import ADAPTED, Material
 from acclimate.prompts.files import write_toml
 from acclimate.records import PromptExample, Qrel, SyntheticQuery
@@ -25,7 +26,7 @@ from acclimate.report import assemble
 from acclimate.run import BASE_MEMBERS, SOURCES, Run, normalized
 from acclimate.stages.distill import check_students, distill
 from acclimate.stages.evaluate import evaluate
-from acclimate.stages.filter import filter_queries
+from acclimate.stages.filter import check_filters, filter_queries
 from acclimate.stages.generate import generate, mix_of
 from acclimate.stages.index import index
 from acclimate.stages.label import label
@@ -79,6 +80,7 @@ def check(run: Run) -> None:
         llm.check(name)
     for stage in ("train", "distill"):
         models.resolve(run.settings[stage]["base"])
+    check_filters(**run.settings["filter"])
 
 
 def check_prompts(run: Run) -> None:
@@ -86,6 +88,10 @@ def check_prompts(run: Run) -> None:
     wanted = prompts.plain_names(run.settings["generate"]["prompt"])
     if run.seeds_prompts:
         wanted = [*(name for name in wanted if name != ADAPTED), *run.settings["seed"]["prompt"]]
+    if "filter" in run.llms:
+        prompts.judge(run.settings["filter"]["judge"])
+    if run.settings["filter"]["reranker"]:
+        models.resolve(run.settings["filter"]["reranker"])
     example = PromptExample("", "", "", "")
     prompts.load_mix(wanted, Material([example] if run.settings["sample"]["examples"] else ()))
 
@@ -175,16 +181,24 @@ def _generate(run: Run, made: Mapping[str, Made]) -> Made:
 
 def _filter(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
-        from acclimate.retrieve.system import System
-
         queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
-        half = System(run.ids, run.members, SOURCES, dict.fromkeys(SOURCES, 0.5))
-        result = filter_queries(queries, half, **run.settings["filter"])
+        splits: dict[str, str] = read_json(made["sample"].folder / "splits.json")
+        held_out = {doc_id for doc_id, side in splits.items() if side != "train"}
+        result = filter_queries(queries, RunJudges(run, held_out, folder, progress), **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "scores.jsonl", result.judged)
-        return Account(len(queries), len(result.queries), result.dropped)
+        asked = run.asked("filter") if "filter" in run.llms else {}
+        notes = {"funnel": [list(step) for step in result.funnel], **asked}
+        return Account(len(queries), len(result.queries), result.dropped, notes=notes)
 
-    inputs = {"generate": made["generate"].fingerprint, "index": made["index"].fingerprint}
+    settings = run.settings["filter"]
+    inputs = {name: made[name].fingerprint for name in ("sample", "generate", "index")}
+    inputs["documents"] = run.corpus.fingerprint
+    if "filter" in run.llms:
+        inputs["llm"] = llm.fingerprint_of(settings["llm"])
+        inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
+    if settings["reranker"]:
+        inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
     return run.make("filter", work, inputs=inputs, unit="queries")
 
 

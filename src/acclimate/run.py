@@ -87,7 +87,8 @@ class Run:
     @property
     def llms(self) -> dict[str, str]:
         """The LLM of each stage that asks one."""
-        stages = ["seed", "generate"] if self.seeds_prompts else ["generate"]
+        stages = ["seed"] * self.seeds_prompts + ["generate"]
+        stages += ["filter"] * ("judge" in self.settings["filter"]["filters"])
         return {stage: self.settings[stage]["llm"] for stage in stages}
 
     @contextmanager

@@ -69,7 +69,10 @@ QRELS = [Qrel(query.query_id, doc.doc_id, 1) for query, doc in zip(QUERIES, DOCS
 
 
 class FakeLLM:
-    """Asks for the four longest words of the last document in its prompt; sure of itself by a hash of them."""
+    """Asks for the four longest words of the last document in its prompt; sure of itself by a hash of them.
+
+    Asked for a bad question it names one of them, asked for a grade it gives one.
+    """
 
     name = "fake"
     fingerprint = "fake"
@@ -92,6 +95,10 @@ class FakeLLM:
         words = list(dict.fromkeys(re.findall(r"\w+", document.lower())))
         longest = sorted(words, key=lambda word: (-len(word), word))[:4]
         text = " ".join(["what", "about", *(word for word in words if word in longest)])
+        if prompt.endswith("Bad Question:"):
+            text = longest[0]
+        elif prompt.endswith("Grade:"):
+            text = str(1 + len(document) % 3)
         doubt = hashlib.sha256(text.encode()).digest()[0] / 256
         return Completion(f" {text}", (-doubt, -doubt), len(prompt.split()), len(text.split()), "stop")
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from acclimate.errors import SettingError, unknown
+from acclimate.errors import DataError, SettingError, unknown
 from acclimate.files import fingerprint
 from acclimate.prompts import files
 from acclimate.prompts.files import HERE, Template, fill, filled
 from acclimate.records import PromptExample
 
+JUDGES = HERE / "judges"
 ADAPTED = "adapted"  # stands for the prompts that the seed stage made from the corpus
 
 
@@ -32,9 +33,9 @@ class Prompt:
     stop: tuple[str, ...] = ("\n",)
     chat: bool = False
 
-    def render(self, document: str) -> str:
-        """The whole prompt for a document, whose text goes through unchanged."""
-        return self.prefix + fill(self.target, {"document": document})
+    def render(self, document: str, query: str = "") -> str:
+        """The whole prompt for a document, and for a query where one is asked about; both go through unchanged."""
+        return self.prefix + fill(self.target, {"document": document, "query": query})
 
     @property
     def fingerprint(self) -> str:
@@ -147,6 +148,18 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
     if path.suffix in (".toml", ".yaml", ".yml", ".txt") or path.is_file():
         return files.read(path, entry).labelled(collection)
     raise unknown("prompt (or file)", name, names())
+
+
+def judge(name_or_path: str | Path) -> Prompt:
+    """A prompt that asks about a query and a document, by name or path. Raises as `template` does."""
+    known = sorted(path.stem for path in JUDGES.glob("*.toml"))
+    path = JUDGES / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
+    if path.suffix != ".toml":
+        raise unknown("prompt of a judge (or file)", str(name_or_path), known)
+    found = files.read(path)
+    if "{query}" not in found.target:
+        raise DataError("target has no {query}; a judge is asked about a query and a document", path=path)
+    return Prompt(found.name, found.description, found.instruction, found.target, found.stop, found.chat)
 
 
 def _stems(name: str) -> list[str]:

@@ -48,6 +48,17 @@ def generated(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
+def funnel(manifest: Mapping[str, Any]) -> str:
+    """What each filter left of the queries, from the manifest of the filter stage."""
+    rows = [["", "queries", "kept", "of all"]]
+    before = total = manifest["in"]
+    for name, left in [("generate", total), *manifest["notes"]["funnel"]]:
+        note = "dropped nothing" if left == before and name != "generate" else f"{left / max(1, before):.0%}"
+        rows.append([name, f"{left:,}", note, f"{left / max(1, total):.0%}"])
+        before = left
+    return "\n".join(columns(rows, "<>>>"))
+
+
 def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
     """Rows as lines of equally wide columns; `align` has `<` or `>` for each."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -37,18 +37,20 @@ def load(name: str, *, max_tokens: int) -> CrossEncoder:
 
 
 class CrossEncoderScorer:
-    """Scores pairs with a cross-encoder folder that `train` wrote, or any other."""
+    """Scores pairs with a cross-encoder: a folder that `train` wrote, or any other, or a Hugging Face id."""
 
-    def __init__(self, path: Path, corpus: Mapping[str, Doc], *, max_tokens: int) -> None:
-        self.path = path
+    def __init__(self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int) -> None:
+        self.name = str(name)
         self.corpus = corpus
         self.max_tokens = max_tokens
-        self.model = load(str(path), max_tokens=max_tokens).eval()
+        self.model = load(self.name, max_tokens=max_tokens).eval()
         self._fast = self.model if models.dtype() == torch.float32 else _faster(self.model)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("cross-encoder", folder_fingerprint(self.path), self.max_tokens, str(models.dtype()))
+        folder = Path(self.name)
+        weights = folder_fingerprint(folder) if folder.is_dir() else models.weights_fingerprint(self.name)
+        return fingerprint("cross-encoder", weights, self.max_tokens, str(models.dtype()))
 
     @torch.inference_mode()
     def score(

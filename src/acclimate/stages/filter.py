@@ -1,20 +1,49 @@
 """Which synthetic queries are worth learning from.
 
-Three filters, in the order that the setting names them: `duplicates` (queries nearly equal to a better one), `logprob`
-(the LLM's own confidence, InPars v1) and `round-trip` (a retriever finds the source document, Promptagator and
-UDAPDR). Every score is kept, so that a threshold can be judged afterwards, and every drop has one reason.
+The setting names the filters in their order; each sees what the one before it left, and every drop has one reason.
+
+    duplicates   nearly equal to a query that the LLM was surer of
+    logprob      the LLM's own confidence (InPars v1, arXiv 2202.05144)
+    round-trip   a retriever finds the source document (Promptagator, arXiv 2209.11755; UDAPDR, arXiv 2303.00807)
+    teacher      the fusion of all retrievers ranks the source document first (CADET, arXiv 2505.19274)
+    reranker     a reranker's score of query and source document (InPars v2, arXiv 2301.01820)
+    percentile   not among the lowest of a score
+    judge        an LLM grades how well the document answers the query
+
+Every score is kept, so a threshold can be judged afterwards, and changed at no cost.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from acclimate.errors import SettingError, unknown
-from acclimate.records import Retriever, SyntheticQuery
+from acclimate.records import SyntheticQuery
 
-NAMES = ("duplicates", "logprob", "round-trip")
+NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
+DEFAULT = ("duplicates", "logprob", "round-trip")
+RETRIEVERS = ("hybrid", "bm25", "dense", "late-interaction", "trained")
+DEPTH = 100  # ranks are known so far at least
+SCORES = ("logprob", "reranker", "grade")  # that a percentile can be of
+
+
+class Judges(Protocol):
+    """Who is asked about queries; each is loaded when it is first asked, and answers in the order of the queries."""
+
+    def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
+        """From 1, of each source document; infinite where it is not among `depth`. `teacher` is a retriever, too."""
+        ...
+
+    def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        """A reranker's score of each query with its source document."""
+        ...
+
+    def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        """An LLM's grade of each, 0 to 3; NaN where its answer is none."""
+        ...
 
 
 class Filtered(NamedTuple):
@@ -22,78 +51,148 @@ class Filtered(NamedTuple):
 
     queries: list[SyntheticQuery]
     dropped: dict[str, int]
-    judged: list[dict[str, Any]]  # every query: query_id, logprob, rank (None: not among the round trip's), reason
+    judged: list[dict[str, Any]]  # every query: query_id, logprob, other scores (None: not asked), reason
+    funnel: list[tuple[str, int]]  # filter -> queries left after it
 
 
 def filter_queries(
     queries: Sequence[SyntheticQuery],
-    retriever: Retriever,
+    judges: Judges,
     *,
-    filters: tuple[str, ...] = NAMES,
+    filters: tuple[str, ...] = DEFAULT,
     keep_top_k: int = 10_000,
     round_trip_k: int = 20,
+    retriever: str = "hybrid",
     min_difference: float = 0.2,
+    reranker: str = "",
+    min_percentile: float = 25.0,
+    percentile_of: str = "logprob",
+    llm: str = "embedded:smollm2-135m-instruct",
+    judge: str = "grade",
+    min_grade: int = 2,
 ) -> Filtered:
     """Keep the queries that pass every named filter.
 
-    Raises SettingError for a filter that does not exist.
+    Raises SettingError for a filter that does not exist, or that lacks what it needs.
 
     Parameters
     ----------
     filters
-        Filters by name, in order: duplicates, logprob, round-trip.
+        Filters by name, in order: duplicates, logprob, round-trip, teacher, reranker, percentile, judge.
     keep_top_k
-        logprob: keep this many, those with the highest mean log-probability.
+        logprob, reranker: keep this many, those with the highest score.
     round_trip_k
         round-trip: keep a query when its source document is among this many first ones.
+    retriever
+        round-trip: who searches: hybrid (BM25 and dense, half each), bm25, dense, late-interaction, or trained, a dense
+        retriever trained on the queries themselves (Promptagator, with round_trip_k 1).
     min_difference
         duplicates: two queries are the same below this distance of their words (Jaccard, 0 to 1).
+    reranker
+        reranker: a cross-encoder, by path or Hugging Face id.
+    min_percentile
+        percentile: drop queries whose score is below this percentile (0 to 100) of those that are left.
+    percentile_of
+        percentile: of which score: logprob, reranker, or grade.
+    llm
+        judge: LLM that grades; named as in generate.llm.
+    judge
+        judge: prompt that asks for a grade from 0 to 3, by name or TOML file.
+    min_grade
+        judge: keep queries of this grade or better.
     """
-    for name in filters:
-        if name not in NAMES:
-            raise unknown("filter", name, NAMES)
-    if round_trip_k < 1 or keep_top_k < 1:
-        raise SettingError("round_trip_k and keep_top_k must be 1 or more")
-    ranks: dict[str, int] = {}
+    check_filters(
+        filters=filters,
+        keep_top_k=keep_top_k,
+        round_trip_k=round_trip_k,
+        retriever=retriever,
+        reranker=reranker,
+        min_percentile=min_percentile,
+        percentile_of=percentile_of,
+        min_grade=min_grade,
+    )
+    scores: dict[str, dict[str, float]] = {"logprob": {query.query_id: query.logprob for query in queries}}
 
-    def round_trip(kept: list[SyntheticQuery]) -> set[str]:
-        ranks.update(source_ranks(kept, retriever, depth=max(round_trip_k, 100)))
-        return {query.query_id for query in kept if ranks.get(query.query_id, round_trip_k + 1) > round_trip_k}
+    def ask(score: str, kept: Sequence[SyntheticQuery]) -> dict[str, float]:
+        """The score of each of these queries, asked for where it is not known."""
+        of = scores.setdefault(score, {})
+        missing = [query for query in kept if query.query_id not in of]
+        if missing:
+            found = {
+                "rank": lambda: judges.ranks(retriever, missing, max(DEPTH, round_trip_k)),
+                "teacher_rank": lambda: judges.ranks("teacher", missing, DEPTH),
+                "reranker": lambda: judges.rerank(reranker, missing),
+                "grade": lambda: judges.grade(llm, judge, missing),
+            }[score]()
+            of.update(zip((query.query_id for query in missing), found, strict=True))
+        return of
+
+    def above(score: str, limit: float) -> Callable[[list[SyntheticQuery]], set[str]]:
+        return lambda kept: {q.query_id for q in kept if not ask(score, kept)[q.query_id] <= limit}
+
+    def percentile(kept: list[SyntheticQuery]) -> set[str]:
+        of = ask(percentile_of, kept)
+        known = sorted(of[query.query_id] for query in kept if not math.isnan(of[query.query_id]))
+        if kept and not known:
+            raise SettingError(f"filter.percentile_of is {percentile_of}, of which no query has one")
+        limit = known[min(len(known) - 1, int(len(known) * min_percentile / 100))] if known else 0.0
+        return {query.query_id for query in kept if not of[query.query_id] >= limit}
 
     drops: Mapping[str, Callable[[list[SyntheticQuery]], set[str]]] = {
         "duplicates": lambda kept: near_duplicates(kept, min_difference),
-        "logprob": lambda kept: {query.query_id for query in _by_logprob(kept)[keep_top_k:]},
-        "round-trip": round_trip,
+        "logprob": lambda kept: _beyond(keep_top_k, kept, ask("logprob", kept)),
+        "round-trip": above("rank", round_trip_k),
+        "teacher": above("teacher_rank", 1),
+        "reranker": lambda kept: _beyond(keep_top_k, kept, ask("reranker", kept)),
+        "percentile": percentile,
+        "judge": lambda kept: {q.query_id for q in kept if not ask("grade", kept)[q.query_id] >= min_grade},
     }
     reasons: dict[str, str] = {}
+    funnel: list[tuple[str, int]] = []
     kept = list(queries)
     for name in filters:
         dropped = drops[name](kept)
         reasons.update(dict.fromkeys(dropped, name))
         kept = [query for query in kept if query.query_id not in dropped]
+        funnel.append((name, len(kept)))
     judged = [
         {
             "query_id": query.query_id,
-            "logprob": round(query.logprob, 6) if query.logprob == query.logprob else None,
-            "rank": ranks.get(query.query_id),
+            **{score: _rounded(of.get(query.query_id)) for score, of in scores.items()},
             "reason": reasons.get(query.query_id),
         }
         for query in queries
     ]
     counts = {name: sum(reason == name for reason in reasons.values()) for name in filters}
-    return Filtered(kept, counts, judged)
+    return Filtered(kept, counts, judged, funnel)
 
 
-def source_ranks(queries: Sequence[SyntheticQuery], retriever: Retriever, *, depth: int) -> dict[str, int]:
-    """query_id -> rank from 1 of its source document; queries whose source is not in the top `depth` are left out."""
-    sources = {query.query_id: query.doc_id for query in queries}
-    ranks: dict[str, int] = {}
-    place: dict[str, int] = {}
-    for hit in retriever.search([query.as_query() for query in queries], depth):
-        place[hit.query_id] = place.get(hit.query_id, 0) + 1
-        if hit.doc_id == sources[hit.query_id]:
-            ranks[hit.query_id] = place[hit.query_id]
-    return ranks
+def check_filters(
+    *,
+    filters: Sequence[str],
+    keep_top_k: int,
+    round_trip_k: int,
+    retriever: str,
+    reranker: str,
+    min_percentile: float,
+    percentile_of: str,
+    min_grade: int,
+    **_: Any,
+) -> None:
+    """Raises SettingError for settings of `filter_queries` that cannot be, before hours of other work."""
+    for name in filters:
+        if name not in NAMES:
+            raise unknown("filter", name, NAMES)
+    if retriever not in RETRIEVERS:
+        raise unknown("retriever for filter.retriever", retriever, RETRIEVERS)
+    if percentile_of not in SCORES:
+        raise unknown("score for filter.percentile_of", percentile_of, SCORES)
+    if round_trip_k < 1 or keep_top_k < 1:
+        raise SettingError("round_trip_k and keep_top_k must be 1 or more")
+    if not 0 <= min_percentile <= 100 or min_grade not in (1, 2, 3):
+        raise SettingError("filter.min_percentile must be in 0 to 100 and filter.min_grade 1, 2 or 3")
+    if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):
+        raise SettingError("filter.reranker names no model; expected a cross-encoder's path or Hugging Face id")
 
 
 def near_duplicates(queries: Sequence[SyntheticQuery], min_difference: float) -> set[str]:
@@ -101,7 +200,7 @@ def near_duplicates(queries: Sequence[SyntheticQuery], min_difference: float) ->
 
     Only queries that share one of their rarest words are compared, so the work does not grow with the square.
     """
-    ordered = _by_logprob(queries)
+    ordered = _best_first(queries, {query.query_id: query.logprob for query in queries})
     words = {query.query_id: frozenset(re.findall(r"\w+", query.text.lower())) for query in ordered}
     count: dict[str, int] = {}
     for found in words.values():
@@ -126,8 +225,23 @@ def _distance(one: frozenset[str], other: frozenset[str]) -> float:
     return 1 - len(one & other) / len(one | other)
 
 
-def _by_logprob(queries: Sequence[SyntheticQuery]) -> list[SyntheticQuery]:
-    """Most confident first; queries without a log-probability last; ties by id."""
-    return sorted(
-        queries, key=lambda query: (-query.logprob if query.logprob == query.logprob else float("inf"), query.query_id)
-    )
+def _beyond(k: int, queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> set[str]:
+    """The queries that are not among the k best."""
+    return {query.query_id for query in _best_first(queries, scores)[k:]}
+
+
+def _best_first(queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> list[SyntheticQuery]:
+    """By score; queries without one last; ties by id."""
+
+    def key(query: SyntheticQuery) -> tuple[float, str]:
+        score = scores[query.query_id]
+        return (math.inf if math.isnan(score) else -score, query.query_id)
+
+    return sorted(queries, key=key)
+
+
+def _rounded(score: float | None) -> float | None:
+    """As JSON has it: infinite ranks and scores that are none become null."""
+    if score is None or not math.isfinite(score):
+        return None
+    return int(score) if score == int(score) else round(score, 6)

@@ -81,12 +81,17 @@ def sample(
 
 
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
-    """As many of the pairs, each of another document, in an order that follows from their ids and the seed."""
+    """As many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
     if pairs and n_examples < 1:
         raise SettingError(f"sample.n_examples is {n_examples}; expected 1 or more")
-    ordered = sorted(pairs, key=lambda one: (_draw(seed, "example", one.query_id), one.query_id, one.doc_id))
-    by_document = {one.document: one for one in reversed(ordered)}  # the first one of a document stays
-    return [one for one in ordered if by_document[one.document] is one][:n_examples]
+    chosen: list[PromptExample] = []
+    seen: set[bytes] = set()
+    for one in sorted(pairs, key=lambda one: (_draw(seed, "example", one.query_id), one.query_id, one.doc_id)):
+        own = {_key(one.query), _key(one.document)}
+        if len(chosen) < n_examples and not own & seen:
+            chosen.append(one)
+            seen |= own
+    return chosen
 
 
 def text_key(doc: Doc) -> bytes:

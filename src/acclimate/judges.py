@@ -1,0 +1,102 @@
+"""Who filters ask: the retrievers, rerankers and LLMs of a run. What they said is kept, so it is asked for once."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from acclimate.files import fingerprint
+from acclimate.records import NWay, Query, Retriever, SyntheticQuery
+from acclimate.run import BASE_MEMBERS, SOURCES, Run
+from acclimate.scores import Scores
+from acclimate.stages.distill import distill
+from acclimate.stages.judge import grade
+
+Progress = Callable[[int, int], None]
+TEACHER = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
+ALONE = {name: {name: 1.0} for name in BASE_MEMBERS}
+WEIGHTS = {"hybrid": dict.fromkeys(SOURCES, 0.5), "teacher": TEACHER, **ALONE}
+
+
+@dataclass
+class RunJudges:
+    """Implements `stages.filter.Judges`. What is made on the way is made in `folder`, and removed."""
+
+    run: Run
+    held_out: Container[str]  # ids of the source documents that teach nothing
+    folder: Path
+    progress: Progress
+
+    def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
+        found = self._trained(queries) if retriever == "trained" else self._untrained(retriever)
+
+        def ranked(places: list[int]) -> list[float]:
+            batch = [queries[at] for at in places]
+            ranks = source_ranks(batch, found, depth=depth)
+            return [ranks.get(query.query_id, math.inf) for query in batch]
+
+        return self._kept(fingerprint("rank", found.fingerprint, depth), queries, ranked)
+
+    def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
+        from acclimate.score.cross_encoder import CrossEncoderScorer
+
+        scorer = CrossEncoderScorer(model, self.run.corpus, max_tokens=512)
+
+        def scored(places: list[int]) -> list[float]:
+            return scorer.score([(queries[at].as_query(), queries[at].doc_id) for at in places])
+
+        return self._kept(fingerprint("score", scorer.fingerprint), queries, scored)
+
+    def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
+        with self.run.completions("filter", self.progress) as (completions, within_budget):
+            return grade(queries, self.run.corpus, completions, llm, prompt, within_budget)
+
+    def _kept(
+        self, scorer: str, queries: Sequence[SyntheticQuery], score: Callable[[list[int]], Sequence[float]]
+    ) -> list[float]:
+        """Which queries share a batch moves a score's rounding: those of another list are scores of their own."""
+        ids = [query.query_id for query in queries]
+        with Scores(self.run.workspace.folder / "scores.sqlite") as scores:
+            return scores.of(fingerprint(scorer, self.run.corpus.fingerprint, ids), ids, score, self.progress)
+
+    def _untrained(self, name: str) -> Retriever:
+        from acclimate.retrieve.system import System
+
+        weights = WEIGHTS[name]
+        return System(self.run.ids, self.run.members, [n for n in weights if n in SOURCES] or SOURCES, weights)
+
+    def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:
+        """Dense retrieval whose query encoder learned, from these very queries, to find their source documents."""
+        from acclimate.retrieve.encoder import Encoder
+        from acclimate.retrieve.members import DenseMember
+        from acclimate.retrieve.system import System
+        from acclimate.students.kinds import Lesson
+
+        run = self.run
+        asked = {query.query_id: query.text for query in queries}
+        lesson = Lesson(asked, run.corpus, run.ids, run.vectors)
+        pairs = [NWay(query.query_id, (query.doc_id,), (1.0,)) for query in queries]
+        training = [pair for pair in pairs if pair.doc_ids[0] not in self.held_out]
+        checks = [pair for pair in pairs if pair.doc_ids[0] in self.held_out]
+        settings = {**run.settings["distill"], "student": ("dense-query",), "contrastive": 1.0}
+        folder = self.folder / "trained"
+        distill(training, checks, run.encoder, lesson, folder, seed=run.seed, progress=self.progress, **settings)
+        encoder = Encoder.load_student(folder / "dense", max_tokens=run.settings["index"]["max_tokens"])
+        system = System(run.ids, {"dense": DenseMember(run.vectors, encoder)}, ["dense"], {"dense": 1.0})
+        shutil.rmtree(folder)
+        return system
+
+
+def source_ranks(queries: Sequence[SyntheticQuery], retriever: Retriever, *, depth: int) -> dict[str, int]:
+    """query_id -> rank from 1 of its source document; queries whose source is not in the top `depth` are left out."""
+    sources = {query.query_id: query.doc_id for query in queries}
+    ranks: dict[str, int] = {}
+    place: dict[str, int] = {}
+    for hit in retriever.search([Query(query.query_id, query.text) for query in queries], depth):
+        place[hit.query_id] = place.get(hit.query_id, 0) + 1
+        if hit.doc_id == sources[hit.query_id]:
+            ranks[hit.query_id] = place[hit.query_id]
+    return ranks

@@ -1,0 +1,172 @@
+"""The methods that come together here, each through the whole chain: Promptagator, UDAPDR, InPars' templates, every
+filter. Models are tiny and the LLM is a fake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
+
+from acclimate import prompts
+from acclimate.cli import main
+from acclimate.formats import read_synthetic
+from acclimate.llm import Completions
+from acclimate.records import Doc
+from acclimate.stages.seed import seed_prompts
+from acclimate.testing import DOCS, QUERIES, FakeLLM
+
+FAST = ("distill.student=dense-query", "distill.epochs=1")
+
+
+@pytest.fixture
+def prompts_asked(monkeypatch):
+    """Every prompt that the LLM is asked."""
+    asked = []
+    complete = CountingLLM.complete
+    monkeypatch.setattr(CountingLLM, "complete", lambda self, texts: (asked.extend(texts), complete(self, texts))[1])
+    return asked
+
+
+@pytest.fixture
+def beir(tmp_path):
+    """Documents with eight training queries and the rest to measure on, one of them a training query's text again."""
+    folder = tmp_path / "nature"
+    (folder / "qrels").mkdir(parents=True)
+    write_corpus(folder / "corpus.jsonl")
+    rows = [{"_id": query.query_id, "text": query.text} for query in QUERIES]
+    rows += [{"_id": f"again{n}", "text": f" {QUERIES[n].text.upper()}"} for n in range(8)]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    header = "query-id\tcorpus-id\tscore\n"
+    lines = [f"{query.query_id}\t{doc.doc_id}\t1\n" for query, doc in zip(QUERIES, DOCS, strict=True)]
+    again = [f"again{n}\t{DOCS[n].doc_id}\t1\n" for n in range(8)]
+    (folder / "qrels" / "train.tsv").write_text(header + "".join(lines[:8]))
+    (folder / "qrels" / "test.tsv").write_text(header + "".join([*lines[8:], *again]))
+    return folder
+
+
+def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir, run_adapt, tmp_path, prompts_asked):  # noqa: F811
+    out = tmp_path / "run"
+    changes = ("generate.prompt=promptagator", "sample.examples=train", "sample.n_examples=2", *FAST)
+    assert run_adapt(beir, out, changes=changes) == 0
+    shown = [json.loads(line) for line in (out / "sample" / "examples.jsonl").read_text().splitlines()]
+    assert len(shown) == 2
+    assert {row["query"] for row in shown} <= {query.text for query in QUERIES[:8]}
+    assert prompts_asked
+    assert all(row["query"] in prompt for prompt in prompts_asked for row in shown)
+    drawn = json.loads((out / "sample" / "splits.json").read_text())
+    assert not {row["doc_id"] for row in shown} & drawn.keys()
+    stages = {stage["name"]: stage for stage in report_of(out)["stages"]}
+    assert stages["sample"]["dropped"]["example of a prompt"] == 2
+    assert stages["evaluate"]["dropped"] == {"example of a prompt": 2}
+    measured = (out / "evaluate" / "runs" / "bm25.trec").read_text()
+    again = {f"again{n}" for n in range(8) if QUERIES[n].text in {row["query"] for row in shown}}
+    assert len(again) == 2
+    assert not any(line.split()[0] in again for line in measured.splitlines())
+
+
+def test_a_prompt_that_needs_examples_says_how_to_give_them(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+    assert run_adapt(beir, tmp_path / "run", changes=("generate.prompt=promptagator",)) == 2
+    assert "--set sample.examples=FILE or sample.examples=train" in capsys.readouterr().err
+    missing = ("generate.prompt=promptagator", f"sample.examples={tmp_path / 'none.jsonl'}")
+    assert run_adapt(beir, tmp_path / "run", changes=missing) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_adapt, tmp_path, prompts_asked):  # noqa: F811
+    out = tmp_path / "run"
+    changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", "filter.round_trip_k=100", *FAST)
+    assert run_adapt(beir, out, changes=changes) == 0
+    made = [prompts.template(path) for path in sorted((out / "seed").glob("adapted-*.toml"))]
+    assert [template.name for template in made] == ["adapted-1", "adapted-2"]
+    documents = [row["document"] for template in made for row in template.examples]
+    assert len(documents) == len(set(documents)) == 6
+    assert all(row["query"] != row["bad_query"] for template in made for row in template.examples)
+    splits = json.loads((out / "sample" / "splits.json").read_text())
+    seeds = [json.loads(line) for line in (out / "seed" / "seeds.jsonl").read_text().splitlines()]
+    assert len(seeds) == 14
+    assert all(splits[row["doc_id"]] == "train" for row in seeds)
+    assert sum("in" in row for row in seeds) == 6
+    assert all("in" in row or row["reason"] for row in seeds)  # what was paid for is used, or it says why not
+    queries = list(read_synthetic(out / "generate" / "queries.jsonl"))
+    assert {query.prompt for query in queries} == {"adapted-1", "adapted-2"}
+    assert any(documents[0] in prompt and prompt.endswith("Good Question:") for prompt in prompts_asked)
+    stages = {stage["name"]: stage for stage in report_of(out)["stages"]}
+    assert stages["seed"]["in"] == 14
+    assert stages["seed"]["tokens"]["prompt"] > 0
+    asked = len(prompts_asked)
+    assert run_adapt(beir, out, changes=changes) == 0
+    assert len(prompts_asked) == asked
+    assert not [stage["name"] for stage in report_of(out)["stages"] if not stage["resumed"]]
+
+
+def test_a_stage_s_limit_stops_that_stage(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "run"
+    changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", *FAST)
+    assert run_adapt(beir, out, "--max-tokens", "generate=1", changes=changes) == 3
+    assert (out / "seed" / "manifest.json").exists()
+    assert "--max-tokens generate=1" in capsys.readouterr().err
+    assert not (out / "generate" / "manifest.json").exists()
+
+
+def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(tmp_path):
+    docs = [Doc(str(n), f"the mine number {n} was opened by somebody in {1800 + n}") for n in range(40)]
+
+    form = ("inpars", "inpars-gbq")
+
+    class Dull(FakeLLM):
+        """Its bad questions are its good ones."""
+
+        fingerprint = "dull"
+
+        def complete(self, texts):
+            return super().complete([text.partition(" what about")[0] for text in texts])
+
+    with Completions(tmp_path / "c.sqlite") as kept:
+        with pytest.raises(prompts.SettingError, match="5 prompts of 3 examples need 15 documents; there are 14"):
+            seed_prompts(docs, kept, llm=FakeLLM(), n_docs=14)
+        assert len(kept) == 0
+        with pytest.raises(
+            prompts.SettingError, match=r"of 20 documents got two questions that differ.*need 15: raise"
+        ):
+            seed_prompts(docs, kept, llm=Dull(), n_docs=20, prompt=form)
+        made = seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form)
+        assert made.templates == seed_prompts(docs[::-1], kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form).templates
+        assert made.templates != seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=4, prompt=form).templates
+        assert made.dropped == {"not needed": 5}
+
+
+def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_adapt, tmp_path, monkeypatch):  # noqa: F811
+    out = tmp_path / "run"
+    filters = "duplicates,logprob,percentile,round-trip,teacher,judge"
+    changes = (f"filter.filters={filters}", "filter.retriever=trained", "filter.min_grade=1", *FAST)
+    assert run_adapt(beir, out, changes=(*changes, "filter.round_trip_k=30")) == 0
+    stage = {stage["name"]: stage for stage in report_of(out)["stages"]}["filter"]
+    assert set(stage["dropped"]) == set(filters.split(","))
+    manifest = json.loads((out / "filter" / "manifest.json").read_text())
+    assert [name for name, _ in manifest["notes"]["funnel"]] == filters.split(",")
+    assert manifest["notes"]["funnel"][-1][1] == stage["out"]
+    assert manifest["notes"]["asked"]["fake"]["calls"] > 0
+    assert not (out / "filter" / "trained").exists()
+    rows = [json.loads(line) for line in (out / "filter" / "scores.jsonl").read_text().splitlines()]
+    assert {"logprob", "rank", "teacher_rank", "grade", "reason"} <= set(rows[0])
+    assert any(row["grade"] for row in rows)
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr("acclimate.judges.source_ranks", refuse)
+    again = (*changes, "filter.round_trip_k=29")
+    assert run_adapt(beir, out, changes=again) == 0
+    assert not report_of(out)["stages"][[s["name"] for s in report_of(out)["stages"]].index("filter")]["resumed"]
+
+
+def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "run"
+    assert run_adapt(beir, out, changes=FAST) == 0
+    capsys.readouterr()
+    assert main(["filter", str(out), "--filters", "duplicates,round-trip", "--round-trip-k", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[1:]] == ["generate", "duplicates", "round-trip"]
+    shutil.rmtree(out)
