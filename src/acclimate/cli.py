@@ -60,6 +60,7 @@ def adapt(
     max_cost: Limits = None,
     max_tokens: Limits = None,
     prices: Path | None = None,
+    batch: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
@@ -86,6 +87,9 @@ def adapt(
         Stop when LLMs have read and written this many tokens in all; STAGE=N for those of one stage.
     prices
         TOML file with the prices of LLMs: ["openai:MODEL"] with prompt and completion, dollars per million tokens.
+    batch
+        Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop; the results come in
+        with: acclimate cache fill.
     seed
         Every draw follows from it.
     """
@@ -99,6 +103,7 @@ def adapt(
     settings = resolve(STAGES, load_recipe(recipe), set_ or [])
     run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
     run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
+    run.batch_file = batch
     if dry_run:
         check(run)
         with tempfile.TemporaryDirectory() as elsewhere:

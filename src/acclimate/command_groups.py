@@ -117,6 +117,28 @@ def prune_cache(run_dir: Path) -> None:
         print(f"{kept.prune():,} answers removed, {len(kept):,} kept")
 
 
+@cache_app.command(name="fill")
+def fill_cache(run_dir: Path, results: Path) -> None:
+    """Take in the results of a batch that `adapt --batch` wrote the requests of.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run.
+    results
+        What the batch endpoint gave back: JSON Lines with custom_id and response.
+    """
+    from acclimate.llm.batches import read_results
+
+    with _completions(run_dir) as kept:
+        taken = read_results(kept, results)
+    print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()):,} failed")
+    for reason, count in taken.failed.items():
+        print(f"  {count:,}: {reason}")
+    if taken.failed:
+        print("What failed is asked for again by the next batch.")
+
+
 def _completions(folder: Path):
     """The completion cache that is in the folder of a run."""
     from acclimate.llm.completions import Completions

@@ -6,6 +6,7 @@ AcclimateError
 ├── MissingExtra     an optional package is needed
 ├── LLMError         an LLM's server refused, or did not answer
 ├── StaleError       something on disk was made from other inputs
+├── BatchWritten     --batch: what an LLM is to answer is in a file; no mistake
 └── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
 """
 
@@ -47,6 +48,18 @@ class LLMError(AcclimateError):
 
 class StaleError(AcclimateError):
     """Something on disk was made from other inputs than the ones at hand."""
+
+
+class BatchWritten(AcclimateError):
+    """A stage's requests went into a file, so the run cannot go on before their results are there."""
+
+    exit_code = 0
+
+    def __init__(self, stage: str, requests: int, path: Path) -> None:
+        super().__init__(
+            f"{stage}: {requests:,} requests are in {path}; have them answered, then: acclimate cache fill RUN "
+            "RESULTS, and the same command without --batch"
+        )
 
 
 class BudgetExceeded(AcclimateError):

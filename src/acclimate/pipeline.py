@@ -77,7 +77,8 @@ def check(run: Run) -> None:
     check_prompts(run)
     run.budget.check_names(run.llms)
     for name in run.llms.values():
-        llm.check(name)
+        if run.batch_file is None:
+            llm.check(name)
     for stage in ("train", "distill"):
         models.resolve(run.settings[stage]["base"])
     check_filters(**run.settings["filter"])

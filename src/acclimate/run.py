@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import collections, models
 from acclimate.corpus import Corpus
-from acclimate.errors import SettingError
+from acclimate.errors import BatchWritten, SettingError
 from acclimate.files import fingerprint
 from acclimate.formats import read_prompt_examples
 from acclimate.llm.completions import Completions
@@ -54,6 +54,7 @@ class Run:
     qrels_file: str | None = None
     recipe: str = "quick"
     budget: Budget = field(default_factory=Budget)  # not part of what is made
+    batch_file: Path | None = None  # for requests that are not to be sent
     corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
 
     def make(
@@ -95,7 +96,20 @@ class Run:
     def completions(
         self, stage: str, progress: Callable[[int, int], None]
     ) -> Iterator[tuple[Completions, Callable[[int, int], None]]]:
-        """The answers that are kept, and a `progress` that stops the stage when the budget is used up."""
+        """The answers that are kept, and a `progress` that stops the stage when the budget is used up.
+
+        Raises BatchWritten when what is missing goes into a batch file instead of to an LLM.
+        """
+        if self.batch_file is not None:
+            from acclimate.llm.batches import BatchedCompletions
+
+            with BatchedCompletions(self.workspace.folder / "completions.sqlite", stage) as batched:
+                try:
+                    yield batched, progress
+                finally:
+                    if batched.requests:
+                        raise BatchWritten(stage, batched.write(self.batch_file), self.batch_file)
+            return
         with Completions(self.workspace.folder / "completions.sqlite", stage) as kept:
 
             def within_budget(done: int, total: int) -> None:

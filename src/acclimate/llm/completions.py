@@ -15,7 +15,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from acclimate.errors import DataError
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
@@ -66,6 +66,9 @@ class Completions:
                 "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, PRIMARY KEY (stage, llm)) "
                 "WITHOUT ROWID"
             )
+            self._rows.execute(
+                "CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
+            )
         except sqlite3.Error as error:
             raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
 
@@ -106,6 +109,28 @@ class Completions:
 
     def close(self) -> None:
         self._rows.close()
+
+    def known(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """The answers that are here, by key."""
+        found: dict[str, Completion] = {}
+        for some in _runs(keys, STREAMED_PROMPTS):
+            found.update(self._read(some))
+        return found
+
+    def remember(self, key: str, request: dict[str, Any]) -> None:
+        """Note what will be asked elsewhere for this stage: `llm`, `prompt` and `decoding`."""
+        payload = json.dumps({"stage": self.stage, **request})
+        self._rows.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (key, payload))
+
+    def asked_for(self, key: str) -> dict[str, Any] | None:
+        """What `remember` was told of this key, and the stage."""
+        row = self._rows.execute("SELECT payload FROM requests WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, llm: str, stage: str, key: str, completion: Completion) -> None:
+        """Keep an answer that came another way, and account for it, unless there is one."""
+        if not self._read([key]):
+            self._keep(llm, stage, [key], [completion])
 
     def complete(
         self,
@@ -175,6 +200,9 @@ class Completions:
     def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
         """Keep what an LLM answered, and account for it, in one transaction."""
         keys = [_key(llm.fingerprint, prompt) for prompt in prompts]
+        self._keep(llm.name, self.stage, keys, completions)
+
+    def _keep(self, llm: str, stage: str, keys: Sequence[str], completions: Sequence[Completion]) -> None:
         rows = [(key, json.dumps(completion._asdict())) for key, completion in zip(keys, completions, strict=True)]
         used = Usage().plus(completions)
         self._rows.execute("BEGIN IMMEDIATE")
@@ -185,7 +213,7 @@ class Completions:
                 "calls = calls + excluded.calls, "
                 "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
                 "completion_tokens = completion_tokens + excluded.completion_tokens",
-                (self.stage, llm.name, *used),
+                (stage, llm, *used),
             )
         except BaseException:
             self._rows.execute("ROLLBACK")
@@ -197,6 +225,11 @@ class Completions:
 def _load(payload: str) -> Completion:
     row = json.loads(payload)
     return Completion(**{**row, "logprobs": tuple(row["logprobs"])})
+
+
+def key_of(llm: LLM, prompt: str) -> str:
+    """What an LLM's answer to a prompt is kept by."""
+    return _key(llm.fingerprint, prompt)
 
 
 def _key(fingerprint: str, prompt: str) -> str:

@@ -9,7 +9,6 @@ failure, a cut connection, an answer that is none) is asked again, later and lat
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 from acclimate.errors import LLMError, MissingExtra, SettingError
 from acclimate.files import fingerprint
+from acclimate.llm import wire
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN, Decoding, cut_at
 from acclimate.records import Completion
 
@@ -196,28 +196,15 @@ class ServerLLM:
             ValueError,
         ) as error:  # no connection, a cut one, a time-out, an answer that is not JSON
             raise _Again(_brief(error)) from None
-        choices = getattr(answer, "choices", None)
-        if not choices:
-            raise _Again("an answer without a choice")
-        return self._completion(prompt, choices[0], getattr(answer, "usage", None))
+        try:
+            return wire.completion(prompt, answer.to_dict(warnings=False), self.decoding)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _Again(_brief(error)) from None
 
     def _send(self, prompt: str) -> Any:
-        options: dict[str, Any] = {
-            "model": self.model,
-            "temperature": self.decoding.temperature,
-            "top_p": self.decoding.top_p,
-            self._limit_name: self.decoding.max_new_tokens,
-        }
-        if self.decoding.temperature:
-            digest = hashlib.sha256(self.decoding.draws(prompt).encode("utf-8", "surrogatepass")).digest()
-            options["seed"] = int.from_bytes(digest[:4], "big") >> 1
-        if self.chats:
-            if self._gives_logprobs:
-                options["logprobs"] = True
-            return self._client.chat.completions.create(messages=[{"role": "user", "content": prompt}], **options)
-        if self._gives_logprobs:
-            options["logprobs"] = 1
-        return self._client.completions.create(prompt=prompt, stop=list(self.decoding.stop)[:4], **options)
+        body = wire.request(self.model, prompt, self.decoding, logprobs=self._gives_logprobs, limit=self._limit_name)
+        ask = self._client.chat.completions if self.chats else self._client.completions
+        return ask.create(**body)
 
     def _adapted(self, complaint: str) -> bool:
         """True when the server named something that we can do without, and we now do."""
@@ -228,38 +215,6 @@ class ServerLLM:
             self._limit_name = "max_completion_tokens"
             return True
         return False
-
-    def _completion(self, prompt: str, choice: Any, usage: Any) -> Completion:
-        logprobs = getattr(choice, "logprobs", None)
-        if self.chats:
-            whole = (choice.message.content or "") if choice.message else ""
-            pieces = [(one.token, one.logprob) for one in (getattr(logprobs, "content", None) or [])]
-        else:
-            whole = choice.text or ""
-            tokens, values = getattr(logprobs, "tokens", None) or [], getattr(logprobs, "token_logprobs", None) or []
-            pieces = list(zip(tokens, values, strict=False))
-        begin, end, is_whole = self.decoding.span(whole)
-        finish = choice.finish_reason or "stop"
-        if finish == "length" and is_whole:
-            finish = "stop"  # it went on behind the query
-        return Completion(
-            whole[begin:end],
-            tuple(_within(pieces, begin, end)),
-            getattr(usage, "prompt_tokens", None) or len(prompt) // CHARACTERS_PER_TOKEN,
-            getattr(usage, "completion_tokens", None) or -(-len(whole) // CHARACTERS_PER_TOKEN),
-            finish if finish in ("length", "content_filter") else "stop",
-        )
-
-
-def _within(pieces: Sequence[tuple[str, float | None]], begin: int, end: int) -> Iterator[float]:
-    """The log-probabilities of the tokens that lie between two places of the text that they make up."""
-    at = 0
-    for token, logprob in pieces:
-        if at >= end:
-            return
-        at += len(token)
-        if at > begin and logprob is not None:
-            yield min(0.0, logprob)
 
 
 def _retry_after(error: Any) -> float | None:

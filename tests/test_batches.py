@@ -1,0 +1,125 @@
+"""Batch files: what would be asked becomes lines, and their answers, in any order, are as if they had been asked."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from test_pipeline import SERVED, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
+
+from acclimate.cli import main
+from acclimate.errors import DataError, SettingError
+from acclimate.llm import Completions, Decoding
+from acclimate.llm.batches import BatchedCompletions, read_results
+from acclimate.llm.server import ServerLLM
+from acclimate.testing import FakeLLM
+
+PROMPTS = [f"Document: the mine number {n}\nQuestion:" for n in range(5)]
+CHAT = ServerLLM("openai:tiny@http://there/v1", Decoding(max_new_tokens=9))
+PLAIN = ServerLLM("openai-completions:tiny@http://there/v1", Decoding(temperature=0.7, seed=3))
+
+
+def answer(request, text):
+    """A line of results as a batch endpoint writes it."""
+    body = {"usage": {"prompt_tokens": 7, "completion_tokens": 4}}
+    if "chat" in request["url"]:
+        body["choices"] = [{"message": {"content": text}, "finish_reason": "stop"}]
+    else:
+        body["choices"] = [{"text": f"{text}\nDocument:", "finish_reason": "length"}]
+    return {"id": "x", "custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
+
+
+def failed(request):
+    error = {"error": {"message": "too busy"}}
+    return {"custom_id": request["custom_id"], "response": {"status_code": 429, "body": error}, "error": None}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def requests_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("llm", [CHAT, PLAIN])
+def test_results_in_any_order_are_what_the_llm_would_have_said(tmp_path, llm):
+    with BatchedCompletions(tmp_path / "c.sqlite", "generate") as kept:
+        kept.complete(llm, [*PROMPTS, PROMPTS[0]])
+        assert kept.write(tmp_path / "requests.jsonl") == 5
+        assert len(kept) == 0
+    requests = requests_of(tmp_path / "requests.jsonl")
+    assert {request["method"] for request in requests} == {"POST"}
+    assert {request["url"] for request in requests} == {"/v1/chat/completions" if llm is CHAT else "/v1/completions"}
+    by_prompt = {json.dumps(one["body"].get("messages") or one["body"]["prompt"]): one for one in requests}
+    assert len(by_prompt) == len({one["custom_id"] for one in requests}) == 5
+    results = [answer(one, f"what is number {at}") for at, one in enumerate(by_prompt.values())]
+    random.Random(0).shuffle(results)
+    with Completions(tmp_path / "c.sqlite", "generate") as kept:
+        for _ in range(2):  # read twice, it is paid for once
+            assert read_results(kept, write(tmp_path / "results.jsonl", results)) == (5, {})
+    with Completions(tmp_path / "c.sqlite", "generate") as kept:
+        found = kept.complete(llm, PROMPTS)
+        assert kept.asked == (0, 0, 0)
+        assert kept.ledger() == {("generate", "openai:tiny"): (5, 35, 20)}
+    assert [one.text for one in found] == [f"what is number {n}" for n in range(5)]
+    assert {one.finish_reason for one in found} == {"stop"}
+
+
+def test_what_failed_is_counted_and_asked_for_again(tmp_path):
+    with BatchedCompletions(tmp_path / "c.sqlite") as kept:
+        kept.complete(CHAT, PROMPTS)
+        first = list(kept.requests.values())
+        results = [
+            failed(first[0]),
+            {"custom_id": first[1]["custom_id"], "response": None, "error": {"message": "gone"}},
+        ]
+        results += [{"custom_id": first[2]["custom_id"], "response": {"status_code": 200, "body": {"choices": []}}}]
+        results += [answer(one, "what is it") for one in first[3:]]
+        taken = read_results(kept, write(tmp_path / "results.jsonl", results))
+        assert taken.kept == 2
+        assert taken.failed == {"status 429: too busy": 1, "status None: gone": 1, "an answer without a choice": 1}
+    with BatchedCompletions(tmp_path / "c.sqlite") as kept:
+        assert [one.text for one in kept.complete(CHAT, PROMPTS)] == ["", "", "", "what is it", "what is it"]
+        assert sorted(kept.requests) == sorted(one["custom_id"] for one in first[:3])
+
+
+def test_results_of_another_run_are_refused_by_line(tmp_path):
+    with BatchedCompletions(tmp_path / "c.sqlite") as kept:
+        kept.complete(CHAT, PROMPTS[:1])
+        rows = [answer(one, "what is it") for one in kept.requests.values()]
+        rows.append({**rows[0], "custom_id": "elsewhere"})
+        with pytest.raises(DataError, match=r"results.jsonl:2: custom_id 'elsewhere' is none that this run asked for"):
+            read_results(kept, write(tmp_path / "results.jsonl", rows))
+        assert len(kept) == 1
+
+
+def test_only_llms_behind_a_server_take_batches(tmp_path):
+    with BatchedCompletions(tmp_path / "c.sqlite") as kept, pytest.raises(SettingError, match="takes no batch files"):
+        kept.complete(FakeLLM(), PROMPTS)
+
+
+def test_a_run_by_batches_is_the_run_that_asked(run_adapt, tmp_path, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("acclimate.llm.load", SERVED)
+    corpus, out = write_corpus(tmp_path / "nature.jsonl"), tmp_path / "run"
+    changes = ("generate.llm=openai:tiny", "generate.prompt=adapted", "seed.llm=openai:tiny", "seed.n_docs=10")
+    changes += ("seed.n_prompts=2", "seed.prompt=inpars", "distill.student=dense-query", "distill.epochs=1")
+    for _ in range(3):  # good questions, bad questions, queries
+        assert run_adapt(corpus, out, "--batch", str(tmp_path / "requests.jsonl"), changes=changes) == 0
+        assert "acclimate cache fill" in capsys.readouterr().err
+        rows = []
+        for request in requests_of(tmp_path / "requests.jsonl"):
+            prompt = request["body"]["messages"][0]["content"]
+            document = prompt.rpartition("Document:")[2].partition("\n")[0]
+            longest = sorted(set(document.split()), key=len)
+            text = f"{longest[-1]} then" if prompt.endswith("Bad Question:") else "what about " + " ".join(longest[-3:])
+            rows.append(answer(request, text))
+        assert main(["cache", "fill", str(out), str(write(tmp_path / "results.jsonl", rows))]) == 0
+        assert f"{len(rows)} answers taken in, 0 failed" in capsys.readouterr().out
+    monkeypatch.setenv("OPENAI_API_KEY", "none is needed: nobody is asked")
+    assert run_adapt(corpus, out, changes=changes) == 0
+    stages = {stage["name"]: stage for stage in report_of(out)["stages"]}
+    assert stages["seed"]["out"] == 6
+    assert stages["generate"]["out"] > 30
