@@ -14,6 +14,7 @@ from acclimate.cli import main
 from acclimate.formats import read_synthetic
 from acclimate.llm import Completions
 from acclimate.records import Doc
+from acclimate.settings import recipe_names
 from acclimate.stages.seed import seed_prompts
 from acclimate.testing import DOCS, QUERIES, FakeLLM
 
@@ -170,3 +171,12 @@ def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):  # noqa: F811
     printed = capsys.readouterr().out
     assert [line.split()[0] for line in printed.splitlines()[1:]] == ["generate", "duplicates", "round-trip"]
     shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp_path):  # noqa: F811
+    changes = ("train.max_queries=20", "mine.n_ways=3", f"filter.reranker={tiny_encoder}", "seed.n_docs=20")
+    small = tuple(change for change in changes if not (recipe != "inpars-v2" and "reranker" in change))
+    assert run_adapt(beir, tmp_path / "run", "--recipe", recipe, changes=(*small, "generate.per_doc=2")) == 0
+    assert report_of(tmp_path / "run")["recipe"] == recipe
+    assert {stage["name"] for stage in report_of(tmp_path / "run")["stages"]} >= {"generate", "filter", "evaluate"}

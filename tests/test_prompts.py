@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from acclimate import prompts
 from acclimate.errors import DataError, SettingError
+from acclimate.prompts.files import Template, write_toml
 from acclimate.records import PromptExample
 
 EXAMPLES = [PromptExample(str(n), str(n), f"query {n}", f"a document about {n}") for n in (1, 2, 3)]
@@ -158,3 +159,120 @@ def test_a_mix_that_makes_no_sense_is_refused(wanted, said):
 def test_the_shares_are_part_of_a_mix_fingerprint():
     prints = {prompts.load_mix(wanted).fingerprint for wanted in (("claim",), ("claim", "title"), ("claim", "title:2"))}
     assert len(prints) == 3
+
+
+YAML = """
+plain:
+  mode: static
+  template: |
+    {odd: braces}
+    Document: a text
+    Relevant Query: a query
+
+    Document: {document}
+    Relevant Query:
+dynamic:
+  mode: dynamic
+  template: |
+    Document: {document}
+    Relevant Query: {query}
+"""
+
+
+def test_inpars_templates_are_read_as_the_toolkit_fills_them(tmp_path):
+    path = tmp_path / "templates.yaml"
+    path.write_text(YAML)
+    plain = prompts.load(f"{path}#plain")
+    assert plain.render("{document} {query}") == (
+        "{odd: braces}\nDocument: a text\nRelevant Query: a query\n\nDocument: {document} {query}\nRelevant Query:"
+    )
+    dynamic = prompts.load(f"{path}#dynamic", EXAMPLES[:2])
+    assert dynamic.render("mine") == (
+        "Document: a document about 1\nRelevant Query: query 1\n"
+        "Document: a document about 2\nRelevant Query: query 2\n"
+        "Document: mine\nRelevant Query:"
+    )
+    with pytest.raises(SettingError, match=r"holds plain, dynamic; name one: .*#plain"):
+        prompts.load(path)
+    with pytest.raises(SettingError, match="no template 'dynamick'"):
+        prompts.load(f"{path}#dynamick")
+    with pytest.raises(SettingError, match="examples of your task"):
+        prompts.load(f"{path}#dynamic")
+    assert [prompt.name for prompt in prompts.load_mix([f"{path}#plain:2", "claim"]).prompts] == ["plain", "claim"]
+
+
+@pytest.mark.parametrize("placeholder", ["{document}", "{document_text}"])
+def test_a_plain_text_template_is_static(tmp_path, placeholder):
+    path = tmp_path / "mine.txt"
+    path.write_text(f"Read {{this}}.\n{placeholder}\nAsk:  \n")
+    assert prompts.load(path).render("{document_text}") == "Read {this}.\n{document_text}\nAsk:"
+    path.write_text("Ask:")
+    with pytest.raises(DataError, match=re.escape("no {document}")):
+        prompts.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "not YAML"),
+        ("- a", "expected InPars templates"),
+        ("a: {mode: odd, template: x}", "expected mode"),
+        ("a: {mode: static, template: x}", "no {document}"),
+        ("a: {mode: dynamic, template: 'x {document}'}", "needs {document} and {query}"),
+        ("a: !!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+)
+def test_a_yaml_file_that_is_no_template_is_refused_and_runs_nothing(tmp_path, text, said):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=re.escape(said)):
+        prompts.load(path)
+
+
+def test_promptagator_takes_the_labels_of_the_collection_in_use():
+    def ends(name, collection=""):
+        return prompts.load(name, EXAMPLES[:1], collection=collection).render("TEXT")
+
+    assert ends("promptagator") == "Document: a document about 1\nQuery: query 1\n\nDocument: TEXT\nQuery:"
+    assert ends("promptagator", "scifact") == "a document about 1\nFinding: query 1\n\nTEXT\nFinding:"
+    assert ends("promptagator-scifact") == ends("promptagator", "scifact")
+    assert ends("promptagator-webis-touche2020", "scifact").endswith("TEXT\nDebate:")
+    assert ends("promptagator-fiqa") == "a document about 1\nquery 1\n\nTEXT\n"
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "document": st.text(st.characters(exclude_categories=["Cs"])),
+                "query": st.text(st.characters(exclude_categories=["Cs"])),
+            }
+        )
+    ),
+)
+def test_a_written_prompt_is_read_back(tmp_path_factory, text, rows):
+    path = tmp_path_factory.mktemp("prompts") / "made.toml"
+    before = Template("made", text, text, "{document}{query}", "{document}:", ("\n", "x\t"), True, tuple(rows))
+    write_toml(path, before)
+    assert prompts.template(path) == before
+
+
+def test_hints_come_first_and_are_part_of_the_fingerprint():
+    told = prompts.hints("questions of nurses.", "German", "terse")
+    assert told == "The queries serve this purpose: questions of nurses. Write them in German. Their style: terse."
+    assert prompts.hints() == ""
+    plain, hinted = prompts.load("claim"), prompts.load("claim", hints=told)
+    assert hinted.render("x") == f"{told}\n\n{plain.render('x')}"
+    assert hinted.fingerprint != plain.fingerprint
+
+
+def test_a_judge_is_asked_about_both_and_both_go_through_unchanged(tmp_path):
+    judge = prompts.judge("grade")
+    assert judge.render("{query} a", "{document} b").endswith("Query: {document} b\nDocument: {query} a\nGrade:")
+    with pytest.raises(SettingError, match="Did you mean 'grade'"):
+        prompts.judge("grad")
+    path = tmp_path / "own.toml"
+    path.write_text('target = "{document}:"')
+    with pytest.raises(DataError, match=re.escape("no {query}")):
+        prompts.judge(path)

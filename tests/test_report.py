@@ -62,6 +62,18 @@ def report() -> dict[str, Any]:
             {"name": "filter", "in": 2947, "out": 1893, "dropped": {"round-trip": 743}, "seconds": 2.0}
             | {"tokens": {}, "cost_usd": None, "resumed": False},
         ],
+        "ledger": {
+            "llms": [
+                {"stage": "seed", "llm": "dear", "calls": 60, "prompt_tokens": 40_000, "completion_tokens": 900}
+                | {"cost_usd": None},
+                {"stage": "generate", "llm": "cheap", "calls": 2947, "prompt_tokens": 1_204_331}
+                | {"completion_tokens": 58_112, "cost_usd": 0.4213},
+            ],
+            "tokens": 1_303_343,
+            "cost_usd": 0.4213,
+            "written_queries": 2947,
+            "kept_queries": 1893,
+        },
         "recipe": "udapdr",
         "seed": 13,
         "versions": {"acclimate": "0.1.0", "numpy": "2.4.6"},
@@ -299,3 +311,15 @@ def test_the_terminal_shows_systems_best_first_and_marks_the_relevant(report):
 )
 def test_numbers_and_excerpts(written: str, expected: str):
     assert written == expected
+
+
+def test_what_llms_were_asked_and_what_a_kept_query_cost(report):
+    for shown in (table.text(report), Page(render(report)).text):
+        shown = " ".join(shown.split())
+        assert "seed: dear was asked 60 times, read 40,000 tokens and wrote 900; cost not known" in shown
+        assert "generate: cheap was asked 2,947 times" in shown
+        assert "A kept query: $0.000223 (1,893 of 2,947 kept)" in shown
+    report["ledger"]["cost_usd"] = None
+    assert "A kept query: 689 tokens" in table.text(report)
+    report["ledger"]["kept_queries"] = 0
+    assert "nothing was kept" in table.text(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from acclimate.files import fingerprint
@@ -29,6 +29,7 @@ class RunJudges:
     held_out: Container[str]  # ids of the source documents that teach nothing
     folder: Path
     progress: Progress
+    tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # of the LLM's answers
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
         found = self._trained(queries) if retriever == "trained" else self._untrained(retriever)
@@ -52,7 +53,8 @@ class RunJudges:
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
         with self.run.completions("filter", self.progress) as (completions, within_budget):
-            return grade(queries, self.run.corpus, completions, llm, prompt, within_budget)
+            grades, self.tokens = grade(queries, self.run.corpus, completions, llm, prompt, within_budget)
+        return grades
 
     def _kept(
         self, scorer: str, queries: Sequence[SyntheticQuery], score: Callable[[list[int]], Sequence[float]]

@@ -185,12 +185,17 @@ def _filter(run: Run, made: Mapping[str, Made]) -> Made:
         queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
         splits: dict[str, str] = read_json(made["sample"].folder / "splits.json")
         held_out = {doc_id for doc_id, side in splits.items() if side != "train"}
-        result = filter_queries(queries, RunJudges(run, held_out, folder, progress), **settings)
+        judges = RunJudges(run, held_out, folder, progress)
+        result = filter_queries(queries, judges, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "scores.jsonl", result.judged)
-        asked = run.asked("filter") if "filter" in run.llms else {}
-        notes = {"funnel": [list(step) for step in result.funnel], **asked}
-        return Account(len(queries), len(result.queries), result.dropped, notes=notes)
+        account = Account(len(queries), len(result.queries), result.dropped)
+        account.notes["funnel"] = [list(step) for step in result.funnel]
+        if "filter" in run.llms:
+            account.notes |= run.asked("filter")
+            account.tokens = judges.tokens
+            account.cost_usd = run.budget.cost(settings["llm"], judges.tokens)
+        return account
 
     settings = run.settings["filter"]
     inputs = {name: made[name].fingerprint for name in ("sample", "generate", "index")}

@@ -17,7 +17,7 @@ from acclimate.corpus import Corpus
 from acclimate.errors import BatchWritten, SettingError
 from acclimate.files import fingerprint
 from acclimate.formats import read_prompt_examples
-from acclimate.llm.completions import Completions
+from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget
 from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
@@ -118,10 +118,14 @@ class Run:
 
             yield kept, within_budget
 
+    def ledger(self) -> Ledger:
+        """What LLMs were asked for each stage, over every time that this run was begun."""
+        with Completions(self.workspace.folder / "completions.sqlite") as kept:
+            return kept.ledger()
+
     def asked(self, stage: str) -> dict[str, Any]:
         """What a stage asked of LLMs, over every time that it was begun; for its manifest."""
-        with Completions(self.workspace.folder / "completions.sqlite") as kept:
-            return {"asked": {llm: used._asdict() for (of, llm), used in kept.ledger().items() if of == stage}}
+        return {"asked": {llm: used._asdict() for (of, llm), used in self.ledger().items() if of == stage}}
 
     @property
     def corpus(self) -> Corpus:

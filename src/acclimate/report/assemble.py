@@ -44,6 +44,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
             "encoder": run.settings["distill"]["base"],
             "reranker": run.settings["train"]["base"],
         },
+        "ledger": _ledger(run, made),
         "teachers": made["label"].notes["teachers"],
         "examples": [row for _, row in read_jsonl(made["evaluate"].folder / "examples.jsonl")],
         "generated_sample": _generated(run, made),
@@ -123,6 +124,27 @@ def _stage(made: Made) -> dict[str, Any]:
     return {"name": made.name, **{key: made.manifest[key] for key in keys}, "resumed": made.resumed}
 
 
+def _ledger(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
+    """What LLMs were asked for, over every time that the run was begun, by stage, and what came of it."""
+    llms = [
+        {
+            "stage": stage,
+            "llm": name,
+            **used._asdict(),
+            "cost_usd": run.budget.cost(name, {"prompt": used.prompt_tokens, "completion": used.completion_tokens}),
+        }
+        for (stage, name), used in run.ledger().items()
+    ]
+    costs = [one["cost_usd"] for one in llms]
+    return {
+        "llms": llms,
+        "tokens": sum(one["prompt_tokens"] + one["completion_tokens"] for one in llms),
+        "cost_usd": None if None in costs else round(sum(costs), 6),
+        "written_queries": made["generate"].manifest["out"],
+        "kept_queries": made["filter"].manifest["out"],
+    }
+
+
 def _generated(run: Run, made: Mapping[str, Made]) -> list[dict[str, Any]]:
     """Synthetic queries, evenly spread, with the filter's reason where they were dropped."""
     reasons = {row["query_id"]: row["reason"] for _, row in read_jsonl(made["filter"].folder / "scores.jsonl")}
@@ -160,6 +182,12 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
         warnings.append(
             f"On the held-out queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
             f"members, {best['name']} ({best['nDCG@10']:.3f})."
+        )
+    if shown := made["generate"].notes.get("examples"):
+        left_out = made["evaluate"].manifest["dropped"].get("example of a prompt", 0)
+        warnings.append(
+            f"{shown} queries were shown to the LLM as examples of the task: their documents got no other query, and "
+            f"{left_out} of the queries to measure on were left out for it."
         )
     warnings.append("No queries from outside this collection were measured: expect nothing there.")
     return warnings

@@ -17,6 +17,7 @@ def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
     report = words.safe(report)
     parts = [_verdict(report), _systems(report), _comparisons(report), _stages(report["stages"])]
+    parts.append("\n".join(map(_wrap, words.spending(report))))
     parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
     parts = [part for part in parts if part]
     return "\n\n".join(parts) + "\n"

@@ -153,6 +153,25 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def spending(report: Mapping[str, Any]) -> list[str]:
+    """What each LLM was asked for, over every time that the run was begun, and what a kept query cost."""
+    ledger = report.get("ledger")
+    if not ledger:
+        return []
+    lines = [
+        f"{one['stage']}: {one['llm']} was asked {one['calls']:,} times, read {one['prompt_tokens']:,} tokens and "
+        f"wrote {one['completion_tokens']:,}; "
+        + ("cost not known" if one["cost_usd"] is None else usd(one["cost_usd"]))
+        for one in ledger["llms"]
+    ]
+    kept, cost = ledger["kept_queries"], ledger["cost_usd"]
+    if kept and cost:
+        each = f"${cost / kept:.6f}".rstrip("0")
+    else:
+        each = f"{ledger['tokens'] / kept:,.0f} tokens" if kept else "nothing was kept"
+    return [*lines, f"A kept query: {each} ({kept:,} of {ledger['written_queries']:,} kept)"]
+
+
 def usd(cost: float | None) -> str:
     """`$0.42`; `-` when nothing was paid for."""
     return "-" if cost is None else f"${cost:,.2f}" if cost >= 0.01 or cost == 0 else "< $0.01"

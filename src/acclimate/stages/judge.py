@@ -15,7 +15,7 @@ from acclimate import prompts
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.records import LLM, Doc, SyntheticQuery
-from acclimate.stages.ask import Task, ask
+from acclimate.stages.ask import Task, ask, tokens_of
 
 MAX_DOC_TOKENS = 400
 _GRADE = re.compile(r"\s*(?:\*\*)?(?:grade\s*:?\s*)?([0-3])(?:\s*/\s*3)?(?:\*\*)?\s*\.?\s*", re.IGNORECASE)
@@ -28,8 +28,8 @@ def grade(
     llm: str | LLM,
     prompt: str = "grade",
     progress: Callable[[int, int], None] | None = None,
-) -> list[float]:
-    """A grade from 0 to 3 for each query, in order; NaN where the LLM's answer is none.
+) -> tuple[list[float], dict[str, int]]:
+    """A grade from 0 to 3 for each query, in order, NaN where the LLM's answer is none; and the tokens of its answers.
 
     prompt: a name or TOML file whose target holds {query} and {document}.
     """
@@ -43,7 +43,7 @@ def grade(
         Task(query.query_id, template, 0, template.render(documents[query.doc_id], query.text)) for query in queries
     ]
     answers = ask(model, Decoding(max_new_tokens=8), completions, tasks, progress)
-    return [read_grade(answers[task].text) for task in tasks]
+    return [read_grade(answers[task].text) for task in tasks], tokens_of(answers)
 
 
 def read_grade(answer: str) -> float:
