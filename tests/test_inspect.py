@@ -31,6 +31,8 @@ from acclimate.workspace import Workspace
 
 HOSTILE = """<script>alert('volcano')</script>"><img src=x onerror=alert(1)>"""
 
+BAR = r"<title>([^<]+): (\d+) kept, (\d+) dropped</title>"
+
 texts = st.lists(st.sampled_from("what how lava ash red crust Rises GAS the of is".split()), max_size=8).map(" ".join)
 some_answers = st.lists(
     st.builds(
@@ -173,6 +175,24 @@ def test_a_histogram_counts_every_query_once(values, is_dropped):
     assert name == "all"
     assert sum(int(kept) for kept, _ in counts) == sum(one.reason is None for one in answers)
     assert sum(int(kept) + int(dropped) for kept, dropped in counts) == len(answers)
+
+
+def bars(answers: list[Answer], score: str) -> dict[str, tuple[int, int]]:
+    ((_, picture),) = histograms([("all", answers)], score)
+    return {label: (int(kept), int(dropped)) for label, kept, dropped in re.findall(BAR, picture)}
+
+
+def test_a_bar_says_how_many_are_in_its_interval():
+    answers = [query("a b", n, scores={"score": float(value)}) for n, value in enumerate([0, 3, 3, 19, 20])]
+    answers.append(query("a b", 9, scores={"score": 3.5}, reason="logprob"))
+    assert bars(answers, "score") == {"0 to 1": (1, 0), "3 to 4": (2, 1), "19 to 20": (2, 0)}
+
+
+def test_ranks_have_bars_of_their_own_and_one_for_what_was_not_found():
+    answers = [query("a b", n, scores={"rank": float(rank)}) for n, rank in enumerate([1, 1, 2, 3, 5, 100, 101])]
+    answers += [query("a b", 8, reason="round-trip"), query("a b", 9, reason="duplicates")]
+    expected = {"rank 1": (2, 0), "rank 2": (1, 0), "rank 3 to 5": (2, 0), "rank 51 to 100": (1, 0)}
+    assert bars(answers, "rank") == expected | {"not found": (1, 1)}
 
 
 # The command

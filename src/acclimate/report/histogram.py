@@ -44,7 +44,7 @@ def histograms(groups: Sequence[tuple[str, Sequence[Answer]]], score: str) -> li
         every = [value for _, own in known for value, _ in own]
         low, high = (0.0, 1.0) if score == "overlap" else (min(every), max(every))
         bars = [(name, _bars(own, low, high)) for name, own in known]
-        ticks = [f"{low:.2f}", f"{high:.2f}"]
+        ticks = [f"{low:.3g}", f"{high:.3g}"]
     most = max(share for _, own in bars for share in _shares(own))
     return [(name, _svg(own, ticks, most, f"{score}, {name}")) for name, own in bars]
 
@@ -60,7 +60,7 @@ def _bars(values: Iterable[tuple[float, bool]], low: float, high: float) -> list
     counts = [[0, 0] for _ in range(_BINS)]
     for value, is_kept in values:
         counts[min(int((value - low) / step), _BINS - 1)][not is_kept] += 1
-    return [Bar(f"{low + at * step:.2f} to {low + (at + 1) * step:.2f}", *own) for at, own in enumerate(counts)]
+    return [Bar(f"{low + at * step:.3g} to {low + (at + 1) * step:.3g}", *own) for at, own in enumerate(counts)]
 
 
 def _rank_bars(values: Sequence[tuple[float, bool]]) -> list[Bar]:

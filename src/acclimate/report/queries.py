@@ -176,13 +176,14 @@ def rows(found: Inspection) -> list[Row]:
             row(f"source in top {FOUND_AT}", "", lambda one: words.share(one.found)),
         ]
     for score in dict.fromkeys(score for one in groups for score in one.scores):
-        table.append(row(score_name(score), note(score), lambda one, score=score: _number(one.scores.get(score))))
+        read = note(score) if score in _NOTES else f"mean of {note(score)}"
+        table.append(row(score_name(score), read, lambda one, score=score: _number(one.scores.get(score))))
     return table
 
 
 def note(score: str) -> str:
     """What there is to know of a score."""
-    return _NOTES.get(score, "mean of a score of the filter stage")
+    return _NOTES.get(score, "a score of the filter stage")
 
 
 def score_name(name: str) -> str:
