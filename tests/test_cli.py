@@ -16,7 +16,7 @@ from acclimate.pipeline import STAGES
 from acclimate.settings import recipe_names, settings_of
 from acclimate.testing import DOCS
 
-COMMANDS = ["adapt", "report", "search", "compare", "doctor", *STAGES]
+COMMANDS = ["adapt", "report", "inspect", "search", "compare", "doctor", *STAGES]
 
 
 @pytest.fixture

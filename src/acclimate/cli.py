@@ -125,6 +125,33 @@ def report(run_dir: Path) -> None:
     _go(_stored(run_dir))
 
 
+@app.command(name="inspect")
+def inspect_queries(
+    run_dir: Path, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None
+) -> None:
+    """Show the synthetic queries of a run: what they are like, what was turned down and why; and a sample, as a page.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a run in which queries are generated.
+    sample
+        Answers of the LLM to show on the page, rejected ones among them.
+    seed
+        Of the draw of the sample and of the examples.
+    prompt
+        Draw the sample only from the answers to this prompt.
+    reason
+        Draw the sample only from what was turned down for this reason.
+    """
+    from acclimate.report import queries, queries_page
+
+    run = _stored(run_dir)
+    found = queries.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
+    print(queries.text(found))
+    print(f"Page: {queries_page.write(found, run.workspace.folder)}")
+
+
 @app.command
 def search(run_dir: Path, query: str, *, k: int = 10, system: str | None = None) -> None:
     """Search the corpus of a run with the system that measured best.

@@ -88,12 +88,12 @@ def svg(
     parts = [_title(systems, key), *_legend(points), *_y_axis(plot, low, high, step, y, caveat)]
     parts += _x_axis(plot, start, stop, x, most=4 if width < 500 else 7)
     parts += [
-        _tag("line", x1=p.x, x2=p.x, y1=p.whisker[0], y2=p.whisker[1], class_=_class(p, "whisker")) for p in points
+        tag("line", x1=p.x, x2=p.x, y1=p.whisker[0], y2=p.whisker[1], class_=_class(p, "whisker")) for p in points
     ]
     parts += [_marker(point) for point in points]
     parts += _labels(points, plot)
     view = f"0 0 {width} {height}"
-    return _tag(
+    return tag(
         "svg", *parts, viewBox=view, role="img", aria_labelledby=f"{key}-title {key}-desc", class_=f"chart {key}"
     )
 
@@ -118,11 +118,11 @@ def _y_range(low: float, high: float) -> tuple[float, float, float]:
 
 
 def _y_axis(plot: _Box, low: float, high: float, step: float, y: Any, caveat: str) -> list[Markup]:
-    parts = [_tag("text", f"↑ {MAIN_MEASURE}" + (f" ({caveat})" if caveat else ""), x=0, y=40, class_="axis")]
+    parts = [tag("text", f"↑ {MAIN_MEASURE}" + (f" ({caveat})" if caveat else ""), x=0, y=40, class_="axis")]
     for tick in range(round(low / step), round(high / step) + 1):
         at = y(tick * step)
-        parts.append(_tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
-        parts.append(_tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=at + 4, text_anchor="end", class_="tick"))
+        parts.append(tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
+        parts.append(tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=at + 4, text_anchor="end", class_="tick"))
     return parts
 
 
@@ -133,13 +133,13 @@ def _x_axis(plot: _Box, start: float, stop: float, x: Any, *, most: int) -> list
     ticks = [tick for tick in ticks if start <= math.log10(tick) <= stop]
     if len(ticks) > most:
         ticks = [tick for tick in ticks if math.log10(tick).is_integer()]
-    parts = [_tag("line", x1=plot.left, x2=plot.right, y1=plot.bottom, y2=plot.bottom, class_="base")]
+    parts = [tag("line", x1=plot.left, x2=plot.right, y1=plot.bottom, y2=plot.bottom, class_="base")]
     for tick in ticks:
-        parts.append(_tag("line", x1=x(tick), x2=x(tick), y1=plot.bottom, y2=plot.bottom + 5, class_="base"))
+        parts.append(tag("line", x1=x(tick), x2=x(tick), y1=plot.bottom, y2=plot.bottom + 5, class_="base"))
         label = f"{tick:g} ms" if tick < 1000 else f"{tick / 1000:g} s"
-        parts.append(_tag("text", label, x=x(tick), y=plot.bottom + 19, text_anchor="middle", class_="tick"))
+        parts.append(tag("text", label, x=x(tick), y=plot.bottom + 19, text_anchor="middle", class_="tick"))
     title = "median latency of a query, log scale; left is faster"
-    return [*parts, _tag("text", title, x=plot.right, y=plot.bottom + 40, text_anchor="end", class_="axis")]
+    return [*parts, tag("text", title, x=plot.right, y=plot.bottom + 40, text_anchor="end", class_="axis")]
 
 
 def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
@@ -147,8 +147,8 @@ def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
         f"{system['name']} {score(system['measures'][MAIN_MEASURE])} at {milliseconds(system['latency_ms']['p50'])}"
         for system in systems
     )
-    title = _tag("title", f"{MAIN_MEASURE} against latency", id=f"{key}-title")
-    return title + _tag("desc", f"Each system's {MAIN_MEASURE} and median latency: {each}.", id=f"{key}-desc")
+    title = tag("title", f"{MAIN_MEASURE} against latency", id=f"{key}-title")
+    return title + tag("desc", f"Each system's {MAIN_MEASURE} and median latency: {each}.", id=f"{key}-desc")
 
 
 def _legend(points: Sequence[_Point]) -> list[Markup]:
@@ -157,16 +157,16 @@ def _legend(points: Sequence[_Point]) -> list[Markup]:
     x = 12.0
     for label, adapted, ring in (("adapted", True, False), ("not adapted", False, False), ("serve this", serve, True)):
         parts.append(_marker(_Point(label, x, 12, (0, 0), adapted, ring)))
-        parts.append(_tag("text", label, x=x + 15, y=16, class_="tick"))
+        parts.append(tag("text", label, x=x + 15, y=16, class_="tick"))
         x += 44 + _CHARACTER * len(label)
     return parts
 
 
 def _marker(point: _Point) -> Markup:
-    ring = _tag("circle", cx=point.x, cy=point.y, r=10, class_=_class(point, "ring")) if point.recommended else Markup()
+    ring = tag("circle", cx=point.x, cy=point.y, r=10, class_=_class(point, "ring")) if point.recommended else Markup()
     if point.adapted:
-        return ring + _tag("circle", cx=point.x, cy=point.y, r=5.5, class_=_class(point, "mark"))
-    return ring + _tag("rect", x=point.x - 5, y=point.y - 5, width=10, height=10, class_=_class(point, "mark"))
+        return ring + tag("circle", cx=point.x, cy=point.y, r=5.5, class_=_class(point, "mark"))
+    return ring + tag("rect", x=point.x - 5, y=point.y - 5, width=10, height=10, class_=_class(point, "mark"))
 
 
 def _class(point: _Point, role: str) -> str:
@@ -190,9 +190,9 @@ def _labels(points: Sequence[_Point], plot: _Box) -> list[Markup]:
         dx, dy, anchor = _offset(point, place)
         if abs(dy) > 22:
             end = point.y + dy - 4
-            parts.append(_tag("line", x1=point.x, y1=point.y, x2=point.x + dx * 0.8, y2=end, class_="leader"))
+            parts.append(tag("line", x1=point.x, y1=point.y, x2=point.x + dx * 0.8, y2=end, class_="leader"))
         at = {"x": point.x + dx, "y": point.y + dy}
-        parts.append(_tag("text", point.name, **at, text_anchor=anchor, class_=_class(point, "label")))
+        parts.append(tag("text", point.name, **at, text_anchor=anchor, class_=_class(point, "label")))
     return parts
 
 
@@ -209,7 +209,7 @@ def _label_box(point: _Point, place: int) -> _Box:
     return _Box(left, point.y + dy - _LINE + 3, left + wide, point.y + dy + 3)
 
 
-def _tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
+def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
     """An element; `_` in an attribute's name stands for `-`. Everything that is not Markup is escaped."""
     written = Markup("").join(
         Markup(' {}="{}"').format(

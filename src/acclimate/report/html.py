@@ -28,7 +28,7 @@ def render(report: Mapping[str, Any]) -> str:
     # On the picture a word is enough; the heading above it has the whole caveat.
     caveat = {"qrels": "", "judge": "LLM judgments", "synthetic": "synthetic queries"}[report["verdict_basis"]]
     pictured = {"recommended": report["recommended"], "caveat": caveat}
-    return _template().render(
+    return template("report.html.jinja").render(
         report=report,
         systems=systems,
         measures=list(dict.fromkeys(measure for system in systems for measure in system["measures"])),
@@ -46,7 +46,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A page's template beside this file; whatever it is given as text, it escapes."""
     environment = Environment(
         loader=PackageLoader("acclimate.report", ""),
         autoescape=True,
@@ -56,6 +57,7 @@ def _template() -> Any:
     )
     environment.filters |= {
         "score": words.score,
+        "share": words.share,
         "signed": words.signed,
         "between": words.between,
         "p": words.p_value,
@@ -69,7 +71,7 @@ def _template() -> Any:
     }
     environment.globals["interval"] = _interval
     environment.globals["strip"] = _strip
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 def _interval(system: Mapping[str, Any], measure: str = words.MAIN_MEASURE) -> tuple[float, float] | None:

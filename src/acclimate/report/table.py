@@ -28,10 +28,10 @@ def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
     report = words.safe(report)
     parts: list[str] = []
     for example in report.get("examples", []):
-        lines = [_cut(f"{words.MAIN_MEASURE} {words.signed(example['delta'])}  {_line(example['query'])}")]
+        lines = [cut(f"{words.MAIN_MEASURE} {words.signed(example['delta'])}  {_line(example['query'])}")]
         for when in ("before", "after"):
             side = example[when]
-            lines.append(_cut(f"  {when}  {side['system']}"))
+            lines.append(cut(f"  {when}  {side['system']}"))
             lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:docs], 1)]
         parts.append("\n".join(lines))
     caveat = words.CAVEATS[report["verdict_basis"]]
@@ -44,8 +44,8 @@ def generated(report: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for one in report.get("generated_sample", []):
         state = "kept" if one["kept"] else f"dropped: {one['reason']}"
-        lines.append(_cut(f"{state:<21} {_line(one['query'])}"))
-        lines.append(_cut(f"{'':<21} {one['doc_id']}: {_line(one['doc_text'])}"))
+        lines.append(cut(f"{state:<21} {_line(one['query'])}"))
+        lines.append(cut(f"{'':<21} {one['doc_id']}: {_line(one['doc_text'])}"))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -76,7 +76,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
         [
             _wrap(headline),
             _wrap(words.outcome(report)),
-            *(_cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
+            *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
             _wrap(words.advice(report)),
             _wrap(words.basis(report)),
         ]
@@ -102,7 +102,7 @@ def _systems(report: Mapping[str, Any]) -> str:
         )
     caveat = words.CAVEATS[report["verdict_basis"]]
     note = f"* serve this   ({caveat})" if caveat else "* serve this"
-    return "\n".join([*map(_cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note])
+    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
@@ -115,7 +115,7 @@ def _comparisons(report: Mapping[str, Any]) -> str:
         names = (_name(one["system"], 24), _name(one["baseline"], 16))
         rows.append([*names, one["measure"], words.signed(one["delta"]), interval, words.p_value(one["p"]), counts])
     caveat = words.CAVEATS[report["verdict_basis"]]
-    return "\n".join([*map(_cut, columns(rows, "<<<>>>>")), *([f"({caveat})"] if caveat else [])])
+    return "\n".join([*map(cut, columns(rows, "<<<>>>>")), *([f"({caveat})"] if caveat else [])])
 
 
 def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
@@ -147,7 +147,7 @@ def _with_drops(lines: Sequence[str], stages: Sequence[Mapping[str, Any]]) -> It
 def _doc(rank: int, doc: Mapping[str, Any]) -> str:
     mark = "*" if (doc["relevance"] or 0) > 0 else " "
     shown = _line(f"{doc['title']}: {doc['text']}" if doc["title"] else doc["text"])
-    return _cut(f"  {mark} {rank}  {doc['doc_id']}  {shown}")
+    return cut(f"  {mark} {rank}  {doc['doc_id']}  {shown}")
 
 
 def _name(name: str, longest: int = _NAME) -> str:
@@ -162,7 +162,8 @@ def _line(text: str) -> str:
     return words.excerpt(text, WIDTH)
 
 
-def _cut(line: str) -> str:
+def cut(line: str) -> str:
+    """A line that is no longer than the report is wide."""
     return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
 
 

@@ -122,6 +122,11 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def share(value: float | None) -> str:
+    """`62.3%`; `-` when there is none."""
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
 def signed(value: float) -> str:
     """`+0.043`, `-0.012`, and `0.000` when it rounds to that."""
     return f"{value:+.3f}" if round(value, 3) else "0.000"

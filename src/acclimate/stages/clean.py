@@ -69,7 +69,7 @@ def clean(
     doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
     """
     query, had_preamble = _unwrap(text)
-    words = _words(query)
+    words = words_of(query)
     if not words:
         return query, "preamble" if had_preamble else "empty"
     if finish_reason == "length":
@@ -109,7 +109,8 @@ def _unwrap(text: str) -> tuple[str, bool]:
             return text, had_preamble
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text, case folded; in scripts written without blanks each character is one."""
     return _WORD.findall(text.casefold())
 
 
@@ -125,18 +126,18 @@ def _loops(words: list[str]) -> bool:
 
 def _copies(words: list[str], doc_text: str) -> bool:
     """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query."""
-    sentences = [_words(sentence) for sentence in _SENTENCE_END.split(doc_text)]
+    sentences = [words_of(sentence) for sentence in _SENTENCE_END.split(doc_text)]
     if len(words) > 3 and words in sentences:
         return True
     run = max(ECHO_WORDS, -(-4 * len(words) // 5))
-    doc = f" {' '.join(_words(doc_text))} "
+    doc = f" {' '.join(words_of(doc_text))} "
     return any(f" {' '.join(words[at : at + run])} " in doc for at in range(len(words) - run + 1))
 
 
 def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
     """Two words that say something, side by side as in the examples, and neither of them in the doc."""
     pairs = set(itertools.pairwise(words)) & _telling_pairs(examples)
-    doc = set(_words(doc_text)) if pairs else set()
+    doc = set(words_of(doc_text)) if pairs else set()
     return any(doc.isdisjoint(pair) for pair in pairs)
 
 
@@ -154,6 +155,6 @@ def _is_foreign(query: str, doc_text: str, language: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _telling_pairs(text: str) -> frozenset[tuple[str, str]]:
-    words = _words(text)
+    words = words_of(text)
     telling = {word for word in words if len(word) > 3 and word not in _SAYS_LITTLE}
     return frozenset((a, b) for a, b in itertools.pairwise(words) if a in telling and b in telling)

@@ -57,12 +57,19 @@ def script_of(text: str) -> str | None:
 
 
 @cache
-def _languages_of() -> dict[str, tuple[str, ...]]:
-    """Frequent word -> the languages that have it."""
+def stop_words(code: str) -> frozenset[str]:
+    """The most frequent words of a language, which say little of what a text is about; none of an unknown one."""
     from bm25s import stopwords
 
+    name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
+    return frozenset(getattr(stopwords, f"STOPWORDS_{name}", ()))
+
+
+@cache
+def _languages_of() -> dict[str, tuple[str, ...]]:
+    """Frequent word -> the languages that have it."""
     words: dict[str, tuple[str, ...]] = {}
-    for code, name in LANGUAGES.items():
-        for word in stopwords.STOPWORDS_EN_PLUS if code == "en" else getattr(stopwords, f"STOPWORDS_{name.upper()}"):
+    for code in LANGUAGES:
+        for word in stop_words(code):
             words[word] = (*words.get(word, ()), code)
     return words

@@ -1,0 +1,228 @@
+"""The synthetic queries of a run, to look at: statistics, why answers were turned down, a sample.
+
+It reads what `generate` left, and `filter` if that is made from it; nothing needs a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from acclimate import quality
+from acclimate.errors import DataError, SettingError, unknown
+from acclimate.files import fingerprint, read_jsonl
+from acclimate.formats import read_synthetic
+from acclimate.quality import FOUND_AT, Answer, Statistics
+from acclimate.records import Doc, SyntheticQuery
+from acclimate.report import words
+from acclimate.report.table import WIDTH, columns, cut
+from acclimate.stages.generate import query_id
+from acclimate.stages.language import code_of, stop_words
+
+if TYPE_CHECKING:
+    from acclimate.run import Run
+
+NOT_FILTERED = "Not filtered yet: acclimate filter says which queries are kept."
+_PROMPTS_A_BLOCK = 5  # columns that a terminal has room for
+_NOTES = {
+    "logprob": "mean log-probability of a token: how sure the LLM was; 0 is sure",
+    "overlap": "content words of a query that its document has; people's queries share fewer",
+    "rank": "where a search with the query finds its document; none: not among the first",
+}
+
+
+class Group(NamedTuple):
+    """All answers, or those of a prompt."""
+
+    name: str
+    answers: list[Answer]
+    statistics: Statistics
+
+
+class Inspection(NamedTuple):
+    """What there is to see."""
+
+    corpus: str
+    llm: str
+    groups: list[Group]  # all answers first, then each prompt's
+    filters: tuple[str, ...] | None  # in their order; None: not filtered yet
+    reasons: list[tuple[str, int, Answer]]  # as `quality.reasons`
+    sample: list[Answer]
+    drawn_from: str  # what the sample was drawn from, in words
+    docs: dict[str, Doc]  # of the sample
+    little: Collection[str]  # words that say little, in the queries' language
+
+    @property
+    def whole(self) -> Group:
+        """The group of all answers."""
+        return self.groups[0]
+
+
+class Row(NamedTuple):
+    """A line of the table of statistics."""
+
+    name: str
+    note: str  # how to read it
+    cells: list[str]  # one for each group
+
+
+def inspect(
+    run: Run, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None
+) -> Inspection:
+    """What a run's LLM wrote. `prompt` and `reason` narrow the sample; the statistics are always of everything.
+
+    Raises DataError when nothing is generated, SettingError for a prompt or a reason that no answer has.
+    """
+    if sample < 0:
+        raise SettingError(f"--sample is {sample}; expected 0 or more")
+    language = code_of(run.settings["generate"]["language"]) or run.settings["index"]["language"]
+    little = stop_words(language)
+    answers, filters, min_difference = _read(run, little)
+    prompts, reasons = quality.by_prompt(answers), quality.reasons(answers, seed=seed)
+    if prompt is not None and prompt not in prompts:
+        raise unknown("prompt", prompt, prompts)
+    if reason is not None and reason not in (known := {name for name, _, _ in reasons}):
+        raise unknown("reason", reason, known)
+    wanted = [one for one in answers if prompt in (None, one.query.prompt) and reason in (None, one.reason)]
+    drawn = quality.drawn(wanted, sample, seed=seed)
+    narrowed = [f"{what} {name}" for what, name in (("prompt", prompt), ("reason", reason)) if name is not None]
+
+    def group(name: str, of: list[Answer]) -> Group:
+        return Group(name, of, quality.statistics(of, language=language, min_difference=min_difference))
+
+    return Inspection(
+        corpus=words.clean(Path(run.collection_name).name),
+        llm=words.clean(run.settings["generate"]["llm"]),
+        groups=[group("all", answers), *(group(prompt_name(name), of) for name, of in prompts.items())],
+        filters=filters,
+        reasons=reasons,
+        sample=drawn,
+        drawn_from=words.clean(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
+        docs={one.query.doc_id: run.corpus[one.query.doc_id] for one in drawn},
+        little=little,
+    )
+
+
+def _read(run: Run, little: Collection[str]) -> tuple[list[Answer], tuple[str, ...] | None, float]:
+    """Every answer; the filters that went over them, None if none did yet; and what counts as the same query."""
+    generated, filtered = run.workspace.manifest("generate"), run.workspace.manifest("filter")
+    folder = run.workspace.folder
+    if generated is None:
+        raise DataError(f"no queries are generated here yet; go on with: acclimate generate {folder}", path=folder)
+    if filtered is not None and filtered["inputs"].get("generate") != fingerprint(generated["outputs"]):
+        filtered = None  # of the queries that were there before these
+    judged: dict[str, Mapping[str, Any]] = {}
+    if filtered is not None:
+        judged = {row["query_id"]: row for _, row in read_jsonl(run.folder("filter") / "scores.jsonl")}
+    queries = list(read_synthetic(run.folder("generate") / "queries.jsonl")) if generated["out"] else []
+    answers = [_answer(query, judged.get(query.query_id, {}), run.corpus[query.doc_id], little) for query in queries]
+    answers += [_reject(row) for _, row in read_jsonl(run.folder("generate") / "rejects.jsonl")]
+    settings = run.settings["filter"] if filtered is None else filtered["settings"]
+    return answers, None if filtered is None else tuple(settings["filters"]), settings["min_difference"]
+
+
+def _answer(query: SyntheticQuery, judged: Mapping[str, Any], doc: Doc, little: Collection[str]) -> Answer:
+    """A query with every number that is known of it."""
+    known = {"logprob": query.logprob} | {key: judged[key] for key in judged if key not in ("query_id", "reason")}
+    scores = {
+        name: float(value)
+        for name, value in known.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+    share = quality.overlap(query.text, doc.default_text(), little)
+    return Answer(query, reason=judged.get("reason"), overlap=share, scores=scores)
+
+
+def _reject(row: Mapping[str, Any]) -> Answer:
+    """What was turned down as it came, with an id as if it were a query."""
+    key = query_id(row["doc_id"], row["text"])
+    query = SyntheticQuery(key, row["text"], row["doc_id"], math.nan, row.get("prompt", ""))
+    return Answer(query, is_query=False, reason=row["reason"])
+
+
+def rows(found: Inspection) -> list[Row]:
+    """The statistics as a table."""
+    groups = [group.statistics for group in found.groups]
+
+    def row(name: str, note: str, cell: Callable[[Statistics], str]) -> Row:
+        return Row(name, note, [words.clean(cell(one)) for one in groups])
+
+    table = [
+        row("answers", "what the LLM wrote, for a document and a prompt each", lambda one: f"{one.answers:,}"),
+        row("queries", "answers that are a query", lambda one: f"{one.queries:,}"),
+    ]
+    if found.filters is not None:
+        table += [
+            row("kept", "queries that passed every filter", lambda one: f"{one.kept:,}"),
+            row("kept, of answers", "", lambda one: words.share(one.kept / one.answers if one.answers else None)),
+        ]
+    table += [
+        row("words", "of a query, mean", lambda one: _number(one.words, 1)),
+        row("overlap", _NOTES["overlap"], lambda one: words.share(one.overlap)),
+        row("question words", "queries with what, how, why or the like", lambda one: words.share(one.question_words)),
+        row("question marks", "queries that end in one", lambda one: words.share(one.question_marks)),
+        row(
+            "distinct-2", "different word pairs of all; falls as queries get more", lambda one: _number(one.distinct_2)
+        ),
+        row("same beginning", "queries that begin with the same two words", lambda one: words.share(one.common_start)),
+        row("which is", "", lambda one: one.start or "-"),
+        row("near-duplicates", "queries with nearly another's words", lambda one: words.share(one.near_duplicates)),
+    ]
+    if any(one.searched for one in groups):
+        table += [
+            row("source first", "a search finds their document first", lambda one: words.share(one.found_first)),
+            row(f"source in top {FOUND_AT}", "", lambda one: words.share(one.found)),
+        ]
+    for score in dict.fromkeys(score for one in groups for score in one.scores):
+        read = note(score) if score in _NOTES else f"mean of {note(score)}"
+        table.append(row(score_name(score), read, lambda one, score=score: _number(one.scores.get(score))))
+    return table
+
+
+def note(score: str) -> str:
+    """What there is to know of a score."""
+    return _NOTES.get(score, "a score of the filter stage")
+
+
+def score_name(name: str) -> str:
+    """A score's name as it is shown."""
+    return words.excerpt(name, 20)
+
+
+def prompt_name(name: str) -> str:
+    """A prompt's name as it is shown."""
+    return words.clean(name) or "(no name)"
+
+
+def headline(found: Inspection) -> str:
+    """What came of the answers."""
+    whole = found.whole.statistics
+    kept = "" if found.filters is None else f", {whole.kept:,} kept"
+    return f"{whole.answers:,} answers, {whole.queries:,} queries{kept}"
+
+
+def text(found: Inspection) -> str:
+    """Statistics and reasons for a terminal, at most 100 columns wide."""
+    parts = [words.excerpt(f"{headline(found)} (LLM: {found.llm})", WIDTH)]
+    table = rows(found)
+    for at in range(1, max(len(found.groups), 2), _PROMPTS_A_BLOCK):
+        shown = [0, *range(at, min(at + _PROMPTS_A_BLOCK, len(found.groups)))]
+        room = min(24, (WIDTH - 20) // len(shown) - 2)
+        head = ["", *(words.excerpt(found.groups[one].name, room) for one in shown)]
+        body = [[row.name, *(words.excerpt(row.cells[one], room) for one in shown)] for row in table]
+        parts.append("\n".join(columns([head, *body], "<" + ">" * len(shown))))
+    if found.reasons:
+        lines = [["turned down", "", "for example"]]
+        for reason, count, example in found.reasons:
+            doc_id, written = words.excerpt(example.query.doc_id, 40), words.excerpt(example.query.text, WIDTH)
+            lines.append([words.excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])
+        parts.append("\n".join(map(cut, columns(lines, "<><"))))
+    if found.filters is None:
+        parts.append(NOT_FILTERED)
+    return "\n\n".join(parts) + "\n"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
