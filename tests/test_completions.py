@@ -198,3 +198,29 @@ def test_several_processes_share_a_cache(path):
     assert [process.returncode for process in processes] == [0, 0, 0]
     with Completions(path) as completions:
         assert len(completions) == 100
+
+
+def test_a_full_disk_loses_no_answer_and_says_so(path):
+    """The file may grow no further, which is what SQLite reports of a full disk, too."""
+    llm = Fake()
+    long = [f"{n:04} {'x' * 2000}" for n in range(400)]
+
+    class Wordy(Fake):
+        def complete(self, prompts):
+            return [answer._replace(text="y" * 4000) for answer in super().complete(prompts)]
+
+    with Completions(path) as completions:
+        first = completions.complete(llm, PROMPTS)
+        pages = completions._rows.execute("PRAGMA page_count").fetchone()[0]
+        completions._rows.execute(f"PRAGMA max_page_count = {pages + 100}")
+        with pytest.raises(DataError, match=r"full: an answer could not be kept.*same command goes on"):
+            completions.complete(Wordy(), long)
+        kept = len(completions)
+        assert kept >= 100 + 32
+        assert completions.complete(llm, PROMPTS) == first
+    wordy = Wordy()
+    with Completions(path) as completions:
+        assert len(completions) == kept
+        assert len(completions.complete(wordy, long)) == 400
+        assert len(wordy.asked) == 400 - (kept - 100)
+        assert completions.ledger()[("", "fake")].calls == 500

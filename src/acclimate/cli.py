@@ -6,6 +6,7 @@ budget was reached (state kept), 130 interrupted (state kept).
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import os
@@ -342,6 +343,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"acclimate: {error}; what is made is kept, and the same command goes on", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -205,8 +205,8 @@ class Completions:
     def _keep(self, llm: str, stage: str, keys: Sequence[str], completions: Sequence[Completion]) -> None:
         rows = [(key, json.dumps(completion._asdict())) for key, completion in zip(keys, completions, strict=True)]
         used = Usage().plus(completions)
-        self._rows.execute("BEGIN IMMEDIATE")
         try:
+            self._rows.execute("BEGIN IMMEDIATE")
             self._rows.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?)", rows)
             self._rows.execute(
                 "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT (stage, llm) DO UPDATE SET "
@@ -215,10 +215,16 @@ class Completions:
                 "completion_tokens = completion_tokens + excluded.completion_tokens",
                 (stage, llm, *used),
             )
-        except BaseException:
-            self._rows.execute("ROLLBACK")
+            self._rows.execute("COMMIT")
+        except BaseException as error:
+            if self._rows.in_transaction:
+                self._rows.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):  # no room on the disk, above all
+                raise DataError(
+                    f"{error}: an answer could not be kept; those before it are, and the same command goes on",
+                    path=self.path,
+                ) from None
             raise
-        self._rows.execute("COMMIT")
         self.asked = self.asked.plus(completions)
 
 
