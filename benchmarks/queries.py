@@ -1,0 +1,240 @@
+"""The tables of docs/results.md on queries: what prompts write, what filters keep, what a student learns of it.
+
+    python benchmarks/queries.py                              pydocs, measured on its dev queries
+    python benchmarks/queries.py pydocs DATA/scifact          and BEIR folders with dev or train judgments of their own
+    python benchmarks/queries.py ... --write                  put the tables into docs/results.md
+
+Each prompt writes one query for each of the same documents; each set of queries, filtered, teaches a dense student
+(query encoder only, the default distillation) for which equal weights of BM25, dense and late interaction are the
+teacher. It is measured on real queries of a dev split, or of train where there is none; test queries are never read.
+Everything is kept under bench-run/, so an interrupted benchmark goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from acclimate import quality
+from acclimate.errors import SettingError
+from acclimate.files import fingerprint, read_json, write_json
+from acclimate.judges import RunJudges, source_ranks
+from acclimate.llm import Completions, load
+from acclimate.pipeline import STAGES, adapt
+from acclimate.prompts import Material
+from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
+from acclimate.retrieve.encoder import Encoder
+from acclimate.retrieve.members import DenseMember
+from acclimate.retrieve.system import System, fuse, min_max
+from acclimate.retrieve.weights import alone
+from acclimate.run import BASE_MEMBERS, Run, normalized
+from acclimate.settings import load_recipe, resolve
+from acclimate.stages.distill import distill
+from acclimate.stages.filter import DEFAULT, filter_queries
+from acclimate.stages.generate import generate
+from acclimate.stages.language import stop_words
+from acclimate.stages.sample import sample
+from acclimate.students.kinds import Lesson
+from acclimate.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+START, END = "<!-- queries: begin -->", "<!-- queries: end -->"
+MIX = ("question", "keyword", "claim")
+STYLES: dict[str, tuple[str, ...]] = {
+    "**question, keyword, claim** (default)": MIX,
+    **{name: (name,) for name in ("question", "keyword", "claim", "title", "conversational", "long")},
+    "all six types": ("question", "keyword", "claim", "title", "conversational", "long"),
+    **{name: (name,) for name in ("inpars", "inpars-gbq", "promptagator", "instruct")},
+    **{name: (name,) for name in ("zero-shot-question", "zero-shot-query")},
+}
+FILTERS: dict[str, dict[str, Any]] = {
+    "none": {"filters": ()},
+    "duplicates": {"filters": ("duplicates",)},
+    "surest half (InPars v1)": {"filters": ("logprob",), "keep_top_k": 0.5},
+    "not the least sure quarter": {"filters": ("percentile",)},
+    "round trip at 1": {"filters": ("round-trip",), "round_trip_k": 1},
+    "round trip at 5": {"filters": ("round-trip",), "round_trip_k": 5},
+    "**duplicates, round trip at 20** (default)": {"filters": DEFAULT},
+    "round trip at 1, trained on the queries (Promptagator)": {
+        "filters": ("round-trip",),
+        "retriever": "trained",
+        "round_trip_k": 1,
+    },
+    "round trip at 20 and teacher agrees (CADET)": {"filters": ("round-trip", "teacher")},
+    "graded 2 or better by the LLM": {"filters": ("judge",)},
+}
+
+
+class Row(NamedTuple):
+    """What a set of queries came to."""
+
+    name: str
+    written: int  # answers that are queries
+    kept: int  # after the filters
+    found_first: float  # share of the queries whose source document the half-and-half hybrid ranks first
+    overlap: float  # mean share of a query's content words that its document has
+    ndcg: float  # nDCG@10 of the student on real queries
+
+
+class Bench:
+    """One collection, indexed, with its documents drawn."""
+
+    def __init__(self, corpus: str, out: Path, n_docs: int) -> None:
+        self.name = Path(corpus).name
+        self.n_docs = n_docs
+        settings = resolve(STAGES, load_recipe("quick"), [f"sample.n_docs={n_docs}"])
+        self.run = Run(Workspace(out / f"queries-{self.name}"), settings, 0, corpus)
+        adapt(self.run, until="index")
+        self.split, self.asked, grades = self._real()
+        self.pairs = self._pairs()
+        shown = self._shown()
+        taken = {normalized(one.query) for one in shown}
+        self.asked = [query for query in self.asked if normalized(query.text) not in taken][:300]
+        self.answers = [grades[query.query_id] for query in self.asked]
+        drawn = sample(self.run.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=n_docs, examples="pairs")
+        self.sides, self.material = drawn.splits, Material(drawn.examples, (), self.name)
+        self.llm = load(settings["generate"]["llm"])
+        self.found: dict[str, Any] = {}  # query_id -> candidates with the scores of all members
+
+    def _real(self) -> tuple[str, list[Query], dict[str, dict[int, int]]]:
+        """The split to measure on, its queries, and the grades of each by row."""
+        qrels = self.run.collection.qrels
+        split = next((split for split in ("dev", "train") if qrels.get(split)), "")
+        if not split:
+            raise SettingError(f"{self.name} has neither dev nor train judgments, and test ones are not for choosing")
+        grades: dict[str, dict[int, int]] = {}
+        for qrel in qrels[split]:
+            if qrel.relevance > 0:
+                grades.setdefault(qrel.query_id, {})[self.run.ids.row[qrel.doc_id]] = qrel.relevance
+        return split, [query for query in self.run.collection.queries if query.query_id in grades], grades
+
+    def _pairs(self) -> list[PromptExample]:
+        texts = {query.query_id: query.text for query in self.run.collection.queries}
+        return [
+            PromptExample(qrel.query_id, qrel.doc_id, texts[qrel.query_id], self.run.corpus[qrel.doc_id].default_text())
+            for qrel in self.run.collection.qrels[self.split]
+            if qrel.relevance > 0
+        ]
+
+    def _shown(self) -> Sequence[PromptExample]:
+        return sample(self.run.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=1, examples="pairs").examples
+
+    def queries(self, prompt: tuple[str, ...]) -> list[SyntheticQuery]:
+        """What these prompts write for the documents."""
+        settings = self.run.settings["generate"]
+        lengths = {key: settings[key] for key in ("max_doc_tokens", "max_new_tokens")}
+        docs = [self.run.corpus[doc_id] for doc_id in self.sides]
+        with Completions(self.run.workspace.folder / "completions.sqlite", "generate") as kept:
+            return generate(docs, kept, self.material, llm=self.llm, prompt=prompt, **lengths).queries
+
+    def row(self, name: str, queries: list[SyntheticQuery], filters: Mapping[str, Any]) -> Row:
+        """The queries filtered, and what a student learns from what is left."""
+        key = fingerprint(name, [query.query_id for query in queries], sorted(filters.items()), self.n_docs)
+        path = self.run.workspace.folder / "rows" / f"{key}.json"
+        if path.exists():
+            return Row(**read_json(path))
+        settings = {**self.run.settings["filter"], **filters}
+        if isinstance(settings["keep_top_k"], float):
+            settings["keep_top_k"] = max(1, round(settings["keep_top_k"] * len(queries)))
+        held_out = {doc_id for doc_id, side in self.sides.items() if side != "train"}
+        judges = RunJudges(self.run, held_out, self.run.workspace.folder / "filter", lambda done, total: None)
+        kept = filter_queries(queries, judges, **settings).queries
+        half = System(self.run.ids, self.run.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
+        ranks = source_ranks(queries, half, depth=100)
+        overlaps = [
+            quality.overlap(one.text, self.run.corpus[one.doc_id].default_text(), stop_words("en")) for one in queries
+        ]
+        row = Row(
+            name,
+            len(queries),
+            len(kept),
+            round(sum(rank == 1 for rank in ranks.values()) / max(1, len(queries)), 4),
+            round(quality.mean([one for one in overlaps if one is not None]) or 0.0, 4),
+            round(self.learned(kept, held_out), 4),
+        )
+        write_json(path, row._asdict())
+        return row
+
+    def learned(self, queries: Sequence[SyntheticQuery], held_out: set[str]) -> float:
+        """nDCG@10 on the real queries of a dense student that these queries taught."""
+        examples = [example for query in queries if (example := self._labelled(query)) is not None]
+        lesson = Lesson({q.query_id: q.text for q in queries}, self.run.corpus, self.run.ids, self.run.vectors)
+        train = [example for example in examples if example.doc_ids[0] not in held_out]
+        dev = [example for example in examples if example.doc_ids[0] in held_out]
+        settings = {**self.run.settings["distill"], "student": ("dense-query",)}
+        with tempfile.TemporaryDirectory() as folder:
+            distill(train, dev, self.run.encoder, lesson, Path(folder), **settings)
+            encoder = Encoder.load_student(Path(folder) / "dense", max_tokens=256)
+            return self.measured(DenseMember(self.run.vectors, encoder))
+
+    def measured(self, member: DenseMember) -> float:
+        system = System(self.run.ids, {"dense": member}, ["dense"], {"dense": 1.0})
+        return alone(list(system.candidates(self.asked)), self.answers, "dense")
+
+    def _labelled(self, query: SyntheticQuery) -> NWay | None:
+        if query.query_id not in self.found:
+            (self.found[query.query_id],) = self.run.find([query.as_query()])
+        one = self.found[query.query_id]
+        scores = min_max(fuse(one, dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))))
+        source = self.run.ids.row[query.doc_id]
+        if source not in one.rows:
+            return None
+        order = sorted(self.run.ids.order(scores, one.rows)[:100], key=lambda at: one.rows[at] != source)
+        if one.rows[order[0]] != source:
+            return None
+        ids = tuple(self.run.ids.doc_ids[one.rows[at]] for at in order)
+        return NWay(query.query_id, ids, tuple(float(scores[at]) for at in order))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", nargs="*", default=["pydocs"])
+    parser.add_argument("--docs", type=int, default=300, help="documents that queries are written for")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench-run")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/results.md")
+    arguments = parser.parse_args()
+    parts: list[str] = []
+    for corpus in arguments.collections:
+        bench = Bench(corpus, arguments.out, arguments.docs)
+        base = bench.measured(bench.run.members["dense"])  # type: ignore[arg-type]
+        rows = [bench.row(name, bench.queries(prompt), {"filters": DEFAULT}) for name, prompt in STYLES.items()]
+        filtered = [bench.row(name, bench.queries(MIX), filters) for name, filters in FILTERS.items()]
+        of = (
+            f"{bench.name} ({arguments.docs} documents; {len(bench.asked)} {bench.split} queries, base {_number(base)})"
+        )
+        parts += [
+            f"**Prompts, {of}**",
+            table("prompt", rows, base),
+            f"**Filters, {of}**",
+            table("filter", filtered, base),
+        ]
+        print("\n\n".join(parts[-4:]), flush=True)
+    if arguments.write:
+        page = ROOT / "docs" / "results.md"
+        before, _, rest = page.read_text(encoding="utf-8").partition(START)
+        text = "\n\n".join(parts)
+        page.write_text(f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def table(what: str, rows: Sequence[Row], base: float) -> str:
+    lines = [
+        f"| {what} | queries | kept | source first | overlap | student, nDCG@10 | gain |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.name} | {row.written} | {row.kept} ({row.kept / max(1, row.written):.0%}) | {row.found_first:.0%} | "
+        f"{row.overlap:.0%} | {_number(row.ndcg)} | {row.ndcg - base:+.3f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+if __name__ == "__main__":
+    main()
