@@ -29,16 +29,15 @@ def settings() -> str:
         "in a recipe: a TOML file with a table for each stage.",
     ]
     for stage, function in STAGES.items():
-        changes = {name: recipe.get(stage, {}) for name, recipe in recipes.items()}
-        shown = [name for name, changed in changes.items() if changed]
         lines += ["", f"## {stage}", "", (function.__doc__ or "").strip().partition("\n")[0], ""]
-        lines += [_row("setting", "default", *(f"`{name}`" for name in shown), "what it does")]
-        lines += [_row(*("---" for _ in range(3 + len(shown))))]
+        lines += [_row("setting", "default", "what it does"), _row("---", "---", "---")]
         for setting in settings_of(function).values():
-            changed = [_shown(changes[name][setting.name]) if setting.name in changes[name] else "" for name in shown]
-            lines.append(_row(f"`{setting.name}`", _shown(setting.default), *changed, setting.help))
-    lines += ["", "## Recipes", ""]
-    lines += [f"- `{name}`: {recipe['description']}" for name, recipe in recipes.items()]
+            lines.append(_row(f"`{setting.name}`", _shown(setting.default), setting.help))
+    lines += ["", "## Recipes", "", "What each one changes: `acclimate adapt CORPUS --out DIR --recipe NAME`."]
+    for name, recipe in recipes.items():
+        lines += ["", f"### {name}", "", recipe.pop("description"), ""]
+        changes = [f"`{stage}.{key}={_plain(value)}`" for stage, of in recipe.items() for key, value in of.items()]
+        lines += [", ".join(changes)]
     return "\n".join(lines) + "\n"
 
 
@@ -47,7 +46,12 @@ def _row(*cells: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"`{','.join(value) if isinstance(value, list | tuple) else value}`"
+    return f"`{_plain(value)}`" if value != "" else ""
+
+
+def _plain(value: object) -> str:
+    """As one types it."""
+    return ",".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 def main() -> int:

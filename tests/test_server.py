@@ -180,6 +180,20 @@ def test_no_more_requests_at_once_than_allowed():
         assert 2 <= server.most <= 5
 
 
+def test_a_server_that_works_at_one_request_a_time_is_asked_for_fewer():
+    """Sixteen at once would wait longer than a request may take, again and again."""
+    one_at_a_time = threading.Lock()
+
+    def reply(request, nth):
+        with one_at_a_time:
+            time.sleep(0.1)
+        return echo(request)
+
+    with serving(reply) as server:
+        found = model(server, patience=Patience(retries=5, request_seconds=0.8, prompt_seconds=60)).complete(PROMPTS)
+        assert [one.text for one in found] == [f"what is number {n}" for n in range(24)]
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -46,6 +46,30 @@ class Patience(NamedTuple):
     prompt_seconds: float = 900.0  # for one prompt, waiting included
 
 
+class _Gate:
+    """Lets so many in at once, and fewer from then on when it is narrowed: a small server works at one request a time,
+    and those that wait for it must not run out of time."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._inside = most, 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._inside < self._most)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify()
+
+    def narrow(self) -> None:
+        """Let in half of those that are inside now, one at least."""
+        with self._changed:
+            self._most = max(1, min(self._most, self._inside // 2))
+
+
 class ServerLLM:
     """Implements `acclimate.records.StreamingLLM`.
 
@@ -77,6 +101,7 @@ class ServerLLM:
         self._gives_logprobs = True
         self._limit_name = "max_tokens"
         self._asks_no_more = threading.Event()
+        self._gate = _Gate(concurrency)
 
     @property
     def name(self) -> str:
@@ -90,7 +115,7 @@ class ServerLLM:
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
         other = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
-        other._gives_logprobs, other._limit_name = self._gives_logprobs, self._limit_name
+        other._gives_logprobs, other._limit_name, other._gate = self._gives_logprobs, self._limit_name, self._gate
         return other
 
     def cut(self, text: str, max_tokens: int) -> str:
@@ -152,25 +177,30 @@ class ServerLLM:
 
     def _ask(self, prompt: str) -> Completion | None:
         """One completion, however often it takes; None once nothing is asked any more. Raises LLMError."""
-        started, failures = time.monotonic(), 0
+        spent, failures = 0.0, 0  # seconds with this prompt; those before the gate do not count
         while not self._asks_no_more.is_set():
-            try:
-                return self._request(prompt)
-            except _Again as error:
-                failures += 1
-                wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
-                wait = max(wait, error.after or 0.0)
-                late = time.monotonic() + wait - started > self.patience.prompt_seconds
-                if failures > self.patience.retries or late:
+            with self._gate:
+                if self._asks_no_more.is_set():
+                    break
+                started = time.monotonic()
+                try:
+                    return self._request(prompt)
+                except _Again as error:
+                    failed, after = str(error), error.after
+                except LLMError:
                     self.stop_asking()
-                    raise LLMError(
-                        f"{self.name} at {self.url} failed {failures} times, last with: {error}; what it answered is "
-                        "kept, and the same command goes on"
-                    ) from None
-                self._asks_no_more.wait(wait)
-            except LLMError:
+                    raise
+            failures += 1
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
+            wait = max(wait, after or 0.0)
+            spent += time.monotonic() - started + wait
+            if failures > self.patience.retries or spent > self.patience.prompt_seconds:
                 self.stop_asking()
-                raise
+                raise LLMError(
+                    f"{self.name} at {self.url} failed {failures} times, last with: {failed}; what it answered is "
+                    "kept, and the same command goes on"
+                )
+            self._asks_no_more.wait(wait)
         return None
 
     def _request(self, prompt: str) -> Completion:
@@ -182,6 +212,9 @@ class ServerLLM:
             if self._adapted(str(error)):
                 return self._request(prompt)
             raise LLMError(f"{self.name} at {self.url} refused the request: {_brief(error)}") from None
+        except openai.APITimeoutError as error:
+            self._gate.narrow()
+            raise _Again(_brief(error)) from None
         except openai.RateLimitError as error:
             if getattr(error, "code", None) == "insufficient_quota":
                 raise LLMError(f"{self.name}: the account's quota is used up; what it answered is kept") from None
@@ -191,10 +224,7 @@ class ServerLLM:
                 raise _Again(_brief(error), _retry_after(error)) from None
             hint = " (is OPENAI_API_KEY right?)" if error.status_code in (401, 403) else ""
             raise LLMError(f"{self.name} at {self.url}: {_brief(error)}{hint}") from None
-        except (
-            openai.APIError,
-            ValueError,
-        ) as error:  # no connection, a cut one, a time-out, an answer that is not JSON
+        except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that is not JSON
             raise _Again(_brief(error)) from None
         try:
             return wire.completion(prompt, answer.to_dict(warnings=False), self.decoding)
