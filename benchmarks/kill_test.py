@@ -7,7 +7,8 @@ killed with SIGKILL at moments drawn from the whole of that time, and started ag
 must be the same, what clocks write aside. Prompts are counted as the LLM is asked: a kill may cost the batch at hand,
 so that many may be asked twice, and no more. Exits 1 on any difference.
 
-`--fake-llm` and `--encoder` make a quick one, as the tests do.
+`--fake-llm` and `--encoder` make a quick one, as the tests do. `--generate 300` kills while queries are written for that
+many documents of pydocs, in batches of the usual size: ten kills may cost ten batches.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from acclimate.files import write_json
+from acclimate.llm.decoding import Decoding
 from acclimate.pipeline import STAGES
+from acclimate.records import LLM, Completion
 from acclimate.testing import DOCS
 
 SETTINGS = """
@@ -47,15 +50,18 @@ def main() -> int:
     parser.add_argument("--encoder", help="encoder to start from, instead of the one that travels as a package")
     parser.add_argument("--fake-llm", action="store_true", help="an LLM that needs no model and takes 50 ms a prompt")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder else")
+    parser.add_argument("--generate", type=int, metavar="N", help="kill only while queries for N documents are written")
+    parser.add_argument("--usual-batches", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--child", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
-        return child(options.child, options.fake_llm)
+        return child(options.child, options.fake_llm, None if options.usual_batches else BATCH_PROMPTS)
+    run_test = compare_generated if options.generate else compare
     if options.folder:
         options.folder.mkdir(parents=True, exist_ok=True)
-        return compare(options, options.folder)
+        return run_test(options, options.folder)
     with tempfile.TemporaryDirectory() as folder:
-        return compare(options, Path(folder))
+        return run_test(options, Path(folder))
 
 
 def compare(options: argparse.Namespace, folder: Path) -> int:
@@ -105,6 +111,59 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
     return 1 if different or stored[0] != stored[1] or answered > prompts + lost_at_most else 0
 
 
+def compare_generated(options: argparse.Namespace, folder: Path) -> int:
+    from acclimate.collections import load
+    from acclimate.formats import write_corpus
+
+    docs = list(load("pydocs", folder / "pydocs").corpus.values())
+    write_corpus(folder / "corpus.jsonl", docs[:: max(1, len(docs) // options.generate)][: options.generate])
+    draws, kills, lost = random.Random(options.seed), 0, 0
+    if generating(options, folder, "clean", None, 0.0):
+        print("kill test: the undisturbed run failed", file=sys.stderr)
+        return 1
+    prompts = completions(folder / "clean")
+    while kills < options.kills:
+        more = draws.randrange(1, max(2, prompts // (options.kills + 2)))
+        code = generating(options, folder, "killed", more, draws.uniform(0.0, 4.0))
+        if code == 0:
+            break
+        kills += code == -signal.SIGKILL
+    if generating(options, folder, "killed", None, 0.0):
+        print("kill test: the last run failed", file=sys.stderr)
+        return 1
+    names = ("queries.jsonl", "rejects.jsonl")
+    same = all(
+        (folder / "clean/generate" / name).read_bytes() == (folder / "killed/generate" / name).read_bytes()
+        for name in names
+    )
+    lost = asked(folder / "asked-killed") - asked(folder / "asked-clean")
+    print(
+        f"kill test: {'SAME BYTES' if same else 'DIFFERENT BYTES'} after {kills} kills while queries were written; "
+        f"completions computed: {asked(folder / 'asked-killed')} against {asked(folder / 'asked-clean')} in one clean "
+        f"pass, kept {completions(folder / 'killed')} against {prompts}; batches of at most 32"
+    )
+    return 0 if same and kills == options.kills and lost <= kills * 32 else 1
+
+
+def generating(options: argparse.Namespace, folder: Path, name: str, kill_after: int | None, delay: float) -> int:
+    """Run until queries are written; killed `delay` seconds after so many more answers are kept. Returns its code."""
+    out = folder / name
+    command = [sys.executable, __file__, *(["--fake-llm"] if options.fake_llm else []), "--usual-batches"]
+    command += ["--child", "generate", str(out), "--corpus", str(folder / "corpus.jsonl"), "--max-doc-tokens", "128"]
+    if options.fake_llm:
+        command += ["--llm", "embedded:all-minilm-l6-v2"]
+    env = {**os.environ, "ASKED": str(folder / f"asked-{name}"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    before = completions(out)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+        while process.poll() is None:
+            if kill_after is not None and completions(out) - before >= kill_after:
+                time.sleep(delay)
+                process.kill()
+            time.sleep(0.1)
+    return process.returncode
+
+
 def run(
     options: argparse.Namespace, corpus: Path, out: Path, journal: Path, kill_after: float | None = None
 ) -> tuple[int, str]:
@@ -128,31 +187,37 @@ def run(
     return process.returncode, begun[0] if begun else ""
 
 
-def child(arguments: Sequence[str], fake_llm: bool) -> int:
-    """The command line, with small batches, and a journal of how many prompts an LLM was asked."""
+class Journaled:
+    """An LLM, and a journal of how many prompts it was asked."""
+
+    def __init__(self, llm: LLM, seconds: float) -> None:
+        self.llm, self.seconds = llm, seconds
+        self.name, self.fingerprint, self.cut = llm.name, llm.fingerprint, llm.cut
+
+    def decoding_as(self, decoding: Decoding) -> Journaled:
+        return Journaled(self.llm.decoding_as(decoding), self.seconds)
+
+    def complete(self, prompts: Sequence[str]) -> list[Completion]:
+        with Path(os.environ["ASKED"]).open("a") as journal:
+            journal.write(f"{len(prompts)}\n")
+        time.sleep(self.seconds * len(prompts))
+        return self.llm.complete(prompts)
+
+
+def child(arguments: Sequence[str], fake_llm: bool, batch_prompts: int | None) -> int:
+    """The command line, with small batches if that is asked for, and with a journal."""
     import acclimate.llm
     from acclimate.cli import main
     from acclimate.llm import completions
     from acclimate.testing import FakeLLM
 
-    completions.BATCH_PROMPTS = BATCH_PROMPTS
+    completions.BATCH_PROMPTS = batch_prompts or completions.BATCH_PROMPTS
     load = acclimate.llm.load
 
-    def journaled(name: str, **settings):
-        llm = FakeLLM() if fake_llm else load(name, **settings)
-        complete = llm.complete
+    def journaled(name: str) -> Journaled:
+        return Journaled(FakeLLM(), 0.05) if fake_llm else Journaled(load(name), 0.0)
 
-        def counted(prompts):
-            with Path(os.environ["ASKED"]).open("a") as journal:
-                journal.write(f"{len(prompts)}\n")
-            if fake_llm:
-                time.sleep(0.05 * len(prompts))
-            return complete(prompts)
-
-        llm.complete = counted
-        return llm
-
-    acclimate.llm.load = journaled
+    acclimate.llm.load = journaled  # type: ignore[assignment]
     return main(arguments)
 
 
@@ -193,7 +258,12 @@ def asked(journal: Path) -> int:
 
 
 def completions(run_folder: Path) -> int:
-    with sqlite3.connect(run_folder / "completions.sqlite") as rows:
+    path = run_folder / "completions.sqlite"
+    if not path.exists():
+        return 0
+    with sqlite3.connect(path, timeout=60) as rows:
+        if not rows.execute("SELECT count(*) FROM sqlite_master WHERE name = 'completions'").fetchone()[0]:
+            return 0
         return rows.execute("SELECT count(*) FROM completions").fetchone()[0]
 
 
