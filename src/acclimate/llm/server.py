@@ -9,7 +9,6 @@ failure, a cut connection, an answer that is none) is asked again, later and lat
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
@@ -209,8 +208,7 @@ class ServerLLM:
             self._limit_name: self.decoding.max_new_tokens,
         }
         if self.decoding.temperature:
-            digest = hashlib.sha256(self.decoding.draws(prompt).encode("utf-8", "surrogatepass")).digest()
-            options["seed"] = int.from_bytes(digest[:4], "big") >> 1
+            options["seed"] = self.decoding.draw_seed(prompt)
         if self.chats:
             if self._gives_logprobs:
                 options["logprobs"] = True
