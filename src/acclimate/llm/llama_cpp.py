@@ -107,15 +107,15 @@ class _Gguf:
         return self._ids(before, special=True), self._ids(after, special=True)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of tokens, without special ones; of a character's first bytes, nothing yet."""
-        return self.llama.detokenize(list(ids)).decode("utf-8", "ignore")
+        """The text of tokens, without special ones."""
+        return self.llama.detokenize(list(ids)).decode("utf-8", "replace")
 
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         ids = self._ids(text)
         if len(ids) <= max_tokens:
             return text
-        start = self.decode(ids[: max(0, max_tokens)])
+        start = self.llama.detokenize(ids[: max(0, max_tokens)]).decode("utf-8", "ignore")  # whole characters
         if not text.startswith(start):
             start = start.removeprefix(" ")  # some tokenizers put a space before all text
         return cut_at(text, len(start)) if start else ""

@@ -37,8 +37,9 @@ class Tokens:
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
-        """The tokens that end an answer."""
-        return frozenset(self.tokenizer.all_special_ids)
+        """The tokens that end an answer: all special ones, also those that the tokenizer has no use of its own for."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(self.tokenizer.all_special_ids) | {token for token, about in added if about.special}
 
     def ids(self, prompt: str, *, chat: bool) -> list[int]:
         """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""
@@ -63,7 +64,8 @@ class Tokens:
 
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        read = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = read["offset_mapping"]
         if len(offsets) <= max_tokens:
             return text
         # A character of several tokens stays whole.
