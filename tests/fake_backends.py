@@ -96,6 +96,7 @@ def vllm():
 
     class LLM:
         made = []  # noqa: RUF012
+        ends = frozenset({0})
 
         def __init__(
             self,
@@ -133,7 +134,7 @@ def vllm():
                 logprobs.append({token: Logprob(float(log_softmax(logits)[token]))})
                 text = self.model.text(ids)
                 found = [stop for stop in sampling.stop if stop in text]
-                if found or token in (0, *sampling.stop_token_ids):
+                if found or token in self.ends or token in sampling.stop_token_ids:
                     cut = min((text.index(stop) for stop in found), default=len(text))
                     return CompletionOutput(0, text[:cut], ids, logprobs, "stop")
             return CompletionOutput(0, self.model.text(ids), ids, logprobs, "length")

@@ -216,6 +216,17 @@ def test_vllm_takes_no_gguf_file_and_says_who_does(vllm, gguf):
         llms.check(gguf.replace("llama.cpp:", "vllm:"))
 
 
+def test_an_end_of_text_that_the_tokenizer_does_not_know_is_no_cut(vllm, folder):
+    llm = llms.load(f"vllm:{folder}", Decoding(max_new_tokens=8, stop=()))
+    [whole] = llm.complete(PROMPTS[:1])
+    ids = vllm.made[0].model.tokenizer(whole.text)["input_ids"]
+    assert whole.finish_reason == "length"
+    vllm.LLM.ends = {ids[-1]}  # by the model's configuration, which vLLM reads
+    [ended] = llm.complete(PROMPTS[:1])
+    assert ended.finish_reason == "stop"
+    assert whole.text.startswith(ended.text)
+
+
 def test_a_vllm_that_does_not_start_says_why(vllm, folder, monkeypatch):
     def failing(**_):
         raise ValueError("No available memory\nfor the cache blocks")
@@ -230,9 +241,9 @@ def test_a_vllm_that_does_not_start_says_why(vllm, folder, monkeypatch):
 
 def test_llama_cpp_reads_what_neighbors_share_once(llama_cpp, gguf):
     llm = llms.load(gguf, Decoding(max_new_tokens=1))
-    prompts = [f"{'shared words ' * 20}{topic} {n}" for n in range(4) for topic in ("of rivers " * 9, "of cats " * 9)]
-    answers = llm.complete(prompts)
-    assert llama_cpp.made[0].read < 2 * max(answer.prompt_tokens for answer in answers)
+    answers = llm.complete([f"{topic} {n}" for n in range(8) for topic in ("of rivers " * 20, "the cats " * 20)])
+    longest = max(answer.prompt_tokens for answer in answers)
+    assert llama_cpp.made[0].read < 2 * longest + 4 * len(answers)
 
 
 def test_llama_cpp_answers_a_batch_alike_whatever_it_read_before(llama_cpp, gguf):
