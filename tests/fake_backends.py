@@ -161,7 +161,18 @@ class Llama:
 
     made: list[Llama] = []  # noqa: RUF012
 
-    def __init__(self, model_path, *, n_gpu_layers=0, n_ctx=512, seed=0, logits_all=False, verbose=True):
+    def __init__(
+        self,
+        model_path,
+        *,
+        n_gpu_layers=0,
+        n_ctx=512,
+        n_threads=None,
+        n_threads_batch=None,
+        seed=0,
+        logits_all=False,
+        verbose=True,
+    ):
         if not Path(model_path).read_text().startswith("/"):
             raise ValueError(f"Failed to load model from file: {model_path}")
         assert not (verbose or logits_all)
@@ -171,6 +182,7 @@ class Llama:
         if self.tiny.tokenizer.chat_template:
             self.metadata["tokenizer.chat_template"] = self.tiny.tokenizer.chat_template
         self.ctx = self.model = self
+        self.threads = n_threads, n_threads_batch
         Llama.made.append(self)
 
     def n_ctx(self):

@@ -50,6 +50,7 @@ def vllm(monkeypatch):
 
 @pytest.fixture
 def llama_cpp(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     fake = fake_backends.llama_cpp()
     monkeypatch.setitem(sys.modules, "llama_cpp", fake)
     return fake
@@ -252,6 +253,13 @@ def test_llama_cpp_answers_a_batch_alike_whatever_it_read_before(llama_cpp, gguf
     first = llama_cpp.made[0].read
     llm.complete(PROMPTS)
     assert llama_cpp.made[0].read == 2 * first
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("3", (3, 3)), ("", (None, None)), ("2,1", (None, None))])
+def test_llama_cpp_takes_as_many_threads_as_the_rest(llama_cpp, gguf, monkeypatch, asked, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    llms.load(gguf, SHORT).complete(["a"])
+    assert llama_cpp.made[0].threads == threads
 
 
 @pytest.mark.parametrize("model", ["{folder}", "org/model", "no/such/file.gguf"])
