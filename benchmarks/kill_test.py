@@ -7,8 +7,8 @@ killed with SIGKILL at moments drawn from the whole of that time, and started ag
 must be the same, what clocks write aside. Prompts are counted as the LLM is asked: a kill may cost the batch at hand,
 so that many may be asked twice, and no more. Exits 1 on any difference.
 
-`--fake-llm` and `--encoder` make a quick one, as the tests do. `--generate 300` kills while queries are written for that
-many documents of pydocs, in batches of the usual size: ten kills may cost ten batches.
+`--fake-llm` and `--encoder` make a quick one, as the tests do. `--generate 300` kills while queries are written for
+that many documents of pydocs, in batches of the usual size: ten kills may cost ten batches.
 """
 
 from __future__ import annotations

@@ -237,6 +237,7 @@ def test_drops_have_reasons(text, finish_reason, reason):
         ("was ist die Hauptstadt von Japan", "Tokyo is the capital of Japan, and has been for long.", "German", False),
         ("what is the capital of Japan", "Tokyo ist die Hauptstadt von Japan und das seit langem.", "german", True),
         ("what is the capital of Japan", "Tokyo is the capital of Japan, and has been for long.", "en", False),
+        ("import io in Python", "io.read(io.BytesIO(io)) io io io", "", False),
         ("Tokyo Hauptstadt Japan", "Tokyo is the capital of Japan, and has been for long.", "", False),
     ],
 )

@@ -17,45 +17,17 @@ from acclimate.errors import DataError, MissingExtra, SettingError
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from tiny import PROMPTS, SHARED, same, write_llama
+
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.generic import Generic
 from acclimate.llm.llama import Llama
 from acclimate.llm.local import LocalLLM, _drawn
 
-SHARED = "Example 1:\nDocument: some words of text\nQuery: what words\n\nExample 2:\nDocument: "
-DOCS = ["the cat sat", "a", "rivers of the north and of the south", "two words", "what is the text of some words " * 3]
-PROMPTS = [f"{SHARED}{doc}\nQuery:" for doc in DOCS]
-
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """A Llama with grouped heads and random weights, and a byte-level tokenizer with tokens of several letters."""
-    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-    from tokenizers.models import BPE
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    path = str(tmp_path_factory.mktemp("tiny"))
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(PROMPTS, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(path)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        eos_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(path)
-    return path
+    return write_llama(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -87,13 +59,6 @@ def plain_greedy(folder, prompt, *, max_new_tokens, stop):
             return longer[: longer.index(stop)], logprobs + [float(scores[token])] * begins_before_the_stop, "stop"
         written, logprobs, text = [*written, token], [*logprobs, float(scores[token])], longer
     return text, logprobs, "length"
-
-
-def same(first, second):
-    """Equal completions, log-probabilities to float32 rounding in sums of another order."""
-    assert [answer._replace(logprobs=()) for answer in first] == [answer._replace(logprobs=()) for answer in second]
-    for one, other in zip(first, second, strict=True):
-        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("stop", ["\n", "e", "th", "zzz"])

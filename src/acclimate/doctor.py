@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from acclimate import __version__
 from acclimate.errors import AcclimateError
+from acclimate.llm import BACKENDS
 
 
 class Check(NamedTuple):
@@ -42,6 +43,7 @@ def checks() -> Iterator[Check]:
     if importlib.util.find_spec("torch"):
         yield from _devices()
         yield from _embedded()
+    yield from _backends()
     for module, (use, command) in _OPTIONAL.items():
         yield Check(importlib.util.find_spec(module) is not None, f"{module}, for {use} (optional)", command)
     yield Check(shutil.disk_usage(".").free > 5e9, f"{shutil.disk_usage('.').free / 1e9:.0f} GB free on this disk", "")
@@ -57,8 +59,18 @@ def _devices() -> Iterator[Check]:
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             yield Check(True, f"GPU {number}: {torch.cuda.get_device_name(number)}")
+    elif models.device() == "mps":
+        yield Check(True, "Apple GPU (MPS); models run on it")
     else:
-        yield Check(True, "no CUDA GPU; everything runs on the CPU")
+        yield Check(True, "no GPU; everything runs on the CPU")
+
+
+def _backends() -> Iterator[Check]:
+    """What may stand in generate.llm."""
+    for prefix, backend in BACKENDS.items():
+        is_there = importlib.util.find_spec(backend.package) is not None
+        optional = " (optional)" if backend.extra else ""
+        yield Check(is_there, f"LLM {prefix}{backend.names}: {backend.about}{optional}", backend.command)
 
 
 def _embedded() -> Iterator[Check]:

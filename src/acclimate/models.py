@@ -130,17 +130,35 @@ def _download(model: ModelName) -> Path:
 
 
 def device() -> str:
-    """`cuda` where there is a usable GPU, else `cpu`."""
+    """`cuda` where there is a usable GPU, else `mps` on Apple's, else `cpu`."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def free_memory() -> None:
+    """Give memory that nothing uses any more back to the device."""
+    import torch
+
+    if device() == "cuda":
+        torch.cuda.empty_cache()
+    elif device() == "mps":
+        torch.mps.empty_cache()
 
 
 @cache
 def fast_bf16() -> bool:
-    """True where bfloat16 matrix products are faster than float32 ones: GPUs, and CPUs with AVX512-BF16 or AMX."""
+    """True where bfloat16 matrix products are faster than float32 ones: GPUs, and CPUs with AVX512-BF16 or AMX.
+
+    Not on MPS: the first of Apple's GPUs and older macOS have no bfloat16, where they do it gains little, and float32
+    is what every operation there is sure to take.
+    """
     import torch
 
+    if device() == "mps":
+        return False
     if device() == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,54 +1,78 @@
 """Language models by name. Every backend is an `acclimate.records.LLM`: prompts in, completions out.
 
-A backend is one file here and one line in `BACKENDS`. Decoding is greedy unless a temperature is set: a query that an
-LLM is sure of is worth more than a varied one.
+A backend is one file here and one line in `BACKENDS`; its class takes a name and a `Decoding`, and loads nothing before
+it is asked. Decoding is greedy unless a temperature is set: a query that an LLM is sure of is worth more than a varied
+one.
 """
 
 from __future__ import annotations
 
-from acclimate import models
-from acclimate.files import fingerprint
+import importlib
+from typing import Any, NamedTuple
+
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.records import LLM
 
-__all__ = ["Completions", "Decoding", "check", "fingerprint_of", "is_served", "load"]
+__all__ = ["BACKENDS", "Backend", "Completions", "Decoding", "check", "fingerprint_of", "is_served", "load"]
+
+
+class Backend(NamedTuple):
+    """Where LLMs whose names begin alike come from."""
+
+    module: str  # in this package, imported when one of its LLMs is named
+    llm: str  # the class in it
+    names: str  # what follows the prefix
+    about: str
+    package: str  # that must be importable
+    extra: str = ""  # of acclimate, that brings the package; nothing where acclimate itself does
+    is_served: bool = False
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return f"pip install 'acclimate[{self.extra}]'" if self.extra else "pip install acclimate"
+
+
+_SERVER = Backend(
+    "server", "ServerLLM", "MODEL[@URL]", "any OpenAI-compatible server", "openai", "openai", is_served=True
+)
+BACKENDS = {  # by prefix; the last one takes every name
+    "openai:": _SERVER,
+    "openai-completions:": _SERVER._replace(about="such a server's model that is no chat model"),
+    "vllm:": Backend("vllm", "VllmLLM", "MODEL", "folder or Hugging Face id, on this machine's GPUs", "vllm", "vllm"),
+    "llama.cpp:": Backend("llama_cpp", "LlamaCppLLM", "FILE.gguf", "in its own quantization", "llama_cpp", "llama-cpp"),
+    "": Backend("local", "LocalLLM", "MODEL", "folder, .gguf file, Hugging Face id or embedded:NAME", "transformers"),
+}
 
 
 def is_served(name: str) -> bool:
     """True for an LLM behind a server, which is not on this machine as far as we know."""
-    return name.startswith(("openai:", "openai-completions:"))
+    return _backend(name).is_served
 
 
 def check(name: str) -> None:
     """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
-    if is_served(name):
-        from acclimate.llm.server import ServerLLM
-
-        ServerLLM(name).check()
-    else:
-        models.resolve(name)
+    _class(name)(name).check()
 
 
 def fingerprint_of(name: str) -> str:
     """Changes with the LLM behind a name, as far as can be told without loading it."""
-    if is_served(name):
-        from acclimate.llm.server import ServerLLM
-
-        return ServerLLM(name).fingerprint
-    return fingerprint(models.weights_fingerprint(name), models.dtype_name())
+    return _class(name)(name).fingerprint
 
 
 def load(name: str, decoding: Decoding = Decoding()) -> LLM:  # noqa: B008 (immutable)
-    """The LLM of that name, ready to answer.
+    """The LLM of that name, ready to answer: `openai:MODEL`, `vllm:MODEL`, `llama.cpp:FILE` or another of `BACKENDS`.
 
-    name: a local path, a Hugging Face id, `embedded:NAME`, or `openai:MODEL`, `openai:MODEL@URL` (see `llm.server`).
-    Raises SettingError for a name that no backend here serves.
+    Raises SettingError for a name that no backend serves.
     """
-    if is_served(name):
-        from acclimate.llm.server import ServerLLM
+    return _class(name)(name, decoding)
 
-        return ServerLLM(name, decoding)
-    from acclimate.llm.local import LocalLLM
 
-    return LocalLLM(name, decoding)
+def _backend(name: str) -> Backend:
+    return next(backend for prefix, backend in BACKENDS.items() if name.startswith(prefix))
+
+
+def _class(name: str) -> Any:
+    backend = _backend(name)
+    return getattr(importlib.import_module(f"acclimate.llm.{backend.module}"), backend.llm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -46,12 +47,19 @@ class Decoding:
         """What the draws of an answer follow from."""
         return f"{self.seed}:{self.sample}\0{prompt}"
 
+    def draw_seed(self, prompt: str) -> int:
+        """The same as a number in [0, 2**31), for backends that draw by themselves."""
+        digest = hashlib.sha256(self.draws(prompt).encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:4], "big") >> 1
+
     def span(self, text: str) -> tuple[int, int, bool]:
         """Where in `text` the answer begins and ends, and whether it is whole: nothing written behind can change it."""
         if self.chat:
             return _telling_line(text)
-        end = min((at for at in map(text.find, self.stop) if at >= 0), default=-1)
-        return (0, end, True) if end >= 0 else (0, len(text), False)
+        # The first to be complete: another may begin before it, but what is written behind it would decide on that.
+        found = ((at + len(stop), at) for stop in self.stop if (at := text.find(stop)) >= 0)
+        end = min(found, default=None)
+        return (0, len(text), False) if end is None else (0, end[1], True)
 
 
 def _telling_line(text: str) -> tuple[int, int, bool]:
@@ -64,6 +72,15 @@ def _telling_line(text: str) -> tuple[int, int, bool]:
             return begin, end, False
         end = rest + len(text[rest:].partition("\n")[0])
     return begin, end, end < len(text)
+
+
+def check_room(name: str, prompt: str, tokens: int, new_tokens: int, context: int) -> None:
+    """Raises SettingError for a prompt that is empty, or has no room for `new_tokens` in an LLM's context."""
+    if not tokens or tokens + new_tokens > context:
+        raise SettingError(
+            f"a prompt of {tokens} tokens and {new_tokens} new ones: {name} takes 1 to {context} together; "
+            f"the prompt begins {prompt[:60]!r}"
+        )
 
 
 def cut_at(text: str, end: int) -> str:

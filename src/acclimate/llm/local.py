@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 
 from acclimate import models
-from acclimate.errors import AcclimateError, SettingError
+from acclimate.errors import AcclimateError
 from acclimate.files import fingerprint
-from acclimate.llm.decoding import Decoding
+from acclimate.llm.answer import Answer
+from acclimate.llm.decoding import Decoding, check_room
 from acclimate.llm.loaded import Loaded
 from acclimate.records import Completion
 
@@ -58,6 +58,10 @@ class LocalLLM:
     def decoding_as(self, decoding: Decoding) -> LocalLLM:
         return LocalLLM(self._loaded, decoding, share_prefix=self.share_prefix)
 
+    def check(self) -> None:
+        """Raises SettingError, DataError or MissingExtra where there can be no such model."""
+        models.resolve(self.name)
+
     def cut(self, text: str, max_tokens: int) -> str:
         return self._loaded.cut(text, max_tokens)
 
@@ -69,11 +73,7 @@ class LocalLLM:
         model, room = self._loaded, self.decoding.max_new_tokens
         rows = [model.ids(prompt, chat=self.decoding.chat) for prompt in prompts]
         for prompt, row in zip(prompts, rows, strict=True):
-            if not row or len(row) + room > model.context:
-                raise SettingError(
-                    f"a prompt of {len(row)} tokens and {room} new ones: {self.name} takes 1 to "
-                    f"{model.context} together; the prompt begins {prompt[:60]!r}"
-                )
+            check_room(self.name, prompt, len(row), room, model.context)
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), prompts[index]))
         answers: dict[int, Completion] = {}
         for first in range(0, len(order), BATCH):
@@ -85,33 +85,33 @@ class LocalLLM:
     def _fitting(self, rows: list[list[int]], draws: list[str]) -> list[Completion]:
         """Completions of tokenized prompts, in batches that memory has room for."""
         most = self._loaded.most_rows or len(rows)
-        if len(rows) <= most:
-            try:
-                return self._decode(rows, [random.Random(draw) for draw in draws])
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-            if len(rows) == 1:
-                raise AcclimateError(
-                    f"{self.name} has no room in memory for one prompt of {len(rows[0])} tokens; "
-                    "shorten generate.max_doc_tokens, or use a smaller model"
-                )
-            self._loaded.most_rows = most = len(rows) // 2
+        if len(rows) > most:
+            return [
+                answer
+                for at in range(0, len(rows), most)
+                for answer in self._fitting(rows[at : at + most], draws[at : at + most])
+            ]
+        try:
+            return self._decode(rows, [random.Random(draw) for draw in draws])
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
         # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
-        self._loaded.forget_prefixes()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return [
-            answer
-            for at in range(0, len(rows), most)
-            for answer in self._fitting(rows[at : at + most], draws[at : at + most])
-        ]
+        had_prefixes = self._loaded.forget_prefixes()
+        models.free_memory()
+        if len(rows) == 1 and not had_prefixes:
+            raise AcclimateError(
+                f"{self.name} has no room in memory for one prompt of {len(rows[0])} tokens; "
+                "shorten generate.max_doc_tokens, or use a smaller model"
+            )
+        self._loaded.most_rows = max(1, len(rows) // 2)
+        return self._fitting(rows, draws)
 
     def _decode(self, rows: list[list[int]], draws: list[random.Random]) -> list[Completion]:
         """Completions of one batch of tokenized prompts, each with its own draws."""
         model, decoding = self._loaded, self.decoding
         shared = self._shared(rows)
-        answers = [_Answer(len(row)) for row in rows]
+        answers = [Answer(decoding, model.decode, model.end_ids, len(row)) for row in rows]
         live = list(range(len(rows)))  # answers by their row in the cache
         logits, cache = model.decoder.start(
             model.prefix(rows[0][:shared]), [row[shared:] for row in rows], decoding.max_new_tokens
@@ -124,7 +124,7 @@ class LocalLLM:
                 tokens, logprobs = _greedy(logits)
             for index, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
                 if answers[index].is_open:
-                    self._add(answers[index], token, logprob)
+                    answers[index].add(token, logprob)
             still = [row for row, index in enumerate(live) if answers[index].is_open]
             if not still or not left:
                 break
@@ -133,21 +133,7 @@ class LocalLLM:
                 cache.keep(rows_kept)
                 tokens, live = tokens[rows_kept], [live[row] for row in still]
             logits = model.decoder.step(tokens, cache)
-        return [answer.completion(decoding) for answer in answers]
-
-    def _add(self, answer: _Answer, token: int, logprob: float) -> None:
-        """Add a token; close the answer at an end of text, or once what is behind it does not belong to it."""
-        answer.tokens += 1
-        if token in self._loaded.end_ids:
-            answer.is_open = False
-            return
-        answer.ids.append(token)
-        answer.starts.append(len(answer.text))
-        answer.logprobs.append(logprob)
-        answer.text = self._loaded.tokenizer.decode(
-            answer.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        answer.is_open = not self.decoding.span(answer.text)[2]
+        return [answer.completion() for answer in answers]
 
     def _shared(self, rows: list[list[int]]) -> int:
         """How many leading tokens to read once: up to the last line end that all have in common, 0 for one prompt."""
@@ -159,30 +145,6 @@ class LocalLLM:
         while common and "\n" not in self._loaded.tokenizer.decode([first[common - 1]]):
             common -= 1
         return common
-
-
-@dataclass
-class _Answer:
-    """A completion being written."""
-
-    prompt_tokens: int
-    ids: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)  # where in the text each token begins
-    logprobs: list[float] = field(default_factory=list)
-    text: str = ""
-    tokens: int = 0
-    is_open: bool = True
-
-    def completion(self, decoding: Decoding) -> Completion:
-        begin, end, _ = decoding.span(self.text)
-        ends = [*self.starts[1:], len(self.text)]
-        logprobs = (
-            logprob
-            for logprob, first, last in zip(self.logprobs, self.starts, ends, strict=True)
-            if first < end and last > begin
-        )
-        reason = "length" if self.is_open else "stop"
-        return Completion(self.text[begin:end], tuple(logprobs), self.prompt_tokens, self.tokens, reason)
 
 
 def _greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -205,4 +167,5 @@ def _drawn(
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = str(error)  # by the CPU's allocator, and by MPS: neither raises a type of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said or "out of memory" in said

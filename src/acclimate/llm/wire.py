@@ -5,7 +5,6 @@ Servers are asked with it one by one (`server.py`), batch files are written and 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +31,7 @@ def request(
         limit: decoding.max_new_tokens,
     }
     if decoding.temperature:
-        digest = hashlib.sha256(decoding.draws(prompt).encode("utf-8", "surrogatepass")).digest()
-        body["seed"] = int.from_bytes(digest[:4], "big") >> 1
+        body["seed"] = decoding.draw_seed(prompt)
     if decoding.chat:
         body["messages"] = [{"role": "user", "content": prompt}]
         return {**body, "logprobs": True} if logprobs else body

@@ -37,8 +37,9 @@ def code_of(name: str) -> str | None:
 
 
 def language_of(text: str) -> str | None:
-    """The code of the language of a text's frequent words: two at least, and twice as many as of any other."""
-    words = re.findall(r"\w+", text.casefold())
+    """The code of the language of a text's frequent words: two different ones at least, and twice as many as of any
+    other language."""
+    words = set(re.findall(r"\w+", text.casefold()))
     found = Counter(code for word in words for code in _languages_of().get(word, ()))
     if not found:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -73,9 +74,8 @@ class Course:
         return history
 
     def _step(self, batch: list[NWay]) -> None:
-        with torch.autocast(
-            models.device(), torch.bfloat16, enabled=not self.student.keeps_index and models.fast_bf16()
-        ):
+        is_mixed = models.fast_bf16() and not self.student.keeps_index
+        with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
             loss = self._loss(batch)
         self.optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,213 @@
+"""A GGUF model through llama.cpp, in its own quantization: `llama.cpp:PATH.gguf`, `llama.cpp:embedded:NAME`.
+
+For models too large for this machine in half precision. llama.cpp reads one prompt at a time and keeps what it read, so
+prompts are answered in the order of their tokens: neighbors share the most, and the shared part is read once. What was
+asked before plays no part: the memory is cleared first, and the same prompts get the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from acclimate import models
+from acclimate.errors import DataError, MissingExtra, SettingError
+from acclimate.files import fingerprint
+from acclimate.llm.answer import Answer
+from acclimate.llm.chat import OPTIONS, around
+from acclimate.llm.decoding import Decoding, check_room, cut_at
+from acclimate.records import Completion
+
+PREFIX = "llama.cpp:"
+MOST_CONTEXT = 4096  # tokens: their memory is taken when the model is opened, and prompts are far shorter
+_TEMPLATE = "tokenizer.chat_template"  # among what the file says of itself
+
+
+class _Gguf:
+    """A GGUF file and its tokenizer, opened when first needed; LLMs with different decodings share one.
+
+    Special tokens are never read from a prompt's text: those of a chat template are put around it as ids.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    @property
+    def path(self) -> Path:
+        """Where the file is. Raises SettingError for a model that is no GGUF file."""
+        found = models.resolve(self.model)
+        if not found.gguf_file:
+            raise SettingError(f"{PREFIX}{self.model}: expected a .gguf file that exists, or embedded:NAME of one")
+        return Path(found.path_or_id) / found.gguf_file
+
+    @cached_property
+    def library(self) -> Any:
+        """The package. Raises MissingExtra without it."""
+        # Its threads wait for each other some hundred times a token. Spinning, as is the default, they keep each other
+        # from running where the machine has other work: reading a prompt was seen to take 25 times as long.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the package is loaded
+        try:
+            return importlib.import_module("llama_cpp")
+        except ImportError:
+            raise _missing(self.model) from None
+
+    @cached_property
+    def llama(self) -> Any:
+        """A `llama_cpp.Llama`. Raises DataError for a file that it cannot read."""
+        llama_cpp, threads = self.library, os.environ.get("OMP_NUM_THREADS", "")
+        asked = int(threads) if threads.isdecimal() else None  # None: as many as the package sees fit
+        try:
+            return llama_cpp.Llama(
+                str(self.path),
+                n_ctx=MOST_CONTEXT,
+                n_gpu_layers=-1,
+                n_threads=asked,
+                n_threads_batch=asked,
+                verbose=False,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise DataError(f"llama.cpp cannot open it: {error}", path=self.path) from None
+
+    @cached_property
+    def context(self) -> int:
+        """The most tokens that a prompt and its completion may have together."""
+        about = self.llama.metadata
+        trained = about.get(f"{about.get('general.architecture')}.context_length", self.llama.n_ctx())
+        return min(self.llama.n_ctx(), int(trained))
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """The tokens that end an answer: ends of text, and all that are no text."""
+        library, every = self.library, range(self.llama.n_vocab())
+        vocab = library.llama_model_get_vocab(self.llama.model)
+        return frozenset(
+            token
+            for token in every
+            if library.llama_vocab_is_eog(vocab, token) or library.llama_vocab_is_control(vocab, token)
+        )
+
+    def ids(self, prompt: str, *, chat: bool) -> list[int]:
+        """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""
+        if not (chat and _TEMPLATE in self.llama.metadata):
+            return self._ids(prompt, add_bos=True)
+        before, after = self._template
+        return [*before, *self._ids(prompt.strip()), *after]
+
+    def _ids(self, text: str, *, add_bos: bool = False, special: bool = False) -> list[int]:
+        return self.llama.tokenize(text.encode("utf-8", "replace"), add_bos=add_bos, special=special)
+
+    @cached_property
+    def _template(self) -> tuple[list[int], list[int]]:
+        """What the chat template puts before and behind a message."""
+        begin, end = (
+            self.llama.detokenize([token], special=True).decode() if token >= 0 else ""
+            for token in (self.llama.token_bos(), self.llama.token_eos())
+        )
+        template, formatter = self.llama.metadata[_TEMPLATE], self.library.llama_chat_format.Jinja2ChatFormatter
+
+        def render(messages: list[dict[str, Any]]) -> str:
+            return formatter(template, bos_token=begin, eos_token=end)(messages=messages, **OPTIONS).prompt
+
+        before, after = around(self.model, render)
+        return self._ids(before, special=True), self._ids(after, special=True)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+        return self.llama.detokenize(list(ids)).decode("utf-8", "replace")
+
+    def cut(self, text: str, max_tokens: int) -> str:
+        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        ids = self._ids(text)
+        if len(ids) <= max_tokens:
+            return text
+        start = self.llama.detokenize(ids[: max(0, max_tokens)]).decode("utf-8", "ignore")  # whole characters
+        if not text.startswith(start):
+            start = start.removeprefix(" ")  # some tokenizers put a space before all text
+        return cut_at(text, len(start)) if start else ""
+
+    def logprob(self, token: int) -> float:
+        """The natural log-probability of the token just chosen.
+
+        From the logits that it was chosen by: llama-cpp-python's own would keep those of every token of the prompt.
+        """
+        import numpy as np
+
+        pointer = self.library.llama_get_logits_ith(self.llama.ctx, -1)
+        logits = np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),)).astype(np.float64)
+        top = logits.max()
+        return float(logits[token] - top) - math.log(np.exp(logits - top).sum())
+
+
+class LlamaCppLLM:
+    """Implements `acclimate.records.LLM`.
+
+    The first special token chosen ends an answer, whose tokens are counted with the one that ended it. With a
+    temperature above 0 each prompt's tokens are drawn from a sequence of its own, by llama.cpp, which applies `top_p`
+    before the temperature. Log-probabilities are the model's own, whatever the temperature.
+    """
+
+    def __init__(self, name: str | _Gguf, decoding: Decoding = Decoding()) -> None:  # noqa: B008 (immutable)
+        self._gguf = _Gguf(name.removeprefix(PREFIX)) if isinstance(name, str) else name
+        self.decoding = decoding
+
+    @property
+    def name(self) -> str:
+        return f"{PREFIX}{self._gguf.model}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of weights and decoding."""
+        self._gguf.path  # noqa: B018 (raises for weights that are no GGUF file)
+        return fingerprint("llama.cpp", models.weights_fingerprint(self._gguf.model), self.decoding.fingerprint)
+
+    def check(self) -> None:
+        """Raises SettingError, DataError or MissingExtra for a model that llama.cpp would not open."""
+        self._gguf.path  # noqa: B018
+        if importlib.util.find_spec("llama_cpp") is None:
+            raise _missing(self._gguf.model)
+
+    def decoding_as(self, decoding: Decoding) -> LlamaCppLLM:
+        return LlamaCppLLM(self._gguf, decoding)
+
+    def cut(self, text: str, max_tokens: int) -> str:
+        return self._gguf.cut(text, max_tokens)
+
+    def complete(self, prompts: Sequence[str]) -> list[Completion]:
+        """One completion per prompt, in order.
+
+        Raises SettingError for a prompt that is empty or has no room for `max_new_tokens` in the model's context.
+        """
+        if not prompts:
+            return []
+        gguf, decoding = self._gguf, self.decoding
+        rows = [gguf.ids(prompt, chat=decoding.chat) for prompt in prompts]
+        for prompt, row in zip(prompts, rows, strict=True):
+            check_room(self.name, prompt, len(row), decoding.max_new_tokens, gguf.context)
+        gguf.llama.reset()
+        order = sorted(range(len(rows)), key=lambda index: (rows[index], prompts[index]))
+        answers = {index: self._answer(prompts[index], rows[index]) for index in order}
+        return [answers[index] for index in range(len(rows))]
+
+    def _answer(self, prompt: str, row: list[int]) -> Completion:
+        gguf, decoding = self._gguf, self.decoding
+        answer = Answer(decoding, gguf.decode, gguf.end_ids, len(row))
+        gguf.llama.set_seed(decoding.draw_seed(prompt))
+        chosen = gguf.llama.generate(  # as the model says, without the package's own tastes
+            row, temp=decoding.temperature, top_p=decoding.top_p, top_k=0, min_p=0.0, typical_p=1.0, repeat_penalty=1.0
+        )
+        for token in islice(chosen, decoding.max_new_tokens):
+            answer.add(token, gguf.logprob(token))
+            if not answer.is_open:
+                break
+        return answer.completion()
+
+
+def _missing(model: str) -> MissingExtra:
+    return MissingExtra(f"{PREFIX}{model}", "pip install 'acclimate[llama-cpp]'")

@@ -1,0 +1,101 @@
+"""A model's tokenizer, loaded when first needed: prompts as ids, ids as text, documents cut by tokens.
+
+Special tokens are never read from a prompt's text: those of a chat template are put around it as ids.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from acclimate import models
+from acclimate.errors import MissingExtra
+from acclimate.llm.chat import OPTIONS, around
+from acclimate.llm.decoding import cut_at
+
+
+class Tokens:
+    """The tokenizer of the model of that name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        model = models.resolve(self.name)
+        with quiet():
+            return AutoTokenizer.from_pretrained(
+                model.path_or_id, revision=model.revision or "main", **gguf(model.gguf_file)
+            )
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """The tokens that end an answer: all special ones, also those that the tokenizer has no use of its own for."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(self.tokenizer.all_special_ids) | {token for token, about in added if about.special}
+
+    def ids(self, prompt: str, *, chat: bool) -> list[int]:
+        """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""
+        if not (chat and self.tokenizer.chat_template):
+            return self.tokenizer(prompt, split_special_tokens=True)["input_ids"]
+        before, after = self._template
+        own = self.tokenizer(prompt.strip(), split_special_tokens=True, add_special_tokens=False)["input_ids"]
+        return [*before, *own, *after]
+
+    @cached_property
+    def _template(self) -> tuple[list[int], list[int]]:
+        """What the chat template puts before and behind a message."""
+        render = functools.partial(
+            self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True, **OPTIONS
+        )
+        before, after = around(self.name, render)
+        return tuple(self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (before, after))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def cut(self, text: str, max_tokens: int) -> str:
+        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        read = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = read["offset_mapping"]
+        if len(offsets) <= max_tokens:
+            return text
+        # A character of several tokens stays whole.
+        end = min(offsets[max_tokens - 1][1], offsets[max_tokens][0]) if max_tokens > 0 else 0
+        return cut_at(text, end) if end else ""
+
+
+def gguf(gguf_file: str | None) -> dict[str, str]:
+    """What `from_pretrained` needs to read a GGUF file; nothing for None. Raises MissingExtra without its reader."""
+    if not gguf_file:
+        return {}
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtra("A GGUF model", "pip install gguf")
+    return {"gguf_file": gguf_file}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no advice from transformers: the library is silent."""
+    from transformers.utils import logging
+
+    gguf_loader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    had_bars, verbosity, bar = logging.is_progress_bar_enabled(), logging.get_verbosity(), gguf_loader.tqdm
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    gguf_loader.tqdm = functools.partial(bar, disable=True)  # the one bar that does not ask
+    try:
+        yield
+    finally:
+        gguf_loader.tqdm = bar
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()

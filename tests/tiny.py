@@ -1,0 +1,58 @@
+"""LLMs small enough to run in tests: random weights, and a byte-level tokenizer with tokens of several letters."""
+
+from __future__ import annotations
+
+SHARED = "Example 1:\nDocument: some words of text\nQuery: what words\n\nExample 2:\nDocument: "
+DOCS = ["the cat sat", "a", "rivers of the north and of the south", "two words", "what is the text of some words " * 3]
+PROMPTS = [f"{SHARED}{doc}\nQuery:" for doc in DOCS]
+
+
+def write_tokenizer(path, *special, chat_template=None):
+    """Save a tokenizer whose first special token is `<|end|>`, id 0. Returns how many tokens it has."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320 + len(special), special_tokens=["<|end|>", *special], initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator(PROMPTS, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
+    fast.chat_template = chat_template
+    fast.save_pretrained(path)
+    return tokenizer.get_vocab_size()
+
+
+def write_llama(path, *special, chat_template=None):
+    """A Llama with grouped heads."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    size = write_tokenizer(path, *special, chat_template=chat_template)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    return str(path)
+
+
+def same(first, second):
+    """Equal completions, log-probabilities to float32 rounding in sums of another order."""
+    import pytest
+
+    assert [answer._replace(logprobs=()) for answer in first] == [answer._replace(logprobs=()) for answer in second]
+    for one, other in zip(first, second, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
