@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -264,6 +265,19 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(corpus, out, tmp_pat
     assert all(stage in printed for stage in STAGES if stage != "seed")
     assert "7 queries" in printed
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_counts_the_calls_of_every_stage_that_asks_an_llm(corpus, out, capsys):
+    changes = ["generate.prompt=adapted", "sample.min_chars=40", "seed.n_docs=16", "filter.filters=judge"]
+    changes += ["seed.llm=openai:gpt-4.1", "filter.llm=openai:nobody-knows"]
+    sets = [part for change in changes for part in ("--set", change)]
+    assert main(["adapt", corpus, "--out", out, *sets, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    calls = {line.split()[0]: re.findall(r"[\d,]+", line) for line in printed.splitlines() if line}
+    assert calls["seed"][1] == "32"  # good and bad questions for 16 documents
+    assert calls["generate"][1] == calls["filter"][1]
+    assert "openai:gpt-4.1 costs $" in printed
+    assert "the price of openai:nobody-knows is not known" in printed
 
 
 def test_a_dry_run_leaves_a_begun_run_as_it_is(corpus, unfinished, capsys):

@@ -106,7 +106,7 @@ def adapt(
     run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
     run.batch_file = batch
     if dry_run:
-        check(run)
+        check(run, asks=False)
         with tempfile.TemporaryDirectory() as elsewhere:
             run.corpus_folder = Path(elsewhere)
             print(plan.describe(run))

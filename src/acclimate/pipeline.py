@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import llm, models, prompts
+from acclimate.errors import SettingError
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
 from acclimate.judges import RunJudges
@@ -71,13 +72,20 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     return assemble.write(run, made) if "evaluate" in made else None
 
 
-def check(run: Run) -> None:
-    """Raises SettingError and its like for names that a later stage, maybe hours later, would not find."""
+def check(run: Run, *, asks: bool = True) -> None:
+    """Raises SettingError and its like for names that a later stage, maybe hours later, would not find.
+
+    asks: LLMs will be asked, so that their packages and keys must be there.
+    """
     check_students(run.settings["distill"]["student"])
     check_prompts(run)
     run.budget.check_names(run.llms)
     for name in run.llms.values():
-        if run.batch_file is None:
+        if llm.is_served(name) and (run.batch_file is not None or not asks):
+            llm.load(name)  # looks at the name and at no key
+        elif run.batch_file is not None:
+            raise SettingError(f"--batch: {name} takes no batch files; expected openai:MODEL")
+        else:
             llm.check(name)
     for stage in ("train", "distill"):
         models.resolve(run.settings[stage]["base"])

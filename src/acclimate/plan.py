@@ -18,6 +18,7 @@ from acclimate.progress import duration
 from acclimate.prompts import ADAPTED, Material, plain_names
 from acclimate.report.table import columns
 from acclimate.stages.generate import Estimate, estimate
+from acclimate.stages.judge import GRADE_TOKENS, MAX_DOC_TOKENS
 from acclimate.stages.sample import Sample, sample
 from acclimate.stages.seed import GOOD_AND_BAD
 
@@ -41,6 +42,8 @@ def describe(run: Run) -> str:
     asked = {"generate": _generating(run, sampled)}
     if run.seeds_prompts:
         asked = {"seed": _seeding(settings["seed"]), **asked}
+    if "filter" in run.llms:
+        asked["filter"] = _judging(settings["filter"]["judge"], asked["generate"].calls)
     tokens = sum(min(len(text) / _CHARACTERS_PER_TOKEN, settings["index"]["max_tokens"]) for text in docs)
     queries = _KEPT * asked["generate"].calls
     pairs = min(queries, settings["train"]["max_queries"]) * settings["mine"]["n_ways"] * settings["train"]["epochs"]
@@ -48,18 +51,19 @@ def describe(run: Run) -> str:
     rated = (settings["sample"]["dev_share"] * queries * settings["label"]["reranker_ways"]) + 2 * searches * settings[
         "evaluate"
     ]["rerank_depth"]
-    own_tokens = {  # what prompts share is read once
-        stage: calls.completion_tokens + calls.calls * settings[stage]["max_doc_tokens"]
+    llm_flop = {  # what prompts share is read once
+        stage: 0.0
+        if is_served(run.llms[stage])
+        else _FORWARD_FLOP
+        * _LLM_PARAMETERS
+        * (calls.completion_tokens + calls.calls * settings[stage].get("max_doc_tokens", MAX_DOC_TOKENS))
         for stage, calls in asked.items()
     }
     flop = {
         "sample": 0.0,
         "index": _FORWARD_FLOP * _ENCODER_PARAMETERS * tokens,
-        **{
-            stage: 0.0 if is_served(run.llms[stage]) else _FORWARD_FLOP * _LLM_PARAMETERS * own_tokens[stage]
-            for stage in asked
-        },
-        "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
+        **{stage: work for stage, work in llm_flop.items() if stage != "filter"},
+        "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries + llm_flop.get("filter", 0.0),
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "train": 3 * _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * pairs,
         "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,
@@ -103,6 +107,12 @@ def _seeding(settings: Mapping[str, Any]) -> Estimate:
     calls = 2 * settings["n_docs"]
     form = len(prompts.load(GOOD_AND_BAD).prefix) // CHARACTERS_PER_TOKEN
     return Estimate(calls, calls * (form + settings["max_doc_tokens"]), calls * settings["max_new_tokens"])
+
+
+def _judging(judge: str, queries: int) -> Estimate:
+    """What the judge is asked: about every query, with its whole document."""
+    read = len(prompts.judge(judge).prefix) // CHARACTERS_PER_TOKEN + MAX_DOC_TOKENS
+    return Estimate(queries, queries * read, queries * GRADE_TOKENS)
 
 
 def _cost(run: Run, llm: str, calls: Estimate) -> str:

@@ -71,8 +71,8 @@ def generate(
     Parameters
     ----------
     llm
-        LLM that writes: a local path, a Hugging Face id, embedded:NAME, vllm:MODEL, llama.cpp:FILE.gguf, openai:MODEL or
-        openai:MODEL@URL.
+        LLM that writes: a local path, a Hugging Face id, embedded:NAME, vllm:MODEL, llama.cpp:FILE.gguf, openai:MODEL
+        or openai:MODEL@URL.
     prompt
         Prompts by name, or files of your own. Several share the documents out, NAME:2 with twice the share.
     per_doc

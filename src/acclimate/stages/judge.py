@@ -18,6 +18,7 @@ from acclimate.records import LLM, Doc, SyntheticQuery
 from acclimate.stages.ask import Task, ask, tokens_of
 
 MAX_DOC_TOKENS = 400
+GRADE_TOKENS = 8  # room for a word around the digit
 _GRADE = re.compile(r"\s*(?:\*\*)?(?:grade\s*:?\s*)?([0-3])(?:\s*/\s*3)?(?:\*\*)?\s*\.?\s*", re.IGNORECASE)
 
 
@@ -42,7 +43,7 @@ def grade(
     tasks = [
         Task(query.query_id, template, 0, template.render(documents[query.doc_id], query.text)) for query in queries
     ]
-    answers = ask(model, Decoding(max_new_tokens=8), completions, tasks, progress)
+    answers = ask(model, Decoding(max_new_tokens=GRADE_TOKENS), completions, tasks, progress)
     return [read_grade(answers[task].text) for task in tasks], tokens_of(answers)
 
 
