@@ -33,7 +33,7 @@ def out(tmp_path) -> str:
 
 @pytest.fixture
 def unfinished(corpus, out, capsys) -> str:
-    """A run that came no farther than its first stage."""
+    """A run that came no farther than its first two stages."""
     assert main(["sample", out, "--corpus", corpus, "--n-docs", "5", "--min-chars", "40"]) == 0
     capsys.readouterr()
     return out
@@ -247,7 +247,11 @@ def test_a_setting_typed_as_an_option_or_as_text_is_the_same_setting(corpus, tmp
     manifests = [json.loads((Path(run) / "sample" / "manifest.json").read_text()) for run in (one, other)]
     assert manifests[0]["settings"] == {
         "n_docs": 7,
+        "method": "uniform",
+        "n_clusters": 0,
         "min_chars": 40,
+        "max_per_source": 0,
+        "near_duplicates": 0.9,
         "dev_share": 0.5,
         "examples": "",
         "n_examples": 3,

@@ -28,7 +28,7 @@ from acclimate.models import EMBEDDED, resolve
 from acclimate.testing import DOCS, QRELS, QUERIES, FakeLLM
 
 SERVED = llm.load  # before the fake takes its place
-STAGES = ["sample", "index", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
+STAGES = ["index", "sample", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
 SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 label.n_ways=8 distill.epochs=2 evaluate.rerank_depth=5
@@ -287,7 +287,7 @@ def test_a_changed_byte_of_a_drawn_document_makes_what_depends_on_it_again(copie
     before = CountingLLM.asked
     assert run_adapt(changed, copied) == 0
     assert CountingLLM.asked == before + 1
-    assert made_again(copied)[:3] == ["sample", "index", "generate"]
+    assert made_again(copied)[:3] == ["index", "sample", "generate"]
     whole = tmp_path / "whole"
     assert run_adapt(changed, whole) == 0
     assert contents(copied)["evaluate/runs/bm25.trec"] == contents(whole)["evaluate/runs/bm25.trec"]
@@ -300,7 +300,7 @@ def test_a_changed_filter_makes_only_what_comes_after_it_again(corpus, copied, r
     assert CountingLLM.asked == before
     again = made_again(copied)
     assert again[0] == "filter"
-    assert not {"sample", "index", "generate"} & set(again)
+    assert not {"index", "sample", "generate"} & set(again)
     assert "filter     is made again: filters was" in capsys.readouterr().err
 
 
@@ -349,6 +349,19 @@ def test_stages_are_made_up_to_the_one_named(corpus, run_adapt, tmp_path, copied
     assert main(["filter", str(copied), "--round-trip-k", "5"]) == 0
     assert not capsys.readouterr().out
     assert json.loads((copied / "filter" / "manifest.json").read_text())["settings"]["round_trip_k"] == 5
+
+
+def test_a_diverse_draw_follows_from_the_index_and_a_uniform_one_does_not(copied, tmp_path):
+    def drawn(run: Path) -> tuple[dict[str, str], bytes]:
+        assert main(["sample", str(run), "--method", "diverse", "--n-docs", "20", "--n-clusters", "3"]) == 0
+        return json.loads((run / "sample" / "manifest.json").read_text())["inputs"], contents(run)["sample/splits.json"]
+
+    shutil.copytree(copied, tmp_path / "other")
+    uniform = json.loads((copied / "sample" / "manifest.json").read_text())["inputs"]
+    (inputs, splits), again = drawn(copied), drawn(tmp_path / "other")
+    assert "index" in inputs and "index" not in uniform
+    assert (inputs, splits) == again
+    assert len(json.loads(splits)) == 20
 
 
 # The same inputs, the same bytes

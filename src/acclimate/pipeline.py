@@ -1,8 +1,8 @@
 """The whole way through, in order: read this first.
 
-    documents -> sample -> index -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
+    documents -> index -> sample -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
 
-Between index and generate comes `seed`, where prompts are made from the corpus first.
+Between sample and generate comes `seed`, where prompts are made from the corpus first.
 
 Each stage here reads files of earlier ones, calls the function that does the work (in `stages`), and writes files of
 its own; the workspace passes over what is made already. Nothing later is needed by anything earlier.
@@ -39,8 +39,8 @@ Progress = Callable[[int, int], None]
 
 # Stage -> the function whose keyword-only arguments are its settings.
 STAGES: dict[str, Callable[..., Any]] = {
-    "sample": sample,
     "index": index,
+    "sample": sample,
     "seed": seed_prompts,
     "generate": generate,
     "filter": filter_queries,
@@ -90,11 +90,22 @@ def check_prompts(run: Run) -> None:
     prompts.load_mix(wanted, Material([example] if run.settings["sample"]["examples"] else ()))
 
 
+def _index(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        return Account(len(run.corpus), len(run.corpus))
+
+    inputs = {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
+    return run.make("index", work, inputs=inputs, unit="documents")
+
+
 def _sample(run: Run, made: Mapping[str, Made]) -> Made:
     test_share = 0.0 if run.labelled[0] else SYNTHETIC_TEST_SHARE
 
     def work(folder: Path, progress: Progress) -> Account:
-        drawn = sample(run.corpus, test_share, run.pairs, seed=run.seed, **run.settings["sample"])
+        drawn = sample(
+            run.corpus, test_share, run.pairs, lambda: run.vectors.pooled, seed=run.seed, **run.settings["sample"]
+        )
         write_json(folder / "splits.json", drawn.splits)
         if drawn.examples:
             write_jsonl(folder / "examples.jsonl", (one._asdict() for one in drawn.examples))
@@ -103,16 +114,9 @@ def _sample(run: Run, made: Mapping[str, Made]) -> Made:
     inputs = {"documents": run.corpus.fingerprint, "test_share": str(test_share)}
     if source := run.settings["sample"]["examples"]:
         inputs["examples"] = fingerprint(run.pairs(source))
+    if run.settings["sample"]["method"] == "diverse":
+        inputs["index"] = made["index"].fingerprint
     return run.make("sample", work, inputs=inputs, unit="documents")
-
-
-def _index(run: Run, made: Mapping[str, Made]) -> Made:
-    def work(folder: Path, progress: Progress) -> Account:
-        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
-        return Account(len(run.corpus), len(run.corpus))
-
-    inputs = {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
-    return run.make("index", work, inputs=inputs, unit="documents")
 
 
 def _seed(run: Run, made: Mapping[str, Made]) -> Made:
@@ -366,8 +370,8 @@ def _sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
 
 
 _ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {
-    "sample": _sample,
     "index": _index,
+    "sample": _sample,
     "seed": _seed,
     "generate": _generate,
     "filter": _filter,

@@ -36,7 +36,8 @@ def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
     settings = run.settings
     docs = [doc.default_text() for doc in run.corpus.values()]
-    sampled = sample(run.corpus, 0.0, run.pairs, seed=run.seed, **settings["sample"])
+    uniformly = {**settings["sample"], "method": "uniform"}  # as many, without the vectors that diverse needs
+    sampled = sample(run.corpus, 0.0, run.pairs, seed=run.seed, **uniformly)
     drawn = sampled.splits
     asked = {"generate": _generating(run, sampled)}
     if run.seeds_prompts:
@@ -53,8 +54,8 @@ def describe(run: Run) -> str:
         for stage, calls in asked.items()
     }
     flop = {
-        "sample": 0.0,
         "index": _FORWARD_FLOP * _ENCODER_PARAMETERS * tokens,
+        "sample": 0.0,
         **{
             stage: 0.0 if is_served(run.llms[stage]) else _FORWARD_FLOP * _LLM_PARAMETERS * own_tokens[stage]
             for stage in asked
@@ -77,7 +78,7 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                f"{len(docs):,} documents" if stage in ("sample", "index") else f"{len(drawn):,} queries",
+                f"{len(docs):,} documents" if stage in ("index", "sample") else f"{len(drawn):,} queries",
                 f"{calls.calls:,}" if calls else "",
                 f"{calls.prompt_tokens + calls.completion_tokens:,}" if calls else "",
                 "made" if made else duration(seconds),
