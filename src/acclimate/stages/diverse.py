@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ _BLOCK_ROWS = 16_384
 _ITERATIONS = 50
 
 
+@threadpool_limits.wrap(limits=1)  # sums in another order, as of several threads, are other sums
 def draw_diverse(
     rows: Sequence[int],
     chances: Sequence[float],
@@ -109,13 +111,12 @@ class _Cluster(Iterator[int]):
 
 
 def _centroids(vectors: NDArray[np.float32], n_clusters: int, seed: int) -> NDArray[np.float32]:
-    """(n_clusters, dim) unit length; on one thread, because sums in another order are other sums."""
+    """(n_clusters, dim) unit length."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
 
     n_clusters = min(n_clusters, len(vectors))
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
         fitted = KMeans(n_clusters, max_iter=_ITERATIONS, random_state=seed % 2**32).fit(vectors)
     centers = fitted.cluster_centers_.astype(np.float32)
