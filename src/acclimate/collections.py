@@ -22,6 +22,7 @@ from acclimate.files import fingerprint, sha256
 from acclimate.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.formats.fields import Place
 from acclimate.formats.folder import find_files, read_folder
+from acclimate.passages import check, split
 from acclimate.records import Doc, Qrel, Query
 
 EXPECTED = (
@@ -29,6 +30,7 @@ EXPECTED = (
     "irds:ID, or pydocs"
 )
 READERS_VERSION = 1  # another number when a reader gives other docs for the same bytes
+PASSAGES_VERSION = 1  # the same of the splitter
 SPLITS = ("test", "dev", "train")
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
@@ -66,6 +68,24 @@ def load(
         _check(rows, asked, found.corpus)
     return Collection(
         found.name, found.corpus, asked, {split: [qrel for _, qrel in rows] for split, rows in judged.items()}
+    )
+
+
+def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Corpus:
+    """The corpus with passages in place of its longer docs, out of the cache if it was split so before.
+
+    The corpus itself when `words` is 0.
+    """
+    check(words, overlap)
+    if not words:
+        return corpus
+    order = corpus.path.name if corpus.path else ""  # the fingerprint alone does not tell
+    key = fingerprint(PASSAGES_VERSION, order, corpus.fingerprint, words, overlap)
+    built = cache_dir / f"passages-{key}.arrow"
+    if built.exists():
+        return Corpus.open(built, source=corpus.source)
+    return Corpus.build(
+        (one for doc in corpus.values() for one in split(doc, words, overlap)), built, source=corpus.source
     )
 
 

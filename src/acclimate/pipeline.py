@@ -93,7 +93,7 @@ def check_prompts(run: Run) -> None:
 def _index(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
-        return Account(len(run.corpus), len(run.corpus))
+        return Account(len(run.documents), len(run.corpus))
 
     inputs = {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
     return run.make("index", work, inputs=inputs, unit="documents")
@@ -104,7 +104,13 @@ def _sample(run: Run, made: Mapping[str, Made]) -> Made:
 
     def work(folder: Path, progress: Progress) -> Account:
         drawn = sample(
-            run.corpus, test_share, run.pairs, lambda: run.vectors.pooled, seed=run.seed, **run.settings["sample"]
+            run.corpus,
+            test_share,
+            run.pairs,
+            lambda: run.vectors.pooled,
+            run.parents,
+            seed=run.seed,
+            **run.settings["sample"],
         )
         write_json(folder / "splits.json", drawn.splits)
         if drawn.examples:
@@ -309,7 +315,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         queries = [query for query in queries if query not in left_out]
         if not split:
             queries = [query.as_query() for query in sides["test"]]
-            qrels = [Qrel(query.query_id, query.doc_id, 1) for query in sides["test"]]
+            qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
         members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
         held_out = run.held_out(sides["dev"], _shown(made))
         rated = made["label"].notes["reranker"]
@@ -335,7 +341,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         )
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", assemble.measured(result))
-        write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.corpus))
+        write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.documents))
         asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
         dropped = {"example of a prompt": len(left_out)} if left_out else {}
         return Account(len(queries) + len(left_out), asked, dropped, notes={"split": split or "synthetic"})

@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from acclimate.errors import SettingError, unknown
@@ -42,6 +43,7 @@ def sample(
     test_share: float = 0.0,
     pairs: Callable[[str], Sequence[PromptExample]] = lambda source: (),
     vectors: Callable[[], NDArray[np.float32]] | None = None,
+    parents: Mapping[str, str] = MappingProxyType({}),
     *,
     n_docs: int = 1000,
     method: str = "uniform",
@@ -58,7 +60,8 @@ def sample(
 
     `test_share` of them are held out to measure on, where there are no labelled queries. `pairs` has what `examples`
     names. The documents of the examples that are drawn get no query of their own. `vectors` gives a vector of unit
-    length for each document of the corpus, in its order; only the method diverse asks for them.
+    length for each document of the corpus, in its order; only the method diverse asks for them. `parents` has the
+    document of each passage, where there are passages: those of one document are on one side of a split.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ def sample(
             dropped["short"] += 1
             continue
         key = text_key(doc)
-        if doc.doc_id in taken or key in taken:
+        if parents.get(doc.doc_id, doc.doc_id) in taken or key in taken:
             dropped["example of a prompt"] += 1
             continue
         if key in first:
@@ -127,7 +130,9 @@ def sample(
         places = draw_diverse(rows, chances, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed)
     dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
     drawn = [ordered[place][1] for place in places]
-    sides: dict[str, Split] = {doc_id: _side(_draw(seed, "side", doc_id), dev_share, test_share) for doc_id in drawn}
+    sides: dict[str, Split] = {
+        doc_id: _side(_draw(seed, "side", parents.get(doc_id, doc_id)), dev_share, test_share) for doc_id in drawn
+    }
     return Sample(sides, dropped, shown)
 
 
