@@ -391,6 +391,18 @@ def test_the_order_of_the_documents_changes_no_draw_and_no_query(corpus, finishe
         assert one[name] == other[name], name
 
 
+def test_documents_in_another_order_are_indexed_again(corpus, copied, run_adapt, tmp_path, capsys):
+    """A row of the index is a place in the corpus."""
+    shuffled = tmp_path / corpus.name
+    shuffled.write_text("".join(reversed(corpus.read_text().splitlines(keepends=True))))
+    assert run_adapt(shuffled, copied) == 0
+    assert {"index", "evaluate"} <= set(made_again(copied))
+    assert not {"sample", "generate"} & set(made_again(copied))
+    capsys.readouterr()
+    assert main(["search", str(copied), "lava", "--k", "1", "--system", "bm25"]) == 0
+    assert "Volcano" in capsys.readouterr().out
+
+
 # Labels
 
 

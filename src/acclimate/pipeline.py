@@ -95,7 +95,11 @@ def _index(run: Run, made: Mapping[str, Made]) -> Made:
         index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
         return Account(len(run.documents), len(run.corpus))
 
-    inputs = {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
+    inputs = {
+        "documents": run.corpus.fingerprint,
+        "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
+        "base": run.encoder_fingerprint,
+    }
     return run.make("index", work, inputs=inputs, unit="documents")
 
 
