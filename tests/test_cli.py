@@ -171,6 +171,11 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
         (["--set", "sample.n_docs=many"], "sample.n_docs is 'many'; expected a whole number"),
         (["--set", "sample.n_docs=1.5"], "expected a whole number"),
         (["--set", "sample.n_docs="], "expected a whole number"),
+        (["--set", "sample.method=divers"], "no way to draw documents named 'divers'. Did you mean 'diverse'?"),
+        (["--set", "sample.near_duplicates=0"], "sample.near_duplicates is 0.0; expected more than 0"),
+        (["--set", "index.passage_words=-1"], "index.passage_words is -1"),
+        (["--set", "index.passage_words=9", "--set", "index.passage_overlap=9"], "fewer than index.passage_words (9)"),
+        (["--set", "sample.examples=missing.jsonl"], "missing.jsonl: no such file"),
         (["--set", "distill.student=dens"], "no student named 'dens'. Did you mean 'dense'?"),
         (["--set", "generate.llm=embedded:smollm"], "no embedded model named 'smollm'"),
         (["--set", "generate.llm=no such model"], "no model at 'no such model'"),
@@ -186,7 +191,7 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
 )
 def test_a_mistake_in_an_option_is_told_before_anything_is_done(mistake, corpus, out, options, expected):
     assert expected in mistake("adapt", corpus, "--out", out, *options)
-    assert not (Path(out) / "sample").exists()
+    assert not (Path(out) / "index").exists()
 
 
 def test_a_command_that_does_not_exist(mistake):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from acclimate import llm, models, prompts
+from acclimate import llm, models, passages, prompts
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
 from acclimate.prompts import ADAPTED, Material
@@ -30,7 +30,7 @@ from acclimate.stages.generate import generate, mix_of
 from acclimate.stages.index import index
 from acclimate.stages.label import label
 from acclimate.stages.mine import mine
-from acclimate.stages.sample import sample
+from acclimate.stages.sample import check_draw, sample
 from acclimate.stages.seed import seed_prompts
 from acclimate.stages.train import train
 from acclimate.workspace import Account, Made
@@ -60,6 +60,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     """
     check(run)
     run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
+    if source := run.settings["sample"]["examples"]:
+        run.pairs(source)  # if there are none, that is said before everything is indexed
     write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
@@ -71,7 +73,10 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
 
 
 def check(run: Run) -> None:
-    """Raises SettingError and its like for names that a later stage, maybe hours later, would not find."""
+    """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take."""
+    draw = ("method", "near_duplicates", "n_docs", "n_clusters", "max_per_source")
+    check_draw(**{name: run.settings["sample"][name] for name in draw})
+    passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     check_students(run.settings["distill"]["student"])
     check_prompts(run)
     run.budget.check_names(run.llms)

@@ -68,6 +68,7 @@ def describe(run: Run) -> str:
         "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,
     }
     speed = _flop_per_second() * _SHARE_REACHED
+    kind = "passages" if run.parents else "documents"
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
     total = 0.0
     for stage, work in flop.items():
@@ -78,7 +79,7 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                f"{len(docs):,} documents" if stage in ("index", "sample") else f"{len(drawn):,} queries",
+                f"{len(docs):,} {kind}" if stage in ("index", "sample") else f"{len(drawn):,} queries",
                 f"{calls.calls:,}" if calls else "",
                 f"{calls.prompt_tokens + calls.completion_tokens:,}" if calls else "",
                 "made" if made else duration(seconds),

@@ -87,7 +87,7 @@ def sample(
     n_examples
         How many of them are shown. They are left out of training and of what is measured.
     """
-    _check(method=method, n_docs=n_docs, n_clusters=n_clusters, max_per_source=max_per_source)
+    check_draw(method, near_duplicates, n_docs=n_docs, n_clusters=n_clusters, max_per_source=max_per_source)
     differs = Similar(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {one.doc_id for one in shown} | {_key(one.document) for one in shown}
@@ -141,9 +141,12 @@ def source_of(doc_id: str) -> str:
     return doc_id.rpartition("#")[0] or doc_id.rpartition("/")[0] or doc_id
 
 
-def _check(*, method: str, **counts: int) -> None:
+def check_draw(method: str, near_duplicates: float, **counts: int) -> None:
+    """Raises SettingError for a way to draw that does not exist, and for numbers out of their range."""
     if method not in METHODS:
         raise unknown("way to draw documents", method, METHODS)
+    if not 0 < near_duplicates <= 1:
+        raise SettingError(f"sample.near_duplicates is {near_duplicates}; expected more than 0, and 1 at most")
     for name, count in counts.items():
         if count < 0:
             raise SettingError(f"sample.{name} is {count}; expected 0 or more")

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acclimate.errors import SettingError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,12 +25,7 @@ class Similar:
     """Texts that differ: `add` keeps one unless it is nearly one that was kept."""
 
     def __init__(self, threshold: float) -> None:
-        """threshold: Jaccard similarity of the runs of words, in (0, 1), from which on two texts are near-duplicates.
-
-        Raises SettingError for one outside of it.
-        """
-        if not 0 < threshold < 1:
-            raise SettingError(f"sample.near_duplicates is {threshold}; expected more than 0, and 1 at most")
+        """threshold: Jaccard similarity of runs of words, in (0, 1), from which on two texts are near-duplicates."""
         from datasketch import MinHash, MinHashLSH
 
         self._threshold = threshold
