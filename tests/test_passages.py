@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from acclimate import collections
 from acclimate.corpus import Corpus
-from acclimate.errors import SettingError
+from acclimate.errors import DataError, SettingError
 from acclimate.passages import parents, split
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.retrieve.folded import Folded
@@ -119,6 +119,13 @@ def test_a_corpus_is_split_once_and_again_when_it_or_the_numbers_change(tmp_path
     assert len(paths) == 4
     with pytest.raises(SettingError, match="passage_words"):
         collections.passages(one, tmp_path, words=-5, overlap=0)
+
+
+def test_a_passage_never_takes_the_id_of_a_document(tmp_path):
+    corpus = Corpus.build([*DOCS, Doc("a#1", "in the way")], tmp_path / "c.arrow", source="c.jsonl")
+    with pytest.raises(DataError, match=r"c\.jsonl: document 'a' is longer than 20 words, and 'a#1'"):
+        collections.passages(corpus, tmp_path, words=20, overlap=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.arrow"]
 
 
 def test_passages_of_one_document_are_on_one_side_and_go_with_an_example():

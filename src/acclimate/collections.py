@@ -10,7 +10,7 @@ Judgments of unknown documents or queries are refused, with the line: measured o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -74,7 +74,7 @@ def load(
 def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Corpus:
     """The corpus with passages in place of its longer docs, out of the cache if it was split so before.
 
-    The corpus itself when `words` is 0.
+    The corpus itself when `words` is 0. Raises DataError where a passage would have the id of a doc that is there.
     """
     check(words, overlap)
     if not words:
@@ -84,9 +84,19 @@ def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Co
     built = cache_dir / f"passages-{key}.arrow"
     if built.exists():
         return Corpus.open(built, source=corpus.source)
-    return Corpus.build(
-        (one for doc in corpus.values() for one in split(doc, words, overlap)), built, source=corpus.source
-    )
+
+    def pieces() -> Iterator[Doc]:
+        for doc in corpus.values():
+            for one in split(doc, words, overlap):
+                if one.doc_id != doc.doc_id and one.doc_id in corpus:
+                    raise DataError(
+                        f"document {doc.doc_id!r} is longer than {words} words, and {one.doc_id!r}, the id of a "
+                        "passage of it, is that of a document; rename one, or set index.passage_words=0",
+                        path=corpus.source or None,
+                    )
+                yield one
+
+    return Corpus.build(pieces(), built, source=corpus.source)
 
 
 @dataclass(frozen=True)
