@@ -34,7 +34,7 @@ def out(tmp_path) -> str:
 
 @pytest.fixture
 def unfinished(corpus, out, capsys) -> str:
-    """A run that came no farther than its first stage."""
+    """A run that came no farther than its first two stages."""
     assert main(["sample", out, "--corpus", corpus, "--n-docs", "5", "--min-chars", "40"]) == 0
     capsys.readouterr()
     return out
@@ -172,6 +172,11 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
         (["--set", "sample.n_docs=many"], "sample.n_docs is 'many'; expected a whole number"),
         (["--set", "sample.n_docs=1.5"], "expected a whole number"),
         (["--set", "sample.n_docs="], "expected a whole number"),
+        (["--set", "sample.method=divers"], "no way to draw documents named 'divers'. Did you mean 'diverse'?"),
+        (["--set", "sample.near_duplicates=0"], "sample.near_duplicates is 0.0; expected more than 0"),
+        (["--set", "index.passage_words=-1"], "index.passage_words is -1"),
+        (["--set", "index.passage_words=9", "--set", "index.passage_overlap=9"], "fewer than index.passage_words (9)"),
+        (["--set", "sample.examples=missing.jsonl"], "missing.jsonl: no such file"),
         (["--set", "distill.student=dens"], "no student named 'dens'. Did you mean 'dense'?"),
         (["--set", "generate.llm=embedded:smollm"], "no embedded model named 'smollm'"),
         (["--set", "generate.llm=no such model"], "no model at 'no such model'"),
@@ -187,7 +192,7 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
 )
 def test_a_mistake_in_an_option_is_told_before_anything_is_done(mistake, corpus, out, options, expected):
     assert expected in mistake("adapt", corpus, "--out", out, *options)
-    assert not (Path(out) / "sample").exists()
+    assert not (Path(out) / "index").exists()
 
 
 def test_a_command_that_does_not_exist(mistake):
@@ -248,7 +253,11 @@ def test_a_setting_typed_as_an_option_or_as_text_is_the_same_setting(corpus, tmp
     manifests = [json.loads((Path(run) / "sample" / "manifest.json").read_text()) for run in (one, other)]
     assert manifests[0]["settings"] == {
         "n_docs": 7,
+        "method": "uniform",
+        "n_clusters": 0,
         "min_chars": 40,
+        "max_per_source": 0,
+        "near_duplicates": 0.9,
         "dev_share": 0.5,
         "examples": "",
         "n_examples": 3,
@@ -294,7 +303,11 @@ def test_a_dry_run_leaves_a_begun_run_as_it_is(corpus, unfinished, capsys):
 def test_every_recipe_that_comes_along_is_one(corpus, out, capsys):
     assert recipe_names()
     for recipe in recipe_names():
-        assert main(["adapt", corpus, "--out", out, "--recipe", recipe, "--dry-run"]) == 0
+        needs_examples = recipe == "promptagator"  # of the user's own
+        code = main(["adapt", corpus, "--out", out, "--recipe", recipe, "--dry-run"])
+        assert code == (2 if needs_examples else 0), recipe
+        said = capsys.readouterr().err
+        assert ("brings no training judgments; expected a file" in said) == needs_examples
 
 
 def test_two_runs_of_the_same_queries_are_compared(tmp_path, capsys):

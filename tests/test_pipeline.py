@@ -25,10 +25,11 @@ from acclimate import llm
 from acclimate.cli import main
 from acclimate.errors import MissingExtra
 from acclimate.models import EMBEDDED, resolve
+from acclimate.records import Doc
 from acclimate.testing import DOCS, QRELS, QUERIES, FakeLLM
 
 SERVED = llm.load  # before the fake takes its place
-STAGES = ["sample", "index", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
+STAGES = ["index", "sample", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
 SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 label.n_ways=8 distill.epochs=2 evaluate.rerank_depth=5
@@ -291,7 +292,7 @@ def test_a_changed_byte_of_a_drawn_document_makes_what_depends_on_it_again(copie
     before = CountingLLM.asked
     assert run_adapt(changed, copied) == 0
     assert CountingLLM.asked == before + 1
-    assert made_again(copied)[:3] == ["sample", "index", "generate"]
+    assert made_again(copied)[:3] == ["index", "sample", "generate"]
     whole = tmp_path / "whole"
     assert run_adapt(changed, whole) == 0
     assert contents(copied)["evaluate/runs/bm25.trec"] == contents(whole)["evaluate/runs/bm25.trec"]
@@ -304,7 +305,7 @@ def test_a_changed_filter_makes_only_what_comes_after_it_again(corpus, copied, r
     assert CountingLLM.asked == before
     again = made_again(copied)
     assert again[0] == "filter"
-    assert not {"sample", "index", "generate"} & set(again)
+    assert not {"index", "sample", "generate"} & set(again)
     assert "filter     is made again: filters was" in capsys.readouterr().err
 
 
@@ -355,6 +356,19 @@ def test_stages_are_made_up_to_the_one_named(corpus, run_adapt, tmp_path, copied
     assert json.loads((copied / "filter" / "manifest.json").read_text())["settings"]["round_trip_k"] == 5
 
 
+def test_a_diverse_draw_follows_from_the_index_and_a_uniform_one_does_not(copied, tmp_path):
+    def drawn(run: Path) -> tuple[dict[str, str], bytes]:
+        assert main(["sample", str(run), "--method", "diverse", "--n-docs", "20", "--n-clusters", "3"]) == 0
+        return json.loads((run / "sample" / "manifest.json").read_text())["inputs"], contents(run)["sample/splits.json"]
+
+    shutil.copytree(copied, tmp_path / "other")
+    uniform = json.loads((copied / "sample" / "manifest.json").read_text())["inputs"]
+    (inputs, splits), again = drawn(copied), drawn(tmp_path / "other")
+    assert "index" in inputs and "index" not in uniform
+    assert (inputs, splits) == again
+    assert len(json.loads(splits)) == 20
+
+
 # The same inputs, the same bytes
 
 
@@ -379,6 +393,18 @@ def test_the_order_of_the_documents_changes_no_draw_and_no_query(corpus, finishe
     one, other = contents(finished), contents(tmp_path / "run")
     for name in ("sample/splits.json", "generate/queries.jsonl", "filter/queries.jsonl", "mine/examples.jsonl"):
         assert one[name] == other[name], name
+
+
+def test_documents_in_another_order_are_indexed_again(corpus, copied, run_adapt, tmp_path, capsys):
+    """A row of the index is a place in the corpus."""
+    shuffled = tmp_path / corpus.name
+    shuffled.write_text("".join(reversed(corpus.read_text().splitlines(keepends=True))))
+    assert run_adapt(shuffled, copied) == 0
+    assert {"index", "evaluate"} <= set(made_again(copied))
+    assert not {"sample", "generate"} & set(made_again(copied))
+    capsys.readouterr()
+    assert main(["search", str(copied), "lava", "--k", "1", "--system", "bm25"]) == 0
+    assert "Volcano" in capsys.readouterr().out
 
 
 # Labels
@@ -408,6 +434,85 @@ def test_a_beir_folder_brings_its_own_labels(run_adapt, tmp_path):
     out = tmp_path / "run"
     assert run_adapt(folder, out, changes=("distill.student=dense-query", "distill.epochs=1")) == 0
     assert report_of(out)["verdict_basis"] == "qrels"
+
+
+# Passages
+
+LONG = [  # four facts each
+    Doc(f"long#{n}", "\n\n".join(f"{doc.title}. {doc.text}" for doc in DOCS[n::10]), f"Facts {n}") for n in range(10)
+]
+PASSAGES = ("index.passage_words=22", "index.passage_overlap=3", "distill.student=dense-query", "distill.epochs=1")
+
+
+@pytest.fixture(scope="session")
+def of_passages(run_adapt, tmp_path_factory) -> Path:
+    """A run of long documents, with real queries to measure on and others to choose on."""
+    folder = tmp_path_factory.mktemp("passages") / "long"
+    (folder / "qrels").mkdir(parents=True)
+    write_corpus(folder / "corpus.jsonl", LONG)
+    write_labels(folder)
+    (folder / "qrels.tsv").unlink()
+    for split, start in (("test", 0), ("dev", 1)):
+        rows = [f"{query.query_id}\tlong#{n % 10}\t1\n" for n, query in enumerate(QUERIES) if n % 2 == start]
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
+    assert run_adapt(folder, folder.parent / "run", changes=PASSAGES) == 0
+    return folder.parent / "run"
+
+
+def test_queries_are_written_for_passages_and_measured_by_documents(of_passages):
+    report = report_of(of_passages)
+    assert report["corpus"]["documents"] == len(LONG)
+    assert report["verdict_basis"] == "qrels" and "dev queries" in report["chosen_on"]
+    assert report["stages"][0]["in"] == len(LONG) < report["stages"][0]["out"]
+    passages = set(json.loads((of_passages / "sample" / "splits.json").read_text()))
+    assert len(passages) > len(LONG)
+    assert {name.rpartition("#")[0] for name in passages} <= {doc.doc_id for doc in LONG}
+    for path in (of_passages / "evaluate" / "runs").iterdir():
+        found = [(line.split()[0], line.split()[2]) for line in path.read_text().splitlines()]
+        assert found
+        assert {doc_id for _, doc_id in found} <= {doc.doc_id for doc in LONG}
+        assert len(found) == len(set(found))
+    dense = [line.split()[0] for line in (of_passages / "evaluate" / "runs" / "dense.trec").read_text().splitlines()]
+    assert {dense.count(query_id) for query_id in dense} == {len(LONG)}  # all of them, however many passages lie before
+    assert {one["name"]: one["measures"]["nDCG@10"] for one in report["systems"]}["bm25"] > 0.7
+
+
+def test_no_passage_is_learned_from_beside_another_of_its_document(of_passages):
+    for line in (of_passages / "mine" / "examples.jsonl").read_text().splitlines():
+        positive, *negatives = (doc_id.rpartition("#")[0] for doc_id in json.loads(line)["doc_ids"])
+        assert positive not in negatives
+
+
+def test_passages_of_one_document_are_on_one_side(of_passages):
+    sides: dict[str, set[str]] = {}
+    for passage, side in json.loads((of_passages / "sample" / "splits.json").read_text()).items():
+        sides.setdefault(passage.rpartition("#")[0], set()).add(side)
+    assert {len(found) for found in sides.values()} == {1}
+
+
+def test_a_search_shows_the_passage_found_and_its_document(of_passages, capsys):
+    assert main(["search", str(of_passages), "why does lava erupt", "--k", "10", "--system", "bm25"]) == 0
+    first, text, *_ = capsys.readouterr().out.splitlines()
+    assert re.search(r"long#0#\d  \(of long#0\)  Facts 0", first)
+    assert "Molten rock" in text
+    assert main(["search", str(of_passages), "lava", "--k", "30"]) == 0
+    found = re.findall(r"\(of (\S+)\)", capsys.readouterr().out)
+    assert len(found) == len(set(found)) > 0
+
+
+def test_passages_without_labels_are_measured_by_documents_too(run_adapt, tmp_path):
+    out = tmp_path / "run"
+    assert run_adapt(write_corpus(tmp_path / "long.jsonl", LONG), out, changes=PASSAGES) == 0
+    report = report_of(out)
+    assert report["verdict_basis"] == "synthetic"
+    assert {one["name"]: one["measures"]["nDCG@10"] for one in report["systems"]}["bm25"] > 0.7
+
+
+def test_where_no_document_is_long_asking_for_passages_changes_nothing(corpus, copied, run_adapt):
+    before = contents(copied)
+    assert run_adapt(corpus, copied, changes=("index.passage_words=1000",)) == 0
+    assert made_again(copied) == ["index"]
+    assert [name for name in before if name.endswith(".trec") and contents(copied)[name] != before[name]] == []
 
 
 # Budgets

@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import settings as tries
 from hypothesis import strategies as st
 
+from acclimate.errors import SettingError
 from acclimate.records import Doc
-from acclimate.stages.sample import sample, text_key
+from acclimate.stages.sample import METHODS, sample, source_of, text_key
+from acclimate.stages.similar import Similar
 
 LONG = [
     Doc(f"d{n}", f"the text number {n} is long enough to be asked about, eighty characters or a few more of them")
@@ -22,6 +26,20 @@ def by_id(docs):
     return {doc.doc_id: doc for doc in docs}
 
 
+def vectors_of(docs):
+    """One of unit length for each doc, drawn by its id."""
+    drawn = [np.random.default_rng(list(doc.doc_id.encode())).normal(size=4) for doc in docs]
+    return lambda: np.array([one / np.linalg.norm(one) for one in drawn], dtype=np.float32)
+
+
+def planted(big: int, small: int):
+    """Two clusters, and their vectors."""
+    directions = np.eye(8)[[0] * big + [1] * small] + np.random.default_rng(0).normal(scale=0.05, size=(big + small, 8))
+    unit = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
+    docs = [LONG[n]._replace(doc_id=f"{'big' if n < big else 'small'}{n}") for n in range(big + small)]
+    return docs, lambda: unit
+
+
 small_corpora = st.lists(
     st.builds(
         Doc, st.text("abc01#/", min_size=1, max_size=4), st.text("xy Z\t", max_size=9), st.sampled_from(["", "T"])
@@ -31,25 +49,40 @@ small_corpora = st.lists(
 )
 
 
-@given(small_corpora, st.integers(0, 9), st.randoms())
-def test_the_order_of_the_corpus_cannot_matter(docs, seed, rng):
-    settings = {"n_docs": 5, "min_chars": 3, "dev_share": 0.3, "seed": seed}
+@tries(max_examples=50)
+@given(small_corpora, st.sampled_from(METHODS), st.integers(0, 9), st.integers(0, 2), st.randoms())
+def test_the_order_of_the_corpus_cannot_matter(docs, method, seed, max_per_source, rng):
+    settings = {"n_docs": 5, "min_chars": 3, "dev_share": 0.3, "method": method, "max_per_source": max_per_source}
     shuffled = docs[:]
     rng.shuffle(shuffled)
-    one, other = sample(by_id(docs), 0.2, **settings), sample(by_id(shuffled), 0.2, **settings)
+    one, other = (sample(by_id(d), 0.2, vectors=vectors_of(d), seed=seed, **settings) for d in (docs, shuffled))
     assert list(one.splits.items()) == list(other.splits.items())
     assert one.dropped == other.dropped
 
 
-@given(small_corpora, st.integers(0, 14), st.integers(0, 4))
-def test_every_document_is_drawn_or_counted(docs, n_docs, min_chars):
-    drawn = sample(by_id(docs), n_docs=n_docs, min_chars=min_chars)
+@tries(max_examples=50)
+@given(
+    small_corpora,
+    st.sampled_from(METHODS),
+    st.integers(0, 14),
+    st.integers(0, 4),
+    st.integers(0, 2),
+    st.sampled_from([0.5, 1.0]),
+)
+def test_every_document_is_drawn_or_counted(docs, method, n_docs, min_chars, max_per_source, near_duplicates):
+    settings = {"method": method, "n_docs": n_docs, "min_chars": min_chars, "near_duplicates": near_duplicates}
+    drawn = sample(by_id(docs), vectors=vectors_of(docs), max_per_source=max_per_source, **settings)
     assert len(drawn.splits) + sum(drawn.dropped.values()) == len(docs)
+    assert min(drawn.dropped.values()) >= 0
     assert len(drawn.splits) <= n_docs
     assert drawn.splits.keys() <= by_id(docs).keys()
     texts = [text_key(by_id(docs)[doc_id]) for doc_id in drawn.splits]
     assert len(texts) == len(set(texts))
     assert all(len(by_id(docs)[doc_id].default_text()) >= min_chars for doc_id in drawn.splits)
+    if max_per_source:
+        assert max(Counter(map(source_of, drawn.splits)).values(), default=0) <= max_per_source
+    if len(drawn.splits) < n_docs:
+        assert drawn.dropped["not drawn"] == 0
 
 
 def test_an_added_document_changes_no_others_side():
@@ -74,7 +107,7 @@ def test_more_documents_only_add_to_fewer():
 
 @pytest.mark.parametrize("n_docs", [3000, 1500])
 def test_shares_are_about_right(n_docs):
-    counts = Counter(sample(by_id(LONG), 0.2, n_docs=n_docs, dev_share=0.15).splits.values())
+    counts = Counter(sample(by_id(LONG), 0.2, n_docs=n_docs, dev_share=0.15, near_duplicates=1).splits.values())
     assert sum(counts.values()) == n_docs
     # three standard deviations of a share of 1,500 draws are 0.031 at most
     assert counts["dev"] / n_docs == pytest.approx(0.15, abs=0.031)
@@ -105,9 +138,9 @@ def test_texts_that_differ_in_case_and_spacing_are_one():
     text = LONG[0].text
     copies = [Doc("z", text), Doc("b", text.upper()), Doc("c", f"  {text.replace(' ', '   ')}\n"), Doc("a", text + "!")]
     random.Random(0).shuffle(copies)
-    drawn = sample(by_id(copies))
+    drawn = sample(by_id(copies), near_duplicates=1)
     assert sorted(drawn.splits) == ["a", "b"]
-    assert drawn.dropped == {"short": 0, "duplicate": 2, "example of a prompt": 0, "not drawn": 0}
+    assert {reason: count for reason, count in drawn.dropped.items() if count} == {"duplicate": 2}
 
 
 def test_short_and_blank_documents_are_counted():
@@ -124,3 +157,165 @@ def test_a_blank_document_is_short_however_long_its_blanks():
 def test_an_empty_corpus():
     drawn = sample({})
     assert (drawn.splits, drawn.examples, sum(drawn.dropped.values())) == ({}, [], 0)
+
+
+# Near-duplicates, and caps
+
+
+def edited(text: str, words: int, rng: random.Random) -> str:
+    """The text with so many of its words replaced."""
+    parts = text.split()
+    for at in rng.sample(range(len(parts)), words):
+        parts[at] = f"other{rng.randrange(10**6)}"
+    return " ".join(parts)
+
+
+def runs(doc: Doc) -> set[tuple[str, ...]]:
+    words = doc.default_text().split()
+    return {tuple(words[at : at + 3]) for at in range(len(words) - 2)}
+
+
+def jaccard(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
+    return len(one & other) / len(one | other)
+
+
+@tries(max_examples=20)
+@given(st.integers(0, 10**6), st.sampled_from([0.5, 0.8, 0.9]), st.sampled_from(METHODS))
+def test_near_duplicates_are_never_both_drawn(seed, threshold, method):
+    rng = random.Random(seed)
+    texts = [" ".join(f"w{rng.randrange(10_000)}" for _ in range(100)) for _ in range(5)]
+    docs = [Doc(f"{t}.{n}", edited(text, n, rng)) for t, text in enumerate(texts) for n in range(10)]
+    drawn = sample(by_id(docs), vectors=vectors_of(docs), near_duplicates=threshold, n_docs=49, method=method)
+    assert {doc_id[0] for doc_id in drawn.splits} == set("01234")
+    kept = [runs(doc) for doc in docs if doc.doc_id in drawn.splits]
+    assert all(jaccard(a, b) < threshold for a in kept for b in kept if a is not b)
+    left_out = [max(jaccard(runs(doc), other) for other in kept) for doc in docs if doc.doc_id not in drawn.splits]
+    assert drawn.dropped["near duplicate"] == sum(alike >= threshold for alike in left_out) > 0
+
+
+def test_who_is_like_a_drawn_one_leaves_its_place_to_another():
+    twins = [doc._replace(doc_id=f"twin of {doc.doc_id}", text=doc.text + " once more") for doc in LONG[:100]]
+    drawn = sample(by_id([*LONG[:100], *twins]), n_docs=100, near_duplicates=0.7)
+    assert len({doc_id.removeprefix("twin of ") for doc_id in drawn.splits}) == len(drawn.splits)
+    assert len(drawn.splits) + drawn.dropped["near duplicate"] + drawn.dropped["not drawn"] == 200
+
+
+@given(st.text(max_size=30))
+@example("")
+@example("日本語")
+def test_any_text_is_like_itself(text):
+    differs = Similar(0.99)
+    assert [differs.add(text), differs.add(text)] == [True, False]
+
+
+def test_few_texts_are_taken_for_near_duplicates_by_mistake():
+    """What MinHash only suspects is counted on the words."""
+    differs = Similar(0.5)
+    rng = random.Random(0)
+    assert all(differs.add(" ".join(f"w{rng.randrange(300)}" for _ in range(40))) for _ in range(300))
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1, 1.1, float("nan")])
+def test_a_likeness_outside_its_range_is_refused(threshold):
+    with pytest.raises(SettingError, match="near_duplicates"):
+        sample(by_id(LONG[:3]), near_duplicates=threshold)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_source_gives_more_than_its_share_and_others_make_up_for_it(method):
+    docs = [doc._replace(doc_id=f"{'long.txt#' if n < 80 else 'b/'}{n}") for n, doc in enumerate(LONG[:100])]
+    docs += [doc._replace(doc_id=f"{n}.txt") for n, doc in enumerate(LONG[100:110])]  # in no folder: 10 sources
+    settings = {"method": method, "n_docs": 15, "near_duplicates": 1}
+    drawn = sample(by_id(docs), vectors=vectors_of(docs), max_per_source=4, **settings)
+    counts = Counter(map(source_of, drawn.splits))
+    assert len(drawn.splits) == 15
+    assert counts["long.txt"] <= 4
+    assert counts["b"] <= 4
+    assert max(counts[f"{n}.txt"] for n in range(10)) == 1
+    assert drawn.dropped["source is full"] > 0
+
+
+@pytest.mark.parametrize(
+    ("doc_id", "source"),
+    [("a/b#3", "a/b"), ("a/b", "a"), ("a/b/c.txt", "a/b"), ("7", "7"), ("#1", "#1"), ("a#b#1", "a#b"), ("/x", "/x")],
+)
+def test_what_a_document_is_a_part_of(doc_id, source):
+    assert source_of(doc_id) == source
+
+
+# Diverse
+
+
+@pytest.mark.parametrize("n_docs", [2, 10, 50])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_clusters_are_drawn_from_by_their_size_and_none_is_left_out(n_docs, seed):
+    docs, vectors = planted(900, 100)
+    drawn = sample(by_id(docs), vectors=vectors, method="diverse", n_clusters=2, n_docs=n_docs, seed=seed)
+    counts = Counter(doc_id.rstrip("0123456789") for doc_id in drawn.splits)
+    assert counts["small"] == max(1, n_docs // 10)
+    assert counts["big"] == n_docs - counts["small"]
+
+
+def test_a_cluster_of_near_duplicates_is_no_reason_to_draw_fewer():
+    docs, vectors = planted(90, 10)
+    docs = [doc if doc.doc_id.startswith("big") else doc._replace(text=LONG[95].text + " again" * n)
+            for n, doc in enumerate(docs)]  # fmt: skip
+    settings = {"method": "diverse", "n_clusters": 2, "n_docs": 50, "near_duplicates": 0.8}
+    drawn = sample(by_id(docs), vectors=vectors, **settings)
+    assert sum(doc_id.startswith("small") for doc_id in drawn.splits) == 1
+    assert len(drawn.splits) == 50
+    assert drawn.dropped["near duplicate"] > 0
+
+
+def test_a_diverse_draw_leaves_no_document_as_far_from_a_drawn_one():
+    """The mean distance to the nearest drawn document: that is what it is for."""
+    rng = np.random.default_rng(0)
+    where = rng.normal(size=(40, 16))[rng.zipf(1.6, size=1000) % 40] + rng.normal(scale=0.2, size=(1000, 16))
+    unit = (where / np.linalg.norm(where, axis=1, keepdims=True)).astype(np.float32)
+    docs = LONG[:1000]
+
+    def distance(method, seed):
+        drawn = sample(by_id(docs), vectors=lambda: unit, method=method, n_clusters=20, n_docs=40, seed=seed)
+        rows = [int(doc_id[1:]) for doc_id in drawn.splits]
+        return 1 - float((unit @ unit[rows].T).max(axis=1).mean())
+
+    assert all(distance("diverse", seed) < distance("uniform", seed) for seed in range(5))
+
+
+def test_a_diverse_draw_follows_from_its_seed():
+    docs, vectors = planted(150, 50)
+    draws = [
+        list(sample(by_id(docs), vectors=vectors, method="diverse", n_docs=20, seed=seed).splits) for seed in (0, 0, 1)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_what_is_held_out_does_not_depend_on_how_documents_are_drawn():
+    docs, vectors = planted(150, 50)
+    one, other = (sample(by_id(docs), 0.2, vectors=vectors, n_docs=100, method=method).splits for method in METHODS)
+    both = one.keys() & other.keys()
+    assert len(both) > 20
+    assert all(one[doc_id] == other[doc_id] for doc_id in both)
+
+
+def test_vectors_are_asked_for_only_when_they_are_needed():
+    def vectors():
+        raise AssertionError("asked for vectors")
+
+    assert len(sample(by_id(LONG), vectors=vectors, n_docs=5).splits) == 5
+    assert len(sample(by_id(LONG[:5]), vectors=vectors, method="diverse").splits) == 5  # all of them: no choice
+    with pytest.raises(SettingError, match="needs vectors"):
+        sample(by_id(LONG), n_docs=5, method="diverse")
+
+
+def test_equal_vectors_are_no_trouble():
+    same = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (60, 1))
+    drawn = sample(by_id(LONG[:60]), vectors=lambda: same, method="diverse", n_clusters=7, n_docs=30)
+    assert len(drawn.splits) == 30
+
+
+def test_an_unknown_method_is_refused_with_the_ones_there_are():
+    with pytest.raises(SettingError, match="uniform"):
+        sample(by_id(LONG[:3]), method="divers")
+    with pytest.raises(SettingError, match=r"sample\.n_clusters is -1"):
+        sample(by_id(LONG[:3]), n_clusters=-1)

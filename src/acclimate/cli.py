@@ -174,7 +174,8 @@ def search(run_dir: Path, query: str, *, k: int = 10, system: str | None = None)
     for hit in searcher.search(query, k):
         title = f"{hit.doc.title}  " if hit.doc.title else ""
         text = " ".join(hit.doc.text.split())[:200]
-        print(f"{hit.score:8.4f}  {hit.doc.doc_id}  {title}\n          {text}")
+        of = f"  (of {hit.document_id})" if hit.document_id != hit.doc.doc_id else ""
+        print(f"{hit.score:8.4f}  {hit.doc.doc_id}{of}  {title}\n          {text}")
 
 
 @app.command

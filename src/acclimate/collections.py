@@ -10,7 +10,7 @@ Judgments of unknown documents or queries are refused, with the line: measured o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from acclimate.files import fingerprint, sha256
 from acclimate.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.formats.fields import Place
 from acclimate.formats.folder import find_files, read_folder
+from acclimate.passages import check, split
 from acclimate.records import Doc, Qrel, Query
 
 EXPECTED = (
@@ -29,6 +30,7 @@ EXPECTED = (
     "irds:ID, or pydocs"
 )
 READERS_VERSION = 1  # another number when a reader gives other docs for the same bytes
+PASSAGES_VERSION = 1  # the same of the splitter
 SPLITS = ("test", "dev", "train")
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
@@ -67,6 +69,34 @@ def load(
     return Collection(
         found.name, found.corpus, asked, {split: [qrel for _, qrel in rows] for split, rows in judged.items()}
     )
+
+
+def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Corpus:
+    """The corpus with passages in place of its longer docs, out of the cache if it was split so before.
+
+    The corpus itself when `words` is 0. Raises DataError where a passage would have the id of a doc that is there.
+    """
+    check(words, overlap)
+    if not words:
+        return corpus
+    order = corpus.path.name if corpus.path else ""  # the fingerprint alone does not tell
+    key = fingerprint(PASSAGES_VERSION, order, corpus.fingerprint, words, overlap)
+    built = cache_dir / f"passages-{key}.arrow"
+    if built.exists():
+        return Corpus.open(built, source=corpus.source)
+
+    def pieces() -> Iterator[Doc]:
+        for doc in corpus.values():
+            for one in split(doc, words, overlap):
+                if one.doc_id != doc.doc_id and one.doc_id in corpus:
+                    raise DataError(
+                        f"document {doc.doc_id!r} is longer than {words} words, and {one.doc_id!r}, the id of a "
+                        "passage of it, is that of a document; rename one, or set index.passage_words=0",
+                        path=corpus.source or None,
+                    )
+                yield one
+
+    return Corpus.build(pieces(), built, source=corpus.source)
 
 
 @dataclass(frozen=True)

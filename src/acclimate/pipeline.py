@@ -1,8 +1,8 @@
 """The whole way through, in order: read this first.
 
-    documents -> sample -> index -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
+    documents -> index -> sample -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
 
-Between index and generate comes `seed`, where prompts are made from the corpus first.
+Between sample and generate comes `seed`, where prompts are made from the corpus first.
 
 Each stage here reads files of earlier ones, calls the function that does the work (in `stages`), and writes files of
 its own; the workspace passes over what is made already. Nothing later is needed by anything earlier.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from acclimate import llm, models, prompts
+from acclimate import llm, models, passages, prompts
 from acclimate.errors import SettingError
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
@@ -32,7 +32,7 @@ from acclimate.stages.generate import generate, mix_of
 from acclimate.stages.index import index
 from acclimate.stages.label import label
 from acclimate.stages.mine import mine
-from acclimate.stages.sample import sample
+from acclimate.stages.sample import check_draw, sample
 from acclimate.stages.seed import seed_prompts
 from acclimate.stages.train import train
 from acclimate.workspace import Account, Made
@@ -41,8 +41,8 @@ Progress = Callable[[int, int], None]
 
 # Stage -> the function whose keyword-only arguments are its settings.
 STAGES: dict[str, Callable[..., Any]] = {
-    "sample": sample,
     "index": index,
+    "sample": sample,
     "seed": seed_prompts,
     "generate": generate,
     "filter": filter_queries,
@@ -62,6 +62,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     """
     check(run)
     run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
+    if source := run.settings["sample"]["examples"]:
+        run.pairs(source)  # if there are none, that is said before everything is indexed
     write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
@@ -73,10 +75,13 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
 
 
 def check(run: Run, *, asks: bool = True) -> None:
-    """Raises SettingError and its like for names that a later stage, maybe hours later, would not find.
+    """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take.
 
     asks: LLMs will be asked, so that their packages and keys must be there.
     """
+    draw = ("method", "near_duplicates", "n_docs", "n_clusters", "max_per_source")
+    check_draw(**{name: run.settings["sample"][name] for name in draw})
+    passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     check_students(run.settings["distill"]["student"])
     check_prompts(run)
     run.budget.check_names(run.llms)
@@ -105,11 +110,32 @@ def check_prompts(run: Run) -> None:
     prompts.load_mix(wanted, Material([example] if run.settings["sample"]["examples"] else ()))
 
 
+def _index(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        return Account(len(run.documents), len(run.corpus))
+
+    inputs = {
+        "documents": run.corpus.fingerprint,
+        "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
+        "base": run.encoder_fingerprint,
+    }
+    return run.make("index", work, inputs=inputs, unit="documents")
+
+
 def _sample(run: Run, made: Mapping[str, Made]) -> Made:
     test_share = 0.0 if run.labelled[0] else SYNTHETIC_TEST_SHARE
 
     def work(folder: Path, progress: Progress) -> Account:
-        drawn = sample(run.corpus, test_share, run.pairs, seed=run.seed, **run.settings["sample"])
+        drawn = sample(
+            run.corpus,
+            test_share,
+            run.pairs,
+            lambda: run.vectors.pooled,
+            run.parents,
+            seed=run.seed,
+            **run.settings["sample"],
+        )
         write_json(folder / "splits.json", drawn.splits)
         if drawn.examples:
             write_jsonl(folder / "examples.jsonl", (one._asdict() for one in drawn.examples))
@@ -118,16 +144,9 @@ def _sample(run: Run, made: Mapping[str, Made]) -> Made:
     inputs = {"documents": run.corpus.fingerprint, "test_share": str(test_share)}
     if source := run.settings["sample"]["examples"]:
         inputs["examples"] = fingerprint(run.pairs(source))
+    if run.settings["sample"]["method"] == "diverse":
+        inputs["index"] = made["index"].fingerprint
     return run.make("sample", work, inputs=inputs, unit="documents")
-
-
-def _index(run: Run, made: Mapping[str, Made]) -> Made:
-    def work(folder: Path, progress: Progress) -> Account:
-        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
-        return Account(len(run.corpus), len(run.corpus))
-
-    inputs = {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
-    return run.make("index", work, inputs=inputs, unit="documents")
 
 
 def _seed(run: Run, made: Mapping[str, Made]) -> Made:
@@ -333,7 +352,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         queries = [query for query in queries if query not in left_out]
         if not split:
             queries = [query.as_query() for query in sides["test"]]
-            qrels = [Qrel(query.query_id, query.doc_id, 1) for query in sides["test"]]
+            qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
         members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
         held_out = run.held_out(sides["dev"], _shown(made))
         rated = made["label"].notes["reranker"]
@@ -359,7 +378,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         )
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", assemble.measured(result))
-        write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.corpus))
+        write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.documents))
         asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
         dropped = {"example of a prompt": len(left_out)} if left_out else {}
         return Account(len(queries) + len(left_out), asked, dropped, notes={"split": split or "synthetic"})
@@ -394,8 +413,8 @@ def _sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
 
 
 _ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {
-    "sample": _sample,
     "index": _index,
+    "sample": _sample,
     "seed": _seed,
     "generate": _generate,
     "filter": _filter,

@@ -37,7 +37,8 @@ def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
     settings = run.settings
     docs = [doc.default_text() for doc in run.corpus.values()]
-    sampled = sample(run.corpus, 0.0, run.pairs, seed=run.seed, **settings["sample"])
+    uniformly = {**settings["sample"], "method": "uniform"}  # as many, without the vectors that diverse needs
+    sampled = sample(run.corpus, 0.0, run.pairs, parents=run.parents, seed=run.seed, **uniformly)
     drawn = sampled.splits
     asked = {"generate": _generating(run, sampled)}
     if run.seeds_prompts:
@@ -60,8 +61,8 @@ def describe(run: Run) -> str:
         for stage, calls in asked.items()
     }
     flop = {
-        "sample": 0.0,
         "index": _FORWARD_FLOP * _ENCODER_PARAMETERS * tokens,
+        "sample": 0.0,
         **{stage: work for stage, work in llm_flop.items() if stage != "filter"},
         "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries + llm_flop.get("filter", 0.0),
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
@@ -71,6 +72,7 @@ def describe(run: Run) -> str:
         "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,
     }
     speed = _flop_per_second() * _SHARE_REACHED
+    kind = "passages" if run.parents else "documents"
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
     total = 0.0
     for stage, work in flop.items():
@@ -81,7 +83,7 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                f"{len(docs):,} documents" if stage in ("sample", "index") else f"{len(drawn):,} queries",
+                f"{len(docs):,} {kind}" if stage in ("index", "sample") else f"{len(drawn):,} queries",
                 f"{calls.calls:,}" if calls else "",
                 f"{calls.prompt_tokens + calls.completion_tokens:,}" if calls else "",
                 "made" if made else duration(seconds),

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate import collections, models
+from acclimate import collections, models, passages
 from acclimate.corpus import Corpus
 from acclimate.errors import BatchWritten, SettingError
 from acclimate.files import fingerprint
@@ -71,11 +71,15 @@ class Run:
     def folder(self, stage: str) -> Path:
         return self.workspace.folder / stage
 
+    @property
+    def _corpus_folder(self) -> Path:
+        return self.corpus_folder or self.workspace.folder / "corpus"
+
     @cached_property
     def collection(self) -> collections.Collection:
         return collections.load(
             self.collection_name,
-            self.corpus_folder or self.workspace.folder / "corpus",
+            self._corpus_folder,
             queries=self.queries_file,
             qrels=self.qrels_file,
         )
@@ -128,8 +132,21 @@ class Run:
         return {"asked": {llm: used._asdict() for (of, llm), used in self.ledger().items() if of == stage}}
 
     @property
-    def corpus(self) -> Corpus:
+    def documents(self) -> Corpus:
+        """What judgments are about."""
         return self.collection.corpus
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """What is indexed and what queries are written for: the documents, or passages of them."""
+        settings = self.settings["index"]
+        words, overlap = settings["passage_words"], settings["passage_overlap"]
+        return collections.passages(self.documents, self._corpus_folder, words=words, overlap=overlap)
+
+    @cached_property
+    def parents(self) -> dict[str, str]:
+        """Passage -> the document that it is of; what is not in it is a document."""
+        return {} if self.corpus is self.documents else passages.parents(self.corpus, self.documents)
 
     @cached_property
     def labelled(self) -> tuple[str, list[Query], list[Qrel]]:
@@ -147,7 +164,7 @@ class Run:
         Raises SettingError when there are none.
         """
         if source != "train":
-            return read_prompt_examples(Path(source), self.corpus)
+            return read_prompt_examples(Path(source), self.documents)
         queries = {query.query_id: query.text for query in self.collection.queries}
         judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
         if not judged:
@@ -155,7 +172,9 @@ class Run:
                 f"sample.examples is train, and {self.collection_name} brings no training judgments; expected a file"
             )
         return [
-            PromptExample(qrel.query_id, qrel.doc_id, queries[qrel.query_id], self.corpus[qrel.doc_id].default_text())
+            PromptExample(
+                qrel.query_id, qrel.doc_id, queries[qrel.query_id], self.documents[qrel.doc_id].default_text()
+            )
             for qrel in judged
         ]
 
@@ -191,7 +210,7 @@ class Run:
     def ids(self) -> Ids:
         from acclimate.retrieve.members import Ids
 
-        return Ids(self.corpus.ids)
+        return Ids(self.corpus.ids, self.parents)
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -266,7 +285,7 @@ class Run:
         if self.labelled[0] == "test" and any(qrel.relevance > 0 for qrel in judged):
             grades: dict[str, dict[int, int]] = {}
             for qrel in judged:
-                grades.setdefault(qrel.query_id, {})[self.ids.row[qrel.doc_id]] = max(qrel.relevance, 0)
+                grades.setdefault(qrel.query_id, {})[self.ids.document_row[qrel.doc_id]] = max(qrel.relevance, 0)
             asked = [
                 query
                 for query in self.collection.queries
@@ -275,7 +294,7 @@ class Run:
             return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
         return HeldOut(
             [query.as_query() for query in synthetic],
-            [{self.ids.row[query.doc_id]: 1} for query in synthetic],
+            [{self.ids.document_row[self.parents.get(query.doc_id, query.doc_id)]: 1} for query in synthetic],
             synthetic=True,
         )
 

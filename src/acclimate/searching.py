@@ -9,6 +9,7 @@ from acclimate.corpus import Corpus
 from acclimate.errors import DataError, unknown
 from acclimate.files import read_json
 from acclimate.records import Doc, Query, Retriever
+from acclimate.retrieve.folded import Folded
 
 if TYPE_CHECKING:
     from acclimate.run import Run
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 class Hit(NamedTuple):
     """A document found."""
 
-    doc: Doc
+    doc: Doc  # what was found of it: its best passage, where it was split
     score: float
+    document_id: str  # that of `doc`, where it was not
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ class Searcher:
 
     def search(self, text: str, k: int = 10) -> list[Hit]:
         """At most `k` documents, best first."""
-        return [Hit(self.corpus[hit.doc_id], hit.score) for hit in self.retriever.search([Query("query", text)], k)]
+        queries = [Query("query", text)]
+        if isinstance(self.retriever, Folded):
+            found = self.retriever.passages(queries, k)
+            return [Hit(self.corpus[hit.doc_id], hit.score, self.retriever.document(hit.doc_id)) for hit in found]
+        return [Hit(self.corpus[hit.doc_id], hit.score, hit.doc_id) for hit in self.retriever.search(queries, k)]
 
 
 def load(run: Run, system: str | None = None) -> Searcher:

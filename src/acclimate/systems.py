@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from acclimate.errors import unknown
 from acclimate.records import Scorer
+from acclimate.retrieve.folded import Folded
 from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember, Member
 from acclimate.retrieve.reranked import Reranked
 from acclimate.retrieve.system import System
@@ -99,6 +100,7 @@ def contenders(
 ) -> list[Contender]:
     """Every system to measure. `sizes` are the bytes of each member's index; `rerank` names those to rerank, too.
 
+    All of them find documents, also where the corpus is one of passages.
     Raises SettingError for a system to rerank that does not exist.
     """
     found: dict[str, Contender] = {}
@@ -125,6 +127,8 @@ def contenders(
             found[name].index_bytes,
             {name: round(1 - chosen.reranker_weight, 4), "reranker": chosen.reranker_weight},
         )
+    if ids.parents:
+        return [one._replace(retriever=Folded(one.retriever, ids.parents)) for one in found.values()]
     return list(found.values())
 
 

@@ -23,7 +23,7 @@ from acclimate.errors import AcclimateError
 from acclimate.files import fingerprint, read_json, sha256, write_json
 from acclimate.progress import Progress, duration
 
-_LIBRARIES = ("torch", "transformers", "sentence-transformers", "bm25s", "ir-measures", "numpy")
+_LIBRARIES = "torch transformers sentence-transformers bm25s ir-measures numpy scikit-learn datasketch".split()
 
 
 @dataclass

@@ -37,7 +37,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "settings": run.summary["settings"],
         "seed": run.seed,
         "versions": versions(),
-        "corpus": {"name": run.collection_name, "documents": len(run.corpus)},
+        "corpus": {"name": run.collection_name, "documents": len(run.documents)},
         "queries": {"count": made["evaluate"].manifest["out"], "split": split},
         "models": {
             "llm": run.settings["generate"]["llm"],
@@ -166,8 +166,8 @@ def _generated(run: Run, made: Mapping[str, Made]) -> list[dict[str, Any]]:
 def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing the rest."""
     warnings: list[str] = []
-    if run.corpus.blank:
-        warnings.append(f"{len(run.corpus.blank)} documents have neither title nor text.")
+    if run.documents.blank:
+        warnings.append(f"{len(run.documents.blank)} documents have neither title nor text.")
     count = made["evaluate"].manifest["out"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")

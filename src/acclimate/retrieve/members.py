@@ -6,7 +6,7 @@ others name. Rows are positions in the corpus; ids come back at the very end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -121,10 +121,12 @@ class LateInteractionMember:
 
 
 class Ids:
-    """The ids of a corpus by row, and the order in which ties are broken."""
+    """The ids of a corpus by row, the order in which ties are broken, and which rows are passages of one document."""
 
-    def __init__(self, doc_ids: Sequence[str]) -> None:
+    def __init__(self, doc_ids: Sequence[str], parents: Mapping[str, str] | None = None) -> None:
+        """parents: passage id -> id of the document that it was split from, where there are passages."""
         self.doc_ids = list(doc_ids)
+        self.parents = parents or {}
 
     def __len__(self) -> int:
         return len(self.doc_ids)
@@ -133,6 +135,21 @@ class Ids:
     def row(self) -> dict[str, int]:
         """Id -> row."""
         return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
+
+    @cached_property
+    def document_row(self) -> dict[str, int]:
+        """Id of a document -> its row, or that of its first passage, which stands for all of them."""
+        rows: dict[str, int] = {}
+        for row, doc_id in enumerate(self.doc_ids):
+            rows.setdefault(self.parents.get(doc_id, doc_id), row)
+        return rows
+
+    @cached_property
+    def documents(self) -> NDArray[np.int64] | None:
+        """(n_docs,) the row that stands for each row's document; None when every row is one."""
+        if not self.parents:
+            return None
+        return np.array([self.document_row[self.parents.get(doc_id, doc_id)] for doc_id in self.doc_ids], np.int64)
 
     @cached_property
     def rank(self) -> NDArray[np.int64]:

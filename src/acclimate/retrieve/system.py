@@ -29,6 +29,7 @@ class Candidates(NamedTuple):
     query: Query
     rows: NDArray[np.int64]  # (n,)
     scores: dict[str, NDArray[np.float32]]  # member -> (n,), raw
+    documents: NDArray[np.int64] | None = None  # (n,) the row that stands for each one's document; None: its own
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class System:
         """Query by query: the union of the sources' best `depth`, in row order, scored by the weighted members."""
         names = dict.fromkeys([*self.sources, *(name for name, weight in self.weights.items() if weight)])
         members = {name: self.members[name] for name in names}
+        documents = self.ids.documents
         encoders = {id(member.encoder): member.encoder for member in members.values() if member.encoder is not None}
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             block = queries[start : start + _QUERIES_AT_ONCE]
@@ -79,7 +81,8 @@ class System:
                     for name in self.sources
                 ]
                 rows = np.unique(np.concatenate(found))
-                yield Candidates(query, rows, {name: views[name].scores(rows) for name in names})
+                scores = {name: views[name].scores(rows) for name in names}
+                yield Candidates(query, rows, scores, None if documents is None else documents[rows])
 
 
 def fuse(candidates: Candidates, weights: Mapping[str, float]) -> NDArray[np.float32]:

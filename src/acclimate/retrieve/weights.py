@@ -21,7 +21,7 @@ from acclimate.retrieve.system import Candidates, min_max
 _TENTHS = 10
 _NEAR = 1 / 3  # standard errors
 
-Answers = Sequence[Mapping[int, int]]  # per query: row of each relevant document -> its grade
+Answers = Sequence[Mapping[int, int]]  # per query: row of each relevant document, or of its first passage -> its grade
 
 
 class HeldOut(NamedTuple):
@@ -78,12 +78,20 @@ def alone(found: Sequence[Candidates], answers: Answers, name: str) -> float:
 def _one(
     one: Candidates, grades: Mapping[int, int], names: Sequence[str], grid: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """(n_weights,) nDCG@10 of one query; tied documents share the mean of their ranks."""
+    """(n_weights,) nDCG@10 of one query; tied documents share the mean of their ranks.
+
+    A document ranks where its best passage does.
+    """
     total = np.zeros(len(grid))
     if len(one.rows):
         scores = grid @ np.stack([min_max(one.scores[name]) for name in names])  # (n_weights, n_candidates)
+        rows = one.rows
+        if one.documents is not None:
+            order = np.argsort(one.documents, kind="stable")
+            rows, starts = np.unique(one.documents[order], return_index=True)
+            scores = np.maximum.reduceat(scores[:, order], starts, axis=1)
         for row, grade in grades.items():
-            at = np.flatnonzero(one.rows == row)
+            at = np.flatnonzero(rows == row)
             if grade > 0 and len(at):
                 own = scores[:, at]
                 rank = 1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2

@@ -21,9 +21,13 @@ def index(
     k1: float = 0.9,
     b: float = 0.4,
     max_tokens: int = 256,
+    passage_words: int = 0,
+    passage_overlap: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write `folder/bm25` and `folder/vectors`. An interrupted encoding goes on where it was.
+
+    `corpus` is already split where passages are asked for: all later stages read the same one.
 
     Parameters
     ----------
@@ -35,6 +39,10 @@ def index(
         BM25's length normalization.
     max_tokens
         Tokens of a document that encoders read; what lies behind is cut.
+    passage_words
+        Split documents longer than this many words into passages of at most so many; 0 leaves documents whole.
+    passage_overlap
+        Words that a passage repeats of the one before it.
     """
     from acclimate.retrieve.bm25 import BM25
     from acclimate.retrieve.vectors import encode_corpus

@@ -132,7 +132,12 @@ def _best(
     if source is not None and source not in one.rows[kept]:
         kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
     kept = np.sort(kept)
-    return Candidates(one.query, one.rows[kept], {name: scores[kept] for name, scores in one.scores.items()})
+    return Candidates(
+        one.query,
+        one.rows[kept],
+        {name: scores[kept] for name, scores in one.scores.items()},
+        None if one.documents is None else one.documents[kept],
+    )
 
 
 def _lists(

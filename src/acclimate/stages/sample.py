@@ -1,18 +1,31 @@
 """Which documents queries are written for, and which of them are held out.
 
-Every choice hashes the seed and the doc's own id, so that the order of the corpus cannot matter and a document added
-or removed changes no other's fate. Documents with equal text are one document here: only the first by id is drawn, so
-none is on both sides of a split.
+Every choice hashes the seed and the doc's own id, so that the order of the corpus cannot matter and, where documents
+are drawn uniformly, one added or removed changes no other's fate. Documents with equal text are one document here: only
+the first by id is drawn. One that is nearly the text of a drawn one is passed over, so no text is on both sides of a
+split.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from acclimate.errors import SettingError
+from acclimate.errors import SettingError, unknown
 from acclimate.records import Doc, PromptExample
+from acclimate.stages.diverse import draw_diverse
+from acclimate.stages.similar import Similar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+METHODS = ("uniform", "diverse")
+REASONS = ("short", "duplicate", "example of a prompt", "near duplicate", "source is full", "not drawn")
 
 Split = Literal["train", "dev", "test"]
 
@@ -29,25 +42,43 @@ def sample(
     corpus: Mapping[str, Doc],
     test_share: float = 0.0,
     pairs: Callable[[str], Sequence[PromptExample]] = lambda source: (),
+    vectors: Callable[[], NDArray[np.float32]] | None = None,
+    parents: Mapping[str, str] = MappingProxyType({}),
     *,
     n_docs: int = 1000,
+    method: str = "uniform",
+    n_clusters: int = 0,
     min_chars: int = 80,
+    max_per_source: int = 0,
+    near_duplicates: float = 0.9,
     dev_share: float = 0.15,
     examples: str = "",
     n_examples: int = 3,
     seed: int = 0,
 ) -> Sample:
-    """Draw documents uniformly, without replacement.
+    """Draw documents without replacement.
 
     `test_share` of them are held out to measure on, where there are no labelled queries. `pairs` has what `examples`
-    names. The documents of the examples that are drawn get no query of their own.
+    names. The documents of the examples that are drawn get no query of their own. `vectors` gives a vector of unit
+    length for each document of the corpus, in its order; only the method diverse asks for them. `parents` has the
+    document of each passage, where there are passages: those of one document are on one side of a split.
 
     Parameters
     ----------
     n_docs
         Documents to write queries for; all of them when the corpus has fewer.
+    method
+        How they are drawn: uniform (each equally likely) or diverse (some of each cluster of the base encoder's
+        vectors, as DUQGen does).
+    n_clusters
+        diverse: clusters to draw from; 0 is one for each ten documents to draw, 1,000 at most.
     min_chars
         Documents shorter than this many characters get no query.
+    max_per_source
+        Draw at most this many passages of one document, or files of one folder; 0 is as many as come.
+    near_duplicates
+        Pass over a document that shares this much with a drawn one (Jaccard of runs of three words, above 0; at 1 only
+        equal texts).
     dev_share
         Share of the documents whose queries only choose: teachers, weights, when to stop.
     examples
@@ -56,28 +87,69 @@ def sample(
     n_examples
         How many of them are shown. They are left out of training and of what is measured.
     """
+    check_draw(method, near_duplicates, n_docs=n_docs, n_clusters=n_clusters, max_per_source=max_per_source)
+    differs = Similar(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {one.doc_id for one in shown} | {_key(one.document) for one in shown}
-    first: dict[bytes, str] = {}  # normalized text -> the id that stands for it
-    dropped = {"short": 0, "duplicate": 0, "example of a prompt": 0, "not drawn": 0}
-    for doc in corpus.values():
+    first: dict[bytes, tuple[str, int]] = {}  # normalized text -> the id that stands for it, and its row
+    dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
+    for row, doc in enumerate(corpus.values()):
         if len(doc.default_text().strip()) < min_chars:
             dropped["short"] += 1
             continue
         key = text_key(doc)
-        if doc.doc_id in taken or key in taken:
+        if parents.get(doc.doc_id, doc.doc_id) in taken or key in taken:
             dropped["example of a prompt"] += 1
             continue
         if key in first:
             dropped["duplicate"] += 1
-        if key not in first or doc.doc_id < first[key]:
-            first[key] = doc.doc_id
-    drawn = sorted(first.values(), key=lambda doc_id: (_draw(seed, "draw", doc_id), doc_id))
-    dropped["not drawn"] = max(0, len(drawn) - n_docs)
+        if key not in first or doc.doc_id < first[key][0]:
+            first[key] = doc.doc_id, row
+    ordered = sorted((_draw(seed, "draw", doc_id), doc_id, row) for doc_id, row in first.values())
+    of_source: Counter[str] = Counter()
+
+    def accepts(place: int) -> bool:
+        """Whether this candidate may be drawn, which it then is."""
+        doc_id = ordered[place][1]
+        source = source_of(doc_id)
+        if max_per_source and of_source[source] == max_per_source:
+            dropped["source is full"] += 1
+        elif differs is not None and not differs.add(corpus[doc_id].default_text()):
+            dropped["near duplicate"] += 1
+        else:
+            of_source[source] += 1
+            return True
+        return False
+
+    if method == "uniform" or len(ordered) <= n_docs:  # all of them come: nothing to choose
+        places = list(islice(filter(accepts, range(len(ordered))), n_docs))
+    else:
+        if vectors is None:
+            raise SettingError("sample.method is diverse, which needs vectors of the documents; expected uniform")
+        chances, _, rows = zip(*ordered, strict=True)
+        places = draw_diverse(rows, chances, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed)
+    dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
+    drawn = [ordered[place][1] for place in places]
     sides: dict[str, Split] = {
-        doc_id: _side(_draw(seed, "side", doc_id), dev_share, test_share) for doc_id in drawn[:n_docs]
+        doc_id: _side(_draw(seed, "side", parents.get(doc_id, doc_id)), dev_share, test_share) for doc_id in drawn
     }
     return Sample(sides, dropped, shown)
+
+
+def source_of(doc_id: str) -> str:
+    """What a doc is a part of, by its id: the document of a passage `doc_id#n`, the folder of a file, else itself."""
+    return doc_id.rpartition("#")[0] or doc_id.rpartition("/")[0] or doc_id
+
+
+def check_draw(method: str, near_duplicates: float, **counts: int) -> None:
+    """Raises SettingError for a way to draw that does not exist, and for numbers out of their range."""
+    if method not in METHODS:
+        raise unknown("way to draw documents", method, METHODS)
+    if not 0 < near_duplicates <= 1:
+        raise SettingError(f"sample.near_duplicates is {near_duplicates}; expected more than 0, and 1 at most")
+    for name, count in counts.items():
+        if count < 0:
+            raise SettingError(f"sample.{name} is {count}; expected 0 or more")
 
 
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:

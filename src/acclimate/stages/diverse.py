@@ -1,0 +1,136 @@
+"""A draw that covers the corpus: some documents of each cluster, after DUQGen (arXiv 2404.02489, section 3.1).
+
+Documents are clustered by k-means on their vectors. Each cluster gives documents in proportion to its size, one at
+least as long as there are enough; within a cluster they come in an order drawn by the softmax of their closeness to
+the centroid, and of the next few in that order the one is taken that is close to the centroid and unlike what the
+cluster gave before (maximal marginal relevance, Carbonell and Goldstein 1998).
+
+Places are given out one at a time, to the cluster that is farthest below its share (Sainte-Lague), not computed
+beforehand: so a document that is passed over is made up for by another of its own cluster.
+"""
+
+from __future__ import annotations
+
+import heapq
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DOCS_PER_CLUSTER = 10  # where the number of clusters is not set
+MAX_CLUSTERS = 1000  # the same
+_TEMPERATURE = 0.1  # of the softmax over cosines
+_NEXT = 10  # documents looked at for each that is taken
+_RELEVANCE = 0.5  # the share of closeness in maximal marginal relevance; the rest is unlikeness
+_FIT_ON = 50_000  # documents that k-means sees at most
+_BLOCK_ROWS = 16_384
+_ITERATIONS = 50
+
+
+@threadpool_limits.wrap(limits=1)  # sums in another order, as of several threads, are other sums
+def draw_diverse(
+    rows: Sequence[int],
+    chances: Sequence[float],
+    vectors: NDArray[np.float32],
+    accepts: Callable[[int], bool],
+    *,
+    n_docs: int,
+    n_clusters: int,
+    seed: int,
+) -> list[int]:
+    """At most `n_docs` positions in `rows`, in the order in which they were drawn.
+
+    rows: the row in `vectors` of each candidate; vectors: (n, dim), unit length, read in blocks.
+    chances: a number in [0, 1) for each candidate, drawn by its id; the candidates come in the order of these, which
+    decides what k-means sees. `accepts` may pass a position over. n_clusters: 0 is one for each ten documents, a
+    thousand at most.
+    """
+    wanted = n_clusters or min(n_docs // DOCS_PER_CLUSTER, MAX_CLUSTERS)
+    at = np.asarray(rows, dtype=np.int64)
+    luck = np.clip(np.asarray(chances), 1e-12, 1 - 1e-12)
+    centroids = _centroids(vectors[at[:_FIT_ON]], max(1, min(wanted, len(at))), seed)
+    cluster, closeness = _nearest(vectors, at, centroids)
+    # The largest of these first is a draw without replacement by the softmax of the closeness (Gumbel's trick).
+    order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck))), kind="stable")
+    order = order[np.argsort(cluster[order], kind="stable")]
+    starts = np.searchsorted(cluster[order], np.arange(len(centroids) + 1))
+    clusters = [_Cluster(order[start:end], closeness, at, vectors) for start, end in pairwise(starts)]
+
+    drawn: list[int] = []
+    # The farthest below its share first; at the start those that have none, the largest of them first.
+    queue = [(0.0, -len(one.waiting), number) for number, one in enumerate(clusters) if len(one.waiting)]
+    heapq.heapify(queue)
+    while queue and len(drawn) < n_docs:
+        _, size, number = heapq.heappop(queue)
+        taken = next(filter(accepts, clusters[number]), None)
+        if taken is not None:
+            drawn.append(taken)
+            clusters[number].keep(taken)
+            heapq.heappush(queue, ((len(clusters[number].kept) + 0.5) / -size, size, number))
+    return drawn
+
+
+class _Cluster(Iterator[int]):
+    """The candidates of a cluster, the next best first, given what was kept."""
+
+    def __init__(
+        self,
+        waiting: NDArray[np.int64],
+        closeness: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        """waiting: positions in `closeness` and `rows`, in the order drawn."""
+        self.waiting = waiting
+        self.kept: list[NDArray[np.float32]] = []
+        self._next = list(waiting[:_NEXT])
+        self._seen = len(self._next)
+        self._closeness, self._rows, self._vectors = closeness, rows, vectors
+
+    def __next__(self) -> int:
+        if not self._next:
+            raise StopIteration
+        worth = _RELEVANCE * self._closeness[self._next]
+        if self.kept:
+            likeness = self._vectors[self._rows[self._next]] @ np.stack(self.kept).T
+            worth = worth - (1 - _RELEVANCE) * likeness.max(axis=1)
+        best = self._next.pop(int(worth.argmax()))
+        self._next += list(self.waiting[self._seen : self._seen + 1])
+        self._seen += 1
+        return int(best)
+
+    def keep(self, position: int) -> None:
+        """What comes next should be unlike this one."""
+        self.kept.append(np.array(self._vectors[self._rows[position]]))
+
+
+def _centroids(vectors: NDArray[np.float32], n_clusters: int, seed: int) -> NDArray[np.float32]:
+    """(n_clusters, dim) unit length."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    n_clusters = min(n_clusters, len(vectors))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
+        fitted = KMeans(n_clusters, max_iter=_ITERATIONS, random_state=seed % 2**32).fit(vectors)
+    centers = fitted.cluster_centers_.astype(np.float32)
+    return centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(
+    vectors: NDArray[np.float32], rows: NDArray[np.int64], centroids: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Of each row, the cluster and the cosine of its centroid, block by block."""
+    cluster = np.empty(len(rows), dtype=np.int64)
+    closeness = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        cosines = vectors[rows[start : start + _BLOCK_ROWS]] @ centroids.T
+        cluster[start : start + _BLOCK_ROWS] = cosines.argmax(axis=1)
+        closeness[start : start + _BLOCK_ROWS] = cosines.max(axis=1)
+    return cluster, closeness
