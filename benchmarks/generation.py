@@ -272,9 +272,9 @@ def _section(
     about = (
         f"{count} documents of {Path(collection).name}, {tokens:.0f} tokens a prompt, of which all share "
         f"{llm._shared(rows)}. Threads: {_threads()}, cores: {os.cpu_count()}, load average at the end: "
-        f"{os.getloadavg()[0]:.1f}; matrix products at {rates['float32'] / 1e9:.0f} (float32) and {rates['bfloat16'] / 1e9:.0f} (bfloat16) GFLOP "
-        f"per CPU second. Commit {git.stdout.strip() or 'unknown'}, {datetime.datetime.now(datetime.UTC).date()}: "
-        f"`{command} --llama-cpp-python PATH --write`"
+        f"{os.getloadavg()[0]:.1f}. Matrix products at {rates['float32'] / 1e9:.0f} (float32) and "
+        f"{rates['bfloat16'] / 1e9:.0f} (bfloat16) GFLOP per CPU second. Commit {git.stdout.strip() or 'unknown'}, "
+        f"{datetime.datetime.now(datetime.UTC).date()}: `{command} --llama-cpp-python PATH --write`"
     )
     return "\n".join([*lines, "", about])
 
