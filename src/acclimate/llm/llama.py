@@ -196,7 +196,8 @@ def _product(weight: Tensor) -> Product:
     """
     weight = weight.detach()
     onednn = torch.ops.mkldnn
-    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or not onednn._is_mkldnn_bf16_supported():
+    is_bf16_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
+    if not (is_bf16_on_cpu and torch.backends.mkldnn.is_available() and onednn._is_mkldnn_bf16_supported()):
         return lambda x: F.linear(x, weight)
     laid_out = onednn._reorder_linear_weight(weight, GROUP_TOKENS)
     return lambda x: onednn._linear_pointwise(x, laid_out, None, "none", [], "")
