@@ -21,7 +21,7 @@ from tiny import PROMPTS, SHARED, same, write_llama
 
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.generic import Generic
-from acclimate.llm.llama import Llama
+from acclimate.llm.llama import Llama, _product
 from acclimate.llm.local import LocalLLM, _drawn
 
 
@@ -143,6 +143,17 @@ def test_long_prompts_are_read_in_pieces_and_many_in_groups(tiny, monkeypatch):
     monkeypatch.setattr("acclimate.llm.llama.GROUP_TOKENS", 7)
     tiny._loaded.forget_prefixes()
     same(tiny.complete(PROMPTS), whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("sizes", [(1,), (5, 3), (2, 400)])
+def test_a_weight_laid_out_for_the_processor_gives_the_plain_product(dtype, sizes):
+    torch.manual_seed(0)
+    x, weight = torch.randn(*sizes, 48, dtype=dtype), torch.randn(80, 48, dtype=dtype)
+    found = _product(weight)(x)
+    assert (found.shape, found.dtype) == ((*sizes, 80), dtype)
+    rounding = 0.2 if dtype == torch.bfloat16 else 1e-4  # of sums of 48 products of about 1
+    torch.testing.assert_close(found.double(), x.double() @ weight.double().T, atol=rounding, rtol=0)
 
 
 @pytest.mark.parametrize("decoder", [Llama, Generic])
