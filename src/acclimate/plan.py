@@ -74,6 +74,11 @@ def describe(run: Run) -> str:
     speed = _flop_per_second() * _SHARE_REACHED
     kind = "passages" if run.parents else "documents"
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
+    works_on = {
+        **dict.fromkeys(("index", "sample"), f"{len(docs):,} {kind}"),
+        "seed": f"{settings['seed']['n_docs']:,} {kind}",
+        "generate": f"{len(drawn):,} {kind}",
+    }
     total = 0.0
     for stage, work in flop.items():
         made = run.workspace.manifest(stage) is not None
@@ -83,7 +88,7 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                f"{len(docs):,} {kind}" if stage in ("index", "sample") else f"{len(drawn):,} queries",
+                works_on.get(stage, f"{asked['generate'].calls:,} queries"),
                 f"{calls.calls:,}" if calls else "",
                 f"{calls.prompt_tokens + calls.completion_tokens:,}" if calls else "",
                 "made" if made else duration(seconds),
@@ -101,7 +106,12 @@ def _generating(run: Run, sampled: Sample) -> Estimate:
     wanted = tuple(GOOD_AND_BAD if name == ADAPTED else name for name in plain_names(settings["prompt"]))
     material = Material(sampled.examples, (), run.collection.name)
     docs = [run.corpus[doc_id] for doc_id in sampled.splits]
-    return estimate(docs, material, prompt=wanted, **{name: settings[name] for name in names})
+    values = {name: settings[name] for name in names}
+    if not run.seeds_prompts:
+        return estimate(docs, material, prompt=wanted, **values)
+    asked = min(values["per_doc"], run.settings["seed"]["n_prompts"])  # of the prompts that one stands for here
+    once = estimate(docs, material, prompt=wanted, **{**values, "per_doc": 1})
+    return Estimate(*(asked * count for count in once))
 
 
 def _seeding(settings: Mapping[str, Any]) -> Estimate:
