@@ -193,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collections", nargs="*", default=["pydocs"])
     parser.add_argument("--docs", type=int, default=300, help="documents that queries are written for")
+    parser.add_argument("--prompts", help="names, separated by commas; the mixes come along")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-run")
     parser.add_argument("--write", action="store_true", help="write the tables to docs/results.md")
     arguments = parser.parse_args()
@@ -200,7 +201,9 @@ def main() -> None:
     for corpus in arguments.collections:
         bench = Bench(corpus, arguments.out, arguments.docs)
         base = bench.measured(bench.run.members["dense"])  # type: ignore[arg-type]
-        rows = [bench.row(name, bench.queries(prompt), {"filters": DEFAULT}) for name, prompt in STYLES.items()]
+        wanted = arguments.prompts.split(",") if arguments.prompts else STYLES
+        styles = {name: prompt for name, prompt in STYLES.items() if name in wanted or len(prompt) > 1}
+        rows = [bench.row(name, bench.queries(prompt), {"filters": DEFAULT}) for name, prompt in styles.items()]
         filtered = [bench.row(name, bench.queries(MIX), filters) for name, filters in FILTERS.items()]
         of = (
             f"{bench.name} ({arguments.docs} documents; {len(bench.asked)} {bench.split} queries, base {_number(base)})"
