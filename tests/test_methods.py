@@ -132,7 +132,11 @@ def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(tmp_path):
             prompts.SettingError, match=r"of 20 documents got two questions that differ.*need 15: raise"
         ):
             seed_prompts(docs, kept, llm=Dull(), n_docs=20, prompt=form)
-        made = seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form)
+        counted = []
+        count = lambda done, total: counted.append((done, total))  # noqa: E731
+        made = seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form, progress=count)
+        assert [done for done, _ in counted] == sorted(done for done, _ in counted)
+        assert counted[-1] == (40, 40)  # whoever counts knows that nothing is left to ask
         assert made.templates == seed_prompts(docs[::-1], kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form).templates
         assert made.templates != seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=4, prompt=form).templates
         assert made.dropped == {"not needed": 5}

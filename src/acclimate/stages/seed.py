@@ -93,7 +93,13 @@ def seed_prompts(
     shown = {doc.doc_id: model.cut(doc.default_text().strip(), max_doc_tokens) for doc in drawn}
     mix = prompts.load_mix(prompt)
     asked_good = list(tasks_of({key: text for key, text in shown.items() if text}, mix, 1, is_drawn=temperature > 0))
-    answers = ask(model, decoding, completions, asked_good, progress)
+    before, total = 0, 2 * len(asked_good)  # a bad question for each good one, at most
+
+    def count(done: int, _total: int) -> None:
+        if progress is not None:
+            progress(before + done, total)
+
+    answers = ask(model, decoding, completions, asked_good, count)
     seeds = {task.doc_id: _good(task, answers[task], shown[task.doc_id]) for task in asked_good}
 
     form = prompts.load(GOOD_AND_BAD)
@@ -102,7 +108,8 @@ def seed_prompts(
         for doc_id, row in seeds.items()
         if "reason" not in row
     ]
-    bad_answers = ask(model, decoding, completions, asked_bad, progress)
+    before, total = len(asked_good), len(asked_good) + len(asked_bad)
+    bad_answers = ask(model, decoding, completions, asked_bad, count)
     for task, answer in bad_answers.items():
         _add_bad(seeds[task.doc_id], answer)
 
