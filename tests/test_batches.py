@@ -9,7 +9,7 @@ import pytest
 from test_pipeline import SERVED, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
 
 from acclimate.cli import main
-from acclimate.errors import DataError, SettingError
+from acclimate.errors import DataError
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.batches import BatchedCompletions, read_results
 from acclimate.llm.server import ServerLLM
@@ -86,19 +86,34 @@ def test_what_failed_is_counted_and_asked_for_again(tmp_path):
         assert sorted(kept.requests) == sorted(one["custom_id"] for one in first[:3])
 
 
-def test_results_of_another_run_are_refused_by_line(tmp_path):
+def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(tmp_path):
     with BatchedCompletions(tmp_path / "c.sqlite") as kept:
         kept.complete(CHAT, PROMPTS[:1])
         rows = [answer(one, "what is it") for one in kept.requests.values()]
-        rows.append({**rows[0], "custom_id": "elsewhere"})
-        with pytest.raises(DataError, match=r"results.jsonl:2: custom_id 'elsewhere' is none that this run asked for"):
-            read_results(kept, write(tmp_path / "results.jsonl", rows))
-        assert len(kept) == 1
+        strange = {**rows[0], "custom_id": "elsewhere"}
+        taken = read_results(kept, write(tmp_path / "results.jsonl", [strange, *rows]))
+        assert taken == (1, {"custom_id is none that this run asked for": 1})
+        with pytest.raises(DataError, match="are these its results"):
+            read_results(kept, write(tmp_path / "results.jsonl", [strange]))
 
 
-def test_only_llms_behind_a_server_take_batches(tmp_path):
-    with BatchedCompletions(tmp_path / "c.sqlite") as kept, pytest.raises(SettingError, match="takes no batch files"):
-        kept.complete(FakeLLM(), PROMPTS)
+def test_what_an_earlier_batch_asked_is_counted(tmp_path):
+    for again in (0, 5):
+        with BatchedCompletions(tmp_path / "c.sqlite") as kept:
+            kept.complete(CHAT, PROMPTS)
+            assert (len(kept.requests), kept.again) == (5, again)
+
+
+def test_an_llm_on_this_machine_is_asked_as_ever(tmp_path):
+    with BatchedCompletions(tmp_path / "c.sqlite") as kept:
+        assert all(one.text for one in kept.complete(FakeLLM(), PROMPTS))
+        assert (len(kept), kept.requests) == (5, {})
+
+
+def test_only_a_run_with_an_llm_behind_a_server_has_a_batch(run_adapt, tmp_path, capsys):  # noqa: F811
+    corpus = write_corpus(tmp_path / "nature.jsonl")
+    assert run_adapt(corpus, tmp_path / "run", "--batch", str(tmp_path / "requests.jsonl")) == 2
+    assert "takes no batch files" in capsys.readouterr().err
 
 
 def test_a_run_by_batches_is_the_run_that_asked(run_adapt, tmp_path, capsys, monkeypatch):  # noqa: F811

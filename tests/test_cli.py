@@ -176,7 +176,10 @@ def test_a_record_without_text_is_named(mistake, corpus, out):
         (["--set", "sample.near_duplicates=0"], "sample.near_duplicates is 0.0; expected more than 0"),
         (["--set", "index.passage_words=-1"], "index.passage_words is -1"),
         (["--set", "index.passage_words=9", "--set", "index.passage_overlap=9"], "fewer than index.passage_words (9)"),
-        (["--set", "sample.examples=missing.jsonl"], "missing.jsonl: no such file"),
+        (
+            ["--set", "sample.examples=missing.jsonl", "--set", "generate.prompt=promptagator"],
+            "missing.jsonl: no such file",
+        ),
         (["--set", "distill.student=dens"], "no student named 'dens'. Did you mean 'dense'?"),
         (["--set", "generate.llm=embedded:smollm"], "no embedded model named 'smollm'"),
         (["--set", "generate.llm=no such model"], "no model at 'no such model'"),

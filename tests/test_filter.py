@@ -101,6 +101,10 @@ def test_two_queries_of_one_text_have_their_own_sources():
 @given(st.lists(st.floats(-9, 0) | st.just(math.nan), max_size=9), st.integers(1, 10))
 def test_logprob_keeps_the_most_confident_in_the_order_given(logprobs, keep):
     queries = queries_of(*(f"query {at}" for at in range(len(logprobs))), logprobs=logprobs)
+    if keep < len(queries) and all(map(math.isnan, logprobs)):  # the best of nothing known would be any
+        with pytest.raises(SettingError, match="no query has a logprob"):
+            filter_queries(queries, NOTHING, filters=("logprob",), keep_top_k=keep)
+        return
     found = filter_queries(queries, NOTHING, filters=("logprob",), keep_top_k=keep)
     best = sorted(queries, key=rank_key)[:keep]
     assert [query.query_id for query in found.queries] == [q.query_id for q in queries if q in best]
@@ -223,7 +227,9 @@ def test_an_answer_that_is_no_grade_is_a_counted_drop():
 
 @pytest.mark.parametrize(
     ("answer", "grade"),
-    [("3", 3), (" 2.", 2), ("Grade: 1", 1), ("**0**", 0), ("2/3", 2), ("4", None), ("2.5", None), ("2 or 3", None),
+    [("Grade: **3**", 3), ("**Grade:** 3", 3), ("Score: 3", 3), ("(3)", 3), ("3 (fully)", 3), ("2-3", None),
+     ("3 (not 2)", None), ("3", 3), (" 2.", 2), ("Grade: 1", 1), ("**0**", 0), ("2/3", 2), ("4", None),
+     ("2.5", None), ("2 or 3", None),
      ("", None), ("The grade is 3 because", None), ("33", None)],
 )  # fmt: skip
 def test_grades_are_read_strictly(answer, grade):
@@ -247,13 +253,13 @@ def test_scores_are_asked_for_once_and_survive(tmp_path):
 
     ids = [f"q{n}" for n in range(150)]
     with Scores(tmp_path / "scores.sqlite") as scores:
-        first = scores.of("one", ids[:100], score)
-        whole = scores.of("one", ids, score)
+        first = scores.of("one", ids[:100], lambda: score)
+        whole = scores.of("one", ids, lambda: score)
     assert [len(batch) for batch in asked] == [64, 36, 50]
     with Scores(tmp_path / "scores.sqlite") as scores:
-        again = scores.of("one", ids, score)
+        again = scores.of("one", ids, lambda: pytest.fail("loaded for nothing"))
         assert len(asked) == 3
-        scores.of("other", ids[:1], score)
+        scores.of("other", ids[:1], lambda: score)
         assert len(asked) == 4
     assert repr(again) == repr(whole)
     assert repr(whole[:100]) == repr(first)
@@ -267,6 +273,11 @@ def test_a_killed_scorer_keeps_its_batches(tmp_path):
 
     ids = [f"q{n}" for n in range(100)]
     with Scores(tmp_path / "scores.sqlite") as scores, pytest.raises(KeyboardInterrupt):
-        scores.of("one", ids, score)
+        scores.of("one", ids, lambda: score)
     with Scores(tmp_path / "scores.sqlite") as scores:
-        assert scores.of("one", ids, lambda places: [2.0] * len(places)) == [1.0] * 64 + [2.0] * 36
+        assert scores.of("one", ids, lambda: lambda places: [2.0] * len(places)) == [1.0] * 64 + [2.0] * 36
+
+
+def test_an_llm_that_cannot_grade_is_no_judge():
+    with pytest.raises(SettingError, match="no grade that could be read"):
+        filter_queries(queries_of("one", "two"), NOTHING, filters=("judge",))

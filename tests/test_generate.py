@@ -191,6 +191,8 @@ def test_a_query_that_needs_no_cleaning_is_not_changed(query):
         "Sure! Here is a relevant query: what is a dhow",
         'Here\'s one question: "1) what is a dhow"',
         "**what is a dhow**",
+        "**Query:** what is a dhow",
+        "Possible search:\nwhat is a dhow",
     ],
 )
 def test_wrapping_is_taken_off(text):
@@ -207,6 +209,7 @@ DOC = "Dhows. A dhow is a sailing ship with one or two masts. They carried dates
         ("  ?!", "stop", "empty"),
         ("Here are two questions that could be asked about it:", "stop", "preamble"),
         ("what did the ships that sailed along", "length", "unfinished"),
+        ("what did the ships that sailed along", "content_filter", "refused"),
         ("dhow", "stop", "too short"),
         (" ".join(f"w{n}" for n in range(60)), "stop", "too long"),
         ("how to make a method to make a method to make a method", "stop", "repeated"),
@@ -238,6 +241,8 @@ def test_drops_have_reasons(text, finish_reason, reason):
         ("what is the capital of Japan", "Tokyo ist die Hauptstadt von Japan und das seit langem.", "german", True),
         ("what is the capital of Japan", "Tokyo is the capital of Japan, and has been for long.", "en", False),
         ("import io in Python", "io.read(io.BytesIO(io)) io io io", "", False),
+        ("iPhone 15 Pro Max цена", "Цены на новые телефоны в этом магазине снова выросли.", "", False),
+        ("GPT-4 与 BERT 区别", "本文比较大型语言模型的结构和训练方法。", "", False),
         ("Tokyo Hauptstadt Japan", "Tokyo is the capital of Japan, and has been for long.", "", False),
     ],
 )

@@ -128,8 +128,9 @@ def test_a_mix_shares_documents_out_in_proportion_and_by_id_alone():
     assert mix.share_out("7") == prompts.load_mix(("question", "keyword:2", "claim")).share_out("7")
 
 
-def test_a_document_meets_each_prompt_once_before_any_twice():
-    mix = prompts.load_mix(("question", "keyword", "claim"))
+@pytest.mark.parametrize("wanted", [("question", "keyword", "claim"), ("question:9", "keyword", "claim:0.1")])
+def test_a_document_meets_each_prompt_once_before_any_twice(wanted):
+    mix = prompts.load_mix(wanted)
     for doc_id in map(str, range(50)):
         assert len({prompt.name for prompt, _ in mix.share_out(doc_id, 2)}) == 2
         assert sorted((prompt.name, at) for prompt, at in mix.share_out(doc_id, 3)) == [
@@ -235,7 +236,11 @@ def test_promptagator_takes_the_labels_of_the_collection_in_use():
 
     assert ends("promptagator") == "Document: a document about 1\nQuery: query 1\n\nDocument: TEXT\nQuery:"
     assert ends("promptagator", "scifact") == "a document about 1\nFinding: query 1\n\nTEXT\nFinding:"
-    assert ends("promptagator-scifact") == ends("promptagator", "scifact")
+    assert (
+        ends("promptagator-scifact")
+        == ends("promptagator", "scifact")
+        == ends("promptagator", "irds:beir/scifact/test")
+    )
     assert ends("promptagator-webis-touche2020", "scifact").endswith("TEXT\nDebate:")
     assert ends("promptagator-fiqa") == "a document about 1\nquery 1\n\nTEXT\n"
 
@@ -264,6 +269,7 @@ def test_hints_come_first_and_are_part_of_the_fingerprint():
     assert prompts.hints() == ""
     plain, hinted = prompts.load("claim"), prompts.load("claim", hints=told)
     assert hinted.render("x") == f"{told}\n\n{plain.render('x')}"
+    assert hinted.prefix == plain.prefix  # what examples say is told apart from what was asked for
     assert hinted.fingerprint != plain.fingerprint
 
 

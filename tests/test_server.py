@@ -15,7 +15,8 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 from acclimate.errors import BudgetExceeded, LLMError, SettingError
 from acclimate.llm import Decoding, check, load
 from acclimate.llm.completions import Completions
-from acclimate.llm.server import Patience, ServerLLM
+from acclimate.llm.prices import Budget, limits
+from acclimate.llm.server import Patience, ServerLLM, _Gate
 from acclimate.records import StreamingLLM
 
 PROMPTS = [f"Document: number {n}\nQuestion:" for n in range(24)]
@@ -178,6 +179,91 @@ def test_no_more_requests_at_once_than_allowed():
     with serving(reply) as server:
         model(server, concurrency=5).complete(PROMPTS)
         assert 2 <= server.most <= 5
+
+
+def test_what_a_server_does_not_take_is_left_out_for_good_by_all_threads_and_decodings():
+    """All first requests are under way when the first complaint comes."""
+    together = threading.Barrier(8, timeout=5)
+
+    def reply(request, nth):
+        if "logprobs" in request or "max_tokens" in request:
+            if len(server.requests) <= 8:
+                together.wait()
+            return error(400, "no logprobs here" if "logprobs" in request else "use max_completion_tokens instead")
+        return echo(request)
+
+    with serving(reply) as server:
+        one = model(server, concurrency=8)
+        assert [answer.text for answer in one.complete(PROMPTS)] == [f"what is number {n}" for n in range(24)]
+        asked = len(server.requests)
+        one.decoding_as(Decoding(temperature=0.5)).complete(PROMPTS)
+        assert len(server.requests) == asked + 24
+
+
+def test_a_prompt_that_is_refused_for_good_stops_no_other():
+    def reply(request, nth):
+        refused = "number 7\n" in request["messages"][0]["content"]
+        return error(400, "against the rules", code="content_filter") if refused else echo(request)
+
+    with serving(reply) as server:
+        found = model(server).complete(PROMPTS)
+        assert [at for at, one in enumerate(found) if one.finish_reason == "content_filter"] == [7]
+        assert found[7].text == ""
+
+
+def test_a_gate_narrows_once_for_many_and_widens_again():
+    gate = _Gate(16)
+    seen = [gate.enter() for _ in range(16)]
+    for one in seen:
+        gate.narrow(one)
+        gate.leave(answered=False)
+    assert gate._most == 8
+    for _ in range(16 * 8):
+        gate.enter()
+        gate.leave(answered=True)
+    assert gate._most == 16
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": "5", "completion_tokens": None}, "much", {"prompt_tokens": -3}])
+def test_accounts_that_are_no_numbers_lose_no_answer(tmp_path, usage):
+    with (
+        serving(lambda request, nth: {**echo(request), "usage": usage}) as server,
+        Completions(tmp_path / "c.sqlite") as kept,
+    ):
+        assert [one.text for one in kept.complete(model(server), PROMPTS[:1])] == ["what is number 0"]
+        assert kept.ledger()["", "openai:tiny"].prompt_tokens > 0
+
+
+def test_what_was_under_way_when_somebody_interrupts_is_kept(tmp_path):
+    import _thread
+
+    def reply(request, nth):
+        if len(server.requests) == 6:
+            _thread.interrupt_main()
+        time.sleep(0.2)
+        return echo(request)
+
+    with serving(reply) as server, Completions(tmp_path / "c.sqlite") as kept:
+        with pytest.raises(KeyboardInterrupt):
+            kept.complete(model(server, concurrency=4), PROMPTS)
+        assert len(server.requests) <= 8
+        assert len(kept) == len(server.requests)
+
+
+def test_a_limit_pays_for_nothing_once_it_is_reached_and_stops_nothing_that_is_paid_for(tmp_path):
+    with serving() as server, Completions(tmp_path / "c.sqlite") as kept:
+        budget = Budget(limits(["100"], []))
+        kept.guard = lambda left: budget.check(kept.ledger(), left)
+        with pytest.raises(BudgetExceeded):
+            kept.complete(model(server, concurrency=2), PROMPTS)
+        paid = len(server.requests)
+        assert 9 <= paid < 24
+        for _ in range(2):
+            with pytest.raises(BudgetExceeded, match=f"with {24 - paid} prompts left"):
+                kept.complete(model(server), PROMPTS)
+        assert len(server.requests) == paid
+        first = [request["messages"][0]["content"] for request in server.requests]
+        assert len(kept.complete(model(server), first)) == paid
 
 
 def test_a_server_that_works_at_one_request_a_time_is_asked_for_fewer():

@@ -104,6 +104,8 @@ def adapt(
     settings = resolve(STAGES, load_recipe(recipe), set_ or [])
     run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
     run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
+    if batch is not None and batch.is_dir():
+        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
     run.batch_file = batch
     if dry_run:
         check(run, asks=False)
@@ -281,6 +283,7 @@ def _run(
 
 def _stored(folder: Path, changes: Sequence[str] = ()):
     """The run that a folder holds, with some settings changed."""
+    from acclimate.llm.prices import Budget, limits
     from acclimate.pipeline import STAGES
     from acclimate.settings import resolve
 
@@ -289,7 +292,7 @@ def _stored(folder: Path, changes: Sequence[str] = ()):
         raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
     stored = read_json(path)
     settings = resolve(STAGES, stored["settings"], changes)
-    return _run(
+    run = _run(
         folder,
         stored["corpus"],
         settings,
@@ -298,6 +301,9 @@ def _stored(folder: Path, changes: Sequence[str] = ()):
         queries=stored["queries"],
         qrels=stored["qrels"],
     )
+    prices = stored.get("prices")
+    run.budget = Budget(limits(stored.get("max_tokens", []), stored.get("max_cost", [])), prices and Path(prices))
+    return run
 
 
 def _go(run: Any, *, until: str = "evaluate") -> None:

@@ -55,9 +55,10 @@ class BatchWritten(AcclimateError):
 
     exit_code = 0
 
-    def __init__(self, stage: str, requests: int, path: Path) -> None:
+    def __init__(self, stage: str, requests: int, again: int, path: Path) -> None:
+        before = f" ({again:,} of them were in an earlier batch, too)" if again else ""
         super().__init__(
-            f"{stage}: {requests:,} requests are in {path}; have them answered, then: acclimate cache fill RUN "
+            f"{stage}: {requests:,} requests are in {path}{before}; have them answered, then: acclimate cache fill RUN "
             "RESULTS, and the same command without --batch"
         )
 

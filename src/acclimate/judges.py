@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acclimate import models
 from acclimate.files import fingerprint
 from acclimate.records import NWay, Query, Retriever, SyntheticQuery
 from acclimate.run import BASE_MEMBERS, SOURCES, Run
@@ -16,6 +17,8 @@ from acclimate.stages.distill import distill
 from acclimate.stages.judge import grade
 
 Progress = Callable[[int, int], None]
+Score = Callable[[list[int]], Sequence[float]]  # of the queries at these places
+RERANKER_TOKENS = 512
 TEACHER = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
 ALONE = {name: {name: 1.0} for name in BASE_MEMBERS}
 WEIGHTS = {"hybrid": dict.fromkeys(SOURCES, 0.5), "teacher": TEACHER, **ALONE}
@@ -26,43 +29,49 @@ class RunJudges:
     """Implements `stages.filter.Judges`. What is made on the way is made in `folder`, and removed."""
 
     run: Run
-    held_out: Container[str]  # ids of the source documents that teach nothing
+    held_out: Collection[str]  # ids of the source documents that teach nothing
     folder: Path
     progress: Progress
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # of the LLM's answers
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
-        found = self._trained(queries) if retriever == "trained" else self._untrained(retriever)
+        def searched() -> Score:
+            found = self._trained(queries) if retriever == "trained" else self._untrained(retriever)
 
-        def ranked(places: list[int]) -> list[float]:
-            batch = [queries[at] for at in places]
-            ranks = source_ranks(batch, found, depth=depth)
-            return [ranks.get(query.query_id, math.inf) for query in batch]
+            def ranked(places: list[int]) -> list[float]:
+                batch = [queries[at] for at in places]
+                ranks = source_ranks(batch, found, depth=depth)
+                return [ranks.get(query.query_id, math.inf) for query in batch]
 
-        return self._kept(fingerprint("rank", found.fingerprint, depth), queries, ranked)
+            return ranked
+
+        trained = (self.run.settings["distill"], sorted(self.held_out), self.run.seed) if retriever == "trained" else ()
+        key = fingerprint("rank", retriever, depth, self.run.settings["index"], self.run.encoder_fingerprint, trained)
+        return self._kept(key, queries, searched)
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
-        from acclimate.score.cross_encoder import CrossEncoderScorer
+        def loaded() -> Score:
+            from acclimate.score.cross_encoder import CrossEncoderScorer
 
-        scorer = CrossEncoderScorer(model, self.run.corpus, max_tokens=512)
+            scorer = CrossEncoderScorer(model, self.run.corpus, max_tokens=RERANKER_TOKENS)
+            return lambda places: scorer.score([(queries[at].as_query(), queries[at].doc_id) for at in places])
 
-        def scored(places: list[int]) -> list[float]:
-            return scorer.score([(queries[at].as_query(), queries[at].doc_id) for at in places])
-
-        return self._kept(fingerprint("score", scorer.fingerprint), queries, scored)
+        key = fingerprint("score", models.weights_fingerprint(model), RERANKER_TOKENS, models.dtype_name())
+        return self._kept(key, queries, loaded)
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
-        with self.run.completions("filter", self.progress) as (completions, within_budget):
-            grades, self.tokens = grade(queries, self.run.corpus, completions, llm, prompt, within_budget)
+        with self.run.completions("filter") as completions:
+            grades, self.tokens = grade(queries, self.run.corpus, completions, llm, prompt, self.progress)
         return grades
 
-    def _kept(
-        self, scorer: str, queries: Sequence[SyntheticQuery], score: Callable[[list[int]], Sequence[float]]
-    ) -> list[float]:
-        """Which queries share a batch moves a score's rounding: those of another list are scores of their own."""
+    def _kept(self, scorer: str, queries: Sequence[SyntheticQuery], load: Callable[[], Score]) -> list[float]:
+        """The scores of these queries, from the file or by what `load` gives, which is called when one is missing.
+
+        Which queries share a batch moves a score's rounding, so those of another list are scores of their own.
+        """
         ids = [query.query_id for query in queries]
         with Scores(self.run.workspace.folder / "scores.sqlite") as scores:
-            return scores.of(fingerprint(scorer, self.run.corpus.fingerprint, ids), ids, score, self.progress)
+            return scores.of(fingerprint(scorer, self.run.corpus.fingerprint, ids), ids, load, self.progress)
 
     def _untrained(self, name: str) -> Retriever:
         from acclimate.retrieve.system import System

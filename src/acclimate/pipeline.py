@@ -20,6 +20,7 @@ from acclimate.errors import SettingError
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
 from acclimate.judges import RunJudges
+from acclimate.llm.decoding import Decoding
 from acclimate.prompts import ADAPTED, Material
 from acclimate.prompts.files import write_toml
 from acclimate.records import PromptExample, Qrel, SyntheticQuery
@@ -33,7 +34,7 @@ from acclimate.stages.index import index
 from acclimate.stages.label import label
 from acclimate.stages.mine import mine
 from acclimate.stages.sample import check_draw, sample
-from acclimate.stages.seed import seed_prompts
+from acclimate.stages.seed import check_seeds, seed_prompts
 from acclimate.stages.train import train
 from acclimate.workspace import Account, Made
 
@@ -60,6 +61,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
 
     Raises BudgetExceeded when LLMs have used up `run.budget`; what they answered is kept.
     """
+    if until == "seed" and not run.seeds_prompts:
+        raise SettingError("no prompt of this run is made from the corpus; add: --set generate.prompt=adapted")
     check(run)
     run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
     if source := run.settings["sample"]["examples"]:
@@ -88,10 +91,10 @@ def check(run: Run, *, asks: bool = True) -> None:
     for name in run.llms.values():
         if llm.is_served(name) and (run.batch_file is not None or not asks):
             llm.load(name)  # looks at the name and at no key
-        elif run.batch_file is not None:
-            raise SettingError(f"--batch: {name} takes no batch files; expected openai:MODEL")
         else:
             llm.check(name)
+    if run.batch_file is not None and not any(map(llm.is_served, run.llms.values())):
+        raise SettingError(f"--batch: {run.llms['generate']} takes no batch files; expected openai:MODEL")
     for stage in ("train", "distill"):
         models.resolve(run.settings[stage]["base"])
     check_filters(**run.settings["filter"])
@@ -99,15 +102,26 @@ def check(run: Run, *, asks: bool = True) -> None:
 
 def check_prompts(run: Run) -> None:
     """Raises SettingError for prompts that are not there, or that need examples when none are named."""
-    wanted = prompts.plain_names(run.settings["generate"]["prompt"])
+    example = PromptExample("", "", "", "")
+    material = Material([example] if run.settings["sample"]["examples"] else ())
+    wanted = run.settings["generate"]["prompt"]
+    others = [entry for entry in wanted if prompts.plain_names([entry]) != [ADAPTED]]
+    if others or not wanted:
+        prompts.load_mix(others, material)
     if run.seeds_prompts:
-        wanted = [*(name for name in wanted if name != ADAPTED), *run.settings["seed"]["prompt"]]
+        prompts.load_mix(run.settings["seed"]["prompt"])
+        check_seeds(**run.settings["seed"])
+    if material.examples and not any(prompts.template(name).examples is None for name in prompts.plain_names(others)):
+        raise SettingError(
+            "sample.examples names examples of the task, and no prompt in generate.prompt shows any; promptagator does"
+        )
     if "filter" in run.llms:
         prompts.judge(run.settings["filter"]["judge"])
     if run.settings["filter"]["reranker"]:
         models.resolve(run.settings["filter"]["reranker"])
-    example = PromptExample("", "", "", "")
-    prompts.load_mix(wanted, Material([example] if run.settings["sample"]["examples"] else ()))
+    for stage in ("seed", "generate"):
+        settings = run.settings[stage]
+        Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
 
 
 def _index(run: Run, made: Mapping[str, Made]) -> Made:
@@ -155,8 +169,8 @@ def _seed(run: Run, made: Mapping[str, Made]) -> Made:
     docs = [run.corpus[doc_id] for doc_id, side in splits.items() if side == "train"]
 
     def work(folder: Path, progress: Progress) -> Account:
-        with run.completions("seed", progress) as (completions, within_budget):
-            result = seed_prompts(docs, completions, seed=run.seed, progress=within_budget, **settings)
+        with run.completions("seed") as completions:
+            result = seed_prompts(docs, completions, seed=run.seed, progress=progress, **settings)
         for template in result.templates:
             write_toml(folder / f"{template.name}.toml", template)
         write_jsonl(folder / "seeds.jsonl", result.seeds)
@@ -178,13 +192,13 @@ def _generate(run: Run, made: Mapping[str, Made]) -> Made:
     material = Material(
         _examples(made),
         sorted(made["seed"].folder.glob("adapted-*.toml")) if "seed" in made else (),
-        Path(run.collection.name).name,
+        run.collection_name,
     )
 
     def work(folder: Path, progress: Progress) -> Account:
         docs = [run.corpus[doc_id] for doc_id in splits]
-        with run.completions("generate", progress) as (completions, within_budget):
-            result = generate(docs, completions, material, seed=run.seed, progress=within_budget, **settings)
+        with run.completions("generate") as completions:
+            result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         by_prompt = Counter(query.prompt for query in result.queries)
@@ -230,6 +244,8 @@ def _filter(run: Run, made: Mapping[str, Made]) -> Made:
     if "filter" in run.llms:
         inputs["llm"] = llm.fingerprint_of(settings["llm"])
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
+    if settings["retriever"] == "trained":
+        inputs["training"] = fingerprint(run.settings["distill"])
     if settings["reranker"]:
         inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
     return run.make("filter", work, inputs=inputs, unit="queries")

@@ -103,15 +103,18 @@ def _generating(run: Run, sampled: Sample) -> Estimate:
     """What `generate` asks; prompts that are made from the corpus are taken to be as long as the one they follow."""
     settings = run.settings["generate"]
     names = ("per_doc", "task", "language", "style", "max_doc_tokens", "max_new_tokens", "temperature")
-    wanted = tuple(GOOD_AND_BAD if name == ADAPTED else name for name in plain_names(settings["prompt"]))
-    material = Material(sampled.examples, (), run.collection.name)
+    names_of = plain_names(settings["prompt"])
+    wanted = tuple(dict.fromkeys(GOOD_AND_BAD if name == ADAPTED else name for name in names_of))
+    material = Material(sampled.examples, (), run.collection_name)
     docs = [run.corpus[doc_id] for doc_id in sampled.splits]
     values = {name: settings[name] for name in names}
     if not run.seeds_prompts:
         return estimate(docs, material, prompt=wanted, **values)
-    asked = min(values["per_doc"], run.settings["seed"]["n_prompts"])  # of the prompts that one stands for here
+    seeds = run.settings["seed"]
+    asked = values["per_doc"] if values["temperature"] else min(values["per_doc"], seeds["n_prompts"] + len(wanted) - 1)
     once = estimate(docs, material, prompt=wanted, **{**values, "per_doc": 1})
-    return Estimate(*(asked * count for count in once))
+    longer = once.calls * seeds["n_examples"] * seeds["max_doc_tokens"]  # the documents that they show
+    return Estimate(asked * once.calls, asked * (once.prompt_tokens + longer), asked * once.completion_tokens)
 
 
 def _seeding(settings: Mapping[str, Any]) -> Estimate:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import collections, models, passages
 from acclimate.corpus import Corpus
-from acclimate.errors import BatchWritten, SettingError
+from acclimate.errors import AcclimateError, BatchWritten, SettingError
 from acclimate.files import fingerprint
 from acclimate.formats import read_prompt_examples
 from acclimate.llm.completions import Completions, Ledger
-from acclimate.llm.prices import Budget
+from acclimate.llm.prices import Budget, told
 from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
 from acclimate.settings import Settings
@@ -97,10 +97,8 @@ class Run:
         return {stage: self.settings[stage]["llm"] for stage in stages}
 
     @contextmanager
-    def completions(
-        self, stage: str, progress: Callable[[int, int], None]
-    ) -> Iterator[tuple[Completions, Callable[[int, int], None]]]:
-        """The answers that are kept, and a `progress` that stops the stage when the budget is used up.
+    def completions(self, stage: str) -> Iterator[Completions]:
+        """The answers that are kept, and that a stage adds to as long as the budget lasts.
 
         Raises BatchWritten when what is missing goes into a batch file instead of to an LLM.
         """
@@ -109,18 +107,16 @@ class Run:
 
             with BatchedCompletions(self.workspace.folder / "completions.sqlite", stage) as batched:
                 try:
-                    yield batched, progress
-                finally:
-                    if batched.requests:
-                        raise BatchWritten(stage, batched.write(self.batch_file), self.batch_file)
+                    yield batched
+                except AcclimateError:  # a stage may well be unable to work with answers that are not there yet
+                    if not batched.requests:
+                        raise
+                if batched.requests:
+                    raise BatchWritten(stage, batched.write(self.batch_file), batched.again, self.batch_file)
             return
         with Completions(self.workspace.folder / "completions.sqlite", stage) as kept:
-
-            def within_budget(done: int, total: int) -> None:
-                progress(done, total)
-                self.budget.check(kept.ledger(), done, total)
-
-            yield kept, within_budget
+            kept.guard = lambda left: self.budget.check(kept.ledger(), left)
+            yield kept
 
     def ledger(self) -> Ledger:
         """What LLMs were asked for each stage, over every time that this run was begun."""
@@ -164,7 +160,10 @@ class Run:
         Raises SettingError when there are none.
         """
         if source != "train":
-            return read_prompt_examples(Path(source), self.documents)
+            found = read_prompt_examples(Path(source), self.documents)
+            texts = {one.document for one in found if not one.doc_id}
+            ids = {doc.default_text().strip(): doc.doc_id for doc in self.documents.values()} if texts else {}
+            return [one if one.doc_id else one._replace(doc_id=ids.get(one.document, "")) for one in found]
         queries = {query.query_id: query.text for query in self.collection.queries}
         judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
         if not judged:
@@ -318,6 +317,8 @@ class Run:
             "qrels": self.qrels_file,
             "recipe": self.recipe,
             "seed": self.seed,
+            **told(self.budget.limits),
+            "prices": str(self.budget.prices) if self.budget.prices else None,
             "settings": {
                 stage: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
                 for stage, table in self.settings.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -39,21 +39,34 @@ class Scores:
         self,
         scorer: str,
         query_ids: Sequence[str],
-        score: Callable[[list[int]], Sequence[float]],
+        load: Callable[[], Callable[[list[int]], Sequence[float]]],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[float]:
-        """One value per query, in order. `score` gives those of the places that are asked for, a batch at a time."""
+        """One value per query, in order.
+
+        load: gives a function that scores the queries at some places, a batch at a time; called if one is missing.
+        """
         rows = self._rows.execute("SELECT query_id, value FROM scores WHERE scorer = ?", (scorer,))
         found = {query_id: math.nan if value is None else value for query_id, value in rows}  # SQLite has no NaN
         missing = [at for at, query_id in enumerate(query_ids) if query_id not in found]
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            fresh = dict(zip((query_ids[at] for at in batch), map(float, score(batch)), strict=True))
+        if missing:
+            score = load()
+            for start in range(0, len(missing), BATCH):
+                batch = missing[start : start + BATCH]
+                fresh = dict(zip((query_ids[at] for at in batch), map(float, score(batch)), strict=True))
+                self._keep(scorer, fresh)
+                found.update(fresh)
+                progress(start + len(batch), len(missing))
+        return [found[query_id] for query_id in query_ids]
+
+    def _keep(self, scorer: str, values: Mapping[str, float]) -> None:
+        try:
             self._rows.execute("BEGIN IMMEDIATE")
             self._rows.executemany(
-                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", [(scorer, *item) for item in fresh.items()]
+                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", [(scorer, *item) for item in values.items()]
             )
             self._rows.execute("COMMIT")
-            found.update(fresh)
-            progress(start + len(batch), len(missing))
-        return [found[query_id] for query_id in query_ids]
+        except sqlite3.Error as error:  # no room on the disk, above all
+            if self._rows.in_transaction:
+                self._rows.execute("ROLLBACK")
+            raise DataError(f"{error}: scores could not be kept; the same command goes on", path=self.path) from None

@@ -32,7 +32,7 @@ class Answer:
             return
         self._ids.append(token)
         self._starts.append(len(self.text))
-        self._logprobs.append(min(0.0, logprob))  # rounding may make a sure token surer than sure
+        self._logprobs.append(min(logprob, 0.0))  # rounding may make a sure token surer than sure
         self.text = self.decode(self._ids)
         self.is_open = not self.decoding.span(self.text)[2]
 

@@ -8,15 +8,16 @@ missing there, and becomes part of the next batch.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate.errors import DataError, SettingError
+from acclimate.errors import DataError
 from acclimate.files import read_jsonl, write_jsonl
 from acclimate.llm import wire
-from acclimate.llm.completions import Completions, key_of
+from acclimate.llm.completions import BATCH_TOKENS, Completions, key_of
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.server import ServerLLM
 from acclimate.records import LLM, Completion
@@ -30,22 +31,24 @@ class BatchedCompletions(Completions):
     def __init__(self, path: str | Path, stage: str = "") -> None:
         super().__init__(path, stage)
         self.requests: dict[str, dict[str, Any]] = {}  # by key
+        self.again = 0  # of them, how many an earlier batch had
 
     def complete(
         self,
         llm: LLM,
         prompts: Sequence[str],
         *,
-        batch_tokens: int = 0,
+        batch_tokens: int = BATCH_TOKENS,
         on_batch: Callable[[int, int, list[Completion]], None] | None = None,
     ) -> list[Completion]:
-        """What is known, and empty answers for what is not. Raises SettingError for an LLM that takes no batches."""
+        """What is known, and empty answers for what is not. An LLM that is behind no server is asked as ever."""
         if not isinstance(llm, ServerLLM):
-            raise SettingError(f"{llm.name} takes no batch files; expected openai:MODEL")
+            return super().complete(llm, prompts, batch_tokens=batch_tokens, on_batch=on_batch)
         keys = [key_of(llm, prompt) for prompt in prompts]
         known = self.known(keys)
         for key, prompt in zip(keys, prompts, strict=True):
             if key not in known and key not in self.requests:
+                self.again += self.asked_for(key) is not None
                 self.requests[key] = {
                     "custom_id": key,
                     "method": "POST",
@@ -68,23 +71,28 @@ class Taken(NamedTuple):
 
 
 def read_results(completions: Completions, path: Path) -> Taken:
-    """Put the results of a batch into the cache. Raises DataError for a line that answers nothing that was asked."""
-    kept, failed = 0, {}
-    for line, row in read_jsonl(path):
+    """Put the results of a batch into the cache. Raises DataError when none of them answers what this run asked."""
+    kept, failed = 0, Counter[str]()
+    rows = 0
+    for _, row in read_jsonl(path):
         key = row.get("custom_id")
         asked = completions.asked_for(key) if isinstance(key, str) else None
+        rows += 1
         if asked is None or not isinstance(key, str):
-            raise DataError(f"custom_id {key!r} is none that this run asked for", path=path, line=line)
+            failed["custom_id is none that this run asked for"] += 1
+            continue
         decoding = Decoding(**{**asked["decoding"], "stop": tuple(asked["decoding"]["stop"])})
         try:
             answer = wire.completion(asked["prompt"], _body(row), decoding)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())[:100]
-            failed[reason] = failed.get(reason, 0) + 1
+            failed[reason] += 1
             continue
         completions.put(asked["llm"], asked["stage"], key, answer)
         kept += 1
-    return Taken(kept, failed)
+    if failed["custom_id is none that this run asked for"] == rows:
+        raise DataError("no line has a custom_id that this run asked for; are these its results?", path=path)
+    return Taken(kept, dict(failed))
 
 
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depe
 from acclimate.records import LLM, Completion, StreamingLLM
 
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
+BATCH_TOKENS = 8192
 STREAMED_PROMPTS = 512  # given to a server's LLM at once; it asks as many together as it likes
 BUSY_SECONDS = 60.0  # to wait for another process's commit
 
@@ -47,8 +48,11 @@ Ledger = dict[tuple[str, str], Usage]  # by stage and name of the LLM
 class Completions:
     """A cache of completions in the SQLite file `path`; any number of processes may share it.
 
-    `stage` is whose account what is asked goes to; `asked` sums it since this object was opened.
+    `stage` is whose account what is asked goes to; `asked` sums it since this object was opened. `guard` is called with
+    the number of prompts left before any are asked, and after each answer of a server: what it raises stops the asking.
     """
+
+    guard: Callable[[int], None] = staticmethod(lambda left: None)
 
     def __init__(self, path: str | Path, stage: str = "") -> None:
         self.path, self.stage = Path(path), stage
@@ -137,7 +141,7 @@ class Completions:
         llm: LLM,
         prompts: Sequence[str],
         *,
-        batch_tokens: int = 8192,
+        batch_tokens: int = BATCH_TOKENS,
         on_batch: Callable[[int, int, list[Completion]], None] | None = None,
     ) -> list[Completion]:
         """One completion per prompt, in order; equal prompts are asked once.
@@ -154,6 +158,8 @@ class Completions:
             keys = [_key(llm.fingerprint, prompt) for prompt in batch]
             known = self._read(keys)
             missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in known]
+            if missing:
+                self.guard(len(different) - len(answers) - len(known))
             if missing and streams:
                 self._stream(llm, missing, on_batch, len(answers) + len(known), len(different))
             elif missing:
@@ -173,14 +179,17 @@ class Completions:
         had: int,
         total: int,
     ) -> None:
-        """Keep answers as they come. What `on_answer` raises stops the asking, and is raised when the last has come."""
-        stopped: Exception | None = None
+        """Keep answers as they come. What `on_answer` or the guard raises stops the asking, and is raised when the last
+        has come."""
+        stopped: BaseException | None = None
         for done, (at, fresh) in enumerate(llm.answers(prompts), 1):
             self._write(llm, [prompts[at]], [fresh])
             try:
-                if on_answer is not None and stopped is None and done < len(prompts):
-                    on_answer(had + done, total, [fresh])
-            except Exception as error:
+                if stopped is None and done < len(prompts):
+                    if on_answer is not None:
+                        on_answer(had + done, total, [fresh])
+                    self.guard(len(prompts) - done)
+            except (Exception, KeyboardInterrupt) as error:
                 stopped = error
                 llm.stop_asking()
         if stopped is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Decoding:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise SettingError(f"max_new_tokens is {self.max_new_tokens}; expected 1 or more")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
+        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
             raise SettingError(f"temperature is {self.temperature} and top_p {self.top_p}; expected >= 0 and in (0, 1]")
 
     @property
@@ -81,6 +82,22 @@ def check_room(name: str, prompt: str, tokens: int, new_tokens: int, context: in
             f"a prompt of {tokens} tokens and {new_tokens} new ones: {name} takes 1 to {context} together; "
             f"the prompt begins {prompt[:60]!r}"
         )
+
+
+def about_tokens(text: str) -> int:
+    """How many tokens a text has, about: one for four ASCII characters, or for one other."""
+    others = sum(not char.isascii() for char in text)
+    return (len(text) - others) // CHARACTERS_PER_TOKEN + others + 1
+
+
+def characters_of(text: str, max_tokens: int) -> int:
+    """How many characters at the start of a text are about `max_tokens` tokens."""
+    room = max_tokens * CHARACTERS_PER_TOKEN
+    for at, char in enumerate(text):
+        room -= 1 if char.isascii() else CHARACTERS_PER_TOKEN
+        if room < 0:
+            return at
+    return len(text)
 
 
 def cut_at(text: str, end: int) -> str:

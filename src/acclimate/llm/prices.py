@@ -55,7 +55,7 @@ class Budget:
                 asking = ", ".join(llms)
                 raise SettingError(f"a limit for {stage!r}, which asks no LLM in this run; these do: {asking}")
             for option, most in (("--max-tokens", limit.tokens), ("--max-cost", limit.cost)):
-                if most is not None and most < 0:
+                if most is not None and not 0 <= most < math.inf:
                     raise SettingError(f"{option} is {most}; expected 0 or more")
             for llm in [llms[stage]] if stage else llms.values():
                 if limit.cost is not None and price(llm, self.prices) is None:
@@ -69,22 +69,31 @@ class Budget:
         found = price(llm, self.prices)
         return None if found is None else found.of(tokens["prompt"], tokens["completion"])
 
-    def check(self, ledger: Ledger, done: int, total: int) -> None:
-        """Raises BudgetExceeded once a limit is reached with prompts left to answer."""
-        if done >= total:
-            return
-        left = f"{done:,} of {total:,} prompts answered; all is kept, and the same command with a higher limit goes on"
+    def check(self, ledger: Ledger, left: int) -> None:
+        """Raises BudgetExceeded when a limit is reached; `left` prompts are about to be asked."""
+        kept = (
+            f"with {left:,} prompts left; what was answered is kept, and the same command with a higher limit goes on"
+        )
         for stage, limit in self.limits.items():
             used = {key: usage for key, usage in ledger.items() if stage in ("", key[0])}
             whose, of = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")
             tokens = sum(usage.prompt_tokens + usage.completion_tokens for usage in used.values())
             if limit.tokens is not None and tokens >= limit.tokens:
-                raise BudgetExceeded(
-                    f"{whose} have used {tokens:,} tokens of --max-tokens {of}{limit.tokens}, with {left}"
-                )
-            spent = cost(used, self.prices)
-            if limit.cost is not None and spent is not None and spent >= limit.cost and spent > 0:
-                raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {of}{limit.cost:g}, with {left}")
+                raise BudgetExceeded(f"{whose} have used {tokens:,} tokens of --max-tokens {of}{limit.tokens}, {kept}")
+            # What an LLM without a price cost, in an earlier run, nobody knows; those that are asked now have one.
+            spent = sum(cost({key: usage}, self.prices) or 0.0 for key, usage in used.items())
+            if limit.cost is not None and spent >= limit.cost and spent > 0:
+                raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {of}{limit.cost:g}, {kept}")
+
+
+def told(found: Mapping[str, Limit]) -> dict[str, list[str]]:
+    """The limits as `limits` takes them, so that a run can be gone on with under the same ones."""
+    rows: dict[str, list[str]] = {"max_tokens": [], "max_cost": []}
+    for stage, limit in found.items():
+        whose = f"{stage}=" if stage else ""
+        rows["max_tokens"] += [f"{whose}{limit.tokens}"] if limit.tokens is not None else []
+        rows["max_cost"] += [f"{whose}{limit.cost!r}"] if limit.cost is not None else []
+    return rows
 
 
 def limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limit]:
@@ -94,8 +103,9 @@ def limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limi
         for text in texts:
             stage, _, number = text.rpartition("=")
             try:
-                most = int(number) if option == "tokens" else float(number)
-            except ValueError:
+                most = float(number)
+                most = int(most) if option == "tokens" else most
+            except (ValueError, OverflowError):
                 raise SettingError(f"--max-{option} {text!r}: expected a number, or STAGE=NUMBER") from None
             found[stage] = replace(found.get(stage, Limit()), **{option: most})
     return found
@@ -130,6 +140,8 @@ def _read(path: Path) -> dict[str, Price]:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError("no such price file", path=path) from None
+    except OSError as error:
+        raise DataError(f"not a price file: {error.strerror}", path=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"not TOML: {error}", path=path) from None
     return {llm: _price(llm, row, path) for llm, row in rows.items()}

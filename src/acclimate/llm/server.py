@@ -16,26 +16,28 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from acclimate.errors import LLMError, MissingExtra, SettingError
 from acclimate.files import fingerprint
 from acclimate.llm import wire
-from acclimate.llm.decoding import CHARACTERS_PER_TOKEN, Decoding, cut_at
+from acclimate.llm.decoding import Decoding, characters_of, cut_at
 from acclimate.records import Completion
 
-_NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>[^@\s]+)(?:@(?P<url>https?://\S+))?")
+_NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
+_ANSWERS_TO_WIDEN = 16
+_REFUSALS = ("content_filter", "content_policy_violation", "context_length_exceeded")
 
 
 class _Again(Exception):
-    """A failure that may pass. `after`: seconds that the server asked to wait."""
+    """A failure that may pass. `after`: seconds that the server asked to wait; `was_late`: it ran out of time."""
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    def __init__(self, reason: str, after: float | None = None, *, was_late: bool = False) -> None:
         super().__init__(reason)
-        self.after = after
+        self.after, self.was_late = after, was_late
 
 
 class Patience(NamedTuple):
@@ -47,27 +49,52 @@ class Patience(NamedTuple):
 
 
 class _Gate:
-    """Lets so many in at once, and fewer from then on when it is narrowed: a small server works at one request a time,
-    and those that wait for it must not run out of time."""
+    """Lets so many in at once. A small server works at one request a time, and those that wait for it must not run out
+    of time: one that did narrows the gate, and answers widen it again."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._inside = most, 0
+        self._widest = self._most = most
+        self._inside = self._answers = 0
         self._changed = threading.Condition()
 
-    def __enter__(self) -> None:
+    def enter(self) -> int:
+        """Wait until there is room. Returns how many the gate let in at that time."""
         with self._changed:
             self._changed.wait_for(lambda: self._inside < self._most)
             self._inside += 1
+            return self._most
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self, *, answered: bool) -> None:
         with self._changed:
             self._inside -= 1
-            self._changed.notify()
+            self._answers += answered
+            if answered and self._answers % _ANSWERS_TO_WIDEN == 0:
+                self._most = min(self._widest, self._most + 1)
+            self._changed.notify_all()
 
-    def narrow(self) -> None:
-        """Let in half of those that are inside now, one at least."""
+    def narrow(self, seen: int) -> None:
+        """Let in half as many, unless somebody who came in with us has said so."""
         with self._changed:
-            self._most = max(1, min(self._most, self._inside // 2))
+            if self._most == seen:
+                self._most = max(1, seen // 2)
+
+
+@dataclass
+class _Terms:
+    """What a server turned out to take; all threads, and all decodings of an LLM, share what one has learned."""
+
+    logprobs: bool = True
+    limit: str = "max_tokens"
+
+    def learned(self, complaint: str, sent: _Terms) -> bool:
+        """True when the complaint names something that was sent and can be done without, which it is from now on."""
+        if sent.logprobs and "logprob" in complaint:
+            self.logprobs = False
+            return True
+        if sent.limit == "max_tokens" and "max_completion_tokens" in complaint:
+            self.limit = "max_completion_tokens"
+            return True
+        return False
 
 
 class ServerLLM:
@@ -98,10 +125,9 @@ class ServerLLM:
             raise SettingError(f"openai:{self.model}: an address with a secret in it; put the key into OPENAI_API_KEY")
         self.decoding = replace(decoding, chat=self.chats)
         self.concurrency, self.patience = concurrency, patience
-        self._gives_logprobs = True
-        self._limit_name = "max_tokens"
-        self._asks_no_more = threading.Event()
+        self._terms = _Terms()
         self._gate = _Gate(concurrency)
+        self._asks_no_more = threading.Event()
 
     @property
     def name(self) -> str:
@@ -115,12 +141,12 @@ class ServerLLM:
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
         other = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
-        other._gives_logprobs, other._limit_name, other._gate = self._gives_logprobs, self._limit_name, self._gate
+        other._terms, other._gate = self._terms, self._gate
         return other
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in about `max_tokens` tokens of four characters: to the end of a sentence or a word."""
-        return cut_at(text, max(1, max_tokens * CHARACTERS_PER_TOKEN))
+        """The start of `text` in about `max_tokens` tokens: to the end of a sentence or a word."""
+        return cut_at(text, max(1, characters_of(text, max_tokens)))
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order. Raises LLMError when one could not be had."""
@@ -130,24 +156,30 @@ class ServerLLM:
     def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
         """(place, completion) as they come; the first failure is raised after what was under way has come."""
         self.check()
-        self._asks_no_more.clear()
-        failure: LLMError | None = None
+        stop = self._asks_no_more = threading.Event()  # of this call: what an earlier one stopped stays stopped
+        failure: BaseException | None = None
         pool = ThreadPoolExecutor(max(1, min(self.concurrency, len(prompts))))
         try:
             asked: dict[Future[Completion | None], int] = {
-                pool.submit(self._ask, p): at for at, p in enumerate(prompts)
+                pool.submit(self._ask, p, stop): at for at, p in enumerate(prompts)
             }
-            for future in as_completed(asked):
+            coming = as_completed(asked)
+            while asked:
                 try:
-                    completion = future.result()
-                except LLMError as error:
-                    failure = failure or error
-                    self.stop_asking()
+                    future = next(coming)
+                except KeyboardInterrupt as error:  # what is under way was paid for
+                    failure = error
+                    stop.set()
+                    coming = as_completed(asked)
                     continue
-                if completion is not None:
-                    yield asked[future], completion
+                at, error = asked.pop(future), future.exception()
+                if error is not None:
+                    failure = failure or error
+                    stop.set()
+                elif (completion := future.result()) is not None:
+                    yield at, completion
         finally:
-            self.stop_asking()
+            stop.set()
             pool.shutdown(wait=False)
         if failure is not None:
             raise failure
@@ -175,46 +207,53 @@ class ServerLLM:
             api_key=key or "none", base_url=self.url, max_retries=0, timeout=self.patience.request_seconds
         )
 
-    def _ask(self, prompt: str) -> Completion | None:
+    def _ask(self, prompt: str, stop: threading.Event) -> Completion | None:
         """One completion, however often it takes; None once nothing is asked any more. Raises LLMError."""
         spent, failures = 0.0, 0  # seconds with this prompt; those before the gate do not count
-        while not self._asks_no_more.is_set():
-            with self._gate:
-                if self._asks_no_more.is_set():
-                    break
-                started = time.monotonic()
-                try:
-                    return self._request(prompt)
-                except _Again as error:
-                    failed, after = str(error), error.after
-                except LLMError:
-                    self.stop_asking()
-                    raise
+        while not stop.is_set():
+            seen = self._gate.enter()
+            started, answer = time.monotonic(), None
+            try:
+                answer = None if stop.is_set() else self._request(prompt)
+                return answer
+            except _Again as error:
+                failed, after = str(error), error.after
+                if error.was_late:
+                    self._gate.narrow(seen)
+            except BaseException:
+                stop.set()
+                raise
+            finally:
+                self._gate.leave(answered=answer is not None)
             failures += 1
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
             wait = max(wait, after or 0.0)
             spent += time.monotonic() - started + wait
             if failures > self.patience.retries or spent > self.patience.prompt_seconds:
-                self.stop_asking()
+                stop.set()
                 raise LLMError(
                     f"{self.name} at {self.url} failed {failures} times, last with: {failed}; what it answered is "
                     "kept, and the same command goes on"
                 )
-            self._asks_no_more.wait(wait)
+            stop.wait(wait)
         return None
 
     def _request(self, prompt: str) -> Completion:
         import openai
 
+        sent = replace(self._terms)
+        body = wire.request(self.model, prompt, self.decoding, logprobs=sent.logprobs, limit=sent.limit)
+        ask = self._client.chat.completions if self.chats else self._client.completions
         try:
-            answer = self._send(prompt)
+            answer = ask.create(**body)
         except openai.BadRequestError as error:
-            if self._adapted(str(error)):
+            if self._terms.learned(str(error), sent):
                 return self._request(prompt)
+            if getattr(error, "code", None) in _REFUSALS:  # of this prompt, for good; the others may be answered
+                return Completion("", (), 0, 0, "content_filter")
             raise LLMError(f"{self.name} at {self.url} refused the request: {_brief(error)}") from None
         except openai.APITimeoutError as error:
-            self._gate.narrow()
-            raise _Again(_brief(error)) from None
+            raise _Again(_brief(error), was_late=True) from None
         except openai.RateLimitError as error:
             if getattr(error, "code", None) == "insufficient_quota":
                 raise LLMError(f"{self.name}: the account's quota is used up; what it answered is kept") from None
@@ -230,21 +269,6 @@ class ServerLLM:
             return wire.completion(prompt, answer.to_dict(warnings=False), self.decoding)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _Again(_brief(error)) from None
-
-    def _send(self, prompt: str) -> Any:
-        body = wire.request(self.model, prompt, self.decoding, logprobs=self._gives_logprobs, limit=self._limit_name)
-        ask = self._client.chat.completions if self.chats else self._client.completions
-        return ask.create(**body)
-
-    def _adapted(self, complaint: str) -> bool:
-        """True when the server named something that we can do without, and we now do."""
-        if self._gives_logprobs and "logprob" in complaint:
-            self._gives_logprobs = False
-            return True
-        if self.chats and self._limit_name == "max_tokens" and "max_completion_tokens" in complaint:
-            self._limit_name = "max_completion_tokens"
-            return True
-        return False
 
 
 def _retry_after(error: Any) -> float | None:

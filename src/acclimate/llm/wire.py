@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from acclimate.llm.decoding import CHARACTERS_PER_TOKEN, Decoding
+from acclimate.llm.decoding import Decoding, about_tokens
 from acclimate.records import Completion
 
 
@@ -61,14 +61,20 @@ def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Co
     finish = choice.get("finish_reason") or "stop"
     if finish == "length" and is_whole:
         finish = "stop"  # it went on behind the answer
-    used: Mapping[str, Any] = answer.get("usage") or {}
+    usage = answer.get("usage")
+    used: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
     return Completion(
         whole[begin:end],
         tuple(_within(pieces, begin, end)),
-        used.get("prompt_tokens") or len(prompt) // CHARACTERS_PER_TOKEN,
-        used.get("completion_tokens") or -(-len(whole) // CHARACTERS_PER_TOKEN),
+        _count(used.get("prompt_tokens")) or about_tokens(prompt),
+        _count(used.get("completion_tokens")) or about_tokens(whole),
         finish if finish in ("length", "content_filter") else "stop",
     )
+
+
+def _count(value: Any) -> int:
+    """A number of tokens, 0 where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _within(pieces: Sequence[tuple[str, float | None]], begin: int, end: int) -> Iterator[float]:
@@ -79,4 +85,4 @@ def _within(pieces: Sequence[tuple[str, float | None]], begin: int, end: int) ->
             return
         at += len(token)
         if at > begin and logprob is not None:
-            yield min(0.0, logprob)
+            yield min(logprob, 0.0)  # not the other way round: what is no number stays none

@@ -32,15 +32,17 @@ class Prompt:
     target: str  # holds {document}; {number} is already replaced
     stop: tuple[str, ...] = ("\n",)
     chat: bool = False
+    hints: str = ""  # what comes before all that: the task, the language, the style
 
     def render(self, document: str, query: str = "") -> str:
         """The whole prompt for a document, and for a query where one is asked about; both go through unchanged."""
-        return self.prefix + fill(self.target, {"document": document, "query": query})
+        told = f"{self.hints}\n\n" if self.hints else ""
+        return told + self.prefix + fill(self.target, {"document": document, "query": query})
 
     @property
     def fingerprint(self) -> str:
         """Of everything that reaches the LLM; name and description do not."""
-        return fingerprint(self.prefix, self.target, self.stop, self.chat)
+        return fingerprint(self.hints, self.prefix, self.target, self.stop, self.chat)
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,32 @@ class Mix:
     def share_out(self, doc_id: str, n: int = 1) -> list[tuple[Prompt, int]]:
         """The `n` prompts that this document is shown to, each with the number of times it was before.
 
-        They follow from the document's id alone, so that a document more or less changes no other's queries.
+        They are drawn by their shares, none again before all have come, and follow from the document's id alone, so
+        that a document more or less changes no other's queries.
         """
-        digest = hashlib.sha256(f"prompt:{doc_id}".encode("utf-8", "surrogatepass")).digest()
-        at = int.from_bytes(digest[:8], "big") / 2**64
-        chosen = [self._at((at + number / n) % 1) for number in range(n)]
-        return [(prompt, chosen[:number].count(prompt)) for number, prompt in enumerate(chosen)]
+        chosen: list[tuple[Prompt, int]] = []
+        for number in range(n):
+            times, place = divmod(number, len(self.prompts))
+            had = [prompt.name for prompt, _ in chosen[number - place :]]
+            left = [one for one in zip(self.prompts, self.shares, strict=True) if one[0].name not in had]
+            chosen.append((_at(_point(doc_id, number), left), times))
+        return chosen
 
-    def _at(self, point: float) -> Prompt:
-        """The prompt whose part of [0, 1) `point` falls in."""
-        below = 0.0
-        for prompt, share in zip(self.prompts, self.shares, strict=True):
-            below += share / sum(self.shares)
-            if point < below:
-                return prompt
-        return self.prompts[-1]
+
+def _point(doc_id: str, number: int) -> float:
+    """A number in [0, 1) that depends on nothing else."""
+    of = f"prompt:{doc_id}" if number == 0 else f"prompt:{number}:{doc_id}"
+    return int.from_bytes(hashlib.sha256(of.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
+
+
+def _at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:
+    """The prompt whose part of [0, 1) the point falls in."""
+    below, total = 0.0, sum(share for _, share in shared)
+    for prompt, share in shared:
+        below += share / total
+        if point < below:
+            return prompt
+    return shared[-1][0]
 
 
 class Material(NamedTuple):
@@ -159,7 +172,11 @@ def judge(name_or_path: str | Path) -> Prompt:
     found = files.read(path)
     if "{query}" not in found.target:
         raise DataError("target has no {query}; a judge is asked about a query and a document", path=path)
-    return Prompt(found.name, found.description, found.instruction, found.target, found.stop, found.chat)
+    if found.examples is None:
+        raise DataError("examples is 'yours', and a judge has none; write them into the file", path=path)
+    prefix = found.instruction + "".join(filled(found, ()))
+    target = fill(found.target, {"number": str(len(found.examples) + 1)})
+    return Prompt(found.name, found.description, prefix, target, found.stop, found.chat)
 
 
 def _stems(name: str) -> list[str]:
@@ -186,8 +203,9 @@ def load(
     return Prompt(
         name=found.name,
         description=found.description,
-        prefix=f"{hints}\n\n" * bool(hints) + found.instruction + "".join(shown),
+        prefix=found.instruction + "".join(shown),
         target=fill(found.target, {"number": str(len(shown) + 1)}),
         stop=found.stop,
         chat=found.chat,
+        hints=hints,
     )

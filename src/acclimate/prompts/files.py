@@ -51,12 +51,13 @@ class Template:
     labels: dict[str, tuple[str, str]] = field(default_factory=dict)  # collection -> before a document, before a query
 
     def labelled(self, collection: str) -> Template:
-        """With the labels of a collection, or of any that has none."""
+        """With the labels of a collection, whose name may be a path or an id such as irds:beir/scifact/test; without
+        labels of its own it takes those of any."""
         if not self.labels:
             return self
-        document, query = (
-            f"{label} " if label else "" for label in self.labels.get(collection, self.labels["default"])
-        )
+        parts = [part for part in re.split(r"[/\\:]", collection) if part in self.labels]
+        labels = self.labels[parts[-1] if parts else "default"]
+        document, query = (f"{label} " if label else "" for label in labels)
         values = {"document_label": document, "query_label": query}
         return replace(
             self,

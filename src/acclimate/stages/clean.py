@@ -10,7 +10,7 @@ import itertools
 import re
 from functools import lru_cache
 
-from acclimate.stages.language import code_of, language_of, script_of
+from acclimate.stages.language import code_of, language_of, script_of, scripts_of
 
 MIN_WORDS = 2
 MAX_WORDS = 40
@@ -26,6 +26,7 @@ REASONS = (
     "echo",
     "from the examples",
     "wrong language",
+    "refused",
 )
 
 _PREAMBLE = re.compile(
@@ -34,7 +35,11 @@ _PREAMBLE = re.compile(
     r"[^:?]*:",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"(?:(?:relevant|search|good|example|user)\s+)?(?:query|question|q)\s*\d*\s*:\s*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"(?:\*\*)?(?:(?:relevant|search|good|bad|example|user)\s+)?(?:query|question|q)\s*\d*\s*:\s*(?:\*\*\s*)?",
+    re.IGNORECASE,
+)
+_ANNOUNCEMENT = re.compile(r"[^\n]*:[ \t]*\n")  # a line that ends in a colon, where there is another
 _NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[-*•])\s+")
 _QUOTES = [('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("`", "`"), ("**", "**"), ("*", "*")]
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -68,7 +73,9 @@ def clean(
     doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`. examples: what came before the
     doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
     """
-    query, had_preamble = _unwrap(text)
+    query, had_preamble = unwrapped(text)
+    if finish_reason == "content_filter":
+        return query, "refused"
     words = words_of(query)
     if not words:
         return query, "preamble" if had_preamble else "empty"
@@ -91,12 +98,14 @@ def clean(
     return query, None
 
 
-def _unwrap(text: str) -> tuple[str, bool]:
+def unwrapped(text: str) -> tuple[str, bool]:
     """The text without its wrapping, from the outside in until nothing changes; whether a preamble was among it."""
     had_preamble = False
     while True:
         before, text = text, text.strip()
         if match := _PREAMBLE.match(text):
+            text, had_preamble = text[match.end() :], True
+        if match := _ANNOUNCEMENT.match(text):
             text, had_preamble = text[match.end() :], True
         for pattern in (_LABEL, _NUMBER):
             if match := pattern.match(text):
@@ -147,10 +156,9 @@ def _is_foreign(query: str, doc_text: str, language: str) -> bool:
     if language:
         wanted = code_of(language)
         return None not in (wanted, written) and wanted != written
-    scripts, expected = (script_of(query), script_of(doc_text)), language_of(doc_text)
-    return (None not in scripts and scripts[0] != scripts[1]) or (
-        None not in (expected, written) and expected != written
-    )
+    script, expected = script_of(doc_text), language_of(doc_text)
+    lacks_it = script is not None and script_of(query) is not None and script not in scripts_of(query)
+    return lacks_it or (None not in (expected, written) and expected != written)
 
 
 @lru_cache(maxsize=64)

@@ -106,6 +106,7 @@ def filter_queries(
         keep_top_k=keep_top_k,
         round_trip_k=round_trip_k,
         retriever=retriever,
+        min_difference=min_difference,
         reranker=reranker,
         min_percentile=min_percentile,
         percentile_of=percentile_of,
@@ -138,14 +139,27 @@ def filter_queries(
         limit = known[min(len(known) - 1, int(len(known) * min_percentile / 100))] if known else 0.0
         return {query.query_id for query in kept if not of[query.query_id] >= limit}
 
+    def best(score: str, kept: list[SyntheticQuery]) -> set[str]:
+        of = ask(score, kept)
+        dropped = _beyond(keep_top_k, kept, of)
+        if dropped and all(math.isnan(of[query.query_id]) for query in kept):
+            raise SettingError(f"no query has a {score} to choose the best {keep_top_k:,} by; leave that filter out")
+        return dropped
+
+    def graded(kept: list[SyntheticQuery]) -> set[str]:
+        of = ask("grade", kept)
+        if kept and all(math.isnan(of[query.query_id]) for query in kept):
+            raise SettingError(f"filter.judge: {llm} gave no grade that could be read, to any of {len(kept):,} queries")
+        return {query.query_id for query in kept if not of[query.query_id] >= min_grade}
+
     drops: Mapping[str, Callable[[list[SyntheticQuery]], set[str]]] = {
         "duplicates": lambda kept: near_duplicates(kept, min_difference),
-        "logprob": lambda kept: _beyond(keep_top_k, kept, ask("logprob", kept)),
+        "logprob": lambda kept: best("logprob", kept),
         "round-trip": above("rank", round_trip_k),
         "teacher": above("teacher_rank", 1),
-        "reranker": lambda kept: _beyond(keep_top_k, kept, ask("reranker", kept)),
+        "reranker": lambda kept: best("reranker", kept),
         "percentile": percentile,
-        "judge": lambda kept: {q.query_id for q in kept if not ask("grade", kept)[q.query_id] >= min_grade},
+        "judge": graded,
     }
     reasons: dict[str, str] = {}
     funnel: list[tuple[str, int]] = []
@@ -173,6 +187,7 @@ def check_filters(
     keep_top_k: int,
     round_trip_k: int,
     retriever: str,
+    min_difference: float,
     reranker: str,
     min_percentile: float,
     percentile_of: str,
@@ -189,6 +204,8 @@ def check_filters(
         raise unknown("score for filter.percentile_of", percentile_of, SCORES)
     if round_trip_k < 1 or keep_top_k < 1:
         raise SettingError("round_trip_k and keep_top_k must be 1 or more")
+    if not 0 <= min_difference <= 1:
+        raise SettingError(f"filter.min_difference is {min_difference}; expected 0 to 1")
     if not 0 <= min_percentile <= 100 or min_grade not in (1, 2, 3):
         raise SettingError("filter.min_percentile must be in 0 to 100 and filter.min_grade 1, 2 or 3")
     if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):

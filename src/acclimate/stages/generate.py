@@ -18,7 +18,7 @@ from acclimate import llm as llms
 from acclimate import prompts
 from acclimate.errors import SettingError
 from acclimate.llm.completions import Completions
-from acclimate.llm.decoding import CHARACTERS_PER_TOKEN, Decoding, cut_at
+from acclimate.llm.decoding import Decoding, about_tokens, characters_of, cut_at
 from acclimate.prompts import Material
 from acclimate.records import LLM, Completion, Doc, SyntheticQuery
 from acclimate.stages.ask import ask, tasks_of, tokens_of
@@ -140,8 +140,10 @@ def mix_of(
     prompt: Sequence[str], material: Material, *, max_doc_tokens: int, task: str, language: str, style: str
 ) -> prompts.Mix:
     """The prompts that these settings come to; the documents of examples are cut as those of the corpus are, about."""
-    most = max_doc_tokens * CHARACTERS_PER_TOKEN
-    examples = [one._replace(document=cut_at(one.document.strip(), most)) for one in material.examples]
+    examples = [
+        one._replace(document=cut_at(text, characters_of(text, max_doc_tokens)) if text else "")
+        for one, text in ((one, one.document.strip()) for one in material.examples)
+    ]
     hints = prompts.hints(task, language, style)
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
 
@@ -159,14 +161,13 @@ def estimate(
     max_new_tokens: int = 40,
     temperature: float = 0.0,
 ) -> Estimate:
-    """What `generate` would ask with these settings, told without loading an LLM: four characters to a token."""
+    """What `generate` would ask with these settings, told without loading an LLM."""
     _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
     mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
-    most = max_doc_tokens * CHARACTERS_PER_TOKEN
-    shown = {doc.doc_id: doc.default_text().strip()[:most] for doc in docs}
-    shown = {doc_id: text for doc_id, text in shown.items() if text}
+    whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
+    shown = {doc_id: text[: characters_of(text, max_doc_tokens)] for doc_id, text in whole.items() if text}
     asked = {(one.text, one.sample) for one in tasks_of(shown, mix, per_doc, is_drawn=temperature > 0)}
-    read = sum(len(text) // CHARACTERS_PER_TOKEN + 1 for text, _ in asked)
+    read = sum(about_tokens(text) for text, _ in asked)
     return Estimate(len(asked), read, len(asked) * max_new_tokens)
 
 

@@ -19,7 +19,9 @@ from acclimate.stages.ask import Task, ask, tokens_of
 
 MAX_DOC_TOKENS = 400
 GRADE_TOKENS = 8  # room for a word around the digit
-_GRADE = re.compile(r"\s*(?:\*\*)?(?:grade\s*:?\s*)?([0-3])(?:\s*/\s*3)?(?:\*\*)?\s*\.?\s*", re.IGNORECASE)
+_GRADE = re.compile(
+    r"[\s*(]*(?:grade|score|rating)?[\s*:=]*([0-3])(?:\s*(?:/|out of)\s*3)?[\s*).]*(?:\([^()\d]*\)\s*)?", re.IGNORECASE
+)
 
 
 def grade(

@@ -49,8 +49,7 @@ def language_of(text: str) -> str | None:
 
 def script_of(text: str) -> str | None:
     """The script of most letters, such as LATIN, CYRILLIC or CJK; None when there are few or they are mixed."""
-    named = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
-    scripts = Counter(_ONE_SCRIPT.get(script, script) for script in named)
+    scripts = scripts_of(text)
     if scripts.total() < 4:
         return None
     script, count = scripts.most_common(1)[0]
@@ -64,6 +63,12 @@ def stop_words(code: str) -> frozenset[str]:
 
     name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
     return frozenset(getattr(stopwords, f"STOPWORDS_{name}", ()))
+
+
+def scripts_of(text: str) -> Counter[str]:
+    """How many letters of each script a text has."""
+    named = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
+    return Counter(_ONE_SCRIPT.get(script, script) for script in named)
 
 
 @cache

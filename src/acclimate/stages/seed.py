@@ -21,7 +21,7 @@ from acclimate.llm.decoding import Decoding
 from acclimate.prompts.files import Template
 from acclimate.records import LLM, Completion, Doc
 from acclimate.stages.ask import Task, ask, tasks_of, tokens_of
-from acclimate.stages.clean import clean
+from acclimate.stages.clean import clean, unwrapped
 
 GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have
 _BAD_CUE = "\nBad Question:"
@@ -79,8 +79,7 @@ def seed_prompts(
     top_p
         With a temperature: only the likeliest tokens that make up this share are drawn.
     """
-    if min(n_docs, n_prompts, n_examples) < 1:
-        raise SettingError("seed.n_docs, seed.n_prompts and seed.n_examples must be 1 or more")
+    check_seeds(n_docs=n_docs, n_prompts=n_prompts, n_examples=n_examples)
     needed = n_prompts * n_examples
     drawn = sorted(docs, key=lambda doc: _draw(seed, "seed", doc.doc_id))[:n_docs]
     if len(drawn) < needed:
@@ -155,6 +154,17 @@ def seed_prompts(
     )
 
 
+def check_seeds(*, n_docs: int, n_prompts: int, n_examples: int, **_: Any) -> None:
+    """Raises SettingError for numbers that cannot be."""
+    if min(n_docs, n_prompts, n_examples) < 1:
+        raise SettingError("seed.n_docs, seed.n_prompts and seed.n_examples must be 1 or more")
+    if n_docs < n_prompts * n_examples:
+        raise SettingError(
+            f"seed.n_docs is {n_docs}; {n_prompts} prompts of {n_examples} examples need {n_prompts * n_examples} "
+            "documents at least: raise it, or lower seed.n_prompts"
+        )
+
+
 def _good(task: Task, answer: Completion, document: str) -> dict[str, Any]:
     text, reason = clean(answer.text, document, answer.finish_reason, task.prompt.prefix)
     row: dict[str, Any] = {"doc_id": task.doc_id, "prompt": task.prompt.name, "good": text, "bad": ""}
@@ -163,10 +173,10 @@ def _good(task: Task, answer: Completion, document: str) -> dict[str, Any]:
 
 def _add_bad(row: dict[str, Any], answer: Completion) -> None:
     """A bad question may be short or beside the point, but not the good one again."""
-    bad, good = " ".join(answer.text.split()), row["good"]
+    bad, good = " ".join(unwrapped(answer.text)[0].split()), row["good"]
     row["bad"] = bad
     words, others = (set(text.casefold().rstrip("?").split()) for text in (bad, good))
-    if not bad or answer.finish_reason == "length":
+    if not bad or answer.finish_reason != "stop":
         row["reason"] = "no bad question"
     elif words == others or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
         row["reason"] = "good and bad alike"
