@@ -125,7 +125,7 @@ def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(tmp_path):
             return super().complete([text.partition(" what about")[0] for text in texts])
 
     with Completions(tmp_path / "c.sqlite") as kept:
-        with pytest.raises(prompts.SettingError, match="seed.n_docs is 14; 5 prompts of 3 examples need 15"):
+        with pytest.raises(prompts.SettingError, match=r"seed.n_docs is 14; 5 prompts of 3 examples need 15"):
             seed_prompts(docs, kept, llm=FakeLLM(), n_docs=14)
         assert len(kept) == 0
         with pytest.raises(
