@@ -55,11 +55,11 @@ class BatchWritten(AcclimateError):
 
     exit_code = 0
 
-    def __init__(self, stage: str, requests: int, again: int, path: Path) -> None:
+    def __init__(self, stage: str, requests: int, again: int, path: Path, run: Path) -> None:
         before = f" ({again:,} of them were in an earlier batch, too)" if again else ""
         super().__init__(
-            f"{stage}: {requests:,} requests are in {path}{before}; have them answered, then: acclimate cache fill RUN "
-            "RESULTS, and the same command without --batch"
+            f"{stage}: {requests:,} requests are in {path}{before}; have them answered, then: "
+            f"acclimate cache fill {run} RESULTS, and the same command without --batch"
         )
 
 

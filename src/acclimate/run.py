@@ -112,7 +112,9 @@ class Run:
                     if not batched.requests:
                         raise
                 if batched.requests:
-                    raise BatchWritten(stage, batched.write(self.batch_file), batched.again, self.batch_file)
+                    raise BatchWritten(
+                        stage, batched.write(self.batch_file), batched.again, self.batch_file, self.workspace.folder
+                    )
             return
         with Completions(self.workspace.folder / "completions.sqlite", stage) as kept:
             kept.guard = lambda left: self.budget.check(kept.ledger(), left)

@@ -42,7 +42,8 @@ class Decoding:
     def fingerprint(self) -> str:
         """Equal for decodings that cannot differ: greedy ones draw nothing."""
         drawn = (self.temperature, self.top_p, self.seed, self.sample) if self.temperature else ()
-        return fingerprint(self.max_new_tokens, self.stop, self.chat, *drawn)
+        stop = () if self.chat else self.stop
+        return fingerprint(self.max_new_tokens, stop, self.chat, *drawn)
 
     def draws(self, prompt: str) -> str:
         """What the draws of an answer follow from."""
