@@ -211,6 +211,7 @@ DOC = "Dhows. A dhow is a sailing ship with one or two masts. They carried dates
         ("what did the ships that sailed along", "length", "unfinished"),
         ("what did the ships that sailed along", "content_filter", "refused"),
         ("dhow", "stop", "too short"),
+        ("1.0", "stop", "too short"),
         (" ".join(f"w{n}" for n in range(60)), "stop", "too long"),
         ("how to make a method to make a method to make a method", "stop", "repeated"),
         ("what what what is it", "stop", "repeated"),

@@ -81,7 +81,7 @@ def clean(
         return query, "preamble" if had_preamble else "empty"
     if finish_reason == "length":
         return query, "unfinished"
-    if len(words) < MIN_WORDS:
+    if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 is two words by its point
         return query, "too short"
     if _loops(words):
         return query, "repeated"
