@@ -81,6 +81,8 @@ def test_a_file_of_ones_own(tmp_path):
         ("Q: {query}", "Q:", "example.* needs {document} and {query}"),
         ('name = "mine"', "name mine", "not TOML"),
         ('name = "mine"', 'stop = ["a", ""]', "expected a list of texts"),
+        ('name = "mine"', 'chat = "yes"', "expected true or false"),
+        ('name = "mine"', "labels = { a = 1 }", "expected a table with `default`"),
     ],
 )
 def test_a_file_that_is_no_prompt_is_refused_by_name(tmp_path, old, new, message):
@@ -282,3 +284,10 @@ def test_a_judge_is_asked_about_both_and_both_go_through_unchanged(tmp_path):
     path.write_text('target = "{document}:"')
     with pytest.raises(DataError, match=re.escape("no {query}")):
         prompts.judge(path)
+
+
+def test_examples_of_the_user_have_no_bad_queries(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('examples = "yours"\nexample = "{document} {query} {bad_query}"\ntarget = "{document}:"')
+    with pytest.raises(DataError, match=re.escape("no {bad_query}")):
+        prompts.load(path)

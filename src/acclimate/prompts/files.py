@@ -109,6 +109,8 @@ def _from_toml(text: str, path: Path) -> Template:
         raise DataError("target ends with a blank, which LLMs read as half a word; end it with the cue", path=path)
     if template.examples != () and not ("{document}" in template.example and "{query}" in template.example):
         raise DataError("there are examples, so `example` needs {document} and {query}", path=path)
+    if "{bad_query}" in template.example and template.examples is None:
+        raise DataError("examples is 'yours', which have no {bad_query}; take it out of `example`", path=path)
     if "{bad_query}" in template.example:
         for shot in template.examples or ():
             _text(shot, "bad_query", path)
