@@ -164,6 +164,8 @@ class Bench:
         lesson = Lesson({q.query_id: q.text for q in queries}, self.run.corpus, self.run.ids, self.run.vectors)
         train = [example for example in examples if example.doc_ids[0] not in held_out]
         dev = [example for example in examples if example.doc_ids[0] in held_out]
+        if not train or not dev:  # a filter may leave nothing to learn from
+            return self.measured(DenseMember(self.run.vectors, self.run.encoder))
         settings = {**self.run.settings["distill"], "student": ("dense-query",)}
         with tempfile.TemporaryDirectory() as folder:
             distill(train, dev, self.run.encoder, lesson, Path(folder), **settings)

@@ -536,7 +536,26 @@ def test_a_token_budget_stops_with_3_and_a_higher_one_goes_on_where_it_was(
     assert CountingLLM.asked - before == 36 - kept
     one, other = contents(finished), contents(out)
     assert one["generate/queries.jsonl"] == other["generate/queries.jsonl"]
-    assert [name for name in one if one[name] != other.get(name)] == []
+    assert [name for name in one if one[name] != other.get(name)] == ["run.json"]  # which has the limit
+    assert json.loads((out / "run.json").read_text())["max_tokens"] == ["1000000"]
+    assert main(["generate", str(out), "--temperature", "0.5"]) == 0
+    assert main(["adapt", str(corpus), "--out", str(out), "--max-tokens", "nonsense"]) == 2
+    before = CountingLLM.asked
+    assert run_adapt(corpus, out, "--max-tokens", "600") == 0  # all is answered: there is nothing to pay for
+    assert CountingLLM.asked == before
+
+
+def test_a_stage_s_command_goes_on_under_the_limits_of_its_run(corpus, run_adapt, tmp_path, capsys, monkeypatch):
+    from acclimate.llm import completions
+
+    monkeypatch.setattr(completions, "BATCH_PROMPTS", 4)
+    out = tmp_path / "run"
+    assert run_adapt(corpus, out, "--max-tokens", "600") == 3
+    before = CountingLLM.asked
+    for command in ("generate", "report"):
+        assert main([command, str(out)]) == 3
+    assert CountingLLM.asked == before
+    assert "--max-tokens 600" in capsys.readouterr().err
 
 
 def test_an_llm_behind_a_server_stops_at_its_cost_goes_on_and_leaves_no_key(
