@@ -123,8 +123,7 @@ def compare_generated(options: argparse.Namespace, folder: Path) -> int:
         return 1
     prompts = completions(folder / "clean")
     while kills < options.kills:
-        more = draws.randrange(1, max(2, prompts // (options.kills + 2)))
-        code = generating(options, folder, "killed", more, draws.uniform(0.0, 4.0))
+        code = generating(options, folder, "killed", draws.choice((1, 1, 2)), draws.uniform(0.0, 5.0))
         if code == 0:
             break
         kills += code == -signal.SIGKILL
@@ -146,18 +145,18 @@ def compare_generated(options: argparse.Namespace, folder: Path) -> int:
 
 
 def generating(options: argparse.Namespace, folder: Path, name: str, kill_after: int | None, delay: float) -> int:
-    """Run until queries are written; killed `delay` seconds after so many more answers are kept. Returns its code."""
+    """Run until queries are written; killed `delay` seconds after so many batches were asked for. Returns its code."""
     out = folder / name
     command = [sys.executable, __file__, *(["--fake-llm"] if options.fake_llm else []), "--usual-batches"]
     command += ["--child", "generate", str(out), "--corpus", str(folder / "corpus.jsonl"), "--max-doc-tokens", "128"]
     if options.fake_llm:
         command += ["--llm", "embedded:all-minilm-l6-v2"]
     env = {**os.environ, "ASKED": str(folder / f"asked-{name}"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    before = completions(out)
+    before = batches(folder / f"asked-{name}")
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         while process.poll() is None:
-            if kill_after is not None and completions(out) - before >= kill_after:
+            if kill_after is not None and batches(folder / f"asked-{name}") - before >= kill_after:
                 time.sleep(delay)
                 process.kill()
             time.sleep(0.1)
@@ -255,6 +254,10 @@ def contents(run_folder: Path) -> Mapping[str, bytes]:
 
 def asked(journal: Path) -> int:
     return sum(int(line) for line in journal.read_text().split()) if journal.exists() else 0
+
+
+def batches(journal: Path) -> int:
+    return len(journal.read_text().split()) if journal.exists() else 0
 
 
 def completions(run_folder: Path) -> int:

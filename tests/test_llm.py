@@ -24,6 +24,8 @@ from acclimate.llm.generic import Generic
 from acclimate.llm.llama import Llama, _product
 from acclimate.llm.local import LocalLLM, _drawn
 
+LOAD = llms.load  # before other tests put a fake in its place
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
@@ -272,7 +274,7 @@ def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone():
     from acclimate import prompts
 
     template = prompts.load("inpars")
-    llm = llms.load("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
+    llm = LOAD("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
     texts = [
         "Return the n largest elements from a dataset, given as an iterable.",
         "The heat transfer at a blunt nose was measured at Mach 7 in helium for three wall temperatures.",

@@ -246,7 +246,7 @@ def test_what_was_under_way_when_somebody_interrupts_is_kept(tmp_path):
     with serving(reply) as server, Completions(tmp_path / "c.sqlite") as kept:
         with pytest.raises(KeyboardInterrupt):
             kept.complete(model(server, concurrency=4), PROMPTS)
-        assert len(server.requests) <= 8
+        assert len(server.requests) < len(PROMPTS)
         assert len(kept) == len(server.requests)
 
 
