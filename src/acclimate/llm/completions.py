@@ -183,7 +183,12 @@ class Completions:
         has come."""
         stopped: BaseException | None = None
         for done, (at, fresh) in enumerate(llm.answers(prompts), 1):
-            self._write(llm, [prompts[at]], [fresh])
+            try:
+                self._write(llm, [prompts[at]], [fresh])
+            except KeyboardInterrupt as error:  # before or after it was kept
+                stopped = error
+                llm.stop_asking()
+                self.put(llm.name, self.stage, _key(llm.fingerprint, prompts[at]), fresh)
             try:
                 if stopped is None and done < len(prompts):
                     if on_answer is not None:
