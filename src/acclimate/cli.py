@@ -95,8 +95,9 @@ def adapt(
         Every draw follows from it.
     """
     from acclimate import plan
+    from acclimate.checks import check
     from acclimate.llm.prices import Budget, limits
-    from acclimate.pipeline import STAGES, check
+    from acclimate.pipeline import STAGES
     from acclimate.settings import load_recipe, resolve
 
     if (queries is None) != (qrels is None):

@@ -1,0 +1,61 @@
+"""What is wrong with a run's settings, said before its first stage and not by its last one, hours later."""
+
+from __future__ import annotations
+
+from acclimate import llm, models, passages, prompts
+from acclimate.errors import SettingError
+from acclimate.llm.decoding import Decoding
+from acclimate.prompts import ADAPTED, Material
+from acclimate.records import PromptExample
+from acclimate.run import Run
+from acclimate.stages.distill import check_students
+from acclimate.stages.filter import check_filters
+from acclimate.stages.sample import check_draw
+from acclimate.stages.seed import check_seeds
+
+
+def check(run: Run, *, asks: bool = True) -> None:
+    """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take.
+
+    asks: LLMs will be asked, so that their packages and keys must be there.
+    """
+    draw = ("method", "near_duplicates", "n_docs", "n_clusters", "max_per_source")
+    check_draw(**{name: run.settings["sample"][name] for name in draw})
+    passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
+    check_students(run.settings["distill"]["student"])
+    _check_prompts(run)
+    run.budget.check_names(run.llms)
+    for name in run.llms.values():
+        if llm.is_served(name) and (run.batch_file is not None or not asks):
+            llm.load(name)  # looks at the name and at no key
+        else:
+            llm.check(name)
+    if run.batch_file is not None and not any(map(llm.is_served, run.llms.values())):
+        raise SettingError(f"--batch: {run.llms['generate']} takes no batch files; expected openai:MODEL")
+    for stage in ("train", "distill"):
+        models.resolve(run.settings[stage]["base"])
+    check_filters(**run.settings["filter"])
+
+
+def _check_prompts(run: Run) -> None:
+    """Raises SettingError for prompts that are not there, or that need examples when none are named."""
+    example = PromptExample("", "", "", "")
+    material = Material([example] if run.settings["sample"]["examples"] else ())
+    wanted = run.settings["generate"]["prompt"]
+    others = [entry for entry in wanted if prompts.plain_names([entry]) != [ADAPTED]]
+    if others or not wanted:
+        prompts.load_mix(others, material)
+    if run.seeds_prompts:
+        prompts.load_mix(run.settings["seed"]["prompt"])
+        check_seeds(**run.settings["seed"])
+    if material.examples and not any(prompts.template(name).examples is None for name in prompts.plain_names(others)):
+        raise SettingError(
+            "sample.examples names examples of the task, and no prompt in generate.prompt shows any; promptagator does"
+        )
+    if "filter" in run.llms:
+        prompts.judge(run.settings["filter"]["judge"])
+    if run.settings["filter"]["reranker"]:
+        models.resolve(run.settings["filter"]["reranker"])
+    for stage in ("seed", "generate"):
+        settings = run.settings[stage]
+        Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
