@@ -48,7 +48,7 @@ class _Gguf:
         return Path(found.path_or_id) / found.gguf_file
 
     @cached_property
-    def library(self) -> Any:
+    def module(self) -> Any:
         """The package. Raises MissingExtra without it."""
         # Its threads wait for each other some hundred times a token. Spinning, as is the default, they keep each other
         # from running where the machine has other work: reading a prompt was seen to take 25 times as long.
@@ -61,7 +61,7 @@ class _Gguf:
     @cached_property
     def llama(self) -> Any:
         """A `llama_cpp.Llama`. Raises DataError for a file that it cannot read."""
-        llama_cpp, threads = self.library, os.environ.get("OMP_NUM_THREADS", "")
+        llama_cpp, threads = self.module, os.environ.get("OMP_NUM_THREADS", "")
         asked = int(threads) if threads.isdecimal() else None  # None: as many as the package sees fit
         try:
             return llama_cpp.Llama(
@@ -85,12 +85,12 @@ class _Gguf:
     @cached_property
     def end_ids(self) -> frozenset[int]:
         """The tokens that end an answer: ends of text, and all that are no text."""
-        library, every = self.library, range(self.llama.n_vocab())
-        vocab = library.llama_model_get_vocab(self.llama.model)
+        module, every = self.module, range(self.llama.n_vocab())
+        vocab = module.llama_model_get_vocab(self.llama.model)
         return frozenset(
             token
             for token in every
-            if library.llama_vocab_is_eog(vocab, token) or library.llama_vocab_is_control(vocab, token)
+            if module.llama_vocab_is_eog(vocab, token) or module.llama_vocab_is_control(vocab, token)
         )
 
     def ids(self, prompt: str, *, chat: bool) -> list[int]:
@@ -110,7 +110,7 @@ class _Gguf:
             self.llama.detokenize([token], special=True).decode() if token >= 0 else ""
             for token in (self.llama.token_bos(), self.llama.token_eos())
         )
-        template, formatter = self.llama.metadata[_TEMPLATE], self.library.llama_chat_format.Jinja2ChatFormatter
+        template, formatter = self.llama.metadata[_TEMPLATE], self.module.llama_chat_format.Jinja2ChatFormatter
 
         def render(messages: list[dict[str, Any]]) -> str:
             return formatter(template, bos_token=begin, eos_token=end)(messages=messages, **OPTIONS).prompt
@@ -139,7 +139,7 @@ class _Gguf:
         """
         import numpy as np
 
-        pointer = self.library.llama_get_logits_ith(self.llama.ctx, -1)
+        pointer = self.module.llama_get_logits_ith(self.llama.ctx, -1)
         logits = np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),)).astype(np.float64)
         top = logits.max()
         return float(logits[token] - top) - math.log(np.exp(logits - top).sum())

@@ -44,7 +44,7 @@ class _Engine:
         return min(MOST_CONTEXT, getattr(config.get_text_config(), "max_position_embeddings", None) or MOST_CONTEXT)
 
     @cached_property
-    def library(self) -> Any:
+    def module(self) -> Any:
         """The package. Raises MissingExtra without it."""
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read when it is imported; the library is silent
         try:
@@ -55,7 +55,7 @@ class _Engine:
     @cached_property
     def llm(self) -> Any:
         """A `vllm.LLM`. Raises AcclimateError where it does not start."""
-        vllm, model = self.library, models.resolve(self.model)
+        vllm, model = self.module, models.resolve(self.model)
         try:
             return vllm.LLM(
                 model=model.path_or_id,
@@ -137,7 +137,7 @@ class VllmLLM:
 
     def _sampling(self, prompt: str) -> Any:
         decoding = self.decoding
-        return self._engine.library.SamplingParams(
+        return self._engine.module.SamplingParams(
             max_tokens=decoding.max_new_tokens,
             temperature=decoding.temperature,
             top_p=decoding.top_p,
