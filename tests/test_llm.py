@@ -17,7 +17,7 @@ from acclimate.errors import DataError, MissingExtra, SettingError
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
-from tiny import PROMPTS, SHARED, same, write_llama
+from tiny import PROMPTS, SHARED, same, shrinks_and_moves_nothing, write_llama
 
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.generic import Generic
@@ -161,18 +161,10 @@ def test_a_weight_laid_out_for_the_processor_gives_the_plain_product(dtype, size
 @pytest.mark.parametrize("decoder", [Llama, Generic])
 def test_finished_prompts_leave_the_batch_and_move_no_other(folder, monkeypatch, decoder):
     prompts = [f"{SHARED}{'so ' * (n % 5)}{n} words\nQuery:" for n in range(40)]
-    llm, sizes = local(folder, stop=("a", "o", "9", "\t", "%", "B")), []
+    llm = local(folder, stop=("a", "o", "9", "\t", "%", "B"))
     llm._loaded.__dict__["decoder"] = decoder(llm._loaded.model)
     alone = [llm.complete([prompt])[0] for prompt in prompts]
-    step = llm._loaded.decoder.step
-    monkeypatch.setattr(
-        llm._loaded.decoder, "step", lambda tokens, cache: (sizes.append(len(tokens)), step(tokens, cache))[1]
-    )
-    together = llm.complete(prompts)
-    same(together, alone)
-    assert len({answer.completion_tokens for answer in together}) > 5
-    assert len(set(sizes)) > 3
-    assert sizes == sorted(sizes, reverse=True)
+    shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch)
 
 
 def test_the_generic_decoder_answers_as_the_llama_one(folder, tiny):

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
-from tiny import PROMPTS, same, write_tokenizer
+from tiny import PROMPTS, same, shrinks_and_moves_nothing, write_tokenizer
 
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.local import LocalLLM
@@ -94,17 +94,9 @@ def test_finished_prompts_leave_the_batch_and_move_no_other(folder, monkeypatch)
     prompts = [f"{'so ' * (n % 5)}{n} words of {chr(97 + n % 26)}" for n in range(40)]
     free = local(folder).complete(prompts)
     letters = sorted({letter for answer in free for letter in answer.text})
-    llm, sizes = local(folder, stop=tuple(letters[::4])), []
+    llm = local(folder, stop=tuple(letters[::4]))
     alone = [llm.complete([prompt])[0] for prompt in prompts]
-    step = llm._loaded.decoder.step
-    monkeypatch.setattr(
-        llm._loaded.decoder, "step", lambda tokens, cache: (sizes.append(len(tokens)), step(tokens, cache))[1]
-    )
-    together = llm.complete(prompts)
-    same(together, alone)
-    assert len({answer.completion_tokens for answer in together}) > 2
-    assert len(set(sizes)) > 2
-    assert sizes == sorted(sizes, reverse=True)
+    shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch)
 
 
 def test_a_stop_cuts_the_answer_that_would_have_been(folder):

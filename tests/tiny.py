@@ -56,3 +56,16 @@ def same(first, second):
     assert [answer._replace(logprobs=()) for answer in first] == [answer._replace(logprobs=()) for answer in second]
     for one, other in zip(first, second, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch):
+    """Answers of different lengths, in a batch that loses rows as they end, are those of each prompt alone."""
+    sizes, step = [], llm._loaded.decoder.step
+    monkeypatch.setattr(
+        llm._loaded.decoder, "step", lambda tokens, cache: (sizes.append(len(tokens)), step(tokens, cache))[1]
+    )
+    together = llm.complete(prompts)
+    same(together, alone)
+    assert len({answer.completion_tokens for answer in together}) > 2
+    assert len(set(sizes)) > 2
+    assert sizes == sorted(sizes, reverse=True)
