@@ -1,7 +1,7 @@
-"""The teacher's judgement goes into fast retrievers: KL divergence, and a share for the source document itself.
+"""The teacher's judgement goes into fast retrievers: KL divergence, and a share of InfoNCE for the source document.
 
-The target is the softmax of the teacher's scores, with a share set aside for the source document. One loop serves every
-kind of student: `students.course` is the loop, `students.kinds` what differs.
+One loop serves every kind of student: `students.course` is the loop, `students.kinds` what differs, `students.losses`
+what is taught.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ def distill(
     batch_size: int = 16,
     document_ways: int = 8,
     token_ways: int = 20,
+    loss: str = "kl",
     teacher_temperature: float = 0.06,
+    student_temperature: float = 0.0,
     contrastive: float = 0.3,
+    mask_above: float = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
@@ -60,19 +63,32 @@ def distill(
         Documents per query for students that encode documents as they learn; the best by the teacher's score.
     token_ways
         The same for students that compare token vectors with those of the index.
+    loss
+        How the student follows the teacher: kl (the distribution over the list) or margin-mse (the margins between
+        source document and others).
     teacher_temperature
         Divides the teacher's scores, which lie in [0, 1]: lower is sharper.
+    student_temperature
+        Divides the student's similarities; 0 is what suits its kind.
     contrastive
-        Share of the target that goes to the source document whatever the teacher says, 0 to 1.
+        Share of InfoNCE in the loss, which is towards the source document whatever the teacher says, 0 to 1.
+    mask_above
+        InfoNCE passes over documents that the teacher rates above this share of the source document's score, as
+        suspected false negatives; 1 or more passes over none.
     """
     from acclimate.students.course import Course
     from acclimate.students.kinds import STUDENTS, save
+    from acclimate.students.losses import LOSSES, Loss
 
     check_students(student)
     if not train or not dev:
         raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
-    if not 0 <= contrastive <= 1 or teacher_temperature <= 0:
-        raise SettingError("distill.contrastive must be in [0, 1] and distill.teacher_temperature above 0")
+    if loss not in LOSSES:
+        raise unknown("loss", loss, LOSSES)
+    if not 0 <= contrastive <= 1 or teacher_temperature <= 0 or student_temperature < 0:
+        raise SettingError(
+            "distill.contrastive must be in [0, 1], distill.teacher_temperature above 0, student_temperature not below"
+        )
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
         raise DataError("a training example without teacher scores; label comes before distill")
 
@@ -80,18 +96,17 @@ def distill(
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
         make, temperature = STUDENTS[name]
-        learner = make(encoder.copy(), lesson, temperature)
+        learner = make(encoder.copy(), lesson, student_temperature or temperature)
         ways = None if learner.sees_corpus else token_ways if learner.keeps_index else document_ways
         course = Course(
             learner,
             [_shortened(example, ways) for example in train],
             [_shortened(example, ways) for example in dev],
+            Loss(loss, teacher_temperature, contrastive, mask_above),
             folder / f"{learner.kind}.state",
             epochs=epochs,
             learning_rate=learning_rate,
             batch_size=batch_size,
-            temperature=teacher_temperature,
-            contrastive=contrastive,
             seed=seed,
         )
         history = course.run(lambda step, at=number: progress(at * steps + step, len(student) * steps))

@@ -19,9 +19,9 @@ from acclimate import models
 from acclimate.files import written
 from acclimate.records import NWay
 from acclimate.students.kinds import Student
+from acclimate.students.losses import Loss
 
 _MAX_NORM = 1.0
-_TINY = 1e-6
 
 
 class Course:
@@ -32,22 +32,20 @@ class Course:
         student: Student,
         train: list[NWay],
         dev: list[NWay],
+        loss: Loss,
         state_path: Path,
         *,
         epochs: int,
         learning_rate: float,
         batch_size: int,
-        temperature: float,
-        contrastive: float,
         seed: int,
     ) -> None:
-        self.student, self.train, self.dev, self.state_path = student, train, dev, state_path
+        self.student, self.train, self.dev, self.loss, self.state_path = student, train, dev, loss, state_path
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
-        self.temperature, self.contrastive = temperature, contrastive
         self.weights = student.encoder.model
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
-        self.shares = self._shares() if student.sees_corpus else {}
+        self.seen = self._seen() if student.sees_corpus else {}
         self.optimizer = torch.optim.AdamW(self.weights.parameters(), lr=learning_rate, weight_decay=0.01)
         steps = epochs * -(-len(train) // batch_size)
         warm_up = max(1, steps // 10)
@@ -84,32 +82,21 @@ class Course:
         self.schedule.step()
 
     @torch.no_grad()
-    def _shares(self) -> dict[str, float]:
+    def _seen(self) -> dict[str, float]:
         """Per query: the probability that the untouched student gives to all documents of its example together."""
-        shares: dict[str, float] = {}
+        seen: dict[str, float] = {}
         for start in range(0, len(self.train) + len(self.dev), self.batch_size):
             batch = [*self.train, *self.dev][start : start + self.batch_size]
             for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
-                shares[example.query_id] = min(1.0, logs.float().exp().sum().item())
-        return shares
+                seen[example.query_id] = min(1.0, logs.float().exp().sum().item())
+        return seen
 
     def _loss(self, batch: list[NWay]) -> torch.Tensor:
-        """Mean KL divergence of the student from the target: the teacher's softmax, with a share for the source.
-
-        The teacher says how the documents that it rated divide their probability, not how much of it they have: the
-        rest of a corpus keeps what it had. Else a student learns, above all, to be sure of itself.
-        """
+        """Mean loss of a batch."""
         losses: list[torch.Tensor] = []
         for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
-            target = torch.softmax(torch.tensor(example.scores, device=logs.device) / self.temperature, dim=-1)
-            share = (1 - self.contrastive) * self.shares.get(example.query_id, 1.0)
-            target = target * share
-            target[0] += self.contrastive
-            loss = _divergence(target, logs.float())
-            if self.shares:
-                others = 1 - target.sum()
-                loss = loss + _divergence(others, torch.log1p(-logs.float().exp().sum().clamp(max=1 - _TINY)))
-            losses.append(loss)
+            scores = torch.tensor(example.scores, device=logs.device)
+            losses.append(self.loss(logs.float(), scores, self.seen.get(example.query_id)))
         return torch.stack(losses).mean()
 
     @torch.no_grad()
@@ -140,7 +127,3 @@ class Course:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]["last_epoch"]
         return state["history"], state["best"]
-
-
-def _divergence(target: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
-    return (target * (target.clamp_min(_TINY).log() - logs)).sum()

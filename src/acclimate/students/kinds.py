@@ -17,13 +17,16 @@ import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, pad
+from torch.utils.checkpoint import checkpoint
 
 from acclimate import models
 from acclimate.records import Doc, NWay
-from acclimate.retrieve.encoder import Encoder
+from acclimate.retrieve.encoder import Encoder, batches
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.vectors import Vectors
+
+_TOKENS_AT_ONCE = 8192  # whose activations are held while gradients are computed
 
 
 @dataclass(frozen=True)
@@ -194,10 +197,25 @@ def _queries(encoder: Encoder, lesson: Lesson, batch: Sequence[NWay]):
 
 
 def _encode(encoder: Encoder, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(pooled, tokens, which tokens count)."""
-    features = encoder.features(encoder.token_ids(texts))
-    pooled, tokens = encoder.forward(features)
-    return pooled, tokens, features["keep"]
+    """(pooled (n, dim), tokens (n, longest, dim), which tokens count (n, longest)).
+
+    Texts are encoded in groups of like length. Of several groups only the vectors are kept, and each is encoded again
+    when gradients flow back (gradient caching, Gao et al. 2021): memory grows with one group, not with the batch.
+    """
+    token_ids = encoder.token_ids(texts)
+    groups = list(batches([len(ids) for ids in token_ids], max_tokens=_TOKENS_AT_ONCE))
+    longest = max(len(ids) for ids in token_ids)
+    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    for rows in groups:
+        features = encoder.features([token_ids[row] for row in rows])
+        pooled, tokens = (
+            checkpoint(encoder.forward, features, use_reentrant=False) if len(groups) > 1 else encoder.forward(features)
+        )
+        short = longest - tokens.shape[1]
+        parts.append((pooled, pad(tokens, (0, 0, 0, short)), pad(features["keep"], (0, short))))
+    back = torch.tensor([row for rows in groups for row in rows], device=parts[0][0].device).argsort()
+    pooled, tokens, keep = (torch.cat(one)[back] for one in zip(*parts, strict=True))
+    return pooled, tokens, keep
 
 
 def _rows(lesson: Lesson, example: NWay) -> torch.Tensor:

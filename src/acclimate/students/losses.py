@@ -1,0 +1,80 @@
+"""What a student is taught: losses over the log-probabilities that it gives to the documents of one example.
+
+All of them follow from log-probabilities alone: their differences are those of the student's scores, divided by its
+temperature. Each function takes the student's (n_ways,) `logs`, the source document first, and the teacher's (n_ways,)
+`scores` in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The teacher's part, weighed `1 - contrastive`, and InfoNCE towards the source document, weighed `contrastive`."""
+
+    name: str = "kl"
+    teacher_temperature: float = 0.06
+    contrastive: float = 0.3
+    mask_above: float = 1.0  # share of the source document's teacher score above which InfoNCE passes over a document
+
+    def __call__(self, logs: torch.Tensor, scores: torch.Tensor, seen: float | None) -> torch.Tensor:
+        """The loss of one example.
+
+        seen: where the student's softmax covers every document, the probability that the untouched student gave to
+        those of the example together; else None.
+        """
+        loss = torch.zeros((), device=logs.device)
+        if self.contrastive < 1:
+            loss = loss + (1 - self.contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, seen)
+        if self.contrastive:
+            loss = loss + self.contrastive * info_nce(logs, scores, self.mask_above)
+        return loss
+
+
+def kl(logs: torch.Tensor, logits: torch.Tensor, seen: float | None) -> torch.Tensor:
+    """KL divergence of the student from the softmax of the teacher's logits.
+
+    The teacher says how the documents that it rated divide their probability, not how much of it they have: the rest
+    of a corpus keeps what it had, as one more outcome. Else a student learns, above all, to be sure of itself.
+    """
+    target = torch.softmax(logits, dim=-1) * (1.0 if seen is None else seen)
+    loss = _divergence(target, logs)
+    if seen is not None:
+        loss = loss + _divergence(1 - target.sum(), torch.log1p(-logs.exp().sum().clamp(max=1 - _TINY)))
+    return loss
+
+
+def margin_mse(logs: torch.Tensor, logits: torch.Tensor, seen: float | None) -> torch.Tensor:
+    """Mean squared difference of the margins between source document and others (Hofstätter et al. 2020, section 3.2).
+
+    Both sides are divided by their temperatures, which so decide how the scales compare.
+    """
+    if len(logs) < 2:
+        return logs.sum() * 0.0
+    return ((logs[0] - logs[1:]) - (logits[0] - logits[1:])).square().mean()
+
+
+def info_nce(logs: torch.Tensor, scores: torch.Tensor, mask_above: float) -> torch.Tensor:
+    """Negative log-probability of the source document where suspected false negatives count for nothing (CADET)."""
+    suspected = scores > mask_above * scores[0]
+    suspected[0] = False
+    if mask_above >= 1 or not suspected.any():
+        return -logs[0]
+    return -logs[0] + torch.log1p(-logs[suspected].exp().sum().clamp(max=1 - _TINY))
+
+
+def _divergence(target: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
+    return (target * (target.clamp_min(_TINY).log() - logs)).sum()
+
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor, float | None], torch.Tensor]] = {
+    "kl": kl,
+    "margin-mse": margin_mse,
+}

@@ -1,0 +1,71 @@
+"""What students are taught: each loss is what its formula says, and vanishes where nothing is left to learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from acclimate.students.losses import Loss  # noqa: E402 (after the check for torch)
+
+SCORES = (1.0, 0.5, 0.0)
+UNIFORM = np.log([1 / 3] * 3).tolist()
+
+
+def loss_of(logs, scores=SCORES, *, seen=None, **settings):
+    return Loss(**settings)(torch.tensor(logs), torch.tensor(scores), seen).item()
+
+
+def kl_of(logs, temperature, seen=None):
+    return loss_of(logs, teacher_temperature=temperature, contrastive=0.0, seen=seen)
+
+
+def test_the_loss_is_the_divergence_from_the_teacher_and_a_share_of_infonce():
+    logs = np.log([0.5, 0.3, 0.2]).tolist()
+    target = np.exp(np.array(SCORES) / 0.25) / np.exp(np.array(SCORES) / 0.25).sum()
+    expected = 0.8 * float((target * (np.log(target) - logs)).sum()) - 0.2 * logs[0]
+    assert loss_of(logs, teacher_temperature=0.25, contrastive=0.2) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.2])
+@pytest.mark.parametrize("name", ["kl", "margin-mse"])
+def test_a_student_that_says_what_the_teacher_says_has_no_loss(name, temperature):
+    logs = torch.log_softmax(torch.tensor(SCORES) / temperature, dim=-1).tolist()
+    settings = {"name": name, "teacher_temperature": temperature, "contrastive": 0.0}
+    assert loss_of(logs, **settings) == pytest.approx(0, abs=1e-6)
+    assert loss_of(UNIFORM, **settings) > 0.1
+
+
+def test_what_a_corpus_wide_student_gives_to_other_documents_is_to_stay():
+    seen = 0.7
+    right = torch.log(torch.softmax(torch.tensor(SCORES) / 0.2, dim=-1) * seen).tolist()
+    surer = [log + np.log(0.9 / 0.7) for log in right]
+    assert kl_of(right, 0.2, seen) == pytest.approx(0, abs=1e-5)
+    assert kl_of(surer, 0.2, seen) > 0.05
+
+
+def test_a_higher_teacher_temperature_flattens_the_target():
+    cold, warm, hot = (kl_of(UNIFORM, temperature) for temperature in (0.1, 0.2, 0.4))
+    assert cold > warm > hot > 0
+
+
+def test_margins_are_squared_and_averaged():
+    logs = np.log([0.5, 0.3, 0.2])
+    margins = logs[0] - logs[1:]
+    wanted = np.array([0.5, 1.0]) / 0.5
+    found = loss_of(logs.tolist(), name="margin-mse", teacher_temperature=0.5, contrastive=0.0)
+    assert found == pytest.approx(float(((margins - wanted) ** 2).mean()), abs=1e-6)
+
+
+def test_a_list_of_one_document_has_no_margins():
+    assert loss_of([-1.0], (1.0,), name="margin-mse", contrastive=0.0) == 0
+
+
+def test_suspected_false_negatives_do_not_count_as_negatives():
+    logs = np.log([0.5, 0.3, 0.2]).tolist()
+    whole = loss_of(logs, (1.0, 0.9, 0.0), contrastive=1.0)
+    masked = loss_of(logs, (1.0, 0.9, 0.0), contrastive=1.0, mask_above=0.8)
+    assert whole == pytest.approx(-np.log(0.5), abs=1e-6)
+    assert masked == pytest.approx(-np.log(0.5 / 0.7), abs=1e-6)
+    assert loss_of(logs, (0.0, 0.9, 0.5), contrastive=1.0, mask_above=0.8) < masked  # both others are rated above it
