@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from acclimate import __version__
+from acclimate import __version__, distributed
 from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.files import read_json
@@ -336,6 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # what it says of our models, we know
+    if not distributed.is_main():
+        sys.stdout = io.StringIO()  # the first process says it
     try:
         _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments
@@ -356,6 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"acclimate: {error}; what is made is kept, and the same command goes on", file=sys.stderr)
         return 2
+    distributed.leave()
     return 0
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from acclimate import llm, models, prompts
+from acclimate import distributed, llm, models, prompts
 from acclimate.checks import check
 from acclimate.errors import SettingError
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
@@ -64,17 +64,18 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     if until == "seed" and not run.seeds_prompts:
         raise SettingError("no prompt of this run is made from the corpus; add: --set generate.prompt=adapted")
     check(run)
-    run.collection  # noqa: B018 (a collection that cannot be read leaves the run's own description as it is)
+    distributed.main_first(lambda: run.corpus)  # a collection that cannot be read leaves the run's description as it is
     if source := run.settings["sample"]["examples"]:
         run.pairs(source)  # if there are none, that is said before everything is indexed
-    write_json(run.workspace.folder / "run.json", run.summary)
+    if distributed.is_main():
+        write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
         if stage != "seed" or run.seeds_prompts:
             made[stage] = make(run, made)
         if stage == until:
             break
-    return assemble.write(run, made) if "evaluate" in made else None
+    return assemble.write(run, made) if "evaluate" in made and distributed.is_main() else None
 
 
 def _index(run: Run, made: Mapping[str, Made]) -> Made:
@@ -298,7 +299,8 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
         notes = distill(
             labelled, dev, run.encoder, lesson, folder, seed=run.seed, progress=progress, **run.settings["distill"]
         )
-        run.index_students(folder, notes)
+        if distributed.is_main():
+            run.index_students(folder, notes)
         return Account(len(labelled), len(labelled), notes=notes)
 
     inputs = {

@@ -19,6 +19,7 @@ from acclimate.files import fingerprint
 from acclimate.formats import read_prompt_examples
 from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget, told
+from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
 from acclimate.settings import Settings
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
+TRAINING = ("train", "distill")  # the stages that all processes of a run take part in
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
 
 
@@ -60,13 +62,21 @@ class Run:
     def make(
         self,
         stage: str,
-        work: Callable[[Path, Callable[[int, int], None]], Account],
+        work: Callable[[Path, Progress], Account],
         *,
         inputs: Mapping[str, str],
         unit: str,
     ) -> Made:
         """A stage of this run, from its folder if it is made."""
-        return self.workspace.make(stage, work, settings=self.settings[stage], inputs=inputs, seed=self.seed, unit=unit)
+        return self.workspace.make(
+            stage,
+            work,
+            settings=self.settings[stage],
+            inputs=inputs,
+            seed=self.seed,
+            unit=unit,
+            together=stage in TRAINING,
+        )
 
     def folder(self, stage: str) -> Path:
         return self.workspace.folder / stage

@@ -7,6 +7,7 @@ handed back to the stage as it is if it was begun from the same inputs, else emp
 
 from __future__ import annotations
 
+import io
 import platform
 import shutil
 import sys
@@ -18,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from acclimate import __version__
+from acclimate import __version__, distributed
 from acclimate.errors import AcclimateError
 from acclimate.files import fingerprint, read_json, sha256, write_json
 from acclimate.progress import Progress, duration
@@ -69,9 +70,14 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Keep a second process out of this folder. The lock goes with the process, however that ends.
 
-        A folder that was made here and stayed empty goes too: a mistyped corpus leaves nothing behind.
+        A folder that was made here and stayed empty goes too: a mistyped corpus leaves nothing behind. Of several
+        processes of one run the first one holds it.
         """
         import fcntl
+
+        if not distributed.is_main():
+            yield
+            return
 
         is_new = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,23 +102,29 @@ class Workspace:
     def make(
         self,
         stage: str,
-        run: Callable[[Path, Callable[[int, int], None]], Account],
+        run: Callable[[Path, Progress], Account],
         *,
         settings: Mapping[str, Any],
         inputs: Mapping[str, str],
         seed: int,
         unit: str = "documents",
+        together: bool = False,
     ) -> Made:
         """The stage's result, from its folder if it is made, else by `run(folder, progress)`.
 
         `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
+        together: where the run has several processes, all of them call `run`; else the others wait for the first.
         """
         folder = self.folder / stage
         recipe = {"stage": stage, "settings": _plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
         manifest = self.manifest(stage)
         begun = folder / "begun.json"
-        if manifest is not None and manifest["fingerprint"] == key and _is_whole(folder, manifest):
+        is_made = manifest is not None and manifest["fingerprint"] == key and _is_whole(folder, manifest)
+        if not distributed.is_main():
+            return self._followed(stage, run, together=together)
+        if is_made and manifest is not None:
+            distributed.told(True)
             begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
             _say(f"{stage:<10} made already: {_counts(manifest)}")
             return Made(stage, folder, manifest, resumed=True)
@@ -123,6 +135,7 @@ class Workspace:
             folder.mkdir(parents=True)
             write_json(begun, key)
 
+        distributed.told(False)
         progress = Progress(stage, unit)
         started = time.monotonic()
         account = run(folder, progress)
@@ -147,8 +160,20 @@ class Workspace:
         }
         write_json(folder / "manifest.json", manifest)
         begun.unlink()
+        distributed.told(None)
         _say(f"{stage:<10} {_counts(manifest)}   {duration(manifest['seconds'])}")
         return Made(stage, folder, manifest, resumed=False)
+
+    def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> Made:
+        """The result of a stage that the first process makes, with the help of this one or without."""
+        is_made = distributed.told(False)
+        if not is_made:
+            if together:
+                run(self.folder / stage, Progress(stage, "", stream=io.StringIO()))
+            distributed.told(None)
+        manifest = self.manifest(stage)
+        assert manifest is not None
+        return Made(stage, self.folder / stage, manifest, resumed=is_made)
 
 
 def _sweep(folder: Path) -> None:

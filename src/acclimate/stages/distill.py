@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate import distributed
 from acclimate.errors import DataError, SettingError, unknown
 from acclimate.records import NWay
 from acclimate.students import KINDS
@@ -110,8 +111,9 @@ def distill(
             seed=seed,
         )
         history = course.run(lambda step, at=number: progress(at * steps + step, len(student) * steps))
-        save(learner, encoder, folder / learner.kind)
-        course.state_path.unlink(missing_ok=True)
+        if distributed.is_main():
+            save(learner, encoder, folder / learner.kind)
+            course.state_path.unlink(missing_ok=True)
         notes[learner.kind] = {
             "student": name,
             "keeps_index": learner.keeps_index,

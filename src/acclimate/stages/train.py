@@ -86,7 +86,7 @@ def train(
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from transformers import TrainerCallback
 
-    from acclimate import models
+    from acclimate import distributed, models
     from acclimate.score import cross_encoder
 
     losses = _losses()
@@ -127,6 +127,7 @@ def train(
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         logging_steps=every,
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
         report_to="none",
     )
@@ -135,7 +136,8 @@ def train(
         args=arguments,
         train_dataset=_dataset(examples, texts, corpus, labels),
         eval_dataset=_dataset(sorted(dev, key=lambda example: example.query_id), texts, corpus, labels),
-        loss=make_loss(model, mini_batch_size=_PAIRS_AT_ONCE),
+        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
+        loss=make_loss(model, mini_batch_size=_PAIRS_AT_ONCE if distributed.size() == 1 else -1),
         callbacks=[Report()],
     )
     from transformers.trainer_callback import PrinterCallback
@@ -143,7 +145,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.train(resume_from_checkpoint=_last_whole(checkpoints))
+        trainer.train(resume_from_checkpoint=distributed.main_first(lambda: _last_whole(checkpoints)))
     history = [
         {"step": entry["step"], "dev_loss": round(entry["eval_loss"], 5)}
         for entry in trainer.state.log_history
@@ -151,9 +153,10 @@ def train(
     ]
     path = folder / "reranker"
     models.forget_last_call(model.tokenizer)
-    model.save_pretrained(str(path), create_model_card=False)
-    checkpoints.rename(done)  # at once: of checkpoints removed by half, the best might be gone and another taken
-    shutil.rmtree(done)
+    if distributed.is_main():
+        model.save_pretrained(str(path), create_model_card=False)
+        checkpoints.rename(done)  # at once: of checkpoints removed by half, the best might be gone and another taken
+        shutil.rmtree(done)
     notes = {
         "queries": len(examples),
         "documents_per_query": max(len(example.doc_ids) for example in examples),

@@ -1,8 +1,9 @@
-"""One student's training: a plain loop that can be interrupted between epochs.
+"""One student's training: a plain loop that can be interrupted between epochs, and shared by several processes.
 
 Each query once an epoch, in an order that follows from seed and epoch, AdamW, a linear warm-up and decay. The weights
 kept are those with the lowest loss on held-out queries, the untouched ones included. State is saved after every epoch,
-so a killed run loses one epoch at most and ends with the same bytes.
+so a killed run loses one epoch at most and ends with the same bytes. Of several processes each takes its share of every
+batch, and gradients are added up.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from acclimate import models
+from acclimate import distributed, models
 from acclimate.files import written
 from acclimate.records import NWay
 from acclimate.students.kinds import Student
@@ -55,7 +56,7 @@ class Course:
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
         """Losses on the held-out queries: before training, then after each epoch. Leaves the best weights in place."""
-        history, best = self._resume()
+        history, best = distributed.main_first(self._resume)
         if not history:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
         for epoch in range(len(history) - 1, self.epochs):
@@ -67,16 +68,19 @@ class Course:
             history.append(self.dev_loss())
             if history[-1] < min(history[:-1]):
                 best = copy.deepcopy(self.weights.state_dict())
-            self._save(history, best)
+            if distributed.is_main():
+                self._save(history, best)
         self.weights.load_state_dict(best)
         return history
 
     def _step(self, batch: list[NWay]) -> None:
         is_mixed = models.fast_bf16() and not self.student.keeps_index
-        with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
-            loss = self._loss(batch)
         self.optimizer.zero_grad()
-        loss.backward()
+        if own := distributed.share(batch):
+            with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
+                loss = self._loss(own) * (len(own) / len(batch))
+            loss.backward()
+        distributed.add_gradients(self.weights.parameters())
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)
         self.optimizer.step()
         self.schedule.step()
