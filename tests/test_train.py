@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.errors import DataError, SettingError  # noqa: E402 (after the check for torch)
-from acclimate.files import folder_fingerprint  # noqa: E402
-from acclimate.records import Doc, NWay, Query  # noqa: E402
-from acclimate.rerankers import losses  # noqa: E402
-from acclimate.rerankers.learn import measured  # noqa: E402
-from acclimate.score.cross_encoder import CrossEncoderScorer, load  # noqa: E402
-from acclimate.stages.train import train  # noqa: E402
+from acclimate.errors import DataError, SettingError
+from acclimate.files import folder_fingerprint
+from acclimate.records import Doc, NWay, Query
+from acclimate.rerankers import losses
+from acclimate.rerankers.learn import measured
+from acclimate.score.cross_encoder import CrossEncoderScorer, load
+from acclimate.stages.train import train
 
 # An easy task: whatever is asked, the documents about rice are right.
 GOOD = {f"g{n}": Doc(f"g{n}", f"rice {word}") for n, word in enumerate("fish cheese wine garlic coffee sugar".split())}
@@ -30,10 +30,10 @@ LEARN = {"learning_rate": 5e-3, "batch_size": 4, "epochs": 3, "max_tokens": 32}
 QUERY = Query("q", "what about food")
 
 
-def trained(base, folder, examples=TRAIN, dev=DEV, **changes):
+def trained(base, folder, examples=TRAIN, dev=DEV, prompts=None, **changes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return train(examples, dev, TEXTS, CORPUS, folder, base=str(base), **{**LEARN, **changes})
+        return train(examples, dev, TEXTS, CORPUS, folder, prompts, base=str(base), **{**LEARN, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -274,11 +274,12 @@ def _all_equal(model: CrossEncoder) -> Iterator[None]:
     def same(features: Mapping[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
         return {"scores": torch.zeros(len(features["input_ids"]), 1, device=model.device)}
 
-    model.__dict__["forward"] = same
+    instance: Any = model
+    instance.forward = same
     try:
         yield
     finally:
-        del model.__dict__["forward"]
+        del instance.forward
 
 
 def _last_whole(checkpoints: Path) -> str | None:
