@@ -8,9 +8,11 @@ import shutil
 
 import pytest
 from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
+from tiny import write_t5
 
 from acclimate import prompts
-from acclimate.cli import main
+from acclimate.cli import _stored, main
+from acclimate.files import folder_fingerprint
 from acclimate.formats import read_synthetic
 from acclimate.llm import Completions
 from acclimate.records import Doc
@@ -177,10 +179,38 @@ def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):  # noqa: F811
     shutil.rmtree(out)
 
 
+def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "run"
+    changes = ("generate.prompt=claim,keyword", "train.rerankers=prompt", "train.min_queries=2", *FAST)
+    assert run_adapt(beir, out, changes=changes) == 0
+    names = ["reranker-claim", "reranker-keyword"]
+    notes = json.loads((out / "train" / "manifest.json").read_text())["notes"]
+    assert [note["name"] for note in notes["rerankers"]] == names
+    assert all((out / "train" / name / "model.safetensors").exists() for name in names)
+    assert "hybrid+reranker" in {system["name"] for system in report_of(out)["systems"]}
+    assert main(["search", str(out), "lava", "--system", "hybrid+reranker"]) == 0
+    kept = folder_fingerprint(out / "train" / names[0])
+    assert run_adapt(beir, out, changes=(*changes, "train.merge=average")) == 0
+    assert folder_fingerprint(out / "train" / names[0]) == kept
+    assert (out / "train" / "reranker" / "model.safetensors").exists()
+    run = _stored(out)
+    assert list(run.rerankers(out / "train", {"rerankers": notes["rerankers"]})) == names
+    assert list(run.rerankers(out / "train", run.workspace.manifest("train")["notes"])) == ["reranker"]
+
+
+def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):  # noqa: F811
+    out = tmp_path / "run"
+    assert run_adapt(beir, out, changes=("train.learning_rate=1e-12", *FAST)) == 0
+    assert any("reranker has collapsed" in warning for warning in report_of(out)["warnings"])
+
+
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp_path):  # noqa: F811
     changes = ("train.max_queries=20", "mine.n_ways=3", f"filter.reranker={tiny_encoder}", "seed.n_docs=20")
     small = tuple(change for change in changes if not (recipe != "inpars-v2" and "reranker" in change))
+    if recipe == "inpars-v1":
+        words = {word for doc in DOCS for word in doc.default_text().split()}
+        small += (f"train.base={write_t5(tmp_path / 't5', sorted(words))}", "train.gradient_accumulation=2")
     assert run_adapt(beir, tmp_path / "run", "--recipe", recipe, changes=(*small, "generate.per_doc=2")) == 0
     assert report_of(tmp_path / "run")["recipe"] == recipe
     assert {stage["name"] for stage in report_of(tmp_path / "run")["stages"]} >= {"generate", "filter", "evaluate"}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.errors import DataError, SettingError  # noqa: E402 (after the check for torch)
-from acclimate.files import folder_fingerprint  # noqa: E402
-from acclimate.records import Doc, NWay, Query  # noqa: E402
-from acclimate.score.cross_encoder import CrossEncoderScorer  # noqa: E402
-from acclimate.stages import train as stage  # noqa: E402
-from acclimate.stages.train import train  # noqa: E402
+from acclimate.errors import DataError, SettingError
+from acclimate.files import folder_fingerprint
+from acclimate.records import Doc, NWay, Query
+from acclimate.rerankers import losses
+from acclimate.rerankers.learn import measured
+from acclimate.score.cross_encoder import CrossEncoderScorer, load
+from acclimate.stages.train import train
 
 # An easy task: whatever is asked, the documents about rice are right.
 GOOD = {f"g{n}": Doc(f"g{n}", f"rice {word}") for n, word in enumerate("fish cheese wine garlic coffee sugar".split())}
@@ -28,10 +30,10 @@ LEARN = {"learning_rate": 5e-3, "batch_size": 4, "epochs": 3, "max_tokens": 32}
 QUERY = Query("q", "what about food")
 
 
-def trained(base, folder, examples=TRAIN, dev=DEV, **changes):
+def trained(base, folder, examples=TRAIN, dev=DEV, prompts=None, **changes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return train(examples, dev, TEXTS, CORPUS, folder, base=str(base), **{**LEARN, **changes})
+        return train(examples, dev, TEXTS, CORPUS, folder, prompts, base=str(base), **{**LEARN, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +43,18 @@ def made(tiny_encoder, tmp_path_factory):
 
 
 def test_the_loss_falls_and_is_told(made):
-    losses = [entry["dev_loss"] for entry in made.notes["dev_loss"]]
-    assert [entry["step"] for entry in made.notes["dev_loss"]] == [4, 8, 12, 16, 18]
+    losses = [entry["dev_loss"] for entry in made.notes["rerankers"][0]["dev_loss"]]
+    (note,) = made.notes["rerankers"]
+    assert [entry["step"] for entry in note["dev_loss"]] == [4, 8, 12, 16, 18]
     assert losses[-1] < losses[0]
-    assert min(losses) < 1.2  # the loss of a guess among four is ln 4 = 1.386
-    assert (made.notes["queries"], made.notes["documents_per_query"], made.notes["steps"]) == (24, 4, 18)
+    assert min(losses) < 1.2
+    assert note["chance_loss"] == pytest.approx(math.log(4), abs=1e-4)  # a guess among four
+    assert (note["name"], note["kind"], note["collapsed"]) == ("reranker", "cross-encoder", False)
+    assert note["dev_ndcg_before"] < note["dev_ndcg"] == 1
+    assert (made.notes["queries"], note["queries"], note["documents_per_query"], note["steps"]) == (24, 24, 4, 18)
+    assert (note["rows_seen"], note["epochs"], note["effective_batch"]) == (24 * 4 * 3, 3, 4)
+    # 18 steps: one up to the peak, then down in equal parts; the last one is one part from nothing
+    assert note["last_learning_rate"] == pytest.approx(LEARN["learning_rate"] / 17)
     assert [path.name for path in made.path.parent.iterdir()] == ["reranker"]
 
 
@@ -112,19 +121,18 @@ def test_training_goes_on_from_its_last_checkpoint(made, tiny_encoder, tmp_path,
 
 def test_every_query_is_learned_from_first_middle_and_last(tiny_encoder, tmp_path, monkeypatch):
     seen = []
-    dataset = stage._dataset
-    monkeypatch.setattr(
-        stage,
-        "_dataset",
-        lambda examples, *rest: seen.append([e.query_id for e in examples]) or dataset(examples, *rest),
+    listwise = losses.LOSSES["listwise"]
+    watched = listwise._replace(
+        dataset=lambda examples, *rest: seen.append([e.query_id for e in examples]) or listwise.dataset(examples, *rest)
     )
+    monkeypatch.setitem(losses.LOSSES, "listwise", watched)
     notes = trained(tiny_encoder, tmp_path, epochs=1, max_queries=10, batch_size=3).notes
     assert seen == [[f"q{n:02}" for n in range(10)], [f"q{n:02}" for n in range(24, 30)]]
     assert (notes["queries"], notes["steps"]) == (10, 4)  # the last, smaller batch is a step
 
 
 def test_the_columns_hold_the_texts_and_the_positive_first():
-    rows = list(stage._dataset(TRAIN[:2], TEXTS, CORPUS, (1.0, 0.0)))
+    rows = list(losses.lists((1.0, 0.0))(TRAIN[:2], TEXTS, CORPUS))
     assert rows[1] == {
         "query": "what about food",
         "docs": ["rice cheese", "moon stars", "moon ocean", "moon coast"],
@@ -133,9 +141,12 @@ def test_the_columns_hold_the_texts_and_the_positive_first():
     assert len(rows) == 2
 
 
-@pytest.mark.parametrize("loss", ["lambda", "ranknet"])
+@pytest.mark.parametrize("loss", ["lambda", "ranknet", "margin-mse", "bce"])
 def test_the_other_losses_learn_too(loss, tiny_encoder, tmp_path):
     made = trained(tiny_encoder, tmp_path, loss=loss)
+    (note,) = made.notes["rerankers"]
+    assert (note["collapsed"], note["steps"], note["rows_seen"]) == (False, 18, 288)
+    assert min(one["dev_loss"] for one in note["dev_loss"]) < note["chance_loss"]
     scorer = CrossEncoderScorer(made.path, CORPUS, max_tokens=32)
     good, bad = (scorer.score([(QUERY, doc_id) for doc_id in docs]) for docs in (GOOD, BAD))
     assert sum(good) / len(good) > sum(bad) / len(bad)
@@ -143,13 +154,100 @@ def test_the_other_losses_learn_too(loss, tiny_encoder, tmp_path):
 
 def test_examples_of_different_widths(tiny_encoder, tmp_path):
     uneven = [example._replace(doc_ids=example.doc_ids[: 2 + n % 3]) for n, example in enumerate(TRAIN)]
-    assert trained(tiny_encoder, tmp_path, uneven, epochs=1).notes["documents_per_query"] == 4
+    assert trained(tiny_encoder, tmp_path, uneven, epochs=1).notes["rerankers"][0]["documents_per_query"] == 4
+
+
+def test_pairs_are_flattened_with_the_positive_first_and_weighed_up(tiny_encoder):
+    rows = list(losses.pairs(TRAIN[:1], TEXTS, CORPUS))
+    assert [list(row.values()) for row in rows] == [
+        ["what about food", "rice fish", 1.0],
+        ["what about food", "moon tide", 0.0],
+        ["what about food", "moon stars", 0.0],
+        ["what about food", "moon ocean", 0.0],
+    ]
+    made = losses.LOSSES["bce"].make(load(str(tiny_encoder), max_tokens=32), TRAIN, 32)
+    assert made.pos_weight.item() == 3
+
+
+def test_margins_are_those_of_the_teacher_where_there_is_one():
+    uneven = [TRAIN[0]._replace(scores=(9.0, 5.0, 4.0, 0.5)), TRAIN[1]._replace(doc_ids=TRAIN[1].doc_ids[:3])]
+    rows = list(losses.margins(uneven, TEXTS, CORPUS))
+    assert [row["label"] for row in rows] == [[9.0, 5.0, 4.0, 0.5], [1.0, 0.0, 0.0, 0.0]]
+    assert list(rows[1].values())[:-1] == ["what about food", "rice cheese", "moon stars", "moon ocean", "moon stars"]
+
+
+def test_fewer_ways_read_the_first_documents(tiny_encoder, tmp_path):
+    (note,) = trained(tiny_encoder, tmp_path, n_ways=2, epochs=1).notes["rerankers"]
+    assert (note["documents_per_query"], note["rows_seen"]) == (2, 48)
+    assert note["chance_loss"] == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_batches_add_up_to_a_step(tiny_encoder, tmp_path):
+    (note,) = trained(
+        tiny_encoder, tmp_path, batch_size=2, gradient_accumulation=3, epochs=2, schedule="constant"
+    ).notes["rerankers"]
+    assert (note["steps"], note["effective_batch"], note["rows_seen"]) == (8, 6, 192)
+    assert note["last_learning_rate"] == LEARN["learning_rate"]
+
+
+def test_training_ends_early_where_nothing_gets_better_and_a_killed_one_does_too(tiny_encoder, tmp_path):
+    settings = {"patience": 2, "evaluations": 12, "epochs": 4, "learning_rate": 0.5}  # far too fast
+
+    def stop(done, total):
+        if done >= 4 * stop.after:
+            raise KeyboardInterrupt
+
+    early = trained(tiny_encoder, tmp_path / "a", **settings)
+    (note,) = early.notes["rerankers"]
+    losses_seen = [one["dev_loss"] for one in note["dev_loss"]]
+    assert note["steps"] < 24
+    assert len(losses_seen) == losses_seen.index(min(losses_seen)) + 3
+    stop.after = note["steps"] - 1
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path / "b", progress=stop, **settings)
+    assert trained(tiny_encoder, tmp_path / "b", **settings).notes == early.notes
+    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
+
+
+def test_a_reranker_that_has_collapsed_is_told_and_warned_of(tiny_encoder, tmp_path, caplog):
+    (note,) = trained(tiny_encoder, tmp_path, learning_rate=1e-12, epochs=1).notes["rerankers"]
+    assert note["collapsed"]
+    assert "reranker has collapsed" in caplog.text
+
+
+def test_ties_and_scores_that_are_no_numbers_are_no_success():
+    assert measured([[1.0, 0.0], [2.0, 1.0, 0.5]]).ndcg == 1
+    assert measured([[0.0, 0.0]]) == (1 / math.log2(3), 0.0)
+    assert measured([[0.0, *[1.0] * 10]]).ndcg == 0
+    assert measured([[math.nan, 0.0]]).ndcg == 0
+
+
+def test_checkpoints_of_another_training_are_not_resumed_from(made, tiny_encoder, tmp_path):
+    def stop(done, total):
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path, seed=1, progress=stop)
+    assert trained(tiny_encoder, tmp_path).notes == made.notes
+    assert folder_fingerprint(tmp_path / "reranker") == folder_fingerprint(made.path)
 
 
 def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
     for examples, dev in (([], DEV), (TRAIN, [])):
         with pytest.raises(DataError, match="expected both"):
             trained(tiny_encoder, tmp_path, examples, dev)
-    with pytest.raises(SettingError, match="Did you mean 'listwise'"):
-        trained(tiny_encoder, tmp_path, loss="listwize")
+    for changes, said in (
+        ({"loss": "listwize"}, "Did you mean 'listwise'"),
+        ({"precision": "float16"}, "no precision named 'float16'"),
+        ({"merge": "mean"}, "no way to merge named 'mean'"),
+        ({"schedule": "cosine"}, "There are: constant, linear"),
+        ({"template": "monot"}, "Did you mean 'monot5'"),
+        ({"n_ways": 1}, "expected 2 or more, or 0 for all"),
+        ({"epochs": 0}, "train.epochs is 0; expected 1 or more"),
+        ({"rerankers": "two"}, "expected one, prompt, or how many parts"),
+        ({"loss": "token"}, "a cross-encoder answers with no token"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            trained(tiny_encoder, tmp_path, **changes)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ DOCS = ["the cat sat", "a", "rivers of the north and of the south", "two words",
 PROMPTS = [f"{SHARED}{doc}\nQuery:" for doc in DOCS]
 
 
-def write_tokenizer(path, *special, chat_template=None):
+def write_tokenizer(path, *special, chat_template=None, texts=()):
     """Save a tokenizer whose first special token is `<|end|>`, id 0. Returns how many tokens it has."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers.models import BPE
@@ -20,19 +20,19 @@ def write_tokenizer(path, *special, chat_template=None):
     trainer = trainers.BpeTrainer(
         vocab_size=320 + len(special), special_tokens=["<|end|>", *special], initial_alphabet=alphabet
     )
-    tokenizer.train_from_iterator(PROMPTS, trainer)
+    tokenizer.train_from_iterator([*texts, *PROMPTS], trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
     fast.chat_template = chat_template
     fast.save_pretrained(path)
     return tokenizer.get_vocab_size()
 
 
-def write_llama(path, *special, chat_template=None):
+def write_llama(path, *special, chat_template=None, texts=()):
     """A Llama with grouped heads."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    size = write_tokenizer(path, *special, chat_template=chat_template)
+    size = write_tokenizer(path, *special, chat_template=chat_template, texts=texts)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=size,
@@ -69,3 +69,39 @@ def shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch):
     assert len({answer.completion_tokens for answer in together}) > 2
     assert len(set(sizes)) > 2
     assert sizes == sorted(sizes, reverse=True)
+
+
+def write_t5(path, words, *, first=True):
+    """A T5 of the first kind (or of a later one), whose tokens are words, with `▁true` and `▁false` among them."""
+    import torch
+    from tokenizers import Tokenizer, pre_tokenizers, processors
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    asked = "Query: Document: Relevant: Is the following passage relevant to query? Passage: true false yes no"
+    known = ["<pad>", "</s>", "<unk>", *dict.fromkeys(f"▁{word}" for word in [*asked.split(), *words])]
+    tokenizer = Tokenizer(WordLevel({word: at for at, word in enumerate(known)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "removed"), pre_tokenizers.Metaspace()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    ).save_pretrained(path)
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(known),
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="relu" if first else "gated-gelu",
+        tie_word_embeddings=first,
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+        initializer_factor=0.3,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(path)
+    return str(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acclimate import llm, models, passages, prompts
+from acclimate import llm, models, passages, prompts, score
 from acclimate.errors import SettingError
 from acclimate.llm.decoding import Decoding
 from acclimate.prompts import ADAPTED, Material
@@ -12,6 +12,7 @@ from acclimate.stages.distill import check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
+from acclimate.stages.train import check_lora, check_rerankers
 
 
 def check(run: Run, *, asks: bool = True) -> None:
@@ -22,6 +23,9 @@ def check(run: Run, *, asks: bool = True) -> None:
     draw = ("method", "near_duplicates", "n_docs", "n_clusters", "max_per_source")
     check_draw(**{name: run.settings["sample"][name] for name in draw})
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
+    check_rerankers(**run.settings["train"])
+    if run.settings["train"]["lora_rank"] and score.kind_of(run.settings["train"]["base"]) == "decoder":
+        check_lora()
     check_students(run.settings["distill"]["student"])
     _check_prompts(run)
     run.budget.check_names(run.llms)

@@ -51,9 +51,9 @@ class RunJudges:
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
         def loaded() -> Score:
-            from acclimate.score.cross_encoder import CrossEncoderScorer
+            from acclimate import score
 
-            scorer = CrossEncoderScorer(model, self.run.corpus, max_tokens=RERANKER_TOKENS)
+            scorer = score.load(model, self.run.corpus, max_tokens=RERANKER_TOKENS)
             return lambda places: scorer.score([(queries[at].as_query(), queries[at].doc_id) for at in places])
 
         key = fingerprint("score", models.weights_fingerprint(model), RERANKER_TOKENS, models.dtype_name())

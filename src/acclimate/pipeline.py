@@ -230,16 +230,17 @@ def _train(run: Run, made: Mapping[str, Made]) -> Made:
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = _sides(made)
-        texts = {query.query_id: query.text for query in (*sides["train"], *sides["dev"])}
+        asked = [*sides["train"], *sides["dev"]]
         examples = list(read_nway(made["mine"].folder / "examples.jsonl"))
         of = {side: {query.query_id for query in queries} for side, queries in sides.items()}
         training = [example for example in examples if example.query_id in of["train"]]
         result = train(
             training,
             [example for example in examples if example.query_id in of["dev"]],
-            texts,
+            {query.query_id: query.text for query in asked},
             run.corpus,
             folder,
+            {query.query_id: query.prompt for query in asked},
             seed=run.seed,
             progress=progress,
             **settings,
@@ -252,7 +253,7 @@ def _train(run: Run, made: Mapping[str, Made]) -> Made:
         "documents": run.corpus.fingerprint,
         "base": models.weights_fingerprint(settings["base"]),
     }
-    return run.make("train", work, inputs=inputs, unit="queries")
+    return run.make("train", work, inputs=inputs, unit="queries", keeps=settings["rerankers"] != "one")
 
 
 def _label(run: Run, made: Mapping[str, Made]) -> Made:

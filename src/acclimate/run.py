@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from acclimate import collections, models, passages
 from acclimate.corpus import Corpus
 from acclimate.errors import AcclimateError, BatchWritten, SettingError
-from acclimate.files import fingerprint
+from acclimate.files import fingerprint, read_json
 from acclimate.formats import read_prompt_examples
 from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget, told
 from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
-from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
+from acclimate.records import PromptExample, Qrel, Query, Scorer, SyntheticQuery
 from acclimate.settings import Settings
 from acclimate.workspace import Account, Made, Workspace
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from acclimate.retrieve.system import Candidates
     from acclimate.retrieve.vectors import Vectors
     from acclimate.retrieve.weights import HeldOut
-    from acclimate.score.cross_encoder import CrossEncoderScorer
 
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
@@ -66,6 +65,7 @@ class Run:
         *,
         inputs: Mapping[str, str],
         unit: str,
+        keeps: bool = False,
     ) -> Made:
         """A stage of this run, from its folder if it is made."""
         return self.workspace.make(
@@ -76,6 +76,7 @@ class Run:
             seed=self.seed,
             unit=unit,
             together=stage in TRAINING,
+            keeps=keeps,
         )
 
     def folder(self, stage: str) -> Path:
@@ -251,11 +252,24 @@ class Run:
         weights = dict.fromkeys(names, 1.0)
         return System(self.ids, self.members, SOURCES, weights, depth).candidates(queries)
 
-    def reranker(self, folder: Path) -> CrossEncoderScorer:
-        """The reranker that `train` left in its folder."""
-        from acclimate.score.cross_encoder import CrossEncoderScorer
+    def rerankers(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Scorer]:
+        """The rerankers that `train` left in its folder, by name, or the one that it merged them into.
 
-        return CrossEncoderScorer(folder / "reranker", self.corpus, max_tokens=self.settings["train"]["max_tokens"])
+        Each is loaded when it is first asked.
+        """
+        from acclimate import score
+
+        merged = notes.get("merged")
+        names = [merged["name"]] if merged else [note["name"] for note in notes["rerankers"]]
+        limit = self.settings["train"]["max_tokens"]
+        return {name: score.load(folder / name, self.corpus, max_tokens=limit) for name in names}
+
+    def reranker(self, folder: Path) -> Scorer:
+        """What `train` left in its folder, as one: several rerankers rate together."""
+        from acclimate.score.ensemble import Ensemble
+
+        found = self.rerankers(folder, read_json(folder / "manifest.json")["notes"])
+        return next(iter(found.values())) if len(found) == 1 else Ensemble(found)
 
     def index_students(self, folder: Path, notes: Mapping[str, Any]) -> None:
         """Encode the corpus with each student whose document vectors are not the base's, into `folder/KIND-vectors`."""

@@ -109,11 +109,13 @@ class Workspace:
         seed: int,
         unit: str = "documents",
         together: bool = False,
+        keeps: bool = False,
     ) -> Made:
         """The stage's result, from its folder if it is made, else by `run(folder, progress)`.
 
         `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
         together: where the run has several processes, all of them call `run`; else the others wait for the first.
+        keeps: `run` knows itself which of the files that it finds are still good, and removes the others.
         """
         folder = self.folder / stage
         recipe = {"stage": stage, "settings": _plain(settings), "inputs": dict(inputs), "seed": seed}
@@ -131,8 +133,10 @@ class Workspace:
         if manifest is not None:
             _say(f"{stage:<10} is made again: {_difference(manifest, recipe)}")
         if manifest is not None or not begun.exists() or read_json(begun) != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            (folder / "manifest.json").unlink(missing_ok=True)
+            if not keeps:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
             write_json(begun, key)
 
         distributed.told(False)

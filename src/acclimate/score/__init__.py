@@ -1,1 +1,82 @@
-"""Scorers: models that rate a (query, document) pair."""
+"""Scorers: models that rate a (query, document) pair.
+
+What kind a model is follows from its own configuration, never from its name or path:
+
+    cross-encoder    an encoder with one logit, or any encoder that is to become one
+    monot5           an encoder and a decoder that writes (T5 and its like): the first token of its answer
+    decoder          a causal LM, or an adapter of one: the token behind the prompt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from acclimate import models
+from acclimate.errors import DataError
+from acclimate.files import read_json
+from acclimate.records import Doc, Scorer
+from acclimate.score.template import AUTO, check_template
+
+KINDS = ("cross-encoder", "monot5", "decoder")
+
+
+def kind_of(name: str) -> str:
+    """Which of `KINDS` the model of that name is. Raises what `models.resolve` raises."""
+    at = models.resolve(name)
+    folder = Path(at.path_or_id)
+    if at.gguf_file or (folder / "adapter_config.json").is_file():
+        return "decoder"
+    config = _config(at, folder)
+    written_by = (config.get("architectures") or [""])[0]
+    if written_by.endswith(("ForConditionalGeneration", "WithLMHeadModel")) and config.get("is_encoder_decoder"):
+        return "monot5"
+    if written_by.endswith(("ForCausalLM", "LMHeadModel")):
+        return "decoder"
+    return "cross-encoder"
+
+
+def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO) -> Scorer:
+    """The reranker of that name: a folder that `train` wrote, or any other, or a Hugging Face id.
+
+    It is loaded when it is first asked.
+    max_tokens: of query and document together, prompt included. template: what a language model is asked (see
+    `score.template`); `auto` is what is saved beside its weights.
+    """
+    name = str(name)
+    check_template(template)
+    kind = kind_of(name)
+    if kind == "cross-encoder":
+        from acclimate.score.cross_encoder import CrossEncoderScorer
+
+        return CrossEncoderScorer(name, corpus, max_tokens=max_tokens)
+    from acclimate.score.prompted import PromptedScorer
+
+    make = partial(language_model(kind).of, name, max_tokens=max_tokens, template=template)
+    return PromptedScorer(make, name, corpus, max_tokens=max_tokens, template=template)
+
+
+def language_model(kind: str) -> Any:
+    """The class of a kind that is a language model."""
+    if kind == "monot5":
+        from acclimate.score.monot5 import MonoT5
+
+        return MonoT5
+    from acclimate.score.decoder import Decoder
+
+    return Decoder
+
+
+def _config(at: models.ModelName, folder: Path) -> dict[str, Any]:
+    if not at.is_local:
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(at.path_or_id, revision=at.revision or "main").to_dict()
+    if not (folder / "config.json").is_file():
+        return {}
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
+    return config

@@ -1,13 +1,13 @@
 """A cross-encoder as a scorer: query and document read together, one logit.
 
-Pairs are scored in float32 logits before any activation, grouped by length under a token budget. The document is cut,
-never the query.
+Pairs are scored in float32 logits before any activation. The document is cut, never the query.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from sentence_transformers import CrossEncoder
 from acclimate import models
 from acclimate.files import fingerprint, folder_fingerprint
 from acclimate.records import Doc, Query
-from acclimate.retrieve.encoder import batches
+from acclimate.score.pairs import rate, texts_of
 
 
 def load(name: str, *, max_tokens: int) -> CrossEncoder:
@@ -36,15 +36,45 @@ def load(name: str, *, max_tokens: int) -> CrossEncoder:
     )
 
 
+class CrossEncoderReader:
+    """Reads pairs with a cross-encoder; implements `score.pairs.Reader`."""
+
+    def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
+        self.model = model
+        self.max_tokens = max_tokens
+
+    def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
+        return self.model.tokenizer(
+            [query for query, _ in texts],
+            [document for _, document in texts],
+            truncation="only_second",
+            max_length=self.max_tokens,
+        )
+
+    def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
+        batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
+        return self.model(dict(batch))["scores"].float().view(-1)
+
+
 class CrossEncoderScorer:
-    """Scores pairs with a cross-encoder: a folder that `train` wrote, or any other, or a Hugging Face id."""
+    """Scores pairs with a cross-encoder: a folder that `train` wrote, or any other, or a Hugging Face id.
+
+    It is loaded when it is first asked.
+    """
 
     def __init__(self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int) -> None:
         self.name = str(name)
         self.corpus = corpus
         self.max_tokens = max_tokens
-        self.model = load(self.name, max_tokens=max_tokens).eval()
-        self._fast = self.model if models.dtype() == torch.float32 else _faster(self.model)
+
+    @cached_property
+    def model(self) -> CrossEncoder:
+        return load(self.name, max_tokens=self.max_tokens).eval()
+
+    @cached_property
+    def _reader(self) -> CrossEncoderReader:
+        fast = self.model if models.dtype() == torch.float32 else _faster(self.model)
+        return CrossEncoderReader(fast, max_tokens=self.max_tokens)
 
     @property
     def fingerprint(self) -> str:
@@ -52,7 +82,6 @@ class CrossEncoderScorer:
         weights = folder_fingerprint(folder) if folder.is_dir() else models.weights_fingerprint(self.name)
         return fingerprint("cross-encoder", weights, self.max_tokens, str(models.dtype()))
 
-    @torch.inference_mode()
     def score(
         self,
         pairs: Sequence[tuple[Query, str]],
@@ -60,25 +89,7 @@ class CrossEncoderScorer:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[float]:
         """One logit per (query, doc_id), in order."""
-        tokenizer = self.model.tokenizer
-        tokens = tokenizer(
-            [query.text for query, _ in pairs],
-            [self.corpus[doc_id].default_text() for _, doc_id in pairs],
-            truncation="only_second",
-            max_length=self.max_tokens,
-        ) if pairs else {"input_ids": []}  # fmt: skip
-        scores = [0.0] * len(pairs)
-        done = 0
-        for rows in batches([len(ids) for ids in tokens["input_ids"]]):
-            batch = tokenizer.pad(
-                {name: [values[row] for row in rows] for name, values in tokens.items()}, return_tensors="pt"
-            ).to(self.model.device)
-            logits = self._fast(dict(batch))["scores"].float().view(-1).tolist()
-            for row, logit in zip(rows, logits, strict=True):
-                scores[row] = logit
-            done += len(rows)
-            progress(done, len(pairs))
-        return scores
+        return rate(self._reader, texts_of(pairs, self.corpus), progress)
 
 
 def _faster(model: CrossEncoder) -> CrossEncoder:

@@ -1,46 +1,41 @@
-"""A cross-encoder reranker learns from n-way examples, listwise, through sentence-transformers' trainer.
+"""Rerankers learn from n-way examples: a cross-encoder, monoT5 or a decoder LLM; one, or one per prompt or part.
 
-The loss compares the documents of one query with each other, never pairs one by one: pointwise losses are behind on
-every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). The weights kept are those with the lowest loss
-on held-out queries. Checkpoints stay in the folder until training ends, so a killed run goes on from the last one.
+The losses compare the documents of one query with each other unless another is asked for: pointwise ones are behind on
+every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one learns is in `rerankers.learn`.
 """
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import logging
 import shutil
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from acclimate.errors import DataError, unknown
+from acclimate import __version__, distributed, models
+from acclimate.errors import DataError, MissingExtra, SettingError, unknown
+from acclimate.files import fingerprint, read_json, write_json
 from acclimate.records import Doc, NWay
+from acclimate.rerankers.groups import NAME, Group, grouped, number_of
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-_NEVER = -1e4  # as a logit: no probability at all
-_PAIRS_AT_ONCE = 32
-
-
-def _losses() -> dict[str, tuple[Any, tuple[float, float]]]:
-    """Name -> (sentence-transformers' loss, labels of positive and negatives)."""
-    from sentence_transformers.cross_encoder import losses
-
-    return {
-        "listwise": (losses.ListNetLoss, (0.0, _NEVER)),  # with such labels: softmax cross-entropy of the positive
-        "lambda": (losses.LambdaLoss, (1.0, 0.0)),
-        "ranknet": (losses.RankNetLoss, (1.0, 0.0)),
-    }
+LOSSES = ("listwise", "lambda", "ranknet", "margin-mse", "bce", "token")
+MERGES = ("none", "average", "slerp")
+_CHOICES = {"loss": LOSSES, "merge": MERGES, "precision": ("auto", "float32", "bfloat16")}
+_AT_LEAST_ONE = ("max_queries", "epochs", "batch_size", "gradient_accumulation", "mini_batch_size", "evaluations")
 
 
 class Trained(NamedTuple):
-    """Where the reranker is, and how its training went."""
+    """Where the rerankers are, by name, and how their training went."""
 
-    path: Path
+    paths: dict[str, Path]
     notes: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The only one, or what several were merged into. Raises ValueError when there are several."""
+        (path,) = self.paths.values()
+        return path
 
 
 def train(
@@ -49,148 +44,242 @@ def train(
     texts: Mapping[str, str],
     corpus: Mapping[str, Doc],
     folder: Path,
+    prompts: Mapping[str, str] | None = None,
     *,
     base: str = "embedded:all-minilm-l6-v2",
+    template: str = "auto",
     loss: str = "listwise",
+    n_ways: int = 0,
     max_queries: int = 400,
     epochs: int = 1,
     learning_rate: float = 2e-4,
+    schedule: str = "linear",
+    weight_decay: float = 0.01,
     batch_size: int = 4,
+    gradient_accumulation: int = 1,
+    mini_batch_size: int = 32,
+    precision: str = "auto",
+    evaluations: int = 4,
+    patience: int = 0,
+    lora_rank: int = 16,
     max_tokens: int = 160,
+    rerankers: str = "one",
+    min_queries: int = 50,
+    merge: str = "none",
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
-    """Train a reranker into `folder/reranker`; plain `CrossEncoder(path)` loads it.
+    """Train rerankers into `folder`: `reranker`, or `reranker-PROMPT` or `reranker-NUMBER` where there are several.
 
-    `texts` holds the text of each query by id. Raises DataError without training or held-out examples: the choice
-    between checkpoints needs both.
+    `texts` holds the text of each query by id, `prompts` the prompt that asked for it. Plain libraries load what comes
+    out: `CrossEncoder(path)`, transformers' T5 and Llama, peft. Of several rerankers, those that an interrupted or a
+    smaller run left done are kept. Raises DataError without training or held-out examples: the choice between
+    checkpoints needs both.
 
     Parameters
     ----------
     base
-        Model to start from: a reranker, or any encoder.
+        Model to start from: a reranker or any encoder; a T5, Flan-T5 or mT5; or a decoder LLM.
+    template
+        What a language model is asked: monot5, mt5, flan, plain, chat; auto: what its folder or vocabulary says.
     loss
-        listwise (softmax over the documents of a query), lambda (LambdaLoss) or ranknet.
+        listwise (softmax over the documents of a query), lambda (LambdaLoss), ranknet, margin-mse (margins of teacher
+        scores), bce (pairs by themselves), token (pairs, over the vocabulary, as monoT5 was made; language models).
+    n_ways
+        Documents per query to learn from, the positive among them; 0: all that were mined.
     max_queries
-        Train on this many queries at most; the first ones by id.
+        Train each reranker on this many queries at most; the first ones by id.
     epochs
         Times that every query is seen.
     learning_rate
-        Peak of AdamW's learning rate: a tenth of the steps up to it, then down to nothing.
+        AdamW's learning rate, or its peak.
+    schedule
+        linear (a tenth of the steps up to the peak, then down to nothing) or constant.
+    weight_decay
+        AdamW's weight decay.
     batch_size
-        Queries per step.
+        Queries read together, with all their documents.
+    gradient_accumulation
+        Batches per step.
+    mini_batch_size
+        Pairs that listwise, lambda and ranknet send through the model together.
+    precision
+        What training computes in: float32, bfloat16, or auto (bfloat16 where this machine is fast at it).
+    evaluations
+        Times that the loss on held-out queries is taken; the weights kept are those where it was lowest.
+    patience
+        Stop after this many of them without a lower one; 0: never.
+    lora_rank
+        Decoders: the rank of the adapters that are trained in place of the weights; 0 trains all weights.
     max_tokens
-        Tokens of query and document together; the document is cut.
+        Tokens of query and document together, prompt included; the document is cut.
+    rerankers
+        one; prompt (one per prompt that wrote the queries, as UDAPDR); or a number of equal parts.
+    min_queries
+        Prompts with fewer queries teach one reranker together; a part with fewer is an error.
+    merge
+        Of several rerankers make one: none (they rate together), average or slerp (of their weights).
     """
-    import torch
-    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
-    from transformers import TrainerCallback
-
-    from acclimate import distributed, models
-    from acclimate.score import cross_encoder
-
-    losses = _losses()
-    if loss not in losses:
-        raise unknown("loss", loss, losses)
+    given = locals()
+    settings = {name: given[name] for name in train.__kwdefaults__ or () if name != "progress"}
+    check_rerankers(**settings)
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
-    make_loss, labels = losses[loss]
-    examples = sorted(examples, key=lambda example: example.query_id)[:max_queries]
-    torch.manual_seed(seed)  # an encoder without a head gets one of random weights
-    model = cross_encoder.load(base, max_tokens=max_tokens)
-    steps = -(-len(examples) // batch_size) * epochs
-    every = max(1, steps // 4)
+    from acclimate.rerankers.learn import Course, learn, remove_checkpoints
 
-    class Report(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress(state.global_step * batch_size, steps * batch_size)
-
-    checkpoints, done = folder / "checkpoints", folder / "checkpoints-done"
-    shutil.rmtree(done, ignore_errors=True)
-    arguments = CrossEncoderTrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=epochs,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=max(1, steps // 10),
-        weight_decay=0.01,
-        bf16=models.fast_bf16(),
-        use_cpu=models.device() == "cpu",
-        seed=seed,
-        data_seed=seed,
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        logging_steps=every,
-        ddp_find_unused_parameters=False,
-        disable_tqdm=True,
-        report_to="none",
-    )
-    trainer = CrossEncoderTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=_dataset(examples, texts, corpus, labels),
-        eval_dataset=_dataset(sorted(dev, key=lambda example: example.query_id), texts, corpus, labels),
-        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
-        loss=make_loss(model, mini_batch_size=_PAIRS_AT_ONCE if distributed.size() == 1 else -1),
-        callbacks=[Report()],
-    )
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer.train(resume_from_checkpoint=distributed.main_first(lambda: _last_whole(checkpoints)))
-    history = [
-        {"step": entry["step"], "dev_loss": round(entry["eval_loss"], 5)}
-        for entry in trainer.state.log_history
-        if "eval_loss" in entry
+    course = Course(**{name: settings[name] for name in Course.__dataclass_fields__})
+    groups = [
+        _limited(group, n_ways, max_queries)
+        for group in grouped(examples, dev, prompts or {}, rerankers=rerankers, min_queries=min_queries, seed=seed)
     ]
-    path = folder / "reranker"
-    models.forget_last_call(model.tokenizer)
+    several = len(groups) > 1
+    keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
+    notes = {name: found for name, key in keys.items() if several and (found := _done(folder, name, key))}
+    notes = distributed.told(notes)
     if distributed.is_main():
-        model.save_pretrained(str(path), create_model_card=False)
-        checkpoints.rename(done)  # at once: of checkpoints removed by half, the best might be gone and another taken
-        shutil.rmtree(done)
-    notes = {
-        "queries": len(examples),
-        "documents_per_query": max(len(example.doc_ids) for example in examples),
-        "steps": steps,
-        "effective_batch": batch_size,
-        "dev_loss": history,
+        _clear(folder, {*notes, "checkpoints"})
+    sizes = [course.steps(group.examples) * batch_size * gradient_accumulation for group in groups]
+    for at, group in enumerate(groups):
+        if group.name in notes:
+            continue
+        before = sum(sizes[:at])
+        notes[group.name] = learn(
+            group.examples,
+            group.dev,
+            texts,
+            corpus,
+            folder,
+            group.name,
+            course,
+            key=keys[group.name],
+            progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
+        ) | ({"prompts": list(group.prompts)} if group.prompts else {})
+        if distributed.is_main():
+            if several:
+                write_json(folder / f"{group.name}.json", {"key": keys[group.name], "notes": notes[group.name]})
+            remove_checkpoints(folder)
+    paths = {group.name: folder / group.name for group in groups}
+    told: dict[str, Any] = {
+        "queries": sum(len(group.examples) for group in groups),
+        "steps": sum(one["steps"] for one in notes.values()),
+        "rerankers": [notes[group.name] for group in groups],
     }
-    logging.getLogger(__name__).info("reranker trained: %s", notes)
-    return Trained(path, notes)
+    if merge != "none" and several and distributed.is_main():
+        told["merged"] = _merged(paths, folder, sorted(dev), n_ways, texts, corpus, course, merge)
+        paths = {NAME: folder / NAME}
+    for one in [*told["rerankers"], *([told["merged"]] if "merged" in told else [])]:
+        if one["collapsed"]:
+            logging.getLogger(__name__).warning("%s", collapse(one))
+    return Trained(paths, told)
 
 
-def _last_whole(checkpoints: Path) -> str | None:
-    """The last checkpoint that was written to its end; a later one, cut short by a kill, is removed."""
-    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
-    for path in found:
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-            return str(path)
-        except (OSError, ValueError):
-            shutil.rmtree(path)
-    return None
-
-
-def _dataset(
-    examples: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc], labels: tuple[float, float]
-) -> Dataset:
-    """sentence-transformers' listwise columns: query, docs, labels. Order decides what a column is, not its name."""
-    from datasets import Dataset
-
-    positive, negative = labels
-    return Dataset.from_dict(
-        {
-            "query": [texts[example.query_id] for example in examples],
-            "docs": [[corpus[doc_id].default_text() for doc_id in example.doc_ids] for example in examples],
-            "labels": [[positive] + [negative] * (len(example.doc_ids) - 1) for example in examples],
-        }
+def collapse(note: Mapping[str, Any]) -> str:
+    """What to tell people about a reranker that has collapsed."""
+    return (
+        f"{note['name']} has collapsed: it learned nothing that helps on held-out queries (nDCG@10 "
+        f"{note['dev_ndcg']:.3f}, scores of a list differ by {note['spread']:.2g}). Lower train.learning_rate, or "
+        "train on more queries."
     )
+
+
+def check_rerankers(**settings: Any) -> None:
+    """Raises SettingError for settings of `train` that cannot be."""
+    from acclimate.score.template import check_template
+
+    for name, known in _CHOICES.items():
+        if settings[name] not in known:
+            raise unknown(name if name != "merge" else "way to merge", settings[name], known)
+    if settings["schedule"] not in ("linear", "constant"):
+        raise unknown("schedule", settings["schedule"], ("linear", "constant"))
+    check_template(settings["template"])
+    number_of(settings["rerankers"])
+    for name in _AT_LEAST_ONE:
+        if settings[name] < 1:
+            raise SettingError(f"train.{name} is {settings[name]}; expected 1 or more")
+    for name in ("patience", "lora_rank", "min_queries"):
+        if settings[name] < 0:
+            raise SettingError(f"train.{name} is {settings[name]}; expected 0 or more")
+    if settings["n_ways"] < 0 or settings["n_ways"] == 1:
+        raise SettingError(f"train.n_ways is {settings['n_ways']}; expected 2 or more, or 0 for all")
+
+
+def check_lora() -> None:
+    """Raises MissingExtra without the library that trains adapters."""
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")
+
+
+def _limited(group: Group, n_ways: int, max_queries: int) -> Group:
+    """The same with the first queries by id and the first documents of each."""
+    examples = sorted(group.examples, key=lambda example: example.query_id)[:max_queries]
+    dev = sorted(group.dev, key=lambda example: example.query_id)
+    return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
+
+
+def _cut(examples: Sequence[NWay], n_ways: int) -> list[NWay]:
+    if not n_ways:
+        return list(examples)
+    return [NWay(one.query_id, one.doc_ids[:n_ways], one.scores[:n_ways]) for one in examples]
+
+
+def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], settings: Mapping[str, Any]) -> str:
+    """Of all that a reranker is made from."""
+    alone = {name: value for name, value in settings.items() if name not in ("rerankers", "merge", "min_queries")}
+    sides = (group.examples, group.dev)
+    docs = sorted({doc_id for side in sides for example in side for doc_id in example.doc_ids})
+    return fingerprint(
+        __version__,
+        models.dtype_name(),
+        models.weights_fingerprint(settings["base"]),
+        alone,
+        [[(texts[example.query_id], *example) for example in side] for side in sides],
+        [corpus[doc_id] for doc_id in docs],
+    )
+
+
+def _done(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """The notes of a reranker that is there already, made from the same."""
+    path = folder / f"{name}.json"
+    if not path.exists() or not (folder / name).is_dir():
+        return None
+    written = read_json(path)
+    return written["notes"] if written["key"] == key else None
+
+
+def _clear(folder: Path, kept: set[str]) -> None:
+    """Remove rerankers that are not to be kept, whole or not."""
+    for path in sorted(folder.glob(f"{NAME}*")):
+        if path.name.removesuffix(".json") not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _merged(
+    paths: Mapping[str, Path],
+    folder: Path,
+    dev: Sequence[NWay],
+    n_ways: int,
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    course: Any,
+    method: str,
+) -> dict[str, Any]:
+    """Write the merged reranker, and measure it on all held-out queries."""
+    from acclimate import score
+    from acclimate.records import Query
+    from acclimate.rerankers.learn import FLAT, measured
+    from acclimate.rerankers.merge import merge as merge_weights
+
+    if any((path / "adapter_config.json").exists() for path in paths.values()):
+        raise SettingError(
+            f"train.merge is {method}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
+            "train.merge=none"
+        )
+    merge_weights(list(paths.values()), folder / NAME, method=method)
+    scorer = score.load(folder / NAME, corpus, max_tokens=course.max_tokens)
+    lists = _cut(dev, n_ways)
+    scores = iter(
+        scorer.score([(Query(one.query_id, texts[one.query_id]), doc) for one in lists for doc in one.doc_ids])
+    )
+    ndcg, spread = measured([[next(scores) for _ in one.doc_ids] for one in lists])
+    note = {"name": NAME, "method": method, "of": list(paths), "dev_ndcg": round(ndcg, 5), "spread": round(spread, 5)}
+    return note | {"collapsed": not spread >= FLAT}

@@ -1,0 +1,1 @@
+"""How rerankers learn: which queries teach which of them, the losses, one training, and merged weights."""

@@ -1,0 +1,310 @@
+"""One reranker learns, of whatever kind, through sentence-transformers' trainer for cross-encoders.
+
+The weights kept are those with the lowest loss on held-out queries: rerankers are best in the middle of their training
+more often than at its end. Checkpoints stay until training ends, so a killed run goes on from the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from sentence_transformers import CrossEncoder
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from acclimate import distributed, models, score
+from acclimate.errors import SettingError
+from acclimate.files import read_json, write_json
+from acclimate.llm.tokens import quiet
+from acclimate.records import Doc, NWay
+from acclimate.rerankers.losses import LOSSES
+from acclimate.score import cross_encoder
+from acclimate.score.pairs import Reader, rate
+from acclimate.score.prompted import Prompted
+
+FLAT = 1e-3  # a list whose scores differ by less, as logits, is in no order
+CHECKPOINTS = "checkpoints"
+_KEY = "begun.json"
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a reranker is trained: the settings of the stage `train`, where they are told."""
+
+    base: str
+    template: str
+    loss: str
+    epochs: int
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    batch_size: int
+    gradient_accumulation: int
+    mini_batch_size: int
+    precision: str
+    evaluations: int
+    patience: int
+    lora_rank: int
+    max_tokens: int
+    seed: int
+
+    @property
+    def is_bf16(self) -> bool:
+        return self.precision == "bfloat16" or (self.precision == "auto" and models.fast_bf16())
+
+    def rows_at_once(self, examples: Sequence[NWay]) -> int:
+        """Rows of the data that `batch_size` queries are."""
+        return self.batch_size * (_width(examples) if LOSSES[self.loss].is_pointwise else 1)
+
+    def steps(self, examples: Sequence[NWay]) -> int:
+        """Steps of the optimizer."""
+        rows = sum(len(e.doc_ids) for e in examples) if LOSSES[self.loss].is_pointwise else len(examples)
+        batches = -(-rows // self.rows_at_once(examples))
+        return -(-batches // self.gradient_accumulation) * self.epochs
+
+
+class Measured(NamedTuple):
+    """How a reranker orders the held-out lists."""
+
+    ndcg: float  # mean nDCG@10 of the positive; a tie counts as lost
+    spread: float  # mean standard deviation of a list's scores
+
+
+def load(course: Course) -> tuple[CrossEncoder, Reader]:
+    """The base as what the trainer trains, and as what reads pairs; they share their weights."""
+    kind = score.kind_of(course.base)
+    if kind == "cross-encoder":
+        if course.loss == "token":
+            raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
+        model = cross_encoder.load(course.base, max_tokens=course.max_tokens)
+        return model, cross_encoder.CrossEncoderReader(model, max_tokens=course.max_tokens)
+    make = score.language_model(kind).of
+    with quiet():
+        reader = make(course.base, max_tokens=course.max_tokens, template=course.template, is_new=True)
+        if kind == "decoder" and course.lora_rank:
+            reader.add_adapter(course.lora_rank)
+        model = CrossEncoder(modules=[reader], activation_fn=torch.nn.Identity(), device=models.device())
+    return model, reader
+
+
+def learn(
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    folder: Path,
+    name: str,
+    course: Course,
+    *,
+    key: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Train into `folder/name`; returns what there is to say about it.
+
+    key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
+    """
+    kept = folder / CHECKPOINTS
+    checkpoint = distributed.main_first(lambda: _begun(kept, key))
+    torch.manual_seed(course.seed)  # an encoder without a head gets one of random weights
+    model, reader = load(course)
+    before = measure(model, reader, dev, texts, corpus)
+    trainer = _trainer(model, examples, dev, texts, corpus, kept, course, progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.train(resume_from_checkpoint=checkpoint)
+        history = list(trainer.state.log_history)
+        steps, passes = trainer.state.global_step, trainer.state.epoch or 0.0
+        after = measure(model, reader, dev, texts, corpus)
+        chance = None
+        if LOSSES[course.loss].of_scores:
+            with _all_equal(model):
+                chance = round(trainer.evaluate()["eval_loss"], 5)
+    losses = _told(history, "eval_loss", "dev_loss")
+    best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
+    if distributed.is_main():
+        _save(model, reader, folder / name)
+    rows = sum(len(example.doc_ids) for example in examples)
+    schedule: Any = trainer.lr_scheduler
+    notes = {
+        "name": name,
+        "kind": score.kind_of(course.base),
+        "queries": len(examples),
+        "documents_per_query": _width(examples),
+        "steps": steps,
+        "epochs": round(passes, 3),
+        "rows_seen": round(rows * passes),
+        "effective_batch": course.batch_size * course.gradient_accumulation,
+        "last_learning_rate": course.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
+        "loss": _told(history, "loss", "loss"),
+        "dev_queries": len(dev),
+        "dev_loss": losses,
+        "chance_loss": chance,
+        "dev_ndcg_before": round(before.ndcg, 5),
+        "dev_ndcg": round(after.ndcg, 5),
+        "spread": round(after.spread, 5),
+        "collapsed": not (after.spread >= FLAT and best < (math.inf if chance is None else chance)),
+    }
+    logging.getLogger(__name__).info("reranker trained: %s", notes)
+    return notes
+
+
+def _begun(kept: Path, key: str) -> str | None:
+    """Make the folder of checkpoints of this training, and tell the last one that is in it."""
+    if kept.exists() and (not (kept / _KEY).exists() or read_json(kept / _KEY) != key):
+        shutil.rmtree(kept)
+    write_json(kept / _KEY, key)
+    return _last_whole(kept)
+
+
+def _save(model: CrossEncoder, reader: Reader, path: Path) -> None:
+    if isinstance(reader, Prompted):
+        reader.save(str(path))
+    else:
+        models.forget_last_call(model.tokenizer)
+        model.save_pretrained(str(path), create_model_card=False)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """At once: of checkpoints removed by half, the best might be gone and another taken."""
+    kept, done = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
+    shutil.rmtree(done, ignore_errors=True)
+    if kept.exists():
+        kept.rename(done)
+        shutil.rmtree(done)
+
+
+def measure(
+    model: torch.nn.Module, reader: Reader, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
+) -> Measured:
+    """How the model, as it is, orders the held-out lists."""
+    model.eval()
+    asked = [(texts[one.query_id], corpus[doc_id].default_text()) for one in dev for doc_id in one.doc_ids]
+    scores = iter(rate(reader, asked))
+    return measured([[next(scores) for _ in one.doc_ids] for one in dev])
+
+
+def measured(lists: Sequence[Sequence[float]]) -> Measured:
+    """Of the scores of lists, positive first."""
+    gains: list[float] = []
+    for first, *others in lists:
+        rank = 1 + sum(not other < first for other in others)
+        gains.append(1 / math.log2(1 + rank) if rank <= 10 and math.isfinite(first) else 0.0)
+    spreads = [statistics.pstdev(scores) if all(map(math.isfinite, scores)) else 0.0 for scores in lists]
+    return Measured(statistics.fmean(gains), statistics.fmean(spreads))
+
+
+def _trainer(
+    model: CrossEncoder,
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    checkpoints: Path,
+    course: Course,
+    progress: Callable[[int, int], None],
+) -> CrossEncoderTrainer:
+    loss = LOSSES[course.loss]
+    steps = course.steps(examples)
+    every = max(1, steps // course.evaluations)
+    queries = course.batch_size * course.gradient_accumulation
+
+    class Report(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress(state.global_step * queries, steps * queries)
+
+    arguments = CrossEncoderTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=course.epochs,
+        per_device_train_batch_size=course.rows_at_once(examples),
+        per_device_eval_batch_size=course.rows_at_once(examples),
+        gradient_accumulation_steps=course.gradient_accumulation,
+        learning_rate=course.learning_rate,
+        lr_scheduler_type=course.schedule,
+        warmup_steps=max(1, steps // 10) if course.schedule == "linear" else 0,
+        weight_decay=course.weight_decay,
+        bf16=course.is_bf16,
+        use_cpu=models.device() == "cpu",
+        seed=course.seed,
+        data_seed=course.seed,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        restore_callback_states_from_checkpoint=course.patience > 0,
+        logging_steps=every,
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+    class Trainer(CrossEncoderTrainer):
+        def add_model_card_callback(self, default_args_dict: Any) -> None:
+            """No card is written, so its statistics of every text are not needed."""
+
+    patient = [EarlyStoppingCallback(course.patience)] if course.patience else []
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=loss.dataset(examples, texts, corpus),
+        eval_dataset=loss.dataset(dev, texts, corpus),
+        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
+        loss=loss.make(model, list(examples), course.mini_batch_size if distributed.size() == 1 else -1),
+        callbacks=[Report(), *patient],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _told(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
+    """What the trainer logged under that key, by step; None for what is no number."""
+    return [
+        {"step": entry["step"], name: round(entry[key], 5) if math.isfinite(entry[key]) else None}
+        for entry in history
+        if key in entry
+    ]
+
+
+@contextmanager
+def _all_equal(model: CrossEncoder) -> Iterator[None]:
+    """Within, the model gives every pair the same score: what a loss is then is chance."""
+
+    def same(features: Mapping[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
+        return {"scores": torch.zeros(len(features["input_ids"]), 1, device=model.device)}
+
+    instance: Any = model
+    instance.forward = same
+    try:
+        yield
+    finally:
+        del instance.forward
+
+
+def _last_whole(checkpoints: Path) -> str | None:
+    """The last checkpoint that was written to its end; a later one, cut short by a kill, is removed."""
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+            return str(path)
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+    return None
+
+
+def _width(examples: Sequence[NWay]) -> int:
+    return max(len(example.doc_ids) for example in examples)

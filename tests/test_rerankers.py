@@ -1,0 +1,238 @@
+"""Several rerankers: who learns from which queries, what is kept, what they say together, and their merged weights."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from test_train import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
+
+from acclimate import score
+from acclimate.errors import DataError, SettingError
+from acclimate.files import folder_fingerprint
+from acclimate.records import NWay, Query
+from acclimate.rerankers import learn as learning
+from acclimate.rerankers.groups import grouped
+from acclimate.rerankers.merge import merge, slerp
+from acclimate.score.ensemble import Ensemble
+from acclimate.testing import FakeScorer
+
+PROMPTS = {query_id: "claim" if n % 2 else "long/../title" for n, query_id in enumerate(TEXTS)}
+SEVERAL = {"rerankers": "prompt", "min_queries": 5, "epochs": 1}
+NAMES = ["reranker-claim", "reranker-long-title"]
+
+
+@pytest.fixture(scope="module")
+def two(tiny_encoder, tmp_path_factory):
+    return trained(tiny_encoder, tmp_path_factory.mktemp("two"), prompts=PROMPTS, **SEVERAL)
+
+
+def ids(groups):
+    return {group.name: sorted(example.query_id for example in group.examples) for group in groups}
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """The names of the rerankers that are trained."""
+    names, learn = [], learning.learn
+    monkeypatch.setattr(
+        learning, "learn", lambda *args, **settings: (names.append(args[5]), learn(*args, **settings))[1]
+    )
+    return names
+
+
+def test_each_prompt_has_a_reranker_that_sees_its_queries_alone(two):
+    assert list(two.paths) == NAMES
+    first, second = two.notes["rerankers"]
+    assert (first["name"], first["queries"], first["dev_queries"], first["prompts"]) == (NAMES[0], 12, 3, ["claim"])
+    assert (second["name"], second["queries"], second["prompts"]) == (NAMES[1], 12, ["long/../title"])
+    assert two.notes["queries"] == 24
+    folder = two.paths[NAMES[0]].parent
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*NAMES, *(f"{name}.json" for name in NAMES)])
+    assert folder_fingerprint(two.paths[NAMES[0]]) != folder_fingerprint(two.paths[NAMES[1]])
+
+
+def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(two, tiny_encoder, tmp_path, learned):
+    def stop(done, total):
+        if done > 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path, prompts=PROMPTS, progress=stop, **SEVERAL)
+    counted = []
+    again = trained(tiny_encoder, tmp_path, prompts=PROMPTS, progress=lambda *at: counted.append(at), **SEVERAL)
+    assert learned == [*NAMES, NAMES[1]]
+    assert counted[-1] == (24, 24)
+    assert again.notes == two.notes
+    assert folder_fingerprint(tmp_path) == folder_fingerprint(two.paths[NAMES[0]].parent)
+    other = {query_id: prompt if prompt == "claim" else "other" for query_id, prompt in PROMPTS.items()}
+    del learned[:]
+    third = trained(tiny_encoder, tmp_path, prompts=other, **SEVERAL)
+    assert learned == ["reranker-other"]
+    assert list(third.paths) == [NAMES[0], "reranker-other"]
+    assert not (tmp_path / NAMES[1]).exists()
+
+
+def test_a_single_one_leaves_nothing_of_several(two, made_folder_of_several, tiny_encoder):
+    one = trained(tiny_encoder, made_folder_of_several, epochs=1)
+    assert [path.name for path in made_folder_of_several.iterdir()] == ["reranker"]
+    assert one.path.name == "reranker"
+
+
+@pytest.fixture
+def made_folder_of_several(two, tmp_path):
+    shutil.copytree(two.paths[NAMES[0]].parent, tmp_path / "train")
+    return tmp_path / "train"
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "d", ""]), min_size=1, max_size=60),
+    st.sampled_from(["one", "prompt", "2", "3"]),
+    st.integers(0, 20),
+)
+def test_every_query_teaches_one_reranker_that_has_enough(of, rerankers, min_queries):
+    examples = [NWay(f"q{n}", ("g0", "b0")) for n in range(len(of))]
+    prompts = {f"q{n}": prompt for n, prompt in enumerate(of)}
+    settings = {"rerankers": rerankers, "min_queries": min_queries, "seed": 0}
+    try:
+        groups = grouped(examples, DEV, prompts, **settings)
+    except SettingError as error:
+        assert rerankers in "23"
+        assert "ask for fewer parts" in str(error)
+        return
+    seen = [query_id for own in ids(groups).values() for query_id in own]
+    assert sorted(seen) == sorted(prompts)
+    assert all(group.dev for group in groups)
+    assert len(groups) == 1 or min(len(group.examples) for group in groups) >= min_queries
+    assert ids(groups) == ids(grouped(examples[::-1], DEV, prompts, **settings))
+    assert len({group.name for group in groups}) == len(groups)
+    if rerankers == "prompt" and len(groups) > 1:
+        assert set().union(*(group.prompts for group in groups)) == set(of)
+
+
+def test_prompts_with_few_queries_are_taken_together():
+    examples = [NWay(f"q{n:02}", ("g0", "b0")) for n in range(20)]
+    prompts = {one.query_id: "big" if n < 12 else f"small{n % 2}" for n, one in enumerate(examples)}
+    groups = grouped(examples, DEV, prompts, rerankers="prompt", min_queries=6, seed=0)
+    assert [(group.name, len(group.examples), group.prompts) for group in groups] == [
+        ("reranker-big", 12, ("big",)),
+        ("reranker-others", 8, ("small0", "small1")),
+    ]
+    (one,) = grouped(examples, DEV, prompts, rerankers="prompt", min_queries=9, seed=0)
+    assert (one.name, one.prompts) == ("reranker", ("big", "small0", "small1"))
+
+
+def test_names_of_prompts_are_no_paths():
+    names = ["../../etc", "a/b", "a-b", "", "é"]
+    prompts = {f"q{n}": name for n, name in enumerate(names)}
+    examples = [NWay(query_id, ("g0", "b0")) for query_id in prompts]
+    groups = grouped(examples, DEV, prompts, rerankers="prompt", min_queries=1, seed=0)
+    made = [group.name for group in groups]
+    assert len(set(made)) == 5
+    assert not set("/.\\") & set("".join(made))
+
+
+def test_parts_are_drawn_by_id_and_seed():
+    settings = {"rerankers": "3", "min_queries": 3}
+    first, second = (ids(grouped(TRAIN, DEV, {}, seed=seed, **settings)) for seed in (0, 1))
+    assert list(first) == ["reranker-1", "reranker-2", "reranker-3"]
+    assert first != second
+    with pytest.raises(SettingError, match=r"train.rerankers is 3 and there are 24 queries.*expected 20"):
+        grouped(TRAIN, DEV, {}, rerankers="3", min_queries=20, seed=0)
+
+
+def test_they_are_merged_into_one_that_still_knows(two, tiny_encoder, made_folder_of_several, learned, tmp_path):
+    settings = {"prompts": PROMPTS, **SEVERAL}
+    for method in ("average", "slerp"):
+        made = trained(tiny_encoder, made_folder_of_several, merge=method, **settings)
+        assert learned == []  # the rerankers are those that were there
+        assert (made.path.name, made.notes["merged"]["method"]) == ("reranker", method)
+        assert made.notes["merged"]["of"] == NAMES
+        assert made.notes["merged"]["dev_ndcg"] > 0.5
+        rate = score.load(made.path, CORPUS, max_tokens=32).score
+        assert sum(rate([(QUERY, doc_id) for doc_id in GOOD])) > sum(rate([(QUERY, doc_id) for doc_id in BAD]))
+    parts = [load_file(two.paths[name] / "model.safetensors") for name in NAMES]
+    merge(list(two.paths.values()), tmp_path / "average", method="average")
+    for name, tensor in load_file(tmp_path / "average" / "model.safetensors").items():
+        assert torch.allclose(tensor, (parts[0][name] + parts[1][name]) / 2, atol=1e-6)
+    merge([two.paths[NAMES[0]]] * 3, tmp_path / "same", method="slerp")
+    same = load_file(tmp_path / "same" / "model.safetensors")
+    assert all(torch.allclose(tensor, parts[0][name], atol=1e-6) for name, tensor in same.items())
+
+
+def test_weights_of_another_shape_are_not_merged(two, tmp_path):
+    from safetensors.torch import save_file
+
+    shutil.copytree(two.paths[NAMES[0]], tmp_path / "other")
+    state = load_file(tmp_path / "other" / "model.safetensors")
+    save_file(
+        {name: tensor[..., :1].contiguous() for name, tensor in state.items()}, tmp_path / "other/model.safetensors"
+    )
+    with pytest.raises(DataError, match="merged are rerankers of one base"):
+        merge([two.paths[NAMES[0]], tmp_path / "other"], tmp_path / "out", method="average")
+
+
+def test_slerp_keeps_lengths_and_ends_where_it_should():
+    one, other = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    assert torch.allclose(slerp(one, other, 0.5), torch.tensor([0.5, 0.5]) ** 0.5)
+    assert torch.allclose(slerp(one, other, 0.0), one)
+    assert torch.allclose(slerp(one, other, 1.0), other)
+    assert torch.allclose(slerp(one, 3 * one, 0.5), 2 * one)
+    assert torch.allclose(slerp(one, 0 * one, 0.5), one / 2)
+
+
+# An ensemble
+
+LIST = [(Query("q", "q"), doc_id) for doc_id in ("g0", "g1", "b0", "b1")]
+OTHER = [(Query("p", "p"), doc_id) for doc_id in ("g0", "b0", "b2")]
+BY_PLACE = FakeScorer(lambda query, doc_id: {"g0": 4.0, "g1": 3.0, "b0": 2.0}.get(doc_id, 0.0) + len(query), "place")
+UPSIDE_DOWN = FakeScorer(lambda query, doc_id: -1000 * BY_PLACE.rate(query, doc_id), "down")
+SURE = FakeScorer(lambda query, doc_id: 1e6 * (doc_id == "g1"), "sure")
+
+
+@pytest.mark.parametrize("normalize", ["min-max", "z", "rank"])
+def test_an_ensemble_weighs_its_scorers_whatever_their_scales(normalize):
+    both = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN}, normalize=normalize)
+    assert both.score(LIST) == pytest.approx([both.score(LIST)[0]] * 4, abs=1e-6)
+    mostly = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN}, {"a": 3.0, "b": 1.0}, normalize)
+    assert sorted(mostly.score(LIST), reverse=True) == mostly.score(LIST)
+    one = Ensemble({"a": BY_PLACE, "b": SURE}, {"a": 1.0}, normalize)
+    assert one.score(LIST) == pytest.approx(Ensemble({"a": BY_PLACE}, normalize=normalize).score(LIST))
+    assert both.score([]) == []
+    flat = Ensemble({"a": FakeScorer(lambda *_: 7.0)}, normalize=normalize).score(LIST)
+    assert len(set(flat)) == 1
+
+
+def test_a_score_depends_on_the_candidates_of_its_own_query_alone():
+    both = Ensemble({"a": BY_PLACE, "b": SURE})
+    mixed = [pair for pairs in zip(LIST, OTHER, strict=False) for pair in pairs] + LIST[3:]
+    scores = dict(zip(mixed, both.score(mixed), strict=True))
+    assert [scores[pair] for pair in LIST] == both.score(LIST)
+    assert [scores[pair] for pair in OTHER] == both.score(OTHER)
+
+
+def test_an_ensemble_s_fingerprint_follows_from_its_scorers_and_weights():
+    prints = [
+        Ensemble({"a": BY_PLACE, "b": SURE}).fingerprint,
+        Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN}).fingerprint,
+        Ensemble({"a": BY_PLACE, "b": SURE}, {"a": 2.0, "b": 1.0}).fingerprint,
+        Ensemble({"a": BY_PLACE, "b": SURE}, normalize="z").fingerprint,
+    ]
+    assert len(set(prints)) == 4
+    assert Ensemble({"b": SURE, "a": BY_PLACE}).fingerprint == prints[0]
+
+
+def test_an_ensemble_of_nothing_is_refused():
+    for scorers, weights in (({}, {}), ({"a": SURE}, {"a": 0.0}), ({"a": SURE, "b": SURE}, {"a": 1.0, "b": -1.0})):
+        with pytest.raises(SettingError, match="expected scorers with weights"):
+            Ensemble(scorers, weights)
+    with pytest.raises(SettingError, match="no scorer named 'c'"):
+        Ensemble({"a": SURE}, {"c": 1.0})
+    with pytest.raises(SettingError, match="no normalization named 'softmax'"):
+        Ensemble({"a": SURE}, normalize="softmax")
