@@ -60,7 +60,7 @@ NOISE = Counting(lambda text, doc_id: float(draw(text, doc_id, "noise").random()
 
 @pytest.mark.parametrize("reranker", [None, PERFECT, NOISE])
 def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, reranker, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: reranker} if reranker else {}, n_ways=8)
     for examples, queries in ((made.train, TRAIN), (made.dev, DEV)):
         assert [example.query_id for example in examples] == [query.query_id for query in queries]
         for example, query in zip(examples, queries, strict=True):
@@ -74,7 +74,7 @@ def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
 
 
 def test_a_perfect_reranker_teaches():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8)
     of = {teacher["name"]: teacher for teacher in made.teachers}
     assert of[RERANKER]["used"]
     assert of[RERANKER]["nDCG@10"] == 1.0
@@ -86,25 +86,25 @@ def test_a_perfect_reranker_teaches():
 
 
 def test_a_random_reranker_gets_no_weight_and_is_not_asked_about_training_queries():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, NOISE, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: NOISE}, n_ways=8)
     of = {teacher["name"]: teacher for teacher in made.teachers}
     assert (of[RERANKER]["used"], of[RERANKER]["weight"]) == (False, 0.0)
     assert "does not help" in of[RERANKER]["reason"]
     assert RERANKER not in made.weights
     assert asked == {query.text for query in DEV}
-    assert made.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, None, n_ways=8).train
+    assert made.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8).train
 
 
 def test_a_gain_below_the_least_gain_is_none():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT, n_ways=8, min_gain=0.9)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8, min_gain=0.9)
     assert RERANKER not in made.weights
 
 
 def test_a_reranker_that_teaches_shortens_the_lists_to_what_it_is_asked_to_rate():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT, n_ways=30, reranker_ways=12)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12)
     assert RERANKER in made.weights
     assert {len(example.doc_ids) for example in (*made.train, *made.dev)} == {12}
-    without = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, None, n_ways=30, reranker_ways=12)
+    without = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=30, reranker_ways=12)
     assert {len(example.doc_ids) for example in (*without.train, *without.dev)} == {30}
 
 
@@ -116,7 +116,7 @@ def test_trust_moves_weights_away_from_equal_ones():
             yield one
 
     equal, chosen = (
-        label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, None, n_ways=32, trust=trust).weights for trust in (0.0, 1.0)
+        label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, {}, n_ways=32, trust=trust).weights for trust in (0.0, 1.0)
     )
     assert equal == {"bm25": 0.5, "dense": 0.5}
     assert chosen["bm25"] > 0.6
@@ -129,7 +129,7 @@ def test_a_source_below_the_cut_takes_the_last_place():
                 scores[int(one.query.text.split()[-1])] = -1.0
             yield one
 
-    made = label(TRAIN, DEV, HELD_OUT, low, IDS, MEMBERS, None, n_ways=5)
+    made = label(TRAIN, DEV, HELD_OUT, low, IDS, MEMBERS, {}, n_ways=5)
     assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
     assert {len(example.doc_ids) for example in made.train} == {5}
     assert {example.scores[0] for example in made.train} == {0.0}
@@ -142,7 +142,7 @@ def test_a_source_at_the_top_stays():
                 scores[int(one.query.text.split()[-1])] = 9.0
             yield one
 
-    made = label(TRAIN, DEV, HELD_OUT, top, IDS, MEMBERS, None, n_ways=5)
+    made = label(TRAIN, DEV, HELD_OUT, top, IDS, MEMBERS, {}, n_ways=5)
     assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
     assert {example.scores[0] for example in made.train} == {1.0}
 
@@ -154,24 +154,24 @@ def test_queries_whose_source_was_not_found_are_counted():
             rows = np.array([row for row in one.rows if row != source or source % 2])
             yield Candidates(one.query, rows, {name: scores[rows] for name, scores in one.scores.items()})
 
-    made = label(TRAIN, DEV, HELD_OUT, without_even, IDS, MEMBERS, None)
+    made = label(TRAIN, DEV, HELD_OUT, without_even, IDS, MEMBERS, {})
     assert [example.query_id for example in made.train] == [query.query_id for query in TRAIN[1::2]]
     assert made.dropped == {"source not among the candidates": 20}
 
 
 def test_what_a_query_is_taught_does_not_depend_on_the_others():
-    whole = {e.query_id: e for e in label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT).train}
-    some = label(TRAIN[::-3], DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT).train
+    whole = {e.query_id: e for e in label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}).train}
+    some = label(TRAIN[::-3], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}).train
     assert some == [whole[query.query_id] for query in TRAIN[::-3]]
 
 
 def test_fewer_candidates_than_ways():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, None, n_ways=100)
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=100)
     assert {len(example.doc_ids) for example in made.train} == {50}
 
 
 def test_nothing_held_out_is_an_error_and_nothing_to_teach_is_not():
     with pytest.raises(DataError, match="no held-out queries"):
-        label(TRAIN, [], HeldOut([], [], synthetic=True), find, IDS, MEMBERS, None)
-    made = label([], DEV, HELD_OUT, find, IDS, MEMBERS, PERFECT)
+        label(TRAIN, [], HeldOut([], [], synthetic=True), find, IDS, MEMBERS, {})
+    made = label([], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT})
     assert (made.train, made.entropy) == ([], 0.0)

@@ -10,6 +10,7 @@ from acclimate.formats import read_synthetic
 from acclimate.records import Doc, Qrel, Query
 from acclimate.report.html import render
 from acclimate.stages.evaluate import MAIN, Evaluated
+from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.workspace import Made, versions
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
             f"On the held-out queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
             f"members, {best['name']} ({best['nDCG@10']:.3f})."
         )
+    warnings += teacher_warnings(made["label"].notes, run.student_kinds)
     if shown := made["generate"].notes.get("examples"):
         left_out = made["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
