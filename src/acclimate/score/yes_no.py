@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from acclimate.errors import SettingError
 from acclimate.score.by_document import ByDocument
 
 
 class YesNo(ByDocument):
-    """Natural log-odds of the first tokens of " yes" and " no", in float32; above 0 the LLM would say yes."""
+    """Natural log-odds of " yes" against " no", in float32: above 0 the LLM would rather say yes.
+
+    Compared are the first tokens in which the two differ.
+    """
 
     kind: ClassVar[str] = "yes-no"
     prompt: ClassVar[str] = (
@@ -19,14 +21,13 @@ class YesNo(ByDocument):
     )
 
     def _rate(self, prefix: Any, rows: Sequence[Sequence[int]]) -> list[float]:
-        logits = self._reader.logits_of(prefix, rows, self._answers)
+        shared, yes, no = self._answers
+        logits = self._reader.logits_of(prefix, [[*row, *shared] for row in rows], (yes, no))
         return (logits[:, 0] - logits[:, 1]).tolist()
 
     @cached_property
-    def _answers(self) -> tuple[int, int]:
-        yes, no = (self._ids(answer)[0] for answer in (" yes", " no"))
-        if yes == no:
-            raise SettingError(
-                f"yes-no:{self.name}: its yes and no begin with the same token; use likelihood:{self.name}"
-            )
-        return yes, no
+    def _answers(self) -> tuple[list[int], int, int]:
+        """What both answers begin with, and the token of each behind it."""
+        yes, no = self._ids(" yes"), self._ids(" no")
+        at = next(at for at, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
+        return yes[:at], yes[at], no[at]

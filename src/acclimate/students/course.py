@@ -101,10 +101,12 @@ class Course:
         """
         losses: list[torch.Tensor] = []
         for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
-            target = torch.softmax(torch.tensor(example.scores, device=logs.device) / self.temperature, dim=-1)
+            scores = torch.tensor(example.scores, device=logs.device)
+            target = torch.softmax(scores / self.temperature, dim=-1)
             share = (1 - self.contrastive) * self.shares.get(example.query_id, 1.0)
             target = target * share
-            target[0] += self.contrastive
+            is_source = scores == scores[0]  # or counts as much: a false negative that label made a positive
+            target[is_source] += self.contrastive / is_source.sum()
             loss = _divergence(target, logs.float())
             if self.shares:
                 others = 1 - target.sum()
