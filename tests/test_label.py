@@ -10,6 +10,7 @@ from acclimate.records import SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.system import Candidates
 from acclimate.retrieve.weights import HeldOut
+from acclimate.scores import Kept, Scores
 from acclimate.stages.label import RERANKER, label
 from acclimate.stages.teachers import given_weights, warnings
 from acclimate.testing import FakeScorer
@@ -234,7 +235,8 @@ def test_who_is_not_named_is_measured_and_does_not_teach():
     assert {name for name, weight in made.weights.items() if weight} == {"dense"}
     assert named(made)[RERANKER]["nDCG@10"] == 1.0
     assert named(made)[RERANKER]["reason"] == "not among label.teachers"
-    assert made.reranker is None or made.reranker.ndcg > 0.9  # search may still use it
+    assert made.reranker is not None  # search may still use it
+    assert made.reranker.ndcg > 0.9
 
 
 def test_a_scorer_alone_teaches_without_retrievers():
@@ -259,6 +261,9 @@ def test_weights_as_one_likes():
     given = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, weights="dense=3, reranker=1", n_ways=8)
     assert given.weights == {"dense": 0.75, RERANKER: 0.25}
     assert not named(given)["bm25"]["used"]
+    two = {f"{RERANKER}-{n}": PERFECT for n in range(2)}
+    split = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, two, weights="dense=1,reranker=3", n_ways=8)
+    assert split.weights == {"dense": 0.25, **dict.fromkeys(two, 0.375)}
 
 
 def test_numbers_that_are_no_weights():
@@ -277,6 +282,7 @@ def test_numbers_that_are_no_weights():
         {"teachers": ()},
         {"teachers": ("dense", "dense")},
         {"weights": "reranker=1", "teachers": ("dense",)},
+        {"teachers": (RERANKER,)},
     ],
 )
 def test_settings_that_cannot_be(wrong):
@@ -367,6 +373,35 @@ def test_a_pair_is_rated_once():
     assert RERANKER in made.weights
     assert len(pairs) == len(set(pairs)) > 512
     assert [example.query_id for example in made.train] == [query.query_id for query in twins]
+
+
+def test_a_killed_rating_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("acclimate.stages.label.PAIRS_AT_ONCE", 16)
+    batches = []
+
+    def made(folder, *, until=None):
+        def rate(text, doc_id):
+            if until is not None and len(batches) == until:
+                raise KeyboardInterrupt
+            return PERFECT.rate(text, doc_id)
+
+        class Once(FakeScorer):
+            def score(self, pairs):
+                scores = super().score(pairs)
+                batches.append(len(pairs))
+                return scores
+
+        with Scores(tmp_path / folder) as scores:
+            kept = {RERANKER: Kept(Once(rate), scores, "corpus")}
+            result = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
+            return result._replace(rated=list(result.rated))
+
+    undisturbed = made("whole")
+    whole, batches[:] = list(batches), []
+    with pytest.raises(KeyboardInterrupt):
+        made("killed", until=10)
+    assert made("killed") == undisturbed
+    assert batches == whole  # each batch once, in both lives together
 
 
 @pytest.mark.parametrize("rotten", [float("nan"), float("inf")])

@@ -116,5 +116,5 @@ def test_scorers_by_name(llama):
     named.check(f"likelihood:{llama}")
     assert named.fingerprint_of(f"likelihood:{llama}") == models.weights_fingerprint(llama)
     for name in ("likelihood", "likelihood:", "maybe:x", "rerankr"):
-        with pytest.raises(SettingError, match="expected cross-encoder:MODEL"):
+        with pytest.raises(SettingError, match="reranker, cross-encoder:MODEL"):
             named.check(name)

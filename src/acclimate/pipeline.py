@@ -302,6 +302,12 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
     for name in run.other_scorers:
         inputs[name] = named.fingerprint_of(name)
     labelled = run.make("label", work, inputs=inputs, unit="pairs")
+    settings = run.settings["label"]
+    treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
+    share, near = settings["false_negative_share"], labelled.notes["false_negatives"]
+    print(
+        f"{'label':<10} {near:,} candidates rated above {share:g} of their source document: {treated}", file=sys.stderr
+    )
     for warning in teacher_warnings(labelled.notes, run.student_kinds):
         print(f"{'label':<10} warning: {warning}", file=sys.stderr, flush=True)
     return labelled

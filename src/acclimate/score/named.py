@@ -23,7 +23,8 @@ def model_of(name: str) -> tuple[str, str]:
     """Kind and model. Raises SettingError for a name that is no scorer's."""
     kind, colon, model = name.partition(":")
     if kind not in KINDS or not colon or not model:
-        raise SettingError(f"no scorer named {name!r}; expected {', '.join(f'{kind}:MODEL' for kind in KINDS)}")
+        kinds = ", ".join(f"{kind}:MODEL" for kind in KINDS)
+        raise SettingError(f"no teacher named {name!r}; expected bm25, dense, late-interaction, reranker, {kinds}")
     return kind, model
 
 

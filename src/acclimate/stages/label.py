@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, SettingError
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.scales import Scale, bounds, combine, scale
@@ -22,9 +22,11 @@ from acclimate.retrieve.weights import HeldOut, Weighed
 from acclimate.stages.teachers import (
     CHOSEN,
     RERANKER,
+    beside_fusion,
     check_teaching,
     choose_teachers,
     fuse_retrievers,
+    is_reranker,
     teaches,
 )
 
@@ -125,18 +127,21 @@ def label(
     equal = dict.fromkeys(members, 1 / len(members))
     found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
     teaching = [name for name in members if teaches(name, teachers)]
+    if not teaching and not any(teaches(name, teachers) for name in scorers):
+        raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     fusion = fuse_retrievers(found, held_out, teaching or members, normalize, trust)
     asked = _Asked(scorers, ids, progress)
     few: list[Candidates] = []
     if scorers:
         few = asked.rate([_best(one, ids, fusion.weights, reranker_ways) for one in found], list(scorers))
+    able = [*members, *scorers]
     chosen = choose_teachers(
-        found, few, held_out, fusion if teaching else None, [*members, *scorers], teachers,
+        found, few, held_out, fusion if teaching else None, able, teachers,
         kind=normalize, weights=weights, min_gain=min_gain,
     )  # fmt: skip
+    hybrid = fuse_retrievers(found, held_out, members, "min-max", trust)
     used = [name for name, weight in chosen.weights.items() if weight > 0]
     if mode == "sequential":
-        able = [*members, *scorers]
         used = [name for teacher in teachers for name in able if teaches(name, (teacher,))]
     asking = [name for name in used if name in scorers]
 
@@ -169,7 +174,7 @@ def label(
         turns,
         chosen.weights,
         chosen.rows,
-        chosen.reranker,
+        beside_fusion(few, held_out, hybrid, [name for name in scorers if is_reranker(name)]),
         round(float(np.mean(entropies)), 4) if entropies else 0.0,
         dropped,
         (_row(query, one, names, to_scale, ids) for (query, _), one in zip(lists, rated, strict=True)),
@@ -265,7 +270,7 @@ def _rated(
 def _without_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
     """The example with its false negatives treated so, and how many there are."""
     own = example.scores[0]
-    near = [at for at in range(1, len(example.scores)) if example.scores[at] > share * own]
+    near = {at for at in range(1, len(example.scores)) if example.scores[at] > share * own}
     if treatment == "keep" or not near:
         return example, len(near)
     if treatment == "positive":

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from acclimate.errors import DataError, SettingError, unknown
-from acclimate.retrieve.scales import NAMES, Scale, combine, scale
+from acclimate.retrieve.scales import NAMES, Scale, by_list, combine, scale
 from acclimate.retrieve.system import Candidates
 from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
 
@@ -27,7 +27,6 @@ class Teachers(NamedTuple):
 
     weights: dict[str, float]
     rows: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
-    reranker: Weighed | None  # the reranker's weight beside the fusion of the retrievers, and what both reach
 
 
 def is_reranker(name: str) -> bool:
@@ -69,13 +68,14 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in weights.split(","):
         name, _, number = (piece.strip() for piece in part.rpartition("="))
-        if not teaches(name, teachers):
+        if not any(teaches(teacher, (name,)) for teacher in teachers):
             raise SettingError(
                 f"label.weights is {weights!r}; expected {CHOSEN}, {EQUAL}, or NAME=NUMBER,... with names of "
                 f"label.teachers: {', '.join(teachers)}"
             )
         try:
-            found[name] = float(number)
+            own = [teacher for teacher in teachers if teaches(teacher, (name,))]  # several, where these are rerankers
+            found |= {teacher: float(number) / len(own) for teacher in own}
         except ValueError:
             raise SettingError(f"label.weights: {number!r} of {name} is no number") from None
     total = sum(found.values())
@@ -158,7 +158,7 @@ def choose_teachers(
         for name in names
     ]
     table.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
-    return Teachers(chosen, table, _beside_fusion(few, held_out, fusion, scorers))
+    return Teachers(chosen, table)
 
 
 def _with_fusion(one: Candidates, fusion: Weighed | None, to_scale: Scale) -> Candidates:
@@ -168,14 +168,12 @@ def _with_fusion(one: Candidates, fusion: Weighed | None, to_scale: Scale) -> Ca
     return one._replace(scores={**one.scores, "fusion": combine(one, fusion.weights, to_scale)})
 
 
-def _beside_fusion(
-    few: Sequence[Candidates], held_out: HeldOut, fusion: Weighed | None, scorers: Sequence[str]
+def beside_fusion(
+    few: Sequence[Candidates], held_out: HeldOut, fusion: Weighed, rerankers: Sequence[str]
 ) -> Weighed | None:
-    """The weight of the reranker (the mean of all, where there are several) beside the fusion, for search."""
-    rerankers = [name for name in scorers if is_reranker(name)]
-    if fusion is None or not rerankers:
+    """For search: the weight of the reranker, or of the mean of several, beside the fusion. None without one."""
+    if not rerankers:
         return None
-    by_list = scale("min-max", few, [])
     mean = dict.fromkeys(rerankers, 1 / len(rerankers))
     both = [
         one._replace(scores={"fusion": combine(one, fusion.weights, by_list), RERANKER: combine(one, mean, by_list)})
