@@ -360,18 +360,18 @@ def test_ties_are_counted_by_teacher():
 
 
 def test_a_pair_is_rated_once():
-    pairs = []
+    rated = []
 
     class Remembering(FakeScorer):
-        def score(self, some):
-            assert len(some) <= 512
-            pairs.extend((query.text, doc_id) for query, doc_id in some)
-            return super().score(some)
+        def score(self, pairs):
+            assert len(pairs) <= 512
+            rated.extend((query.text, doc_id) for query, doc_id in pairs)
+            return super().score(pairs)
 
     twins = [*TRAIN, *(query._replace(query_id=f"{query.query_id}-again") for query in TRAIN)]
     made = label(twins, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: Remembering(PERFECT.rate)}, n_ways=50)
     assert RERANKER in made.weights
-    assert len(pairs) == len(set(pairs)) > 512
+    assert len(rated) == len(set(rated)) > 512
     assert [example.query_id for example in made.train] == [query.query_id for query in twins]
 
 

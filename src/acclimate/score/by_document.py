@@ -18,6 +18,7 @@ from acclimate.llm.loaded import Loaded, Reader
 from acclimate.records import Doc, Query
 
 MAX_DOC_TOKENS = 256
+QUERIES_AT_ONCE = 32  # behind one document
 
 
 class ByDocument(ABC):
@@ -59,9 +60,11 @@ class ByDocument(ABC):
                     f"{self.kind}:{self.name} reads {self._loaded.context} tokens; found {len(read)} with document "
                     f"{doc_id} and {len(rows[own[-1]])} of query {pairs[own[-1]][0].query_id}"
                 )
-            rated = self._rate(self._reader.prefix(read[:-1]), [rows[place] for place in own])
-            for place, value in zip(own, rated, strict=True):
-                scores[place] = value
+            prefix = self._reader.prefix(read[:-1])
+            for start in range(0, len(own), QUERIES_AT_ONCE):
+                batch = own[start : start + QUERIES_AT_ONCE]
+                for place, value in zip(batch, self._rate(prefix, [rows[place] for place in batch]), strict=True):
+                    scores[place] = value
             done += len(own)
             progress(done, len(pairs))
         return scores
