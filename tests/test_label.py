@@ -376,7 +376,7 @@ def test_a_pair_is_rated_once():
 
 
 def test_a_killed_rating_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.stages.label.PAIRS_AT_ONCE", 16)
+    monkeypatch.setattr("acclimate.stages.rate.PAIRS_AT_ONCE", 16)
     batches = []
 
     def made(folder, *, until=None):

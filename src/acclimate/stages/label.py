@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.errors import DataError, SettingError
+from acclimate.errors import SettingError
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.scales import Scale, bounds, combine, scale
 from acclimate.retrieve.system import Candidates, fuse, min_max
 from acclimate.retrieve.weights import HeldOut, Weighed
+from acclimate.stages.rate import Asked
 from acclimate.stages.teachers import (
     CHOSEN,
     RERANKER,
@@ -32,8 +33,6 @@ from acclimate.stages.teachers import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PAIRS_AT_ONCE = 512  # that a scorer is asked about in one call: enough to group by length
 
 Find = Callable[[Sequence[Query]], Iterable[Candidates]]
 
@@ -130,7 +129,7 @@ def label(
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     fusion = fuse_retrievers(found, held_out, teaching or members, normalize, trust)
-    asked = _Asked(scorers, ids, progress)
+    asked = Asked(scorers, ids, progress)
     few: list[Candidates] = []
     if scorers:
         few = asked.rate([_best(one, ids, fusion.weights, reranker_ways) for one in found], list(scorers))
@@ -182,43 +181,6 @@ def label(
         {name: _ties([one.scores[name] for one in rated]) for name in names},
         near,
     )
-
-
-class _Asked:
-    """Scorers, each asked about a pair of query and document once."""
-
-    def __init__(self, scorers: Mapping[str, Scorer], ids: Ids, progress: Callable[[int, int], None]) -> None:
-        self.scorers, self.ids, self.progress = scorers, ids, progress
-        self.said: dict[str, dict[tuple[str, str], float]] = {name: {} for name in scorers}
-        self.done = 0
-
-    def rate(self, found: Sequence[Candidates], names: Sequence[str]) -> list[Candidates]:
-        """The same candidates with the scores of the named scorers, in float32.
-
-        Raises DataError for a score that is not finite.
-        """
-        pairs = {(self.ids.doc_ids[row], one.query.text): one.query for one in found for row in one.rows}
-        # Document by document, so that who reads a document once for all its queries can.
-        fresh = {name: sorted(pair for pair in pairs if pair not in self.said[name]) for name in names}
-        total = self.done + sum(map(len, fresh.values()))
-        for name, left in fresh.items():
-            for start in range(0, len(left), PAIRS_AT_ONCE):
-                batch = left[start : start + PAIRS_AT_ONCE]
-                scores = self.scorers[name].score([(pairs[pair], pair[0]) for pair in batch])
-                for pair, score in zip(batch, scores, strict=True):
-                    if not math.isfinite(score):
-                        raise DataError(
-                            f"{name} rated query {pairs[pair].query_id} and document {pair[0]} {score}; "
-                            "expected a finite number"
-                        )
-                    self.said[name][pair] = score
-                self.done += len(batch)
-                self.progress(self.done, total)
-        return [one._replace(scores={**one.scores, **self._of(one, names)}) for one in found]
-
-    def _of(self, one: Candidates, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        pairs = [(self.ids.doc_ids[row], one.query.text) for row in one.rows]
-        return {name: np.array([self.said[name][pair] for pair in pairs], dtype=np.float32) for name in names}
 
 
 def _best(
