@@ -57,8 +57,8 @@ def lesson(base, tmp_path_factory):
 
 def course(name, base, lesson, path, **changes):
     make, temperature = STUDENTS[name]
-    settings = {**LEARN, "seed": 0, **changes}
-    return Course(make(base.copy(), lesson, temperature), TRAIN, DEV, Loss("kl", 0.1, 0.1), path, **settings)
+    loss = Loss("kl", 0.1, changes.pop("contrastive", 0.1))
+    return Course(make(base.copy(), lesson, temperature), TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, **changes})
 
 
 def test_max_sim_is_the_plain_double_loop():
@@ -128,6 +128,42 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
             assert found == pytest.approx(expected.numpy(), abs=1e-4)
     moved = student.encode(queries)[0].pooled - base.encode(queries)[0].pooled
     assert np.abs(moved).max() > 0.01
+
+
+def test_a_student_learns_from_one_teacher_after_the_other(base, lesson, tmp_path):
+    def learn(folder, first, *later):
+        steps = []
+        distill(
+            first, first[:8], base, lesson, tmp_path / folder, [(turn, turn[:8]) for turn in later],
+            student=("dense-query",), progress=lambda *done: steps.append(done), **LEARN,
+        )  # fmt: skip
+        assert steps[-1] == (len(steps), len(steps))
+        assert [path.name for path in (tmp_path / folder).iterdir()] == ["dense"]
+        return folder_fingerprint(tmp_path / folder), len(steps)
+
+    half, rest = TRAIN[:16], TRAIN[16:]
+    both, steps = learn("both", half, rest)
+    assert steps == 2 * learn("first", half)[1]
+    assert len({both, learn("first", half)[0], learn("second", rest)[0], learn("turned", rest, half)[0]}) == 4
+
+
+def test_scores_on_another_scale_are_refused(base, lesson, tmp_path):
+    raw = [example._replace(scores=tuple(7 * score - 3 for score in example.scores)) for example in TRAIN]
+    for train, dev, later in ((raw, DEV, ()), (TRAIN, raw, ()), (TRAIN, DEV, [(TRAIN, raw)])):
+        with pytest.raises(DataError, match=r"to 4; expected them in \[0, 1\]"):
+            distill(train, dev, base, lesson, tmp_path, later, **LEARN)
+
+
+def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson, tmp_path):
+    learner = course("dense-query", base, lesson, tmp_path / "x.state", contrastive=1.0)
+    with torch.no_grad():
+        for example in TRAIN[:3]:
+            first, second = learner.student.log_probs([example])[0][:2].tolist()
+            alone = example._replace(scores=(0.5, 0.4, *example.scores[2:]))
+            shared = example._replace(scores=(0.5, 0.5, *example.scores[2:]))
+            assert learner._loss([alone]).item() == pytest.approx(-first, abs=1e-3)
+            both = -(first + second) / 2
+            assert learner._loss([shared]).item() == pytest.approx(both, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", STUDENTS)

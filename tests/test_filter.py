@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from acclimate.errors import SettingError
 from acclimate.judges import source_ranks
-from acclimate.records import SyntheticQuery
-from acclimate.scores import Scores
+from acclimate.records import Query, SyntheticQuery
+from acclimate.scores import Kept, Scores
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries, near_duplicates
 from acclimate.stages.judge import read_grade
-from acclimate.testing import FakeRetriever
+from acclimate.testing import FakeRetriever, FakeScorer
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):
@@ -276,6 +276,34 @@ def test_a_killed_scorer_keeps_its_batches(tmp_path):
         scores.of("one", ids, lambda: score)
     with Scores(tmp_path / "scores.sqlite") as scores:
         assert scores.of("one", ids, lambda: lambda places: [2.0] * len(places)) == [1.0] * 64 + [2.0] * 36
+
+
+def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
+    asked = []
+
+    def rate(text, doc_id):
+        asked.append((text, doc_id))
+        return len(text) / 3 + len(doc_id)
+
+    pairs = [(Query(f"q{n}", "w" * n), "d" * m) for n in range(5) for m in range(1, 4)]
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        first = Kept(FakeScorer(rate), scores, "corpus").score(pairs)
+    assert first == pytest.approx([rate(query.text, doc_id) for query, doc_id in pairs])
+    asked.clear()
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        kept = Kept(FakeScorer(rate), scores, "corpus")
+        assert kept.score(pairs) == first  # to the last bit of float32
+        renamed = [(query._replace(query_id=f"other-{query.query_id}"), doc_id) for query, doc_id in pairs]
+        assert kept.score(renamed) == first  # a score is of texts
+        assert not asked
+        for other in (
+            lambda: kept.score(pairs[1:]),
+            lambda: Kept(FakeScorer(rate, "another"), scores, "corpus").score(pairs),
+            lambda: Kept(FakeScorer(rate), scores, "other documents").score(pairs),
+        ):
+            other()
+            assert asked
+            asked.clear()
 
 
 def test_an_llm_that_cannot_grade_is_no_judge():

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import write_llama
 
 import acclimate.llm
 from acclimate import llm
@@ -222,6 +223,39 @@ def test_intermediate_files_say_what_the_fields_of_the_trade_say(finished):
     for example in examples:
         assert set(example["doc_ids"]) <= known
         assert example["doc_ids"][0] not in example["doc_ids"][1:]
+
+
+def test_teachers_of_all_kinds_teach_one_after_the_other(copied, corpus, run_adapt, tmp_path, capsys):
+    llm = write_llama(tmp_path / "llm")
+    teachers = f"dense,reranker,likelihood:{llm},yes-no:{llm}"
+    changes = (f"label.teachers={teachers}", "label.mode=sequential", "label.reranker_ways=6", "distill.epochs=1")
+    assert run_adapt(corpus, copied, changes=changes) == 0
+    assert made_again(copied) == ["label", "distill", "evaluate"]
+    assert "of their source document: kept" in capsys.readouterr().err
+    folder = copied / "label"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    turns = teachers.split(",")
+    assert manifest["notes"]["turns"] == turns
+    assert [row["name"] for row in manifest["notes"]["teachers"]] == [
+        "bm25", "dense", "late-interaction", *turns[1:], "teacher",
+    ]  # fmt: skip
+    rows = {row["query_id"]: row for row in map(json.loads, (folder / "scores.jsonl").read_text().splitlines())}
+    for number, teacher in enumerate(turns, 1):
+        lessons = [json.loads(line) for line in (folder / f"train-{number}.jsonl").read_text().splitlines()]
+        assert lessons
+        for lesson in lessons:
+            row = rows[lesson["query_id"]]
+            assert set(row["doc_ids"]) == set(lesson["doc_ids"])
+            assert len(row["raw"][teacher]) == len(row["normalized"][teacher]) == len(row["doc_ids"])
+    assert run_adapt(corpus, copied, changes=changes) == 0
+    assert made_again(copied) == []
+
+
+@pytest.mark.parametrize("name", ["likelihood:no/such/folder/at/all", "cross-encoder", "late-interactoin"])
+def test_a_teacher_that_is_none_is_said_before_anything_is_made(name, corpus, run_adapt, tmp_path, capsys):
+    assert run_adapt(corpus, tmp_path / "run", changes=(f"label.teachers=bm25,{name}",)) == 2
+    assert name.rpartition(":")[2] in capsys.readouterr().err
+    assert not (tmp_path / "run" / "index").exists()
 
 
 def test_no_document_of_a_measured_query_is_trained_on(finished):

@@ -8,10 +8,12 @@ from acclimate.llm.decoding import Decoding
 from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
 from acclimate.run import Run
+from acclimate.score import named
 from acclimate.stages.distill import check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
+from acclimate.stages.teachers import check_teaching
 from acclimate.stages.train import check_lora, check_rerankers
 
 
@@ -39,6 +41,10 @@ def check(run: Run, *, asks: bool = True) -> None:
     for stage in ("train", "distill"):
         models.resolve(run.settings[stage]["base"])
     check_filters(**run.settings["filter"])
+    teaching = ("teachers", "normalize", "weights", "mode", "false_negatives", "false_negative_share")
+    check_teaching(**{name: run.settings["label"][name] for name in teaching})
+    for name in run.other_scorers:
+        named.check(name)
 
 
 def _check_prompts(run: Run) -> None:

@@ -10,6 +10,7 @@ its own; the workspace passes over what is made already. Nothing later is needed
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from acclimate.prompts.files import write_toml
 from acclimate.records import PromptExample, Qrel, SyntheticQuery
 from acclimate.report import assemble
 from acclimate.run import BASE_MEMBERS, SOURCES, Run, normalized
+from acclimate.score import named
+from acclimate.scores import Kept, Scores
 from acclimate.stages.distill import distill
 from acclimate.stages.evaluate import evaluate
 from acclimate.stages.filter import filter_queries
@@ -35,6 +38,7 @@ from acclimate.stages.label import label
 from acclimate.stages.mine import mine
 from acclimate.stages.sample import sample
 from acclimate.stages.seed import seed_prompts
+from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.stages.train import train
 from acclimate.workspace import Account, Made
 
@@ -259,26 +263,37 @@ def _train(run: Run, made: Mapping[str, Made]) -> Made:
 def _label(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         sides = _sides(made)
-        result = label(
-            sides["train"],
-            sides["dev"],
-            run.held_out(sides["dev"], _shown(made)),
-            run.find,
-            run.ids,
-            BASE_MEMBERS,
-            run.reranker(made["train"].folder),
-            progress=progress,
-            **run.settings["label"],
-        )
-        write_nway(folder / "train.jsonl", result.train)
-        write_nway(folder / "dev.jsonl", result.dev)
+        held_out = run.held_out(sides["dev"], _shown(made))
+        with Scores(run.workspace.folder / "scores.sqlite") as scores:
+            result = label(
+                sides["train"],
+                sides["dev"],
+                held_out,
+                run.find,
+                run.ids,
+                BASE_MEMBERS,
+                {
+                    name: Kept(scorer, scores, run.corpus.fingerprint)
+                    for name, scorer in run.scorers(made["train"].folder).items()
+                },
+                progress=progress,
+                **run.settings["label"],
+            )
+        for number, turn in enumerate(result.turns, 1):
+            which = f"-{number}" if len(result.turns) > 1 else ""
+            write_nway(folder / f"train{which}.jsonl", turn.train)
+            write_nway(folder / f"dev{which}.jsonl", turn.dev)
+        write_jsonl(folder / "scores.jsonl", result.rated)
         notes = {
             "teachers": result.teachers,
             "weights": result.weights,
+            "turns": [turn.teacher for turn in result.turns],
             "reranker": result.reranker._asdict() if result.reranker else None,
-            "chosen_on": str(run.held_out(sides["dev"], _shown(made))),
+            "chosen_on": str(held_out),
             "target_entropy": result.entropy,
-            "scale": "minimum-maximum per query, weighted sum, in [0, 1]",
+            "scale": {**result.scale, "target": "in [0, 1]"},
+            "ties": result.ties,
+            "false_negatives": result.false_negatives,
         }
         return Account(
             len(sides["train"]) + len(sides["dev"]), len(result.train) + len(result.dev), result.dropped, notes=notes
@@ -286,7 +301,18 @@ def _label(run: Run, made: Mapping[str, Made]) -> Made:
 
     inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
     inputs["dev"] = run.dev_fingerprint
-    return run.make("label", work, inputs=inputs, unit="queries")
+    for name in run.other_scorers:
+        inputs[name] = named.fingerprint_of(name)
+    labelled = run.make("label", work, inputs=inputs, unit="pairs")
+    settings = run.settings["label"]
+    treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
+    share, near = settings["false_negative_share"], labelled.notes["false_negatives"]
+    print(
+        f"{'label':<10} {near:,} candidates rated above {share:g} of their source document: {treated}", file=sys.stderr
+    )
+    for warning in teacher_warnings(labelled.notes, run.student_kinds):
+        print(f"{'label':<10} warning: {warning}", file=sys.stderr, flush=True)
+    return labelled
 
 
 def _distill(run: Run, made: Mapping[str, Made]) -> Made:
@@ -295,20 +321,36 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
 
         texts = {query.query_id: query.text for side in _sides(made).values() for query in side}
         lesson = Lesson(texts, run.corpus, run.ids, run.vectors)
-        labelled = list(read_nway(made["label"].folder / "train.jsonl"))
-        dev = list(read_nway(made["label"].folder / "dev.jsonl"))
+        (train, dev), *later = [
+            [list(read_nway(made["label"].folder / f"{side}{which}.jsonl")) for side in ("train", "dev")]
+            for which in _turns(made)
+        ]
         notes = distill(
-            labelled, dev, run.encoder, lesson, folder, seed=run.seed, progress=progress, **run.settings["distill"]
+            train,
+            dev,
+            run.encoder,
+            lesson,
+            folder,
+            later,
+            seed=run.seed,
+            progress=progress,
+            **run.settings["distill"],
         )
         if distributed.is_main():
             run.index_students(folder, notes)
-        return Account(len(labelled), len(labelled), notes=notes)
+        return Account(len(train), len(train), notes=notes)
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
         "documents": run.corpus.fingerprint,
     }
     return run.make("distill", work, inputs=inputs, unit="steps")
+
+
+def _turns(made: Mapping[str, Made]) -> list[str]:
+    """What the names of `label`'s files end in, one for each teacher that students learn from in turn."""
+    count = len(made["label"].notes["turns"])
+    return [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]
 
 
 def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:

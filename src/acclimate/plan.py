@@ -30,6 +30,7 @@ _SHARE_REACHED = 0.35  # of the matrix product's speed, in the stages below
 _FORWARD_FLOP = 2  # per parameter and token; training takes three times as much
 _LLM_PARAMETERS = 106e6
 _ENCODER_PARAMETERS = 10.6e6
+_PAIR_TOKENS = 24  # of a query and what is asked about it
 _KEPT = 0.75  # queries that pass the filters, about
 
 
@@ -67,7 +68,8 @@ def describe(run: Run) -> str:
         "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries + llm_flop.get("filter", 0.0),
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "train": 3 * _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * pairs,
-        "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,
+        "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2
+        + _FORWARD_FLOP * _LLM_PARAMETERS * _rating(run, queries, tokens / max(1, len(docs))),
         "distill": 60 * _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries * settings["distill"]["epochs"],
         "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,
     }
@@ -97,6 +99,13 @@ def describe(run: Run) -> str:
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], calls) for stage, calls in asked.items()))
     lines = columns(rows, "<<>>>")
     return "\n".join([*lines, "", f"In all about {duration(total)}; {costs}. Nothing was done."])
+
+
+def _rating(run: Run, queries: float, doc_tokens: float) -> float:
+    """Tokens that the LLMs among the teachers read if all of them teach: each document once, and each pair's query."""
+    llms = [name for name in run.other_scorers if not name.startswith("cross-encoder:")]
+    pairs = queries * run.settings["label"]["reranker_ways"]
+    return len(llms) * (min(pairs, len(run.corpus)) * doc_tokens + pairs * _PAIR_TOKENS)
 
 
 def _generating(run: Run, sampled: Sample) -> Estimate:

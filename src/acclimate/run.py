@@ -23,6 +23,7 @@ from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import PromptExample, Qrel, Query, Scorer, SyntheticQuery
 from acclimate.settings import Settings
+from acclimate.students import KINDS
 from acclimate.workspace import Account, Made, Workspace
 
 if TYPE_CHECKING:
@@ -270,6 +271,25 @@ class Run:
 
         found = self.rerankers(folder, read_json(folder / "manifest.json")["notes"])
         return next(iter(found.values())) if len(found) == 1 else Ensemble(found)
+
+    def scorers(self, trained: Path) -> dict[str, Scorer]:
+        """Who may rate pairs for `label`: the rerankers in `trained`, and the other scorers in label.teachers."""
+        from acclimate.score import named
+
+        found = self.rerankers(trained, read_json(trained / "manifest.json")["notes"])
+        for name in self.other_scorers:
+            found[name] = named.load(name, self.corpus, max_doc_tokens=self.settings["index"]["max_tokens"])
+        return found
+
+    @property
+    def student_kinds(self) -> list[str]:
+        """The kinds of retrievers that students are, which are the names of those that they begin as."""
+        return [KINDS[name] for name in self.settings["distill"]["student"]]
+
+    @property
+    def other_scorers(self) -> list[str]:
+        """Of label.teachers: neither retrievers nor rerankers of this run."""
+        return [name for name in self.settings["label"]["teachers"] if name not in BASE_MEMBERS and name != "reranker"]
 
     def index_students(self, folder: Path, notes: Mapping[str, Any]) -> None:
         """Encode the corpus with each student whose document vectors are not the base's, into `folder/KIND-vectors`."""

@@ -1,14 +1,19 @@
-"""Scores on disk, so that another threshold costs nothing: one SQLite file, a value per scorer and query."""
+"""Scores on disk, so that nothing is rated twice: one SQLite file, a value per scorer and query or a batch of pairs."""
 
 from __future__ import annotations
 
 import math
 import sqlite3
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from acclimate.errors import DataError
+from acclimate.files import fingerprint
+from acclimate.records import Query, Scorer
 
 BATCH = 64  # queries; a killed run loses the batch at hand
 
@@ -26,6 +31,7 @@ class Scores:
                 "CREATE TABLE IF NOT EXISTS scores (scorer TEXT, query_id TEXT, value REAL, "
                 "PRIMARY KEY (scorer, query_id)) WITHOUT ROWID"
             )
+            self._rows.execute("CREATE TABLE IF NOT EXISTS batches (key TEXT PRIMARY KEY, scores BLOB)")
         except sqlite3.Error as error:
             raise DataError(f"not a usable file of scores: {error}; remove it", path=path) from error
 
@@ -59,14 +65,49 @@ class Scores:
                 progress(start + len(batch), len(missing))
         return [found[query_id] for query_id in query_ids]
 
+    def batch(self, key: str, n_scores: int, rate: Callable[[], Sequence[float]]) -> list[float]:
+        """The `n_scores` float32 scores of that key, from the file or by `rate`."""
+        found = self._rows.execute("SELECT scores FROM batches WHERE key = ?", (key,)).fetchone()
+        if found is not None and isinstance(found[0], bytes) and len(found[0]) == 4 * n_scores:
+            return array("f", found[0]).tolist()
+        scores = array("f", rate())
+        self._write("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(key, scores.tobytes())])
+        return scores.tolist()
+
     def _keep(self, scorer: str, values: Mapping[str, float]) -> None:
+        self._write("INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", [(scorer, *item) for item in values.items()])
+
+    def _write(self, statement: str, rows: Sequence[tuple[str | float | bytes, ...]]) -> None:
         try:
             self._rows.execute("BEGIN IMMEDIATE")
-            self._rows.executemany(
-                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", [(scorer, *item) for item in values.items()]
-            )
+            self._rows.executemany(statement, rows)
             self._rows.execute("COMMIT")
         except sqlite3.Error as error:  # no room on the disk, above all
             if self._rows.in_transaction:
                 self._rows.execute("ROLLBACK")
             raise DataError(f"{error}: scores could not be kept; the same command goes on", path=self.path) from None
+
+
+@dataclass
+class Kept:
+    """A scorer whose answers are kept: what it was once asked in one call is read from the file.
+
+    A call is kept as a whole, because the pairs in a batch move a score's rounding.
+    """
+
+    scorer: Scorer
+    scores: Scores
+    corpus: str  # the fingerprint of the docs that it reads
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.scorer.fingerprint  # which may take the reading of all its weights
+
+    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
+        """One float32 per (query, doc_id), in order."""
+        key = fingerprint("pairs", self.fingerprint, self.corpus, [(query.text, doc_id) for query, doc_id in pairs])
+        return self.scores.batch(key, len(pairs), lambda: self.scorer.score(pairs))

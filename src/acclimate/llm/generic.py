@@ -48,6 +48,10 @@ class Generic:
     @torch.inference_mode()
     def start(self, prefix: Any, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
         """Read what follows the prefix in each prompt (one token at least)."""
+        return self._run(*self._begin(prefix, rows))
+
+    def _begin(self, prefix: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Cache]:
+        """Rows as columns of tokens, padded at the left, and what the model remembers of the prefix for each."""
         shared, longest = prefix.get_seq_length(), max(map(len, rows))
         past = copy.deepcopy(prefix)
         if shared:
@@ -56,7 +60,7 @@ class Generic:
         ids = torch.tensor([[*[0] * (longest - len(row)), *row] for row in rows], device=device)
         mask = torch.tensor([[*[0] * (longest - len(row)), *[1] * len(row)] for row in rows], device=device)
         mask = torch.cat([mask.new_ones(len(rows), shared), mask], 1)
-        return self._run(ids, Cache(past, mask))
+        return ids, Cache(past, mask)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
@@ -64,11 +68,31 @@ class Generic:
         cache.mask = torch.cat([cache.mask, cache.mask.new_ones(len(tokens), 1)], 1)
         return self._run(tokens[:, None], cache)[0]
 
+    @torch.inference_mode()
+    def logits_of(self, prefix: Any, rows: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
+        """(B, len(tokens)) logits of a few tokens, each as what follows prefix and row; as exact as the model's."""
+        return self.start(prefix, rows, 0)[0].float()[:, list(tokens)]
+
+    @torch.inference_mode()
+    def logprobs(self, prefix: Any, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Per row: (its length - 1,) natural log-probabilities of its tokens after the first."""
+        longest = max(map(len, rows))
+        logits = self._answer(*self._begin(prefix, rows), longest).logits.float().log_softmax(-1)
+        found: list[Tensor] = []
+        for row, own in zip(rows, logits, strict=True):
+            after = torch.tensor(row[1:], device=own.device)
+            found.append(own[longest - len(row) : -1].gather(1, after[:, None])[:, 0])
+        return found
+
     def _run(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        positions = (cache.mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
-        extra = {"position_ids": positions} if self._takes_positions else {}
-        answer = self._model(
-            ids, attention_mask=cache.mask, past_key_values=cache.past, use_cache=True, logits_to_keep=1, **extra
-        )
+        answer = self._answer(ids, cache, 1)
         cache.past = answer.past_key_values
         return answer.logits[:, -1], cache
+
+    def _answer(self, ids: Tensor, cache: Cache, logits: int) -> Any:
+        """What the model says of tokens, with the logits of the last few columns."""
+        positions = (cache.mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
+        extra = {"position_ids": positions} if self._takes_positions else {}
+        return self._model(
+            ids, attention_mask=cache.mask, past_key_values=cache.past, use_cache=True, logits_to_keep=logits, **extra
+        )

@@ -102,6 +102,39 @@ class Llama:
         cache.filled, cache.positions = end, cache.positions + 1
         return self._logits(hidden[:, 0])
 
+    @torch.inference_mode()
+    def logits_of(self, prefix: Tensor, rows: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
+        """(B, len(tokens)) logits of a few tokens, each as what follows prefix and row, computed in float32."""
+        head = self._head[torch.tensor(tokens, device=self._head.device)].float()
+        return torch.cat([
+            F.linear(hidden[torch.arange(len(part), device=hidden.device), [len(row) - 1 for row in part]], head)
+            for part, hidden in self._hidden(prefix, rows)
+        ])  # fmt: skip
+
+    @torch.inference_mode()
+    def logprobs(self, prefix: Tensor, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Per row: (its length - 1,) natural log-probabilities, in float32, of its tokens after the first."""
+        found: list[Tensor] = []
+        for part, hidden in self._hidden(prefix, rows):
+            lengths = [len(row) - 1 for row in part]
+            before = torch.cat([states[:length] for states, length in zip(hidden, lengths, strict=True)])
+            after = torch.tensor([token for row in part for token in row[1:]], device=hidden.device)
+            logits = F.linear(before, self._head.float())
+            found += (logits.gather(1, after[:, None])[:, 0] - logits.logsumexp(-1)).split(lengths)
+        return found
+
+    def _hidden(
+        self, prefix: Tensor, rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[Sequence[Sequence[int]], Tensor]]:
+        """Rows, a group at a time, and their last hidden states (B, T, C), normalized, in float32."""
+        for first, end in _groups([len(row) for row in rows]):
+            part = rows[first:end]
+            longest = max(map(len, part))
+            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in part], device=prefix.device)
+            own = self._embeddings.new_empty(self._kv_shape(len(part), longest))
+            hidden = self._read(ids, prefix.shape[3], prefix, own).float()
+            yield part, F.rms_norm(hidden, hidden.shape[-1:], self._norm.float(), self._epsilon)
+
     def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
         return len(self._layers), 2, self._kv_heads, *sizes, self._head_size
 

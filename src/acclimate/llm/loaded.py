@@ -30,6 +30,14 @@ class Decoder(Protocol):
     def step(self, tokens: torch.Tensor, cache: Any, /) -> torch.Tensor: ...
 
 
+class Reader(Decoder, Protocol):
+    """A decoder that can also say how likely given tokens are."""
+
+    def logits_of(self, prefix: Any, rows: Sequence[Sequence[int]], tokens: Sequence[int], /) -> torch.Tensor: ...
+
+    def logprobs(self, prefix: Any, rows: Sequence[Sequence[int]], /) -> list[torch.Tensor]: ...
+
+
 class Loaded(Tokens):
     """The model of that name, in that precision, and its tokenizer."""
 

@@ -10,6 +10,7 @@ from acclimate.formats import read_synthetic
 from acclimate.records import Doc, Qrel, Query
 from acclimate.report.html import render
 from acclimate.stages.evaluate import MAIN, Evaluated
+from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.stages.train import collapse
 from acclimate.workspace import Made, versions
 
@@ -187,6 +188,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     trained = made["train"].notes
     rerankers = [*trained["rerankers"], *([trained["merged"]] if "merged" in trained else [])]
     warnings += [collapse(note) for note in rerankers if note["collapsed"]]
+    warnings += teacher_warnings(made["label"].notes, run.student_kinds)
     if shown := made["generate"].notes.get("examples"):
         left_out = made["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(

@@ -26,6 +26,7 @@ def distill(
     encoder: Encoder,
     lesson: Lesson,
     folder: Path,
+    later: Sequence[Sequence[Sequence[NWay]]] = (),
     *,
     student: tuple[str, ...] = ("dense-query", "late-interaction-query"),
     base: str = "embedded:all-minilm-l6-v2",
@@ -44,7 +45,8 @@ def distill(
 ) -> dict[str, dict[str, Any]]:
     """Train each named student from the teacher's scores into `folder/KIND`. Returns, by kind, how it went.
 
-    `train` and `dev` hold teacher scores, the source document first; `encoder` is `base`, which stays as it is.
+    `train` and `dev` hold teacher scores in [0, 1], the source document first; `encoder` is `base`, which stays as it
+    is. `later` has such a pair for every further teacher that students learn from in turn.
     Raises SettingError for an unknown student or two of one kind, DataError without examples or teacher scores.
 
     Parameters
@@ -92,28 +94,37 @@ def distill(
         )
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
         raise DataError("a training example without teacher scores; label comes before distill")
+    turns = [(train, dev), *later]
+    scores = [score for turn in turns for side in turn for example in side for score in example.scores]
+    if min(scores) < 0 or max(scores) > 1:
+        raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
-    steps = epochs * -(-len(train) // batch_size)
+    steps = epochs * -(-len(train) // batch_size) * len(turns)
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
         make, temperature = STUDENTS[name]
         learner = make(encoder.copy(), lesson, student_temperature or temperature)
         ways = None if learner.sees_corpus else token_ways if learner.keeps_index else document_ways
-        course = Course(
-            learner,
-            [_shortened(example, ways) for example in train],
-            [_shortened(example, ways) for example in dev],
-            Loss(loss, teacher_temperature, contrastive, mask_above),
-            folder / f"{learner.kind}.state",
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            seed=seed,
-        )
-        history = course.run(lambda step, at=number: progress(at * steps + step, len(student) * steps))
+        states = [folder / f"{learner.kind}-{turn}.state" for turn in range(len(turns))]
+        history: list[float] = []
+        for turn, (sides, state) in enumerate(zip(turns, states, strict=True)):
+            course = Course(
+                learner,
+                [_shortened(example, ways) for example in sides[0]],
+                [_shortened(example, ways) for example in sides[1]],
+                Loss(loss, teacher_temperature, contrastive, mask_above),
+                state,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                seed=seed,
+            )
+            before = number * steps + turn * steps // len(turns)
+            history = course.run(lambda step, before=before: progress(before + step, len(student) * steps))
         if distributed.is_main():
             save(learner, encoder, folder / learner.kind)
-            course.state_path.unlink(missing_ok=True)
+            for state in states:
+                state.unlink(missing_ok=True)
         notes[learner.kind] = {
             "student": name,
             "keeps_index": learner.keeps_index,

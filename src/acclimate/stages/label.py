@@ -1,38 +1,73 @@
-"""A teacher rates each query's candidates: an ensemble of scorers, each worth what it shows on held-out queries.
+"""A teacher rates each query's candidates: an ensemble of scorers over one shared list.
 
-Scores are brought to [0, 1] per query and scorer (minimum-maximum over the candidates) and added with weights chosen on
-held-out queries. A scorer that does not help there gets no weight, teaches nothing, and is not asked to rate anything
-more.
+Retrievers have scored the candidates as they found them; rerankers and LLMs are asked about the best of them, each pair
+of query and document once. Scores are brought to one scale per teacher and added with weights (see `stages.teachers`),
+or teach one after the other (`sequential`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.errors import SettingError
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
+from acclimate.retrieve.scales import Scale, bounds, combine, scale
 from acclimate.retrieve.system import Candidates, fuse, min_max
-from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
+from acclimate.retrieve.weights import HeldOut, Weighed
+from acclimate.stages.rate import Asked
+from acclimate.stages.teachers import (
+    CHOSEN,
+    RERANKER,
+    beside_fusion,
+    check_teaching,
+    choose_teachers,
+    fuse_retrievers,
+    is_reranker,
+    teaches,
+)
 
-RERANKER = "reranker"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Find = Callable[[Sequence[Query]], Iterable[Candidates]]
 
 
-class Labelled(NamedTuple):
-    """Candidates with the teacher's scores in [0, 1], source document first, and who the teacher is."""
+class Turn(NamedTuple):
+    """Candidates with a teacher's scores in [0, 1], source document first."""
 
+    teacher: str
     train: list[NWay]
     dev: list[NWay]
+
+
+class Labelled(NamedTuple):
+    """What students learn from, and who the teacher is."""
+
+    turns: list[Turn]  # one, or where teachers teach one after the other, one for each
     weights: dict[str, float]  # of the teacher
     teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
     reranker: Weighed | None  # the reranker's weight beside the fusion of the retrievers, and what both reach
     entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
     dropped: dict[str, int]
+    rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
+    scale: dict[str, Any]  # of the normalized scores
+    ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
+    false_negatives: int  # candidates rated above the share of the source document's score
+
+    @property
+    def train(self) -> list[NWay]:
+        """What the first teacher says of the training queries."""
+        return self.turns[0].train
+
+    @property
+    def dev(self) -> list[NWay]:
+        """What the first teacher says of the held-out queries."""
+        return self.turns[0].dev
 
 
 def label(
@@ -42,84 +77,109 @@ def label(
     find: Find,
     ids: Ids,
     members: Sequence[str],
-    reranker: Scorer | None,
+    scorers: Mapping[str, Scorer],
     *,
+    teachers: tuple[str, ...] = ("bm25", "dense", "late-interaction", RERANKER),
+    normalize: str = "min-max",
+    weights: str = CHOSEN,
+    mode: str = "mean",
     n_ways: int = 100,
     reranker_ways: int = 20,
     min_gain: float = 0.002,
     trust: float = 0.5,
+    false_negatives: str = "keep",
+    false_negative_share: float = 0.95,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labelled:
     """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
 
-    `find` gives candidates scored by `members`. The reranker, which costs far more, rates the `reranker_ways` best of
-    their fusion: for the held-out queries to show what it is worth, for the others only if it is worth something.
-    Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess.
+    `find` gives candidates scored by `members`. Scorers, which cost far more, rate the `reranker_ways` best of their
+    fusion: for the held-out queries to show what they are worth, for the others only if they are worth something.
+    Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess; and for a score
+    that is no number. Raises SettingError for settings that cannot be.
 
     Parameters
     ----------
+    teachers
+        Who may teach: bm25, dense, late-interaction, reranker (all that train made), and models as scorers:
+        cross-encoder:MODEL, yes-no:LLM, likelihood:LLM.
+    normalize
+        The scale on which teachers are added: min-max, rank or z (per list), or percentile (over all lists).
+    weights
+        chosen (on held-out queries), equal, or numbers by name: bm25=.3,dense=.7.
+    mode
+        mean (teachers are added) or sequential (a student learns from one after the other).
     n_ways
         Candidates that the teacher rates per query, the source document among them.
     reranker_ways
-        The same where the reranker is one of the teachers.
+        The same where a reranker or another scorer is one of the teachers.
     min_gain
-        nDCG@10 on held-out queries that the reranker must add to the retrievers' fusion, or it does not teach.
+        nDCG@10 on held-out queries that a scorer must add, or it does not teach.
     trust
         How far weights follow held-out synthetic queries, 0 (equal weights) to 1; real ones are followed all the way.
+    false_negatives
+        Candidates rated near the source document: keep (with their scores), drop, or positive (with its score).
+    false_negative_share
+        Of the source document's score: what is rated above it counts as a false negative.
     """
+    check_teaching(teachers, normalize, weights, mode, false_negatives, false_negative_share)
     equal = dict.fromkeys(members, 1 / len(members))
     found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
-    fusion = choose_weights(found, held_out.answers, members, trust=trust if held_out.synthetic else 1.0)
-    weights, reached, reason, both = fusion.weights, fusion.ndcg, "", None
+    teaching = [name for name in members if teaches(name, teachers)]
+    if not teaching and not any(teaches(name, teachers) for name in scorers):
+        raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
+    fusion = fuse_retrievers(found, held_out, teaching or members, normalize, trust)
+    asked = Asked(scorers, ids, progress)
     few: list[Candidates] = []
-    if reranker is not None:
-        few = _rerank([_best(one, ids, fusion.weights, reranker_ways) for one in found], reranker, ids, progress)
-        # The reranker against the fusion as it is: two weights to choose, not four.
-        two = [_with_fusion(one, fusion.weights) for one in few]
-        both = choose_weights(two, held_out.answers, ["fusion", RERANKER], trust=1.0)
-        if both.ndcg >= fusion.ndcg + min_gain:
-            share = both.weights["fusion"]
-            weights = {name: round(weight * share, 4) for name, weight in fusion.weights.items()}
-            weights[RERANKER] = both.weights[RERANKER]
-            reached = both.ndcg
-        else:
-            reason = f"with it {both.ndcg:.3f}, without it {fusion.ndcg:.3f}: it does not help to rank"
-    teachers: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "nDCG@10": round(alone(few if name == RERANKER else found, held_out.answers, name), 4),
-            "weight": weights.get(name, 0.0),
-            "used": weights.get(name, 0.0) > 0,
-            "reason": reason if name == RERANKER else "",
-        }
-        for name in [*members, *([RERANKER] if reranker is not None else [])]
-    ]
-    teachers.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
+    if scorers:
+        few = asked.rate([_best(one, ids, fusion.weights, reranker_ways) for one in found], list(scorers))
+    able = [*members, *scorers]
+    chosen = choose_teachers(
+        found, few, held_out, fusion if teaching else None, able, teachers,
+        kind=normalize, weights=weights, min_gain=min_gain,
+    )  # fmt: skip
+    hybrid = fuse_retrievers(found, held_out, members, "min-max", trust)
+    used = [name for name, weight in chosen.weights.items() if weight > 0]
+    if mode == "sequential":
+        used = [name for teacher in teachers for name in able if teaches(name, (teacher,))]
+    asking = [name for name in used if name in scorers]
 
-    rated_before, to_rate = len(few), len(few) + len(train) + len(dev)
-
-    def rated_more(done: int, _total: int) -> None:
-        progress(rated_before + done, to_rate)
-
-    def rated(queries: Sequence[SyntheticQuery]) -> list[NWay]:
-        asked = reranker if weights.get(RERANKER) else None
-        lists = _lists(queries, find, ids, members, n_ways if asked is None else min(n_ways, reranker_ways))
-        if asked is not None:
-            again = _rerank([candidates for _, candidates in lists], asked, ids, rated_more)
-            lists = [(query, candidates) for (query, _), candidates in zip(lists, again, strict=True)]
-        return [_rated(query, candidates, weights, ids) for query, candidates in lists]
-
-    lessons = rated(train)
-    rated_before += len(train)
-    checks = rated(dev)
+    queries = [*train, *dev]
+    lists = _lists(queries, find, ids, members, min(n_ways, reranker_ways) if asking else n_ways)
+    rated = asked.rate([one for _, one in lists], asking)
+    names = [*members, *asking]
+    to_scale = scale(normalize, rated, names)
+    in_train = {query.query_id for query in train}
+    turns: list[Turn] = []
+    near = empty = 0
+    for teacher, shares in (
+        [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
+    ):
+        sides: dict[bool, list[NWay]] = {True: [], False: []}
+        for (query, _), one in zip(lists, rated, strict=True):
+            example = _rated(query, one, shares, to_scale, normalize, ids)
+            example, others = _without_false_negatives(example, false_negatives, false_negative_share)
+            near += others
+            if false_negatives != "keep" and 0 < others == len(one.rows) - 1:
+                empty += 1
+            else:
+                sides[query.query_id in in_train].append(example)
+        turns.append(Turn(teacher, sides[True], sides[False]))
+    dropped = {"source not among the candidates": len(queries) - len(lists)}
+    if false_negatives != "keep":
+        dropped["nothing but false negatives"] = empty
+    entropies = [_entropy(example.scores) for turn in turns for example in turn.train]
     return Labelled(
-        lessons,
-        checks,
-        weights,
-        teachers,
-        both,
-        round(float(np.mean([_entropy(example.scores) for example in lessons])), 4) if lessons else 0.0,
-        {"source not among the candidates": len(train) + len(dev) - len(lessons) - len(checks)},
+        turns,
+        chosen.weights,
+        chosen.rows,
+        beside_fusion(few, held_out, hybrid, [name for name in scorers if is_reranker(name)]),
+        round(float(np.mean(entropies)), 4) if entropies else 0.0,
+        dropped,
+        (_row(query, one, names, to_scale, ids) for (query, _), one in zip(lists, rated, strict=True)),
+        {"normalize": normalize, **({"bounds": bounds(rated, names)} if normalize == "percentile" else {})},
+        {name: _ties([one.scores[name] for one in rated]) for name in names},
+        near,
     )
 
 
@@ -153,25 +213,13 @@ def _lists(
     return lists
 
 
-def _rerank(
-    found: Sequence[Candidates], reranker: Scorer, ids: Ids, progress: Callable[[int, int], None]
-) -> list[Candidates]:
-    """The same candidates with the reranker's scores, query by query so that memory stays flat."""
-    rated: list[Candidates] = []
-    for at, one in enumerate(found, 1):
-        scores = reranker.score([(one.query, ids.doc_ids[row]) for row in one.rows])
-        rated.append(one._replace(scores={**one.scores, RERANKER: np.array(scores, dtype=np.float32)}))
-        progress(at, len(found))
-    return rated
-
-
-def _with_fusion(one: Candidates, weights: dict[str, float]) -> Candidates:
-    return one._replace(scores={"fusion": fuse(one, weights), RERANKER: one.scores[RERANKER]})
-
-
-def _rated(query: SyntheticQuery, one: Candidates, weights: dict[str, float], ids: Ids) -> NWay:
-    """The teacher's score of each candidate, the source document first, then by score."""
-    scores = min_max(fuse(one, weights))
+def _rated(
+    query: SyntheticQuery, one: Candidates, weights: Mapping[str, float], to_scale: Scale, kind: str, ids: Ids
+) -> NWay:
+    """The teacher's score of each candidate, in [0, 1], the source document first, then by score."""
+    scores = combine(one, weights, to_scale)
+    # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
+    scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
     source = ids.row[query.doc_id]
     order = sorted(ids.order(scores, one.rows), key=lambda at: one.rows[at] != source)
     return NWay(
@@ -179,6 +227,46 @@ def _rated(query: SyntheticQuery, one: Candidates, weights: dict[str, float], id
         tuple(ids.doc_ids[one.rows[at]] for at in order),
         tuple(round(float(scores[at]), 6) for at in order),
     )
+
+
+def _without_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
+    """The example with its false negatives treated so, and how many there are."""
+    own = example.scores[0]
+    near = {at for at in range(1, len(example.scores)) if example.scores[at] > share * own}
+    if treatment == "keep" or not near:
+        return example, len(near)
+    if treatment == "positive":
+        return example._replace(
+            scores=tuple(own if at in near else score for at, score in enumerate(example.scores))
+        ), len(near)
+    kept = [at for at in range(len(example.scores)) if at not in near]
+    return NWay(
+        example.query_id, tuple(example.doc_ids[at] for at in kept), tuple(example.scores[at] for at in kept)
+    ), len(near)
+
+
+def _row(query: SyntheticQuery, one: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
+    """What every teacher said of every candidate, as numbers that are float32 again when they are read."""
+    return {
+        "query_id": query.query_id,
+        "doc_ids": [ids.doc_ids[row] for row in one.rows],
+        "raw": {name: _plain(one.scores[name]) for name in names},
+        "normalized": {name: _plain(to_scale(name, one.scores[name])) for name in names},
+    }
+
+
+def _plain(scores: NDArray[np.float32]) -> list[float]:
+    return [float(str(score)) for score in scores.astype(np.float32)]
+
+
+def _ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
+    """How many lists there are, how many whose best score is that of several documents, how many of one score alone."""
+    longer = [scores for scores in lists if len(scores) > 1]
+    return {
+        "lists": len(longer),
+        "at_the_top": sum(int((scores == scores.max()).sum() > 1) for scores in longer),
+        "flat": sum(int(scores.max() == scores.min()) for scores in longer),
+    }
 
 
 def _entropy(scores: Sequence[float], temperature: float = 0.1) -> float:

@@ -62,12 +62,16 @@ def margin_mse(logs: torch.Tensor, logits: torch.Tensor, seen: float | None) -> 
 
 
 def info_nce(logs: torch.Tensor, scores: torch.Tensor, mask_above: float) -> torch.Tensor:
-    """Negative log-probability of the source document where suspected false negatives count for nothing (CADET)."""
-    suspected = scores > mask_above * scores[0]
-    suspected[0] = False
-    if mask_above >= 1 or not suspected.any():
-        return -logs[0]
-    return -logs[0] + torch.log1p(-logs[suspected].exp().sum().clamp(max=1 - _TINY))
+    """Negative log-probability of the source document where suspected false negatives count for nothing (CADET).
+
+    Documents with the very score of the source document are positives too: `label` made them so.
+    """
+    positive = scores == scores[0]
+    loss = -logs[positive].mean()
+    suspected = (scores > mask_above * scores[0]) & ~positive
+    if mask_above < 1 and suspected.any():
+        loss = loss + torch.log1p(-logs[suspected].exp().sum().clamp(max=1 - _TINY))
+    return loss
 
 
 def _divergence(target: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,54 @@
+"""Scorers by name: `KIND:MODEL`, where KIND says how the model is asked.
+
+    cross-encoder:MODEL   reads query and document together and gives one logit
+    monot5:MODEL          answers true or false to a prompt that shows both
+    yes-no:LLM            is asked whether the document answers the query
+    likelihood:LLM        says how likely the query is, given the document
+
+MODEL is a folder, a Hugging Face id or embedded:NAME; an LLM is a causal one of transformers, or a .gguf file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acclimate import models, score
+from acclimate.errors import SettingError
+from acclimate.records import Doc, Scorer
+
+RERANKERS = ("cross-encoder", "monot5")
+KINDS = (*RERANKERS, "yes-no", "likelihood")
+_QUERY_TOKENS = 64  # beside a document's, for models that read both as one text
+
+
+def model_of(name: str) -> tuple[str, str]:
+    """Kind and model. Raises SettingError for a name that is no scorer's."""
+    kind, colon, model = name.partition(":")
+    if kind not in KINDS or not colon or not model:
+        kinds = ", ".join(f"{kind}:MODEL" for kind in KINDS)
+        raise SettingError(f"no teacher named {name!r}; expected bm25, dense, late-interaction, reranker, {kinds}")
+    return kind, model
+
+
+def check(name: str) -> None:
+    """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
+    kind, model = model_of(name)
+    models.resolve(model)
+    if kind in RERANKERS and models.resolve(model).is_local and (found := score.kind_of(model)) != kind:
+        raise SettingError(f"{model} is a {found}; expected {found}:{model}")
+
+
+def fingerprint_of(name: str) -> str:
+    """Changes with the model behind a name."""
+    return models.weights_fingerprint(model_of(name)[1])
+
+
+def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer:
+    """The scorer of that name; it reads so many tokens of a document, at most."""
+    kind, model = model_of(name)
+    if kind in RERANKERS:
+        return score.load(model, corpus, max_tokens=max_doc_tokens + _QUERY_TOKENS)
+    from acclimate.score.likelihood import Likelihood
+    from acclimate.score.yes_no import YesNo
+
+    return (YesNo if kind == "yes-no" else Likelihood)(model, corpus, max_doc_tokens=max_doc_tokens)

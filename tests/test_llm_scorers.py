@@ -1,0 +1,120 @@
+"""LLMs as scorers: each pair's score is its own, whoever shares its document, and what is cut is the document."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import write_llama
+
+from acclimate import models
+from acclimate.errors import SettingError
+from acclimate.llm.generic import Generic
+from acclimate.llm.loaded import Loaded
+from acclimate.records import Doc, Query
+from acclimate.score import named
+from acclimate.score.likelihood import Likelihood
+from acclimate.score.yes_no import YesNo
+
+CORPUS = {
+    doc.doc_id: doc
+    for doc in (Doc("a", "the cat sat on a mat", "cats"), Doc("b", "rivers of the north " * 30), Doc("c", "two words"))
+}
+QUERIES = [Query("1", "what cat"), Query("2", "rivers of the south and of the north"), Query("3", "text")]
+PAIRS = [(query, doc_id) for query in QUERIES for doc_id in CORPUS]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("llm") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch):
+    monkeypatch.setattr(models, "dtype", lambda: torch.float32)
+
+
+@pytest.fixture(params=[Likelihood, YesNo])
+def scorer(request, llama):
+    return request.param(llama, CORPUS, max_doc_tokens=20)
+
+
+def test_a_score_depends_on_its_pair_alone(scorer):
+    together = scorer.score(PAIRS)
+    assert together == pytest.approx([scorer.score([pair])[0] for pair in PAIRS], abs=1e-4)
+    assert scorer.score(PAIRS[::-1])[::-1] == pytest.approx(together, abs=1e-4)
+    assert len({round(score, 4) for score in together}) == len(PAIRS)
+    assert scorer.score([]) == []
+
+
+def test_any_decoder_gives_the_same_scores(scorer):
+    fast = scorer.score(PAIRS)
+    loaded = Loaded(scorer.name, torch.float32)
+    loaded.__dict__["decoder"] = Generic(loaded.model)
+    scorer.__dict__["_loaded"] = loaded
+    assert scorer.score(PAIRS) == pytest.approx(fast, abs=1e-4)
+
+
+def test_a_likelihood_is_the_models_own(llama):
+    scorer = Likelihood(llama, CORPUS)
+    model, ids = Loaded(llama, torch.float32).model, scorer._ids
+    query = ids(" what cat")
+    text = [*ids("Document: cats the cat sat on a mat\nQuestion:"), *query]
+    logits = model(torch.tensor([text])).logits[0].log_softmax(-1)
+    each = [logits[at - 1, text[at]].item() for at in range(len(text) - len(query), len(text))]
+    # The tokens of the parts, joined, may be others than those of the whole: this text has no such place.
+    assert [*scorer._document("a"), *query] == text
+    assert scorer.score([(QUERIES[0], "a")])[0] == pytest.approx(sum(each) / len(each), abs=1e-4)
+
+
+def test_yes_and_no_are_compared_at_the_end_of_the_prompt(llama):
+    scorer = YesNo(llama, CORPUS)
+    shared, yes, no = scorer._answers
+    text = [*scorer._document("a"), *scorer._query("what cat"), *shared]
+    logits = Loaded(llama, torch.float32).model(torch.tensor([text])).logits[0, -1]
+    assert [scorer._loaded.decode([token]) for token in (yes, no)] == ["y", "n"]
+    assert scorer.score([(QUERIES[0], "a")])[0] == pytest.approx((logits[yes] - logits[no]).item(), abs=1e-4)
+
+
+def test_the_document_is_cut_and_never_the_prompt_or_the_query(scorer):
+    long = scorer._loaded.tokenizer.decode(scorer._document("b"))
+    before, _, rest = scorer.prompt.partition("{document}")
+    assert long.startswith(f"{before}rivers of the north")
+    assert long.endswith(rest.partition(" {query}")[0])
+    assert len(scorer._document("b")) < 20 + len(scorer._ids(scorer.prompt))
+    asked = scorer._loaded.tokenizer.decode(scorer._query(QUERIES[1].text))
+    assert asked == f" {QUERIES[1].text}{rest.partition('{query}')[2]}"
+    with pytest.raises(SettingError, match="of query long"):
+        scorer.score([(Query("long", "word " * 600), "a")])
+
+
+def test_half_precision_ties_no_more_than_the_model_does(llama, monkeypatch):
+    monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
+    scores = YesNo(llama, CORPUS).score(PAIRS)
+    assert any(score != torch.tensor(score).bfloat16().item() for score in scores)  # not rounded to eight bits
+
+
+def test_a_fingerprint_covers_weights_prompt_precision_and_length(llama, tmp_path, monkeypatch):
+    class Other(Likelihood):
+        prompt = "Text: {document}\nQuery: {query}"
+
+    other_weights = write_llama(tmp_path / "other", "<|more|>")
+    prints = [
+        Likelihood(llama, CORPUS).fingerprint,
+        YesNo(llama, CORPUS).fingerprint,
+        Other(llama, CORPUS).fingerprint,
+        Likelihood(llama, CORPUS, max_doc_tokens=7).fingerprint,
+        Likelihood(other_weights, CORPUS).fingerprint,
+    ]
+    monkeypatch.setattr(models, "dtype_name", lambda: "another")
+    prints.append(Likelihood(llama, CORPUS).fingerprint)
+    assert len(set(prints)) == len(prints)
+
+
+def test_scorers_by_name(llama):
+    assert isinstance(named.load(f"yes-no:{llama}", CORPUS, max_doc_tokens=9), YesNo)
+    assert isinstance(named.load(f"likelihood:{llama}", CORPUS, max_doc_tokens=9), Likelihood)
+    named.check(f"likelihood:{llama}")
+    assert named.fingerprint_of(f"likelihood:{llama}") == models.weights_fingerprint(llama)
+    for name in ("likelihood", "likelihood:", "maybe:x", "rerankr"):
+        with pytest.raises(SettingError, match="reranker, cross-encoder:MODEL"):
+            named.check(name)
