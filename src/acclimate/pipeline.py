@@ -298,7 +298,7 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
         notes = distill(
             labelled, dev, run.encoder, lesson, folder, seed=run.seed, progress=progress, **run.settings["distill"]
         )
-        run.index_students(folder, notes)
+        notes = run.index_students(folder, notes)
         return Account(len(labelled), len(labelled), notes=notes)
 
     inputs = {

@@ -76,7 +76,7 @@ class Course:
     def _step(self, batch: list[NWay]) -> None:
         is_mixed = models.fast_bf16() and not self.student.keeps_index
         with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
-            loss = self._loss(batch)
+            loss = self._loss(batch) + self.student.penalty()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)
