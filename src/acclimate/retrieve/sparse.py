@@ -7,9 +7,9 @@ own: no transformer runs when one is asked (inference-free, Geng et al. 2024). S
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,9 +36,7 @@ class Head(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        import hashlib
-
-        return fingerprint([hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest() for part in self])
+        return fingerprint([_hash(part) for part in self])
 
     def activations(self, vectors: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n_docs, n_live) weights of documents whose token vectors (n_tokens, dim) begin at `starts`."""
@@ -97,9 +95,9 @@ class SparseQuery:
     tokenizer: Any
     weights: NDArray[np.float32]  # (n_vocabulary,), 0 or more
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        return fingerprint("sparse-query", self.weights.tolist())
+        return fingerprint("sparse-query", _hash(self.weights))
 
     def __call__(self, text: str) -> tuple[list[int], NDArray[np.float32]]:
         """(tokens, ascending; their weights), without tokens that weigh nothing."""
@@ -107,6 +105,10 @@ class SparseQuery:
         found = self.tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]
         tokens = [token for token in sorted(set(found)) if self.weights[token] > 0]
         return tokens, self.weights[tokens]
+
+
+def _hash(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def build(
@@ -177,7 +179,7 @@ def _invert(folder: Path, n_docs: int, n_vocabulary: int, entries: int) -> None:
     """The three arrays of the inverted index, from entries that are in the order of documents."""
     kinds = {"rows": np.int32, "tokens": np.int32, "values": np.float32}
     # An empty file cannot be mapped.
-    parts = {
+    parts: dict[str, Any] = {
         name: np.memmap(folder / f"{name}.part", kind, "r") if entries else np.empty(0, kind)
         for name, kind in kinds.items()
     }

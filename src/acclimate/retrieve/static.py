@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ class StaticQuery:
     tokenizer: Any
     table: NDArray[np.float32]  # (n_vocabulary, dim)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprint("static-query", hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest())
 

@@ -241,7 +241,8 @@ def load_head(path: Path) -> tuple[Head, int]:
 
 
 def _layers(encoder: Encoder) -> tuple[str, str, str]:
-    kind = str(encoder.model[0].model.config.model_type)
+    transformer: Any = encoder.model[0]
+    kind = str(transformer.model.config.model_type)
     if kind not in _HEADS:
         raise SettingError(
             f"distill.base is a {kind} model, which the sparse student cannot give a head; "

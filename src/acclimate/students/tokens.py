@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,4 +60,5 @@ def occurrences(
 
 def vocabulary_size(encoder: Encoder) -> int:
     """Rows of the encoder's input embeddings: tokens, and what may pad them."""
-    return encoder.model[0].model.get_input_embeddings().weight.shape[0]
+    transformer: Any = encoder.model[0]
+    return transformer.model.get_input_embeddings().weight.shape[0]
