@@ -625,6 +625,25 @@ def test_an_llm_behind_a_server_stops_at_its_cost_goes_on_and_leaves_no_key(
 # Searching what was made
 
 
+def test_students_without_a_transformer_at_query_time_are_measured_and_searched(corpus, run_adapt, copied, capsys):
+    """Beside where they started, and the dense one with a smaller index."""
+    changes = ("distill.student=sparse,static,dense-query", "distill.dim=8", "distill.matryoshka=16")
+    assert run_adapt(corpus, copied, changes=changes) == 0
+    assert made_again(copied) == ["distill", "evaluate"]
+    report = report_of(copied)
+    systems = {one["name"]: one for one in report["systems"]}
+    for name in ("sparse", "static"):
+        assert (systems[name]["kind"], systems[name]["adapted"]) == (name, False)
+        assert (systems[f"{name}:adapted"]["kind"], systems[f"{name}:adapted"]["adapted"]) == (name, True)
+    assert systems["dense:adapted"]["index_bytes"] * 4 == systems["dense"]["index_bytes"]
+    assert systems["static"]["index_bytes"] == systems["dense"]["index_bytes"]
+    assert 0 < report["students"]["sparse"]["active_dims"]["sparse"] < 100
+    capsys.readouterr()
+    for name in ("sparse", "sparse:adapted", "static:adapted", "dense:adapted", "hybrid:adapted"):
+        assert main(["search", str(copied), "why does lava erupt", "--k", "1", "--system", name]) == 0
+    assert capsys.readouterr().out
+
+
 def test_every_system_of_a_run_can_be_searched(finished, capsys):
     for system in [None, *(one["name"] for one in report_of(finished)["systems"])]:
         assert main(["search", str(finished), "lava", "--k", "3", *(["--system", system] if system else [])]) == 0

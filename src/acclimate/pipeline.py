@@ -337,7 +337,7 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
             **run.settings["distill"],
         )
         if distributed.is_main():
-            run.index_students(folder, notes)
+            notes = run.index_students(folder, notes)
         return Account(len(train), len(train), notes=notes)
 
     inputs = {

@@ -23,7 +23,7 @@ from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import PromptExample, Qrel, Query, Scorer, SyntheticQuery
 from acclimate.settings import Settings
-from acclimate.students import KINDS
+from acclimate.students import KINDS, MADE
 from acclimate.workspace import Account, Made, Workspace
 
 if TYPE_CHECKING:
@@ -291,28 +291,68 @@ class Run:
         """Of label.teachers: neither retrievers nor rerankers of this run."""
         return [name for name in self.settings["label"]["teachers"] if name not in BASE_MEMBERS and name != "reranker"]
 
-    def index_students(self, folder: Path, notes: Mapping[str, Any]) -> None:
-        """Encode the corpus with each student whose document vectors are not the base's, into `folder/KIND-vectors`."""
-        from acclimate.retrieve.vectors import encode_corpus
+    def index_students(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """Index the corpus with each student whose documents are not the base's. Returns the notes, with what it found.
 
+        Vectors go into `folder/KIND-vectors` (cut ones: `KIND-cut`), sparse ones into `folder/sparse-index` and, as the
+        student started, `folder/sparse-start-index`.
+        """
+        from acclimate.retrieve.vectors import Vectors, cut_vectors, encode_corpus
+
+        found: dict[str, Any] = {}
         for kind, note in notes.items():
-            if not note["keeps_index"]:
+            found[kind] = dict(note)
+            if kind == "sparse":
+                found[kind]["active_dims"] = {name: self._index_sparse(folder, name) for name in ("sparse-start", kind)}
+            elif not note["keeps_index"]:
                 student = self._student(folder, kind)
                 encode_corpus(student, self.corpus, folder / f"{kind}-vectors", key=student.fingerprint)
+            if note.get("dim"):
+                whole = self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors")
+                cut_vectors(whole, note["dim"], folder / f"{kind}-cut")
+        return found
+
+    def _index_sparse(self, folder: Path, name: str) -> float:
+        """Active dimensions of documents, on average, of the sparse student in `folder/name`."""
+        from acclimate.retrieve.sparse import build
+        from acclimate.students.sparse import load_head
+
+        head, n_vocabulary = load_head(folder / name)
+        most = self.settings["distill"]["max_active_dims"]
+        index = build(self.vectors, head, n_vocabulary, folder / f"{name}-index", max_active_dims=most)
+        return round(index.active_dims, 1)
 
     def adapted_members(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Member]:
-        """The members that `distill` trained, as `KIND:adapted`."""
+        """The members that `distill` trained, as `KIND:adapted`; sparse and static ones also as they started."""
+        from acclimate.retrieve.encoder import Cut
         from acclimate.retrieve.members import DenseMember, LateInteractionMember
         from acclimate.retrieve.vectors import Vectors
 
-        make = {"dense": DenseMember, "late-interaction": LateInteractionMember}
-        return {
-            f"{kind}:adapted": make[kind](
-                self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors"),
-                self._student(folder, kind),
-            )
-            for kind, note in notes.items()
-        }
+        members: dict[str, Member] = {}
+        for kind, note in notes.items():
+            if kind in MADE:
+                members[kind] = self._made_member(folder, kind, f"{kind}-start")
+                members[f"{kind}:adapted"] = self._made_member(folder, kind, kind)
+                continue
+            student, dim = self._student(folder, kind), note.get("dim", 0)
+            vectors = self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors")
+            if kind == "late-interaction":
+                members[f"{kind}:adapted"] = LateInteractionMember(vectors, student)
+            elif dim:
+                members[f"{kind}:adapted"] = DenseMember(Vectors.open(folder / f"{kind}-cut"), Cut(student, dim))
+            else:
+                members[f"{kind}:adapted"] = DenseMember(vectors, student)
+        return members
+
+    def _made_member(self, folder: Path, kind: str, name: str) -> Member:
+        """A sparse or static member from `folder/name`."""
+        from acclimate.retrieve.members import DenseMember, SparseMember
+        from acclimate.retrieve.sparse import SparseIndex
+        from acclimate.students import sparse, static
+
+        if kind == "static":
+            return DenseMember(self.vectors, static.load_query(folder / name))
+        return SparseMember(SparseIndex.open(folder / f"{name}-index"), sparse.load_query(folder / name))
 
     def _student(self, folder: Path, kind: str) -> Encoder:
         from acclimate.retrieve.encoder import Encoder
@@ -345,8 +385,10 @@ class Run:
 
     def index_bytes(self, member: Member) -> int:
         """What a member's index takes on disk."""
-        from acclimate.retrieve.members import BM25Member, DenseMember, LateInteractionMember
+        from acclimate.retrieve.members import BM25Member, DenseMember, LateInteractionMember, SparseMember
 
+        if isinstance(member, SparseMember):
+            return member.index.nbytes
         if isinstance(member, BM25Member):
             return sum(path.stat().st_size for path in (self.folder("index") / "bm25").iterdir())
         if isinstance(member, DenseMember):

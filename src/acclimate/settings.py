@@ -74,7 +74,7 @@ def check(value: Any, setting: Setting, where: str) -> Any:
     try:
         if typing.get_origin(setting.type) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
-            return tuple(str(part).strip() for part in parts if str(part).strip())
+            return tuple(kinds[0](str(part).strip()) for part in parts if str(part).strip())
         if type(None) in kinds and value in (None, "none", ""):
             return None
         if bool in kinds:
@@ -92,7 +92,7 @@ def check(value: Any, setting: Setting, where: str) -> Any:
 
 def _spoken(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
-        return "names separated by commas"
+        return f"{'whole numbers' if typing.get_args(kind)[0] is int else 'names'} separated by commas"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
     return " or ".join(words[part] for part in typing.get_args(kind) or (kind,))
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from acclimate.errors import unknown
 from acclimate.records import Scorer
 from acclimate.retrieve.folded import Folded
-from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember, Member
+from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember, Member, SparseMember
 from acclimate.retrieve.reranked import Reranked
 from acclimate.retrieve.system import System
 from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
@@ -83,8 +83,9 @@ def choose(
 
 
 def _mixtures(members: Mapping[str, Member]) -> list[list[str]]:
-    """The base's members with one or more replaced by what was trained of the same kind."""
-    options = [[name, f"{name}:adapted"] if f"{name}:adapted" in members else [name] for name in BASE]
+    """The base's members with one or more replaced by what was trained of the same kind, BM25 by what is sparse."""
+    also = {"bm25": "sparse:adapted", **{name: f"{name}:adapted" for name in BASE[1:]}}
+    options = [[name, also[name]] if also[name] in members else [name] for name in BASE]
     return [list(parts) for parts in product(*options) if any(name.endswith(":adapted") for name in parts)]
 
 
@@ -134,5 +135,5 @@ def contenders(
 
 def sources_of(used: Mapping[str, float], members: Mapping[str, Member]) -> list[str]:
     """Who finds the candidates: the members that can, or where there is none, BM25 and the base's dense vectors."""
-    able = [name for name in used if isinstance(members[name], BM25Member | DenseMember)]
+    able = [name for name in used if isinstance(members[name], BM25Member | DenseMember | SparseMember)]
     return able or ["bm25", "dense"]

@@ -48,6 +48,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         },
         "ledger": _ledger(run, made),
         "teachers": made["label"].notes["teachers"],
+        "students": dict(made["distill"].notes),
         "examples": [row for _, row in read_jsonl(made["evaluate"].folder / "examples.jsonl")],
         "generated_sample": _generated(run, made),
         "warnings": _warnings(run, made, measured),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -133,6 +134,28 @@ class Encoder:
     def save(self, path: Path) -> None:
         """A folder that plain `SentenceTransformer(path)` loads."""
         self.model.save(str(path), create_model_card=False)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An encoder whose pooled vectors keep their first `dim` components, at unit length."""
+
+    encoder: Encoder
+    dim: int
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("cut", self.encoder.fingerprint, self.dim)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Vectors of each text, in the order given."""
+        return [one._replace(pooled=cut(one.pooled, self.dim)) for one in self.encoder.encode(texts)]
+
+
+def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """(..., dim) the first components of vectors, at unit length."""
+    vectors = vectors[..., :dim]
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def forward(model: SentenceTransformer, features: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from acclimate.retrieve.bm25 import BM25
     from acclimate.retrieve.encoder import Encoded, Encoder
+    from acclimate.retrieve.sparse import SparseIndex, SparseQuery
     from acclimate.retrieve.vectors import Vectors
 
 
@@ -36,6 +37,15 @@ class View(Protocol):
         ...
 
 
+class QueryEncoder(Protocol):
+    """What makes vectors of queries."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]: ...
+
+
 class Member(Protocol):
     """A way to score documents. `encoder` is the one whose vectors of the query it needs, if any."""
 
@@ -43,7 +53,7 @@ class Member(Protocol):
     def fingerprint(self) -> str: ...
 
     @property
-    def encoder(self) -> Encoder | None: ...
+    def encoder(self) -> QueryEncoder | None: ...
 
     def view(self, query: Query, encoded: Encoded | None) -> View: ...
 
@@ -81,7 +91,7 @@ class DenseMember:
     """Cosine of pooled vectors, in [-1, 1]; exact, over every document."""
 
     vectors: Vectors
-    encoder: Encoder
+    encoder: QueryEncoder
 
     @property
     def fingerprint(self) -> str:
@@ -118,6 +128,25 @@ class LateInteractionMember:
     def view(self, query: Query, encoded: Encoded | None) -> View:
         assert encoded is not None
         return _MaxSim(self.vectors, encoded.tokens)
+
+
+@dataclass(frozen=True)
+class SparseMember:
+    """Learned sparse scores, 0 where no token is shared; exact, over every document."""
+
+    index: SparseIndex
+    query: SparseQuery
+    encoder: Encoder | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("sparse", self.query.fingerprint, self.index.fingerprint)
+
+    def view(self, query: Query, encoded: Encoded | None) -> View:
+        return _AllScores(self.index.scores(*self.query(query.text)))
+
+
+LEXICAL = (BM25Member, SparseMember)  # a document with a score of 0 was not found
 
 
 class Ids:

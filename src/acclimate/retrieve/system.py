@@ -15,7 +15,7 @@ import numpy as np
 
 from acclimate.files import fingerprint
 from acclimate.records import Query, ScoredDoc
-from acclimate.retrieve.members import BM25Member, Ids, Member
+from acclimate.retrieve.members import LEXICAL, Ids, Member
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class System:
                     self.ids.best(
                         views[name].all_scores(),
                         depth or self.depth,
-                        above=0.0 if isinstance(members[name], BM25Member) else None,
+                        above=0.0 if isinstance(members[name], LEXICAL) else None,
                     )
                     for name in self.sources
                 ]

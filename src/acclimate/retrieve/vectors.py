@@ -17,7 +17,7 @@ from numpy.lib.format import open_memmap
 
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.records import Doc
-from acclimate.retrieve.encoder import Encoder, batches
+from acclimate.retrieve.encoder import Encoder, batches, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,6 +105,17 @@ def encode_corpus(
     return Vectors.open(folder)
 
 
+def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
+    """Pooled vectors that keep their first `dim` components, written to `folder`; no token vectors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _create(folder, dim, [0] * len(vectors.pooled), tokens=False)
+    pooled = np.load(folder / "pooled.npy", mmap_mode="r+")
+    for start in range(0, len(pooled), _BLOCK_ROWS):
+        pooled[start : start + _BLOCK_ROWS] = cut(vectors.pooled[start : start + _BLOCK_ROWS], dim)
+    pooled.flush()
+    return Vectors.open(folder)
+
+
 def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int]]:
     """Per document: tokens to feed, and token vectors to keep (special tokens left out, but always one at least)."""
     special = set(encoder.model.tokenizer.all_special_ids)
@@ -118,9 +129,12 @@ def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str
     return lengths, counts
 
 
-def _create(folder: Path, dim: int, counts: list[int]) -> None:
+def _create(folder: Path, dim: int, counts: list[int], *, tokens: bool = True) -> None:
     """The three arrays, still empty."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
     open_memmap(folder / "pooled.npy", "w+", np.float32, (len(counts), dim)).flush()
-    open_memmap(folder / "tokens.npy", "w+", np.float16, (int(offsets[-1]), dim)).flush()
+    if tokens:
+        open_memmap(folder / "tokens.npy", "w+", np.float16, (int(offsets[-1]), dim)).flush()
+    else:
+        np.save(folder / "tokens.npy", np.empty((0, dim), np.float16))

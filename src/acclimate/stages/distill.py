@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate import distributed
 from acclimate.errors import DataError, SettingError, unknown
 from acclimate.records import NWay
-from acclimate.students import KINDS
+from acclimate.students import KINDS, MADE
 
 if TYPE_CHECKING:
     from acclimate.retrieve.encoder import Encoder
@@ -40,6 +40,11 @@ def distill(
     student_temperature: float = 0.0,
     contrastive: float = 0.3,
     mask_above: float = 1.0,
+    table_learning_rate: float = 1e-3,
+    sparsity: float = 1e-3,
+    max_active_dims: int = 256,
+    matryoshka: tuple[int, ...] = (),
+    dim: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
@@ -53,7 +58,7 @@ def distill(
     ----------
     student
         Which retrievers to train: dense, dense-query, late-interaction, late-interaction-query (query: the query
-        encoder only, the index stays valid).
+        encoder only, the index stays valid), sparse (SPLADE) and static, whose queries need no transformer.
     base
         Encoder that is adapted, and compared with.
     epochs
@@ -78,11 +83,23 @@ def distill(
     mask_above
         InfoNCE passes over documents that the teacher rates above this share of the source document's score, as
         suspected false negatives; 1 or more passes over none.
+    table_learning_rate
+        Peak learning rate of sparse and static students, whose weights are tables by token.
+    sparsity
+        Weight of the sparse student's penalty on how much its documents' weights add to searching (FLOPS).
+    max_active_dims
+        Tokens that a document of the sparse index keeps a weight for, at most; 0 keeps all.
+    matryoshka
+        Lengths that dense students learn beside the whole, such as 64,128: vectors that may be cut there.
+    dim
+        Components that the index of a dense student keeps; 0 keeps all.
     """
     from acclimate.students.course import Course
     from acclimate.students.kinds import STUDENTS, save
     from acclimate.students.losses import LOSSES, Loss
+    from acclimate.students.sparse import Sparse
 
+    check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
     if not train or not dev:
         raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
@@ -103,7 +120,12 @@ def distill(
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
         make, temperature = STUDENTS[name]
-        learner = make(encoder.copy(), lesson, student_temperature or temperature)
+        own: dict[str, Any] = {"sparse": {"sparsity": sparsity}}.get(KINDS[name], {})
+        if KINDS[name] == "dense":
+            own = {"dims": tuple(sorted({*matryoshka, *((dim,) if dim else ())} - {encoder.dim}))}
+        learner = make(encoder.copy(), lesson, student_temperature or temperature, **own)
+        if learner.kind in MADE and distributed.is_main():
+            save(learner, encoder, folder / f"{learner.kind}-start")
         ways = None if learner.sees_corpus else token_ways if learner.keeps_index else document_ways
         states = [folder / f"{learner.kind}-{turn}.state" for turn in range(len(turns))]
         history: list[float] = []
@@ -115,14 +137,15 @@ def distill(
                 Loss(loss, teacher_temperature, contrastive, mask_above),
                 state,
                 epochs=epochs,
-                learning_rate=learning_rate,
+                learning_rate=table_learning_rate if learner.kind in MADE else learning_rate,
                 batch_size=batch_size,
                 seed=seed,
             )
             before = number * steps + turn * steps // len(turns)
             history = course.run(lambda step, before=before: progress(before + step, len(student) * steps))
+        cut = dim if learner.kind == "dense" and dim < encoder.dim else 0
         if distributed.is_main():
-            save(learner, encoder, folder / learner.kind)
+            save(learner, encoder, folder / learner.kind, dim=cut)
             for state in states:
                 state.unlink(missing_ok=True)
         notes[learner.kind] = {
@@ -131,6 +154,8 @@ def distill(
             "dev_loss": history,
             "best_epoch": min(range(len(history)), key=history.__getitem__),
             "queries": len(train),
+            **({"query_dims": round(learner.query_dims(), 1)} if isinstance(learner, Sparse) else {}),
+            **({"dim": cut, "trained_dims": own["dims"]} if learner.kind == "dense" and own["dims"] else {}),
         }
     return notes
 
@@ -143,6 +168,13 @@ def check_students(names: Sequence[str]) -> None:
     kinds = [KINDS[name] for name in names]
     if not names or len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
+
+
+def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
+    """Raises SettingError for lengths that vectors of `whole` components cannot be cut to."""
+    for name, value in (("dim", dim or whole), *(("matryoshka", value) for value in matryoshka)):
+        if not 0 < value <= whole:
+            raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")
 
 
 def _shortened(example: NWay, ways: int | None) -> NWay:

@@ -169,7 +169,7 @@ def choose_teachers(
 def _with_groups(
     one: Candidates, fusion: Weighed | None, groups: Mapping[str, Sequence[str]], to_scale: Scale
 ) -> Candidates:
-    """With the means of groups, and the retrievers' fusion: to weigh it against a scorer takes two weights, not four."""
+    """With groups' means, and the retrievers' fusion: weighing it against a scorer takes two weights, not four."""
     fused = {} if fusion is None else {"fusion": combine(one, fusion.weights, to_scale)}
     means = {
         group: combine(one, dict.fromkeys(names, 1 / len(names)), to_scale)

@@ -6,4 +6,8 @@ KINDS = {
     "dense-query": "dense",
     "late-interaction": "late-interaction",
     "late-interaction-query": "late-interaction",
+    "sparse": "sparse",
+    "static": "static",
 }
+# Kinds that no base is of: where such a student starts is made from base and corpus, and is measured, too.
+MADE = ("sparse", "static")

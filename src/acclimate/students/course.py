@@ -78,7 +78,7 @@ class Course:
         self.optimizer.zero_grad()
         if own := distributed.share(batch):
             with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
-                loss = self._loss(own) * (len(own) / len(batch))
+                loss = (self._loss(own) + self.student.penalty()) * (len(own) / len(batch))
             loss.backward()
         distributed.add_gradients(self.weights.parameters())
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense as Linear
 from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from torch.nn.functional import log_softmax, pad
@@ -25,6 +26,7 @@ from acclimate.records import Doc, NWay
 from acclimate.retrieve.encoder import Encoder, batches
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.vectors import Vectors
+from acclimate.students import sparse, static
 
 _TOKENS_AT_ONCE = 8192  # whose activations are held while gradients are computed
 
@@ -39,15 +41,22 @@ class Lesson:
     vectors: Vectors
 
 
+class Learner(Protocol):
+    """What holds a student's weights: an encoder, or tables beside one."""
+
+    @property
+    def model(self) -> torch.nn.Module: ...
+
+
 class Student(Protocol):
-    """A retriever that is being trained. `kind` is dense or late-interaction."""
+    """A retriever that is being trained. `kind` is dense, late-interaction, sparse or static."""
 
     kind: ClassVar[str]
     keeps_index: ClassVar[bool]  # True when document vectors do not change
     sees_corpus: ClassVar[bool]  # True when its softmax covers every document, not the batch's alone
 
     @property
-    def encoder(self) -> Encoder: ...
+    def encoder(self) -> Learner: ...
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         """Per example: (n_ways,) log-probabilities of its documents, in its order, with gradients.
@@ -56,9 +65,20 @@ class Student(Protocol):
         """
         ...
 
+    def penalty(self) -> torch.Tensor:
+        """() what is added to the loss of the batch that was asked for last; 0 where nothing is."""
+        ...
+
+
+class _Free:
+    """A student without a penalty."""
+
+    def penalty(self) -> torch.Tensor:
+        return torch.zeros(())
+
 
 @dataclass(frozen=True)
-class DenseQuery:
+class DenseQuery(_Free):
     """Dense retrieval, query encoder only: a softmax over the whole corpus, whose vectors are fixed."""
 
     kind: ClassVar[str] = "dense"
@@ -67,6 +87,7 @@ class DenseQuery:
     encoder: Encoder
     lesson: Lesson
     temperature: float
+    dims: Sequence[int] = ()  # lengths that it learns beside the whole
 
     @cached_property
     def documents(self) -> torch.Tensor:
@@ -75,12 +96,12 @@ class DenseQuery:
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
-        logs = log_softmax(pooled @ self.documents.T / self.temperature, dim=-1)  # (batch, n_docs)
+        logs = nested_log_softmax(pooled, self.documents, self.dims, self.temperature)  # (batch, n_docs)
         return [row[_rows(self.lesson, example)] for row, example in zip(logs, batch, strict=True)]
 
 
 @dataclass(frozen=True)
-class LateInteractionQuery:
+class LateInteractionQuery(_Free):
     """Late interaction, query encoder only: a softmax over the example's documents, whose token vectors are fixed."""
 
     kind: ClassVar[str] = "late-interaction"
@@ -103,7 +124,7 @@ class LateInteractionQuery:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(_Free):
     """Dense retrieval, both sides: a softmax over all documents of the batch, encoded as they are now."""
 
     kind: ClassVar[str] = "dense"
@@ -112,12 +133,13 @@ class Dense:
     encoder: Encoder
     lesson: Lesson
     temperature: float
+    dims: Sequence[int] = ()  # lengths that it learns beside the whole
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
         place = {doc_id: at for at, doc_id in enumerate(dict.fromkeys(d for e in batch for d in e.doc_ids))}
         documents, _, _ = _encode(self.encoder, [self.lesson.corpus[doc_id].default_text() for doc_id in place])
-        logs = log_softmax(pooled @ documents.T / self.temperature, dim=-1)  # (batch, documents of the batch)
+        logs = nested_log_softmax(pooled, documents, self.dims, self.temperature)  # (batch, documents of the batch)
         return [
             row[torch.tensor([place[doc_id] for doc_id in example.doc_ids], device=row.device)]
             for row, example in zip(logs, batch, strict=True)
@@ -125,7 +147,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class LateInteraction:
+class LateInteraction(_Free):
     """Late interaction, both sides: a softmax over the example's documents, encoded as they are now."""
 
     kind: ClassVar[str] = "late-interaction"
@@ -152,7 +174,26 @@ STUDENTS: dict[str, tuple[Callable[[Encoder, Lesson, float], Student], float]] =
     "dense-query": (DenseQuery, 0.05),
     "late-interaction": (LateInteraction, 0.03),
     "late-interaction-query": (LateInteractionQuery, 0.03),
+    "sparse": (sparse.Sparse, 1.0),
+    "static": (static.Static, 0.05),
 }
+
+
+def nested_log_softmax(
+    queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int], temperature: float
+) -> torch.Tensor:
+    """(n_queries, n_docs) log-probabilities, the mean over the whole vectors and their first `dims` components.
+
+    A KL divergence is linear in them, so its loss is the mean of the losses at each length: Matryoshka representation
+    learning (Kusupati et al. 2022).
+    """
+    logs = [log_softmax(queries @ documents.T / temperature, dim=-1)]
+    for dim in dims:
+        cut = torch.nn.functional.normalize(queries[:, :dim], dim=-1)
+        logs.append(
+            log_softmax(cut @ torch.nn.functional.normalize(documents[:, :dim], dim=-1).T / temperature, dim=-1)
+        )
+    return torch.stack(logs).mean(dim=0)
 
 
 def max_sim(query: torch.Tensor, documents: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -167,29 +208,41 @@ def max_sim(query: torch.Tensor, documents: torch.Tensor, lengths: torch.Tensor)
     return best.scatter_reduce(1, owner.expand(len(query), -1), similarity, "amax").mean(dim=0)
 
 
-def save(student: Student, base: Encoder, path: Path) -> None:
-    """A folder that plain `SentenceTransformer(path)` or `MultiVectorEncoder(path)` loads.
+def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
+    """A folder that plain `SentenceTransformer`, `MultiVectorEncoder` or `SparseEncoder` loads.
 
-    Where only the query encoder was trained, `encode_query` uses it and `encode_document` the untouched base.
+    Where only the query encoder was trained, `encode_query` uses it and `encode_document` the untouched base. `dim`
+    cuts dense vectors to their first components, 0 does not.
     """
-    for encoder in (student.encoder, base):
+    if isinstance(student, sparse.Sparse):
+        return sparse.save(student.encoder, path)
+    if isinstance(student, static.Static):
+        return static.save(student.encoder, path)
+    learner = cast(Encoder, student.encoder)
+    for encoder in (learner, base):
         models.forget_last_call(encoder.model.tokenizer)
-    modules = _modules(student.encoder.model, student.kind)
+    modules = _modules(learner.model, student.kind, dim)
     if student.keeps_index:
-        documents = _modules(base.model, student.kind)
+        documents = _modules(base.model, student.kind, dim)
         router: Any = Router.for_query_document(modules, documents, default_route="document")
         modules = [router]
     make = SentenceTransformer if student.kind == "dense" else MultiVectorEncoder
-    make(modules=modules, device="cpu").save_pretrained(str(path), create_model_card=False)
+    return make(modules=modules, device="cpu").save_pretrained(str(path), create_model_card=False)
 
 
-def _modules(model: SentenceTransformer, kind: str) -> list[Any]:
+def _modules(model: SentenceTransformer, kind: str, dim: int = 0) -> list[Any]:
     modules: list[Any] = list(model)
     if kind == "dense":
-        return modules
+        return [*modules, *_cut(modules[0].get_embedding_dimension(), dim)] if dim else modules
     special = [str(token) for token in model.tokenizer.all_special_tokens]
     mask = MultiVectorMask(skiplist_words=special, skiplist_tasks=["query", "document"])
     return [modules[0], mask, Normalize("token_embeddings", "token_embeddings")]
+
+
+def _cut(whole: int, dim: int) -> list[Any]:
+    """Modules that keep the first `dim` components: models are saved without their `truncate_dim`."""
+    same = torch.nn.Identity()
+    return [Linear(whole, dim, bias=False, activation_function=same, init_weight=torch.eye(dim, whole)), Normalize()]
 
 
 def _queries(encoder: Encoder, lesson: Lesson, batch: Sequence[NWay]):

@@ -1,0 +1,267 @@
+"""Sparse and static students: exact indexes, folders that plain libraries load, starts that find something."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from sentence_transformers import SentenceTransformer, SparseEncoder  # noqa: E402 (after the check for torch)
+
+from acclimate.errors import SettingError  # noqa: E402
+from acclimate.files import folder_fingerprint  # noqa: E402
+from acclimate.records import NWay, Query  # noqa: E402
+from acclimate.retrieve.encoder import Cut, Encoder  # noqa: E402
+from acclimate.retrieve.members import DenseMember, Ids, SparseMember  # noqa: E402
+from acclimate.retrieve.sparse import Head, SparseIndex, build, centered  # noqa: E402
+from acclimate.retrieve.system import System  # noqa: E402
+from acclimate.retrieve.vectors import Vectors, cut_vectors, encode_corpus  # noqa: E402
+from acclimate.stages.distill import distill  # noqa: E402
+from acclimate.students import sparse, static  # noqa: E402
+from acclimate.students.kinds import Lesson, nested_log_softmax  # noqa: E402
+from acclimate.testing import DOCS, QUERIES  # noqa: E402
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+IDS = Ids(list(CORPUS))
+LEARN = {"epochs": 2, "batch_size": 8, "table_learning_rate": 5e-3}
+STRANGE = ["", "   ", "zzzz qqqq", "[SEP]", "the " * 200]
+
+
+def examples(numbers):
+    made = []
+    for number in numbers:
+        others = random.Random(number).sample([doc.doc_id for at, doc in enumerate(DOCS) if at != number], 7)
+        made.append(NWay(QUERIES[number].query_id, (DOCS[number].doc_id, *others), (1.0, *[0.1] * 7)))
+    return made
+
+
+TRAIN, DEV = examples(range(32)), examples(range(0, 32, 4))
+
+
+@pytest.fixture(scope="module")
+def base(tiny_encoder):
+    return Encoder.load(str(tiny_encoder), max_tokens=64)
+
+
+@pytest.fixture(scope="module")
+def lesson(base, tmp_path_factory):
+    vectors = encode_corpus(base, CORPUS, tmp_path_factory.mktemp("vectors"), key="k")
+    return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, IDS, vectors)
+
+
+@pytest.fixture(scope="module")
+def trained(base, lesson, tmp_path_factory):
+    """(folder, notes) of both students."""
+    folder = tmp_path_factory.mktemp("distill")
+    return folder, distill(TRAIN, DEV, base, lesson, folder, student=("sparse", "static"), **LEARN)
+
+
+def sparse_member(folder, lesson, index, most=0):
+    head, size = sparse.load_head(folder)
+    build(lesson.vectors, head, size, index, max_active_dims=most)
+    return SparseMember(SparseIndex.open(index), sparse.load_query(folder))
+
+
+def random_head(rng, dim, size=50, live=30):
+    return Head(
+        np.sort(rng.choice(size, live, replace=False)).astype(np.int64),
+        rng.normal(size=(live, dim)).astype(np.float32) / dim,
+        rng.normal(size=live).astype(np.float32) - 0.3,
+    )
+
+
+def random_vectors(rng, dim=8, n_docs=70):
+    lengths = rng.integers(1, 9, n_docs)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    tokens = rng.normal(size=(offsets[-1], dim)).astype(np.float16)
+    return Vectors(np.zeros((n_docs, dim), np.float32), tokens, offsets)
+
+
+def dense_weights(vectors, head, size, most=0):
+    """(n_docs, size) the plain way."""
+    found = np.zeros((len(vectors.pooled), size), np.float32)
+    for row in range(len(found)):
+        tokens = centered(vectors.tokens[vectors.offsets[row] : vectors.offsets[row + 1]].astype(np.float32))
+        logits = (tokens @ head.weights.T).max(axis=0) + head.bias
+        found[row, head.tokens] = np.log1p(np.maximum(logits, 0))
+        if most:
+            found[row, np.argsort(-found[row], kind="stable")[most:]] = 0
+    return found
+
+
+@pytest.mark.parametrize("most", [0, 5])
+def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch, most):
+    monkeypatch.setattr("acclimate.retrieve.sparse._ENTRIES_AT_ONCE", 37)  # several blocks
+    rng = np.random.default_rng(0)
+    vectors, head = random_vectors(rng), random_head(rng, 8)
+    index = build(vectors, head, 50, tmp_path, max_active_dims=most)
+    expected = dense_weights(vectors, head, 50, most)
+    assert index.active_dims == pytest.approx((expected > 0).sum() / 70)
+    for _ in range(5):
+        tokens = np.sort(rng.choice(50, 6, replace=False))
+        weights = rng.random(6).astype(np.float32)
+        assert index.scores(tokens, weights) == pytest.approx(expected[:, tokens] @ weights, abs=1e-5)
+    assert not index.scores([], np.empty(0, np.float32)).any()
+
+
+def test_an_index_without_a_single_weight_is_an_index(tmp_path):
+    rng = np.random.default_rng(0)
+    head = random_head(rng, 8)._replace(bias=np.full(30, -1000, np.float32))
+    index = build(random_vectors(rng), head, 50, tmp_path, max_active_dims=0)
+    assert index.active_dims == 0
+    assert not index.scores([3, 4], np.ones(2, np.float32)).any()
+
+
+@pytest.mark.parametrize("killed_at", [1, 2])
+def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, killed_at):
+    monkeypatch.setattr("acclimate.retrieve.sparse._DOCUMENTS_AT_ONCE", 16)
+    rng = np.random.default_rng(1)
+    vectors, head = random_vectors(rng), random_head(rng, 8)
+    build(vectors, head, 50, tmp_path / "whole", max_active_dims=0)
+    calls, real = [], Head.activations
+
+    def dies(self, *parts):
+        calls.append(1)
+        if len(calls) > killed_at:
+            raise KeyboardInterrupt
+        return real(self, *parts)
+
+    monkeypatch.setattr(Head, "activations", dies)
+    with pytest.raises(KeyboardInterrupt):
+        build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
+    with (tmp_path / "killed" / "values.part").open("ab") as file:
+        file.write(b"half a ba")  # of the batch that was being written
+    monkeypatch.setattr(Head, "activations", lambda self, *parts: (calls.append(2), real(self, *parts))[1])
+    build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
+    assert calls.count(2) == 5 - killed_at
+    assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")
+    build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
+    assert calls.count(2) == 5 - killed_at  # made once
+    build(vectors, head._replace(bias=head.bias + 1), 50, tmp_path / "killed", max_active_dims=0)
+    assert calls.count(2) == 10 - killed_at  # another head, another index
+
+
+def test_both_learn_and_say_how_it_went(trained):
+    folder, notes = trained
+    assert sorted(path.name for path in folder.iterdir()) == ["sparse", "sparse-start", "static", "static-start"]
+    for kind in ("sparse", "static"):
+        assert min(notes[kind]["dev_loss"][1:]) < notes[kind]["dev_loss"][0]
+    assert notes["static"]["keeps_index"]
+    assert not notes["sparse"]["keeps_index"]
+    assert 0 < notes["sparse"]["query_dims"] < 20
+
+
+@pytest.mark.parametrize("name", ["sparse-start", "sparse"])
+def test_plain_sparse_encoder_ranks_as_the_index_does(trained, lesson, tmp_path, name):
+    member = sparse_member(trained[0] / name, lesson, tmp_path)
+    plain = SparseEncoder(str(trained[0] / name), device="cpu")
+    documents = plain.encode_document([doc.default_text() for doc in DOCS], convert_to_sparse_tensor=False)
+    queries = plain.encode_query([query.text for query in QUERIES], convert_to_sparse_tensor=False)
+    assert (documents > 0).sum().item() / 40 == pytest.approx(member.index.active_dims, rel=0.02)
+    for query, vector in zip(QUERIES, queries, strict=True):
+        expected = (documents @ vector).numpy()
+        # The index reads vectors in half precision.
+        assert member.view(query, None).all_scores() == pytest.approx(expected, abs=0.03 * float(expected.max()))
+
+
+@pytest.mark.parametrize("name", ["static-start", "static"])
+def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, base, name):
+    ours = static.load_query(trained[0] / name)
+    plain = SentenceTransformer(str(trained[0] / name), device="cpu")
+    texts = [query.text for query in QUERIES]
+    assert np.stack([one.pooled for one in ours.encode(texts)]) == pytest.approx(plain.encode_query(texts), abs=1e-6)
+    document = [DOCS[0].default_text()]
+    assert plain.encode_document(document)[0] == pytest.approx(base.model.encode(document)[0], abs=1e-5)
+
+
+def test_the_untouched_starts_find_better_than_chance(trained, lesson, tmp_path):
+    members = {
+        "sparse": sparse_member(trained[0] / "sparse-start", lesson, tmp_path),
+        "static": DenseMember(lesson.vectors, static.load_query(trained[0] / "static-start")),
+    }
+    for name in members:
+        found = System(IDS, members, [name], {name: 1.0}).search(QUERIES, 3)
+        right = {(query.query_id, doc.doc_id) for query, doc in zip(QUERIES, DOCS, strict=True)}
+        assert sum((hit.query_id, hit.doc_id) in right for hit in found) > 12  # by chance: 3 of 40
+
+
+def test_odd_queries_crash_nothing(trained, lesson, tmp_path):
+    members = {
+        "sparse": sparse_member(trained[0] / "sparse", lesson, tmp_path),
+        "static": DenseMember(lesson.vectors, static.load_query(trained[0] / "static")),
+    }
+    queries = [Query(f"s{at}", text) for at, text in enumerate(STRANGE)]
+    for name in members:
+        found = System(IDS, members, [name], {name: 1.0}).search(queries, 5)
+        assert all(np.isfinite(hit.score) for hit in found)
+    unknown = System(IDS, members, ["sparse"], {"sparse": 1.0}).search(queries[:4], 5)
+    assert unknown == []  # nothing shared, nothing found
+
+
+def test_the_same_bytes_twice_and_from_shuffled_examples(trained, base, lesson, tmp_path):
+    shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
+    distill(shuffled, DEV, base, lesson, tmp_path, student=("sparse", "static"), **LEARN)
+    assert folder_fingerprint(tmp_path) == folder_fingerprint(trained[0])
+
+
+def test_sparsity_makes_fewer_active_dimensions(base, lesson, tmp_path):
+    active = []
+    for sparsity in (0.0, 1.0):
+        folder = tmp_path / str(sparsity)
+        distill(TRAIN, DEV, base, lesson, folder, student=("sparse",), sparsity=sparsity, **LEARN)
+        active.append(sparse_member(folder / "sparse", lesson, folder / "index").index.active_dims)
+    assert active[1] < active[0]
+
+
+def test_a_document_keeps_its_largest_weights(trained, lesson, tmp_path):
+    whole = sparse_member(trained[0] / "sparse", lesson, tmp_path / "a").index
+    cut = sparse_member(trained[0] / "sparse", lesson, tmp_path / "b", most=4).index
+    assert np.bincount(cut.documents, minlength=40).max() == 4
+    assert cut.nbytes < whole.nbytes
+    assert np.sort(cut.weights)[0] >= np.median(whole.weights) / 2
+
+
+def test_a_base_without_a_place_for_a_head_is_refused(base, lesson):
+    other = base.copy()
+    other.model[0].model.config.model_type = "t5"
+    with pytest.raises(SettingError, match="is a t5 model"):
+        sparse.start(other, lesson)
+
+
+@pytest.mark.parametrize("name", ["dense", "dense-query"])
+def test_a_cut_dense_student_is_cut_everywhere(base, lesson, tmp_path, name):
+    learn = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    notes = distill(TRAIN, DEV, base, lesson, tmp_path, student=(name,), matryoshka=(16,), dim=8, **learn)["dense"]
+    assert (notes["dim"], notes["trained_dims"]) == (8, (8, 16))
+    plain = SentenceTransformer(str(tmp_path / "dense"), device="cpu")
+    ours = Cut(Encoder.load_student(tmp_path / "dense", max_tokens=64), 8)
+    texts = [query.text for query in QUERIES[:4]]
+    found = np.stack([one.pooled for one in ours.encode(texts)])
+    assert found.shape == (4, 8)
+    assert found == pytest.approx(plain.encode_query(texts), abs=0.02)  # in half precision where that is fast
+    vectors = cut_vectors(lesson.vectors, 8, tmp_path / "cut")
+    assert vectors.pooled.nbytes * 4 == lesson.vectors.pooled.nbytes
+    if name == "dense-query":
+        document = plain.encode_document([DOCS[0].default_text()])[0]
+        assert vectors.pooled[0] == pytest.approx(document, abs=0.02)
+
+
+def test_nested_log_probabilities_are_the_mean_over_lengths():
+    rng = torch.Generator().manual_seed(0)
+    queries, documents = (torch.nn.functional.normalize(torch.randn(n, 8, generator=rng), dim=-1) for n in (2, 5))
+    unit = torch.nn.functional.normalize
+    parts = [
+        nested_log_softmax(unit(queries[:, :dim], dim=-1), unit(documents[:, :dim], dim=-1), (), 0.1) for dim in (8, 4)
+    ]
+    found = nested_log_softmax(queries, documents, (4,), 0.1)
+    assert torch.allclose(found, (parts[0] + parts[1]) / 2, atol=1e-5)
+    assert not torch.allclose(found, parts[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("wrong", [{"dim": 33}, {"dim": -1}, {"matryoshka": (0,)}, {"matryoshka": (8, 64)}])
+def test_lengths_that_vectors_do_not_have_are_refused(base, lesson, tmp_path, wrong):
+    with pytest.raises(SettingError, match="have 32 components"):
+        distill(TRAIN, DEV, base, lesson, tmp_path, student=("dense-query",), **wrong)
