@@ -12,6 +12,7 @@ from acclimate.stages.distill import check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
+from acclimate.stages.tune import trials
 
 
 def check(run: Run, *, asks: bool = True) -> None:
@@ -23,6 +24,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     check_draw(**{name: run.settings["sample"][name] for name in draw})
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     check_students(run.settings["distill"]["student"])
+    trials(run.settings["distill"]["tune"], run.settings["distill"])
     _check_prompts(run)
     run.budget.check_names(run.llms)
     for name in run.llms.values():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.errors import DataError, SettingError, unknown
+from acclimate.files import fingerprint
 from acclimate.records import NWay
 from acclimate.students import KINDS
 
@@ -35,6 +36,8 @@ def distill(
     token_ways: int = 20,
     teacher_temperature: float = 0.06,
     contrastive: float = 0.3,
+    max_queries: int = 0,
+    tune: tuple[str, ...] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
@@ -64,6 +67,11 @@ def distill(
         Divides the teacher's scores, which lie in [0, 1]: lower is sharper.
     contrastive
         Share of the target that goes to the source document whatever the teacher says, 0 to 1.
+    max_queries
+        Train on this many queries at most, drawn by the seed; 0: on all.
+    tune
+        Values to try, setting:value:value; those of one more setting after a comma. Each student is trained with every
+        combination, and the one that does best on held-out queries is kept.
     """
     from acclimate.students.course import Course
     from acclimate.students.kinds import STUDENTS, save
@@ -76,6 +84,8 @@ def distill(
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
         raise DataError("a training example without teacher scores; label comes before distill")
 
+    if max_queries:
+        train = nested(train, max_queries, seed)
     steps = epochs * -(-len(train) // batch_size)
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
@@ -105,6 +115,12 @@ def distill(
             "queries": len(train),
         }
     return notes
+
+
+def nested(examples: Sequence[NWay], count: int, seed: int) -> list[NWay]:
+    """`count` of the examples, or all when there are fewer, drawn by query id: fewer are always among more."""
+    drawn = sorted(examples, key=lambda example: fingerprint(seed, example.query_id))
+    return drawn[:count]
 
 
 def check_students(names: Sequence[str]) -> None:
