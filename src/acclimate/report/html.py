@@ -15,9 +15,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from acclimate.progress import duration
-from acclimate.report import chart, words
+from acclimate.report import chart, trade, words
 
-_OPTIONAL: dict[str, Any] = {"examples": [], "teachers": [], "generated_sample": [], "warnings": []}
+_OPTIONAL: dict[str, Any] = {
+    "examples": [],
+    "teachers": [],
+    "tried": [],
+    "against_reranked": [],
+    "generated_sample": [],
+    "warnings": [],
+}
 _DOCS_SHOWN = 5
 
 
@@ -41,6 +48,7 @@ def render(report: Mapping[str, Any]) -> str:
         ],
         totals=_totals(report["stages"]),
         examples=[_example(example) for example in report["examples"]],
+        trade_sentence=trade.sentence,
         words=words,
     )
 
