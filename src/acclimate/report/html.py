@@ -34,7 +34,8 @@ def render(report: Mapping[str, Any]) -> str:
     systems = sorted(report["systems"], key=lambda system: -system["measures"][words.MAIN_MEASURE])
     # On the picture a word is enough; the heading above it has the whole caveat.
     caveat = {"qrels": "", "judge": "LLM judgments", "synthetic": "synthetic queries"}[report["verdict_basis"]]
-    pictured = {"recommended": report["recommended"], "caveat": caveat}
+    goal = report["against_reranked"][0]["reranked"] if report["against_reranked"] else ""
+    pictured = {"recommended": report["recommended"], "caveat": caveat, "goal": goal}
     return template("report.html.jinja").render(
         report=report,
         systems=systems,
