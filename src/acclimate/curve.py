@@ -111,7 +111,8 @@ class _Curves:
 
     @cached_property
     def n_lists(self) -> int:
-        return sum(1 for _ in read_nway(self.made["label"].folder / "train.jsonl"))
+        lists = sorted(self.made["label"].folder.glob("train*.jsonl"))[0]  # several where teachers teach in turn
+        return sum(1 for _ in read_nway(lists))
 
     def point(self, unit: str, count: int, measure: Callable[[int, Path], dict[str, Retriever]]) -> Values:
         """What was measured after training on `count`, from the point's folder if it is made. 0: untrained."""

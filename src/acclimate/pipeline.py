@@ -333,7 +333,7 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
 
         notes = tuned(folder, run.settings["distill"], learn, reached)
         run.index_students(folder, notes)
-        return Account(len(labelled), len(labelled), notes=notes)
+        return Account(len(labelled), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
