@@ -30,6 +30,7 @@ from acclimate.workspace import Account, Made, Workspace
 HELD_OUT, TEST = "held-out", "test"
 FIRST = 100  # the smallest part, by default
 _FEWEST = 3  # points of a curve, by default
+_START = ":start"  # ends the name of what a system was before training, where no point is without training
 
 Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> query_id -> nDCG@10
 
@@ -169,7 +170,10 @@ class _Curves:
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         trained = pipeline.make(variant, "distill", self.made)
         members = {**run.members, **variant.adapted_members(trained.folder, trained.notes)}
-        return {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in trained.notes}
+        found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in trained.notes}
+        # Where a student of a kind that the base is not starts is known only once it is made.
+        starts = [kind for kind in trained.notes if kind in members and kind not in run.members]
+        return found | {f"{kind}{_START}": measuring.alone(run.ids, members, kind) for kind in starts}
 
 
 @dataclass(frozen=True)
@@ -191,27 +195,27 @@ class Found:
 
 def _systems(values: Mapping[int, Values]) -> list[str]:
     """The systems of a curve, in the order in which they were trained."""
-    return list(dict.fromkeys(system for count, of in values.items() if count for system in of[HELD_OUT]))
+    trained = (system for count, of in values.items() if count for system in of[HELD_OUT])
+    return [system for system in dict.fromkeys(trained) if not system.endswith(_START)]
 
 
 def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], seed: int) -> dict[str, Any]:
-    counts = sorted(count for count, of in values.items() if system in of[HELD_OUT])
-
-    def shown(count: int) -> dict[str, Any]:
-        of = {name: systems[system] for name, systems in values[count].items()}
+    def shown(count: int, of: Values, system: str) -> dict[str, Any]:
         return {
             unit: count,
             **{
                 name: {
-                    "nDCG@10": round(measuring.mean(own), 5),
-                    "interval": [round(end, 5) for end in interval(own, seed=seed)],
+                    "nDCG@10": round(measuring.mean(systems[system]), 5),
+                    "interval": [round(end, 5) for end in interval(systems[system], seed=seed)],
                 }
-                for name, own in of.items()
+                for name, systems in of.items()
             },
         }
 
+    trained = sorted(count for count in values if count)
+    starts = [(of, name) for of in values.values() for name in (system, f"{system}{_START}") if name in of[HELD_OUT]]
+    starts = [(of, name) for of, name in starts if of is values[0] or name != system]
     last = None
-    trained = [count for count in counts if count]
     if len(trained) > 1:
         fewer, more = trained[-2:]
         ours, theirs = (values[count][HELD_OUT][system] for count in (more, fewer))
@@ -227,7 +231,7 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
         "unit": unit,
         "system": system,
         "all": total,
-        "untrained": shown(0) if 0 in counts else None,
-        "points": [shown(count) for count in trained],
+        "untrained": shown(0, *starts[0]) if starts else None,
+        "points": [shown(count, values[count], system) for count in trained],
         "last": last,
     }
