@@ -213,8 +213,8 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
         }
 
     trained = sorted(count for count in values if count)
-    starts = [(of, name) for of in values.values() for name in (system, f"{system}{_START}") if name in of[HELD_OUT]]
-    starts = [(of, name) for of, name in starts if of is values[0] or name != system]
+    places = [(values[0], system), (values[trained[0]], f"{system}{_START}")]
+    start = next(((of, name) for of, name in places if name in of[HELD_OUT]), None)
     last = None
     if len(trained) > 1:
         fewer, more = trained[-2:]
@@ -231,7 +231,7 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
         "unit": unit,
         "system": system,
         "all": total,
-        "untrained": shown(0, *starts[0]) if starts else None,
+        "untrained": shown(0, *start) if start else None,
         "points": [shown(count, values[count], system) for count in trained],
         "last": last,
     }
