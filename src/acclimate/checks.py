@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acclimate import llm, models, passages, prompts, score
+from acclimate import distributed, llm, models, passages, prompts, score
 from acclimate.errors import SettingError
 from acclimate.llm.decoding import Decoding
 from acclimate.prompts import ADAPTED, Material
@@ -15,6 +15,7 @@ from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
 from acclimate.stages.train import check_lora, check_rerankers
+from acclimate.stages.tune import trials
 
 
 def check(run: Run, *, asks: bool = True) -> None:
@@ -29,6 +30,8 @@ def check(run: Run, *, asks: bool = True) -> None:
     if run.settings["train"]["lora_rank"] and score.kind_of(run.settings["train"]["base"]) == "decoder":
         check_lora()
     check_students(run.settings["distill"]["student"])
+    if len(trials(run.settings["distill"]["tune"], run.settings["distill"])) > 1 and distributed.size() > 1:
+        raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
     _check_prompts(run)
     run.budget.check_names(run.llms)
     for name in run.llms.values():

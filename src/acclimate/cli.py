@@ -215,6 +215,50 @@ def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10",
 
 
 @app.command
+def curve(run_dir: Path, *, queries: str | None = None, lists: str | None = None) -> None:
+    """Show how search gets better with more synthetic queries and more labelled lists, so that you know when to stop.
+
+    Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
+    labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on held-out
+    queries (real ones of a dev split where there is one, else synthetic ones, which flatter), and on labelled ones too
+    where there are some. Each is kept in DIR/curve, so an interrupted command goes on where it was, and a repeated one
+    takes seconds; the run itself is left as it is.
+
+    Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
+    reranker on more of them, train.max_queries.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a run that is labelled: acclimate label DIR is enough.
+    queries
+        Numbers of synthetic queries to train rerankers on, such as 100,200,400; none leaves them out. By default 100,
+        then double as many each time, up to all.
+    lists
+        Numbers of labelled lists to train the students on, in the same way.
+    """
+    from acclimate.curve import learning_curves
+    from acclimate.report import curves
+
+    counts = {"queries": _counts(queries, "--queries"), "lists": _counts(lists, "--lists")}
+    run = _stored(run_dir)
+    with run.workspace.lock():
+        found = learning_curves(run, **counts)
+        page = curves.write(found, run_dir)
+    print(curves.text(found))
+    print(f"Page: {page}")
+
+
+def _counts(text: str | None, option: str) -> list[int] | None:
+    """Numbers separated by commas; [] for `none`."""
+    if text is None or text == "none":
+        return None if text is None else []
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise SettingError(f"{option} {text!r}: expected whole numbers separated by commas, such as 100,200,400")
+    return [int(part) for part in text.split(",")]
+
+
+@app.command
 def doctor() -> None:
     """Say what is installed, which devices there are, what is missing, and the command that installs it."""
     from acclimate.doctor import checks

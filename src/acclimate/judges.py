@@ -92,7 +92,7 @@ class RunJudges:
         pairs = [NWay(query.query_id, (query.doc_id,), (1.0,)) for query in queries]
         training = [pair for pair in pairs if pair.doc_ids[0] not in self.held_out]
         checks = [pair for pair in pairs if pair.doc_ids[0] in self.held_out]
-        settings = {**run.settings["distill"], "student": ("dense-query",), "contrastive": 1.0}
+        settings = {**run.settings["distill"], "student": ("dense-query",), "contrastive": 1.0, "max_queries": 0}
         folder = self.folder / "trained"
         distill(training, checks, run.encoder, lesson, folder, seed=run.seed, progress=self.progress, **settings)
         encoder = Encoder.load_student(folder / "dense", max_tokens=run.settings["index"]["max_tokens"])

@@ -14,17 +14,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acclimate import distributed, llm, models, prompts
+from acclimate import distributed, llm, measuring, models, prompts
 from acclimate.checks import check
-from acclimate.errors import SettingError
+from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.formats import read_nway, read_synthetic, write_nway, write_synthetic
 from acclimate.judges import RunJudges
 from acclimate.prompts import Material
 from acclimate.prompts.files import write_toml
-from acclimate.records import PromptExample, Qrel, SyntheticQuery
+from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
 from acclimate.report import assemble
 from acclimate.run import BASE_MEMBERS, SOURCES, Run, normalized
 from acclimate.score import named
@@ -40,7 +40,11 @@ from acclimate.stages.sample import sample
 from acclimate.stages.seed import seed_prompts
 from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.stages.train import train
+from acclimate.stages.tune import tuned
 from acclimate.workspace import Account, Made
+
+if TYPE_CHECKING:
+    from acclimate.retrieve.weights import HeldOut
 
 Progress = Callable[[int, int], None]
 
@@ -80,6 +84,26 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
         if stage == until:
             break
     return assemble.write(run, made) if "evaluate" in made and distributed.is_main() else None
+
+
+def make(run: Run, stage: str, made: Mapping[str, Made]) -> Made:
+    """One stage of `run` from the stages before it, which may be those of another run with the same index."""
+    return _ORDER[stage](run, made)
+
+
+def made_already(run: Run, until: str) -> dict[str, Made]:
+    """The stages of a run up to `until`, as they are in its folder. Raises DataError when one is missing."""
+    found: dict[str, Made] = {}
+    for stage in _ORDER:
+        manifest = run.workspace.manifest(stage)
+        if manifest is not None:
+            found[stage] = Made(stage, run.folder(stage), manifest, resumed=True)
+        elif stage != "seed" or run.seeds_prompts:
+            folder = run.workspace.folder
+            raise DataError(f"the stage {stage} is not made yet; go on with: acclimate {until} {folder}", path=folder)
+        if stage == until:
+            break
+    return found
 
 
 def _index(run: Run, made: Mapping[str, Made]) -> Made:
@@ -325,25 +349,29 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
             [list(read_nway(made["label"].folder / f"{side}{which}.jsonl")) for side in ("train", "dev")]
             for which in _turns(made)
         ]
-        notes = distill(
-            train,
-            dev,
-            run.encoder,
-            lesson,
-            folder,
-            later,
-            seed=run.seed,
-            progress=progress,
-            **run.settings["distill"],
-        )
+        held_out = held_out_of(run, made)
+
+        def learn(settings: Mapping[str, Any], into: Path) -> dict[str, dict[str, Any]]:
+            return distill(train, dev, run.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
+
+        def reached(into: Path, notes: Mapping[str, Any]) -> dict[str, float]:
+            notes = run.index_students(into, notes)
+            members = {**run.members, **run.adapted_members(into, notes)}
+            on = measuring.judged(held_out, run.ids)
+            found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in notes}
+            return {kind: measuring.mean(measuring.ndcg(retriever, on)) for kind, retriever in found.items()}
+
+        notes = tuned(folder, run.settings["distill"], learn, reached)
         if distributed.is_main():
             notes = run.index_students(folder, notes)
-        return Account(len(train), len(train), notes=notes)
+        return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
         "documents": run.corpus.fingerprint,
     }
+    if run.settings["distill"]["tune"]:
+        inputs["dev"] = run.dev_fingerprint
     return run.make("distill", work, inputs=inputs, unit="steps")
 
 
@@ -361,14 +389,12 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         from acclimate.retrieve.weights import Weighed
 
         sides = _sides(made)
-        split, queries, qrels = run.labelled
-        left_out = [query for query in queries if normalized(query.text) in _shown(made)]
-        queries = [query for query in queries if query not in left_out]
+        split, queries, qrels, left_out = test_of(run, made)
         if not split:
             queries = [query.as_query() for query in sides["test"]]
             qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
         members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
-        held_out = run.held_out(sides["dev"], _shown(made))
+        held_out = held_out_of(run, made)
         rated = made["label"].notes["reranker"]
         chosen = systems.choose(
             run.ids,
@@ -404,6 +430,21 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         "dev": run.dev_fingerprint,
     }
     return run.make("evaluate", work, inputs=inputs, unit="searches")
+
+
+def held_out_of(run: Run, made: Mapping[str, Made]) -> HeldOut:
+    """What choices are made on: real dev queries where there are some, else synthetic ones."""
+    return run.held_out(_sides(made)["dev"], _shown(made))
+
+
+def test_of(run: Run, made: Mapping[str, Made]) -> tuple[str, list[Query], list[Qrel], list[Query]]:
+    """The split that measures, its queries, its judgments, and the queries left out because a prompt shows them.
+
+    The split is "" and there is nothing in it where nothing is labelled.
+    """
+    split, queries, qrels = run.labelled
+    left_out = [query for query in queries if normalized(query.text) in _shown(made)]
+    return split, [query for query in queries if query not in left_out], qrels, left_out
 
 
 def _examples(made: Mapping[str, Made]) -> list[PromptExample]:

@@ -5,6 +5,7 @@ A run whose stages are all made loads none of the models, so repeating a command
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Run:
     budget: Budget = field(default_factory=Budget)  # not part of what is made
     batch_file: Path | None = None  # for requests that are not to be sent
     corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
+    index_folder: Path | None = None  # where the index is; in the workspace when None
 
     def make(
         self,
@@ -81,7 +83,23 @@ class Run:
         )
 
     def folder(self, stage: str) -> Path:
+        if stage == "index" and self.index_folder is not None:
+            return self.index_folder
         return self.workspace.folder / stage
+
+    def variant(self, folder: Path, changes: Mapping[str, Mapping[str, Any]], *, seed: int | None = None) -> Run:
+        """This run with other settings, stage -> setting -> value, for stages that are made in another folder.
+
+        Corpus and index stay where they are, so their settings and the base stay too; what is loaded is shared.
+        """
+        if "index" in changes or "base" in changes.get("distill", {}):
+            raise SettingError("a variant shares the index; expected no change of index settings or of distill.base")
+        other = copy.copy(self)  # with whatever is loaded
+        other.workspace = Workspace(folder)
+        other.settings = {stage: {**values, **changes.get(stage, {})} for stage, values in self.settings.items()}
+        other.seed = self.seed if seed is None else seed
+        other.corpus_folder, other.index_folder = self._corpus_folder, self.folder("index")
+        return other
 
     @property
     def _corpus_folder(self) -> Path:

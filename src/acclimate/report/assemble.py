@@ -9,6 +9,8 @@ from acclimate.files import read_json, read_jsonl, write_json, write_text
 from acclimate.formats import read_synthetic
 from acclimate.records import Doc, Qrel, Query
 from acclimate.report.html import render
+from acclimate.report.trade import trades
+from acclimate.report.tried import tried
 from acclimate.stages.evaluate import MAIN, Evaluated
 from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.stages.train import collapse
@@ -49,6 +51,8 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "ledger": _ledger(run, made),
         "teachers": made["label"].notes["teachers"],
         "students": dict(made["distill"].notes),
+        "tried": tried(made["label"].notes, chosen, made["distill"].notes),
+        "against_reranked": trades(measured["systems"]),
         "examples": [row for _, row in read_jsonl(made["evaluate"].folder / "examples.jsonl")],
         "generated_sample": _generated(run, made),
         "warnings": _warnings(run, made, measured),

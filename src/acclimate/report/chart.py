@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -16,6 +17,7 @@ from acclimate.report.words import MAIN_MEASURE, milliseconds, score
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
 _CHARACTER, _LINE = 6.6, 14  # of a label, in px
+GOAL = (0.95, 0.1)  # shares of the reranked system's nDCG@10 and latency that a student is to reach (UDAPDR's claim)
 # Where a label may go, best first: from the point to its anchor.
 _OFFSETS: tuple[tuple[float, float, str], ...] = (
     (11, 4, "start"),
@@ -35,13 +37,15 @@ class _Point(NamedTuple):
     recommended: bool
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
+    """A part of a picture, in px."""
+
     left: float
     top: float
     right: float
     bottom: float
 
-    def overlap(self, other: _Box) -> float:
+    def overlap(self, other: Box) -> float:
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(wide, 0) * max(high, 0)
@@ -55,14 +59,18 @@ def svg(
     *,
     recommended: str,
     caveat: str = "",
+    goal: str = "",
     width: int = 1000,
     height: int = 420,
     key: str = "chart",
 ) -> Markup:
-    """The picture. `caveat` stands beside the axis title; `key` makes ids unique where a page has several pictures."""
-    plot = _Box(_LEFT, _TOP, width - _RIGHT, height - _BOTTOM)
+    """The picture. `caveat` stands beside the axis title; `key` makes ids unique where a page has several pictures.
+
+    goal: the system, reranked, against which `GOAL` is shaded.
+    """
+    plot = Box(_LEFT, _TOP, width - _RIGHT, height - _BOTTOM)
     bounds = [_interval(system) for system in systems]
-    low, high, step = _y_range(min(low for low, _ in bounds), max(high for _, high in bounds))
+    low, high, step = y_range(min(low for low, _ in bounds), max(high for _, high in bounds))
     slow, fast = max(map(_latency, systems)), min(map(_latency, systems))
     room = max(1.5, math.sqrt(10 / (slow / fast)))  # at least a decade in all
     start, stop = math.log10(fast / room), math.log10(slow * room)
@@ -85,13 +93,20 @@ def svg(
         for system, ends in zip(systems, bounds, strict=True)
     ]
     points.sort(key=lambda point: point.recommended)  # drawn last, on top
-    parts = [_title(systems, key), *_legend(points), *_y_axis(plot, low, high, step, y, caveat)]
+    parts = [_title(systems, key)]
+    taken: list[Box] = []
+    if wanted := next((system for system in systems if system["name"] == goal), None):
+        share, part = GOAL
+        right, bottom = x(_latency(wanted) * part), y(wanted["measures"][MAIN_MEASURE] * share)
+        region, label = _goal(plot, min(right, plot.right), min(bottom, plot.bottom), goal)
+        parts, taken = [*parts, *region], label
+    parts += [*_legend(points), *y_axis(plot, low, high, step, y, caveat)]
     parts += _x_axis(plot, start, stop, x, most=4 if width < 500 else 7)
     parts += [
         tag("line", x1=p.x, x2=p.x, y1=p.whisker[0], y2=p.whisker[1], class_=_class(p, "whisker")) for p in points
     ]
     parts += [_marker(point) for point in points]
-    parts += _labels(points, plot)
+    parts += _labels(points, plot, taken)
     view = f"0 0 {width} {height}"
     return tag(
         "svg", *parts, viewBox=view, role="img", aria_labelledby=f"{key}-title {key}-desc", class_=f"chart {key}"
@@ -108,7 +123,7 @@ def _interval(system: Mapping[str, Any]) -> tuple[float, float]:
     return min(low, value), max(high, value)
 
 
-def _y_range(low: float, high: float) -> tuple[float, float, float]:
+def y_range(low: float, high: float) -> tuple[float, float, float]:
     """Ends and step of an axis of at most 7 round ticks around the values."""
     span = max(high - low, 0.05)
     step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
@@ -117,8 +132,9 @@ def _y_range(low: float, high: float) -> tuple[float, float, float]:
     return first * step, max(last, first + 1) * step, step
 
 
-def _y_axis(plot: _Box, low: float, high: float, step: float, y: Any, caveat: str) -> list[Markup]:
-    parts = [tag("text", f"↑ {MAIN_MEASURE}" + (f" ({caveat})" if caveat else ""), x=0, y=40, class_="axis")]
+def y_axis(plot: Box, low: float, high: float, step: float, y: Any, caveat: str, *, top: int = 40) -> list[Markup]:
+    """Title, lines and ticks of an axis of nDCG@10; `y` gives the place of a value, `top` is where the title stands."""
+    parts = [tag("text", f"↑ {MAIN_MEASURE}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
     for tick in range(round(low / step), round(high / step) + 1):
         at = y(tick * step)
         parts.append(tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
@@ -126,7 +142,7 @@ def _y_axis(plot: _Box, low: float, high: float, step: float, y: Any, caveat: st
     return parts
 
 
-def _x_axis(plot: _Box, start: float, stop: float, x: Any, *, most: int) -> list[Markup]:
+def _x_axis(plot: Box, start: float, stop: float, x: Any, *, most: int) -> list[Markup]:
     """Ticks at 1, 2, 5, 10 ..., or at powers of ten when those are too many."""
     powers = range(math.floor(start), math.ceil(stop) + 1)
     ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
@@ -155,7 +171,10 @@ def _legend(points: Sequence[_Point]) -> list[Markup]:
     parts: list[Markup] = []
     serve = any(point.recommended and point.adapted for point in points)
     x = 12.0
-    for label, adapted, ring in (("adapted", True, False), ("not adapted", False, False), ("serve this", serve, True)):
+    marks = [("adapted", True, False), ("not adapted", False, False)]
+    if any(point.recommended for point in points):
+        marks.append(("serve this", serve, True))
+    for label, adapted, ring in marks:
         parts.append(_marker(_Point(label, x, 12, (0, 0), adapted, ring)))
         parts.append(tag("text", label, x=x + 15, y=16, class_="tick"))
         x += 44 + _CHARACTER * len(label)
@@ -173,14 +192,27 @@ def _class(point: _Point, role: str) -> str:
     return f"{role} {'adapted' if point.adapted else 'unadapted'}" + (" best" if point.recommended else "")
 
 
-def _labels(points: Sequence[_Point], plot: _Box) -> list[Markup]:
-    marks = [_Box(p.x - 8, p.y - 8, p.x + 8, p.y + 8) for p in points]
+def _goal(plot: Box, right: float, bottom: float, system: str) -> tuple[list[Markup], list[Box]]:
+    """The region of the goal, as far as it is in the plot, with a label where there is room; and what that takes."""
+    if right <= plot.left or bottom <= plot.top:
+        return [], []
+    size = {"width": float(right - plot.left), "height": float(bottom - plot.top)}
+    parts = [tag("rect", x=float(plot.left), y=float(plot.top), **size, class_="goal")]
+    said = f"{GOAL[0]:.0%} of {system} in 1/{1 / GOAL[1]:.0f} of its time"
+    box = Box(plot.left + 8, plot.top + 5, plot.left + 8 + _CHARACTER * len(said), plot.top + 5 + _LINE)
+    if box.right > right or box.bottom > bottom:
+        return parts, []
+    return [*parts, tag("text", said, x=box.left, y=box.bottom - 3, class_="tick")], [box]
+
+
+def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> list[Markup]:
+    marks = [*taken, *(Box(p.x - 8, p.y - 8, p.x + 8, p.y + 8) for p in points)]
     places = [0] * len(points)
     for _ in range(4):
         for index, point in enumerate(points):
             others = [_label_box(other, places[i]) for i, other in enumerate(points) if i != index] + marks
 
-            def cost(place: int, point: _Point = point, others: list[_Box] = others) -> float:
+            def cost(place: int, point: _Point = point, others: list[Box] = others) -> float:
                 box = _label_box(point, place)
                 return place + sum(map(box.overlap, others)) + 5 * (box.area() - box.overlap(plot))
 
@@ -202,11 +234,24 @@ def _offset(point: _Point, place: int) -> tuple[float, float, str]:
     return dx + math.copysign(ring, dx) * (dx != 0), dy + math.copysign(ring, dy) * (dx == 0), anchor
 
 
-def _label_box(point: _Point, place: int) -> _Box:
+def _label_box(point: _Point, place: int) -> Box:
     dx, dy, anchor = _offset(point, place)
     wide = _CHARACTER * len(point.name) * (1.08 if point.recommended else 1)  # bold is wider
     left = point.x + dx - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
-    return _Box(left, point.y + dy - _LINE + 3, left + wide, point.y + dy + 3)
+    return Box(left, point.y + dy - _LINE + 3, left + wide, point.y + dy + 3)
+
+
+def standalone(picture: Markup, *, width: int = 1000, height: int = 420) -> str:
+    """A picture as a file of its own, with the colors of the report, light and dark."""
+    css = resources.files("acclimate.report").joinpath("report.css").read_text(encoding="utf-8")
+    colors = css.partition("* {")[0]
+    rules = [line for line in css.splitlines() if line.startswith(".chart ")]
+    font = ".chart { font: 12.5px Helvetica, Arial, sans-serif; }"
+    style = Markup("<style>\n{}\n</style>").format(Markup("\n".join([colors.strip(), font, *rules])))
+    paper = tag("rect", width="100%", height="100%", style="fill: var(--paper)")
+    head, _, rest = picture.partition(">")
+    opening = f'{head} xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+    return f"{opening}{style}{paper}{rest}\n"
 
 
 def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:

@@ -15,9 +15,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from acclimate.progress import duration
-from acclimate.report import chart, words
+from acclimate.report import chart, trade, words
 
-_OPTIONAL: dict[str, Any] = {"examples": [], "teachers": [], "generated_sample": [], "warnings": []}
+_OPTIONAL: dict[str, Any] = {
+    "examples": [],
+    "teachers": [],
+    "tried": [],
+    "against_reranked": [],
+    "generated_sample": [],
+    "warnings": [],
+}
 _DOCS_SHOWN = 5
 
 
@@ -27,7 +34,8 @@ def render(report: Mapping[str, Any]) -> str:
     systems = sorted(report["systems"], key=lambda system: -system["measures"][words.MAIN_MEASURE])
     # On the picture a word is enough; the heading above it has the whole caveat.
     caveat = {"qrels": "", "judge": "LLM judgments", "synthetic": "synthetic queries"}[report["verdict_basis"]]
-    pictured = {"recommended": report["recommended"], "caveat": caveat}
+    goal = report["against_reranked"][0]["reranked"] if report["against_reranked"] else ""
+    pictured = {"recommended": report["recommended"], "caveat": caveat, "goal": goal}
     return template("report.html.jinja").render(
         report=report,
         systems=systems,
@@ -41,6 +49,7 @@ def render(report: Mapping[str, Any]) -> str:
         ],
         totals=_totals(report["stages"]),
         examples=[_example(example) for example in report["examples"]],
+        trade_sentence=trade.sentence,
         words=words,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from acclimate.progress import duration
-from acclimate.report import words
+from acclimate.report import trade, words
 
 WIDTH = 100
 _NAME = 30  # longest name of a system shown whole
@@ -17,6 +17,7 @@ def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
     report = words.safe(report)
     parts = [_verdict(report), _systems(report), _comparisons(report), _stages(report["stages"])]
+    parts.append("\n".join(_wrap(trade.sentence(one)) for one in report.get("against_reranked", [])))
     parts.append("\n".join(map(_wrap, words.spending(report))))
     parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
     parts = [part for part in parts if part]

@@ -29,6 +29,8 @@ CAVEATS = {
     "synthetic": "measured on held-out synthetic queries, which usually flatter",
 }
 
+TUNING = "Students are trained with the settings of the run, and with others where distill.tune names some."
+
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

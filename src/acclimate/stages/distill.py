@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import distributed
 from acclimate.errors import DataError, SettingError, unknown
+from acclimate.files import fingerprint
 from acclimate.records import NWay
 from acclimate.students import KINDS, MADE
 
@@ -45,6 +46,8 @@ def distill(
     max_active_dims: int = 256,
     matryoshka: tuple[int, ...] = (),
     dim: int = 0,
+    max_queries: int = 0,
+    tune: tuple[str, ...] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
@@ -93,6 +96,11 @@ def distill(
         Lengths that dense students learn beside the whole, such as 64,128: vectors that may be cut there.
     dim
         Components that the index of a dense student keeps; 0 keeps all.
+    max_queries
+        Train on this many queries at most, drawn by the seed; 0: on all.
+    tune
+        Values to try, setting:value:value; those of one more setting after a comma. Each student is trained with every
+        combination, and the one that does best on held-out queries is kept.
     """
     from acclimate.students.course import Course
     from acclimate.students.kinds import STUDENTS, save
@@ -116,6 +124,9 @@ def distill(
     if min(scores) < 0 or max(scores) > 1:
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
+    if max_queries:
+        train = nested(train, max_queries, seed)
+        turns = [(train, dev), *((nested(more, max_queries, seed), checks) for more, checks in later)]
     steps = epochs * -(-len(train) // batch_size) * len(turns)
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
@@ -158,6 +169,12 @@ def distill(
             **({"dim": cut, "trained_dims": own["dims"]} if learner.kind == "dense" and own["dims"] else {}),
         }
     return notes
+
+
+def nested(examples: Sequence[NWay], count: int, seed: int) -> list[NWay]:
+    """`count` of the examples, or all when there are fewer, drawn by query id: fewer are always among more."""
+    drawn = sorted(examples, key=lambda example: fingerprint(seed, example.query_id))
+    return drawn[:count]
 
 
 def check_students(names: Sequence[str]) -> None:

@@ -1,0 +1,77 @@
+"""The picture of accuracy against latency, from the reports of one or several runs: docs/accuracy-latency.svg.
+
+    python benchmarks/picture.py bench-run/*/report.json
+    python benchmarks/picture.py run/report.json --out picture.svg
+
+Of several collections the picture shows means: nDCG@10 with the interval of a mean of independent figures, and the
+geometric mean of the median latencies. Systems that some collection lacks are left out. Shaded is what UDAPDR claims
+for its students: 95% of the reranked system's nDCG@10 in a tenth of its time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from acclimate.report import chart, words
+from acclimate.report.trade import sentence, trades
+
+ROOT = Path(__file__).parents[1]
+MAIN = words.MAIN_MEASURE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reports", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "accuracy-latency.svg")
+    arguments = parser.parse_args()
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.reports]
+    systems = averaged([report["systems"] for report in reports])
+    arguments.out.write_text(picture(systems, reports), encoding="utf-8", newline="\n")
+    for system in systems:
+        print(f"{system['name']:<28} {system['measures'][MAIN]:.3f}  {words.milliseconds(system['latency_ms']['p50'])}")
+    print("\n".join(map(sentence, trades(systems))))
+    print(f"wrote {arguments.out}")
+
+
+def averaged(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The systems that all runs have, each with its mean over them; of one run, that run's own."""
+    by_name = [{system["name"]: system for system in systems} for systems in runs]
+    shared = [name for name in by_name[0] if all(name in systems for systems in by_name)]
+    return [_mean([systems[name] for systems in by_name]) for name in shared]
+
+
+def _mean(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    values = [system["measures"][MAIN] for system in found]
+    mean = sum(values) / len(found)
+    ends = [system["intervals"][MAIN] for system in found]
+    # Independent errors add as squares.
+    down = math.hypot(*(value - low for value, (low, _) in zip(values, ends, strict=True))) / len(found)
+    up = math.hypot(*(high - value for value, (_, high) in zip(values, ends, strict=True))) / len(found)
+    latency = math.exp(sum(math.log(max(system["latency_ms"]["p50"], 0.001)) for system in found) / len(found))
+    return {
+        "name": found[0]["name"],
+        "adapted": found[0]["adapted"],
+        "kind": found[0]["kind"],
+        "measures": {MAIN: mean},
+        "intervals": {MAIN: [mean - down, mean + up]},
+        "latency_ms": {"p50": latency},
+    }
+
+
+def picture(systems: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) -> str:
+    """The SVG file. Reports measured on synthetic queries say so in it."""
+    names = [Path(report["corpus"]["name"]).name for report in reports]
+    kinds = sorted({words.CAVEATS[report["verdict_basis"]] for report in reports} - {""})
+    caveat = ", ".join([*(["mean of " + ", ".join(names)] if len(names) > 1 else names), *kinds])
+    found = trades(systems)
+    goal = found[0]["reranked"] if found else ""
+    return chart.standalone(chart.svg(systems, recommended="", caveat=caveat, goal=goal, key="picture"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""nDCG@10 of one retriever on one set of judged queries, query by query: what curves and choices of settings rest on.
+
+`stages.evaluate` measures a run's systems at its end, with latencies; this measures one thing on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from acclimate.files import fingerprint
+from acclimate.records import Qrel, Query, Retriever
+from acclimate.retrieve.folded import Folded
+from acclimate.retrieve.members import Ids, Member
+from acclimate.retrieve.system import System
+from acclimate.retrieve.weights import HeldOut
+from acclimate.stages.evaluate import MAIN
+from acclimate.stages.measure import per_query
+from acclimate.systems import DEPTH, sources_of
+
+_K = 10
+
+
+class Judged(NamedTuple):
+    """Queries whose relevant documents are known."""
+
+    name: str  # as people read it: "83 synthetic queries"
+    queries: Sequence[Query]
+    qrels: Sequence[Qrel]
+    synthetic: bool
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(sorted(self.queries), sorted(self.qrels))
+
+
+def judged(held_out: HeldOut, ids: Ids) -> Judged:
+    """Held-out queries with their answers as judgments of documents."""
+    qrels = [
+        Qrel(query.query_id, ids.parents.get(ids.doc_ids[row], ids.doc_ids[row]), grade)
+        for query, grades in zip(held_out.queries, held_out.answers, strict=True)
+        for row, grade in grades.items()
+    ]
+    return Judged(str(held_out), held_out.queries, qrels, held_out.synthetic)
+
+
+def alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
+    """One member as a retriever of documents."""
+    weights = {name: 1.0}
+    return documents(System(ids, members, sources_of(weights, members), weights, DEPTH), ids)
+
+
+def documents(retriever: Retriever, ids: Ids) -> Retriever:
+    """The same, finding documents also where the corpus is one of passages."""
+    return Folded(retriever, ids.parents) if ids.parents else retriever
+
+
+def ndcg(retriever: Retriever, on: Judged) -> dict[str, float]:
+    """query_id -> nDCG@10, in [0, 1]. Raises DataError when no query has a relevant document."""
+    return per_query(retriever.search(on.queries, _K), on.qrels, [MAIN])[MAIN]
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """Of the values of at least one query."""
+    return sum(values[query_id] for query_id in sorted(values)) / len(values)

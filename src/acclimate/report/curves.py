@@ -1,0 +1,109 @@
+"""Learning curves for people: a table, one plain sentence for each curve, and a page with a picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate.files import write_json, write_text
+from acclimate.report import lines, words
+from acclimate.report.html import template
+from acclimate.report.table import columns
+
+ALPHA = 0.05
+MUCH = 0.02  # nDCG@10 that would be worth labelling for
+RULE = (
+    f"A gain is one when a paired randomization test over the held-out queries gives p < {ALPHA}. Where it does not, "
+    f"more will hardly help if even the interval's upper end is below {MUCH}; else these queries cannot tell."
+)
+WHAT = {"queries": "synthetic queries that train the reranker", "lists": "labelled lists that train the students"}
+UNTRAINED = {"queries": "what it reranks", "lists": "untrained"}
+
+
+def write(found: Mapping[str, Any], folder: Path) -> Path:
+    """`curve.json` and `curve.html` in a run's folder; returns where the page is."""
+    write_json(folder / "curve.json", {**found, "sentences": sentences(found), "rule": RULE})
+    write_text(folder / "curve.html", page(found))
+    return folder / "curve.html"
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """A table of every point, and what to make of it."""
+    found = words.safe(found)
+    titles = [title(found, name) for name in found["sets"]]
+    rows = [["trained on", "system", *(cell for one in titles for cell in (one, "95% interval"))]]
+    for curve in found["curves"]:
+        for count, point in _rows(curve):
+            cells = [cell for name in found["sets"] for cell in _cells(point[name])]
+            rows.append([count, curve["system"], *cells])
+    parts = ["\n".join(columns(rows, "><" + ">>" * len(titles))), "\n".join(sentences(found)), RULE]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def title(found: Mapping[str, Any], name: str) -> str:
+    """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
+    one = found["sets"][name]
+    side = "held out: " if name == "held-out" else ""
+    return f"{found['measure']}, {side}{one['name']}" + (" (flatter)" if one["synthetic"] else "")
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """Each curve in a sentence: what the last step brought, and whether to go on."""
+    return [sentence(curve, found["sets"]["held-out"]["name"]) for curve in found["curves"]]
+
+
+def sentence(curve: Mapping[str, Any], on: str) -> str:
+    """What the last step of a curve brought on the held-out queries, and whether more would help."""
+    unit, system, last = curve["unit"], curve["system"], curve["last"]
+    if last is None:
+        return f"{system}: one point shows no trend; give more numbers, or get more {unit}."
+    delta = last["delta"]
+    moved = "stayed where it was" if not round(delta, 3) else f"{'gained' if delta > 0 else 'lost'} {abs(delta):.3f}"
+    p = words.p_value(last["p"]).removeprefix("< ")
+    chance = f"p {'<' if last['p'] < 0.001 else '='} {p} on {on}"
+    step = f"from {last['from']:,} to {last['to']:,} {unit} {system} {moved}"
+    if last["p"] < ALPHA and delta > 0:
+        return f"{step}, more than chance gives ({chance}): more {unit} should help further."
+    if last["p"] < ALPHA and delta < 0:
+        return f"{step}, more than chance gives ({chance}): more {unit} like these do harm."
+    if last["ci95"][1] < MUCH:
+        return f"{step}, no more than chance gives ({chance}): more {unit} will hardly help."
+    return f"{step}, no more than chance gives ({chance}): these queries cannot tell whether more {unit} help."
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The page, from the mapping that is written as curve.json; one picture for each system and set of queries."""
+    found = words.safe(found)
+    names = list(found["sets"])
+    parts = []
+    for unit, what in WHAT.items():
+        own = [curve for curve in found["curves"] if curve["unit"] == unit]
+        pictures = [
+            (curve, [lines.svg(curve, name, unit, key=f"{unit}-{at}-{number}") for number, name in enumerate(names)])
+            for at, curve in enumerate(own)
+        ]
+        if own:
+            parts.append((what, unit, pictures))
+    return template("curve.html.jinja").render(
+        found=found,
+        parts=parts,
+        titles={name: title(found, name) for name in names},
+        rows=_rows,
+        sentences={
+            curve["system"] + curve["unit"]: s for curve, s in zip(found["curves"], sentences(found), strict=True)
+        },
+        rule=RULE,
+        words=words,
+    )
+
+
+def _rows(curve: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(how much it was trained on, in words; the point) from none to all."""
+    unit = curve["unit"]
+    untrained = [(UNTRAINED[unit], curve["untrained"])] if curve["untrained"] else []
+    return [*untrained, *((f"{point[unit]:,} {unit}", point) for point in curve["points"])]
+
+
+def _cells(point: Mapping[str, Any]) -> tuple[str, str]:
+    return words.score(point["nDCG@10"]), words.between(tuple(point["interval"]))

@@ -1,0 +1,63 @@
+"""What was tried and chosen on held-out queries: the teacher, what fuses, the candidate, and settings of students."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from acclimate.report import words
+
+_MAIN = words.MAIN_MEASURE
+_TEACHER, _RERANKER = "teacher", "reranker"  # names in the notes of `label`
+
+
+def tried(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of what, value, nDCG@10 (None where it was not measured) and chosen.
+
+    label, distill: notes of these stages' manifests. chosen: the content of evaluate's `chosen.json`.
+    """
+    return [
+        {"what": what, "value": value, _MAIN: None if ndcg is None else round(ndcg, 5), "chosen": is_chosen}
+        for rows in (_teachers(label), _students(distill), _weights(chosen), _candidates(chosen))
+        for what, value, ndcg, is_chosen in rows
+    ]
+
+
+def _teachers(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
+    weights = {name: weight for name, weight in notes["weights"].items() if weight}
+    own = {row["name"]: row[_MAIN] for row in notes["teachers"]}
+    for name, ndcg in own.items():
+        if name != _TEACHER:
+            yield "teacher", f"{name} alone", ndcg, list(weights) == [name]
+    if len(weights) > 1:
+        yield "teacher", said(weights), own.get(_TEACHER), True
+    if both := notes.get(_RERANKER):
+        teaches = _RERANKER in weights
+        yield "does the reranker teach", "yes", both["ndcg"], teaches
+        yield "does the reranker teach", "no", None if teaches else own.get(_TEACHER), not teaches
+
+
+def _students(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
+    for kind, note in notes.items():
+        for row in note.get("tried", ()):
+            yield f"settings of {kind}:adapted", row["value"], row[_MAIN], row["chosen"]
+
+
+def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
+    for system, weights in chosen["weights"].items():
+        used = {name: weight for name, weight in weights.items() if weight}
+        if system not in used:
+            yield f"weights of {system}", said(used), chosen["ndcg"].get(system), True
+    if share := chosen["reranker_weight"]:
+        yield "weight behind +reranker", said({"reranker": share, "first stage": round(1 - share, 4)}), None, True
+
+
+def _candidates(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
+    for system, ndcg in chosen["ndcg"].items():
+        if system.endswith((":adapted", "+reranker")):
+            yield "candidate", system, ndcg, system == chosen["candidate"]
+
+
+def said(weights: Mapping[str, float]) -> str:
+    """`bm25 0.25 + dense 0.75`"""
+    return " + ".join(f"{name} {weight:.2f}" for name, weight in weights.items())

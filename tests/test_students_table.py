@@ -1,0 +1,143 @@
+"""The harness of the table of students: rows that share what they can, are made once, and add up as the table says."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+from test_curve import labelled  # noqa: F401
+
+from acclimate import pipeline
+from acclimate.errors import SettingError
+from acclimate.files import read_json
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location("students_table", ROOT / "benchmarks" / "students.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def arms(bench, monkeypatch):
+    """Two that teach differently from the same labels, and one with labels of its own."""
+    found = {"contrastive": ["distill.contrastive=1"], "mixed": [], "one": ["label.trust=0"]}
+    monkeypatch.setattr(bench, "ARMS", found)
+    return found
+
+
+def run(bench, monkeypatch, *arguments) -> None:
+    monkeypatch.setattr("sys.argv", ["students.py", *map(str, arguments)])
+    bench.main()
+
+
+@pytest.fixture
+def source(labelled, tmp_path) -> Path:  # noqa: F811
+    """A run made up to `mine` only."""
+    shutil.copytree(labelled, tmp_path / "source")
+    for stage in ("train", "label"):
+        shutil.rmtree(tmp_path / "source" / stage)
+    return tmp_path / "source"
+
+
+def test_rows_are_made_once_and_share_rerankers_and_labels(bench, arms, source, tmp_path, monkeypatch, capsys):
+    made = []
+    make = pipeline.make
+    monkeypatch.setattr(
+        pipeline,
+        "make",
+        lambda run, stage, stages: (made.append((stage, str(run.workspace.folder))), make(run, stage, stages))[1],
+    )
+    before = {path.relative_to(source): path.stat().st_mtime_ns for path in source.rglob("*")}
+    out = tmp_path / "out"
+    options = ("--out", out, "--seeds", "0,1", "--queries", "6", "--test-queries", "12", "--set", "distill.epochs=1")
+    run(bench, monkeypatch, source, *options, "--arms", "contrastive,mixed,one", "--kinds", "dense-query", "--reranked")
+    folders = {stage: {folder for of, folder in made if of == stage} for stage in ("train", "label", "distill")}
+    assert [len(folders[stage]) for stage in ("train", "label", "distill")] == [2, 4, 6]
+    rows = {path.name: read_json(path) for path in (out / "rows").iterdir()}
+    assert len(rows) == 1 + 6 + 6
+    for row in rows.values():
+        assert len(row["per_query"]) == 12
+        assert row["measures"]["nDCG@10"] == pytest.approx(sum(row["per_query"].values()) / 12, abs=1e-5)
+        assert row["index_bytes"] > 0
+        assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
+    assert {row["queries"] for row in rows.values() if "queries" in row} == {6}
+    assert {path.relative_to(source): path.stat().st_mtime_ns for path in source.rglob("*")} == before
+    assert not list(out.rglob("distill-*"))  # models are not kept
+    text = capsys.readouterr().out
+    assert "| dense-query | untouched |" in text and "(a) one reranker" in text
+
+    made.clear()
+    run(bench, monkeypatch, source, *options, "--arms", "contrastive,mixed,one", "--kinds", "dense-query", "--reranked")
+    assert made == []
+    assert capsys.readouterr().out == text
+
+
+def test_names_that_do_not_exist_are_refused(bench, monkeypatch, tmp_path):
+    for option, name in (("--arms", "mixd"), ("--kinds", "dens")):
+        with pytest.raises(SettingError, match=f"named '{name}'. Did you mean"):
+            run(bench, monkeypatch, option, name, "--out", tmp_path)
+
+
+# The table
+
+
+def row(arm, seed, values, kind="dense-query", collection="npl", **more):
+    return {
+        "collection": collection,
+        "seed": seed,
+        "arm": arm,
+        "kind": kind,
+        "per_query": {f"q{at:03}": value for at, value in enumerate(values)},
+        "latency_ms": {"p50": 2.0, "p95": 4.0},
+        "index_bytes": 5_000_000,
+        **more,
+    }
+
+
+def test_differences_are_of_seeds_means_against_the_own_base(bench):
+    base = [0.2, 0.4] * 30
+    found = [
+        row("base", None, base),
+        row("base", None, [0.9] * 60, kind="sparse"),
+        row("mixed", 0, [value + 0.1 for value in base], training_seconds={"distill": 30.0}),
+        row("mixed", 1, [value + 0.2 for value in base], training_seconds={"distill": 50.0}),
+        row("contrastive", 0, base),
+    ]
+    text = bench.tables(found)
+    lines = [line for line in text.splitlines() if line.startswith("| dense-query")]
+    difference = f"+0.150* ±{0.1 / 2**0.5:.3f}".replace("±0", "±")
+    assert f"| dense-query | {bench.TITLES['mixed']} | {difference} | +0.150 |" in lines
+    assert f"| dense-query | {bench.TITLES['contrastive']} | +0.000 | +0.000 |" in lines
+    assert any(bench.TITLES["mixed"] in line and "2.0 / 4.0 | 5.0 | 40" in line for line in lines)
+    assert any(line.startswith(f"| dense-query | {bench.TITLES['mixed']} | .450 (") for line in lines)
+    assert "| sparse | untouched | .900 (.900–.900) | .900 |" in text
+
+
+def test_a_collection_without_rows_leaves_its_cell_empty_and_there_is_no_mean(bench):
+    found = [row("base", None, [0.2] * 20), row("base", None, [0.4] * 20, collection="scifact")]
+    found.append(row("mixed", 0, [0.5] * 20))
+    text = bench.tables(found)
+    assert f"| dense-query | {bench.TITLES['mixed']} | +0.300* |  |  |" in text
+    assert bench.tables([]) == "(no rows yet)"
+
+
+def test_the_table_goes_between_its_marks_and_nothing_else_changes(bench, tmp_path, monkeypatch):
+    from acclimate.errors import AcclimateError
+
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    page.write_text(f"before\n{bench.START}\nold\n{bench.END}\nafter\n")
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    run(bench, monkeypatch, "--out", tmp_path / "out", "--write")
+    assert page.read_text() == f"before\n{bench.START}\n(no rows yet)\n{bench.END}\nafter\n"
+    page.write_text("nothing")
+    with pytest.raises(AcclimateError, match="has no place for the table"):
+        run(bench, monkeypatch, "--out", tmp_path / "out", "--write")
