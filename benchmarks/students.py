@@ -37,13 +37,15 @@ BASE, RERANKED = "base", "reranked"
 # How a student is taught: settings on top of the run's own.
 ARMS: dict[str, list[str]] = {
     "contrastive": ["distill.contrastive=1", "label.teachers=bm25,dense,late-interaction"],
+    "fusion": ["label.teachers=bm25,dense,late-interaction"],
     "one": ["label.teachers=reranker"],
-    "ensemble": ["train.rerankers=prompt", "label.teachers=reranker"],
+    "ensemble": ["train.rerankers=prompt", "label.teachers=reranker", "label.weights=equal"],
     "mixed": ["train.rerankers=prompt", "label.teachers=bm25,dense,late-interaction,reranker"],
 }
 TITLES = {
     BASE: "untouched",
     "contrastive": "contrastive",
+    "fusion": "BM25, dense, late int.",
     "one": "(a) one reranker",
     "ensemble": "(b) a reranker per prompt",
     "mixed": "(c) those, BM25, dense, late int.",
