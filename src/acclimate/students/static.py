@@ -120,17 +120,17 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
     steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
     optimizer = torch.optim.Adam([table.table], lr=_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    doc_ids = sorted(lesson.ids.doc_ids)
     for step in range(steps):
+        rng = random.Random(f"cloze:{step}")
         optimizer.zero_grad()
-        _cloze_loss(table, lesson, random.Random(f"cloze:{step}")).backward()
+        _cloze_loss(table, lesson, rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids))), rng).backward()
         optimizer.step()
         schedule.step()
 
 
-def _cloze_loss(table: StaticTable, lesson: Lesson, rng: random.Random) -> torch.Tensor:
-    """InfoNCE of stretches of documents, towards the document's own vector (inverse cloze, Lee et al. 2019)."""
-    doc_ids = sorted(lesson.ids.doc_ids)
-    drawn = rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids)))
+def _cloze_loss(table: StaticTable, lesson: Lesson, drawn: Sequence[str], rng: random.Random) -> torch.Tensor:
+    """InfoNCE of stretches of the first documents towards their vectors (inverse cloze task, Lee et al. 2019)."""
     asked = [lesson.corpus[doc_id].default_text() for doc_id in drawn[:_BATCH]]
     stretches: list[list[int]] = []
     for one in table.tokenizer.encode_batch(asked, add_special_tokens=False):
