@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from acclimate.retrieve.vectors import Vectors
 
 _DOCUMENTS_AT_ONCE = 32
+_TOKENS_AT_ONCE = 2048  # of the vocabulary: what a block of documents takes in memory
 _ENTRIES_AT_ONCE = 1 << 22  # postings put in order at once
 
 
@@ -40,7 +41,11 @@ class Head(NamedTuple):
 
     def activations(self, vectors: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n_docs, n_live) weights of documents whose token vectors (n_tokens, dim) begin at `starts`."""
-        best = np.maximum.reduceat(centered(vectors) @ self.weights.T, starts, axis=0)
+        vectors = centered(vectors)
+        best = np.empty((len(starts), len(self.tokens)), np.float32)
+        for first in range(0, len(self.tokens), _TOKENS_AT_ONCE):
+            some = slice(first, first + _TOKENS_AT_ONCE)
+            best[:, some] = np.maximum.reduceat(vectors @ self.weights[some].T, starts, axis=0)
         return np.log1p(np.maximum(best + self.bias, 0))
 
 

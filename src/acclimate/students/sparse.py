@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 512  # documents that biases are set on
 _EXPANSION = 128  # tokens that a document gets beside its own, about
+_MOST = 0.05  # share of the documents that get a token beside those that hold it
 _HEIGHT = 4.0  # of a token's activation at its own occurrences, before the logarithm
 _RIDGE = 0.05  # of the mean variance, added to each
 _NARROWEST = 0.05  # distance between a token's threshold and its occurrences
@@ -173,9 +174,8 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
 
     drawn = sorted(random.Random("sparse").sample(sorted(doc_ids), min(_SAMPLE, n_docs)))
     best = np.stack([(centered(vectors.gather([lesson.ids.row[doc_id]])[0]) @ rows.T).max(axis=0) for doc_id in drawn])
-    wanted = np.minimum(
-        2 * found.documents[live] / n_docs + _EXPANSION / len(live), 0.9
-    )  # share of documents that get it
+    more = min(_EXPANSION / len(live), _MOST)
+    wanted = np.minimum(2 * found.documents[live] / n_docs + more, 0.9)  # the share of documents that get a token
     ranks = np.minimum((wanted * len(drawn)).astype(int), len(drawn) - 1)
     threshold = -np.take_along_axis(np.sort(-best, axis=0), ranks[None], axis=0)[0]
     scale = _HEIGHT / np.maximum(at_home - threshold, _NARROWEST * dim**0.5)
@@ -205,10 +205,11 @@ def save(learner: SparseLearner, path: Path) -> None:
         layers[decoder].weight[torch.from_numpy(head.tokens)] = torch.from_numpy(head.weights)
         bias = torch.full((len(layers[decoder].weight),), _SILENT)
         bias[torch.from_numpy(head.tokens)] = torch.from_numpy(head.bias)
+        # BERT's head has its bias twice, as one; with untied weights it is loaded as two, so it is saved as two.
         layers[decoder].bias = torch.nn.Parameter(bias)
-        for owner in (whole.get_submodule(decoder.rpartition(".")[0]), whole):
-            if isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
-                owner.bias = layers[decoder].bias
+        owner: Any = whole.get_submodule(decoder.rpartition(".")[0])
+        if isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
+            owner.bias = torch.nn.Parameter(bias.clone())
     with tempfile.TemporaryDirectory() as made:
         whole.save_pretrained(made)
         tokenizer.save_pretrained(made)

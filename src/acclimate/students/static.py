@@ -116,33 +116,31 @@ def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
 
 
 def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
-    """Teach the table to find the document that a stretch of tokens was taken from (Lee et al. 2019, section 4)."""
-    doc_ids = sorted(lesson.ids.doc_ids)
-    steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(doc_ids) // _BATCH))
+    """Teach the table to find the document that a stretch of tokens was taken from."""
+    steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
     optimizer = torch.optim.Adam([table.table], lr=_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    special = {at for at, one in table.tokenizer.get_added_tokens_decoder().items() if one.special}
+    doc_ids = sorted(lesson.ids.doc_ids)
     for step in range(steps):
         rng = random.Random(f"cloze:{step}")
-        drawn = rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids)))
-        asked = drawn[:_BATCH]
-        encoded = table.tokenizer.encode_batch(
-            [lesson.corpus[doc_id].default_text() for doc_id in asked], add_special_tokens=False
-        )
-        stretches: list[list[int]] = []
-        for one in encoded:
-            ids = [token for token in one.ids if token not in special][:_MOST_TOKENS]
-            size = min(rng.randint(*_STRETCH), len(ids))
-            at = rng.randint(0, len(ids) - size)
-            stretches.append(ids[at : at + size])
-        rows = [lesson.ids.row[doc_id] for doc_id in drawn]
-        documents = torch.from_numpy(lesson.vectors.pooled[rows]).to(table.table.device)
-        right = torch.arange(len(asked), device=documents.device)
-        loss = cross_entropy(table.mean(stretches) @ documents.T / _TEMPERATURE, right)
         optimizer.zero_grad()
-        loss.backward()
+        _cloze_loss(table, lesson, rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids))), rng).backward()
         optimizer.step()
         schedule.step()
+
+
+def _cloze_loss(table: StaticTable, lesson: Lesson, drawn: Sequence[str], rng: random.Random) -> torch.Tensor:
+    """InfoNCE of stretches of the first documents towards their vectors (inverse cloze task, Lee et al. 2019)."""
+    asked = [lesson.corpus[doc_id].default_text() for doc_id in drawn[:_BATCH]]
+    stretches: list[list[int]] = []
+    for one in table.tokenizer.encode_batch(asked, add_special_tokens=False):
+        ids = one.ids[:_MOST_TOKENS]
+        size = min(rng.randint(*_STRETCH), len(ids))
+        at = rng.randint(0, len(ids) - size)
+        stretches.append(ids[at : at + size])
+    documents = torch.from_numpy(lesson.vectors.pooled[[lesson.ids.row[doc_id] for doc_id in drawn]])
+    scores = table.mean(stretches) @ documents.to(table.table.device).T / _TEMPERATURE
+    return cross_entropy(scores, torch.arange(len(asked), device=scores.device))
 
 
 def save(learner: StaticLearner, path: Path) -> None:
