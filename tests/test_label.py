@@ -364,7 +364,7 @@ def test_a_pair_is_rated_once():
 
     class Remembering(FakeScorer):
         def score(self, pairs):
-            assert len(pairs) <= 512
+            assert len(pairs) <= 256
             rated.extend((query.text, doc_id) for query, doc_id in pairs)
             return super().score(pairs)
 
