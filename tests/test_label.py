@@ -364,7 +364,7 @@ def test_a_pair_is_rated_once():
 
     class Remembering(FakeScorer):
         def score(self, pairs):
-            assert len(pairs) <= 512
+            assert len(pairs) <= 256
             rated.extend((query.text, doc_id) for query, doc_id in pairs)
             return super().score(pairs)
 
@@ -422,6 +422,9 @@ def test_teachers_take_turns_in_the_order_of_their_names():
     for turn in made.turns:
         assert [example.query_id for example in turn.train] == [query.query_id for query in TRAIN]
         assert [example.query_id for example in turn.dev] == [query.query_id for query in DEV]
+    of = named(made)
+    assert {name for name, row in of.items() if row["used"]} == {*names, "teacher"}
+    assert of["teacher"]["nDCG@10"] == of[LLM]["nDCG@10"]  # who has the last word
     rows = {row["query_id"]: row for row in made.rated}
     for turn in made.turns:
         for example in turn.train:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from acclimate.llm.llama import PAIRS_AT_ONCE
+from acclimate.llm.loaded import Rows
 
 
 @dataclass
@@ -69,20 +72,32 @@ class Generic:
         return self._run(tokens[:, None], cache)[0]
 
     @torch.inference_mode()
-    def logits_of(self, prefix: Any, rows: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
-        """(B, len(tokens)) logits of a few tokens, each as what follows prefix and row; as exact as the model's."""
-        return self.start(prefix, rows, 0)[0].float()[:, list(tokens)]
+    def logits_of(self, starts: Rows, rows: Rows, of: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """(n_rows, n_tokens) logits of some tokens as what follows each row behind its start, as the model rounds."""
+        found: dict[int, Tensor] = {}
+        for places, begun in self._behind(starts, rows, of):
+            found.update(zip(places, self._answer(*begun, 1).logits[:, -1].float()[:, list(tokens)], strict=True))
+        return torch.stack([found[place] for place in range(len(rows))])
 
     @torch.inference_mode()
-    def logprobs(self, prefix: Any, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    def logprobs(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[Tensor]:
         """Per row: (its length - 1,) natural log-probabilities of its tokens after the first."""
-        longest = max(map(len, rows))
-        logits = self._answer(*self._begin(prefix, rows), longest).logits.float().log_softmax(-1)
-        found: list[Tensor] = []
-        for row, own in zip(rows, logits, strict=True):
-            after = torch.tensor(row[1:], device=own.device)
-            found.append(own[longest - len(row) : -1].gather(1, after[:, None])[:, 0])
-        return found
+        found: dict[int, Tensor] = {}
+        for places, begun in self._behind(starts, rows, of):
+            longest = max(len(rows[place]) for place in places)
+            for place, own in zip(places, self._answer(*begun, longest).logits.float().log_softmax(-1), strict=True):
+                after = torch.tensor(rows[place][1:], device=own.device)
+                found[place] = own[longest - len(rows[place]) : -1].gather(1, after[:, None])[:, 0]
+        return [found[place] for place in range(len(rows))]
+
+    def _behind(self, starts: Rows, rows: Rows, of: Sequence[int]) -> Iterator[tuple[list[int], tuple[Tensor, Cache]]]:
+        """Some rows at a time that follow the same start, which is read once: their places, and what to read."""
+        for number, start in enumerate(starts):
+            followers = sorted((place for place in range(len(rows)) if of[place] == number), key=lambda p: len(rows[p]))
+            prefix = self.prefix(start)
+            for some in range(0, len(followers), PAIRS_AT_ONCE):
+                places = followers[some : some + PAIRS_AT_ONCE]
+                yield places, self._begin(prefix, [rows[place] for place in places])
 
     def _run(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         answer = self._answer(ids, cache, 1)

@@ -20,6 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Rows = Sequence[Sequence[int]]  # token ids
+
+PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys and values
 GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache
 
 
@@ -103,37 +106,61 @@ class Llama:
         return self._logits(hidden[:, 0])
 
     @torch.inference_mode()
-    def logits_of(self, prefix: Tensor, rows: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
-        """(B, len(tokens)) logits of a few tokens, each as what follows prefix and row, computed in float32."""
-        head = self._head[torch.tensor(tokens, device=self._head.device)].float()
-        return torch.cat([
-            F.linear(hidden[torch.arange(len(part), device=hidden.device), [len(row) - 1 for row in part]], head)
-            for part, hidden in self._hidden(prefix, rows)
-        ])  # fmt: skip
+    def logits_of(self, starts: Rows, rows: Rows, of: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """(n_rows, n_tokens) logits of some tokens as what follows each row behind its start, computed in float32."""
+        head = self._head[list(tokens)].float()
+        logits = head.new_empty(len(rows), len(tokens))
+        for places, hidden in self._behind(starts, rows, of):
+            ends = [len(rows[place]) - 1 for place in places]
+            logits[places] = F.linear(hidden[range(len(places)), ends], head)
+        return logits
 
     @torch.inference_mode()
-    def logprobs(self, prefix: Tensor, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    def logprobs(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[Tensor]:
         """Per row: (its length - 1,) natural log-probabilities, in float32, of its tokens after the first."""
-        found: list[Tensor] = []
-        for part, hidden in self._hidden(prefix, rows):
-            lengths = [len(row) - 1 for row in part]
+        found: dict[int, Tensor] = {}
+        for places, hidden in self._behind(starts, rows, of):
+            lengths = [len(rows[place]) - 1 for place in places]
             before = torch.cat([states[:length] for states, length in zip(hidden, lengths, strict=True)])
-            after = torch.tensor([token for row in part for token in row[1:]], device=hidden.device)
+            after = torch.tensor([token for place in places for token in rows[place][1:]], device=hidden.device)
             logits = F.linear(before, self._head.float())
-            found += (logits.gather(1, after[:, None])[:, 0] - logits.logsumexp(-1)).split(lengths)
-        return found
+            logs = logits.gather(1, after[:, None])[:, 0] - logits.logsumexp(-1)
+            found.update(zip(places, logs.split(lengths), strict=True))
+        return [found[place] for place in range(len(rows))]
 
-    def _hidden(
-        self, prefix: Tensor, rows: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[Sequence[Sequence[int]], Tensor]]:
-        """Rows, a group at a time, and their last hidden states (B, T, C), normalized, in float32."""
-        for first, end in _groups([len(row) for row in rows]):
-            part = rows[first:end]
-            longest = max(map(len, part))
-            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in part], device=prefix.device)
-            own = self._embeddings.new_empty(self._kv_shape(len(part), longest))
-            hidden = self._read(ids, prefix.shape[3], prefix, own).float()
-            yield part, F.rms_norm(hidden, hidden.shape[-1:], self._norm.float(), self._epsilon)
+    def _behind(self, starts: Rows, rows: Rows, of: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
+        """Some rows at a time, each read behind the start that `of` names, which is read once: their places, and their
+        last hidden states (B, T, C), normalized, in float32."""
+        nothing = self._embeddings.new_empty(self._kv_shape(0))
+        followers: list[list[int]] = [[] for _ in starts]
+        for place, start in enumerate(of):
+            followers[start].append(place)
+        order = sorted(range(len(starts)), key=lambda start: (len(starts[start]), start))
+        for first, end in _groups([len(starts[start]) for start in order]):
+            group = order[first:end]
+            longest = max(len(starts[start]) for start in group)
+            read = nothing.new_empty(self._kv_shape(len(group), longest))
+            self._read(self._padded([starts[start] for start in group], longest), 0, nothing, read)
+            pairs = [(at, place) for at, start in enumerate(group) for place in followers[start]]
+            pairs.sort(key=lambda pair: (len(rows[pair[1]]), pair))
+            for some in range(0, len(pairs), PAIRS_AT_ONCE):
+                ats, places = (list(part) for part in zip(*pairs[some : some + PAIRS_AT_ONCE], strict=True))
+                size = max(len(rows[place]) for place in places)
+                own = nothing.new_empty(self._kv_shape(len(places), longest + size))
+                own[:, :, :, :, :longest] = read[:, :, :, ats]
+                counts = torch.tensor([len(starts[group[at]]) for at in ats], device=own.device)
+                columns = torch.arange(longest + size, device=own.device)
+                is_gap = (columns >= counts[:, None]) & (columns < longest)  # (B, S)
+                hidden = is_gap[:, None] | (columns > columns[longest:, None])  # (B, T, S): a gap, or the future
+                mask = torch.zeros(hidden.shape, dtype=own.dtype, device=own.device).masked_fill_(hidden, float("-inf"))
+                x = F.embedding(self._padded([rows[place] for place in places], size), self._embeddings)
+                positions = counts[:, None] + columns[:size]
+                states = self._forward(x, positions, nothing, own, longest + size, mask[:, None]).float()
+                yield places, F.rms_norm(states, states.shape[-1:], self._norm.float(), self._epsilon)
+
+    def _padded(self, rows: Rows, length: int) -> Tensor:
+        """(B, length) token ids, padded at the right."""
+        return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=self._embeddings.device)
 
     def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
         return len(self._layers), 2, self._kv_heads, *sizes, self._head_size

@@ -16,6 +16,8 @@ from acclimate.llm.tokens import Tokens, gguf, quiet
 if TYPE_CHECKING:
     import torch
 
+Rows = Sequence[Sequence[int]]  # token ids
+
 KEPT_PREFIXES = 4
 RELATIVE_CONTEXT = 2048  # tokens, for models whose positions are relative and have no end
 
@@ -31,11 +33,11 @@ class Decoder(Protocol):
 
 
 class Reader(Decoder, Protocol):
-    """A decoder that can also say how likely given tokens are."""
+    """A decoder that can also say how likely given tokens are: of rows, each behind one of the starts."""
 
-    def logits_of(self, prefix: Any, rows: Sequence[Sequence[int]], tokens: Sequence[int], /) -> torch.Tensor: ...
+    def logits_of(self, starts: Rows, rows: Rows, of: Sequence[int], tokens: Sequence[int], /) -> torch.Tensor: ...
 
-    def logprobs(self, prefix: Any, rows: Sequence[Sequence[int]], /) -> list[torch.Tensor]: ...
+    def logprobs(self, starts: Rows, rows: Rows, of: Sequence[int], /) -> list[torch.Tensor]: ...
 
 
 class Loaded(Tokens):

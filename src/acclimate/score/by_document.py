@@ -7,18 +7,17 @@ query. The keys and values up to the query are computed once per document. The d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from acclimate import models
 from acclimate.errors import SettingError
 from acclimate.files import fingerprint
-from acclimate.llm.loaded import Loaded, Reader
+from acclimate.llm.loaded import Loaded, Reader, Rows
 from acclimate.records import Doc, Query
 
 MAX_DOC_TOKENS = 256
-QUERIES_AT_ONCE = 32  # behind one document
 
 
 class ByDocument(ABC):
@@ -38,40 +37,27 @@ class ByDocument(ABC):
         weights = models.weights_fingerprint(self.name)
         return fingerprint(self.kind, weights, self.prompt, models.dtype_name(), self.max_doc_tokens)
 
-    def score(
-        self,
-        pairs: Sequence[tuple[Query, str]],
-        *,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[float]:
+    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
         """One float per (query, doc_id), in order. Raises SettingError where there is no room for a query."""
-        places: dict[str, list[int]] = {}
-        for place, (_, doc_id) in enumerate(pairs):
-            places.setdefault(doc_id, []).append(place)
-        scores = [0.0] * len(pairs)
-        done = 0
-        for doc_id, own in places.items():
-            read = self._document(doc_id)
-            # The last token before the query is read with it: how likely the first one of a query is counts, too.
-            rows = {place: [read[-1], *self._query(pairs[place][0].text)] for place in own}
-            own.sort(key=lambda place: len(rows[place]))
-            if len(read) + len(rows[own[-1]]) > self._loaded.context:
+        if not pairs:
+            return []
+        numbers = {doc_id: number for number, doc_id in enumerate(dict.fromkeys(doc_id for _, doc_id in pairs))}
+        read = [self._document(doc_id) for doc_id in numbers]
+        of = [numbers[doc_id] for _, doc_id in pairs]
+        rows = [self._query(query.text) for query, _ in pairs]
+        for (query, doc_id), number, row in zip(pairs, of, rows, strict=True):
+            if len(read[number]) + len(row) > self._loaded.context:
                 raise SettingError(
-                    f"{self.kind}:{self.name} reads {self._loaded.context} tokens; found {len(read)} with document "
-                    f"{doc_id} and {len(rows[own[-1]])} of query {pairs[own[-1]][0].query_id}"
+                    f"{self.kind}:{self.name} reads {self._loaded.context} tokens; found {len(read[number])} with "
+                    f"document {doc_id} and {len(row)} of query {query.query_id}"
                 )
-            prefix = self._reader.prefix(read[:-1])
-            for start in range(0, len(own), QUERIES_AT_ONCE):
-                batch = own[start : start + QUERIES_AT_ONCE]
-                for place, value in zip(batch, self._rate(prefix, [rows[place] for place in batch]), strict=True):
-                    scores[place] = value
-            done += len(own)
-            progress(done, len(pairs))
-        return scores
+        # The last token before the query is read with it: how likely the first one of a query is counts, too.
+        starts = [tokens[:-1] for tokens in read]
+        return self._rate(starts, [[read[number][-1], *row] for number, row in zip(of, rows, strict=True)], of)
 
     @abstractmethod
-    def _rate(self, prefix: Any, rows: Sequence[Sequence[int]]) -> Sequence[float]:
-        """A score for each of the rows that may follow the prefix."""
+    def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:
+        """A score for each row behind the start that `of` names."""
 
     def _document(self, doc_id: str) -> list[int]:
         """The tokens up to the query."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from acclimate.llm.loaded import Rows
 from acclimate.score.by_document import ByDocument
 
 
@@ -14,5 +15,5 @@ class Likelihood(ByDocument):
     kind: ClassVar[str] = "likelihood"
     prompt: ClassVar[str] = "Document: {document}\nQuestion: {query}"
 
-    def _rate(self, prefix: Any, rows: Sequence[Sequence[int]]) -> list[float]:
-        return [float(row.mean()) for row in self._reader.logprobs(prefix, rows)]
+    def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:
+        return [float(row.mean()) for row in self._reader.logprobs(starts, rows, of)]

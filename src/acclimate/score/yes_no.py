@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from acclimate.llm.loaded import Rows
 from acclimate.score.by_document import ByDocument
 
 
@@ -20,9 +21,9 @@ class YesNo(ByDocument):
         "Document: {document}\nQuery: {query}\nDoes the document answer the query, yes or no?\nAnswer:"
     )
 
-    def _rate(self, prefix: Any, rows: Sequence[Sequence[int]]) -> list[float]:
+    def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:
         shared, yes, no = self._answers
-        logits = self._reader.logits_of(prefix, [[*row, *shared] for row in rows], (yes, no))
+        logits = self._reader.logits_of(starts, [[*row, *shared] for row in rows], of, (yes, no))
         return (logits[:, 0] - logits[:, 1]).tolist()
 
     @cached_property

@@ -27,6 +27,7 @@ from acclimate.stages.teachers import (
     check_teaching,
     choose_teachers,
     fuse_retrievers,
+    in_turn,
     is_reranker,
     teaches,
 )
@@ -142,6 +143,7 @@ def label(
     used = [name for name, weight in chosen.weights.items() if weight > 0]
     if mode == "sequential":
         used = [name for teacher in teachers for name in able if teaches(name, (teacher,))]
+        chosen = in_turn(chosen, used)
     asking = [name for name in used if name in scorers]
 
     queries = [*train, *dev]

@@ -20,7 +20,7 @@ from acclimate.retrieve.system import Candidates
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PAIRS_AT_ONCE = 512  # in one call; what a killed run rates again, at most
+PAIRS_AT_ONCE = 256  # in one call; what a killed run rates again, at most
 
 
 class Asked:
