@@ -233,7 +233,7 @@ def test_table_and_page_say_every_figure_and_mark_synthetic_ones(drawn):
                 assert words.score(point[name]["nDCG@10"]) in page
     assert all(len(line) <= 100 for line in table.splitlines())
     for text in (table, page):
-        assert "synthetic queries, which usually flatter" in text
+        assert "held-out synthetic queries, which usually flatter" in text
         assert "p &lt; 0.05" in text or "p < 0.05" in text
         assert "test queries, which" not in text
     assert page.count("<svg") == 2 * len(whole["curves"])

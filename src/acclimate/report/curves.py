@@ -47,8 +47,8 @@ def text(found: Mapping[str, Any]) -> str:
 def title(found: Mapping[str, Any], name: str) -> str:
     """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
     one = found["sets"][name]
-    side = "held-out " if name == "held-out" else ""
-    return f"{found['measure']} on {side}{one['name']}" + (", which usually flatter" if one["synthetic"] else "")
+    said = one["name"].replace(" ", " held-out ", 1) if name == "held-out" else one["name"]
+    return f"{found['measure']} on {said}" + (", which usually flatter" if one["synthetic"] else "")
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
