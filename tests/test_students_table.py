@@ -62,7 +62,7 @@ def test_rows_are_made_once_and_share_rerankers_and_labels(bench, arms, source, 
     folders = {stage: {folder for of, folder in made if of == stage} for stage in ("train", "label", "distill")}
     assert [len(folders[stage]) for stage in ("train", "label", "distill")] == [2, 4, 6]
     rows = {path.name: read_json(path) for path in (out / "rows").iterdir()}
-    assert len(rows) == 1 + 6 + 6
+    assert len(rows) == 1 + 6 + 2  # untouched, adapted, and the reranked hybrid of one arm
     for row in rows.values():
         assert len(row["per_query"]) == 12
         assert row["measures"]["nDCG@10"] == pytest.approx(sum(row["per_query"].values()) / 12, abs=1e-5)
@@ -110,13 +110,15 @@ def test_differences_are_of_seeds_means_against_the_own_base(bench):
         row("mixed", 0, [value + 0.1 for value in base], training_seconds={"distill": 30.0}),
         row("mixed", 1, [value + 0.2 for value in base], training_seconds={"distill": 50.0}),
         row("contrastive", 0, base),
+        row("one", 0, [0.6] * 60, kind="reranked", latency_ms={"p50": 50.0, "p95": 60.0}),
+        row("one", 1, [0.6] * 60, kind="reranked", latency_ms={"p50": 50.0, "p95": 60.0}),
     ]
     text = bench.tables(found)
     lines = [line for line in text.splitlines() if line.startswith("| dense-query")]
     difference = f"+0.150* ±{0.1 / 2**0.5:.3f}".replace("±0", "±")
     assert f"| dense-query | {bench.TITLES['mixed']} | {difference} | +0.150 |" in lines
     assert f"| dense-query | {bench.TITLES['contrastive']} | +0.000 | +0.000 |" in lines
-    assert any(bench.TITLES["mixed"] in line and "2.0 / 4.0 | 5.0 | 40" in line for line in lines)
+    assert any(bench.TITLES["mixed"] in line and "2.0 / 4.0 | 5.0 | 40 | 75% in 1/25 |" in line for line in lines)
     assert any(line.startswith(f"| dense-query | {bench.TITLES['mixed']} | .450 (") for line in lines)
     assert "| sparse | untouched | .900 (.900–.900) | .900 |" in text
 

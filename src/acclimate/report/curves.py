@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from acclimate.files import write_json, write_text
 from acclimate.report import lines, words
 from acclimate.report.html import template
-from acclimate.report.table import columns
+from acclimate.report.table import WIDTH, columns, cut
 
 ALPHA = 0.05
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
@@ -31,21 +32,23 @@ def write(found: Mapping[str, Any], folder: Path) -> Path:
 def text(found: Mapping[str, Any]) -> str:
     """A table of every point, and what to make of it."""
     found = words.safe(found)
-    titles = [title(found, name) for name in found["sets"]]
-    rows = [["trained on", "system", *(cell for one in titles for cell in (one, "95% interval"))]]
+    short = [name + (" (synthetic)" if one["synthetic"] else "") for name, one in found["sets"].items()]
+    rows = [["trained on", "system", *(cell for name in short for cell in (name, "95% interval"))]]
     for curve in found["curves"]:
         for count, point in _rows(curve):
             cells = [cell for name in found["sets"] for cell in _cells(point[name])]
             rows.append([count, curve["system"], *cells])
-    parts = ["\n".join(columns(rows, "><" + ">>" * len(titles))), "\n".join(sentences(found)), RULE]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    said = [f"{name}: {title(found, name)}" for name in found["sets"]]
+    table = [*columns(rows, "><" + ">>" * len(short)), *said]
+    lines_of = ["\n".join(map(cut, table)), *(textwrap.fill(one, WIDTH) for one in [*sentences(found), RULE])]
+    return "\n\n".join(lines_of) + "\n"
 
 
 def title(found: Mapping[str, Any], name: str) -> str:
     """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
     one = found["sets"][name]
-    side = "held out: " if name == "held-out" else ""
-    return f"{found['measure']}, {side}{one['name']}" + (" (flatter)" if one["synthetic"] else "")
+    said = one["name"].replace(" ", " held-out ", 1) if name == "held-out" else one["name"]
+    return f"{found['measure']} on {said}" + (", which usually flatter" if one["synthetic"] else "")
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:

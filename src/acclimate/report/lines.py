@@ -34,22 +34,20 @@ def svg(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
     parts = [_title(curve, on, unit, key), *y_axis(_PLOT, low, high, step, y, "", top=16)]
     parts += [tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=_PLOT.bottom, y2=_PLOT.bottom, class_="base")]
     if start:
-        at, (down, up) = y(start["nDCG@10"]), start["interval"]
-        wide = {"x": float(_PLOT.left), "width": float(_PLOT.right - _PLOT.left)}
-        parts.append(tag("rect", **wide, y=y(up), height=y(down) - y(up), class_="band unadapted"))
+        at = y(start["nDCG@10"])
         parts.append(tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=at, y2=at, class_="start"))
         # Where the line is lowest on the right, the label goes above it, so that it is not written through.
         above = points[-1]["nDCG@10"] < start["nDCG@10"]
         said = f"{'first stage' if unit == 'queries' else 'untrained'} {words.score(start['nDCG@10'])}"
         place = {"x": float(_PLOT.right - 4), "y": at - 6 if above else at + 15, "text_anchor": "end"}
         parts.append(tag("text", said, **place, class_="label untrained"))
-    upper = [(x(count), y(point["interval"][1])) for count, point in zip(counts, points, strict=True)]
-    lower = [(x(count), y(point["interval"][0])) for count, point in zip(counts, points, strict=True)]
-    parts.append(tag("polygon", points=_joined([*upper, *reversed(lower)]), class_="band adapted"))
+    ends_of = [
+        [(x(count), y(point["interval"][end])) for count, point in zip(counts, points, strict=True)] for end in (0, 1)
+    ]
+    parts.append(tag("polygon", points=_joined([*ends_of[1], *reversed(ends_of[0])]), class_="band adapted"))
     middle = [(x(count), y(point["nDCG@10"])) for count, point in zip(counts, points, strict=True)]
     parts.append(tag("polyline", points=_joined(middle), class_="curve"))
-    for (at, height), (_, bottom), (_, top), count in zip(middle, lower, upper, counts, strict=True):
-        parts.append(tag("line", x1=at, x2=at, y1=bottom, y2=top, class_="whisker adapted"))
+    for (at, height), count in zip(middle, counts, strict=True):
         parts.append(tag("circle", cx=at, cy=height, r=4.5, class_="mark adapted"))
         parts.append(tag("line", x1=at, x2=at, y1=_PLOT.bottom, y2=_PLOT.bottom + 5, class_="base"))
         parts.append(tag("text", f"{count:,}", x=at, y=_PLOT.bottom + 19, text_anchor="middle", class_="tick"))

@@ -19,7 +19,7 @@ from acclimate.stages.distill import distill
 
 Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
 
-_FIXED = ("student", "base", "tune")
+_FIXED = ("student", "base", "tune", "max_active_dims")  # the last one is of the index, which is made outside
 
 
 def trials(tune: Sequence[str], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
