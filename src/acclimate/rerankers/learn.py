@@ -116,10 +116,10 @@ def learn(
     key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
     """
     kept = folder / CHECKPOINTS
-    checkpoint = distributed.main_first(lambda: _begun(kept, key))
     torch.manual_seed(course.seed)  # an encoder without a head gets one of random weights
     model, reader = load(course)
     before = measure(model, reader, dev, texts, corpus)
+    checkpoint = distributed.main_first(lambda: _begun(kept, key))
     trainer = _trainer(model, examples, dev, texts, corpus, kept, course, progress)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
