@@ -101,7 +101,7 @@ def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch
     expected = dense_weights(vectors, head, 50, most)
     assert index.active_dims == pytest.approx((expected > 0).sum() / 70)
     for _ in range(5):
-        tokens = np.sort(rng.choice(50, 6, replace=False))
+        tokens = np.sort(rng.choice(50, 6, replace=False)).tolist()
         weights = rng.random(6).astype(np.float32)
         assert index.scores(tokens, weights) == pytest.approx(expected[:, tokens] @ weights, abs=1e-5)
     assert not index.scores([], np.empty(0, np.float32)).any()

@@ -174,7 +174,7 @@ STUDENTS: dict[str, tuple[Callable[[Encoder, Lesson, float], Student], float]] =
     "dense-query": (DenseQuery, 0.05),
     "late-interaction": (LateInteraction, 0.03),
     "late-interaction-query": (LateInteractionQuery, 0.03),
-    "sparse": (sparse.Sparse, 1.0),
+    "sparse": (sparse.Sparse, 3.0),
     "static": (static.Static, 0.05),
 }
 

@@ -41,7 +41,7 @@ _MOST = 0.05  # share of the documents that get a token beside those that hold i
 _HEIGHT = 4.0  # of a token's activation at its own occurrences, before the logarithm
 _RIDGE = 0.05  # of the mean variance, added to each
 _NARROWEST = 0.05  # distance between a token's threshold and its occurrences
-_QUERY_STEP = 5.0  # the query's weights learn this much faster than the head
+_QUERY_STEP = 15.0  # the query's weights learn this much faster than the head
 _SILENT = -100.0  # bias of tokens that the corpus does not have
 _SHIFT = 20.0  # GELU leaves numbers so far above zero as they are
 
