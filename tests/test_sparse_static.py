@@ -187,6 +187,15 @@ def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, b
     assert plain.encode_document(document)[0] == pytest.approx(base.model.encode(document)[0], abs=1e-5)
 
 
+def test_the_untouched_static_start_has_learned_nothing(trained, base, lesson):
+    made = static.start(base, lesson)
+    untouched = made.table.detach().numpy().copy()
+    assert static.load_query(trained[0] / "static-start").table == pytest.approx(untouched)
+    student = static.Static(base, lesson, 0.05)
+    student.warm_up()
+    assert np.abs(student.encoder.model.table.detach().numpy() - untouched).max() > 1e-3
+
+
 def test_the_untouched_starts_find_better_than_chance(trained, lesson, tmp_path):
     members = {
         "sparse": sparse_member(trained[0] / "sparse-start", lesson, tmp_path),

@@ -106,6 +106,7 @@ def distill(
     from acclimate.students.kinds import STUDENTS, save
     from acclimate.students.losses import LOSSES, Loss
     from acclimate.students.sparse import Sparse
+    from acclimate.students.static import Static
 
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
@@ -137,6 +138,8 @@ def distill(
         learner = make(encoder.copy(), lesson, student_temperature or temperature, **own)
         if learner.kind in MADE and distributed.is_main():
             save(learner, encoder, folder / f"{learner.kind}-start")
+        if isinstance(learner, Static):
+            learner.warm_up()
         ways = None if learner.sees_corpus else token_ways if learner.keeps_index else document_ways
         states = [folder / f"{learner.kind}-{turn}.state" for turn in range(len(turns))]
         history: list[float] = []

@@ -2,8 +2,9 @@
 
 Document vectors stay those of the index. A token starts as the mean of its own vectors in the corpus, which the index
 holds and which are what the base's pooling averages, weighted by inverse document frequency (as SIF, Arora et al.
-2017, and model2vec weigh by how rare a token is). Then it learns to find the document that a stretch of tokens was
-taken from, which takes seconds and no LLM. No transformer runs, neither to start nor to learn.
+2017, and model2vec weigh by how rare a token is). That is the untouched start. Before any teacher it learns to find
+the document that a stretch of tokens was taken from, which takes no LLM. No transformer runs, neither to start nor to
+learn.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from acclimate.students.tokens import occurrences
 if TYPE_CHECKING:
     from acclimate.retrieve.encoder import Encoder
     from acclimate.students.kinds import Lesson
-# The start's own training, on documents alone.
+# The warm-up, on documents alone.
 _TIMES = 5  # that a document is asked for, about
 _FEWEST_STEPS, _MOST_STEPS = 20, 500
 _BATCH, _CANDIDATES = 128, 8192  # stretches of documents per step, and documents that each is compared with
@@ -102,6 +103,10 @@ class Static:
         """Nothing."""
         return torch.zeros(())
 
+    def warm_up(self) -> None:
+        """Learn from the documents alone, before any teacher."""
+        _inverse_cloze(self.encoder.model, self.lesson)
+
 
 def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
     """The untouched static student. A token that the corpus does not have adds nothing to a query."""
@@ -110,9 +115,7 @@ def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
     lengths = np.linalg.norm(table, axis=1)
     # Steps of the optimizer have a size of their own: vectors of length 1 on average, whatever the frequencies are.
     table /= max(lengths.sum() / max(1, np.count_nonzero(lengths)), 1e-9)
-    made = StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder)).to(models.device())
-    _inverse_cloze(made, lesson)
-    return made
+    return StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder)).to(models.device())
 
 
 def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
