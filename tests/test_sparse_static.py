@@ -154,6 +154,17 @@ def test_both_learn_and_say_how_it_went(trained):
     assert 0 < notes["sparse"]["query_dims"] < 20
 
 
+def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_path):
+    notes = distill(TRAIN, DEV, base, lesson, tmp_path, student=("sparse-query",), **LEARN)
+    assert notes["sparse"]["keeps_index"]
+    before, after = (sparse.load_head(tmp_path / name)[0] for name in ("sparse-start", "sparse"))
+    assert np.array_equal(before.weights, after.weights)
+    assert np.array_equal(before.bias, after.bias)
+    queries = [sparse.load_query(tmp_path / name).weights for name in ("sparse-start", "sparse")]
+    assert np.abs(queries[0] - queries[1]).max() > 1e-3
+    assert min(notes["sparse"]["dev_loss"][1:]) < notes["sparse"]["dev_loss"][0]
+
+
 def test_what_is_saved_is_the_head_that_was_made(trained, base, lesson):
     made = sparse.Sparse(base, lesson, 1.0).encoder.model
     head, size = sparse.load_head(trained[0] / "sparse-start")

@@ -321,7 +321,8 @@ class Run:
         for kind, note in notes.items():
             found[kind] = dict(note)
             if kind == "sparse":
-                found[kind]["active_dims"] = {name: self._index_sparse(folder, name) for name in ("sparse-start", kind)}
+                names = ["sparse-start", *([] if note["keeps_index"] else [kind])]
+                found[kind]["active_dims"] = {name: self._index_sparse(folder, name) for name in names}
             elif not note["keeps_index"]:
                 student = self._student(folder, kind)
                 encode_corpus(student, self.corpus, folder / f"{kind}-vectors", key=student.fingerprint)
@@ -349,8 +350,9 @@ class Run:
         members: dict[str, Member] = {}
         for kind, note in notes.items():
             if kind in MADE:
-                members[kind] = self._made_member(folder, kind, f"{kind}-start")
-                members[f"{kind}:adapted"] = self._made_member(folder, kind, kind)
+                start = f"{kind}-start"
+                members[kind] = self._made_member(folder, start, start)
+                members[f"{kind}:adapted"] = self._made_member(folder, kind, start if note["keeps_index"] else kind)
                 continue
             student, dim = self._student(folder, kind), note.get("dim", 0)
             vectors = self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors")
@@ -362,15 +364,15 @@ class Run:
                 members[f"{kind}:adapted"] = DenseMember(vectors, student)
         return members
 
-    def _made_member(self, folder: Path, kind: str, name: str) -> Member:
-        """A sparse or static member from `folder/name`."""
+    def _made_member(self, folder: Path, name: str, documents: str) -> Member:
+        """A sparse or static member with the queries of `folder/name`, over the index of `documents`."""
         from acclimate.retrieve.members import DenseMember, SparseMember
         from acclimate.retrieve.sparse import SparseIndex
         from acclimate.students import sparse, static
 
-        if kind == "static":
+        if name.startswith("static"):
             return DenseMember(self.vectors, static.load_query(folder / name))
-        return SparseMember(SparseIndex.open(folder / f"{name}-index"), sparse.load_query(folder / name))
+        return SparseMember(SparseIndex.open(folder / f"{documents}-index"), sparse.load_query(folder / name))
 
     def _student(self, folder: Path, kind: str) -> Encoder:
         from acclimate.retrieve.encoder import Encoder

@@ -60,8 +60,9 @@ def distill(
     Parameters
     ----------
     student
-        Which retrievers to train: dense, dense-query, late-interaction, late-interaction-query (query: the query
-        encoder only, the index stays valid), sparse (SPLADE) and static, whose queries need no transformer.
+        Which retrievers to train: dense, late-interaction, sparse (SPLADE), or dense-query, late-interaction-query,
+        sparse-query (the query side only, the index stays valid), or static (the dense index stays valid). Queries of
+        sparse and static ones need no transformer.
     base
         Encoder that is adapted, and compared with.
     epochs

@@ -7,6 +7,7 @@ KINDS = {
     "late-interaction": "late-interaction",
     "late-interaction-query": "late-interaction",
     "sparse": "sparse",
+    "sparse-query": "sparse",
     "static": "static",
 }
 # Kinds that no base is of: where such a student starts is made from base and corpus, and is measured, too.

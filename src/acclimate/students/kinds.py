@@ -175,6 +175,7 @@ STUDENTS: dict[str, tuple[Callable[[Encoder, Lesson, float], Student], float]] =
     "late-interaction": (LateInteraction, 0.03),
     "late-interaction-query": (LateInteractionQuery, 0.03),
     "sparse": (sparse.Sparse, 3.0),
+    "sparse-query": (sparse.SparseQueryOnly, 3.0),
     "static": (static.Static, 0.05),
 }
 

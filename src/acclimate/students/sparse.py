@@ -155,6 +155,17 @@ class Sparse:
         return self.sparsity * self._flops
 
 
+class SparseQueryOnly(Sparse):
+    """The same, with documents as they start: only the weights of queries learn, and the start's index stays valid."""
+
+    keeps_index: ClassVar[bool] = True
+
+    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float, *, sparsity: float = 0.0) -> None:
+        super().__init__(encoder, lesson, temperature, sparsity=0.0)
+        for weights in (self.encoder.model.rows, self.encoder.model.bias):
+            weights.requires_grad_(False)
+
+
 def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
     """The untouched sparse student. Raises SettingError for a base with no place for a head."""
     _layers(encoder)
