@@ -18,15 +18,20 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: begin -->", "<!-- table: end -->"
+STUDENTS = "dense-query,late-interaction-query,sparse-query,static"
 COLUMNS = {
     "bm25": "BM25",
     "dense": "dense",
     "late-interaction": "late int.",
+    "sparse": "sparse",
+    "static": "static",
     "hybrid": "hybrid",
     "bm25+reranker": "BM25 + reranker",
     "hybrid+reranker": "hybrid + reranker",
     "dense:adapted": "dense, adapted",
     "late-interaction:adapted": "late int., adapted",
+    "sparse:adapted": "sparse, adapted",
+    "static:adapted": "static, adapted",
     "hybrid:adapted": "hybrid, adapted",
 }
 
@@ -43,7 +48,7 @@ def main() -> None:
     for collection in arguments.collections:
         name = Path(collection).name
         command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(arguments.out / name)]
-        command += ["--set", "evaluate.rerank=bm25,hybrid"]
+        command += ["--set", "evaluate.rerank=bm25,hybrid", "--set", f"distill.student={STUDENTS}"]
         for change in arguments.set:
             command += ["--set", change]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -63,6 +68,8 @@ def tables(reports: dict[str, dict[str, Any]]) -> str:
         parts += [f"**{measure}**", _measured(reports, measure, intervals=False)]
     parts += ["**Adapted against its own base, and the verdict** (nDCG@10; * p < .05)", _differences(reports)]
     parts += ["**Milliseconds per query** (median, text to ranking, one at a time)", _latencies(reports)]
+    parts += ["**Share of the reranked hybrid's nDCG@10, and of its time**", _shares(reports)]
+    parts += ["**Index, MB**", _sizes(reports)]
     parts += ["**What was made**", _made(reports)]
     return "\n\n".join(parts)
 
@@ -83,7 +90,7 @@ def _measured(reports: dict[str, dict[str, Any]], measure: str, *, intervals: bo
 
 def _differences(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
-    for system in ("dense:adapted", "late-interaction:adapted", "hybrid:adapted"):
+    for system in (name for name in COLUMNS if name.endswith(":adapted")):
         base = system.removesuffix(":adapted")
         rows.append([f"{COLUMNS[system]} − {COLUMNS[base]}", *(_difference(r, system, base) for r in reports.values())])
     rows.append(
@@ -112,6 +119,31 @@ def _latencies(reports: dict[str, dict[str, Any]]) -> str:
     for system, title in COLUMNS.items():
         found = [next((s for s in r["systems"] if s["name"] == system), None) for r in reports.values()]
         rows.append([title, *("" if s is None else f"{s['latency_ms']['p50']:.1f}" for s in found)])
+    return _markdown(["system", *reports], rows)
+
+
+def _shares(reports: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for system in (name for name in COLUMNS if name.endswith(":adapted")):
+        cells = []
+        for report in reports.values():
+            found = {one["name"]: one for one in report["systems"]}
+            if system not in found:
+                cells.append("")
+                continue
+            one, reranked = found[system], found["hybrid+reranker"]
+            quality = one["measures"]["nDCG@10"] / reranked["measures"]["nDCG@10"]
+            times = reranked["latency_ms"]["p50"] / one["latency_ms"]["p50"]
+            cells.append(f"{quality:.0%}, 1/{times:.{0 if times > 10 else 1}f}")
+        rows.append([COLUMNS[system], *cells])
+    return _markdown(["system", *reports], rows)
+
+
+def _sizes(reports: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for system in ("bm25", "dense", "late-interaction", "sparse", "static"):
+        found = [next((s for s in r["systems"] if s["name"] == system), None) for r in reports.values()]
+        rows.append([COLUMNS[system], *("" if s is None else f"{s['index_bytes'] / 1e6:.1f}" for s in found)])
     return _markdown(["system", *reports], rows)
 
 
