@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.lib.format import open_memmap
 
 from acclimate.files import fingerprint, read_json, write_json
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors compared at once
+_BLOCK_DOCS = 8  # whose token vectors are compared at once: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,21 @@ class Vectors:
         """(token vectors of these documents one after the other, where each one starts)."""
         spans = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
         starts = np.concatenate(([0], np.cumsum([len(span) for span in spans])[:-1])).astype(np.int64)
-        return np.concatenate(spans).astype(np.float32), starts
+        # torch makes float32 of half precision several times faster than NumPy does.
+        return torch.from_numpy(np.concatenate(spans)).float().numpy(), starts
 
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
 
         query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale.
         """
-        if not len(rows):
-            return np.empty(0, dtype=np.float32)
-        tokens, starts = self.gather(rows)
-        return np.maximum.reduceat(query @ tokens.T, starts, axis=1).mean(axis=0)
+        scores = np.empty(len(rows), dtype=np.float32)
+        wanted = torch.from_numpy(query).T
+        for start in range(0, len(rows), _BLOCK_DOCS):
+            tokens, starts = self.gather(rows[start : start + _BLOCK_DOCS])
+            similarity = (torch.from_numpy(tokens) @ wanted).numpy()
+            scores[start : start + _BLOCK_DOCS] = np.maximum.reduceat(similarity, starts, axis=0).mean(axis=1)
+        return scores
 
 
 def encode_corpus(
