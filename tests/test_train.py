@@ -85,6 +85,17 @@ def test_scores_come_in_the_order_of_the_pairs(made):
     assert scorer.score([]) == []
 
 
+def test_a_query_or_a_document_of_any_length_is_read(made):
+    long = {**CORPUS, "long": Doc("long", "rice " * 99), "none": Doc("none", "")}
+    asked = [(Query("q", f"{words}"), doc_id) for words in ("food " * 99, "", "food") for doc_id in ("long", "none")]
+    for limit in (16, 32, 160):  # the model has 64 positions
+        scorer = CrossEncoderScorer(made.path, long, max_tokens=limit)
+        scores = scorer.score(asked)
+        assert scores == pytest.approx([scorer.score([pair])[0] for pair in asked], abs=0.1)
+        rows = scorer._reader.tokens([(query.text, long[doc_id].text) for query, doc_id in asked])["input_ids"]
+        assert max(map(len, rows)) == min(limit, 64)
+
+
 def test_a_fingerprint_follows_how_much_is_read(made):
     one, other = (CrossEncoderScorer(made.path, CORPUS, max_tokens=limit).fingerprint for limit in (32, 16))
     assert one != other
