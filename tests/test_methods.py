@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
-from tiny import write_t5
+from tiny import write_cross_encoder, write_t5
 
 from acclimate import prompts
 from acclimate.cli import _stored, main
@@ -211,6 +211,8 @@ def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp
     if recipe == "inpars-v1":
         words = {word for doc in DOCS for word in doc.default_text().split()}
         small += (f"train.base={write_t5(tmp_path / 't5', sorted(words))}", "train.gradient_accumulation=2")
+    if recipe == "gpl":
+        small += (f"label.teachers=cross-encoder:{write_cross_encoder(tmp_path / 'published', tiny_encoder)}",)
     assert run_adapt(beir, tmp_path / "run", "--recipe", recipe, changes=(*small, "generate.per_doc=2")) == 0
     assert report_of(tmp_path / "run")["recipe"] == recipe
     assert {stage["name"] for stage in report_of(tmp_path / "run")["stages"]} >= {"generate", "filter", "evaluate"}
