@@ -13,7 +13,7 @@ from acclimate.errors import DataError, SettingError
 from acclimate.files import folder_fingerprint
 from acclimate.records import Doc, NWay, Query
 from acclimate.rerankers import losses
-from acclimate.rerankers.learn import measured
+from acclimate.rerankers.learn import Course, measured
 from acclimate.score.cross_encoder import CrossEncoderScorer, load
 from acclimate.stages.train import train
 
@@ -257,8 +257,19 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
         ({"n_ways": 1}, "expected 2 or more, or 0 for all"),
         ({"epochs": 0}, "train.epochs is 0; expected 1 or more"),
         ({"rerankers": "two"}, "expected one, prompt, or how many parts"),
+        ({"learning_rate": 0.0}, "train.learning_rate must be above 0"),
+        ({"max_tokens": 3}, "train.max_tokens is 3; expected 8 or more"),
         ({"loss": "token"}, "a cross-encoder answers with no token"),
     ):
         with pytest.raises(SettingError, match=said):
             trained(tiny_encoder, tmp_path, **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("loss", ["listwise", "bce"])
+def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatch):
+    course = Course("", "", loss, 2, 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0)
+    alone = course.steps(TRAIN)  # 24 queries
+    assert (alone, course.queries_at_once) == (12, 4)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert (course.steps(TRAIN), course.queries_at_once) == (4, 12)
