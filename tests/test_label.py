@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -283,6 +285,10 @@ def test_numbers_that_are_no_weights():
         {"teachers": ("dense", "dense")},
         {"weights": "reranker=1", "teachers": ("dense",)},
         {"teachers": (RERANKER,)},
+        {"n_ways": 0},
+        {"reranker_ways": 1},
+        {"trust": 1.5},
+        {"trust": -0.1},
     ],
 )
 def test_settings_that_cannot_be(wrong):
@@ -504,3 +510,11 @@ def test_a_target_that_says_nothing_is_warned_of():
     found = " ".join(warnings(notes, []))
     assert "hardly differ" in found
     assert f"{LLM} gave all documents the same score in 40 of 40 lists" in found
+
+
+def test_scores_that_are_no_numbers_are_not_kept(tmp_path):
+    said = iter([[1.0, math.nan], [1.0, 2.0]])
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        assert math.isnan(scores.batch("key", 2, lambda: next(said))[1])
+        for _ in range(2):
+            assert scores.batch("key", 2, lambda: next(said)) == [1.0, 2.0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
-from tiny import write_llama
+from tiny import write_cross_encoder, write_llama, write_t5
 
 from acclimate import models
 from acclimate.errors import SettingError
@@ -13,7 +16,10 @@ from acclimate.llm.loaded import Loaded
 from acclimate.records import Doc, Query
 from acclimate.score import named
 from acclimate.score.likelihood import Likelihood
+from acclimate.score.template import TEMPLATES, save
 from acclimate.score.yes_no import YesNo
+from acclimate.settings import settings_of
+from acclimate.stages.label import label
 
 CORPUS = {
     doc.doc_id: doc
@@ -115,6 +121,32 @@ def test_scorers_by_name(llama):
     assert isinstance(named.load(f"likelihood:{llama}", CORPUS, max_doc_tokens=9), Likelihood)
     named.check(f"likelihood:{llama}")
     assert named.fingerprint_of(f"likelihood:{llama}") == models.weights_fingerprint(llama)
+    help_text = settings_of(label)["teachers"].help
+    assert all(f"{kind}:" in help_text for kind in named.KINDS)
     for name in ("likelihood", "likelihood:", "maybe:x", "rerankr"):
         with pytest.raises(SettingError, match="reranker, cross-encoder:MODEL"):
             named.check(name)
+
+
+def test_who_cannot_rate_is_refused_before_anything_is_rated(llama, tiny_encoder, tmp_path):
+    t5, flan = write_t5(tmp_path / "t5", ["what"]), write_t5(tmp_path / "flan", ["what"], first=False)
+    published = write_cross_encoder(tmp_path / "published", tiny_encoder)
+    for name in (f"cross-encoder:{published}", f"monot5:{t5}"):
+        named.check(name)
+    for name, said in (
+        (f"monot5:{published}", "expected cross-encoder:"),
+        (f"cross-encoder:{t5}", "expected monot5:"),
+        (f"cross-encoder:{llama}", "expected decoder:"),
+        (f"cross-encoder:{tiny_encoder}", "never taught to rate"),
+        (f"monot5:{flan}", "name its template"),
+        (f"decoder:{llama}", "name its template"),
+        (f"yes-no:{t5}", "expected a causal LLM, or monot5:"),
+    ):
+        for look in (named.check, lambda name: named.load(name, CORPUS, max_doc_tokens=9)):
+            with pytest.raises(SettingError, match=said):
+                look(name)
+    save(TEMPLATES["plain"], Path(shutil.copytree(llama, tmp_path / "asked")))
+    named.check(f"decoder:{tmp_path / 'asked'}")
+    before = named.fingerprint_of(f"decoder:{tmp_path / 'asked'}")
+    save(TEMPLATES["plain"]._replace(prompt="{query} {document}"), tmp_path / "asked")
+    assert named.fingerprint_of(f"decoder:{tmp_path / 'asked'}") != before

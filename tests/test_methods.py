@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
-from tiny import write_t5
+from tiny import write_cross_encoder, write_t5
 
 from acclimate import prompts
 from acclimate.cli import _stored, main
@@ -206,11 +206,14 @@ def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):  # no
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp_path):  # noqa: F811
-    changes = ("train.max_queries=20", "mine.n_ways=3", f"filter.reranker={tiny_encoder}", "seed.n_docs=20")
-    small = tuple(change for change in changes if not (recipe != "inpars-v2" and "reranker" in change))
+    changes = ("train.max_queries=20", "mine.n_ways=3", "seed.n_docs=20")
+    published = write_cross_encoder(tmp_path / "published", tiny_encoder)
+    small = (*changes, f"filter.reranker={published}") if recipe == "inpars-v2" else changes
     if recipe == "inpars-v1":
         words = {word for doc in DOCS for word in doc.default_text().split()}
         small += (f"train.base={write_t5(tmp_path / 't5', sorted(words))}", "train.gradient_accumulation=2")
+    if recipe == "gpl":
+        small += (f"label.teachers=cross-encoder:{published}",)
     assert run_adapt(beir, tmp_path / "run", "--recipe", recipe, changes=(*small, "generate.per_doc=2")) == 0
     assert report_of(tmp_path / "run")["recipe"] == recipe
     assert {stage["name"] for stage in report_of(tmp_path / "run")["stages"]} >= {"generate", "filter", "evaluate"}

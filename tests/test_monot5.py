@@ -237,6 +237,24 @@ def test_an_adapter_is_saved_as_plain_peft_has_it(adapted, llama, in_float32):
     assert scores == pytest.approx(expected, abs=1e-3)
 
 
+def test_what_could_not_be_loaded_again_or_merged_is_refused_before_training(adapted, llama, t5, tmp_path):
+    other = write_t5(tmp_path / "other", WORDS, first=False)
+    prompts = {query_id: "ab"[n % 2] for n, query_id in enumerate(TEXTS)}
+    for base, changes, said in (
+        (adapted.path, {}, "is an adapter, and no other can be put on it"),
+        (llama, {"merge": "average", "rerankers": "prompt"}, "adapters cannot be merged"),
+        (other, {}, "name its template"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            train(TRAIN, DEV, TEXTS, CORPUS, tmp_path / "train", prompts, base=str(base), **{**LEARNING, **changes})
+    assert not (tmp_path / "train").exists()
+    broken = shutil.copytree(adapted.path, tmp_path / "broken")
+    config = json.loads((broken / "adapter_config.json").read_text())
+    (broken / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": None}))
+    with pytest.raises(DataError, match="the model that the adapter is for"):
+        Decoder.of(str(broken), max_tokens=64)
+
+
 def test_with_rank_0_all_weights_are_trained_and_no_adapter_is_needed(llama, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
     with pytest.raises(MissingExtra, match=r"pip install 'acclimate\[lora\]'"):

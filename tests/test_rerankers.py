@@ -73,6 +73,10 @@ def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(t
     assert folder_fingerprint(tmp_path) == folder_fingerprint(two.paths[NAMES[0]].parent)
     other = {query_id: prompt if prompt == "claim" else "other" for query_id, prompt in PROMPTS.items()}
     del learned[:]
+    (tmp_path / "checkpoints-done" / "checkpoint-3").mkdir(parents=True)  # killed in the very end
+    assert trained(tiny_encoder, tmp_path, prompts=PROMPTS, **SEVERAL).notes == two.notes
+    assert not (tmp_path / "checkpoints-done").exists()
+    assert learned == []
     third = trained(tiny_encoder, tmp_path, prompts=other, **SEVERAL)
     assert learned == ["reranker-other"]
     assert list(third.paths) == [NAMES[0], "reranker-other"]

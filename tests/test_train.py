@@ -13,7 +13,7 @@ from acclimate.errors import DataError, SettingError
 from acclimate.files import folder_fingerprint
 from acclimate.records import Doc, NWay, Query
 from acclimate.rerankers import losses
-from acclimate.rerankers.learn import measured
+from acclimate.rerankers.learn import Course, measured
 from acclimate.score.cross_encoder import CrossEncoderScorer, load
 from acclimate.stages.train import train
 
@@ -83,6 +83,17 @@ def test_scores_come_in_the_order_of_the_pairs(made):
     assert steps[-1] == (4, 4)
     assert together == pytest.approx([scorer.score([pair])[0] for pair in pairs], abs=0.1)
     assert scorer.score([]) == []
+
+
+def test_a_query_or_a_document_of_any_length_is_read(made):
+    long = {**CORPUS, "long": Doc("long", "rice " * 99), "none": Doc("none", "")}
+    asked = [(Query("q", f"{words}"), doc_id) for words in ("food " * 99, "", "food") for doc_id in ("long", "none")]
+    for limit in (16, 32, 160):  # the model has 64 positions
+        scorer = CrossEncoderScorer(made.path, long, max_tokens=limit)
+        scores = scorer.score(asked)
+        assert scores == pytest.approx([scorer.score([pair])[0] for pair in asked], abs=0.1)
+        rows = scorer._reader.tokens([(query.text, long[doc_id].text) for query, doc_id in asked])["input_ids"]
+        assert max(map(len, rows)) == min(limit, 64)
 
 
 def test_a_fingerprint_follows_how_much_is_read(made):
@@ -246,8 +257,19 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
         ({"n_ways": 1}, "expected 2 or more, or 0 for all"),
         ({"epochs": 0}, "train.epochs is 0; expected 1 or more"),
         ({"rerankers": "two"}, "expected one, prompt, or how many parts"),
+        ({"learning_rate": 0.0}, "train.learning_rate must be above 0"),
+        ({"max_tokens": 3}, "train.max_tokens is 3; expected 8 or more"),
         ({"loss": "token"}, "a cross-encoder answers with no token"),
     ):
         with pytest.raises(SettingError, match=said):
             trained(tiny_encoder, tmp_path, **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("loss", ["listwise", "bce"])
+def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatch):
+    course = Course("", "", loss, 2, 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0)
+    alone = course.steps(TRAIN)  # 24 queries
+    assert (alone, course.queries_at_once) == (12, 4)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert (course.steps(TRAIN), course.queries_at_once) == (4, 12)

@@ -71,6 +71,16 @@ def shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch):
     assert sizes == sorted(sizes, reverse=True)
 
 
+def write_cross_encoder(path, encoder):
+    """A cross-encoder of one logit, with the weights of `encoder` and a random head."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    torch.manual_seed(0)
+    CrossEncoder(str(encoder), num_labels=1, device="cpu").save_pretrained(str(path), create_model_card=False)
+    return str(path)
+
+
 def write_t5(path, words, *, first=True):
     """A T5 of the first kind (or of a later one), whose tokens are words, with `▁true` and `▁false` among them."""
     import torch

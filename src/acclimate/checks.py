@@ -14,7 +14,7 @@ from acclimate.stages.filter import check_filters
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
-from acclimate.stages.train import check_lora, check_rerankers
+from acclimate.stages.train import check_base, check_rerankers
 from acclimate.stages.tune import trials
 
 
@@ -27,8 +27,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     check_draw(**{name: run.settings["sample"][name] for name in draw})
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     check_rerankers(**run.settings["train"])
-    if run.settings["train"]["lora_rank"] and score.kind_of(run.settings["train"]["base"]) == "decoder":
-        check_lora()
+    check_base(**run.settings["train"])
     check_students(run.settings["distill"]["student"])
     if len(trials(run.settings["distill"]["tune"], run.settings["distill"])) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
@@ -41,10 +40,10 @@ def check(run: Run, *, asks: bool = True) -> None:
             llm.check(name)
     if run.batch_file is not None and not any(map(llm.is_served, run.llms.values())):
         raise SettingError(f"--batch: {run.llms['generate']} takes no batch files; expected openai:MODEL")
-    for stage in ("train", "distill"):
-        models.resolve(run.settings[stage]["base"])
+    models.resolve(run.settings["distill"]["base"])
     check_filters(**run.settings["filter"])
     teaching = ("teachers", "normalize", "weights", "mode", "false_negatives", "false_negative_share")
+    teaching += ("n_ways", "reranker_ways", "trust")
     check_teaching(**{name: run.settings["label"][name] for name in teaching})
     for name in run.other_scorers:
         named.check(name)
@@ -67,8 +66,9 @@ def _check_prompts(run: Run) -> None:
         )
     if "filter" in run.llms:
         prompts.judge(run.settings["filter"]["judge"])
-    if run.settings["filter"]["reranker"]:
-        models.resolve(run.settings["filter"]["reranker"])
+    reranker = run.settings["filter"]["reranker"]
+    if reranker and models.resolve(reranker).is_local:
+        score.check_rates(reranker)
     for stage in ("seed", "generate"):
         settings = run.settings[stage]
         Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])

@@ -281,6 +281,8 @@ def _train(run: Run, made: Mapping[str, Made]) -> Made:
         "documents": run.corpus.fingerprint,
         "base": models.weights_fingerprint(settings["base"]),
     }
+    if settings["rerankers"] == "prompt":
+        inputs["filter"] = made["filter"].fingerprint  # which says whose queries they are
     return run.make("train", work, inputs=inputs, unit="queries", keeps=settings["rerankers"] != "one")
 
 

@@ -53,6 +53,8 @@ def describe(run: Run) -> str:
     rated = (settings["sample"]["dev_share"] * queries * settings["label"]["reranker_ways"]) + 2 * searches * settings[
         "evaluate"
     ]["rerank_depth"]
+    published = sum(name.startswith("cross-encoder:") for name in run.other_scorers)
+    taught = published * queries * settings["label"]["reranker_ways"]
     llm_flop = {  # what prompts share is read once
         stage: 0.0
         if is_served(run.llms[stage])
@@ -68,7 +70,7 @@ def describe(run: Run) -> str:
         "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries + llm_flop.get("filter", 0.0),
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "train": 3 * _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * pairs,
-        "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2
+        "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * (rated / 2 + taught)
         + _FORWARD_FLOP * _LLM_PARAMETERS * _rating(run, queries, tokens / max(1, len(docs))),
         "distill": 60 * _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries * settings["distill"]["epochs"],
         "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,

@@ -71,7 +71,8 @@ class Scores:
         if found is not None and isinstance(found[0], bytes) and len(found[0]) == 4 * n_scores:
             return array("f", found[0]).tolist()
         scores = array("f", rate())
-        self._write("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(key, scores.tobytes())])
+        if all(map(math.isfinite, scores)):  # others are refused by whoever asked, and asked for again
+            self._write("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(key, scores.tobytes())])
         return scores.tolist()
 
     def _keep(self, scorer: str, values: Mapping[str, float]) -> None:

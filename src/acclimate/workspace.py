@@ -117,14 +117,14 @@ class Workspace:
         together: where the run has several processes, all of them call `run`; else the others wait for the first.
         keeps: `run` knows itself which of the files that it finds are still good, and removes the others.
         """
+        if not distributed.is_main():
+            return self._followed(stage, run, together=together)
         folder = self.folder / stage
         recipe = {"stage": stage, "settings": _plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
         manifest = self.manifest(stage)
         begun = folder / "begun.json"
         is_made = manifest is not None and manifest["fingerprint"] == key and _is_whole(folder, manifest)
-        if not distributed.is_main():
-            return self._followed(stage, run, together=together)
         if is_made and manifest is not None:
             distributed.told(True)
             begun.unlink(missing_ok=True)  # still there if the end came right after the manifest

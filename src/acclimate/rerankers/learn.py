@@ -25,7 +25,6 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from acclimate import distributed, models, score
-from acclimate.errors import SettingError
 from acclimate.files import read_json, write_json
 from acclimate.llm.tokens import quiet
 from acclimate.records import Doc, NWay
@@ -64,14 +63,19 @@ class Course:
     def is_bf16(self) -> bool:
         return self.precision == "bfloat16" or (self.precision == "auto" and models.fast_bf16())
 
+    @property
+    def queries_at_once(self) -> int:
+        """Queries per step, those of all processes."""
+        return self.batch_size * self.gradient_accumulation * distributed.size()
+
     def rows_at_once(self, examples: Sequence[NWay]) -> int:
-        """Rows of the data that `batch_size` queries are."""
+        """Rows of the data that `batch_size` queries are: what one process reads."""
         return self.batch_size * (_width(examples) if LOSSES[self.loss].is_pointwise else 1)
 
     def steps(self, examples: Sequence[NWay]) -> int:
         """Steps of the optimizer."""
         rows = sum(len(e.doc_ids) for e in examples) if LOSSES[self.loss].is_pointwise else len(examples)
-        batches = -(-rows // self.rows_at_once(examples))
+        batches = -(-rows // (self.rows_at_once(examples) * distributed.size()))
         return -(-batches // self.gradient_accumulation) * self.epochs
 
 
@@ -86,8 +90,6 @@ def load(course: Course) -> tuple[CrossEncoder, Reader]:
     """The base as what the trainer trains, and as what reads pairs; they share their weights."""
     kind = score.kind_of(course.base)
     if kind == "cross-encoder":
-        if course.loss == "token":
-            raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
         model = cross_encoder.load(course.base, max_tokens=course.max_tokens)
         return model, cross_encoder.CrossEncoderReader(model, max_tokens=course.max_tokens)
     make = score.language_model(kind).of
@@ -145,7 +147,7 @@ def learn(
         "steps": steps,
         "epochs": round(passes, 3),
         "rows_seen": round(rows * passes),
-        "effective_batch": course.batch_size * course.gradient_accumulation,
+        "effective_batch": course.queries_at_once,
         "last_learning_rate": course.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
         "loss": _told(history, "loss", "loss"),
         "dev_queries": len(dev),
@@ -218,7 +220,7 @@ def _trainer(
     loss = LOSSES[course.loss]
     steps = course.steps(examples)
     every = max(1, steps // course.evaluations)
-    queries = course.batch_size * course.gradient_accumulation
+    queries = course.queries_at_once
 
     class Report(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -14,8 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from acclimate.errors import DataError
 
-METHODS = ("none", "average", "slerp")
-
 
 def merge(folders: Sequence[Path], into: Path, *, method: str) -> None:
     """Write to `into` what is in the first folder, its weights merged with those of the same names in the others.

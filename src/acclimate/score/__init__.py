@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from acclimate import models
-from acclimate.errors import DataError
+from acclimate.errors import DataError, SettingError
 from acclimate.files import read_json
 from acclimate.records import Doc, Scorer
-from acclimate.score.template import AUTO, check_template
+from acclimate.score.template import AUTO, check_template, saved, template_of
 
+ADAPTER = "adapter_config.json"
 KINDS = ("cross-encoder", "monot5", "decoder")
 
 
@@ -27,15 +29,49 @@ def kind_of(name: str) -> str:
     """Which of `KINDS` the model of that name is. Raises what `models.resolve` raises."""
     at = models.resolve(name)
     folder = Path(at.path_or_id)
-    if at.gguf_file or (folder / "adapter_config.json").is_file():
+    if at.gguf_file or is_adapter(name):
         return "decoder"
     config = _config(at, folder)
-    written_by = (config.get("architectures") or [""])[0]
+    written_by = _architecture(config)
     if written_by.endswith(("ForConditionalGeneration", "WithLMHeadModel")) and config.get("is_encoder_decoder"):
         return "monot5"
     if written_by.endswith(("ForCausalLM", "LMHeadModel")):
         return "decoder"
     return "cross-encoder"
+
+
+def is_adapter(name: str) -> bool:
+    """True for a folder of a decoder's adapter."""
+    return (Path(models.resolve(name).path_or_id) / ADAPTER).is_file()
+
+
+def check_rates(name: str) -> None:
+    """Raises SettingError for a model that nobody taught to rate, or nobody knows how; its weights are not read."""
+    kind = kind_of(name)
+    if kind != "cross-encoder":
+        check_asked(name, AUTO)
+        return
+    at = models.resolve(name)
+    if "SequenceClassification" not in (found := _architecture(_config(at, Path(at.path_or_id)))):
+        raise SettingError(
+            f"{name} is an encoder ({found or 'of no known architecture'}) that was never taught to rate pairs; "
+            "expected a reranker, such as a folder that train wrote"
+        )
+
+
+def check_asked(name: str, template: str) -> None:
+    """Raises SettingError for a language model of which nothing says what to ask it; its weights are not read."""
+    at = models.resolve(name)
+    if template != AUTO or saved(Path(at.path_or_id)) is not None:
+        return
+    config, tokenizer = SimpleNamespace(model_type="", is_encoder_decoder=False), None
+    if kind_of(name) == "monot5":
+        from acclimate.llm.tokens import Tokens
+
+        found = _config(at, Path(at.path_or_id))
+        config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **found})
+        tokenizer = Tokens(name).tokenizer
+    template_of(name, Path(at.path_or_id), config, tokenizer, AUTO, is_new=False)
 
 
 def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO) -> Scorer:
@@ -69,11 +105,19 @@ def language_model(kind: str) -> Any:
     return Decoder
 
 
+def _architecture(config: Mapping[str, Any]) -> str:
+    found = config.get("architectures") or [""]
+    return str(found[0])
+
+
 def _config(at: models.ModelName, folder: Path) -> dict[str, Any]:
     if not at.is_local:
         from transformers import AutoConfig
 
-        return AutoConfig.from_pretrained(at.path_or_id, revision=at.revision or "main").to_dict()
+        try:
+            return AutoConfig.from_pretrained(at.path_or_id, revision=at.revision or "main").to_dict()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{at.path_or_id}: no model with a configuration that could be read: {error}") from None
     if not (folder / "config.json").is_file():
         return {}
     config = read_json(folder / "config.json")

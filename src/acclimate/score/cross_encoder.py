@@ -1,11 +1,13 @@
 """A cross-encoder as a scorer: query and document read together, one logit.
 
-Pairs are scored in float32 logits before any activation. The document is cut, never the query.
+Pairs are scored in float32 logits before any activation. The document is cut, and the query only where it leaves no
+room for one.
 """
 
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +24,10 @@ from acclimate.score.pairs import rate, texts_of
 def load(name: str, *, max_tokens: int) -> CrossEncoder:
     """A cross-encoder with one logit and no activation, from a reranker or from any encoder's weights.
 
-    Pair tokens are cut to `max_tokens` in all, special ones included.
+    Pair tokens are cut to `max_tokens` in all, special ones included, or to what the model has positions for.
     """
     at = models.resolve(name)
-    return CrossEncoder(
+    model = CrossEncoder(
         at.path_or_id,
         revision=at.revision,
         num_labels=1,
@@ -34,6 +36,8 @@ def load(name: str, *, max_tokens: int) -> CrossEncoder:
         device=models.device(),
         model_kwargs={"use_safetensors": True},
     )
+    model.max_seq_length = min(max_tokens, _positions(model))
+    return model
 
 
 class CrossEncoderReader:
@@ -41,15 +45,29 @@ class CrossEncoderReader:
 
     def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
         self.model = model
-        self.max_tokens = max_tokens
+        self.max_tokens = min(max_tokens, _positions(model))
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
-        return self.model.tokenizer(
-            [query for query, _ in texts],
-            [document for _, document in texts],
-            truncation="only_second",
-            max_length=self.max_tokens,
-        )
+        tokenizer = self.model.tokenizer
+        queries = list(dict.fromkeys(query for query, _ in texts))
+        room = self.max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
+        read = tokenizer(queries, add_special_tokens=False)["input_ids"]
+        long = {query for query, ids in zip(queries, read, strict=True) if len(ids) >= room}
+        found: dict[str, list[list[int]]] = {}
+        for is_long in (False, True):
+            own = [at for at, (query, _) in enumerate(texts) if (query in long) == is_long]
+            if own:
+                rows = tokenizer(
+                    [texts[at][0] for at in own],
+                    [texts[at][1] for at in own],
+                    truncation="longest_first" if is_long else "only_second",
+                    max_length=self.max_tokens,
+                )
+                for name, values in rows.items():
+                    place = found.setdefault(name, [[]] * len(texts))
+                    for at, value in zip(own, values, strict=True):
+                        place[at] = value
+        return found
 
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
         batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
@@ -90,6 +108,14 @@ class CrossEncoderScorer:
     ) -> list[float]:
         """One logit per (query, doc_id), in order."""
         return rate(self._reader, texts_of(pairs, self.corpus), progress)
+
+
+def _positions(model: CrossEncoder) -> int:
+    """How many tokens it has positions for; where these are relative, there is no end."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return sys.maxsize
 
 
 def _faster(model: CrossEncoder) -> CrossEncoder:

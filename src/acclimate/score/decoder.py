@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from acclimate.errors import MissingExtra
+from acclimate import models
+from acclimate.errors import DataError, MissingExtra
 from acclimate.files import read_json, write_json
 from acclimate.llm.loaded import Loaded
+from acclimate.score import ADAPTER, is_adapter
 from acclimate.score.prompted import Prompted
 from acclimate.score.template import AUTO, template_of
-
-ADAPTER = "adapter_config.json"
 
 
 class Decoder(Prompted):
@@ -31,14 +31,14 @@ class Decoder(Prompted):
     @classmethod
     def of(cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False) -> Self:
         """The model of that name, or of the base of an adapter's folder, with the adapter in its weights."""
-        folder = Path(name)
-        if not (folder / ADAPTER).is_file():
+        if not is_adapter(name):
             return super().of(name, max_tokens=max_tokens, template=template, is_new=is_new)
-        base = read_json(folder / ADAPTER)["base_model_name_or_path"]
+        folder = Path(models.resolve(name).path_or_id)
+        base = _base_of(folder)
         loaded = Loaded(base, torch.float32)
         model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
         asked = template_of(name, folder, model.config, loaded.tokenizer, template, is_new=is_new)
-        return cls(model, loaded.tokenizer, asked, max_tokens=max_tokens, base=base)
+        return cls(model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=base)
 
     def add_adapter(self, rank: int) -> None:
         """Freeze the weights and put adapters to be trained beside every linear layer but the last."""
@@ -67,13 +67,24 @@ class Decoder(Prompted):
     def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
         """A checkpoint of training: the same modules with these weights."""
         folder = Path(model_name_or_path)
-        if not (folder / ADAPTER).is_file():
+        if not is_adapter(model_name_or_path):
             return cls.of(model_name_or_path, max_tokens=0)
-        base = read_json(folder / ADAPTER)["base_model_name_or_path"]
+        base = _base_of(folder)
         loaded = Loaded(base, torch.float32)
         model = peft().PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=True)
         asked = template_of(base, folder, loaded.model.config, loaded.tokenizer, AUTO, is_new=True)
         return cls(model, loaded.tokenizer, asked, max_tokens=0, base=base)
+
+
+def _base_of(folder: Path) -> str:
+    """What the adapter in this folder is for. Raises DataError for a folder that holds no safe one."""
+    config = read_json(folder / ADAPTER)
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str) or not base:
+        raise DataError("expected base_model_name_or_path, the model that the adapter is for", path=folder / ADAPTER)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise DataError("no adapter_model.safetensors; pickled weights are never loaded: convert them", path=folder)
+    return base
 
 
 def peft() -> Any:

@@ -2,6 +2,7 @@
 
     cross-encoder:MODEL   reads query and document together and gives one logit
     monot5:MODEL          answers true or false to a prompt that shows both
+    decoder:MODEL         a causal LLM that train made a reranker: its prompt is beside its weights
     yes-no:LLM            is asked whether the document answers the query
     likelihood:LLM        says how likely the query is, given the document
 
@@ -11,13 +12,14 @@ MODEL is a folder, a Hugging Face id or embedded:NAME; an LLM is a causal one of
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from acclimate import models, score
 from acclimate.errors import SettingError
+from acclimate.files import folder_fingerprint
 from acclimate.records import Doc, Scorer
 
-RERANKERS = ("cross-encoder", "monot5")
-KINDS = (*RERANKERS, "yes-no", "likelihood")
+KINDS = (*score.KINDS, "yes-no", "likelihood")
 _QUERY_TOKENS = 64  # beside a document's, for models that read both as one text
 
 
@@ -33,22 +35,35 @@ def model_of(name: str) -> tuple[str, str]:
 def check(name: str) -> None:
     """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
     kind, model = model_of(name)
-    models.resolve(model)
-    if kind in RERANKERS and models.resolve(model).is_local and (found := score.kind_of(model)) != kind:
-        raise SettingError(f"{model} is a {found}; expected {found}:{model}")
+    if models.resolve(model).is_local:  # of others nothing is here yet
+        _check_kind(kind, model)
 
 
 def fingerprint_of(name: str) -> str:
     """Changes with the model behind a name."""
-    return models.weights_fingerprint(model_of(name)[1])
+    kind, model = model_of(name)
+    if kind in score.KINDS and Path(model).is_dir():
+        return folder_fingerprint(Path(model))  # what it is asked is beside its weights
+    return models.weights_fingerprint(model)
 
 
 def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer:
     """The scorer of that name; it reads so many tokens of a document, at most."""
     kind, model = model_of(name)
-    if kind in RERANKERS:
+    _check_kind(kind, model)
+    if kind in score.KINDS:
         return score.load(model, corpus, max_tokens=max_doc_tokens + _QUERY_TOKENS)
     from acclimate.score.likelihood import Likelihood
     from acclimate.score.yes_no import YesNo
 
     return (YesNo if kind == "yes-no" else Likelihood)(model, corpus, max_doc_tokens=max_doc_tokens)
+
+
+def _check_kind(kind: str, model: str) -> None:
+    found = score.kind_of(model)
+    if kind in score.KINDS:
+        if found != kind:
+            raise SettingError(f"{model} is a {found}; expected {found}:{model}")
+        score.check_rates(model)
+    elif found == "monot5":
+        raise SettingError(f"{kind}:{model} is an encoder-decoder; expected a causal LLM, or monot5:{model}")

@@ -54,7 +54,7 @@ class Prompted(InputModule):
         loaded = Loaded(name, torch.float32)
         folder = Path(models.resolve(name).path_or_id)
         asked = template_of(name, folder, loaded.model.config, loaded.tokenizer, template, is_new=is_new)
-        return cls(loaded.model, loaded.tokenizer, asked, max_tokens=max_tokens, base=name)
+        return cls(loaded.model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=name)
 
     @abstractmethod
     def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:

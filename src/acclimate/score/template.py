@@ -88,9 +88,8 @@ def template_of(name: str, folder: Path, config: Any, tokenizer: Any, wanted: st
         return TEMPLATES[wanted]
     if (found := saved(folder)) is not None:
         return found
-    vocabulary = tokenizer.get_vocab()
     is_first_t5 = config.model_type == "t5" and config.feed_forward_proj == "relu"
-    if is_first_t5 and "▁true" in vocabulary and "▁false" in vocabulary:
+    if is_first_t5 and {"▁true", "▁false"} <= tokenizer.get_vocab().keys():
         return TEMPLATES["monot5"]
     if is_new and not config.is_encoder_decoder:
         return TEMPLATES["chat" if tokenizer.chat_template else "plain"]

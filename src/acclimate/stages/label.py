@@ -103,7 +103,7 @@ def label(
     ----------
     teachers
         Who may teach: bm25, dense, late-interaction, reranker (all that train made), and models as scorers:
-        cross-encoder:MODEL, yes-no:LLM, likelihood:LLM.
+        cross-encoder:MODEL, monot5:MODEL, decoder:MODEL, yes-no:LLM, likelihood:LLM.
     normalize
         The scale on which teachers are added: min-max, rank or z (per list), or percentile (over all lists).
     weights
@@ -123,7 +123,9 @@ def label(
     false_negative_share
         Of the source document's score: what is rated above it counts as a false negative.
     """
-    check_teaching(teachers, normalize, weights, mode, false_negatives, false_negative_share)
+    check_teaching(
+        teachers, normalize, weights, mode, false_negatives, false_negative_share, n_ways, reranker_ways, trust
+    )
     equal = dict.fromkeys(members, 1 / len(members))
     found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
     teaching = [name for name in members if teaches(name, teachers)]

@@ -47,6 +47,9 @@ def check_teaching(
     mode: str,
     false_negatives: str,
     false_negative_share: float,
+    n_ways: int,
+    reranker_ways: int,
+    trust: float,
 ) -> None:
     """Raises SettingError for values of `label`'s settings that cannot be. Who is named is looked at elsewhere."""
     for value, kind, known in (
@@ -60,6 +63,13 @@ def check_teaching(
         raise SettingError(f"label.teachers is {','.join(teachers)!r}; expected one name or more, each once")
     if false_negative_share <= 0:
         raise SettingError(f"label.false_negative_share is {false_negative_share}; expected a number above 0")
+    if min(n_ways, reranker_ways) < 2:
+        raise SettingError(
+            f"label.n_ways is {n_ways} and label.reranker_ways {reranker_ways}; expected 2 or more: the source "
+            "document and another"
+        )
+    if not 0 <= trust <= 1:
+        raise SettingError(f"label.trust is {trust}; expected 0 to 1")
     if weights not in (CHOSEN, EQUAL):
         given_weights(weights, teachers)
 

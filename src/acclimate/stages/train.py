@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate import __version__, distributed, models
+from acclimate import __version__, distributed, models, score
 from acclimate.errors import DataError, MissingExtra, SettingError, unknown
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.records import Doc, NWay
@@ -23,6 +23,8 @@ LOSSES = ("listwise", "lambda", "ranknet", "margin-mse", "bce", "token")
 MERGES = ("none", "average", "slerp")
 _CHOICES = {"loss": LOSSES, "merge": MERGES, "precision": ("auto", "float32", "bfloat16")}
 _AT_LEAST_ONE = ("max_queries", "epochs", "batch_size", "gradient_accumulation", "mini_batch_size", "evaluations")
+
+_FEWEST_TOKENS = 8  # a pair's special ones take up to four
 
 
 class Trained(NamedTuple):
@@ -123,6 +125,7 @@ def train(
     given = locals()
     settings = {name: given[name] for name in train.__kwdefaults__ or () if name != "progress"}
     check_rerankers(**settings)
+    check_base(**settings)
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
     from acclimate.rerankers.learn import Course, learn, remove_checkpoints
@@ -138,7 +141,7 @@ def train(
     notes = distributed.told(notes)
     if distributed.is_main():
         _clear(folder, {*notes, "checkpoints"})
-    sizes = [course.steps(group.examples) * batch_size * gradient_accumulation for group in groups]
+    sizes = [course.steps(group.examples) * course.queries_at_once for group in groups]
     for at, group in enumerate(groups):
         if group.name in notes:
             continue
@@ -158,6 +161,8 @@ def train(
             if several:
                 write_json(folder / f"{group.name}.json", {"key": keys[group.name], "notes": notes[group.name]})
             remove_checkpoints(folder)
+    if distributed.is_main():
+        remove_checkpoints(folder)  # of a killed run, where all that it was to make is there
     paths = {group.name: folder / group.name for group in groups}
     told: dict[str, Any] = {
         "queries": sum(len(group.examples) for group in groups),
@@ -199,8 +204,33 @@ def check_rerankers(**settings: Any) -> None:
     for name in ("patience", "lora_rank", "min_queries"):
         if settings[name] < 0:
             raise SettingError(f"train.{name} is {settings[name]}; expected 0 or more")
+    if not settings["learning_rate"] > 0 or not settings["weight_decay"] >= 0:
+        raise SettingError("train.learning_rate must be above 0 and train.weight_decay not below")
+    if settings["max_tokens"] < _FEWEST_TOKENS:
+        raise SettingError(f"train.max_tokens is {settings['max_tokens']}; expected {_FEWEST_TOKENS} or more")
     if settings["n_ways"] < 0 or settings["n_ways"] == 1:
         raise SettingError(f"train.n_ways is {settings['n_ways']}; expected 2 or more, or 0 for all")
+
+
+def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:
+    """Raises SettingError for settings of `train` that the base cannot follow, MissingExtra, without its weights."""
+    kind = score.kind_of(base)
+    if kind == "cross-encoder" and loss == "token":
+        raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
+    if kind == "monot5":
+        score.check_asked(base, template)
+    if kind == "decoder" and lora_rank:
+        check_lora()
+        if score.is_adapter(base):
+            raise SettingError(
+                f"train.base, {base}, is an adapter, and no other can be put on it; set train.lora_rank=0, or name its "
+                "own base"
+            )
+        if merge != "none" and number_of(rerankers) != 1 and rerankers != "one":
+            raise SettingError(
+                f"train.merge is {merge}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
+                "train.merge=none"
+            )
 
 
 def check_lora() -> None:
@@ -264,16 +294,10 @@ def _merged(
     method: str,
 ) -> dict[str, Any]:
     """Write the merged reranker, and measure it on all held-out queries."""
-    from acclimate import score
     from acclimate.records import Query
     from acclimate.rerankers.learn import FLAT, measured
     from acclimate.rerankers.merge import merge as merge_weights
 
-    if any((path / "adapter_config.json").exists() for path in paths.values()):
-        raise SettingError(
-            f"train.merge is {method}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
-            "train.merge=none"
-        )
     merge_weights(list(paths.values()), folder / NAME, method=method)
     scorer = score.load(folder / NAME, corpus, max_tokens=course.max_tokens)
     lists = _cut(dev, n_ways)
