@@ -123,7 +123,7 @@ def test_each_student_is_kept_with_its_own_best_settings(tmp_path):
         assert [row["nDCG@10"] for row in rows if row["chosen"]] == [max(row["nDCG@10"] for row in rows)] == [0.61]
         assert note["student"] == f"{kind}-query"
         assert note["dev_loss"] == [1]  # the notes are those of the student that is kept
-    assert rows[0]["value"] == "teacher_temperature 0.06, epochs 3"
+    assert notes["dense"]["tried"][0]["value"] == "teacher_temperature 0.06, epochs 3"
 
 
 def test_of_equals_the_runs_own_settings_are_kept(tmp_path):
