@@ -93,6 +93,12 @@ def test_points_double_up_to_all():
         curve.points(60, [0, 10])
 
 
+@pytest.mark.parametrize("unit", ["queries", "lists"])
+def test_a_number_that_cannot_be_is_refused_before_anything_is_read(unit):
+    with pytest.raises(SettingError, match="expected numbers from 1"):
+        curve.learning_curves(None, **{unit: [0, 10]})  # pyright: ignore[reportArgumentType]
+
+
 # What is measured
 
 

@@ -221,6 +221,14 @@ def test_the_verdict_in_words_is_the_verdict(report, verdict: str, helped: str, 
         assert f"hybrid:adapted {ranks} bm25, the best system without training" in " ".join(written.split())
 
 
+def test_what_an_untouched_start_is_stands_beside_it(report):
+    assert words.starts(report) == ""
+    starts = [system(name, 0.5, 1.0, kind=name, adapted=False) for name in ("sparse", "static")]
+    report["systems"] = [*report["systems"], *starts]
+    for written in (table.text(report), render(report)):
+        assert "sparse and static: how such a student starts" in " ".join(written.split())
+
+
 def test_what_may_be_absent_may_be_absent(report):
     for key in ("examples", "teachers", "generated_sample", "warnings"):
         del report[key]

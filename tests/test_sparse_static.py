@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from sentence_transformers import SentenceTransformer, SparseEncoder  # noqa: E402 (after the check for torch)
+from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
 
 from acclimate.errors import SettingError  # noqa: E402
 from acclimate.files import folder_fingerprint  # noqa: E402
@@ -138,8 +139,10 @@ def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypat
     build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
     assert calls.count(2) == 5 - killed_at
     assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")
+    (tmp_path / "killed" / "rows.part").write_bytes(b"left")  # the end came while they were removed
     build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
     assert calls.count(2) == 5 - killed_at  # made once
+    assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")
     build(vectors, head._replace(bias=head.bias + 1), 50, tmp_path / "killed", max_active_dims=0)
     assert calls.count(2) == 10 - killed_at  # another head, another index
 
@@ -259,6 +262,36 @@ def test_a_base_without_a_place_for_a_head_is_refused(base, lesson):
     other.model[0].model.config.model_type = "t5"
     with pytest.raises(SettingError, match="is a t5 model"):
         sparse.start(other, lesson)
+
+
+def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, lesson, tmp_path):
+    padded = base.copy()
+    padded.model[0].model.resize_token_embeddings(len(base.model.tokenizer) + 7)
+    distill(TRAIN, DEV, padded, lesson, tmp_path, student=("sparse",), **LEARN)
+    member = sparse_member(tmp_path / "sparse", lesson, tmp_path / "index")
+    plain = SparseEncoder(str(tmp_path / "sparse"), device="cpu")
+    document, query = plain.encode_document(DOCS[0].default_text()), plain.encode_query(QUERIES[0].text)
+    expected = float(document.to_dense() @ query.to_dense())
+    assert member.view(QUERIES[0], None).all_scores()[0] == pytest.approx(expected, rel=0.1)
+
+
+def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, lesson, tmp_path):
+    made = sparse.Sparse(base, lesson, 1.0)
+    with torch.no_grad():
+        made.encoder.model.bias[3] = -70.0
+    sparse.save(made.encoder, tmp_path)
+    assert sparse.load_head(tmp_path)[0].tokens.tolist() == made.encoder.model.tokens.tolist()
+
+
+@pytest.mark.parametrize("name", ["dense", "dense-query"])
+def test_a_dense_student_pools_as_its_base_does(base, lesson, tmp_path, name):
+    other = base.copy()
+    other.model[1] = Pooling(32, "cls")
+    distill(TRAIN, DEV, other, lesson, tmp_path, student=(name,), epochs=1, batch_size=8)
+    texts = [query.text for query in QUERIES[:4]]
+    ours = Encoder.load_student(tmp_path / "dense", max_tokens=64).encode(texts)
+    plain = SentenceTransformer(str(tmp_path / "dense"), device="cpu").encode_query(texts)
+    assert np.stack([one.pooled for one in ours]) == pytest.approx(plain, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["dense", "dense-query"])

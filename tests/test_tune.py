@@ -15,7 +15,7 @@ from acclimate.errors import SettingError
 from acclimate.files import write_text
 from acclimate.report.tried import tried
 from acclimate.settings import settings_of
-from acclimate.stages.distill import distill
+from acclimate.stages.distill import LOSSES, distill
 from acclimate.stages.tune import trials, tuned
 from acclimate.students import KINDS
 
@@ -51,6 +51,32 @@ def test_what_cannot_be_tried_is_refused_before_anything_is_done(tune, expected,
     assert main(["adapt", str(corpus), "--out", str(tmp_path / "run"), "--set", f"distill.tune={tune}"]) == 2
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "run" / "index").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("loss=mse", "no loss named 'mse'"),
+        ("contrastive=1.5", "expected 0 to 1"),
+        ("teacher_temperature=nan", "expected more than 0"),
+        ("batch_size=0", "expected 1 or more"),
+        ("token_ways=1", "expected 2 or more"),
+        ("max_queries=-1", "expected 0 or more"),
+        ("tune=contrastive:0.5:1.5", "expected 0 to 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_done(setting, expected, tmp_path, capsys):
+    corpus = tmp_path / "a.csv"
+    corpus.write_text("id,text\n1,something to read\n")
+    assert main(["adapt", str(corpus), "--out", str(tmp_path / "run"), "--set", f"distill.{setting}"]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run" / "index").exists()
+
+
+def test_every_loss_is_one_that_can_be_named():
+    from acclimate.students import losses
+
+    assert set(losses.LOSSES) == set(LOSSES)
 
 
 class Trials:
@@ -97,7 +123,7 @@ def test_each_student_is_kept_with_its_own_best_settings(tmp_path):
         assert [row["nDCG@10"] for row in rows if row["chosen"]] == [max(row["nDCG@10"] for row in rows)] == [0.61]
         assert note["student"] == f"{kind}-query"
         assert note["dev_loss"] == [1]  # the notes are those of the student that is kept
-    assert rows[0]["value"] == "teacher_temperature 0.06, epochs 3"
+    assert notes["dense"]["tried"][0]["value"] == "teacher_temperature 0.06, epochs 3"
 
 
 def test_of_equals_the_runs_own_settings_are_kept(tmp_path):
@@ -133,6 +159,27 @@ def test_an_interrupted_search_trains_no_trial_twice_and_ends_the_same(tmp_path,
     for kind in whole:
         model = (tmp_path / "run" / kind / "model").read_text()
         assert model == (tmp_path / "whole" / kind / "model").read_text()
+
+
+def test_a_search_that_was_stopped_while_it_tidied_up_ends_the_same(tmp_path, monkeypatch):
+    whole = Trials(best_differs).run(tmp_path / "whole")
+    one, remove, stopped = Trials(best_differs), shutil.rmtree, []
+
+    def stops(path, **options):
+        if path.name == "trials" and not stopped:
+            stopped.append(path)
+            remove(path / "dense-query-1")  # not all of them yet; the best one is among them
+            remove(path / "dense-query-3")
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    monkeypatch.setattr("acclimate.stages.tune.shutil.rmtree", stops)
+    with pytest.raises(KeyboardInterrupt):
+        one.run(tmp_path / "run")
+    assert one.run(tmp_path / "run") == whole
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["dense", "late-interaction"]
+    for kind in whole:
+        assert (tmp_path / "run" / kind / "model").read_text() == (tmp_path / "whole" / kind / "model").read_text()
 
 
 def test_no_more_than_two_trials_take_space_at_once(tmp_path):

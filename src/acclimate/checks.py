@@ -9,7 +9,7 @@ from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
 from acclimate.run import Run
 from acclimate.score import named
-from acclimate.stages.distill import check_students
+from acclimate.stages.distill import check_learning, check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
@@ -29,7 +29,10 @@ def check(run: Run, *, asks: bool = True) -> None:
     check_rerankers(**run.settings["train"])
     check_base(**run.settings["train"])
     check_students(run.settings["distill"]["student"])
-    if len(trials(run.settings["distill"]["tune"], run.settings["distill"])) > 1 and distributed.size() > 1:
+    tried = trials(run.settings["distill"]["tune"], run.settings["distill"])
+    for values in tried:
+        check_learning(**{**run.settings["distill"], **values})
+    if len(tried) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
     _check_prompts(run)
     run.budget.check_names(run.llms)

@@ -43,6 +43,8 @@ def learning_curves(
     queries, lists: how many to train on, point by point; None doubles up to all, () leaves the curve out. A number
     above all there are stands for all. Raises DataError for an unfinished run and where nothing is held out.
     """
+    for wanted in (queries, lists):
+        points(0, wanted)  # a number that cannot be is refused before hours of training, not between
     curves = _Curves(run, pipeline.made_already(run, "label"))
     if not curves.sets[HELD_OUT].queries:
         raise DataError("nothing is held out to measure on; draw more documents (sample.n_docs)")

@@ -103,7 +103,8 @@ def _systems(report: Mapping[str, Any]) -> str:
         )
     caveat = words.CAVEATS[report["verdict_basis"]]
     note = f"* serve this   ({caveat})" if caveat else "* serve this"
-    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note])
+    said = [_wrap(one) for one in [words.starts(report)] if one]
+    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *said])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:

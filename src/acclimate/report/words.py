@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.students import MADE
+
 MAIN_MEASURE = "nDCG@10"
 
 HEADLINES = {
@@ -51,6 +53,17 @@ def outcome(report: Mapping[str, Any]) -> str:
         "NO DIFFERENCE": f"{candidate} cannot be told apart from {baseline}. Chance alone could give their difference.",
         "REGRESSION": f"{candidate} ranks worse than {baseline}. Chance rarely gives such a difference.",
     }[report["verdict"]]
+
+
+def starts(report: Mapping[str, Any]) -> str:
+    """What untouched sparse and static systems are, which no base brings; nothing where there are none."""
+    names = [one["name"] for one in report["systems"] if one["kind"] in MADE and not one["adapted"]]
+    if not names:
+        return ""
+    return (
+        f"{' and '.join(names)}: how such a student starts, made from the base and the documents alone, before it sees "
+        "a query; counted as not adapted."
+    )
 
 
 def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:

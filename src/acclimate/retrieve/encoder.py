@@ -65,7 +65,10 @@ class Encoder:
         """The query side of a student that `distill` saved, dense or late interaction, read at both levels."""
         side = folder / "query_0_Transformer"
         transformer = Transformer.load(str(side if side.is_dir() else folder))
-        modules = [transformer, Pooling(transformer.get_embedding_dimension(), "mean"), Normalize()]
+        saved = sorted(folder.glob("query_*_Pooling")) or sorted(folder.glob("*_Pooling"))
+        # Late interaction pools nothing.
+        pooling = Pooling.load(str(saved[0])) if saved else Pooling(transformer.get_embedding_dimension(), "mean")
+        modules = [transformer, pooling, Normalize()]
         model = SentenceTransformer(modules=modules, device=models.device())
         return cls(model, name=str(folder), weights=folder_fingerprint(folder), max_tokens=max_tokens)
 

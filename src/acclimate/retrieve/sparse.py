@@ -143,8 +143,8 @@ def build(
         _write_rows(vectors, head, folder, state, max_active_dims, progress)
         _invert(folder, n_docs, n_vocabulary, state["entries"])
         write_json(journal, {**state, "inverted": True})
-        for name in ("rows.part", "tokens.part", "values.part"):
-            (folder / name).unlink()
+    for name in ("rows.part", "tokens.part", "values.part"):
+        (folder / name).unlink(missing_ok=True)
     return SparseIndex.open(folder)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from acclimate.retrieve.encoder import Encoder
     from acclimate.students.kinds import Lesson
 
+LOSSES = ("kl", "margin-mse")
+
 
 def distill(
     train: Sequence[NWay],
@@ -105,20 +107,26 @@ def distill(
     """
     from acclimate.students.course import Course
     from acclimate.students.kinds import STUDENTS, save
-    from acclimate.students.losses import LOSSES, Loss
+    from acclimate.students.losses import Loss
     from acclimate.students.sparse import Sparse
     from acclimate.students.static import Static
 
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
+    check_learning(
+        loss=loss,
+        contrastive=contrastive,
+        teacher_temperature=teacher_temperature,
+        student_temperature=student_temperature,
+        epochs=epochs,
+        batch_size=batch_size,
+        document_ways=document_ways,
+        token_ways=token_ways,
+        max_active_dims=max_active_dims,
+        max_queries=max_queries,
+    )
     if not train or not dev:
         raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
-    if loss not in LOSSES:
-        raise unknown("loss", loss, LOSSES)
-    if not 0 <= contrastive <= 1 or teacher_temperature <= 0 or student_temperature < 0:
-        raise SettingError(
-            "distill.contrastive must be in [0, 1], distill.teacher_temperature above 0, student_temperature not below"
-        )
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
         raise DataError("a training example without teacher scores; label comes before distill")
     turns = [(train, dev), *later]
@@ -189,6 +197,21 @@ def check_students(names: Sequence[str]) -> None:
     kinds = [KINDS[name] for name in names]
     if not names or len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
+
+
+def check_learning(**settings: Any) -> None:
+    """Raises SettingError for settings of `distill` that cannot be, whatever the base; others are passed over."""
+    if settings["loss"] not in LOSSES:
+        raise unknown("loss", settings["loss"], LOSSES)
+    if not 0 <= settings["contrastive"] <= 1:
+        raise SettingError(f"distill.contrastive is {settings['contrastive']:g}; expected 0 to 1")
+    if not settings["teacher_temperature"] > 0:
+        raise SettingError(f"distill.teacher_temperature is {settings['teacher_temperature']:g}; expected more than 0")
+    least = {"batch_size": 1, "document_ways": 2, "token_ways": 2}
+    least |= dict.fromkeys(("student_temperature", "epochs", "max_active_dims", "max_queries"), 0)
+    for name, number in least.items():
+        if not settings[name] >= number:
+            raise SettingError(f"distill.{name} is {settings[name]:g}; expected {number} or more")
 
 
 def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:

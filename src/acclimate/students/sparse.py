@@ -191,7 +191,8 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
     threshold = -np.take_along_axis(np.sort(-best, axis=0), ranks[None], axis=0)[0]
     scale = _HEIGHT / np.maximum(at_home - threshold, _NARROWEST * dim**0.5)
     head = Head(live, (rows * scale[:, None]).astype(np.float32), (-threshold * scale).astype(np.float32))
-    return SparseWeights(head, found.idf()[live], len(found.counts))
+    # Plain `SparseEncoder` loads as many weights of a query as the tokenizer has tokens: embeddings may be padded.
+    return SparseWeights(head, found.idf()[live], len(encoder.model.tokenizer.get_vocab()))
 
 
 def save(learner: SparseLearner, path: Path) -> None:
@@ -205,6 +206,8 @@ def save(learner: SparseLearner, path: Path) -> None:
     config.architectures = None
     whole: Any = AutoModelForMaskedLM.from_config(config).eval()
     getattr(whole, whole.base_model_prefix).load_state_dict(body.model.state_dict(), strict=False)
+    if learner.model.n_vocabulary != config.vocab_size:
+        whole.resize_token_embeddings(learner.model.n_vocabulary, mean_resizing=False)
     head, dim = learner.model.head(), config.hidden_size
     layers = {name: whole.get_submodule(name) for name in (dense, norm, decoder)}
     with torch.no_grad():
@@ -248,7 +251,7 @@ def load_head(path: Path) -> tuple[Head, int]:
     body: Any = Transformer.load(str(path / "document_0_Transformer")).model
     decoder = body.get_submodule(_HEADS[body.config.model_type][2])
     weights, bias = (part.detach().float().numpy() for part in (decoder.weight, decoder.bias))
-    live = np.flatnonzero(bias > _SILENT / 2)
+    live = np.flatnonzero(bias != _SILENT)  # another token's may be as low, where documents are all alike
     return Head(live, weights[live], bias[live]), len(bias)
 
 
