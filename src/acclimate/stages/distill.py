@@ -74,7 +74,7 @@ def distill(
     batch_size
         Queries per step.
     document_ways
-        Documents per query for students that encode documents as they learn; the best by the teacher's score.
+        Documents per query for students whose documents change as they learn; the best by the teacher's score.
     token_ways
         The same for students that compare token vectors with those of the index.
     loss

@@ -19,6 +19,7 @@ import torch
 from acclimate import distributed, models
 from acclimate.files import written
 from acclimate.records import NWay
+from acclimate.students import MADE
 from acclimate.students.kinds import Student
 from acclimate.students.losses import Loss
 
@@ -74,7 +75,8 @@ class Course:
         return history
 
     def _step(self, batch: list[NWay]) -> None:
-        is_mixed = models.fast_bf16() and not self.student.keeps_index
+        # Tables by token gain nothing from half precision, and thresholds suffer.
+        is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in MADE
         self.optimizer.zero_grad()
         if own := distributed.share(batch):
             with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
