@@ -221,6 +221,7 @@ def _trainer(
     steps = course.steps(examples)
     every = max(1, steps // course.evaluations)
     queries = course.queries_at_once
+    lessons, checks = (loss.dataset(side, texts, corpus) for side in (examples, dev))
 
     class Report(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -230,7 +231,8 @@ def _trainer(
         output_dir=str(checkpoints),
         num_train_epochs=course.epochs,
         per_device_train_batch_size=course.rows_at_once(examples),
-        per_device_eval_batch_size=course.rows_at_once(examples),
+        # The trainer leaves out what does not fill a batch of every process.
+        per_device_eval_batch_size=max(1, min(course.rows_at_once(examples), len(checks) // distributed.size())),
         gradient_accumulation_steps=course.gradient_accumulation,
         learning_rate=course.learning_rate,
         lr_scheduler_type=course.schedule,
@@ -262,8 +264,8 @@ def _trainer(
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=loss.dataset(examples, texts, corpus),
-        eval_dataset=loss.dataset(dev, texts, corpus),
+        train_dataset=lessons,
+        eval_dataset=checks,
         # Of several processes each passes through the model once a step: gradients are exchanged at its end.
         loss=loss.make(model, list(examples), course.mini_batch_size if distributed.size() == 1 else -1),
         callbacks=[Report(), *patient],

@@ -135,6 +135,12 @@ def train(
         _limited(group, n_ways, max_queries)
         for group in grouped(examples, dev, prompts or {}, rerankers=rerankers, min_queries=min_queries, seed=seed)
     ]
+    for group in groups:
+        if min(len(group.dev), len(group.examples) // batch_size) < distributed.size() > 1:
+            raise DataError(
+                f"{group.name}: {len(group.examples)} training and {len(group.dev)} held-out queries are too few for "
+                f"{distributed.size()} processes with batches of {batch_size}; start fewer"
+            )
     several = len(groups) > 1
     keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
     notes = {name: found for name, key in keys.items() if several and (found := _done(folder, name, key))}
