@@ -84,6 +84,26 @@ def tiny_encoder(tmp_path_factory):
     return whole
 
 
+@pytest.fixture(scope="session")
+def base(tiny_encoder):
+    """The tiny encoder, loaded once: what students begin from, and leave as it is."""
+    from acclimate.retrieve.encoder import Encoder
+
+    return Encoder.load(str(tiny_encoder), max_tokens=64)
+
+
+@pytest.fixture(scope="session")
+def lesson(base, tmp_path_factory):
+    """The built-in documents and queries with the tiny encoder's vectors."""
+    from acclimate.retrieve.members import Ids
+    from acclimate.retrieve.vectors import encode_corpus
+    from acclimate.students.kinds import Lesson
+
+    corpus = {doc.doc_id: doc for doc in DOCS}
+    vectors = encode_corpus(base, corpus, tmp_path_factory.mktemp("vectors"), key="k")
+    return Lesson({query.query_id: query.text for query in QUERIES}, corpus, Ids(list(corpus)), vectors)
+
+
 @pytest.fixture
 def encoder(tiny_encoder):
     """The tiny encoder, loaded."""

@@ -16,12 +16,10 @@ from acclimate.errors import DataError, SettingError  # noqa: E402
 from acclimate.files import folder_fingerprint  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.retrieve.encoder import Encoder  # noqa: E402
-from acclimate.retrieve.members import Ids  # noqa: E402
-from acclimate.retrieve.vectors import encode_corpus  # noqa: E402
 from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
 from acclimate.students import KINDS, MADE, kinds  # noqa: E402
 from acclimate.students.course import Course  # noqa: E402
-from acclimate.students.kinds import STUDENTS, Lesson, max_sim  # noqa: E402
+from acclimate.students.kinds import STUDENTS, max_sim  # noqa: E402
 from acclimate.students.losses import Loss  # noqa: E402
 from acclimate.testing import DOCS, QUERIES  # noqa: E402
 
@@ -43,17 +41,6 @@ def examples(numbers):
 
 
 TRAIN, DEV = examples(range(32)), examples(range(32, 40))
-
-
-@pytest.fixture(scope="module")
-def base(tiny_encoder):
-    return Encoder.load(str(tiny_encoder), max_tokens=64)
-
-
-@pytest.fixture(scope="module")
-def lesson(base, tmp_path_factory):
-    vectors = encode_corpus(base, CORPUS, tmp_path_factory.mktemp("vectors"), key="k")
-    return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
 
 
 def course(name, base, lesson, path, **changes):

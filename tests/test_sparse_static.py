@@ -19,10 +19,10 @@ from acclimate.retrieve.encoder import Cut, Encoder  # noqa: E402
 from acclimate.retrieve.members import DenseMember, Ids, SparseMember  # noqa: E402
 from acclimate.retrieve.sparse import Head, SparseIndex, build, centered  # noqa: E402
 from acclimate.retrieve.system import System  # noqa: E402
-from acclimate.retrieve.vectors import Vectors, cut_vectors, encode_corpus  # noqa: E402
+from acclimate.retrieve.vectors import Vectors, cut_vectors  # noqa: E402
 from acclimate.stages.distill import distill  # noqa: E402
 from acclimate.students import sparse, static  # noqa: E402
-from acclimate.students.kinds import Lesson, nested_log_softmax  # noqa: E402
+from acclimate.students.kinds import nested_log_softmax  # noqa: E402
 from acclimate.testing import DOCS, QUERIES  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -40,17 +40,6 @@ def examples(numbers):
 
 
 TRAIN, DEV = examples(range(32)), examples(range(0, 32, 4))
-
-
-@pytest.fixture(scope="module")
-def base(tiny_encoder):
-    return Encoder.load(str(tiny_encoder), max_tokens=64)
-
-
-@pytest.fixture(scope="module")
-def lesson(base, tmp_path_factory):
-    vectors = encode_corpus(base, CORPUS, tmp_path_factory.mktemp("vectors"), key="k")
-    return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, IDS, vectors)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,9 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from acclimate import models
-from acclimate.files import fingerprint, folder_fingerprint
-from acclimate.records import Doc, Query
-from acclimate.score.pairs import rate, texts_of
+from acclimate.files import fingerprint
+from acclimate.records import Doc
+from acclimate.score.pairs import PairScorer, Reader, weights_of
 
 
 def load(name: str, *, max_tokens: int) -> CrossEncoder:
@@ -74,7 +74,7 @@ class CrossEncoderReader:
         return self.model(dict(batch))["scores"].float().view(-1)
 
 
-class CrossEncoderScorer:
+class CrossEncoderScorer(PairScorer):
     """Scores pairs with a cross-encoder: a folder that `train` wrote, or any other, or a Hugging Face id.
 
     It is loaded when it is first asked.
@@ -94,20 +94,12 @@ class CrossEncoderScorer:
         fast = self.model if models.dtype() == torch.float32 else _faster(self.model)
         return CrossEncoderReader(fast, max_tokens=self.max_tokens)
 
+    def reader(self) -> Reader:
+        return self._reader
+
     @property
     def fingerprint(self) -> str:
-        folder = Path(self.name)
-        weights = folder_fingerprint(folder) if folder.is_dir() else models.weights_fingerprint(self.name)
-        return fingerprint("cross-encoder", weights, self.max_tokens, str(models.dtype()))
-
-    def score(
-        self,
-        pairs: Sequence[tuple[Query, str]],
-        *,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[float]:
-        """One logit per (query, doc_id), in order."""
-        return rate(self._reader, texts_of(pairs, self.corpus), progress)
+        return fingerprint("cross-encoder", weights_of(self.name), self.max_tokens, str(models.dtype()))
 
 
 def _positions(model: CrossEncoder) -> int:

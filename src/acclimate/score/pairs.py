@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from acclimate import models
+from acclimate.files import folder_fingerprint
 from acclimate.records import Doc, Query
 from acclimate.retrieve.encoder import batches
 
@@ -21,6 +24,32 @@ class Reader(Protocol):
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]], /) -> torch.Tensor:
         """(n,) one score per row, in float32; higher is more relevant."""
         ...
+
+
+class PairScorer:
+    """A scorer that reads documents of a corpus with a reader."""
+
+    corpus: Mapping[str, Doc]
+
+    def reader(self) -> Reader:
+        """The reader, loaded when it is first asked for."""
+        raise NotImplementedError
+
+    def score(
+        self,
+        pairs: Sequence[tuple[Query, str]],
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[float]:
+        """What the reader says of each (query, doc_id), in order."""
+        texts = [(query.text, self.corpus[doc_id].default_text()) for query, doc_id in pairs]
+        return rate(self.reader(), texts, progress)
+
+
+def weights_of(name: str) -> str:
+    """A fingerprint of a model's weights, and in a folder of all that is beside them."""
+    folder = Path(name)
+    return folder_fingerprint(folder) if folder.is_dir() else models.weights_fingerprint(name)
 
 
 @torch.inference_mode()
@@ -42,8 +71,3 @@ def rate(
         done += len(rows)
         progress(done, len(texts))
     return scores
-
-
-def texts_of(pairs: Sequence[tuple[Query, str]], corpus: Mapping[str, Doc]) -> list[tuple[str, str]]:
-    """(query, doc_id) pairs as the texts that a model reads."""
-    return [(query.text, corpus[doc_id].default_text()) for query, doc_id in pairs]

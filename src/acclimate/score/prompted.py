@@ -19,12 +19,12 @@ from sentence_transformers.cross_encoder.modules import InputModule
 
 from acclimate import models
 from acclimate.errors import DataError
-from acclimate.files import fingerprint, folder_fingerprint
+from acclimate.files import fingerprint
 from acclimate.llm.chat import OPTIONS, around
 from acclimate.llm.loaded import Loaded
 from acclimate.llm.tokens import quiet
-from acclimate.records import Doc, Query
-from acclimate.score.pairs import rate, texts_of
+from acclimate.records import Doc
+from acclimate.score.pairs import PairScorer, Reader, weights_of
 from acclimate.score.template import AUTO, Template, save, template_of
 
 
@@ -144,7 +144,7 @@ class Prompted(InputModule):
         return self.tokenizer(answer, add_special_tokens=False)["input_ids"][0]
 
 
-class PromptedScorer:
+class PromptedScorer(PairScorer):
     """Scores pairs with a language model that is asked; loaded when it is first asked."""
 
     def __init__(
@@ -162,17 +162,9 @@ class PromptedScorer:
             model = self._load().eval()
         return model if models.dtype() == torch.float32 else model.faster()
 
+    def reader(self) -> Reader:
+        return self._reader
+
     @property
     def fingerprint(self) -> str:
-        folder = Path(self.name)
-        weights = folder_fingerprint(folder) if folder.is_dir() else models.weights_fingerprint(self.name)
-        return fingerprint("prompted", weights, self.template, self.max_tokens, str(models.dtype()))
-
-    def score(
-        self,
-        pairs: Sequence[tuple[Query, str]],
-        *,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[float]:
-        """The log-odds of true against false per (query, doc_id), in order."""
-        return rate(self._reader, texts_of(pairs, self.corpus), progress)
+        return fingerprint("prompted", weights_of(self.name), self.template, self.max_tokens, str(models.dtype()))
