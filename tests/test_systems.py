@@ -229,3 +229,18 @@ def test_any_system_can_be_reranked_and_an_unknown_one_is_named():
     ]
     with pytest.raises(SettingError, match="no system to rerank named 'hybird'"):
         made_of(ADAPTED, chosen, rerank=("hybird",))
+
+
+def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():
+    plain = BM25Member(BM25.build([doc.title for doc in DOCS]))
+    members = {
+        "bm25": plain,
+        "dense": Knowing(None, None, 0.3, 1),
+        "late-interaction": KnowingLess(None, None),
+        "dense:adapted": Knowing(None, None, 0.3, 2),
+        "sparse:adapted": Knowing(None, None, 2.0, 3),
+    }
+    for held_out in (HELD_OUT, HELD_OUT._replace(synthetic=False)):
+        weights = choose(IDS, members, held_out, None, trust=1.0).weights["hybrid:adapted"]
+        assert ("sparse:adapted" in weights) is not held_out.synthetic
+        assert ("bm25" in weights) is held_out.synthetic

@@ -62,7 +62,10 @@ def choose(
         return max(tried, key=lambda one: one.ndcg)
 
     near = 0.0
-    for system, groups in {HYBRID: [BASE], f"{HYBRID}:adapted": _mixtures(members)}.items():
+    for system, groups in {
+        HYBRID: [BASE],
+        f"{HYBRID}:adapted": _mixtures(members, synthetic=held_out.synthetic),
+    }.items():
         if groups:
             weights[system], reached[system], near = best(groups)
     if reranker is not None and HYBRID in rerank:
@@ -82,9 +85,13 @@ def choose(
     )
 
 
-def _mixtures(members: Mapping[str, Member]) -> list[list[str]]:
-    """The base's members with one or more replaced by what was trained of the same kind, BM25 by what is sparse."""
-    also = {"bm25": "sparse:adapted", **{name: f"{name}:adapted" for name in BASE[1:]}}
+def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[str]]:
+    """The base's members with one or more replaced by what was trained of the same kind.
+
+    BM25 by what is sparse, but not on synthetic queries: they do not show what is lost with it, the one member that no
+    encoder has a part in.
+    """
+    also = {name: f"{name}:adapted" for name in BASE} | ({} if synthetic else {"bm25": "sparse:adapted"})
     options = [[name, also[name]] if also[name] in members else [name] for name in BASE]
     return [list(parts) for parts in product(*options) if any(name.endswith(":adapted") for name in parts)]
 
