@@ -21,13 +21,14 @@ from acclimate.stages.tune import trials
 def check(run: Run, *, asks: bool = True) -> None:
     """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take.
 
-    asks: LLMs will be asked, so that their packages and keys must be there.
+    asks: models will be asked, so that their packages, keys and hub must be there.
     """
     draw = ("method", "near_duplicates", "n_docs", "n_clusters", "max_per_source")
     check_draw(**{name: run.settings["sample"][name] for name in draw})
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     check_rerankers(**run.settings["train"])
-    check_base(**run.settings["train"])
+    if asks or models.resolve(run.settings["train"]["base"]).is_local:
+        check_base(**run.settings["train"])
     check_students(run.settings["distill"]["student"])
     tried = trials(run.settings["distill"]["tune"], run.settings["distill"])
     for values in tried:
