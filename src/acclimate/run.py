@@ -324,8 +324,10 @@ class Run:
                 names = ["sparse-start", *([] if note["keeps_index"] else [kind])]
                 found[kind]["active_dims"] = {name: self._index_sparse(folder, name) for name in names}
             elif not note["keeps_index"]:
-                student = self._student(folder, kind)
-                encode_corpus(student, self.corpus, folder / f"{kind}-vectors", key=student.fingerprint)
+                student, progress = self._student(folder, kind), Progress("distill", "documents indexed")
+                into = folder / f"{kind}-vectors"
+                encode_corpus(student, self.corpus, into, key=student.fingerprint, progress=progress)
+                progress.end()
             if note.get("dim"):
                 whole = self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors")
                 cut_vectors(whole, note["dim"], folder / f"{kind}-cut")
@@ -337,8 +339,10 @@ class Run:
         from acclimate.students.sparse import load_head
 
         head, n_vocabulary = load_head(folder / name)
-        most = self.settings["distill"]["max_active_dims"]
-        index = build(self.vectors, head, n_vocabulary, folder / f"{name}-index", max_active_dims=most)
+        most, into = self.settings["distill"]["max_active_dims"], folder / f"{name}-index"
+        progress = Progress("distill", "documents indexed")
+        index = build(self.vectors, head, n_vocabulary, into, max_active_dims=most, progress=progress)
+        progress.end()
         return round(index.active_dims, 1)
 
     def adapted_members(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Member]:
