@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,14 +27,14 @@ class Reader(Protocol):
         ...
 
 
-class PairScorer:
+class PairScorer(ABC):
     """A scorer that reads documents of a corpus with a reader."""
 
     corpus: Mapping[str, Doc]
 
+    @abstractmethod
     def reader(self) -> Reader:
         """The reader, loaded when it is first asked for."""
-        raise NotImplementedError
 
     def score(
         self,
