@@ -124,7 +124,7 @@ class Bench:
         variant = self._variant(place, "train", "label", "distill", "evaluate", student=(name,))
         trained = pipeline.make(variant, "distill", made)
         kind = KINDS[name]
-        members = {**variant.members, **variant.adapted_members(trained.folder, trained.notes)}
+        members = {**variant.members, **variant.distilled(trained.folder, trained.notes).members()}
         start = kind if kind in members else "dense"  # something has to be the baseline
         weights = {one: {one: 1.0} for one in (start, f"{kind}:adapted")}
         chosen = systems.Chosen(weights, 0.0, f"{kind}:adapted", {})

@@ -171,7 +171,7 @@ class _Curves:
         run.members  # noqa: B018 (loaded once for all points)
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         trained = pipeline.make(variant, "distill", self.made)
-        members = {**run.members, **variant.adapted_members(trained.folder, trained.notes)}
+        members = {**run.members, **variant.distilled(trained.folder, trained.notes).members()}
         found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in trained.notes}
         # Where a student of a kind that the base is not starts is known only once it is made.
         starts = [kind for kind in trained.notes if kind in members and kind not in run.members]

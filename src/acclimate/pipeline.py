@@ -357,15 +357,15 @@ def _distill(run: Run, made: Mapping[str, Made]) -> Made:
             return distill(train, dev, run.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
 
         def reached(into: Path, notes: Mapping[str, Any]) -> dict[str, float]:
-            notes = run.index_students(into, notes)
-            members = {**run.members, **run.adapted_members(into, notes)}
+            notes = run.distilled(into, notes).index()
+            members = {**run.members, **run.distilled(into, notes).members()}
             on = measuring.judged(held_out, run.ids)
             found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in notes}
             return {kind: measuring.mean(measuring.ndcg(retriever, on)) for kind, retriever in found.items()}
 
         notes = tuned(folder, run.settings["distill"], learn, reached)
         if distributed.is_main():
-            notes = run.index_students(folder, notes)
+            notes = run.distilled(folder, notes).index()
         return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
@@ -395,7 +395,7 @@ def _evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         if not split:
             queries = [query.as_query() for query in sides["test"]]
             qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
-        members = {**run.members, **run.adapted_members(made["distill"].folder, made["distill"].notes)}
+        members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = held_out_of(run, made)
         rated = made["label"].notes["reranker"]
         chosen = systems.choose(

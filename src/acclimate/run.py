@@ -24,10 +24,11 @@ from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import PromptExample, Qrel, Query, Scorer, SyntheticQuery
 from acclimate.settings import Settings
-from acclimate.students import KINDS, MADE
+from acclimate.students import KINDS
 from acclimate.workspace import Account, Made, Workspace
 
 if TYPE_CHECKING:
+    from acclimate.distilled import Distilled
     from acclimate.retrieve.encoder import Encoder
     from acclimate.retrieve.members import Ids, Member
     from acclimate.retrieve.system import Candidates
@@ -309,79 +310,12 @@ class Run:
         """Of label.teachers: neither retrievers nor rerankers of this run."""
         return [name for name in self.settings["label"]["teachers"] if name not in BASE_MEMBERS and name != "reranker"]
 
-    def index_students(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Any]:
-        """Index the corpus with each student whose documents are not the base's. Returns the notes, with what it found.
+    def distilled(self, folder: Path, notes: Mapping[str, Any]) -> Distilled:
+        """The students that `distill` left in its folder."""
+        from acclimate.distilled import Distilled
 
-        Vectors go into `folder/KIND-vectors` (cut ones: `KIND-cut`), sparse ones into `folder/sparse-index` and, as the
-        student started, `folder/sparse-start-index`.
-        """
-        from acclimate.retrieve.vectors import Vectors, cut_vectors, encode_corpus
-
-        found: dict[str, Any] = {}
-        for kind, note in notes.items():
-            found[kind] = dict(note)
-            if kind == "sparse":
-                names = ["sparse-start", *([] if note["keeps_index"] else [kind])]
-                found[kind]["active_dims"] = {name: self._index_sparse(folder, name) for name in names}
-            elif not note["keeps_index"]:
-                student, progress = self._student(folder, kind), Progress("distill", "documents indexed")
-                into = folder / f"{kind}-vectors"
-                encode_corpus(student, self.corpus, into, key=student.fingerprint, progress=progress)
-                progress.end()
-            if note.get("dim"):
-                whole = self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors")
-                cut_vectors(whole, note["dim"], folder / f"{kind}-cut")
-        return found
-
-    def _index_sparse(self, folder: Path, name: str) -> float:
-        """Active dimensions of documents, on average, of the sparse student in `folder/name`."""
-        from acclimate.retrieve.sparse import build
-        from acclimate.students.sparse import load_head
-
-        head, n_vocabulary = load_head(folder / name)
-        most, into = self.settings["distill"]["max_active_dims"], folder / f"{name}-index"
-        progress = Progress("distill", "documents indexed")
-        index = build(self.vectors, head, n_vocabulary, into, max_active_dims=most, progress=progress)
-        progress.end()
-        return round(index.active_dims, 1)
-
-    def adapted_members(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Member]:
-        """The members that `distill` trained, as `KIND:adapted`; sparse and static ones also as they started."""
-        from acclimate.retrieve.encoder import Cut
-        from acclimate.retrieve.members import DenseMember, LateInteractionMember
-        from acclimate.retrieve.vectors import Vectors
-
-        members: dict[str, Member] = {}
-        for kind, note in notes.items():
-            if kind in MADE:
-                start = f"{kind}-start"
-                members[kind] = self._made_member(folder, start, start)
-                members[f"{kind}:adapted"] = self._made_member(folder, kind, start if note["keeps_index"] else kind)
-                continue
-            student, dim = self._student(folder, kind), note.get("dim", 0)
-            vectors = self.vectors if note["keeps_index"] else Vectors.open(folder / f"{kind}-vectors")
-            if kind == "late-interaction":
-                members[f"{kind}:adapted"] = LateInteractionMember(vectors, student)
-            elif dim:
-                members[f"{kind}:adapted"] = DenseMember(Vectors.open(folder / f"{kind}-cut"), Cut(student, dim))
-            else:
-                members[f"{kind}:adapted"] = DenseMember(vectors, student)
-        return members
-
-    def _made_member(self, folder: Path, name: str, documents: str) -> Member:
-        """A sparse or static member with the queries of `folder/name`, over the index of `documents`."""
-        from acclimate.retrieve.members import DenseMember, SparseMember
-        from acclimate.retrieve.sparse import SparseIndex
-        from acclimate.students import sparse, static
-
-        if name.startswith("static"):
-            return DenseMember(self.vectors, static.load_query(folder / name))
-        return SparseMember(SparseIndex.open(folder / f"{documents}-index"), sparse.load_query(folder / name))
-
-    def _student(self, folder: Path, kind: str) -> Encoder:
-        from acclimate.retrieve.encoder import Encoder
-
-        return Encoder.load_student(folder / kind, max_tokens=self.settings["index"]["max_tokens"])
+        limits = self.settings["index"]["max_tokens"], self.settings["distill"]["max_active_dims"]
+        return Distilled(folder, notes, self.vectors, self.corpus, *limits)
 
     def held_out(self, synthetic: Sequence[SyntheticQuery], shown: Container[str] = ()) -> HeldOut:
         """What weights and the candidate are chosen on: real dev queries beside a test split, else synthetic ones.

@@ -51,7 +51,7 @@ def load(run: Run, system: str | None = None) -> Searcher:
     name = system or report["recommended"]
     distilled = run.workspace.manifest("distill")
     assert distilled is not None
-    members = {**run.members, **run.adapted_members(folder / "distill", distilled["notes"])}
+    members = {**run.members, **run.distilled(folder / "distill", distilled["notes"]).members()}
     stored = read_json(folder / "evaluate" / "chosen.json")
     chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
     reranker = run.reranker(folder / "train") if name.endswith("+reranker") else None
