@@ -105,12 +105,12 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
         plain = PLAIN[kind](str(tmp_path / kind), device="cpu")
     queries = [query.text for query in QUERIES[:4]]
     documents = [doc.default_text() for doc in DOCS[:4]]
-    sides = [(plain.encode_query, student, queries)]
-    sides.append((plain.encode_document, base if note["keeps_index"] else student, documents))
-    for encode, ours, texts in sides:
+    sides = [(plain.encode_query, student, queries, "query")]
+    sides.append((plain.encode_document, base if note["keeps_index"] else student, documents, "document"))
+    for encode, ours, texts, task in sides:
         for text in texts:
             with torch.inference_mode():
-                pooled, tokens = ours.forward(features := ours.features(ours.token_ids([text])))
+                pooled, tokens = ours.forward(features := ours.features(ours.tokenize([text], task), task))
             found = np.asarray(torch.as_tensor(encode([text])[0]))
             expected = pooled[0] if kind == "dense" else tokens[0][features["keep"][0]]
             assert found == pytest.approx(expected.numpy(), abs=1e-4)

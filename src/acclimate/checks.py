@@ -9,7 +9,7 @@ from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
 from acclimate.run import Run
 from acclimate.score import named
-from acclimate.stages.distill import check_learning, check_students
+from acclimate.stages.distill import check_fits, check_learning, check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
@@ -44,7 +44,15 @@ def check(run: Run, *, asks: bool = True) -> None:
             llm.check(name)
     if run.batch_file is not None and not any(map(llm.is_served, run.llms.values())):
         raise SettingError(f"--batch: {run.llms['generate']} takes no batch files; expected openai:MODEL")
-    models.resolve(run.settings["distill"]["base"])
+    base = run.settings["distill"]["base"]
+    if asks or models.resolve(base).is_local:
+        is_late_interaction = models.is_late_interaction(models.folder(base))
+        check_fits(run.settings["distill"]["student"], base, is_late_interaction=is_late_interaction)
+        if is_late_interaction and run.settings["filter"]["retriever"] == "trained":
+            raise SettingError(
+                f"filter.retriever is trained, a dense retriever, and {base} is a late-interaction model; expected "
+                "hybrid, bm25, dense or late-interaction"
+            )
     check_filters(**run.settings["filter"])
     teaching = ("teachers", "normalize", "weights", "mode", "false_negatives", "false_negative_share")
     teaching += ("n_ways", "reranker_ways", "trust")

@@ -115,18 +115,32 @@ def weights_fingerprint(name: str) -> str:
     model = resolve(name)
     if model.gguf_file:
         return files.fingerprint(files.sha256(Path(model.path_or_id) / model.gguf_file))
-    folder = Path(model.path_or_id) if model.is_local else _download(model)
-    weights = sorted(folder.rglob("*.safetensors"))
+    at = folder(name)
+    weights = sorted(at.rglob("*.safetensors"))
     if not weights:
-        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=folder)
-    return files.fingerprint(*[(path.relative_to(folder).as_posix(), files.sha256(path)) for path in weights])
+        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=at)
+    return files.fingerprint(*[(path.relative_to(at).as_posix(), files.sha256(path)) for path in weights])
 
 
-def _download(model: ModelName) -> Path:
+def folder(name: str) -> Path:
+    """Where the model's files are. A hub model is downloaded first, if it is not here."""
+    model = resolve(name)
+    if model.is_local:
+        return Path(model.path_or_id)
     from huggingface_hub import snapshot_download
 
     wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
     return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=wanted))
+
+
+def is_late_interaction(folder: Path) -> bool:
+    """Whether the model in the folder is one, as sentence-transformers, PyLate or ColBERT itself save it."""
+    saved, transformer = (
+        files.read_json(path) if (path := folder / name).exists() else {}
+        for name in ("config_sentence_transformers.json", "config.json")
+    )
+    kinds = saved.get("model_type"), *(transformer.get("architectures") or ())
+    return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(kinds)
 
 
 def device() -> str:

@@ -228,15 +228,22 @@ class Run:
     @cached_property
     def encoder_fingerprint(self) -> str:
         """Of the base encoder, told without loading it."""
-        base = self.settings["distill"]["base"]
-        return fingerprint(models.weights_fingerprint(base), self.settings["index"]["max_tokens"], models.dtype_name())
+        base, index = self.settings["distill"]["base"], self.settings["index"]
+        read = [index[name] for name in ("max_tokens", "query_prompt", "document_prompt")]
+        return fingerprint(models.weights_fingerprint(base), read, models.dtype_name())
 
     @cached_property
     def encoder(self) -> Encoder:
         """The base encoder, untouched."""
-        from acclimate.retrieve.encoder import Encoder
+        from acclimate.retrieve.encoder import AUTO, Encoder, Task
 
-        return Encoder.load(self.settings["distill"]["base"], max_tokens=self.settings["index"]["max_tokens"])
+        index = self.settings["index"]
+        prompts: dict[Task, str] = {"query": index["query_prompt"], "document": index["document_prompt"]}
+        return Encoder.load(
+            self.settings["distill"]["base"],
+            max_tokens=index["max_tokens"],
+            prompts={task: prompt for task, prompt in prompts.items() if prompt != AUTO},
+        )
 
     @cached_property
     def ids(self) -> Ids:

@@ -1,80 +1,110 @@
-"""One forward pass of a bi-encoder: the pooled vector of a text and the vector of each of its tokens.
+"""One forward pass of an encoder: the pooled vector of a text and the vector of each of its tokens.
 
-Dense retrieval reads the first, late interaction the second, so a corpus is encoded once for both. Token vectors are
-normalized and exclude special tokens. Texts are sorted by length and batched under a token budget.
+Dense retrieval reads the first, late interaction the second, so a corpus is encoded once for both. A bi-encoder pools
+as it was made to, and its token vectors are those behind the pooled one; a late-interaction model (ColBERT) has token
+vectors of its own, and what is pooled is their mean. Prompts are put before the text. Texts are sorted by length and
+batched under a token budget.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Router
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+from torch.nn.utils.rnn import pad_sequence
 
 from acclimate import models
+from acclimate.errors import SettingError
 from acclimate.files import fingerprint, folder_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Task = Literal["query", "document"]
+AUTO = "auto"  # the prompt that the model brings
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as models name it
 
 
 class Encoded(NamedTuple):
     """One text as vectors of unit length."""
 
     pooled: NDArray[np.float32]  # (dim,)
-    tokens: NDArray[np.float32]  # (n_tokens, dim), special tokens left out
+    tokens: NDArray[np.float32]  # (n_tokens, token_dim), those that are kept
+
+
+class Tokens(NamedTuple):
+    """One text as an encoder reads it, cut to what it reads at most."""
+
+    ids: Sequence[int]  # with special tokens, prompt, and what a model adds to a query
+    keep: Sequence[bool]  # whose vectors late interaction compares; one at least
+    attend: Sequence[bool]  # which of them the others look at
 
 
 class Encoder:
-    """A sentence-transformers model that pools token vectors, read at both levels.
+    """A sentence-transformers model, read at both levels: a bi-encoder or a late-interaction model.
 
-    `task` is "query" or "document": a model with two routes encodes each its own way, and prompts are applied.
+    prompts: what is put before a text, by task; what is not there is the model's own.
     """
 
-    def __init__(self, model: SentenceTransformer, *, name: str, weights: str, max_tokens: int = 256) -> None:
+    def __init__(
+        self,
+        model: SentenceTransformer | MultiVectorEncoder,
+        *,
+        name: str,
+        weights: str,
+        max_tokens: int = 256,
+        prompts: Mapping[Task, str] | None = None,
+    ) -> None:
         self.model = model.eval()
         self.name = name
-        self.max_tokens = max_tokens
         self.weights = weights
-        self._fast: SentenceTransformer | None = None
+        self.max_tokens = max_tokens if model.max_seq_length is None else min(max_tokens, model.max_seq_length)
+        self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
+        self._fast: SentenceTransformer | MultiVectorEncoder | None = None
 
     @classmethod
-    def load(cls, name: str, *, max_tokens: int = 256) -> Encoder:
-        """The encoder of a model name (see `models`), cut at `max_tokens` tokens, special ones included."""
-        at = models.resolve(name)
-        model = SentenceTransformer(
-            at.path_or_id, revision=at.revision, device=models.device(), model_kwargs={"use_safetensors": True}
-        )
-        limit = model.max_seq_length
-        return cls(
-            model,
-            name=name,
-            weights=models.weights_fingerprint(name),
-            max_tokens=max_tokens if limit is None else min(max_tokens, limit),
-        )
+    def load(cls, name: str, *, max_tokens: int = 256, prompts: Mapping[Task, str] | None = None) -> Encoder:
+        """The encoder of a model name (see `models`), cut at `max_tokens` tokens, special ones included.
+
+        Raises SettingError for a model that encodes queries and documents by different ways.
+        """
+        at, weights = models.resolve(name), models.weights_fingerprint(name)
+        model = _loaded(at.path_or_id, at.revision, is_late_interaction=models.is_late_interaction(models.folder(name)))
+        if isinstance(model[0], Router):
+            raise SettingError(
+                f"{name} encodes queries by one model and documents by another (as students do whose index stays); "
+                "expected one model for both"
+            )
+        return cls(model, name=name, weights=weights, max_tokens=max_tokens, prompts=prompts)
 
     @classmethod
     def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
-        """The query side of a student that `distill` saved, dense or late interaction, read at both levels."""
-        side = folder / "query_0_Transformer"
-        transformer = Transformer.load(str(side if side.is_dir() else folder))
-        saved = sorted(folder.glob("query_*_Pooling")) or sorted(folder.glob("*_Pooling"))
-        # Late interaction pools nothing.
-        pooling = Pooling.load(str(saved[0])) if saved else Pooling(transformer.get_embedding_dimension(), "mean")
-        modules = [transformer, pooling, Normalize()]
-        model = SentenceTransformer(modules=modules, device=models.device())
+        """The query side of a student that `distill` saved, dense or late interaction."""
+        model = _loaded(str(folder), None, is_late_interaction=models.is_late_interaction(folder))
+        router: Any = model[0]
+        if isinstance(router, Router):
+            query: Any = router.sub_modules["query"]
+            prompts = {name: prompt for name, prompt in model.prompts.items() if prompt}
+            model = type(model)(modules=list(query), prompts=prompts, device=models.device())
         return cls(model, name=str(folder), weights=folder_fingerprint(folder), max_tokens=max_tokens)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("encoder", self.weights, self.max_tokens, str(models.dtype()))
+        prompts = [self.prompts] if any(self.prompts.values()) else []
+        return fingerprint("encoder", self.weights, self.max_tokens, str(models.dtype()), *prompts)
+
+    @property
+    def is_late_interaction(self) -> bool:
+        """Whether it was made for late interaction, with no pooled vector of its own."""
+        return isinstance(self.model, MultiVectorEncoder)
 
     @property
     def dim(self) -> int:
@@ -83,51 +113,99 @@ class Encoder:
         assert dim is not None
         return dim
 
+    @property
+    def token_dim(self) -> int:
+        """The length of a token's vector."""
+        transformer: Any = self.model[0]
+        return self.dim if self.is_late_interaction else transformer.get_embedding_dimension()
+
     def copy(self) -> Encoder:
         """The same encoder with weights of its own, to be trained."""
-        return Encoder(copy.deepcopy(self.model), name=self.name, weights=self.weights, max_tokens=self.max_tokens)
+        return Encoder(
+            copy.deepcopy(self.model),
+            name=self.name,
+            weights=self.weights,
+            max_tokens=self.max_tokens,
+            prompts=self.prompts,
+        )
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Each text's tokens, special ones included, cut to `max_tokens`."""
+    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
+        """Each text's tokens, cut to `max_tokens`."""
         if not texts:
             return []
-        return self.model.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        if self.is_late_interaction:
+            return self._as_late_interaction(texts, task)
+        tokenizer, prompt = self.model.tokenizer, self.prompts[task]
+        special = set(tokenizer.all_special_ids)
+        asked = [prompt + text for text in texts] if prompt else list(texts)
+        found: list[Tokens] = []
+        for ids in tokenizer(asked, truncation=True, max_length=self.max_tokens)["input_ids"]:
+            found.append(_tokens(ids, [token not in special for token in ids], [True] * len(ids)))
+        return found
 
-    def features(self, token_ids: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        """A padded batch on the model's device, with `keep`: True where a token is neither padding nor special."""
+    def _as_late_interaction(self, texts: Sequence[str], task: Task) -> list[Tokens]:
+        """As the model does it: queries may be filled up with tokens that are scored, marks may not be scored."""
+        module: Any = self.model[0]
+        own = (module.query_length if task == "query" else module.document_length) or self.max_tokens
+        # Queries that are filled up have a length of their own.
+        is_filled = task == "query" and module.query_expansion
+        cut = {} if is_filled else {"max_length": min(own, self.max_tokens)}
+        features = module.preprocess(list(texts), prompt=self.prompts[task] or None, task=task, **cut)
+        attend = features["attention_mask"].bool()
+        there = attend | features.get("query_expansion_positions", torch.zeros_like(attend)).bool()
+        keep = there
+        for mask in self.model:
+            if isinstance(mask, MultiVectorMask):
+                keep = mask(dict(features), task=task)["attention_mask"].bool()
+        rows = zip(features["input_ids"], keep, attend, there, strict=True)
+        return [_tokens(*(part[real].tolist() for part in parts)) for *parts, real in rows]
+
+    def features(self, texts: Sequence[Tokens], task: Task) -> dict[str, Any]:
+        """A padded batch on the model's device, with `keep`: True where a token's vector counts."""
         tokenizer = self.model.tokenizer
-        batch = tokenizer.pad({"input_ids": [list(ids) for ids in token_ids]}, return_tensors="pt")
-        special = torch.tensor(sorted(tokenizer.all_special_ids))
-        keep = batch["attention_mask"].bool() & ~torch.isin(batch["input_ids"], special)
-        # A text of special tokens alone (an empty query, say) keeps them: it must have at least one vector.
-        keep |= batch["attention_mask"].bool() & ~keep.any(dim=1, keepdim=True)
-        device = self.model.device
-        return {**{name: value.to(device) for name, value in batch.items()}, "keep": keep.to(device)}
 
-    def forward(self, features: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(pooled (batch, dim), tokens (batch, longest, dim)), both of unit length, with gradients where enabled."""
+        def padded(parts: Sequence[Sequence[int]], value: int = 0) -> torch.Tensor:
+            rows = [torch.tensor(part) for part in parts]
+            together = pad_sequence(rows, batch_first=True, padding_value=value, padding_side=tokenizer.padding_side)
+            return together.to(self.model.device)
+
+        found: dict[str, Any] = {
+            "input_ids": padded([text.ids for text in texts], tokenizer.pad_token_id or 0),
+            "attention_mask": padded([text.attend for text in texts]).long(),
+            "keep": padded([text.keep for text in texts]),
+        }
+        if self.prompts[task] and not self.is_late_interaction:
+            found["prompt_length"] = self._prompt_length(self.prompts[task])  # for pooling that leaves it out
+        return found
+
+    def _prompt_length(self, prompt: str) -> int:
+        ids, special = self.model.tokenizer(prompt)["input_ids"], set(self.model.tokenizer.all_special_ids)
+        return len(ids) - (bool(ids) and ids[-1] in special)
+
+    def forward(self, features: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(pooled (batch, dim), tokens (batch, longest, token_dim)), of unit length, with gradients where enabled."""
         return forward(self.model, features)
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+    def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
         """Vectors of each text, in the order given."""
         found: dict[int, Encoded] = {}
-        ids = self.token_ids(texts)
-        for rows in batches([len(row) for row in ids]):
-            for row, encoded in zip(rows, self.encode_batch([ids[row] for row in rows]), strict=True):
+        tokens = self.tokenize(texts, task)
+        for rows in batches([len(text.ids) for text in tokens]):
+            for row, encoded in zip(rows, self.encode_batch([tokens[row] for row in rows], task), strict=True):
                 found[row] = encoded
-        return [found[row] for row in range(len(ids))]
+        return [found[row] for row in range(len(tokens))]
 
     @torch.inference_mode()
-    def encode_batch(self, token_ids: Sequence[Sequence[int]]) -> Iterator[Encoded]:
+    def encode_batch(self, texts: Sequence[Tokens], task: Task) -> Iterator[Encoded]:
         """Vectors of one batch of tokenized texts, in bfloat16 where this machine is fast at it."""
-        features = self.features(token_ids)
+        features = self.features(texts, task)
         pooled, tokens = forward(self._inference_model(), features)
         keep = features["keep"]
-        for row in range(len(token_ids)):
+        for row in range(len(texts)):
             yield Encoded(pooled[row].float().cpu().numpy(), tokens[row][keep[row]].float().cpu().numpy())
 
-    def _inference_model(self) -> SentenceTransformer:
+    def _inference_model(self) -> SentenceTransformer | MultiVectorEncoder:
         if models.dtype() == torch.float32:
             return self.model
         if self._fast is None:
@@ -150,9 +228,9 @@ class Cut:
     def fingerprint(self) -> str:
         return fingerprint("cut", self.encoder.fingerprint, self.dim)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+    def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
         """Vectors of each text, in the order given."""
-        return [one._replace(pooled=cut(one.pooled, self.dim)) for one in self.encoder.encode(texts)]
+        return [one._replace(pooled=cut(one.pooled, self.dim)) for one in self.encoder.encode(texts, task)]
 
 
 def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
@@ -161,11 +239,35 @@ def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def forward(model: SentenceTransformer, features: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(
+    model: SentenceTransformer | MultiVectorEncoder, features: dict[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(pooled, tokens), both normalized in float32: half precision there would tie near neighbors."""
-    out = model({name: value for name, value in features.items() if name != "keep"})
+    out: Any = model({name: value for name, value in features.items() if name != "keep"})
     normalize = torch.nn.functional.normalize
-    return normalize(out["sentence_embedding"].float(), dim=-1), normalize(out["token_embeddings"].float(), dim=-1)
+    tokens = normalize(out["token_embeddings"].float(), dim=-1)
+    pooled = out.get("sentence_embedding")
+    if pooled is None:
+        pooled = (tokens * features["keep"][..., None]).sum(dim=1)
+    return normalize(pooled.float(), dim=-1), tokens
+
+
+def own_prompts(named: Mapping[str, str | None]) -> dict[Task, str]:
+    """By task, of the prompts that a model names. Models call that of documents passage or corpus, too."""
+    return {
+        "query": named.get("query") or "",
+        "document": next((prompt for name in _DOCUMENT_PROMPTS if (prompt := named.get(name))), ""),
+    }
+
+
+def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) -> Tokens:
+    """A text of special tokens alone (an empty query, say) keeps them: it must have at least one vector."""
+    return Tokens(ids, keep if any(keep) else [True] * len(ids), attend)
+
+
+def _loaded(path: str, revision: str | None, *, is_late_interaction: bool) -> SentenceTransformer | MultiVectorEncoder:
+    make = MultiVectorEncoder if is_late_interaction else SentenceTransformer
+    return make(path, revision=revision, device=models.device(), model_kwargs={"use_safetensors": True})
 
 
 def batches(lengths: Sequence[int], *, max_tokens: int = 8192, max_texts: int = 128) -> Iterator[list[int]]:

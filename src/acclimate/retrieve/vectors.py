@@ -1,6 +1,6 @@
 """The vectors of a corpus on disk: pooled and token vectors, memory-mapped, written batch by batch.
 
-A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, dim) float16 and `offsets.npy` (n_docs + 1).
+A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) float16, `offsets.npy` (n_docs + 1).
 Batches and their order follow from the documents alone; `done.json` counts the batches that are written, so an
 interrupted encoding goes on where it was and ends with the same bytes. Memory does not grow with the corpus.
 """
@@ -33,7 +33,7 @@ class Vectors:
     """What an encoder made of a corpus; row i belongs to the i-th document."""
 
     pooled: NDArray[np.float32]  # (n_docs, dim), unit length
-    tokens: NDArray[np.float16]  # (n_tokens, dim), unit length
+    tokens: NDArray[np.float16]  # (n_tokens, token_dim), unit length
     offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
 
     @classmethod
@@ -93,14 +93,14 @@ def encode_corpus(
     state = read_json(journal) if journal.exists() else {}
     done = state["batches"] if state.get("key") == key else 0
     if not done:
-        _create(folder, encoder.dim, counts)
+        _create(folder, encoder.dim, counts, encoder.token_dim)
     pooled, tokens = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pooled", "tokens"))
     offsets = np.load(folder / "offsets.npy")
 
     encoded = sum(len(rows) for rows in plan[:done])
     for number, rows in enumerate(plan[done:], done + 1):
-        ids = encoder.token_ids([corpus[doc_ids[row]].default_text() for row in rows])
-        for row, vectors in zip(rows, encoder.encode_batch(ids), strict=True):
+        texts = encoder.tokenize([corpus[doc_ids[row]].default_text() for row in rows], "document")
+        for row, vectors in zip(rows, encoder.encode_batch(texts, "document"), strict=True):
             pooled[row] = vectors.pooled
             tokens[offsets[row] : offsets[row + 1]] = vectors.tokens
         write_json(journal, {"key": key, "batches": number})
@@ -114,7 +114,7 @@ def encode_corpus(
 def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
     """Pooled vectors that keep their first `dim` components, written to `folder`; no token vectors."""
     folder.mkdir(parents=True, exist_ok=True)
-    _create(folder, dim, [0] * len(vectors.pooled), tokens=False)
+    _create(folder, dim, [0] * len(vectors.pooled))
     pooled = np.load(folder / "pooled.npy", mmap_mode="r+")
     for start in range(0, len(pooled), _BLOCK_ROWS):
         pooled[start : start + _BLOCK_ROWS] = cut(vectors.pooled[start : start + _BLOCK_ROWS], dim)
@@ -123,24 +123,23 @@ def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
 
 
 def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int]]:
-    """Per document: tokens to feed, and token vectors to keep (special tokens left out, but always one at least)."""
-    special = set(encoder.model.tokenizer.all_special_ids)
+    """Per document: tokens to feed, and token vectors to keep."""
     lengths: list[int] = []
     counts: list[int] = []
     for start in range(0, len(doc_ids), _TOKENIZE_AT_ONCE):
         texts = [corpus[doc_id].default_text() for doc_id in doc_ids[start : start + _TOKENIZE_AT_ONCE]]
-        for ids in encoder.token_ids(texts):
-            lengths.append(len(ids))
-            counts.append(sum(token not in special for token in ids) or len(ids))
+        for text in encoder.tokenize(texts, "document"):
+            lengths.append(len(text.ids))
+            counts.append(sum(text.keep))
     return lengths, counts
 
 
-def _create(folder: Path, dim: int, counts: list[int], *, tokens: bool = True) -> None:
-    """The three arrays, still empty."""
+def _create(folder: Path, dim: int, counts: list[int], token_dim: int = 0) -> None:
+    """The three arrays, still empty; without token vectors where these have no length."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
     open_memmap(folder / "pooled.npy", "w+", np.float32, (len(counts), dim)).flush()
-    if tokens:
-        open_memmap(folder / "tokens.npy", "w+", np.float16, (int(offsets[-1]), dim)).flush()
+    if token_dim:
+        open_memmap(folder / "tokens.npy", "w+", np.float16, (int(offsets[-1]), token_dim)).flush()
     else:
         np.save(folder / "tokens.npy", np.empty((0, dim), np.float16))

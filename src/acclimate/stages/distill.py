@@ -113,6 +113,12 @@ def distill(
 
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
+    check_fits(student, base, is_late_interaction=encoder.is_late_interaction)
+    if "static" in student and encoder.dim != encoder.token_dim:
+        raise SettingError(
+            f"{base} makes vectors of {encoder.dim} components of tokens with {encoder.token_dim}, which no static "
+            "student begins from; leave static out of distill.student"
+        )
     check_learning(
         loss=loss,
         contrastive=contrastive,
@@ -197,6 +203,16 @@ def check_students(names: Sequence[str]) -> None:
     kinds = [KINDS[name] for name in names]
     if not names or len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
+
+
+def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:
+    """Raises SettingError for students that a late-interaction model cannot begin."""
+    others = [name for name in names if KINDS[name] != "late-interaction"]
+    if is_late_interaction and others:
+        raise SettingError(
+            f"{base} is a late-interaction model, which no {others[0]} student begins from; set "
+            "distill.student=late-interaction-query, or late-interaction"
+        )
 
 
 def check_learning(**settings: Any) -> None:

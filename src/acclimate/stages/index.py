@@ -21,6 +21,8 @@ def index(
     k1: float = 0.9,
     b: float = 0.4,
     max_tokens: int = 256,
+    query_prompt: str = "auto",
+    document_prompt: str = "auto",
     passage_words: int = 0,
     passage_overlap: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -39,6 +41,10 @@ def index(
         BM25's length normalization.
     max_tokens
         Tokens of a document that encoders read; what lies behind is cut.
+    query_prompt
+        What the encoder is given before a query, such as "query: "; auto: the prompt that the model brings, if any.
+    document_prompt
+        The same before a document.
     passage_words
         Split documents longer than this many words into passages of at most so many; 0 leaves documents whole.
     passage_overlap

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from acclimate import models
 from acclimate.records import Doc, NWay
-from acclimate.retrieve.encoder import Encoder, batches
+from acclimate.retrieve.encoder import Encoder, Task, batches
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.vectors import Vectors
 from acclimate.students import sparse, static
@@ -138,7 +138,8 @@ class Dense(_Free):
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
         place = {doc_id: at for at, doc_id in enumerate(dict.fromkeys(d for e in batch for d in e.doc_ids))}
-        documents, _, _ = _encode(self.encoder, [self.lesson.corpus[doc_id].default_text() for doc_id in place])
+        texts = [self.lesson.corpus[doc_id].default_text() for doc_id in place]
+        documents, _, _ = _encode(self.encoder, texts, "document")
         logs = nested_log_softmax(pooled, documents, self.dims, self.temperature)  # (batch, documents of the batch)
         return [
             row[torch.tensor([place[doc_id] for doc_id in example.doc_ids], device=row.device)]
@@ -162,7 +163,7 @@ class LateInteraction(_Free):
         logs: list[torch.Tensor] = []
         for at, example in enumerate(batch):
             texts = [self.lesson.corpus[doc_id].default_text() for doc_id in example.doc_ids]
-            _, documents, kept = _encode(self.encoder, texts)
+            _, documents, kept = _encode(self.encoder, texts, "document")
             scores = max_sim(tokens[at][keep[at]], documents[kept], kept.sum(dim=1))
             logs.append(log_softmax(scores / self.temperature, dim=-1))
         return logs
@@ -216,9 +217,11 @@ def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
     cuts dense vectors to their first components, 0 does not.
     """
     if isinstance(student, sparse.Sparse):
-        return sparse.save(student.encoder, path)
+        sparse.save(student.encoder, path)
+        return
     if isinstance(student, static.Static):
-        return static.save(student.encoder, path)
+        static.save(student.encoder, path)
+        return
     learner = cast(Encoder, student.encoder)
     for encoder in (learner, base):
         models.forget_last_call(encoder.model.tokenizer)
@@ -228,13 +231,17 @@ def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
         router: Any = Router.for_query_document(modules, documents, default_route="document")
         modules = [router]
     make = SentenceTransformer if student.kind == "dense" else MultiVectorEncoder
-    return make(modules=modules, device="cpu").save_pretrained(str(path), create_model_card=False)
+    prompts: dict[str, str] = {**learner.prompts}
+    make(modules=modules, prompts=prompts, device="cpu").save_pretrained(str(path), create_model_card=False)
 
 
-def _modules(model: SentenceTransformer, kind: str, dim: int = 0) -> list[Any]:
+def _modules(model: SentenceTransformer | MultiVectorEncoder, kind: str, dim: int = 0) -> list[Any]:
     modules: list[Any] = list(model)
     if kind == "dense":
-        return [*modules, *_cut(modules[0].get_embedding_dimension(), dim)] if dim else modules
+        whole = model.get_embedding_dimension()
+        return [*modules, *_cut(whole, dim)] if dim and whole else modules
+    if isinstance(model, MultiVectorEncoder):
+        return modules
     special = [str(token) for token in model.tokenizer.all_special_tokens]
     mask = MultiVectorMask(skiplist_words=special, skiplist_tasks=["query", "document"])
     return [modules[0], mask, Normalize("token_embeddings", "token_embeddings")]
@@ -247,21 +254,21 @@ def _cut(whole: int, dim: int) -> list[Any]:
 
 
 def _queries(encoder: Encoder, lesson: Lesson, batch: Sequence[NWay]):
-    return _encode(encoder, [lesson.queries[example.query_id] for example in batch])
+    return _encode(encoder, [lesson.queries[example.query_id] for example in batch], "query")
 
 
-def _encode(encoder: Encoder, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _encode(encoder: Encoder, texts: Sequence[str], task: Task) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(pooled (n, dim), tokens (n, longest, dim), which tokens count (n, longest)).
 
     Texts are encoded in groups of like length. Of several groups only the vectors are kept, and each is encoded again
     when gradients flow back (gradient caching, Gao et al. 2021): memory grows with one group, not with the batch.
     """
-    token_ids = encoder.token_ids(texts)
-    groups = list(batches([len(ids) for ids in token_ids], max_tokens=_TOKENS_AT_ONCE))
-    longest = max(len(ids) for ids in token_ids)
+    tokenized = encoder.tokenize(texts, task)
+    groups = list(batches([len(text.ids) for text in tokenized], max_tokens=_TOKENS_AT_ONCE))
+    longest = max(len(text.ids) for text in tokenized)
     parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for rows in groups:
-        features = encoder.features([token_ids[row] for row in rows])
+        features = encoder.features([tokenized[row] for row in rows], task)
         pooled, tokens = (
             checkpoint(encoder.forward, features, use_reentrant=False) if len(groups) > 1 else encoder.forward(features)
         )

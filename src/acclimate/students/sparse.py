@@ -124,8 +124,8 @@ class Sparse:
         device = weights.rows.device
         texts = [self.lesson.queries[example.query_id] for example in batch]
         queries = [
-            sorted({self._place[token] for token in ids if token in self._place})
-            for ids in self.encoder.body.token_ids(texts)
+            sorted({self._place[token] for token in text.ids if token in self._place})
+            for text in self.encoder.body.tokenize(texts, "query")
         ]
         tokens = sorted({token for query in queries for token in query}) or [0]
         among = {token: at for at, token in enumerate(tokens)}
@@ -237,7 +237,8 @@ def save(learner: SparseLearner, path: Path) -> None:
         default_route="document",
     )
     models.forget_last_call(transformer.tokenizer)
-    SparseEncoder(modules=[router], device="cpu").save_pretrained(str(path), create_model_card=False)
+    prompts = {"document": learner.body.prompts["document"]}
+    SparseEncoder(modules=[router], prompts=prompts, device="cpu").save_pretrained(str(path), create_model_card=False)
 
 
 def load_query(path: Path) -> SparseQuery:

@@ -153,7 +153,8 @@ def save(learner: StaticLearner, path: Path) -> None:
     static: Any = StaticEmbedding(_tokenizer(learner.body), embedding_weights=table)
     documents: Any = list(learner.body.model)
     router: Any = Router.for_query_document([static, Normalize()], documents, default_route="document")
-    SentenceTransformer(modules=[router], device="cpu").save_pretrained(str(path), create_model_card=False)
+    model = SentenceTransformer(modules=[router], prompts={"document": learner.body.prompts["document"]}, device="cpu")
+    model.save_pretrained(str(path), create_model_card=False)
 
 
 def load_query(path: Path) -> StaticQuery:

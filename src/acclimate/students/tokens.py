@@ -35,7 +35,7 @@ def occurrences(
 ) -> Occurrences:
     """Read the token vectors of the index once, block by block, as `prepare` changes them."""
     vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
-    size, dim = vocabulary_size(encoder), vectors.pooled.shape[1]
+    size, dim = vocabulary_size(encoder), vectors.tokens.shape[1]
     found = Occurrences(
         np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros((size, dim)), np.zeros((dim, dim)), len(doc_ids)
     )
@@ -43,8 +43,8 @@ def occurrences(
     for first in range(0, len(doc_ids), _DOCUMENTS_AT_ONCE):
         rows = range(first, min(first + _DOCUMENTS_AT_ONCE, len(doc_ids)))
         texts = [lesson.corpus[doc_ids[row]].default_text() for row in rows]
-        # As in the index: a text of special tokens alone keeps them.
-        kept = [[token for token in ids if token not in special] or ids for ids in encoder.token_ids(texts)]
+        read = encoder.tokenize(texts, "document")
+        kept = [[token for token, is_kept in zip(text.ids, text.keep, strict=True) if is_kept] for text in read]
         tokens = np.array([token for ids in kept for token in ids])
         here = prepare(vectors.gather(rows)[0])
         order = np.argsort(tokens, kind="stable")
