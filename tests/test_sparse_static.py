@@ -97,6 +97,18 @@ def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch
     assert not index.scores([], np.empty(0, np.float32)).any()
 
 
+def test_the_heaviest_tokens_of_many_are_found_and_weighed_in_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("acclimate.retrieve.sparse._TOKENS_AT_ONCE", 100)  # several blocks
+    rng = np.random.default_rng(2)
+    vectors, head = random_vectors(rng, dim=32), random_head(rng, 32, size=900, live=700)
+    index = build(vectors, head, 900, tmp_path, max_active_dims=20)
+    expected = dense_weights(vectors, head, 900, 20)
+    assert index.active_dims == 20
+    for token in head.tokens.tolist():
+        found = index.scores([token], np.ones(1, np.float32))
+        assert found == pytest.approx(expected[:, token], abs=1e-5)
+
+
 def test_an_index_without_a_single_weight_is_an_index(tmp_path):
     rng = np.random.default_rng(0)
     head = random_head(rng, 8)._replace(bias=np.full(30, -1000, np.float32))
@@ -111,7 +123,7 @@ def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypat
     rng = np.random.default_rng(1)
     vectors, head = random_vectors(rng), random_head(rng, 8)
     build(vectors, head, 50, tmp_path / "whole", max_active_dims=0)
-    calls, real = [], Head.activations
+    calls, real = [], Head.heaviest
 
     def dies(self, *parts):
         calls.append(1)
@@ -119,12 +131,12 @@ def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypat
             raise KeyboardInterrupt
         return real(self, *parts)
 
-    monkeypatch.setattr(Head, "activations", dies)
+    monkeypatch.setattr(Head, "heaviest", dies)
     with pytest.raises(KeyboardInterrupt):
         build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
     with (tmp_path / "killed" / "values.part").open("ab") as file:
         file.write(b"half a ba")  # of the batch that was being written
-    monkeypatch.setattr(Head, "activations", lambda self, *parts: (calls.append(2), real(self, *parts))[1])
+    monkeypatch.setattr(Head, "heaviest", lambda self, *parts: (calls.append(2), real(self, *parts))[1])
     build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
     assert calls.count(2) == 5 - killed_at
     assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")

@@ -8,14 +8,16 @@ own: no transformer runs when one is asked (inference-free, Geng et al. 2024). S
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.lib.format import open_memmap
 
+from acclimate import models
 from acclimate.files import fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from acclimate.retrieve.vectors import Vectors
 
 _DOCUMENTS_AT_ONCE = 32
-_TOKENS_AT_ONCE = 2048  # of the vocabulary: what a block of documents takes in memory
+_BLOCK_DOCS = 8  # whose products are computed together: they stay in the cache
+_TOKENS_AT_ONCE = 2048  # of the vocabulary, in such a block
+_SPARE = 64  # more candidates than tokens that are kept
 _ENTRIES_AT_ONCE = 1 << 22  # postings put in order at once
 
 
@@ -39,14 +43,44 @@ class Head(NamedTuple):
     def fingerprint(self) -> str:
         return fingerprint([_hash(part) for part in self])
 
-    def activations(self, vectors: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n_docs, n_live) weights of documents whose token vectors (n_tokens, dim) begin at `starts`."""
-        vectors = centered(vectors)
-        best = np.empty((len(starts), len(self.tokens)), np.float32)
-        for first in range(0, len(self.tokens), _TOKENS_AT_ONCE):
-            some = slice(first, first + _TOKENS_AT_ONCE)
-            best[:, some] = np.maximum.reduceat(vectors @ self.weights[some].T, starts, axis=0)
-        return np.log1p(np.maximum(best + self.bias, 0))
+    def heaviest(
+        self, vectors: NDArray[np.float32], starts: NDArray[np.int64], keep: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Per document: (places in `tokens`, ascending; their weights, above 0) of its `keep` heaviest tokens.
+
+        vectors: (n_tokens, dim), of documents that begin at `starts`. Ties go to the first token; 0 keeps all. Half
+        precision, where it is fast, finds some more candidates than are kept; these are weighed in full.
+        """
+        whole = torch.from_numpy(centered(vectors))
+        weights, bias = torch.from_numpy(self.weights), torch.from_numpy(self.bias)
+        lengths = np.diff(starts, append=len(vectors)).tolist()
+        candidates = keep + _SPARE if keep else len(bias)
+        if candidates < len(bias):
+            best = _best(whole, weights, lengths) + bias
+            found = best.topk(candidates, dim=1).indices.sort(dim=1).values
+        else:
+            found = torch.arange(len(bias)).expand(len(lengths), -1)
+        for document, places in zip(whole.split(lengths), found, strict=True):
+            among = weights if len(places) == len(bias) else weights[places]
+            values = ((document @ among.T).amax(dim=0) + bias[places]).relu().log1p().numpy()
+            kept = np.sort(np.argsort(-values, kind="stable")[: keep or None])
+            kept = kept[values[kept] > 0]
+            yield places.numpy()[kept], values[kept]
+
+
+def _best(vectors: torch.Tensor, weights: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+    """(n_docs, n_live) products of each document's best position, as precise as this machine is fast at."""
+    best = torch.empty(len(lengths), len(weights))
+    vectors, weights = (part.to(models.device(), models.dtype()) for part in (vectors, weights))
+    parts = vectors.split(lengths)
+    for at in range(0, len(parts), _BLOCK_DOCS):
+        block = parts[at : at + _BLOCK_DOCS]
+        together, sizes = torch.cat(block), [len(part) for part in block]
+        for first in range(0, len(weights), _TOKENS_AT_ONCE):
+            products = together @ weights[first : first + _TOKENS_AT_ONCE].T
+            rows = torch.stack([part.amax(dim=0) for part in products.split(sizes)])
+            best[at : at + len(block), first : first + _TOKENS_AT_ONCE] = rows.float().cpu()
+    return best
 
 
 def centered(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,16 +194,11 @@ def _write_rows(
     try:
         for start in range(state["documents"], n_docs, _DOCUMENTS_AT_ONCE):
             end = min(start + _DOCUMENTS_AT_ONCE, n_docs)
-            active = head.activations(*vectors.gather(range(start, end)))
-            if 0 < keep < active.shape[1]:
-                worst = np.argsort(-active, axis=1, kind="stable")[:, keep:]
-                np.put_along_axis(active, worst, 0, axis=1)
-            rows, columns = np.nonzero(active)
-            for file, part in zip(
-                files,
-                ((rows + start).astype(np.int32), head.tokens[columns].astype(np.int32), active[rows, columns]),
-                strict=True,
-            ):
+            places, weights = zip(*head.heaviest(*vectors.gather(range(start, end)), keep), strict=True)
+            rows = np.repeat(np.arange(start, end), [len(one) for one in places])
+            tokens = head.tokens[np.concatenate(places)]
+            parts = rows.astype(np.int32), tokens.astype(np.int32), np.concatenate(weights)
+            for file, part in zip(files, parts, strict=True):
                 file.write(part.tobytes())
                 file.flush()
             state |= {"documents": end, "entries": state["entries"] + len(rows)}

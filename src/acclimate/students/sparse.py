@@ -170,7 +170,7 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
     """The untouched sparse student. Raises SettingError for a base with no place for a head."""
     _layers(encoder)
     vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
-    n_docs, dim = vectors.pooled.shape
+    n_docs, dim = len(doc_ids), vectors.tokens.shape[1]
     found = occurrences(encoder, lesson, centered)
     live = np.flatnonzero(found.counts)
     n_tokens = found.counts.sum()
