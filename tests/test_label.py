@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from acclimate.errors import DataError, SettingError
-from acclimate.records import SyntheticQuery
+from acclimate.records import Query, SyntheticQuery
 from acclimate.retrieve.members import Ids
-from acclimate.retrieve.system import Candidates
+from acclimate.retrieve.scales import NAMES
+from acclimate.retrieve.system import Candidates, min_max
 from acclimate.retrieve.weights import HeldOut
 from acclimate.scores import Kept, Scores
 from acclimate.stages.label import RERANKER, label
@@ -104,10 +105,30 @@ def test_a_gain_below_the_least_gain_is_none():
     assert RERANKER not in made.weights
 
 
-def test_a_reranker_that_teaches_shortens_the_lists_to_what_it_is_asked_to_rate():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12)
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_reranker_rates_the_best_and_the_others_count_as_the_worst_of_these(kind):
+    teacher = Counting(lambda text, doc_id: PERFECT.score([(Query("", text), doc_id)])[0] - int(doc_id[1:]) / 100)
+    made = label(
+        TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: teacher}, n_ways=30, reranker_ways=12, normalize=kind
+    )
     assert RERANKER in made.weights
-    assert {len(example.doc_ids) for example in (*made.train, *made.dev)} == {12}
+    assert {len(example.doc_ids) for example in (*made.train, *made.dev)} == {30}
+    for row in made.rated:
+        raw, normalized = row["raw"][RERANKER], row["normalized"][RERANKER]
+        fused = np.add(*(min_max(np.array(row["raw"][name])) for name in MEMBERS))
+        rated = [score is not None for score in raw]
+        assert sum(rated) == 12
+        assert set(np.argsort(-fused)[:11]) <= set(np.flatnonzero(rated))  # the twelfth place may be the source's
+        assert len({on_scale for on_scale, is_rated in zip(normalized, rated, strict=True) if not is_rated}) == 1
+        assert normalized[raw.index(None)] == normalized[raw.index(min(score for score in raw if score is not None))]
+        assert normalized[raw.index(None)] == min(normalized) < max(normalized)
+
+
+def test_who_teaches_without_retrievers_teaches_what_it_rated():
+    alone = label(
+        TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, teachers=(RERANKER,)
+    )
+    assert {len(example.doc_ids) for example in (*alone.train, *alone.dev)} == {12}
     without = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=30, reranker_ways=12)
     assert {len(example.doc_ids) for example in (*without.train, *without.dev)} == {30}
 

@@ -4,6 +4,9 @@ min-max      per list: the lowest is 0, the highest 1
 rank         per list: places from the last, 0, to the first, 1; equal scores share a place
 z            per list: mean 0, standard deviation 1
 percentile   over all lists: the 1st percentile is 0, the 99th 1, what lies outside is cut (CADET, arXiv 2505.19274)
+
+A candidate that a scorer was not asked about (NaN) counts as the worst of those that it was asked about: candidates are
+rated from the best one on.
 """
 
 from __future__ import annotations
@@ -27,13 +30,20 @@ NAMES = ("min-max", "rank", "z", "percentile")
 _LOW, _HIGH = 1, 99
 
 
+def filled(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """With the lowest score in place of those that were not asked for."""
+    missing = np.isnan(scores)
+    return np.where(missing, scores[~missing].min(), scores) if missing.any() else scores
+
+
 def by_list(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """min-max."""
-    return min_max(scores)
+    return min_max(filled(scores))
 
 
 def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Places in [0, 1], the mean of its places for each of equal scores; all 0 when none differ."""
+    scores = filled(scores)
     below = np.searchsorted(np.sort(scores), scores, side="left")
     up_to = np.searchsorted(np.sort(scores), scores, side="right")
     return min_max(((below + up_to) / 2).astype(np.float32))
@@ -41,6 +51,7 @@ def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def z(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """In standard deviations from the mean; all 0 when none differ."""
+    scores = filled(scores)
     spread = scores.std() if len(scores) else 0.0
     return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
 
@@ -58,6 +69,7 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
 
     def percentile(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         low, high = found.get(name, (0.0, 1.0))  # what was combined already lies in [0, 1]
+        scores = filled(scores)
         within = (scores - np.float32(low)) / np.float32(high - low) if high > low else np.zeros_like(scores)
         return within.clip(0, 1)
 
@@ -69,7 +81,7 @@ def bounds(lists: Sequence[Candidates], names: Sequence[str]) -> dict[str, tuple
     if not lists:
         return {}
     return {
-        name: tuple(np.percentile(np.concatenate([one.scores[name] for one in lists]), (_LOW, _HIGH)).tolist())
+        name: tuple(np.nanpercentile(np.concatenate([one.scores[name] for one in lists]), (_LOW, _HIGH)).tolist())
         for name in names
     }
 

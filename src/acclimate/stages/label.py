@@ -95,7 +95,8 @@ def label(
     """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
 
     `find` gives candidates scored by `members`. Scorers, which cost far more, rate the `reranker_ways` best of their
-    fusion: for the held-out queries to show what they are worth, for the others only if they are worth something.
+    fusion: for the held-out queries to show what they are worth, for the others only if they are worth something. What
+    they do not rate counts as the worst that they rated; where no retriever teaches, it is left out.
     Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess; and for a score
     that is no number. Raises SettingError for settings that cannot be.
 
@@ -113,7 +114,7 @@ def label(
     n_ways
         Candidates that the teacher rates per query, the source document among them.
     reranker_ways
-        The same where a reranker or another scorer is one of the teachers.
+        How many of them, the best, rerankers and other scorers rate.
     min_gain
         nDCG@10 on held-out queries that a scorer must add, or it does not teach.
     trust
@@ -133,12 +134,12 @@ def label(
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     fusion = fuse_retrievers(found, held_out, teaching or members, normalize, trust)
     asked = Asked(scorers, ids, progress)
-    few: list[Candidates] = []
-    if scorers:
-        few = asked.rate([_best(one, ids, fusion.weights, reranker_ways) for one in found], list(scorers))
+    first = [_places(one, ids, fusion.weights, reranker_ways) for one in found]
+    found = asked.rate(found, list(scorers), first)
+    few = [_at(one, places) for one, places in zip(found, first, strict=True)]
     able = [*members, *scorers]
     chosen = choose_teachers(
-        found, few, held_out, fusion if teaching else None, able, teachers,
+        found, held_out, fusion if teaching else None, able, list(scorers), teachers,
         kind=normalize, weights=weights, min_gain=min_gain,
     )  # fmt: skip
     hybrid = fuse_retrievers(found, held_out, members, "min-max", trust)
@@ -149,8 +150,10 @@ def label(
     asking = [name for name in used if name in scorers]
 
     queries = [*train, *dev]
-    lists = _lists(queries, find, ids, members, min(n_ways, reranker_ways) if asking else n_ways)
-    rated = asked.rate([one for _, one in lists], asking)
+    is_short = bool(asking) and (mode == "sequential" or len(asking) == len(used))  # each list a scorer's alone
+    lists = _lists(queries, find, ids, members, min(n_ways, reranker_ways) if is_short else n_ways)
+    first = [_places(one, ids, equal, reranker_ways, ids.row[query.doc_id]) for query, one in lists]
+    rated = asked.rate([one for _, one in lists], asking, first)
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
     in_train = {query.query_id for query in train}
@@ -191,16 +194,27 @@ def _best(
     one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
 ) -> Candidates:
     """The `n_ways` best of a query's candidates, in row order, with `source` among them where it is one at all."""
+    return _at(one, _places(one, ids, weights, n_ways, source))
+
+
+def _places(
+    one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
+) -> NDArray[np.int64]:
+    """Where they are, ascending."""
     order = ids.order(fuse(one, weights), one.rows)
     kept = order[:n_ways]
     if source is not None and source not in one.rows[kept]:
         kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
-    kept = np.sort(kept)
+    return np.sort(kept)
+
+
+def _at(one: Candidates, places: NDArray[np.int64]) -> Candidates:
+    """The candidates in these places."""
     return Candidates(
         one.query,
-        one.rows[kept],
-        {name: scores[kept] for name, scores in one.scores.items()},
-        None if one.documents is None else one.documents[kept],
+        one.rows[places],
+        {name: scores[places] for name, scores in one.scores.items()},
+        None if one.documents is None else one.documents[places],
     )
 
 
@@ -259,13 +273,14 @@ def _row(query: SyntheticQuery, one: Candidates, names: Sequence[str], to_scale:
     }
 
 
-def _plain(scores: NDArray[np.float32]) -> list[float]:
-    return [float(str(score)) for score in scores.astype(np.float32)]
+def _plain(scores: NDArray[np.float32]) -> list[float | None]:
+    """None for what was not asked for."""
+    return [None if np.isnan(score) else float(str(score)) for score in scores.astype(np.float32)]
 
 
 def _ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
     """How many lists there are, how many whose best score is that of several documents, how many of one score alone."""
-    longer = [scores for scores in lists if len(scores) > 1]
+    longer = [scores[~np.isnan(scores)] for scores in lists if len(scores) > 1]
     return {
         "lists": len(longer),
         "at_the_top": sum(int((scores == scores.max()).sum() > 1) for scores in longer),

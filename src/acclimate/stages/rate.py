@@ -31,12 +31,20 @@ class Asked:
         self.said: dict[str, dict[tuple[str, str], float]] = {name: {} for name in scorers}
         self.done = 0
 
-    def rate(self, found: Sequence[Candidates], names: Sequence[str]) -> list[Candidates]:
+    def rate(
+        self, found: Sequence[Candidates], names: Sequence[str], which: Sequence[NDArray[np.int64]] | None = None
+    ) -> list[Candidates]:
         """The same candidates with the scores of the named scorers, in float32.
 
+        which: per list the places of candidates to rate, the others get NaN; None: all.
         Raises DataError for a score that is not finite.
         """
-        pairs = {(self.ids.doc_ids[row], one.query.text): one.query for one in found for row in one.rows}
+        places = which or [np.arange(len(one.rows)) for one in found]
+        pairs = {
+            (self.ids.doc_ids[row], one.query.text): one.query
+            for one, at in zip(found, places, strict=True)
+            for row in one.rows[at]
+        }
         # Document by document, so that who reads a document once for all its queries can.
         fresh = {name: sorted(pair for pair in pairs if pair not in self.said[name]) for name in names}
         total = self.done + sum(map(len, fresh.values()))
@@ -53,8 +61,12 @@ class Asked:
                     self.said[name][pair] = score
                 self.done += len(batch)
                 self.progress(self.done, total)
-        return [one._replace(scores={**one.scores, **self._of(one, names)}) for one in found]
+        return [
+            one._replace(scores={**one.scores, **{name: self._of(one, name, at) for name in names}})
+            for one, at in zip(found, places, strict=True)
+        ]
 
-    def _of(self, one: Candidates, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        pairs = [(self.ids.doc_ids[row], one.query.text) for row in one.rows]
-        return {name: np.array([self.said[name][pair] for pair in pairs], dtype=np.float32) for name in names}
+    def _of(self, one: Candidates, name: str, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        scores = np.full(len(one.rows), np.nan, dtype=np.float32)
+        scores[places] = [self.said[name][self.ids.doc_ids[row], one.query.text] for row in one.rows[places]]
+        return scores

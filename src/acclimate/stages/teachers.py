@@ -108,27 +108,25 @@ def fuse_retrievers(
 
 def choose_teachers(
     found: Sequence[Candidates],
-    few: Sequence[Candidates],
     held_out: HeldOut,
     fusion: Weighed | None,
     names: Sequence[str],
+    scorers: Sequence[str],
     teachers: Sequence[str],
     *,
     kind: str,
     weights: str,
     min_gain: float,
 ) -> Teachers:
-    """Weights for the teachers among `names`.
+    """Weights for the teachers among `names`, retrievers and `scorers`, that scored `found`.
 
-    found: the retrievers' lists. few: shorter ones, which scorers rated too. fusion: of the retrievers that teach; None
-    where none does.
+    fusion: of the retrievers that teach; None where none does.
     """
     answers = held_out.answers
-    scorers = [name for name in names if few and name not in found[0].scores]
-    to_scale = scale(kind, few or found, names)
+    to_scale = scale(kind, found, names)
     together = [name for name in scorers if is_reranker(name)]
     groups = {name: [name] for name in scorers if name not in together} | ({RERANKER: together} if together else {})
-    rows = [_with_groups(one, fusion, groups, to_scale) for one in few]
+    rows = [_with_groups(one, fusion, groups, to_scale) for one in found]
     base = [] if fusion is None else ["fusion"]
     reasons: dict[str, str] = {}
 
@@ -158,14 +156,13 @@ def choose_teachers(
     else:
         able = [name for name in names if teaches(name, teachers)]
         chosen = given_weights(weights, able) if weights != EQUAL else {name: round(1 / len(able), 4) for name in able}
-        lists = few or found
-        both = [one._replace(scores={"teacher": combine(one, chosen, to_scale)}) for one in lists]
+        both = [one._replace(scores={"teacher": combine(one, chosen, to_scale)}) for one in found]
         reached = alone(both, answers, "teacher")
 
     table: list[dict[str, Any]] = [
         {
             "name": name,
-            "nDCG@10": round(alone(few if name in scorers else found, answers, name), 4),
+            "nDCG@10": round(alone(found, answers, name), 4),
             "weight": chosen.get(name, 0.0),
             "used": chosen.get(name, 0.0) > 0,
             "reason": reasons.get(name, "") if teaches(name, teachers) else "not among label.teachers",
