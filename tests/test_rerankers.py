@@ -203,16 +203,13 @@ UPSIDE_DOWN = FakeScorer(lambda query, doc_id: -1000 * BY_PLACE.rate(query, doc_
 SURE = FakeScorer(lambda query, doc_id: 1e6 * (doc_id == "g1"), "sure")
 
 
-@pytest.mark.parametrize("normalize", ["min-max", "z", "rank"])
-def test_an_ensemble_weighs_its_scorers_whatever_their_scales(normalize):
-    both = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN}, normalize=normalize)
+def test_an_ensemble_hears_its_scorers_alike_whatever_their_scales():
+    both = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN})
     assert both.score(LIST) == pytest.approx([both.score(LIST)[0]] * 4, abs=1e-6)
-    mostly = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN}, {"a": 3.0, "b": 1.0}, normalize)
+    mostly = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN, "c": BY_PLACE})
     assert sorted(mostly.score(LIST), reverse=True) == mostly.score(LIST)
-    one = Ensemble({"a": BY_PLACE, "b": SURE}, {"a": 1.0}, normalize)
-    assert one.score(LIST) == pytest.approx(Ensemble({"a": BY_PLACE}, normalize=normalize).score(LIST))
     assert both.score([]) == []
-    flat = Ensemble({"a": FakeScorer(lambda *_: 7.0)}, normalize=normalize).score(LIST)
+    flat = Ensemble({"a": FakeScorer(lambda *_: 7.0)}).score(LIST)
     assert len(set(flat)) == 1
 
 
@@ -224,22 +221,16 @@ def test_a_score_depends_on_the_candidates_of_its_own_query_alone():
     assert [scores[pair] for pair in OTHER] == both.score(OTHER)
 
 
-def test_an_ensemble_s_fingerprint_follows_from_its_scorers_and_weights():
+def test_an_ensemble_s_fingerprint_follows_from_its_scorers():
     prints = [
         Ensemble({"a": BY_PLACE, "b": SURE}).fingerprint,
         Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN}).fingerprint,
-        Ensemble({"a": BY_PLACE, "b": SURE}, {"a": 2.0, "b": 1.0}).fingerprint,
-        Ensemble({"a": BY_PLACE, "b": SURE}, normalize="z").fingerprint,
+        Ensemble({"a": BY_PLACE}).fingerprint,
     ]
-    assert len(set(prints)) == 4
+    assert len(set(prints)) == 3
     assert Ensemble({"b": SURE, "a": BY_PLACE}).fingerprint == prints[0]
 
 
 def test_an_ensemble_of_nothing_is_refused():
-    for scorers, weights in (({}, {}), ({"a": SURE}, {"a": 0.0}), ({"a": SURE, "b": SURE}, {"a": 1.0, "b": -1.0})):
-        with pytest.raises(SettingError, match="expected scorers with weights"):
-            Ensemble(scorers, weights)
-    with pytest.raises(SettingError, match="no scorer named 'c'"):
-        Ensemble({"a": SURE}, {"c": 1.0})
-    with pytest.raises(SettingError, match="no normalization named 'softmax'"):
-        Ensemble({"a": SURE}, normalize="softmax")
+    with pytest.raises(SettingError, match="expected one or more"):
+        Ensemble({})
