@@ -79,7 +79,7 @@ def test_late_interaction_sees_what_retrieval_scores(name, base, lesson):
     rows = np.array([lesson.ids.row[doc_id] for doc_id in example.doc_ids])
     scores = lesson.vectors.max_sim(base.encode([lesson.queries[example.query_id]])[0].tokens, rows)
     expected = torch.log_softmax(torch.tensor(scores) / 0.03, dim=-1)
-    # The index is in half precision, a student is not, and the temperature enlarges the difference.
+    # The index is in eight bits, a student is not, and the temperature enlarges the difference.
     assert student.log_probs([example])[0].tolist() == pytest.approx(expected.tolist(), abs=0.5)
 
 

@@ -16,7 +16,7 @@ from acclimate.retrieve.bm25 import BM25, LANGUAGES
 from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember
 from acclimate.retrieve.reranked import Reranked
 from acclimate.retrieve.system import System, fuse, min_max
-from acclimate.retrieve.vectors import Vectors, encode_corpus
+from acclimate.retrieve.vectors import Vectors, encode_corpus, quantized
 from acclimate.testing import DOCS, QRELS, QUERIES, FakeRetriever, FakeScorer
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -139,17 +139,28 @@ def test_the_best_are_the_same_whatever_the_order_of_the_corpus(pairs, depth, ab
 def test_max_sim_is_the_plain_double_loop():
     rng = np.random.default_rng(0)
     lengths = [3, 1, 5, 2]
-    tokens = rng.normal(size=(sum(lengths), 4)).astype(np.float16)
+    codes, scales = quantized(rng.normal(size=(sum(lengths), 4)).astype(np.float32))
+    tokens = codes * scales[:, None]
     offsets = np.cumsum([0, *lengths])
-    vectors = Vectors(rng.normal(size=(4, 4)).astype(np.float32), tokens, offsets)
+    vectors = Vectors(rng.normal(size=(4, 4)).astype(np.float32), codes, scales, offsets)
     query = rng.normal(size=(3, 4)).astype(np.float32)
     for rows in ([0, 1, 2, 3], [2], [3, 0, 3]):
         plain = []
         for row in rows:
-            own = tokens[offsets[row] : offsets[row + 1]].astype(np.float32)
+            own = tokens[offsets[row] : offsets[row + 1]]
             plain.append(sum(max(float(token @ other) for other in own) for token in query) / len(query))
         assert vectors.max_sim(query, np.array(rows)) == pytest.approx(plain, abs=1e-5)
     assert vectors.max_sim(query, np.array([], dtype=np.int64)).shape == (0,)
+
+
+def test_eight_bits_keep_a_vector():
+    vectors = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    vectors[7] = 0.0
+    codes, scales = quantized(vectors)
+    assert (codes.dtype, scales.dtype) == (np.int8, np.float32)
+    back = codes * scales[:, None]
+    assert (np.abs(back - vectors) <= scales[:, None] / 2 + 1e-6).all()
+    assert not back[7].any()
 
 
 def test_dense_scores_are_cosines_however_many_blocks(vectors, loaded, monkeypatch):
@@ -167,10 +178,11 @@ def test_vectors_are_those_of_each_document_alone(vectors, loaded):
         alone = loaded.encode([TEXTS[row]])[0]
         # Half precision, where the machine computes in it: three digits
         assert vectors.pooled[row] == pytest.approx(alone.pooled, abs=0.03)
-        own = vectors.tokens[vectors.offsets[row] : vectors.offsets[row + 1]]
+        own, starts = vectors.gather([row])
+        assert starts.tolist() == [0]
         assert own.shape == alone.tokens.shape
-        assert own.astype(np.float32) == pytest.approx(alone.tokens, abs=0.05)
-        assert np.linalg.norm(own.astype(np.float32), axis=1) == pytest.approx(np.ones(len(own)), abs=0.01)
+        assert own == pytest.approx(alone.tokens, abs=0.05)
+        assert np.linalg.norm(own, axis=1) == pytest.approx(np.ones(len(own)), abs=0.01)
 
 
 def test_texts_without_a_known_token_have_a_vector(loaded):

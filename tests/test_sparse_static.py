@@ -19,7 +19,7 @@ from acclimate.retrieve.encoder import Cut, Encoder  # noqa: E402
 from acclimate.retrieve.members import DenseMember, Ids, SparseMember  # noqa: E402
 from acclimate.retrieve.sparse import Head, SparseIndex, build, centered  # noqa: E402
 from acclimate.retrieve.system import System  # noqa: E402
-from acclimate.retrieve.vectors import Vectors, cut_vectors  # noqa: E402
+from acclimate.retrieve.vectors import Vectors, cut_vectors, quantized  # noqa: E402
 from acclimate.stages.distill import distill  # noqa: E402
 from acclimate.students import sparse, static  # noqa: E402
 from acclimate.students.kinds import nested_log_softmax  # noqa: E402
@@ -66,15 +66,15 @@ def random_head(rng, dim, size=50, live=30):
 def random_vectors(rng, dim=8, n_docs=70):
     lengths = rng.integers(1, 9, n_docs)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    tokens = rng.normal(size=(offsets[-1], dim)).astype(np.float16)
-    return Vectors(np.zeros((n_docs, dim), np.float32), tokens, offsets)
+    tokens = rng.normal(size=(offsets[-1], dim)).astype(np.float32)
+    return Vectors(np.zeros((n_docs, dim), np.float32), *quantized(tokens), offsets)
 
 
 def dense_weights(vectors, head, size, most=0):
     """(n_docs, size) the plain way."""
     found = np.zeros((len(vectors.pooled), size), np.float32)
     for row in range(len(found)):
-        tokens = centered(vectors.tokens[vectors.offsets[row] : vectors.offsets[row + 1]].astype(np.float32))
+        tokens = centered(vectors.gather([row])[0])
         logits = (tokens @ head.weights.T).max(axis=0) + head.bias
         found[row, head.tokens] = np.log1p(np.maximum(logits, 0))
         if most:

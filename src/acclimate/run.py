@@ -359,7 +359,7 @@ class Run:
         if isinstance(member, DenseMember):
             return member.vectors.pooled.nbytes
         assert isinstance(member, LateInteractionMember)
-        return member.vectors.tokens.nbytes + member.vectors.offsets.nbytes
+        return sum(part.nbytes for part in (member.vectors.tokens, member.vectors.scales, member.vectors.offsets))
 
     @property
     def summary(self) -> dict[str, Any]:

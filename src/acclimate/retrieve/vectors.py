@@ -1,6 +1,7 @@
 """The vectors of a corpus on disk: pooled and token vectors, memory-mapped, written batch by batch.
 
-A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) float16, `offsets.npy` (n_docs + 1).
+A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) int8 with `scales.npy` (n_tokens,)
+float32, and `offsets.npy` (n_docs + 1). Token vectors in eight bits rank as they do in sixteen (docs/log.md).
 Batches and their order follow from the documents alone; `done.json` counts the batches that are written, so an
 interrupted encoding goes on where it was and ends with the same bytes. Memory does not grow with the corpus.
 """
@@ -23,6 +24,7 @@ from acclimate.retrieve.encoder import Encoder, batches, cut
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors compared at once
 _BLOCK_DOCS = 8  # whose token vectors are compared at once: they stay in the cache
@@ -33,16 +35,14 @@ class Vectors:
     """What an encoder made of a corpus; row i belongs to the i-th document."""
 
     pooled: NDArray[np.float32]  # (n_docs, dim), unit length
-    tokens: NDArray[np.float16]  # (n_tokens, token_dim), unit length
+    tokens: NDArray[np.int8]  # (n_tokens, token_dim)
+    scales: NDArray[np.float32]  # (n_tokens,): tokens[j] * scales[j] has unit length
     offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
 
     @classmethod
     def open(cls, folder: Path) -> Vectors:
         """Memory-mapped from the folder that `encode_corpus` made; torch wants arrays that could be written to."""
-        pooled, tokens, offsets = (
-            np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("pooled", "tokens", "offsets")
-        )
-        return cls(pooled, tokens, offsets)
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n_queries, n_docs) cosines, computed block by block."""
@@ -53,10 +53,15 @@ class Vectors:
 
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(token vectors of these documents one after the other, where each one starts)."""
-        spans = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        starts = np.concatenate(([0], np.cumsum([len(span) for span in spans])[:-1])).astype(np.int64)
-        # torch makes float32 of half precision several times faster than NumPy does.
-        return torch.from_numpy(np.concatenate(spans)).float().numpy(), starts
+        tokens, scales, starts = self._read(rows)
+        return tokens.mul_(scales[:, None]).numpy(), starts
+
+    def _read(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]:
+        """(numbers as they are kept, their scales, where each document starts)."""
+        spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        tokens, scales = (np.concatenate([part[span] for span in spans]) for part in (self.tokens, self.scales))
+        starts = np.cumsum([0, *(span.stop - span.start for span in spans[:-1])]).astype(np.int64)
+        return torch.from_numpy(tokens).float(), torch.from_numpy(scales), starts
 
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
@@ -66,8 +71,8 @@ class Vectors:
         scores = np.empty(len(rows), dtype=np.float32)
         wanted = torch.from_numpy(query).T
         for start in range(0, len(rows), _BLOCK_DOCS):
-            tokens, starts = self.gather(rows[start : start + _BLOCK_DOCS])
-            similarity = (torch.from_numpy(tokens) @ wanted).numpy()
+            tokens, scales, starts = self._read(rows[start : start + _BLOCK_DOCS])
+            similarity = (tokens @ wanted).mul_(scales[:, None]).numpy()
             scores[start : start + _BLOCK_DOCS] = np.maximum.reduceat(similarity, starts, axis=0).mean(axis=1)
         return scores
 
@@ -89,26 +94,32 @@ def encode_corpus(
     doc_ids = list(corpus)
     lengths, counts = _token_counts(encoder, corpus, doc_ids)
     plan = list(batches(lengths))
-    key = fingerprint(key, encoder.fingerprint, len(lengths), sum(lengths))
+    key = fingerprint(key, "int8", encoder.fingerprint, len(lengths), sum(lengths))
     state = read_json(journal) if journal.exists() else {}
     done = state["batches"] if state.get("key") == key else 0
     if not done:
         _create(folder, encoder.dim, counts, encoder.token_dim)
-    pooled, tokens = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pooled", "tokens"))
-    offsets = np.load(folder / "offsets.npy")
+    pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
 
     encoded = sum(len(rows) for rows in plan[:done])
     for number, rows in enumerate(plan[done:], done + 1):
         texts = encoder.tokenize([corpus[doc_ids[row]].default_text() for row in rows], "document")
         for row, vectors in zip(rows, encoder.encode_batch(texts, "document"), strict=True):
             pooled[row] = vectors.pooled
-            tokens[offsets[row] : offsets[row + 1]] = vectors.tokens
+            own = slice(offsets[row], offsets[row + 1])
+            tokens[own], scales[own] = quantized(vectors.tokens)
         write_json(journal, {"key": key, "batches": number})
         encoded += len(rows)
         progress(encoded, len(lengths))
-    for array in (pooled, tokens):
+    for array in (pooled, tokens, scales):
         array.flush()
     return Vectors.open(folder)
+
+
+def quantized(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(n, dim) whole numbers from -127 to 127, and (n,) what makes the vectors of them again."""
+    scales = np.abs(vectors).max(axis=1) / 127
+    return np.rint(vectors / np.maximum(scales, 1e-12)[:, None]).astype(np.int8), scales.astype(np.float32)
 
 
 def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
@@ -135,11 +146,13 @@ def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str
 
 
 def _create(folder: Path, dim: int, counts: list[int], token_dim: int = 0) -> None:
-    """The three arrays, still empty; without token vectors where these have no length."""
+    """The arrays, still empty; without token vectors where these have no length."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
     open_memmap(folder / "pooled.npy", "w+", np.float32, (len(counts), dim)).flush()
     if token_dim:
-        open_memmap(folder / "tokens.npy", "w+", np.float16, (int(offsets[-1]), token_dim)).flush()
+        open_memmap(folder / "tokens.npy", "w+", np.int8, (int(offsets[-1]), token_dim)).flush()
+        open_memmap(folder / "scales.npy", "w+", np.float32, (int(offsets[-1]),)).flush()
     else:
-        np.save(folder / "tokens.npy", np.empty((0, dim), np.float16))
+        np.save(folder / "tokens.npy", np.empty((0, dim), np.int8))
+        np.save(folder / "scales.npy", np.empty(0, np.float32))
