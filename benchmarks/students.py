@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate import pipeline, systems
+from acclimate import artifacts, pipeline, systems
 from acclimate.errors import AcclimateError, unknown
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.progress import Progress
@@ -204,7 +204,7 @@ class Bench:
         return fingerprint({stage: self.settings[stage] for stage in stages})[:10]
 
     def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluated:
-        _, queries, qrels, _ = pipeline.test_of(run, self.made)
+        _, queries, qrels, _ = artifacts.test(run, self.made)
         settings = {key: self.settings["evaluate"][key] for key in ("k", "max_queries")}
         progress = Progress("evaluate", "searches")
         result = evaluate(

@@ -15,7 +15,7 @@ import pytest
 from test_pipeline import SMALL, write_corpus, write_labels
 
 import acclimate.llm
-from acclimate import curve, pipeline
+from acclimate import artifacts, curve, pipeline
 from acclimate.cli import main
 from acclimate.errors import DataError, SettingError
 from acclimate.formats import read_nway
@@ -264,6 +264,6 @@ def test_no_curve_without_anything_held_out(labelled, monkeypatch):
     from acclimate.cli import _stored
     from acclimate.retrieve.weights import HeldOut
 
-    monkeypatch.setattr(pipeline, "held_out_of", lambda run, made: HeldOut([], [], True))
+    monkeypatch.setattr(artifacts, "held_out", lambda run, made: HeldOut([], [], True))
     with pytest.raises(DataError, match="nothing is held out"):
         curve.learning_curves(_stored(labelled))

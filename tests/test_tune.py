@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_curve import labelled  # noqa: F401
 
-from acclimate import pipeline
+from acclimate import measuring
 from acclimate.cli import main
 from acclimate.errors import SettingError
 from acclimate.files import write_text
@@ -200,10 +200,8 @@ def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, mon
     run = tmp_path / "run"
     shutil.copytree(labelled, run)
     asked = []
-    measure = pipeline.measuring.ndcg
-    monkeypatch.setattr(
-        pipeline.measuring, "ndcg", lambda retriever, on: (asked.append(on.name), measure(retriever, on))[1]
-    )
+    measure = measuring.ndcg
+    monkeypatch.setattr(measuring, "ndcg", lambda retriever, on: (asked.append(on.name), measure(retriever, on))[1])
     assert main(["distill", str(run), "--student", "dense-query", "--tune", "learning_rate:0.5:1e-5"]) == 0
     assert len(asked) == 3
     assert all("synthetic" in name for name in asked)

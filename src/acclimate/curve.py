@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from acclimate import measuring, pipeline
+from acclimate import artifacts, measuring, pipeline
 from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.formats import read_nway, read_synthetic
@@ -95,8 +95,8 @@ class _Curves:
     @cached_property
     def sets(self) -> dict[str, Judged]:
         """What is measured on: the held-out queries, and labelled ones where there are some."""
-        found = {HELD_OUT: measuring.judged(pipeline.held_out_of(self.run, self.made), self.run.ids)}
-        split, queries, qrels, _ = pipeline.test_of(self.run, self.made)
+        found = {HELD_OUT: measuring.judged(artifacts.held_out(self.run, self.made), self.run.ids)}
+        split, queries, qrels, _ = artifacts.test(self.run, self.made)
         if split:
             asked = sorted(queries)[: self.run.settings["evaluate"]["max_queries"]]
             kept = {query.query_id for query in asked}

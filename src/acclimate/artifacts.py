@@ -1,0 +1,60 @@
+"""What the stages of a run have left, read back from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from acclimate.files import read_json, read_jsonl
+from acclimate.formats import read_synthetic
+from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
+from acclimate.run import Run, normalized
+from acclimate.workspace import Made
+
+if TYPE_CHECKING:
+    from acclimate.retrieve.weights import HeldOut
+
+
+def splits(made: Mapping[str, Made]) -> dict[str, str]:
+    """Drawn document -> the side that it is on: train, dev or test."""
+    return read_json(made["sample"].folder / "splits.json")
+
+
+def held_out(run: Run, made: Mapping[str, Made]) -> HeldOut:
+    """What choices are made on: real dev queries where there are some, else synthetic ones."""
+    return run.held_out(sides(made)["dev"], shown(made))
+
+
+def test(run: Run, made: Mapping[str, Made]) -> tuple[str, list[Query], list[Qrel], list[Query]]:
+    """The split that measures, its queries, its judgments, and the queries left out because a prompt shows them.
+
+    The split is "" and there is nothing in it where nothing is labelled.
+    """
+    split, queries, qrels = run.labelled
+    left_out = [query for query in queries if normalized(query.text) in shown(made)]
+    return split, [query for query in queries if query not in left_out], qrels, left_out
+
+
+def examples(made: Mapping[str, Made]) -> list[PromptExample]:
+    """What prompts show of the task itself."""
+    path = made["sample"].folder / "examples.jsonl"
+    return [PromptExample(**row) for _, row in read_jsonl(path)] if path.exists() else []
+
+
+def shown(made: Mapping[str, Made]) -> set[str]:
+    """The queries that an LLM saw as examples: they measure nothing and choose nothing."""
+    return {normalized(one.query) for one in examples(made)}
+
+
+def sides(made: Mapping[str, Made]) -> dict[str, list[SyntheticQuery]]:
+    """The kept queries by the side that their source document is on."""
+    side_of, found = splits(made), {side: list[SyntheticQuery]() for side in ("train", "dev", "test")}
+    for query in read_synthetic(made["filter"].folder / "queries.jsonl"):
+        found[side_of[query.doc_id]].append(query)
+    return found
+
+
+def turns(made: Mapping[str, Made]) -> list[str]:
+    """What the names of `label`'s files end in, one for each teacher that students learn from in turn."""
+    count = len(made["label"].notes["turns"])
+    return [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]

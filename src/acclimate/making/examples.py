@@ -1,0 +1,172 @@
+"""From documents to n-way examples: index, sample, seed, generate, filter, mine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from acclimate import artifacts, llm, models, prompts
+from acclimate.files import fingerprint, write_json, write_jsonl
+from acclimate.formats import read_synthetic, write_nway, write_synthetic
+from acclimate.judges import RunJudges
+from acclimate.prompts import Material
+from acclimate.prompts.files import write_toml
+from acclimate.run import SOURCES, Run
+from acclimate.stages.filter import filter_queries
+from acclimate.stages.generate import generate, mix_of
+from acclimate.stages.index import index
+from acclimate.stages.mine import mine
+from acclimate.stages.sample import sample
+from acclimate.stages.seed import seed_prompts
+from acclimate.workspace import Account, Made
+
+Progress = Callable[[int, int], None]
+SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
+
+
+def make_index(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        return Account(len(run.documents), len(run.corpus))
+
+    inputs = {
+        "documents": run.corpus.fingerprint,
+        "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
+        "base": run.encoder_fingerprint,
+    }
+    return run.make("index", work, inputs=inputs, unit="documents")
+
+
+def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
+    test_share = 0.0 if run.labelled[0] else SYNTHETIC_TEST_SHARE
+
+    def work(folder: Path, progress: Progress) -> Account:
+        drawn = sample(
+            run.corpus,
+            test_share,
+            run.pairs,
+            lambda: run.vectors.pooled,
+            run.parents,
+            seed=run.seed,
+            **run.settings["sample"],
+        )
+        write_json(folder / "splits.json", drawn.splits)
+        if drawn.examples:
+            write_jsonl(folder / "examples.jsonl", (one._asdict() for one in drawn.examples))
+        return Account(len(run.corpus), len(drawn.splits), drawn.dropped)
+
+    inputs = {"documents": run.corpus.fingerprint, "test_share": str(test_share)}
+    if source := run.settings["sample"]["examples"]:
+        inputs["examples"] = fingerprint(run.pairs(source))
+    if run.settings["sample"]["method"] == "diverse":
+        inputs["index"] = made["index"].fingerprint
+    return run.make("sample", work, inputs=inputs, unit="documents")
+
+
+def make_seed(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["seed"]
+    splits = artifacts.splits(made)
+    docs = [run.corpus[doc_id] for doc_id, side in splits.items() if side == "train"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        with run.completions("seed") as completions:
+            result = seed_prompts(docs, completions, seed=run.seed, progress=progress, **settings)
+        for template in result.templates:
+            write_toml(folder / f"{template.name}.toml", template)
+        write_jsonl(folder / "seeds.jsonl", result.seeds)
+        used = sum("in" in row for row in result.seeds)
+        cost = run.budget.cost(settings["llm"], result.tokens)
+        return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.asked("seed"))
+
+    inputs = {
+        "documents": fingerprint(docs),
+        "llm": llm.fingerprint_of(settings["llm"]),
+        "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
+    }
+    return run.make("seed", work, inputs=inputs, unit="prompts")
+
+
+def make_generate(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["generate"]
+    splits = artifacts.splits(made)
+    material = Material(
+        artifacts.examples(made),
+        sorted(made["seed"].folder.glob("adapted-*.toml")) if "seed" in made else (),
+        run.collection_name,
+    )
+
+    def work(folder: Path, progress: Progress) -> Account:
+        docs = [run.corpus[doc_id] for doc_id in splits]
+        with run.completions("generate") as completions:
+            result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
+        write_synthetic(folder / "queries.jsonl", result.queries)
+        write_jsonl(folder / "rejects.jsonl", result.rejects)
+        by_prompt = Counter(query.prompt for query in result.queries)
+        notes = {
+            "documents": len(docs),
+            "documents_cut": result.cut,
+            "prompts": dict(sorted(by_prompt.items())),
+            "examples": len(material.examples),
+            **run.asked("generate"),
+        }
+        answers, cost = len(result.queries) + len(result.rejects), run.budget.cost(settings["llm"], result.tokens)
+        return Account(answers, len(result.queries), result.dropped, result.tokens, cost, notes)
+
+    shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
+    inputs = {
+        "documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
+        "llm": llm.fingerprint_of(settings["llm"]),
+        "prompt": mix_of(settings["prompt"], material, **shown).fingerprint,
+    }
+    return run.make("generate", work, inputs=inputs, unit="queries")
+
+
+def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
+        splits = artifacts.splits(made)
+        held_out = {doc_id for doc_id, side in splits.items() if side != "train"}
+        judges = RunJudges(run, held_out, folder, progress)
+        result = filter_queries(queries, judges, **settings)
+        write_synthetic(folder / "queries.jsonl", result.queries)
+        write_jsonl(folder / "scores.jsonl", result.judged)
+        account = Account(len(queries), len(result.queries), result.dropped)
+        account.notes["funnel"] = [list(step) for step in result.funnel]
+        if "filter" in run.llms:
+            account.notes |= run.asked("filter")
+            account.tokens = judges.tokens
+            account.cost_usd = run.budget.cost(settings["llm"], judges.tokens)
+        return account
+
+    settings = run.settings["filter"]
+    inputs = {name: made[name].fingerprint for name in ("sample", "generate", "index")}
+    inputs["documents"] = run.corpus.fingerprint
+    if "filter" in run.llms:
+        inputs["llm"] = llm.fingerprint_of(settings["llm"])
+        inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
+    if settings["retriever"] == "trained":
+        inputs["training"] = fingerprint(run.settings["distill"])
+    if settings["reranker"]:
+        inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
+    return run.make("filter", work, inputs=inputs, unit="queries")
+
+
+def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.retrieve.system import System
+
+        queries = list(read_synthetic(made["filter"].folder / "queries.jsonl"))
+        half = System(run.ids, run.members, SOURCES, dict.fromkeys(SOURCES, 0.5))
+        settings = run.settings["mine"]
+        hits = half.search([query.as_query() for query in queries], max(100, settings["depth"]))
+        result = mine(queries, hits, run.corpus, seed=run.seed, **settings)
+        write_nway(folder / "examples.jsonl", result.examples)
+        return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
+
+    inputs = {
+        "filter": made["filter"].fingerprint,
+        "index": made["index"].fingerprint,
+        "documents": run.corpus.fingerprint,
+    }
+    return run.make("mine", work, inputs=inputs, unit="queries")

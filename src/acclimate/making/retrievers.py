@@ -1,0 +1,201 @@
+"""From n-way examples to measured retrievers: train, label, distill, evaluate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate import artifacts, distributed, measuring, models
+from acclimate.files import write_json, write_jsonl
+from acclimate.formats import read_nway, write_nway
+from acclimate.records import Qrel
+from acclimate.report import assemble
+from acclimate.run import BASE_MEMBERS, Run
+from acclimate.score import named
+from acclimate.scores import Kept, Scores
+from acclimate.stages.distill import distill
+from acclimate.stages.evaluate import evaluate
+from acclimate.stages.label import label
+from acclimate.stages.teachers import warnings as teacher_warnings
+from acclimate.stages.train import train
+from acclimate.stages.tune import tuned
+from acclimate.workspace import Account, Made
+
+Progress = Callable[[int, int], None]
+
+
+def make_train(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["train"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = artifacts.sides(made)
+        asked = [*sides["train"], *sides["dev"]]
+        examples = list(read_nway(made["mine"].folder / "examples.jsonl"))
+        of = {side: {query.query_id for query in queries} for side, queries in sides.items()}
+        training = [example for example in examples if example.query_id in of["train"]]
+        result = train(
+            training,
+            [example for example in examples if example.query_id in of["dev"]],
+            {query.query_id: query.text for query in asked},
+            run.corpus,
+            folder,
+            {query.query_id: query.prompt for query in asked},
+            seed=run.seed,
+            progress=progress,
+            **settings,
+        )
+        return Account(len(training), result.notes["queries"], notes=result.notes)
+
+    inputs = {
+        "mine": made["mine"].fingerprint,
+        "sample": made["sample"].fingerprint,
+        "documents": run.corpus.fingerprint,
+        "base": models.weights_fingerprint(settings["base"]),
+    }
+    if settings["rerankers"] == "prompt":
+        inputs["filter"] = made["filter"].fingerprint  # which says whose queries they are
+    return run.make("train", work, inputs=inputs, unit="queries", keeps=settings["rerankers"] != "one")
+
+
+def make_label(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = artifacts.sides(made)
+        held_out = run.held_out(sides["dev"], artifacts.shown(made))
+        with Scores(run.workspace.folder / "scores.sqlite") as scores:
+            result = label(
+                sides["train"],
+                sides["dev"],
+                held_out,
+                run.find,
+                run.ids,
+                BASE_MEMBERS,
+                {
+                    name: Kept(scorer, scores, run.corpus.fingerprint)
+                    for name, scorer in run.scorers(made["train"].folder).items()
+                },
+                progress=progress,
+                **run.settings["label"],
+            )
+        for number, turn in enumerate(result.turns, 1):
+            which = f"-{number}" if len(result.turns) > 1 else ""
+            write_nway(folder / f"train{which}.jsonl", turn.train)
+            write_nway(folder / f"dev{which}.jsonl", turn.dev)
+        write_jsonl(folder / "scores.jsonl", result.rated)
+        notes = {
+            "teachers": result.teachers,
+            "weights": result.weights,
+            "turns": [turn.teacher for turn in result.turns],
+            "reranker": result.reranker._asdict() if result.reranker else None,
+            "chosen_on": str(held_out),
+            "target_entropy": result.entropy,
+            "scale": {**result.scale, "target": "in [0, 1]"},
+            "ties": result.ties,
+            "false_negatives": result.false_negatives,
+        }
+        return Account(
+            len(sides["train"]) + len(sides["dev"]), len(result.train) + len(result.dev), result.dropped, notes=notes
+        )
+
+    inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
+    inputs["dev"] = run.dev_fingerprint
+    for name in run.other_scorers:
+        inputs[name] = named.fingerprint_of(name)
+    labelled = run.make("label", work, inputs=inputs, unit="pairs")
+    settings = run.settings["label"]
+    treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
+    share, near = settings["false_negative_share"], labelled.notes["false_negatives"]
+    print(
+        f"{'label':<10} {near:,} candidates rated above {share:g} of their source document: {treated}", file=sys.stderr
+    )
+    for warning in teacher_warnings(labelled.notes, run.student_kinds):
+        print(f"{'label':<10} warning: {warning}", file=sys.stderr, flush=True)
+    return labelled
+
+
+def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.students.kinds import Lesson
+
+        texts = {query.query_id: query.text for side in artifacts.sides(made).values() for query in side}
+        lesson = Lesson(texts, run.corpus, run.ids, run.vectors)
+        (train, dev), *later = [
+            [list(read_nway(made["label"].folder / f"{side}{which}.jsonl")) for side in ("train", "dev")]
+            for which in artifacts.turns(made)
+        ]
+        held_out = artifacts.held_out(run, made)
+
+        def learn(settings: Mapping[str, Any], into: Path) -> dict[str, dict[str, Any]]:
+            return distill(train, dev, run.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
+
+        def reached(into: Path, notes: Mapping[str, Any]) -> dict[str, float]:
+            notes = run.distilled(into, notes).index()
+            members = {**run.members, **run.distilled(into, notes).members()}
+            on = measuring.judged(held_out, run.ids)
+            found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in notes}
+            return {kind: measuring.mean(measuring.ndcg(retriever, on)) for kind, retriever in found.items()}
+
+        notes = tuned(folder, run.settings["distill"], learn, reached)
+        if distributed.is_main():
+            notes = run.distilled(folder, notes).index()
+        return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
+
+    inputs = {
+        **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
+        "documents": run.corpus.fingerprint,
+    }
+    if run.settings["distill"]["tune"]:
+        inputs["dev"] = run.dev_fingerprint
+    return run.make("distill", work, inputs=inputs, unit="steps")
+
+
+def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
+    settings = run.settings["evaluate"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate import systems
+        from acclimate.retrieve.weights import Weighed
+
+        sides = artifacts.sides(made)
+        split, queries, qrels, left_out = artifacts.test(run, made)
+        if not split:
+            queries = [query.as_query() for query in sides["test"]]
+            qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
+        members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
+        held_out = artifacts.held_out(run, made)
+        rated = made["label"].notes["reranker"]
+        chosen = systems.choose(
+            run.ids,
+            members,
+            held_out,
+            Weighed(**rated) if rated else None,
+            trust=run.settings["label"]["trust"] if held_out.synthetic else 1.0,
+            rerank=settings["rerank"],
+        )
+        contenders = systems.contenders(
+            run.ids,
+            members,
+            chosen,
+            run.reranker(made["train"].folder),
+            {name: run.index_bytes(member) for name, member in members.items()},
+            rerank=settings["rerank"],
+            rerank_depth=settings["rerank_depth"],
+        )
+        result = evaluate(
+            contenders, queries, qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
+        )
+        write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
+        write_json(folder / "measured.json", assemble.measured(result))
+        write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.documents))
+        asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
+        dropped = {"example of a prompt": len(left_out)} if left_out else {}
+        return Account(len(queries) + len(left_out), asked, dropped, notes={"split": split or "synthetic"})
+
+    inputs = {
+        **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
+        "documents": run.corpus.fingerprint,
+        "labels": run.labels_fingerprint,
+        "dev": run.dev_fingerprint,
+    }
+    return run.make("evaluate", work, inputs=inputs, unit="searches")
