@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from acclimate.files import read_json, read_jsonl
 from acclimate.formats import read_synthetic
 from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
-from acclimate.run import Run, normalized
+from acclimate.run import Run
 from acclimate.workspace import Made
 
 if TYPE_CHECKING:
@@ -22,7 +22,21 @@ def splits(made: Mapping[str, Made]) -> dict[str, str]:
 
 def held_out(run: Run, made: Mapping[str, Made]) -> HeldOut:
     """What choices are made on: real dev queries where there are some, else synthetic ones."""
-    return run.held_out(sides(made)["dev"], shown(made))
+    from acclimate.retrieve.weights import HeldOut
+
+    judged = run.labels.choosing
+    if judged.queries:
+        grades: dict[str, dict[int, int]] = {}
+        for qrel in judged.qrels:
+            grades.setdefault(qrel.query_id, {})[run.ids.document_row[qrel.doc_id]] = max(qrel.relevance, 0)
+        asked = [query for query in judged.queries if normalized(query.text) not in shown(made)]
+        return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
+    synthetic = sides(made)["dev"]
+    return HeldOut(
+        [query.as_query() for query in synthetic],
+        [{run.ids.document_row[run.parents.get(query.doc_id, query.doc_id)]: 1} for query in synthetic],
+        synthetic=True,
+    )
 
 
 def test(run: Run, made: Mapping[str, Made]) -> tuple[str, list[Query], list[Qrel], list[Query]]:
@@ -30,7 +44,7 @@ def test(run: Run, made: Mapping[str, Made]) -> tuple[str, list[Query], list[Qre
 
     The split is "" and there is nothing in it where nothing is labelled.
     """
-    split, queries, qrels = run.labelled
+    split, queries, qrels = run.labels.measuring
     left_out = [query for query in queries if normalized(query.text) in shown(made)]
     return split, [query for query in queries if query not in left_out], qrels, left_out
 
@@ -58,3 +72,8 @@ def turns(made: Mapping[str, Made]) -> list[str]:
     """What the names of `label`'s files end in, one for each teacher that students learn from in turn."""
     count = len(made["label"].notes["turns"])
     return [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]
+
+
+def normalized(query: str) -> str:
+    """Equal for queries whose texts differ in case and spacing at most."""
+    return " ".join(query.casefold().split())

@@ -49,7 +49,7 @@ def describe(run: Run) -> str:
     tokens = sum(min(len(text) / _CHARACTERS_PER_TOKEN, settings["index"]["max_tokens"]) for text in docs)
     queries = _KEPT * asked["generate"].calls
     pairs = min(queries, settings["train"]["max_queries"]) * settings["mine"]["n_ways"] * settings["train"]["epochs"]
-    searches = min(len(run.labelled[1]) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
+    searches = min(len(run.labels.measuring.queries) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
     rated = (settings["sample"]["dev_share"] * queries * settings["label"]["reranker_ways"]) + 2 * searches * settings[
         "evaluate"
     ]["rerank_depth"]

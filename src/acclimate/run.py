@@ -6,7 +6,7 @@ A run whose stages are all made loads none of the models, so repeating a command
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,11 +18,12 @@ from acclimate.corpus import Corpus
 from acclimate.errors import AcclimateError, BatchWritten, SettingError
 from acclimate.files import fingerprint, read_json
 from acclimate.formats import read_prompt_examples
+from acclimate.labels import Labels
 from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget, told
 from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
-from acclimate.records import PromptExample, Qrel, Query, Scorer, SyntheticQuery
+from acclimate.records import PromptExample, Query, Scorer
 from acclimate.settings import Settings
 from acclimate.students import KINDS
 from acclimate.workspace import Account, Made, Workspace
@@ -33,17 +34,11 @@ if TYPE_CHECKING:
     from acclimate.retrieve.members import Ids, Member
     from acclimate.retrieve.system import Candidates
     from acclimate.retrieve.vectors import Vectors
-    from acclimate.retrieve.weights import HeldOut
 
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 TRAINING = ("train", "distill")  # the stages that all processes of a run take part in
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
-
-
-def normalized(query: str) -> str:
-    """Equal for queries whose texts differ in case and spacing at most."""
-    return " ".join(query.casefold().split())
 
 
 @dataclass
@@ -178,14 +173,8 @@ class Run:
         return {} if self.corpus is self.documents else passages.parents(self.corpus, self.documents)
 
     @cached_property
-    def labelled(self) -> tuple[str, list[Query], list[Qrel]]:
-        """The split to measure on, its queries and its judgments; ("", [], []) when there are no labels."""
-        for split in ("test", "dev"):
-            qrels = self.collection.qrels.get(split, [])
-            judged = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
-            if judged:
-                return split, [query for query in self.collection.queries if query.query_id in judged], qrels
-        return "", [], []
+    def labels(self) -> Labels:
+        return Labels(self.collection)
 
     def pairs(self, source: str) -> list[PromptExample]:
         """Queries with a document each: those of a file, or the collection's training queries when it is `train`.
@@ -209,21 +198,6 @@ class Run:
             )
             for qrel in judged
         ]
-
-    @cached_property
-    def labels_fingerprint(self) -> str:
-        """Of the queries and judgments that measure."""
-        _, queries, qrels = self.labelled
-        return fingerprint(sorted(queries), sorted(qrels))
-
-    @cached_property
-    def dev_fingerprint(self) -> str:
-        """Of the queries and judgments that choose, where they are real: test judgments change no teacher."""
-        judged = self.collection.qrels.get("dev", []) if self.labelled[0] == "test" else []
-        asked = {qrel.query_id for qrel in judged}
-        return fingerprint(
-            sorted(judged), sorted(query for query in self.collection.queries if query.query_id in asked)
-        )
 
     @cached_property
     def encoder_fingerprint(self) -> str:
@@ -323,30 +297,6 @@ class Run:
 
         limits = self.settings["index"]["max_tokens"], self.settings["distill"]["max_active_dims"]
         return Distilled(folder, notes, self.vectors, self.corpus, *limits)
-
-    def held_out(self, synthetic: Sequence[SyntheticQuery], shown: Container[str] = ()) -> HeldOut:
-        """What weights and the candidate are chosen on: real dev queries beside a test split, else synthetic ones.
-
-        shown: queries that an LLM saw as examples, normalized; they choose nothing.
-        """
-        from acclimate.retrieve.weights import HeldOut
-
-        judged = self.collection.qrels.get("dev", [])
-        if self.labelled[0] == "test" and any(qrel.relevance > 0 for qrel in judged):
-            grades: dict[str, dict[int, int]] = {}
-            for qrel in judged:
-                grades.setdefault(qrel.query_id, {})[self.ids.document_row[qrel.doc_id]] = max(qrel.relevance, 0)
-            asked = [
-                query
-                for query in self.collection.queries
-                if any(grades.get(query.query_id, {}).values()) and normalized(query.text) not in shown
-            ]
-            return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
-        return HeldOut(
-            [query.as_query() for query in synthetic],
-            [{self.ids.document_row[self.parents.get(query.doc_id, query.doc_id)]: 1} for query in synthetic],
-            synthetic=True,
-        )
 
     def index_bytes(self, member: Member) -> int:
         """What a member's index takes on disk."""

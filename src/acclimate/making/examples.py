@@ -39,7 +39,7 @@ def make_index(run: Run, made: Mapping[str, Made]) -> Made:
 
 
 def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
-    test_share = 0.0 if run.labelled[0] else SYNTHETIC_TEST_SHARE
+    test_share = 0.0 if run.labels.measuring.queries else SYNTHETIC_TEST_SHARE
 
     def work(folder: Path, progress: Progress) -> Account:
         drawn = sample(

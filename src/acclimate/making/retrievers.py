@@ -62,7 +62,7 @@ def make_train(run: Run, made: Mapping[str, Made]) -> Made:
 def make_label(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         sides = artifacts.sides(made)
-        held_out = run.held_out(sides["dev"], artifacts.shown(made))
+        held_out = artifacts.held_out(run, made)
         with Scores(run.workspace.folder / "scores.sqlite") as scores:
             result = label(
                 sides["train"],
@@ -99,7 +99,7 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
         )
 
     inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
-    inputs["dev"] = run.dev_fingerprint
+    inputs["dev"] = run.labels.choosing.fingerprint
     for name in run.other_scorers:
         inputs[name] = named.fingerprint_of(name)
     labelled = run.make("label", work, inputs=inputs, unit="pairs")
@@ -146,7 +146,7 @@ def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
         "documents": run.corpus.fingerprint,
     }
     if run.settings["distill"]["tune"]:
-        inputs["dev"] = run.dev_fingerprint
+        inputs["dev"] = run.labels.choosing.fingerprint
     return run.make("distill", work, inputs=inputs, unit="steps")
 
 
@@ -195,7 +195,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
         "documents": run.corpus.fingerprint,
-        "labels": run.labels_fingerprint,
-        "dev": run.dev_fingerprint,
+        "labels": run.labels.measuring.fingerprint,
+        "dev": run.labels.choosing.fingerprint,
     }
     return run.make("evaluate", work, inputs=inputs, unit="searches")

@@ -1,0 +1,47 @@
+"""The judged queries of a collection: those that measure, and those that choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from acclimate.collections import Collection
+from acclimate.files import fingerprint
+from acclimate.records import Qrel, Query
+
+
+class Judged(NamedTuple):
+    """A split's queries with something relevant, and all of its judgments; the split is "" where there are none."""
+
+    split: str
+    queries: list[Query]
+    qrels: list[Qrel]
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(sorted(self.queries), sorted(self.qrels))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a collection brings."""
+
+    collection: Collection
+
+    @cached_property
+    def measuring(self) -> Judged:
+        """The test split, or the dev split of a collection that has no other."""
+        return self._judged("test") if self._judged("test").queries else self._judged("dev")
+
+    @cached_property
+    def choosing(self) -> Judged:
+        """The dev split where another one measures: test judgments choose nothing."""
+        return self._judged("dev") if self.measuring.split == "test" else Judged("", [], [])
+
+    def _judged(self, split: str) -> Judged:
+        qrels = self.collection.qrels.get(split, [])
+        relevant = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
+        if not relevant:
+            return Judged("", [], [])
+        return Judged(split, [query for query in self.collection.queries if query.query_id in relevant], qrels)
