@@ -292,6 +292,22 @@ def test_a_dry_run_counts_the_calls_of_every_stage_that_asks_an_llm(corpus, out,
     assert "the price of openai:nobody-knows is not known" in printed
 
 
+def test_a_dry_run_counts_every_reranker_and_student(corpus, out, capsys, monkeypatch):
+    monkeypatch.setattr("acclimate.plan._flop_per_second", lambda: 1e9)  # of a machine that is always as fast
+
+    def times(*changes):
+        sets = [part for change in ("sample.min_chars=40", *changes) for part in ("--set", change)]
+        assert main(["adapt", corpus, "--out", out, *sets, "--dry-run"]) == 0
+        return {line.split()[0]: line.split("queries")[-1] for line in capsys.readouterr().out.splitlines() if line}
+
+    one, several = times(), times("train.rerankers=3")
+    assert {stage for stage in STAGES if one.get(stage) != several.get(stage)} == {"label", "evaluate"}
+    asked = times("train.rerankers=3", "label.weights=equal")
+    assert {stage for stage in STAGES if asked.get(stage) != several.get(stage)} == {"label"}
+    fewer = times("distill.student=static")
+    assert {stage for stage in STAGES if one.get(stage) != fewer.get(stage)} == {"distill"}
+
+
 def test_a_dry_run_leaves_a_begun_run_as_it_is(corpus, unfinished, capsys):
     def state() -> dict[str, tuple[int, float]]:
         found = sorted(path for path in Path(unfinished).rglob("*") if path.is_file())

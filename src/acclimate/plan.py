@@ -17,10 +17,12 @@ from acclimate.llm.prices import price
 from acclimate.progress import duration
 from acclimate.prompts import ADAPTED, Material, plain_names
 from acclimate.report.table import columns
+from acclimate.rerankers.groups import PROMPT, number_of
 from acclimate.stages.generate import Estimate, estimate
 from acclimate.stages.judge import GRADE_TOKENS, MAX_DOC_TOKENS
 from acclimate.stages.sample import Sample, sample
 from acclimate.stages.seed import GOOD_AND_BAD
+from acclimate.stages.teachers import CHOSEN, RERANKER
 
 if TYPE_CHECKING:
     from acclimate.run import Run
@@ -48,13 +50,17 @@ def describe(run: Run) -> str:
         asked["filter"] = _judging(settings["filter"]["judge"], asked["generate"].calls)
     tokens = sum(min(len(text) / _CHARACTERS_PER_TOKEN, settings["index"]["max_tokens"]) for text in docs)
     queries = _KEPT * asked["generate"].calls
-    pairs = min(queries, settings["train"]["max_queries"]) * settings["mine"]["n_ways"] * settings["train"]["epochs"]
+    rerankers = _rerankers(run)
+    ways = settings["train"]["n_ways"] or settings["mine"]["n_ways"]
+    pairs = min(queries, rerankers * settings["train"]["max_queries"]) * ways * settings["train"]["epochs"]
     searches = min(len(run.labels.measuring.queries) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
-    rated = (settings["sample"]["dev_share"] * queries * settings["label"]["reranker_ways"]) + 2 * searches * settings[
-        "evaluate"
-    ]["rerank_depth"]
-    published = sum(name.startswith("cross-encoder:") for name in run.other_scorers)
-    taught = published * queries * settings["label"]["reranker_ways"]
+    reranked = rerankers * 2 * searches * settings["evaluate"]["rerank_depth"]
+    lists = settings["label"]["reranker_ways"]
+    rated = rerankers * settings["sample"]["dev_share"] * queries * lists
+    teaching = sum(name.startswith("cross-encoder:") for name in run.other_scorers)
+    if settings["label"]["weights"] != CHOSEN and RERANKER in settings["label"]["teachers"]:
+        teaching += rerankers  # chosen ones mostly get no weight, and are not asked again
+    taught = teaching * queries * lists
     llm_flop = {  # what prompts share is read once
         stage: 0.0
         if is_served(run.llms[stage])
@@ -70,10 +76,16 @@ def describe(run: Run) -> str:
         "filter": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries + llm_flop.get("filter", 0.0),
         "mine": _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries,
         "train": 3 * _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * pairs,
-        "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * (rated / 2 + taught)
+        "label": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * (rated + taught)
         + _FORWARD_FLOP * _LLM_PARAMETERS * _rating(run, queries, tokens / max(1, len(docs))),
-        "distill": 60 * _FORWARD_FLOP * _ENCODER_PARAMETERS * 16 * queries * settings["distill"]["epochs"],
-        "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * rated / 2,
+        "distill": 30
+        * len(settings["distill"]["student"])
+        * _FORWARD_FLOP
+        * _ENCODER_PARAMETERS
+        * 16
+        * queries
+        * settings["distill"]["epochs"],
+        "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * reranked,
     }
     speed = _flop_per_second() * _SHARE_REACHED
     kind = "passages" if run.parents else "documents"
@@ -101,6 +113,12 @@ def describe(run: Run) -> str:
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], calls) for stage, calls in asked.items()))
     lines = columns(rows, "<<>>>")
     return "\n".join([*lines, "", f"In all about {duration(total)}; {costs}. Nothing was done."])
+
+
+def _rerankers(run: Run) -> int:
+    """How many `train` makes, at most."""
+    asked = run.settings["train"]["rerankers"]
+    return len(set(plain_names(run.settings["generate"]["prompt"]))) if asked == PROMPT else number_of(asked) or 1
 
 
 def _rating(run: Run, queries: float, doc_tokens: float) -> float:
