@@ -12,12 +12,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: E402 (after the check for torch)
 from sentence_transformers.base.modules import Dense, Normalize, Transformer  # noqa: E402
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask  # noqa: E402
-from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
+from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling, MultiVectorMask  # noqa: E402
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding  # noqa: E402
+from tiny import write_tokenizer  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+from transformers import Qwen2Config, Qwen2Model  # noqa: E402
 
 from acclimate import models  # noqa: E402
-from acclimate.errors import SettingError  # noqa: E402
-from acclimate.records import NWay  # noqa: E402
+from acclimate.errors import DataError, SettingError  # noqa: E402
+from acclimate.records import Doc, NWay  # noqa: E402
 from acclimate.retrieve.encoder import Encoder  # noqa: E402
 from acclimate.retrieve.members import Ids  # noqa: E402
 from acclimate.retrieve.vectors import encode_corpus  # noqa: E402
@@ -171,10 +174,55 @@ def test_what_cannot_be_a_base_says_so(tiny_encoder, lesson, base, tmp_path):
         with pytest.raises(SettingError, match="late-interaction-query"):
             distill(lists, lists, Encoder.load(str(colbert)), lesson, tmp_path, student=(name,), base="org/colbert")
 
+    pooled = tmp_path / "pooled"
+    shorter = MultiVectorEncoder(
+        modules=[Transformer.load(str(tiny_encoder)), MultiVectorMask(), HierarchicalTokenPooling(2)]
+    )
+    shorter.save_pretrained(str(pooled), create_model_card=False)
+    with pytest.raises(SettingError, match="HierarchicalTokenPooling; expected a Transformer, with a vector for each"):
+        Encoder.load(str(pooled))
+    words = tmp_path / "words"
+    static = StaticEmbedding(Tokenizer.from_file(str(tiny_encoder / "tokenizer.json")), embedding_dim=8)
+    SentenceTransformer(modules=[static], device="cpu").save_pretrained(str(words), create_model_card=False)
+    with pytest.raises(SettingError, match="made of StaticEmbedding; expected a Transformer"):
+        Encoder.load(str(words))
     projected = tmp_path / "projected"
     make("projected", Transformer.load(str(tiny_encoder))).save_pretrained(str(projected), create_model_card=False)
     with pytest.raises(SettingError, match="24 components of tokens with 32"):
         distill(lists, lists, Encoder.load(str(projected)), lesson, tmp_path, student=("static",))
+    weights = next(projected.glob("*_Dense/model.safetensors"))
+    weights.rename(weights.with_name("pytorch_model.bin"))
+    models.weights_fingerprint.cache_clear()
+    with pytest.raises(DataError, match="pickled weights are never loaded"):
+        Encoder.load(str(projected))
+
+
+def test_what_a_model_says_of_its_use_is_part_of_it(tiny_encoder, tmp_path):
+    folder = tmp_path / "model"
+    make("plain", Transformer.load(str(tiny_encoder))).save_pretrained(str(folder), create_model_card=False)
+    before = models.weights_fingerprint(str(folder))
+    config = folder / "config_sentence_transformers.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"prompts": PROMPTS}))
+    models.weights_fingerprint.cache_clear()
+    assert models.weights_fingerprint(str(folder)) != before
+
+
+def test_a_decoder_that_pads_on_the_left_and_marks_nothing(tmp_path):
+    n_tokens = write_tokenizer(tmp_path / "qwen")
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    Qwen2Model(Qwen2Config(vocab_size=n_tokens + 8, intermediate_size=32, **size)).save_pretrained(tmp_path / "qwen")
+    modules = [Transformer(str(tmp_path / "qwen")), Pooling(32, "lasttoken")]
+    plain = SentenceTransformer(modules=modules, device="cpu").eval()
+    plain.save_pretrained(str(tmp_path / "model"), create_model_card=False)
+    encoder = Encoder.load(str(tmp_path / "model"), max_tokens=512)
+    encoder.model.tokenizer.padding_side = "left"
+    together = encoder.encode([*TEXTS, ""], "document")
+    for one, expected in zip(together, of_plain(plain, TEXTS, "document"), strict=False):
+        assert one.pooled == pytest.approx(expected, abs=1e-5)
+    corpus = {str(at): Doc(str(at), text) for at, text in enumerate(["one", "", "two"])}
+    vectors = encode_corpus(encoder, corpus, tmp_path / "vectors", key="k")
+    assert np.isfinite(vectors.max_sim(together[-1].tokens, np.arange(3))).all()
 
 
 SAVED = {

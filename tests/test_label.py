@@ -10,7 +10,7 @@ import pytest
 from acclimate.errors import DataError, SettingError
 from acclimate.records import Query, SyntheticQuery
 from acclimate.retrieve.members import Ids
-from acclimate.retrieve.scales import NAMES
+from acclimate.retrieve.scales import NAMES, scale
 from acclimate.retrieve.system import Candidates, min_max
 from acclimate.retrieve.weights import HeldOut
 from acclimate.scores import Kept, Scores
@@ -124,11 +124,28 @@ def test_a_reranker_rates_the_best_and_the_others_count_as_the_worst_of_these(ki
         assert normalized[raw.index(None)] == min(normalized) < max(normalized)
 
 
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_scale_is_of_what_was_rated(kind):
+    rated, missing = np.array([3.0, -1.0, 7.0, 2.0], dtype=np.float32), np.full(6, np.nan, dtype=np.float32)
+    whole, part = (
+        Candidates(Query("q", "q"), np.arange(len(scores)), {"a": scores})
+        for scores in (np.concatenate([rated, missing]), rated)
+    )
+    on_whole, on_part = (scale(kind, [one], ["a"])("a", one.scores["a"]) for one in (whole, part))
+    assert on_whole[:4] == pytest.approx(on_part)
+    assert on_whole[4:].tolist() == [on_part.min()] * 6
+
+
 def test_who_teaches_without_retrievers_teaches_what_it_rated():
     alone = label(
         TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, teachers=(RERANKER,)
     )
     assert {len(example.doc_ids) for example in (*alone.train, *alone.dev)} == {12}
+    turns = label(
+        TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, mode="sequential"
+    ).turns
+    lengths = {turn.teacher: {len(example.doc_ids) for example in (*turn.train, *turn.dev)} for turn in turns}
+    assert lengths == {"bm25": {30}, "dense": {30}, RERANKER: {12}}
     without = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=30, reranker_ways=12)
     assert {len(example.doc_ids) for example in (*without.train, *without.dev)} == {30}
 

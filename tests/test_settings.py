@@ -48,6 +48,12 @@ def changed(*texts, recipe=None):
     return settings.resolve({"stage": stage}, recipe or {}, texts)["stage"]
 
 
+def test_spaces_are_a_part_of_texts_and_of_nothing_else():
+    found = settings.resolve(STAGES, {}, ["index.query_prompt=query: ", " index.max_tokens = 99", "sample.n_docs= 7 "])
+    assert found["index"]["query_prompt"] == "query: "
+    assert (found["index"]["max_tokens"], found["sample"]["n_docs"]) == (99, 7)
+
+
 def test_defaults_are_those_of_the_signatures():
     values = settings.resolve(STAGES, {})
     for name, function in STAGES.items():

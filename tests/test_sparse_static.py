@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from sentence_transformers import SentenceTransformer, SparseEncoder  # noqa: E402 (after the check for torch)
 from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
 
+from acclimate import models  # noqa: E402
 from acclimate.errors import SettingError  # noqa: E402
 from acclimate.files import folder_fingerprint  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
@@ -99,6 +100,7 @@ def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch
 
 def test_the_heaviest_tokens_of_many_are_found_and_weighed_in_full(tmp_path, monkeypatch):
     monkeypatch.setattr("acclimate.retrieve.sparse._TOKENS_AT_ONCE", 100)  # several blocks
+    monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
     rng = np.random.default_rng(2)
     vectors, head = random_vectors(rng, dim=32), random_head(rng, 32, size=900, live=700)
     index = build(vectors, head, 900, tmp_path, max_active_dims=20)
@@ -156,6 +158,14 @@ def test_both_learn_and_say_how_it_went(trained):
     assert notes["static"]["keeps_index"]
     assert not notes["sparse"]["keeps_index"]
     assert 0 < notes["sparse"]["query_dims"] < 20
+
+
+def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encoder, lesson):
+    prompted = Encoder.load(str(tiny_encoder), max_tokens=64, prompts={"query": "volcano : "})
+    student = sparse.Sparse(prompted, lesson, 3.0)
+    plain = sparse.Sparse(Encoder.load(str(tiny_encoder), max_tokens=64), lesson, 3.0)
+    for ours, other in zip(student.log_probs(TRAIN[:4]), plain.log_probs(TRAIN[:4]), strict=True):
+        assert ours.tolist() == pytest.approx(other.tolist(), abs=1e-5)
 
 
 def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_path):

@@ -24,12 +24,12 @@ def held_out(run: Run, made: Mapping[str, Made]) -> HeldOut:
     """What choices are made on: real dev queries where there are some, else synthetic ones."""
     from acclimate.retrieve.weights import HeldOut
 
-    judged = run.labels.choosing
+    judged, seen = run.labels.choosing, shown(made)
     if judged.queries:
         grades: dict[str, dict[int, int]] = {}
         for qrel in judged.qrels:
             grades.setdefault(qrel.query_id, {})[run.ids.document_row[qrel.doc_id]] = max(qrel.relevance, 0)
-        asked = [query for query in judged.queries if normalized(query.text) not in shown(made)]
+        asked = [query for query in judged.queries if normalized(query.text) not in seen]
         return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
     synthetic = sides(made)["dev"]
     return HeldOut(
@@ -45,8 +45,11 @@ def test(run: Run, made: Mapping[str, Made]) -> tuple[str, list[Query], list[Qre
     The split is "" and there is nothing in it where nothing is labelled.
     """
     split, queries, qrels = run.labels.measuring
-    left_out = [query for query in queries if normalized(query.text) in shown(made)]
-    return split, [query for query in queries if query not in left_out], qrels, left_out
+    seen = shown(made)
+    asked, left_out = (
+        [query for query in queries if (normalized(query.text) in seen) == is_seen] for is_seen in (False, True)
+    )
+    return split, asked, qrels, left_out
 
 
 def examples(made: Mapping[str, Made]) -> list[PromptExample]:

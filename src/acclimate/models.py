@@ -21,6 +21,7 @@ from acclimate.errors import DataError, MissingExtra, SettingError, unknown
 if TYPE_CHECKING:
     import torch
 
+_CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
@@ -111,7 +112,10 @@ def _local(path: Path) -> ModelName:
 
 @cache
 def weights_fingerprint(name: str) -> str:
-    """A hash of the model's weight files, read once per process. A hub model is downloaded first, if it is not here."""
+    """A hash of the model's weights and of what says how they are used, read once per process.
+
+    A hub model is downloaded first, if it is not here.
+    """
     model = resolve(name)
     if model.gguf_file:
         return files.fingerprint(files.sha256(Path(model.path_or_id) / model.gguf_file))
@@ -119,7 +123,8 @@ def weights_fingerprint(name: str) -> str:
     weights = sorted(at.rglob("*.safetensors"))
     if not weights:
         raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=at)
-    return files.fingerprint(*[(path.relative_to(at).as_posix(), files.sha256(path)) for path in weights])
+    used = [path for path in sorted(at.rglob("*")) if path.suffix in _CONFIGURATION and path.is_file()]
+    return files.fingerprint(*[(path.relative_to(at).as_posix(), files.sha256(path)) for path in [*weights, *used]])
 
 
 def folder(name: str) -> Path:
@@ -129,8 +134,19 @@ def folder(name: str) -> Path:
         return Path(model.path_or_id)
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    wanted = ["*.safetensors", *(f"*{suffix}" for suffix in _CONFIGURATION)]
     return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=wanted))
+
+
+def check_modules(folder: Path) -> None:
+    """Raises DataError for a sentence-transformers model with a layer whose weights are not safetensors."""
+    listed = folder / "modules.json"
+    for module in files.read_json(listed) if listed.exists() else ():
+        at = folder / str(module.get("path", ""))
+        if str(module.get("type")).endswith(".Dense") and not (at / "model.safetensors").is_file():
+            raise DataError(
+                "no model.safetensors in this folder; pickled weights are never loaded: convert them", path=at
+            )
 
 
 def is_late_interaction(folder: Path) -> bool:

@@ -71,6 +71,8 @@ def _parameter_helps(docstring: str) -> dict[str, str]:
 def check(value: Any, setting: Setting, where: str) -> Any:
     """`value` (from TOML, or text from a command line) as the setting's type. Raises SettingError."""
     kinds = typing.get_args(setting.type) or (setting.type,)
+    if isinstance(value, str) and str not in kinds:
+        value = value.strip()  # of texts, such as a prompt, spaces are a part
     try:
         if typing.get_origin(setting.type) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
@@ -124,7 +126,7 @@ def resolve(
         stage, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
             raise SettingError(f"--set {text!r}: expected stage.setting=value, such as sample.n_docs=500")
-        change(stage, key, value.strip())
+        change(stage, key.strip(), value)
     return values
 
 

@@ -13,6 +13,7 @@ from acclimate.judges import RunJudges
 from acclimate.prompts import Material
 from acclimate.prompts.files import write_toml
 from acclimate.run import SOURCES, Run
+from acclimate.stages.distill import check_encoder
 from acclimate.stages.filter import filter_queries
 from acclimate.stages.generate import generate, mix_of
 from acclimate.stages.index import index
@@ -27,6 +28,7 @@ SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries 
 
 def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
+        check_encoder(run.settings["distill"]["student"], run.settings["distill"]["base"], run.encoder)
         index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
         return Account(len(run.documents), len(run.corpus))
 

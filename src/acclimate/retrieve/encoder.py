@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Router
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, MultiVectorMask
 from torch.nn.utils.rnn import pad_sequence
 
 from acclimate import models
@@ -74,21 +74,26 @@ class Encoder:
     def load(cls, name: str, *, max_tokens: int = 256, prompts: Mapping[Task, str] | None = None) -> Encoder:
         """The encoder of a model name (see `models`), cut at `max_tokens` tokens, special ones included.
 
-        Raises SettingError for a model that encodes queries and documents by different ways.
+        Raises SettingError for a model that is read in another way: one for queries and another for documents, without
+        a transformer, or with fewer vectors than tokens. Raises DataError for pickled weights.
         """
-        at, weights = models.resolve(name), models.weights_fingerprint(name)
-        model = _loaded(at.path_or_id, at.revision, is_late_interaction=models.is_late_interaction(models.folder(name)))
+        weights, folder = models.weights_fingerprint(name), models.folder(name)
+        models.check_modules(folder)
+        model = _loaded(folder)
         if isinstance(model[0], Router):
             raise SettingError(
                 f"{name} encodes queries by one model and documents by another (as students do whose index stays); "
                 "expected one model for both"
             )
+        if not isinstance(model[0], Transformer) or any(isinstance(module, BaseTokenPooling) for module in model):
+            parts = ", ".join(type(module).__name__ for module in model)
+            raise SettingError(f"{name} is made of {parts}; expected a Transformer, with a vector for each token")
         return cls(model, name=name, weights=weights, max_tokens=max_tokens, prompts=prompts)
 
     @classmethod
     def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
         """The query side of a student that `distill` saved, dense or late interaction."""
-        model = _loaded(str(folder), None, is_late_interaction=models.is_late_interaction(folder))
+        model = _loaded(folder)
         router: Any = model[0]
         if isinstance(router, Router):
             query: Any = router.sub_modules["query"]
@@ -138,8 +143,10 @@ class Encoder:
         tokenizer, prompt = self.model.tokenizer, self.prompts[task]
         special = set(tokenizer.all_special_ids)
         asked = [prompt + text for text in texts] if prompt else list(texts)
+        blank = [next((t for t in (tokenizer.eos_token_id, tokenizer.pad_token_id) if t is not None), 0)]
         found: list[Tokens] = []
-        for ids in tokenizer(asked, truncation=True, max_length=self.max_tokens)["input_ids"]:
+        for read in tokenizer(asked, truncation=True, max_length=self.max_tokens)["input_ids"]:
+            ids = read or blank  # of tokenizers that begin and end a text with nothing
             found.append(_tokens(ids, [token not in special for token in ids], [True] * len(ids)))
         return found
 
@@ -265,9 +272,9 @@ def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) ->
     return Tokens(ids, keep if any(keep) else [True] * len(ids), attend)
 
 
-def _loaded(path: str, revision: str | None, *, is_late_interaction: bool) -> SentenceTransformer | MultiVectorEncoder:
-    make = MultiVectorEncoder if is_late_interaction else SentenceTransformer
-    return make(path, revision=revision, device=models.device(), model_kwargs={"use_safetensors": True})
+def _loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
+    make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
+    return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True})
 
 
 def batches(lengths: Sequence[int], *, max_tokens: int = 8192, max_texts: int = 128) -> Iterator[list[int]]:

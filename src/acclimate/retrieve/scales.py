@@ -30,28 +30,38 @@ NAMES = ("min-max", "rank", "z", "percentile")
 _LOW, _HIGH = 1, 99
 
 
-def filled(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """With the lowest score in place of those that were not asked for."""
-    missing = np.isnan(scores)
-    return np.where(missing, scores[~missing].min(), scores) if missing.any() else scores
+def of_rated(to_scale: Scale) -> Scale:
+    """The same scale, fitted to what was asked for; the rest counts as the worst of it."""
+
+    def scaled(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        missing = np.isnan(scores)
+        if not missing.any():
+            return to_scale(name, scores)
+        rated = to_scale(name, scores[~missing])
+        every = np.full_like(scores, rated.min())
+        every[~missing] = rated
+        return every
+
+    return scaled
 
 
+@of_rated
 def by_list(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """min-max."""
-    return min_max(filled(scores))
+    return min_max(scores)
 
 
+@of_rated
 def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Places in [0, 1], the mean of its places for each of equal scores; all 0 when none differ."""
-    scores = filled(scores)
     below = np.searchsorted(np.sort(scores), scores, side="left")
     up_to = np.searchsorted(np.sort(scores), scores, side="right")
     return min_max(((below + up_to) / 2).astype(np.float32))
 
 
+@of_rated
 def z(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """In standard deviations from the mean; all 0 when none differ."""
-    scores = filled(scores)
     spread = scores.std() if len(scores) else 0.0
     return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
 
@@ -67,9 +77,9 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
         return {"min-max": by_list, "rank": rank, "z": z}[kind]
     found = bounds(lists, names)
 
+    @of_rated
     def percentile(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         low, high = found.get(name, (0.0, 1.0))  # what was combined already lies in [0, 1]
-        scores = filled(scores)
         within = (scores - np.float32(low)) / np.float32(high - low) if high > low else np.zeros_like(scores)
         return within.clip(0, 1)
 

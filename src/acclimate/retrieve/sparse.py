@@ -140,10 +140,14 @@ class SparseQuery:
 
     def __call__(self, text: str) -> tuple[list[int], NDArray[np.float32]]:
         """(tokens, ascending; their weights), without tokens that weigh nothing."""
-        limit = self.tokenizer.model_max_length
-        found = self.tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]
-        tokens = [token for token in sorted(set(found)) if self.weights[token] > 0]
+        tokens = [token for token in query_tokens(self.tokenizer, text) if self.weights[token] > 0]
         return tokens, self.weights[tokens]
+
+
+def query_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The different tokens of a query, ascending: of its text alone, without a prompt."""
+    limit = tokenizer.model_max_length
+    return sorted(set(tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]))
 
 
 def _hash(array: NDArray[Any]) -> str:

@@ -113,12 +113,7 @@ def distill(
 
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
-    check_fits(student, base, is_late_interaction=encoder.is_late_interaction)
-    if "static" in student and encoder.dim != encoder.token_dim:
-        raise SettingError(
-            f"{base} makes vectors of {encoder.dim} components of tokens with {encoder.token_dim}, which no static "
-            "student begins from; leave static out of distill.student"
-        )
+    check_encoder(student, base, encoder)
     check_learning(
         loss=loss,
         contrastive=contrastive,
@@ -212,6 +207,16 @@ def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) ->
         raise SettingError(
             f"{base} is a late-interaction model, which no {others[0]} student begins from; set "
             "distill.student=late-interaction-query, or late-interaction"
+        )
+
+
+def check_encoder(names: Sequence[str], base: str, encoder: Encoder) -> None:
+    """Raises SettingError for students that this encoder, which is called `base`, cannot begin."""
+    check_fits(names, base, is_late_interaction=encoder.is_late_interaction)
+    if "static" in names and encoder.dim != encoder.token_dim:
+        raise SettingError(
+            f"{base} makes vectors of {encoder.dim} components of tokens with {encoder.token_dim}, which no static "
+            "student begins from; leave static out of distill.student"
         )
 
 

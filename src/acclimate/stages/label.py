@@ -150,8 +150,7 @@ def label(
     asking = [name for name in used if name in scorers]
 
     queries = [*train, *dev]
-    is_short = bool(asking) and (mode == "sequential" or len(asking) == len(used))  # each list a scorer's alone
-    lists = _lists(queries, find, ids, members, min(n_ways, reranker_ways) if is_short else n_ways)
+    lists = _lists(queries, find, ids, members, n_ways)
     first = [_places(one, ids, equal, reranker_ways, ids.row[query.doc_id]) for query, one in lists]
     rated = asked.rate([one for _, one in lists], asking, first)
     names = [*members, *asking]
@@ -163,7 +162,10 @@ def label(
         [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
     ):
         sides: dict[bool, list[NWay]] = {True: [], False: []}
-        for (query, _), one in zip(lists, rated, strict=True):
+        # Where no retriever teaches, nothing is said of the others.
+        is_rated_only = all(name in asking for name, weight in shares.items() if weight)
+        for (query, _), whole, places in zip(lists, rated, first, strict=True):
+            one = _at(whole, places) if is_rated_only else whole
             example = _rated(query, one, shares, to_scale, normalize, ids)
             example, others = _without_false_negatives(example, false_negatives, false_negative_share)
             near += others

@@ -28,7 +28,7 @@ from transformers import AutoModelForMaskedLM
 from acclimate import models
 from acclimate.errors import SettingError
 from acclimate.records import NWay
-from acclimate.retrieve.sparse import Head, SparseQuery, centered
+from acclimate.retrieve.sparse import Head, SparseQuery, centered, query_tokens
 from acclimate.students.tokens import occurrences
 
 if TYPE_CHECKING:
@@ -122,11 +122,9 @@ class Sparse:
         """Per example: (n_ways,) log-probabilities of its documents among those of the batch."""
         weights = self.encoder.model
         device = weights.rows.device
-        texts = [self.lesson.queries[example.query_id] for example in batch]
-        queries = [
-            sorted({self._place[token] for token in text.ids if token in self._place})
-            for text in self.encoder.body.tokenize(texts, "query")
-        ]
+        tokenizer = self.encoder.body.model.tokenizer
+        asked = [query_tokens(tokenizer, self.lesson.queries[example.query_id]) for example in batch]
+        queries = [[self._place[token] for token in query if token in self._place] for query in asked]
         tokens = sorted({token for query in queries for token in query}) or [0]
         among = {token: at for at, token in enumerate(tokens)}
         present = torch.zeros(len(batch), len(tokens))
