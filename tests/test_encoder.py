@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from safetensors.torch import load_file, save_file  # noqa: E402
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: E402 (after the check for torch)
 from sentence_transformers.base.modules import Dense, Normalize, Transformer  # noqa: E402
 from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling, MultiVectorMask  # noqa: E402
@@ -205,6 +207,24 @@ def test_what_a_model_says_of_its_use_is_part_of_it(tiny_encoder, tmp_path):
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prompts": PROMPTS}))
     models.weights_fingerprint.cache_clear()
     assert models.weights_fingerprint(str(folder)) != before
+
+
+def test_a_checkpoint_of_colbert_is_read_as_the_library_reads_it(tiny_encoder, tmp_path):
+    weights = {f"bert.{name}": value for name, value in load_file(tiny_encoder / "model.safetensors").items()}
+    torch.manual_seed(0)
+    save_file(weights | {"linear.weight": torch.randn(16, 32)}, tmp_path / "model.safetensors", {"format": "pt"})
+    config = json.loads((tiny_encoder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_encoder / name, tmp_path)
+    said = {"dim": 16, "query_maxlen": 12, "doc_maxlen": 20, "mask_punctuation": True, "attend_to_mask_tokens": False}
+    (tmp_path / "artifact.metadata").write_text(json.dumps(said))
+    plain, encoder = MultiVectorEncoder(str(tmp_path), device="cpu"), Encoder.load(str(tmp_path), max_tokens=64)
+    assert (encoder.is_late_interaction, encoder.token_dim) == (True, 16)
+    for task in ("query", "document"):
+        for one, expected in zip(encoder.encode(TEXTS, task), of_plain(plain, TEXTS, task), strict=True):
+            assert one.tokens == pytest.approx(expected, abs=1e-5)
+    assert {len(one.tokens) for one in encoder.encode(TEXTS)} == {12}
 
 
 def test_a_decoder_that_pads_on_the_left_and_marks_nothing(tmp_path):
