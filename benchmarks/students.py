@@ -248,13 +248,14 @@ def tables(found: Sequence[dict[str, Any]]) -> str:
     groups = [(kind, arm) for kind in kinds for arm in arms if _of(found, kind, arm)]
     seeds = sorted({row["seed"] for row in found if row["seed"] is not None})
     parts = [
-        f"**nDCG@10**, mean over seeds {', '.join(map(str, seeds))} (95 % bootstrap interval over queries)",
+        f"**nDCG@10**, mean over those of seeds {', '.join(map(str, seeds))} that there are (95 % bootstrap interval over "
+        "queries)",
         _markdown(
             ["student", "taught by", *collections, "mean"],
             [[kind, TITLES[arm], *_scores(found, kind, arm, collections)] for kind, arm in groups],
         ),
-        "**Difference to its own base**, ± standard deviation over seeds (* p < .05, paired randomization test over "
-        "queries on seeds' means)",
+        "**Difference to its own base**, ± standard deviation over seeds (how many there are; * p < .05, paired "
+        "randomization test over queries on seeds' means)",
         _markdown(
             ["student", "taught by", *collections, "mean"],
             [
@@ -334,7 +335,7 @@ def _differences(found: Sequence[dict[str, Any]], kind: str, arm: str, collectio
         deltas.append(one.delta)
         by_seed = [_mean(row["per_query"]) for row in own]
         spread = f" ±{_number(_deviation(by_seed))}" if len(by_seed) > 1 else ""
-        yield f"{one.delta:+.3f}" + ("*" if one.p < 0.05 else "") + spread
+        yield f"{one.delta:+.3f}" + ("*" if one.p < 0.05 else "") + f"{spread} ({len(by_seed)})"
     yield f"{sum(deltas) / len(deltas):+.3f}" if len(deltas) == len(collections) else ""
 
 

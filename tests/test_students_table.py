@@ -127,7 +127,7 @@ def test_a_collection_without_rows_leaves_its_cell_empty_and_there_is_no_mean(be
     found = [row("base", None, [0.2] * 20), row("base", None, [0.4] * 20, collection="scifact")]
     found.append(row("mixed", 0, [0.5] * 20))
     text = bench.tables(found)
-    assert f"| dense-query | {bench.TITLES['mixed']} | +0.300* |  |  |" in text
+    assert f"| dense-query | {bench.TITLES['mixed']} | +0.300* (1) |  |  |" in text
     assert bench.tables([]) == "(no rows yet)"
 
 
