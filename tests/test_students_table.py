@@ -117,7 +117,7 @@ def test_differences_are_of_seeds_means_against_the_own_base(bench):
     lines = [line for line in text.splitlines() if line.startswith("| dense-query")]
     difference = f"+0.150* ±{0.1 / 2**0.5:.3f} (2)".replace("±0", "±")
     assert f"| dense-query | {bench.TITLES['mixed']} | {difference} | +0.150 |" in lines
-    assert f"| dense-query | {bench.TITLES['contrastive']} | +0.000 | +0.000 |" in lines
+    assert f"| dense-query | {bench.TITLES['contrastive']} | +0.000 (1) | +0.000 |" in lines
     assert any(bench.TITLES["mixed"] in line and "2.0 / 4.0 | 5.0 | 40 | 75% in 1/25 |" in line for line in lines)
     assert any(line.startswith(f"| dense-query | {bench.TITLES['mixed']} | .450 (") for line in lines)
     assert "| sparse | untouched | .900 (.900–.900) | .900 |" in text
