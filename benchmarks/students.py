@@ -248,8 +248,8 @@ def tables(found: Sequence[dict[str, Any]]) -> str:
     groups = [(kind, arm) for kind in kinds for arm in arms if _of(found, kind, arm)]
     seeds = sorted({row["seed"] for row in found if row["seed"] is not None})
     parts = [
-        f"**nDCG@10**, mean over those of seeds {', '.join(map(str, seeds))} that there are (95 % bootstrap interval over "
-        "queries)",
+        f"**nDCG@10**, mean over those of seeds {', '.join(map(str, seeds))} that there are (95 % bootstrap interval "
+        "over queries)",
         _markdown(
             ["student", "taught by", *collections, "mean"],
             [[kind, TITLES[arm], *_scores(found, kind, arm, collections)] for kind, arm in groups],

@@ -188,7 +188,7 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert [note["name"] for note in notes["rerankers"]] == names
     assert all((out / "train" / name / "model.safetensors").exists() for name in names)
     assert "hybrid+reranker" in {system["name"] for system in report_of(out)["systems"]}
-    assert main(["search", str(out), "lava", "--system", "hybrid+reranker"]) == 0
+    assert main(["search", str(out), "lava", "-k", "2", "--system", "hybrid+reranker"]) == 0
     kept = folder_fingerprint(out / "train" / names[0])
     assert run_adapt(beir, out, changes=(*changes, "train.merge=average")) == 0
     assert folder_fingerprint(out / "train" / names[0]) == kept

@@ -158,7 +158,9 @@ def inspect_queries(
 
 
 @app.command
-def search(run_dir: Path, query: str, *, k: int = 10, system: str | None = None) -> None:
+def search(
+    run_dir: Path, query: str, *, k: Annotated[int, Parameter(alias="-k")] = 10, system: str | None = None
+) -> None:
     """Search the corpus of a run with the system that measured best.
 
     Parameters
