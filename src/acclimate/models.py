@@ -127,6 +127,7 @@ def weights_fingerprint(name: str) -> str:
     return files.fingerprint(*[(path.relative_to(at).as_posix(), files.sha256(path)) for path in [*weights, *used]])
 
 
+@cache
 def folder(name: str) -> Path:
     """Where the model's files are. A hub model is downloaded first, if it is not here."""
     model = resolve(name)
