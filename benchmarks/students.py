@@ -25,11 +25,12 @@ from acclimate.errors import AcclimateError, unknown
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.progress import Progress
 from acclimate.run import BASE_MEMBERS, Run
+from acclimate.runs import stored
 from acclimate.settings import resolve
 from acclimate.stages.compare import compare, interval
 from acclimate.stages.evaluate import MAIN, Evaluated, evaluate
 from acclimate.students import KINDS
-from acclimate.workspace import Made, Workspace
+from acclimate.workspace import Made
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- students: begin -->", "<!-- students: end -->"
@@ -105,12 +106,9 @@ class Bench:
         self, source: Path, out: Path, arm: str, seed: int, changes: Sequence[str], *, keep: bool = False
     ) -> None:
         self.out, self.arm, self.seed, self.keep = out, arm, seed, keep
-        stored = read_json(source / "run.json")
-        self.collection = Path(stored["corpus"]).name
-        self.settings = resolve(pipeline.STAGES, stored["settings"], [*ARMS[arm], *changes])
-        base = resolve(pipeline.STAGES, stored["settings"], [])
-        labels = (stored["queries"], stored["qrels"])
-        self.run = Run(Workspace(source), base, stored["seed"], stored["corpus"], *labels)
+        self.run = stored(source)
+        self.collection = Path(self.run.collection_name).name
+        self.settings = resolve(pipeline.STAGES, self.run.settings, [*ARMS[arm], *changes])
         self.made = pipeline.made_already(self.run, "mine")
         self.folder = out / self.collection / f"seed-{seed}"
 

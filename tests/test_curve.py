@@ -261,9 +261,9 @@ def test_the_page_loads_nothing_and_escapes_what_it_shows(drawn):
 
 
 def test_no_curve_without_anything_held_out(labelled, monkeypatch):
-    from acclimate.cli import _stored
     from acclimate.retrieve.weights import HeldOut
+    from acclimate.runs import stored
 
     monkeypatch.setattr(artifacts, "held_out", lambda run, made: HeldOut([], [], True))
     with pytest.raises(DataError, match="nothing is held out"):
-        curve.learning_curves(_stored(labelled))
+        curve.learning_curves(stored(labelled))

@@ -11,11 +11,12 @@ from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_cor
 from tiny import write_cross_encoder, write_t5
 
 from acclimate import prompts
-from acclimate.cli import _stored, main
+from acclimate.cli import main
 from acclimate.files import folder_fingerprint
 from acclimate.formats import read_synthetic
 from acclimate.llm import Completions
 from acclimate.records import Doc
+from acclimate.runs import stored
 from acclimate.settings import recipe_names
 from acclimate.stages.seed import seed_prompts
 from acclimate.testing import DOCS, QUERIES, FakeLLM
@@ -193,7 +194,7 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert run_adapt(beir, out, changes=(*changes, "train.merge=average")) == 0
     assert folder_fingerprint(out / "train" / names[0]) == kept
     assert (out / "train" / "reranker" / "model.safetensors").exists()
-    run = _stored(out)
+    run = stored(out)
     assert list(run.rerankers(out / "train", {"rerankers": notes["rerankers"]})) == names
     assert list(run.rerankers(out / "train", run.workspace.manifest("train")["notes"])) == ["reranker"]
 

@@ -7,23 +7,23 @@ budget was reached (state kept), 130 interrupted (state kept).
 from __future__ import annotations
 
 import errno
-import inspect
 import io
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from acclimate import __version__, distributed
 from acclimate.command_groups import cache_app, prompts_app
-from acclimate.errors import AcclimateError, DataError, SettingError
-from acclimate.files import read_json
+from acclimate.errors import AcclimateError, SettingError
+from acclimate.runs import begin, stored
+from acclimate.stage_commands import go, stage_command
 
 app = App(
     name="acclimate",
@@ -104,7 +104,7 @@ def adapt(
     if (queries is None) != (qrels is None):
         raise SettingError("--queries and --qrels go together: give both, or neither")
     settings = resolve(STAGES, load_recipe(recipe), set_ or [])
-    run = _run(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
+    run = begin(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
     run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
     if batch is not None and batch.is_dir():
         raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
@@ -115,7 +115,7 @@ def adapt(
             run.corpus_folder = Path(elsewhere)
             print(plan.describe(run))
         return
-    _go(run)
+    go(run)
 
 
 @app.command
@@ -127,7 +127,7 @@ def report(run_dir: Path) -> None:
     run_dir
         Folder of a finished run.
     """
-    _go(_stored(run_dir))
+    go(stored(run_dir))
 
 
 @app.command(name="inspect")
@@ -151,7 +151,7 @@ def inspect_queries(
     """
     from acclimate.report import queries, queries_page
 
-    run = _stored(run_dir)
+    run = stored(run_dir)
     found = queries.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
     print(queries.text(found))
     print(f"Page: {queries_page.write(found, run.workspace.folder)}")
@@ -176,7 +176,7 @@ def search(
     """
     from acclimate.searching import load
 
-    searcher = load(_stored(run_dir), system)
+    searcher = load(stored(run_dir), system)
     for hit in searcher.search(query, k):
         title = f"{hit.doc.title}  " if hit.doc.title else ""
         text = " ".join(hit.doc.text.split())[:200]
@@ -243,7 +243,7 @@ def curve(run_dir: Path, *, queries: str | None = None, lists: str | None = None
     from acclimate.report import curves
 
     counts = {"queries": _counts(queries, "--queries"), "lists": _counts(lists, "--lists")}
-    run = _stored(run_dir)
+    run = stored(run_dir)
     with run.workspace.lock():
         found = learning_curves(run, **counts)
         page = curves.write(found, run_dir)
@@ -268,113 +268,12 @@ def doctor() -> None:
     print("\n".join(str(check) for check in checks()))
 
 
-def _stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., None]:
-    """A command that runs the chain up to a stage, with that stage's settings as options."""
-    from acclimate.settings import settings_of
-
-    settings = settings_of(function)
-
-    def command(run_dir: Path, corpus: str | None = None, **values: str | None) -> None:
-        from acclimate.pipeline import STAGES
-        from acclimate.settings import load_recipe, resolve
-
-        given = [f"{stage}.{name}={value}" for name, value in values.items() if value is not None]
-        if corpus is None:
-            run = _stored(run_dir, given)
-        else:
-            run = _run(run_dir, corpus, resolve(STAGES, load_recipe("quick"), given), recipe="quick", seed=0)
-        _go(run, until=stage)
-        if stage == "filter":
-            from acclimate.report.table import funnel
-
-            print(funnel(read_json(run.folder("filter") / "manifest.json")))
-
-    summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
-    command.__doc__ = f"{summary}\n\nRuns the stages before it too, as far as they are not made."
-    kinds = inspect.Parameter
-    option = Annotated[str | None, Parameter(help="Corpus, for a run that is not begun; see adapt.")]
-    parameters = [
-        kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help="Folder of the run.")]),
-        kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=option),
-    ]
-    for setting in settings.values():
-        shown = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
-        note = Parameter(help=f"{setting.help} Default: {shown}.")
-        parameters.append(kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, note]))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
-
-
-def _run(
-    out: Path,
-    corpus: str,
-    settings: dict[str, dict[str, Any]],
-    *,
-    recipe: str,
-    seed: int,
-    queries: str | None = None,
-    qrels: str | None = None,
-):
-    from acclimate import collections
-    from acclimate.run import Run
-    from acclimate.workspace import Workspace
-
-    if (
-        corpus != collections.BUILT_IN
-        and Path(corpus).is_dir()
-        and out.resolve().is_relative_to(Path(corpus).resolve())
-    ):
-        raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
-    return Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
-
-
-def _stored(folder: Path, changes: Sequence[str] = ()):
-    """The run that a folder holds, with some settings changed."""
-    from acclimate.llm.prices import Budget, limits
-    from acclimate.pipeline import STAGES
-    from acclimate.settings import resolve
-
-    path = folder / "run.json"
-    if not path.exists():
-        raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
-    stored = read_json(path)
-    settings = resolve(STAGES, stored["settings"], changes)
-    run = _run(
-        folder,
-        stored["corpus"],
-        settings,
-        recipe=stored["recipe"],
-        seed=stored["seed"],
-        queries=stored["queries"],
-        qrels=stored["qrels"],
-    )
-    prices = stored.get("prices")
-    run.budget = Budget(limits(stored.get("max_tokens", []), stored.get("max_cost", [])), prices and Path(prices))
-    return run
-
-
-def _go(run: Any, *, until: str = "evaluate") -> None:
-    """Run the chain; print the report when it came to its end."""
-    from acclimate.pipeline import adapt as run_chain
-    from acclimate.report import table
-
-    with run.workspace.lock():
-        made = run_chain(run, until=until)
-    if made is not None:
-        print(table.text(made))
-        if shown := table.examples(made):
-            print(shown)
-        print(f"Report: {run.workspace.folder / 'report.html'}")
-        print(f'Search: acclimate search {run.workspace.folder} "your query"')
-
-
 @cache
 def _register_stages() -> None:
     from acclimate.pipeline import STAGES
 
     for stage, function in STAGES.items():
-        app.command(_stage_command(stage, function), name=stage)
+        app.command(stage_command(stage, function), name=stage)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
