@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -167,9 +168,24 @@ def test_queries_come_back(tmp_path: Path, queries: list[Query]) -> None:
         assert "no queries" in refusal(lambda: formats.read_queries(path))
 
 
+ODD_IDS = [
+    "My notes.txt",
+    "日本 語.md",
+    "a\tb",
+    "a\nb",
+    "a\r\n",
+    "\u2028",
+    "\x00",
+    "a\\u0020b",
+    " ",
+    "\ufeffx",
+    "a%20b",
+]
+
+
 @pytest.mark.parametrize("module", [beir, trec])
 def test_qrels_come_back_with_every_id_byte_for_byte(tmp_path: Path, module: Any) -> None:
-    ids = [name for name in IDS if module is beir or name == name.strip()]
+    ids = [*IDS, *ODD_IDS]
     qrels = [Qrel(query, doc, grade) for query in ids for doc, grade in zip(ids, range(-1, 99), strict=False)]
     path = tmp_path / "test.tsv"
     assert module.write_qrels(path, qrels) == len(qrels)
@@ -195,10 +211,14 @@ def test_ids_survive_byte_for_byte(tmp_path: Path, name: str) -> None:
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+single = st.floats(allow_nan=False, allow_infinity=False, width=32, min_value=-(2.0**120), max_value=2.0**120)
+
+
 @quick
-@given(scores=st.dictionaries(st.sampled_from(IDS[:10]), finite, min_size=1), tag=st.sampled_from(["x", "ü"]))
+@given(scores=st.dictionaries(st.sampled_from(IDS[:10]), single, min_size=1), tag=st.sampled_from(["x", "ü"]))
 def test_runs_come_back_best_first_with_exact_scores(tmp_path: Path, scores: dict[str, float], tag: str) -> None:
     path = tmp_path / "run.trec"
+    scores = {doc: score for doc, score in scores.items() if list(scores.values()).count(score) == 1}
     run = [ScoredDoc(query, doc, score) for query in ("q2", "q1") for doc, score in scores.items()]
     assert formats.write_run(path, run, tag=tag) == len(run)
     best_first = [
@@ -207,6 +227,57 @@ def test_runs_come_back_best_first_with_exact_scores(tmp_path: Path, scores: dic
     assert list(formats.read_run(path)) == best_first
     ranks = [line.split("\t")[3] for line in path.read_text(encoding="utf-8").splitlines()]
     assert ranks == [str(rank) for rank in range(1, len(scores) + 1)] * 2
+
+
+near = st.builds(
+    lambda base, gain: base + gain,
+    st.sampled_from([0.0, -1.0, 1e-40, 20.0, 1e308]),
+    st.sampled_from([0, 1e-12, 1e-7, 5.0]),
+)
+
+
+@quick
+@given(scores=st.lists(near | st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_any_evaluator_sees_the_order_that_was_measured(tmp_path: Path, scores: list[float]) -> None:
+    """Scores that are equal, also in single precision only: trec_eval would put the last id first."""
+    path = tmp_path / "run.trec"
+    run = [ScoredDoc("q", f"d{number:02}", score) for number, score in enumerate(scores)]
+    formats.write_run(path, run)
+    written = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    single = {cells[2]: float(np.float32(float(cells[4]))) for cells in written}
+    assert len(set(single.values())) == len(run) and all(map(math.isfinite, single.values()))
+    expected = [hit.doc_id for hit in sorted(run, key=lambda hit: (-hit.score, hit.doc_id))]
+    assert sorted(single, key=lambda doc: single[doc], reverse=True) == expected
+    assert [hit.doc_id for hit in sorted(formats.read_run(path), key=lambda hit: -hit.score)] == expected
+
+
+@quick
+@given(
+    ids=st.lists(
+        texts.filter(bool) | st.from_regex(r"(\\|u|[0-9a-f]|%20| |\t){1,12}", fullmatch=True), unique=True, min_size=1
+    )
+)
+def test_any_id_comes_back_from_a_run_and_from_judgments(tmp_path: Path, ids: list[str]) -> None:
+    path = tmp_path / "file"
+    run = [ScoredDoc(query, doc, -float(at)) for query in ids for at, doc in enumerate(ids)]
+    formats.write_run(path, run)
+    assert list(formats.read_run(path)) == run
+    assert all(len(line.split()) == 6 for line in path.read_text(encoding="utf-8").split("\n")[:-1])
+    qrels = [Qrel(query, doc, 1) for query in ids for doc in ids]
+    for module in (beir, trec):
+        module.write_qrels(path, qrels)
+        assert formats.read_qrels(path) == qrels
+
+
+@pytest.mark.parametrize("name", ["plain", "a%20b", "50%", "C:\\notes\\x.txt", "\\u00e9", "日本語", "é"])
+def test_ids_without_white_space_stand_as_they_are(tmp_path: Path, name: str) -> None:
+    """So that other tools find them in judgments that acclimate did not write; what looks like an escape is none."""
+    formats.write_run(tmp_path / "run.trec", [ScoredDoc("q", name, 1.0)])
+    if name != "\\u00e9":
+        assert (tmp_path / "run.trec").read_text(encoding="utf-8").split("\t")[2] == name
+    put(tmp_path / "foreign.trec", f"q Q0 {name} 1 1.0 t\n")
+    for path in ("run.trec", "foreign.trec"):
+        assert [hit.doc_id for hit in formats.read_run(tmp_path / path)] == [name]
 
 
 @quick
@@ -400,8 +471,7 @@ def test_bad_runs_are_refused(tmp_path: Path, content: str, field: str) -> None:
 @pytest.mark.parametrize(
     "run",
     [
-        [ScoredDoc("q", "a b", 1.0)],
-        [ScoredDoc("q\u2003", "a", 1.0)],
+        [ScoredDoc("q", "", 1.0)],
         [ScoredDoc("", "a", 1.0)],
         [ScoredDoc("q", "a", math.inf)],
         [ScoredDoc("q", "a", 1.0), ScoredDoc("q", "a", 2.0)],
@@ -410,15 +480,7 @@ def test_bad_runs_are_refused(tmp_path: Path, content: str, field: str) -> None:
 )
 def test_a_run_that_trec_cannot_hold_is_not_written(tmp_path: Path, run: list[ScoredDoc]) -> None:
     message = refusal(lambda: [formats.write_run(tmp_path / "run.trec", run)])
-    assert repr(run[0].doc_id) in message or repr(run[0].query_id) in message
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(AcclimateError, match="tag 'a b'"):
-        formats.write_run(tmp_path / "run.trec", [], tag="a b")
-
-
-def test_an_id_that_qrels_cannot_hold_is_not_written(tmp_path: Path) -> None:
-    assert "'a\\tb'" in refusal(lambda: [beir.write_qrels(tmp_path / "t.tsv", [Qrel("q", "a\tb", 1)])])
-    assert "'a b'" in refusal(lambda: [trec.write_qrels(tmp_path / "t.tsv", [Qrel("a b", "d", 1)])])
+    assert repr(run[0].doc_id) in message or repr(run[0].query_id) in message or "is empty" in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,8 @@
 
 corpus.jsonl   {"_id", "title" (may be empty, null or absent), "text"}; other keys are passed over
 queries.jsonl  {"_id", "text"}
-qrels          query-id⇥corpus-id⇥score with that header, in any order; grades are integers, 0 may be there
+qrels          query-id⇥corpus-id⇥score with that header, in any order; grades are integers, 0 may be there; a tab or
+               line end in an id is written as in JSON, `\\u0009` (see `trec`)
 
 Qrels without a header are read only when they are TREC's four columns beyond doubt.
 """
@@ -22,6 +23,7 @@ from acclimate.records import Doc, Qrel, Query
 QREL_QUERY = Field("query id", ("query-id", "query_id", "qid"))
 QREL_DOC = Field("document id", ("corpus-id", "corpus_id", "doc_id", "docid"))
 QREL_GRADE = Field("relevance grade", ("score", "relevance", "grade"))
+_BREAKS = r"\t\n\r"  # what would end a cell or a line
 
 
 def read_corpus(path: Path) -> Located[Doc]:
@@ -58,15 +60,13 @@ def write_queries(path: Path, queries: Iterable[Query]) -> int:
 
 
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
-    """A qrels TSV with BEIR's header. Returns how many judgments. Ids with a tab or line end are refused."""
+    """A qrels TSV with BEIR's header. Returns how many judgments."""
     count = 0
     with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
         lines.write("query-id\tcorpus-id\tscore\n")
         for qrel in qrels:
-            for name in (qrel.query_id, qrel.doc_id):
-                if re.search(r"[\t\n\r]", name):
-                    raise DataError(f"id {name!r} has a tab or line end, which this format cannot hold", path=path)
-            lines.write(f"{qrel.query_id}\t{qrel.doc_id}\t{qrel.relevance}\n")
+            cells = (trec.escaped(name, _BREAKS) for name in (qrel.query_id, qrel.doc_id))
+            lines.write("\t".join((*cells, str(qrel.relevance))) + "\n")
             count += 1
     return count
 
@@ -100,8 +100,8 @@ def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
         yield (
             place,
             Qrel(
-                fields.identifier(query_id, header[at[0]], place),
-                fields.identifier(doc_id, header[at[1]], place),
+                fields.identifier(trec.unescaped(query_id), header[at[0]], place),
+                fields.identifier(trec.unescaped(doc_id), header[at[1]], place),
                 trec.grade(grade, header[at[2]], place),
             ),
         )

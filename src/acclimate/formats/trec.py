@@ -3,7 +3,11 @@
 run    qid Q0 docid rank score tag      qrels  qid 0 docid grade
 
 Read at any white space, written with tabs. The order in a written run is ours: score, larger first, then doc id;
-ranks count from 1. trec_eval ignores rank and breaks ties the other way round, so break ties before measuring.
+ranks count from 1. trec_eval ignores ranks, reads scores in single precision and breaks ties the other way round, so
+no two scores of a query are written equal in single precision: any evaluator sees the order that was measured here.
+
+White space and control characters in an id are written as in JSON, `\\u0020`, and read back as what they were; so is
+the backslash of an id that looks as if it had been written so. Every other id stands as it is, `%20` included.
 """
 
 from __future__ import annotations
@@ -15,12 +19,33 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
+
 from acclimate.errors import DataError
 from acclimate.files import read_lines, written
 from acclimate.formats.fields import Located, Place, quoted
 from acclimate.records import Qrel, ScoredDoc
 
 GRADE = re.compile(r"[+-]?[0-9]+")
+
+_BREAKS = r"\s\x00-\x1f\x7f-\x9f\ufeff"  # what would end a word or a line, or be taken for a byte order mark
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
+_LARGEST = 2.0**127  # of the scores written: below it single precision has room for ties
+
+
+def escaped(name: str, breaks: str = _BREAKS) -> str:
+    """An id as one word of a line; `unescaped` gives it back. breaks: characters that no word may have."""
+    return re.sub(rf"[{breaks}]|\\(?=u[0-9a-f]{{4}})", lambda found: f"\\u{ord(found[0]):04x}", name)
+
+
+def unescaped(word: str) -> str:
+    """The id that was written as this word. Escapes of other characters are none of ours and stay."""
+
+    def character(found: re.Match[str]) -> str:
+        one = chr(int(found[1], 16))
+        return one if one == "\\" or re.match(f"[{_BREAKS}]", one) else found[0]
+
+    return _ESCAPE.sub(character, word)
 
 
 def read_run(path: Path) -> Located[ScoredDoc]:
@@ -31,26 +56,29 @@ def read_run(path: Path) -> Located[ScoredDoc]:
 def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -> int:
     """A run: queries in the order given, docs by (-score, doc_id). Returns how many lines.
 
-    The lines of one query must come together. Scores are written so that they are read back exactly. Refused: white
-    space in an id or the tag, a score that is not finite, a doc that comes twice for a query.
+    The lines of one query must come together. Scores are read back as they are given, but for those that are equal to
+    the one before or differ too little from it for single precision: these become the next lower number.
+    Refused: an empty id or tag, a score that is not finite, a doc that comes twice for a query.
     """
-    _one_word(tag, "tag", path)
-    count, done = 0, set[str]()
+    tag, count, done = _word(tag, "tag", path), 0, set[str]()
     with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
         for query_id, hits in groupby(run, attrgetter("query_id")):
-            _one_word(query_id, "query id", path)
             if query_id in done:
                 raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
             done.add(query_id)
             seen = set[str]()
+            query, last = _word(query_id, "query id", path), np.float32(np.inf)
             for rank, hit in enumerate(sorted(hits, key=lambda hit: (-hit.score, hit.doc_id)), 1):
-                score = float(hit.score)
-                if not math.isfinite(score):
-                    raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {score}", path=path)
+                if not math.isfinite(hit.score):
+                    raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {hit.score}", path=path)
                 if hit.doc_id in seen:
                     raise DataError(f"doc {hit.doc_id!r} comes twice for query {query_id!r}", path=path)
                 seen.add(hit.doc_id)
-                lines.write(f"{query_id}\tQ0\t{_one_word(hit.doc_id, 'doc id', path)}\t{rank}\t{score!r}\t{tag}\n")
+                score = min(max(float(hit.score), -_LARGEST), _LARGEST)
+                if not np.float32(score) < last:
+                    score = float(np.nextafter(last, np.float32(-np.inf)))
+                last = np.float32(score)
+                lines.write(f"{query}\tQ0\t{_word(hit.doc_id, 'doc id', path)}\t{rank}\t{score!r}\t{tag}\n")
                 count += 1
     return count
 
@@ -61,11 +89,12 @@ def read_qrels(path: Path) -> list[Qrel]:
 
 
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
-    """Four columns, tabs between. Returns how many judgments. Ids with white space are refused by name."""
+    """Four columns, tabs between. Returns how many judgments."""
     count = 0
     with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
         for qrel in qrels:
-            words = (_one_word(qrel.query_id, "query id", path), qrel.iteration, _one_word(qrel.doc_id, "doc id", path))
+            names = {"query id": qrel.query_id, "iteration": qrel.iteration, "doc id": qrel.doc_id}
+            words = [_word(name, what, path) for what, name in names.items()]
             lines.write("\t".join((*words, str(qrel.relevance))) + "\n")
             count += 1
     return count
@@ -74,7 +103,8 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
 def qrel_rows(path: Path) -> Iterator[tuple[Place, Qrel]]:
     """Each judgment with its place."""
     for place, (query_id, iteration, doc_id, relevance) in _words(path, ("qid", "0", "docid", "grade")):
-        yield place, Qrel(query_id, doc_id, grade(relevance, "grade", place), iteration)
+        grade_ = grade(relevance, "grade", place)
+        yield place, Qrel(unescaped(query_id), unescaped(doc_id), grade_, unescaped(iteration))
 
 
 def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Place, Qrel]]:
@@ -116,7 +146,7 @@ def _run_rows(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
             value = math.nan
         if not math.isfinite(value):
             raise place.error(f"'score' is {quoted(score)}; expected a finite number")
-        yield place, ScoredDoc(query_id, doc_id, value)
+        yield place, ScoredDoc(unescaped(query_id), unescaped(doc_id), value)
 
 
 def _words(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Place, list[str]]]:
@@ -129,7 +159,7 @@ def _words(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Place, list[str
         yield place, words
 
 
-def _one_word(name: str, what: str, path: Path) -> str:
-    if name.split() != [name]:
-        raise DataError(f"{what} {name!r} is empty or has white space, which a TREC file cannot hold", path=path)
-    return name
+def _word(name: str, what: str, path: Path) -> str:
+    if not name:
+        raise DataError(f"a {what} is empty; expected text", path=path)
+    return escaped(name)
