@@ -159,6 +159,14 @@ def test_qrels_of_documents_that_are_not_there_are_refused(folder: Path, cache: 
     assert message.startswith(f"{path}:2: document '1'") and "the corpus would know '001', '1e5', 'a/b'" in message
 
 
+def test_judgments_that_find_nothing_relevant_are_refused_and_not_passed_over(folder: Path, cache: Path) -> None:
+    path = folder / "qrels" / "test.tsv"
+    formats.write_qrels(path, [qrel._replace(relevance=-at) for at, qrel in enumerate(QRELS)])
+    given = {"queries": folder / "queries.jsonl", "qrels": path}
+    for message in (refusal(lambda: load(folder, cache)), refusal(lambda: load(folder, cache, **given))):
+        assert message.startswith(f"{path}:2: none of the 3 judgments here is above 0: nothing can be measured")
+
+
 def test_qrels_of_queries_that_are_not_there_are_refused(folder: Path, cache: Path) -> None:
     path = folder / "qrels" / "train.tsv"
     formats.write_qrels(path, [*QRELS, Qrel("Q1", "001", 1)])

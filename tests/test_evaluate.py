@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, SettingError
 from acclimate.formats import read_run
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.stages.evaluate import Contender, evaluate, file_name
@@ -114,8 +114,10 @@ def test_only_queries_with_a_relevant_document_are_measured_and_the_first_ones_b
     assert {hit.query_id for hit in few.runs["dense"]} == {f"q{n:02}" for n in range(7)}
 
 
-def test_k_bounds_the_runs_and_the_seed_the_intervals(tmp_path):
-    assert len(evaluated(tmp_path, DENSE, GOOD, k=5).runs["dense"]) == 5 * 40
+def test_runs_are_as_deep_as_the_measures_and_the_seed_draws_the_intervals(tmp_path):
+    assert len(evaluated(tmp_path, DENSE, GOOD, k=100).runs["dense"]) == 13 * 40
+    with pytest.raises(SettingError, match=r"evaluate.k is 99; expected 100 or more, because R@100"):
+        evaluated(tmp_path, DENSE, GOOD, k=99)
     one, again, other = (evaluated(tmp_path, DENSE, GOOD, seed=seed).comparisons for seed in (0, 0, 1))
     assert one == again != other
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acclimate.errors import DataError, SettingError
 from acclimate.records import Qrel, ScoredDoc
-from acclimate.stages.measure import MEASURES, per_query, provider_of, ranks_as_scores
+from acclimate.stages.measure import MEASURES, check_depth, nothing_relevant, per_query, provider_of, ranks_as_scores
 
 
 def run_of(query_id: str, *doc_ids: str) -> list[ScoredDoc]:
@@ -61,9 +61,17 @@ def test_a_run_without_any_hit_is_all_zeros():
     assert per_query([], [Qrel("q", "a", 1)]) == {measure: {"q": 0.0} for measure in MEASURES}
 
 
-def test_queries_without_a_positive_judgment_are_not_measured():
+def test_queries_without_a_positive_judgment_count_as_trec_eval_counts_them():
+    import pytrec_eval
+
     qrels = [Qrel("q", "a", 1), Qrel("empty", "a", 0), Qrel("spam", "a", -2)]
-    assert set(per_query(run_of("empty", "a"), qrels)["R@100"]) == {"q"}
+    run = run_of("q", "b", "a") + run_of("empty", "a") + run_of("spam", "a")
+    grades = {one.query_id: {one.doc_id: max(one.relevance, 0)} for one in qrels}  # it crashes below 0
+    theirs = pytrec_eval.RelevanceEvaluator(grades, {"ndcg_cut"})
+    theirs = theirs.evaluate({q: {hit.doc_id: hit.score for hit in run if hit.query_id == q} for q, *_ in qrels})
+    ours = per_query(run, qrels, ["nDCG@10"])["nDCG@10"]
+    assert ours == {q: pytest.approx(values["ndcg_cut_10"]) for q, values in theirs.items()}
+    assert nothing_relevant(qrels) == 2
 
 
 def test_grades_below_0_gain_nothing():
@@ -112,7 +120,15 @@ def test_what_cannot_be_measured_is_an_error(run, qrels, measures, message: str)
 
 
 @pytest.mark.parametrize(
-    ("measure", "message"), [("ndcg@10", "There are: AP, P"), ("nDCG", "cutoff"), ("nDCG@0", "cutoff"), ("", "cutoff")]
+    ("measure", "message"),
+    [
+        ("ndcg@10", "There are: AP, P"),
+        ("nDCG", "cutoff"),
+        ("nDCG@0", "cutoff"),
+        ("", "cutoff"),
+        ("nDCG@" + "9" * 30, "cutoff"),
+        ("nDCG@" + "9" * 99999, "cutoff"),
+    ],
 )
 def test_a_measure_that_does_not_exist_is_an_error(measure: str, message: str):
     with pytest.raises(SettingError, match=message):
@@ -135,3 +151,10 @@ def test_measuring_leaves_no_log_handler_that_prints():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_every_measure_fits_into_a_run_of_the_least_depth():
+    check_depth(100)
+    for k in (99, 10, 0, -1):
+        with pytest.raises(SettingError, match="R@100 looks so deep"):
+            check_depth(k)

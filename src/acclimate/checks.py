@@ -11,6 +11,7 @@ from acclimate.run import Run
 from acclimate.score import named
 from acclimate.stages.distill import check_fits, check_learning, check_students
 from acclimate.stages.filter import check_filters
+from acclimate.stages.measure import check_depth
 from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
@@ -59,6 +60,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     check_teaching(**{name: run.settings["label"][name] for name in teaching})
     for name in run.other_scorers:
         named.check(name)
+    check_depth(run.settings["evaluate"]["k"])
 
 
 def _check_prompts(run: Run) -> None:

@@ -201,19 +201,12 @@ def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10",
     seed
         Of the test's and the interval's draws.
     """
-    from acclimate.formats import read_qrels, read_run
-    from acclimate.stages.compare import compare as paired
-    from acclimate.stages.compare import verdict
-    from acclimate.stages.measure import per_query
+    from acclimate.comparing import compare_runs
 
-    judged = read_qrels(qrels)
-    one, other = (per_query(list(read_run(path)), judged, [measure])[measure] for path in (run, baseline))
-    result = paired(one, other, system=run.name, baseline=baseline.name, measure=measure, seed=seed)
-    print(
-        f"{measure}: {sum(one.values()) / len(one):.4f} against {sum(other.values()) / len(other):.4f}, "
-        f"difference {result.delta:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}], p = {result.p:.4f}; "
-        f"{result.wins} better, {result.losses} worse, {result.ties} equal: {verdict(result)}"
-    )
+    found = compare_runs(qrels, run, baseline, measure=measure, seed=seed)
+    for warning in found.warnings:
+        print(f"acclimate: warning: {warning}", file=sys.stderr)
+    print(found)
 
 
 @app.command
@@ -239,25 +232,16 @@ def curve(run_dir: Path, *, queries: str | None = None, lists: str | None = None
     lists
         Numbers of labelled lists to train the students on, in the same way.
     """
-    from acclimate.curve import learning_curves
+    from acclimate.curve import counts_of, learning_curves
     from acclimate.report import curves
 
-    counts = {"queries": _counts(queries, "--queries"), "lists": _counts(lists, "--lists")}
+    counts = {"queries": counts_of(queries, "--queries"), "lists": counts_of(lists, "--lists")}
     run = stored(run_dir)
     with run.workspace.lock():
         found = learning_curves(run, **counts)
         page = curves.write(found, run_dir)
     print(curves.text(found))
     print(f"Page: {page}")
-
-
-def _counts(text: str | None, option: str) -> list[int] | None:
-    """Numbers separated by commas; [] for `none`."""
-    if text is None or text == "none":
-        return None if text is None else []
-    if not all(part.strip().isdecimal() for part in text.split(",")):
-        raise SettingError(f"{option} {text!r}: expected whole numbers separated by commas, such as 100,200,400")
-    return [int(part) for part in text.split(",")]
 
 
 @app.command

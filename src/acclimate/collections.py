@@ -221,7 +221,7 @@ def _text(record: Any) -> str:
 
 
 def _check(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Corpus) -> None:
-    """Refuses judgments of documents or queries that are not there."""
+    """Refuses judgments of documents or queries that are not there, and those that find nothing relevant."""
     if not queries:
         raise rows[0][0].error(
             "a judgment, but there are no queries; expected a queries.jsonl beside the corpus, or --queries"
@@ -229,6 +229,11 @@ def _check(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Cor
     known_queries = {query.query_id for query in queries}
     _refuse_unknown("document", "corpus", [(place, qrel.doc_id) for place, qrel in rows], corpus, corpus)
     _refuse_unknown("query", "queries", [(place, q.query_id) for place, q in rows], known_queries, known_queries)
+    if all(qrel.relevance <= 0 for _, qrel in rows):
+        raise rows[0][0].error(
+            f"none of the {len(rows):,} judgments here is above 0: nothing can be measured on them; give what is "
+            "relevant a grade of 1 or more, or leave them out"
+        )
 
 
 def _refuse_unknown(

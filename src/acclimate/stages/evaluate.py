@@ -18,7 +18,7 @@ from acclimate.errors import DataError
 from acclimate.formats.trec import write_run
 from acclimate.records import Qrel, Query, Retriever, ScoredDoc
 from acclimate.stages.compare import Comparison, compare, interval, verdict
-from acclimate.stages.measure import MEASURES, per_query
+from acclimate.stages.measure import MEASURES, check_depth, per_query
 
 MAIN = "nDCG@10"
 _WARM_UP = 2  # queries answered before the clock counts
@@ -78,6 +78,7 @@ def evaluate(
     rerank_depth
         Documents that a reranker puts in order.
     """
+    check_depth(k)
     judged = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
     asked = sorted((query for query in queries if query.query_id in judged), key=lambda query: query.query_id)
     asked = asked[:max_queries]

@@ -11,8 +11,11 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
+from typing import TypeVar
 
 from acclimate.errors import DataError, SettingError, unknown
+from acclimate.formats.fields import quoted
+from acclimate.formats.trec import escaped, unescaped
 from acclimate.records import Qrel, ScoredDoc
 
 MEASURES = ("nDCG@10", "R@100", "RR@10", "Success@5")
@@ -26,38 +29,47 @@ _PROVIDERS = {  # all measures that take a cutoff and need nothing but a run and
 }
 
 
+Record = TypeVar("Record", Qrel, ScoredDoc)
+
+
 def per_query(
     run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES
 ) -> dict[str, dict[str, float]]:
-    """measure -> query_id -> value, over every query with a positive judgment; one without hits has 0.
+    """measure -> query_id -> value, over every judged query, as `trec_eval -c` counts them.
 
-    Hits of other queries are ignored. Equal scores rank by doc_id. Raises DataError when no query can be measured and
-    when the run ranks a doc twice or by a score that is not a number.
+    A query without hits has 0, and so has one of which nothing is judged relevant. Hits of other queries are ignored.
+    Equal scores rank by doc_id. Raises DataError when no judgment is positive and when the run ranks a doc twice or by
+    a score that is not a number.
     """
     if not measures:
         raise DataError("no measures to compute; expected some, for example nDCG@10")
-    judged = dict.fromkeys(sorted({qrel.query_id for qrel in qrels if qrel.relevance > 0}))
-    if not judged:
+    judged = dict.fromkeys(sorted({qrel.query_id for qrel in qrels}))
+    if all(qrel.relevance <= 0 for qrel in qrels):
         raise DataError(f"none of the {len(qrels):,} judgments is positive; there is no query to measure on")
     # Grades below 0 (spam, in TREC's web tracks) gain nothing, and pytrec_eval expects none.
-    grades = [qrel._replace(relevance=max(qrel.relevance, 0)) for qrel in qrels if qrel.query_id in judged]
-    ranked = ranks_as_scores([hit for hit in run if hit.query_id in judged])
+    grades = [_plain(qrel._replace(relevance=max(qrel.relevance, 0))) for qrel in qrels]
+    ranked = [_plain(hit) for hit in ranks_as_scores([hit for hit in run if hit.query_id in judged])]
     library = _ir_measures()
     values = {}
     for measure in measures:
-        name, cutoff = _parsed(measure)
+        name, cutoff = parsed(measure)
         provider = library.providers.registry[_PROVIDERS[name]]
         values[measure] = dict.fromkeys(judged, 0.0)
         for metric in provider.iter_calc([getattr(library, name) @ cutoff], grades, ranked):
-            values[measure][metric.query_id] = float(metric.value)
+            values[measure][unescaped(metric.query_id)] = float(metric.value)
     return values
+
+
+def _plain(one: Record) -> Record:
+    """The same with ids that a library written in C can hold: pytrec_eval ends an id, or the process, at a NUL."""
+    return one._replace(query_id=escaped(one.query_id), doc_id=escaped(one.doc_id))
 
 
 def provider_of(measure: str) -> str:
     """The library that computes a measure, for the manifest: `pytrec_eval (pytrec_eval-terrier 0.5.11)`."""
     from importlib.metadata import version
 
-    provider = _PROVIDERS[_parsed(measure)[0]]
+    provider = _PROVIDERS[parsed(measure)[0]]
     package = "pytrec_eval-terrier" if provider == "pytrec_eval" else "ir_measures"
     return f"{provider} ({package} {version(package)})"
 
@@ -81,11 +93,30 @@ def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
     return ranked
 
 
-def _parsed(measure: str) -> tuple[str, int]:
-    """("nDCG", 10) of "nDCG@10". Ours, because ir_measures' parser fails on Python 3.14."""
-    match = re.fullmatch(r"(\w+)@([1-9]\d*)", measure)
+def nothing_relevant(qrels: Sequence[Qrel]) -> int:
+    """How many judged queries count 0 for every system, because nothing is judged relevant for them."""
+    return len({qrel.query_id for qrel in qrels} - {qrel.query_id for qrel in qrels if qrel.relevance > 0})
+
+
+def check_depth(k: int) -> None:
+    """Raises SettingError where runs of `k` documents are too short for what is measured on them."""
+    deepest = max(MEASURES, key=lambda measure: parsed(measure)[1])
+    if k < parsed(deepest)[1]:
+        raise SettingError(
+            f"evaluate.k is {k}; expected {parsed(deepest)[1]} or more, because {deepest} looks so deep into a run"
+        )
+
+
+def parsed(measure: str) -> tuple[str, int]:
+    """("nDCG", 10) of "nDCG@10". Ours, because ir_measures' parser fails on Python 3.14.
+
+    Raises SettingError for what is no measure.
+    """
+    match = re.fullmatch(r"([A-Za-z]\w*)@([1-9][0-9]{0,5})", measure)
     if match is None:
-        raise SettingError(f"{measure!r} is not a measure; expected a name and a cutoff, for example nDCG@10")
+        raise SettingError(
+            f"{quoted(measure)} is not a measure; expected a name and a cutoff up to 999999, for example nDCG@10"
+        )
     if match[1] not in _PROVIDERS:
         raise unknown("measure", match[1], _PROVIDERS)
     return match[1], int(match[2])

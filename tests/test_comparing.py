@@ -1,0 +1,117 @@
+"""Two run files are compared where they belong to the judgments, and else refused in a line that says why."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from acclimate import formats
+from acclimate.cli import main
+from acclimate.comparing import compare_runs
+from acclimate.errors import DataError, SettingError
+from acclimate.formats import trec
+from acclimate.records import Qrel, ScoredDoc
+from acclimate.stages.measure import MEASURES, per_query
+
+QRELS = [Qrel(f"q{n}", f"d{n}", 1) for n in range(8)]
+RUN = [ScoredDoc(f"q{n}", f"d{m}", -float(m)) for n in range(8) for m in range(n + 1)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The paths of judgments and a good run, and what puts a bad one beside them."""
+    formats.write_qrels(tmp_path / "qrels.tsv", QRELS)
+    formats.write_run(tmp_path / "good.trec", RUN)
+
+    def put(run):
+        formats.write_run(tmp_path / "bad.trec", run)
+        return tmp_path / "bad.trec"
+
+    return tmp_path / "qrels.tsv", tmp_path / "good.trec", put
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda hit: None, "no line in this file"),
+        (lambda hit: hit._replace(query_id=f"0{hit.query_id}"), 'none of its 8 queries \\("0q0", .*which has "q0"'),
+        (lambda hit: hit._replace(query_id=f"{hit.query_id}.0"), "none of its 8 queries"),
+        (lambda hit: hit._replace(doc_id=hit.doc_id.upper()), 'none of its 8 documents \\("D0", .*which has "d0"'),
+    ],
+)
+def test_a_run_of_other_queries_or_documents_is_refused_on_either_side(files, change, message):
+    qrels, good, put = files
+    bad = put([changed for hit in RUN if (changed := change(hit))])
+    for sides in ((good, bad), (bad, good)):
+        with pytest.raises(DataError, match=message) as caught:
+            compare_runs(qrels, *sides, measure="nDCG@10", seed=0)
+        assert str(caught.value).startswith(f"{bad}: ")
+
+
+def test_judgments_without_a_relevant_document_are_refused(files, tmp_path):
+    _, good, _ = files
+    formats.write_qrels(tmp_path / "zeros.tsv", [qrel._replace(relevance=-at % 2) for at, qrel in enumerate(QRELS[:1])])
+    with pytest.raises(DataError, match=r"zeros.tsv: none of the 1 judgments is above 0"):
+        compare_runs(tmp_path / "zeros.tsv", good, good, measure="nDCG@10", seed=0)
+
+
+@pytest.mark.parametrize("measure", ["nDCG@0", f"nDCG@{10**30}", "ndcg@10", "nDCG", "", "nDCG@-1", "x" * 100_000])
+def test_what_is_no_measure_is_refused_before_files_are_read(tmp_path, measure):
+    with pytest.raises(SettingError) as caught:
+        compare_runs(tmp_path / "none", tmp_path / "none", tmp_path / "none", measure=measure, seed=0)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "nan", "9" * 5000])
+def test_a_seed_that_is_none_is_a_mistake(files, seed, capsys):
+    qrels, good, _ = files
+    assert main(["compare", str(qrels), str(good), str(good), f"--seed={seed}"]) == 2
+    assert capsys.readouterr().err.startswith("acclimate: ")
+
+
+def test_what_counts_0_is_said(files, tmp_path):
+    _, good, put = files
+    formats.write_qrels(tmp_path / "more.tsv", [*QRELS, Qrel("q9", "d1", 0)])
+    found = compare_runs(tmp_path / "more.tsv", put(RUN[:3]), good, measure="nDCG@10", seed=0)
+    assert found.comparison.queries == 9
+    assert [line.replace(str(tmp_path), "") for line in found.warnings] == [
+        "/bad.trec has nothing for 7 of 9 judged queries; they count 0 for it",
+        "/good.trec has nothing for 1 of 9 judged queries; they count 0 for it",
+        "1 of 9 judged queries have no relevant document; they count 0, as with trec_eval",
+    ]
+    assert found.baseline_mean == pytest.approx(sum(per_query(RUN, QRELS)["nDCG@10"].values()) / 9)
+
+
+names = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, min_size=3, max_size=3)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ids=names, scores=st.lists(st.sampled_from([0.0, 1.0, 1.0 + 1e-9, -3.0]), min_size=9, max_size=9))
+def test_run_files_are_measured_as_what_is_in_memory_was_and_as_trec_eval_does(tmp_path, ids, scores):
+    import pytrec_eval
+
+    run = [ScoredDoc(q, d, scores[3 * a + b]) for a, q in enumerate(ids) for b, d in enumerate(ids)]
+    qrels = [Qrel(q, d, int(at == 2)) for q in ids for at, d in enumerate(ids)]
+    formats.write_run(tmp_path / "run.trec", run)
+    expected = per_query(run, qrels, MEASURES)
+    for write in (formats.write_qrels, trec.write_qrels):
+        write(tmp_path / "qrels", qrels)
+        found = compare_runs(
+            tmp_path / "qrels", tmp_path / "run.trec", tmp_path / "run.trec", measure="nDCG@10", seed=0
+        )
+        assert found.mean == pytest.approx(sum(expected["nDCG@10"].values()) / 3)
+    columns = [line.split("\t") for line in (tmp_path / "run.trec").read_text("utf-8").split("\n")[:-1]]
+    judged = [line.split("\t") for line in (tmp_path / "qrels").read_text("utf-8").split("\n")[:-1]]
+    theirs = pytrec_eval.RelevanceEvaluator(_nested(judged, 3, int), {"ndcg_cut.10"}).evaluate(
+        _nested(columns, 4, float)
+    )
+    ours = {trec.escaped(query): value for query, value in expected["nDCG@10"].items()}
+    assert {query: value["ndcg_cut_10"] for query, value in theirs.items()} == pytest.approx(ours)
+
+
+def _nested(rows, column, number):
+    found = {}
+    for row in rows:
+        found.setdefault(row[0], {})[row[2]] = number(row[column])
+    return found
