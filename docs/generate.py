@@ -30,9 +30,9 @@ def settings() -> str:
     ]
     for stage, function in STAGES.items():
         lines += ["", f"## {stage}", "", (function.__doc__ or "").strip().partition("\n")[0], ""]
-        lines += [_row("setting", "default", "what it does"), _row("---", "---", "---")]
+        lines += [_row("setting", "default", "values", "what it does"), _row("---", "---", "---", "---")]
         for setting in settings_of(function).values():
-            lines.append(_row(f"`{setting.name}`", _shown(setting.default), setting.help))
+            lines.append(_row(f"`{setting.name}`", _shown(setting.default), setting.values, setting.help))
     lines += ["", "## Recipes", "", "What each one changes: `acclimate adapt CORPUS --out DIR --recipe NAME`."]
     for name, recipe in recipes.items():
         lines += ["", f"### {name}", "", recipe.pop("description"), ""]

@@ -14,8 +14,10 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noq
 
 from acclimate.errors import DataError, SettingError  # noqa: E402
 from acclimate.files import folder_fingerprint  # noqa: E402
+from acclimate.pipeline import STAGES  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.retrieve.encoder import Encoder  # noqa: E402
+from acclimate.settings import resolve  # noqa: E402
 from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
 from acclimate.students import KINDS, MADE, kinds  # noqa: E402
 from acclimate.students.course import Course  # noqa: E402
@@ -249,8 +251,8 @@ def test_two_students_of_one_kind_and_none_at_all_are_refused(names):
 
 
 def test_an_unknown_student_is_named_with_the_nearest():
-    with pytest.raises(SettingError, match=r"no student named 'dense-qery'\. Did you mean 'dense-query'"):
-        check_students(("dense-qery",))
+    with pytest.raises(SettingError, match=r"no distill.student named 'dense-qery'\. Did you mean 'dense-query'"):
+        resolve(STAGES, {}, ["distill.student=dense-qery"])
     assert STUDENTS.keys() == KINDS.keys()
     check_students(("dense", "late-interaction-query"))
 

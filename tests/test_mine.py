@@ -142,5 +142,5 @@ def test_depth_and_skip_top_bound_where_negatives_come_from():
 def test_what_cannot_be_is_refused():
     with pytest.raises(SettingError, match="Did you mean 'random'"):
         mine([], [], CORPUS, sampling="randm")
-    with pytest.raises(SettingError, match="2 or more"):
+    with pytest.raises(SettingError, match="n_ways is 1; expected a whole number: 2 to"):
         mine([], [], CORPUS, n_ways=1)

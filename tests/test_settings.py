@@ -185,7 +185,7 @@ def test_a_recipe_of_ones_own(tmp_path):
 def test_a_recipe_that_does_not_exist():
     with pytest.raises(SettingError, match="Did you mean 'quick'"):
         settings.load_recipe("quik")
-    with pytest.raises(DataError, match="no such recipe file"):
+    with pytest.raises(DataError, match=r"quick.toml: no such file"):
         settings.load_recipe("quick.toml")
 
 

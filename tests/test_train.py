@@ -251,14 +251,14 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
     for changes, said in (
         ({"loss": "listwize"}, "Did you mean 'listwise'"),
         ({"precision": "float16"}, "no precision named 'float16'"),
-        ({"merge": "mean"}, "no way to merge named 'mean'"),
+        ({"merge": "mean"}, "no merge named 'mean'"),
         ({"schedule": "cosine"}, "There are: constant, linear"),
         ({"template": "monot"}, "Did you mean 'monot5'"),
-        ({"n_ways": 1}, "expected 2 or more, or 0 for all"),
-        ({"epochs": 0}, "train.epochs is 0; expected 1 or more"),
-        ({"rerankers": "two"}, "expected one, prompt, or how many parts"),
-        ({"learning_rate": 0.0}, "train.learning_rate must be above 0"),
-        ({"max_tokens": 3}, "train.max_tokens is 3; expected 8 or more"),
+        ({"n_ways": 1}, "expected a whole number: 0, or 2 to"),
+        ({"epochs": 0}, "epochs is 0; expected a whole number: 1 to"),
+        ({"rerankers": "two"}, "expected one, prompt, or 1 to 1,000"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a number: above 0"),
+        ({"max_tokens": 3}, "max_tokens is 3; expected a whole number: 8 to"),
         ({"loss": "token"}, "a cross-encoder answers with no token"),
     ):
         with pytest.raises(SettingError, match=said):

@@ -56,13 +56,13 @@ def test_what_cannot_be_tried_is_refused_before_anything_is_done(tune, expected,
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("loss=mse", "no loss named 'mse'"),
-        ("contrastive=1.5", "expected 0 to 1"),
-        ("teacher_temperature=nan", "expected more than 0"),
-        ("batch_size=0", "expected 1 or more"),
-        ("token_ways=1", "expected 2 or more"),
-        ("max_queries=-1", "expected 0 or more"),
-        ("tune=contrastive:0.5:1.5", "expected 0 to 1"),
+        ("loss=mse", "no distill.loss named 'mse'"),
+        ("contrastive=1.5", "expected a number: 0 to 1"),
+        ("teacher_temperature=nan", "teacher_temperature is nan; expected a number: 0.0001 to"),
+        ("batch_size=0", "expected a whole number: 1 to"),
+        ("token_ways=1", "expected a whole number: 2 to"),
+        ("max_queries=-1", "expected a whole number: 0 to"),
+        ("tune=contrastive:0.5:1.5", "distill.tune: contrastive is 1.5; expected a number: 0 to 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_done(setting, expected, tmp_path, capsys):

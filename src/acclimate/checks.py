@@ -9,13 +9,12 @@ from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
 from acclimate.run import Run
 from acclimate.score import named
-from acclimate.stages.distill import check_fits, check_learning, check_students
+from acclimate.stages.distill import check_fits, check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.measure import check_depth
-from acclimate.stages.sample import check_draw
 from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
-from acclimate.stages.train import check_base, check_rerankers
+from acclimate.stages.train import check_base
 from acclimate.stages.tune import trials
 
 
@@ -24,17 +23,11 @@ def check(run: Run, *, asks: bool = True) -> None:
 
     asks: models will be asked, so that their packages, keys and hub must be there.
     """
-    draw = ("method", "near_duplicates", "n_docs", "n_clusters", "max_per_source")
-    check_draw(**{name: run.settings["sample"][name] for name in draw})
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
-    check_rerankers(**run.settings["train"])
     if asks or models.resolve(run.settings["train"]["base"]).is_local:
         check_base(**run.settings["train"])
     check_students(run.settings["distill"]["student"])
-    tried = trials(run.settings["distill"]["tune"], run.settings["distill"])
-    for values in tried:
-        check_learning(**{**run.settings["distill"], **values})
-    if len(tried) > 1 and distributed.size() > 1:
+    if len(trials(run.settings["distill"]["tune"], run.settings["distill"])) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
     _check_prompts(run)
     run.budget.check_names(run.llms)
@@ -55,9 +48,7 @@ def check(run: Run, *, asks: bool = True) -> None:
                 "hybrid, bm25, dense or late-interaction"
             )
     check_filters(**run.settings["filter"])
-    teaching = ("teachers", "normalize", "weights", "mode", "false_negatives", "false_negative_share")
-    teaching += ("n_ways", "reranker_ways", "trust")
-    check_teaching(**{name: run.settings["label"][name] for name in teaching})
+    check_teaching(**run.settings["label"])
     for name in run.other_scorers:
         named.check(name)
     check_depth(run.settings["evaluate"]["k"])

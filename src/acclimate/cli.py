@@ -103,7 +103,7 @@ def adapt(
 
     if (queries is None) != (qrels is None):
         raise SettingError("--queries and --qrels go together: give both, or neither")
-    settings = resolve(STAGES, load_recipe(recipe), set_ or [])
+    settings = resolve(STAGES, load_recipe(recipe), set_ or [], recipe)
     run = begin(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
     run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
     if batch is not None and batch.is_dir():

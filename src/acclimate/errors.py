@@ -16,11 +16,16 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+_LONGEST = 1000  # characters of a message, and a tenth of it of a value in one
+
 
 class AcclimateError(Exception):
-    """A mistake that its reader can mend; the message says where, what was found and what to do."""
+    """A mistake that its reader can mend; the message says in one line where, what was found and what to do."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(" ".join(message.split("\n")), _LONGEST))
 
 
 class DataError(AcclimateError):
@@ -69,9 +74,27 @@ class BudgetExceeded(AcclimateError):
     exit_code = 3
 
 
+def quoted(value: object) -> str:
+    """A value as a message shows it: as Python writes it, of a long one the beginning and the end."""
+    try:
+        return shortened(repr(value), _LONGEST // 10)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of more than 4,300 digits"
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """`text`, without its middle where it is longer than so many characters."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} ... ({len(text) - 2 * half:,} more characters) ... {text[-half:]}"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
     """The error for a name that is not in `known`: it says which was meant, if one is near, and which exist."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return SettingError(f"no {kind} named {name!r}.{hint} There are: {', '.join(names)}")
+    return SettingError(f"no {kind} named {quoted(name)}.{hint} There are: {', '.join(names)}")

@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import os
+import stat
+import tomllib
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from acclimate.errors import DataError
+
+_LARGEST_TEXT = 16_000_000  # bytes of a file that is read whole because somebody wrote it by hand
 
 
 @contextmanager
@@ -40,6 +44,67 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Indented JSON with sorted keys. NaN is refused: JSON has none."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def is_file(path: str | Path) -> bool:
+    """True where a file is that can be read as one; a name that no system takes is none's."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (Path.stat is the same)
+    except (OSError, ValueError):
+        return False
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A file, to read bytes from. Raises DataError for what is none, or may not be read."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError("is a directory; expected a file", path=path)
+        if not stat.S_ISREG(mode):  # to read from a pipe might wait for ever
+            raise DataError("is a pipe, a socket or a device; expected a file", path=path)
+        return path.open("rb")
+    except FileNotFoundError:
+        raise DataError("no such file", path=path) from None
+    except PermissionError:
+        raise DataError("may not be read; change its permissions", path=path) from None
+    except ValueError as error:  # a NUL in its name
+        raise DataError(f"no name of a file: {error}", path=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path) from None
+
+
+def read_text(path: Path) -> str:
+    """The text in a small file: one that somebody wrote by hand. Raises DataError for what is no UTF-8."""
+    with opened(path) as stream:
+        found = stream.read(_LARGEST_TEXT + 1)
+    if len(found) > _LARGEST_TEXT:
+        raise DataError(f"is larger than {_LARGEST_TEXT:,} bytes; expected a small text file", path=path)
+    try:
+        return found.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(_not_utf8(error, found), path=path, line=found.count(b"\n", 0, error.start) + 1) from None
+
+
+def _not_utf8(error: UnicodeDecodeError, start: bytes) -> str:
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "is UTF-16; save the file as UTF-8"
+    return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8; save the file as UTF-8"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file. Raises DataError for what is none."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"not TOML: {error}", path=path) from None
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
+        raise DataError(f"not TOML that can be read: {_cause(error)}", path=path) from None
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)
 
 
 def read_json(path: Path) -> Any:
@@ -115,7 +180,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except json.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
         except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
-            raise DataError(f"not JSON that can be read: {error}", path=path, line=number) from None
+            raise DataError(f"not JSON that can be read: {_cause(error)}", path=path, line=number) from None
         if not isinstance(row, dict):
             raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
         yield number, row

@@ -43,7 +43,7 @@ def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
     if not path.exists():
         raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
     told = read_json(path)
-    settings = resolve(STAGES, told["settings"], changes)
+    settings = resolve(STAGES, told["settings"], changes, path)
     run = begin(
         folder,
         told["corpus"],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 
+from acclimate.domains import Above, Between
 from acclimate.errors import SettingError
 from acclimate.files import fingerprint
 
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
+MAX_NEW_TOKENS = Between(1, 100_000)
+TEMPERATURE = Between(0.01, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
+TOP_P = Above(0, 1)
 _SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
 
 
@@ -33,10 +36,9 @@ class Decoding:
     chat: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise SettingError(f"max_new_tokens is {self.max_new_tokens}; expected 1 or more")
-        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
-            raise SettingError(f"temperature is {self.temperature} and top_p {self.top_p}; expected >= 0 and in (0, 1]")
+        for name, domain in (("max_new_tokens", MAX_NEW_TOKENS), ("temperature", TEMPERATURE), ("top_p", TOP_P)):
+            if (value := getattr(self, name)) not in domain:
+                raise SettingError(f"{name} is {value}; expected {domain}")
 
     @property
     def fingerprint(self) -> str:

@@ -17,26 +17,12 @@ import Stemmer
 
 from acclimate.errors import unknown
 from acclimate.files import fingerprint, read_json, write_json
+from acclimate.retrieve.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
-
-# language -> (bm25s' stop words, Snowball's stemmer); "none" neither drops nor stems
-LANGUAGES: dict[str, tuple[str | None, str | None]] = {
-    "en": ("en", "english"),
-    "de": ("de", "german"),
-    "nl": ("nl", "dutch"),
-    "fr": ("fr", "french"),
-    "es": ("es", "spanish"),
-    "pt": ("pt", "portuguese"),
-    "it": ("it", "italian"),
-    "ru": ("ru", "russian"),
-    "sv": ("sv", "swedish"),
-    "no": ("no", "norwegian"),
-    "none": (None, None),
-}
 
 
 class BM25:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate import distributed
-from acclimate.errors import DataError, SettingError, unknown
+from acclimate.domains import Above, AtLeast, Between, OneOf
+from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint
 from acclimate.records import NWay
+from acclimate.settings import checked
 from acclimate.students import KINDS, MADE
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 LOSSES = ("kl", "margin-mse")
 
 
+@checked
 def distill(
     train: Sequence[NWay],
     dev: Sequence[NWay],
@@ -31,24 +34,24 @@ def distill(
     folder: Path,
     later: Sequence[Sequence[Sequence[NWay]]] = (),
     *,
-    student: tuple[str, ...] = ("dense-query", "late-interaction-query"),
+    student: Annotated[tuple[str, ...], OneOf(KINDS)] = ("dense-query", "late-interaction-query"),
     base: str = "embedded:all-minilm-l6-v2",
-    epochs: int = 3,
-    learning_rate: float = 4e-5,
-    batch_size: int = 16,
-    document_ways: int = 8,
-    token_ways: int = 20,
-    loss: str = "kl",
-    teacher_temperature: float = 0.06,
-    student_temperature: float = 0.0,
-    contrastive: float = 0.3,
-    mask_above: float = 1.0,
-    table_learning_rate: float = 1e-3,
-    sparsity: float = 1e-3,
-    max_active_dims: int = 256,
-    matryoshka: tuple[int, ...] = (),
-    dim: int = 0,
-    max_queries: int = 0,
+    epochs: Annotated[int, Between(0, 10_000)] = 3,
+    learning_rate: Annotated[float, Above(0, 1)] = 4e-5,
+    batch_size: Annotated[int, Between(1, 1_000_000)] = 16,
+    document_ways: Annotated[int, Between(2, 100_000)] = 8,
+    token_ways: Annotated[int, Between(2, 100_000)] = 20,
+    loss: Annotated[str, OneOf(LOSSES)] = "kl",
+    teacher_temperature: Annotated[float, Between(0.0001, 10_000)] = 0.06,
+    student_temperature: Annotated[float, Between(0.0001, 10_000, besides=(0,))] = 0.0,
+    contrastive: Annotated[float, Between(0, 1)] = 0.3,
+    mask_above: Annotated[float, Above(0)] = 1.0,
+    table_learning_rate: Annotated[float, Above(0, 100)] = 1e-3,
+    sparsity: Annotated[float, Between(0, 1000)] = 1e-3,
+    max_active_dims: Annotated[int, AtLeast(0)] = 256,
+    matryoshka: Annotated[tuple[int, ...], Between(1, 1_000_000)] = (),
+    dim: Annotated[int, Between(0, 1_000_000)] = 0,
+    max_queries: Annotated[int, AtLeast(0)] = 0,
     tune: tuple[str, ...] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -57,7 +60,7 @@ def distill(
 
     `train` and `dev` hold teacher scores in [0, 1], the source document first; `encoder` is `base`, which stays as it
     is. `later` has such a pair for every further teacher that students learn from in turn.
-    Raises SettingError for an unknown student or two of one kind, DataError without examples or teacher scores.
+    Raises SettingError for two students of one kind, DataError without examples or teacher scores.
 
     Parameters
     ----------
@@ -114,18 +117,6 @@ def distill(
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
     check_encoder(student, base, encoder)
-    check_learning(
-        loss=loss,
-        contrastive=contrastive,
-        teacher_temperature=teacher_temperature,
-        student_temperature=student_temperature,
-        epochs=epochs,
-        batch_size=batch_size,
-        document_ways=document_ways,
-        token_ways=token_ways,
-        max_active_dims=max_active_dims,
-        max_queries=max_queries,
-    )
     if not train or not dev:
         raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
@@ -191,10 +182,7 @@ def nested(examples: Sequence[NWay], count: int, seed: int) -> list[NWay]:
 
 
 def check_students(names: Sequence[str]) -> None:
-    """Raises SettingError for a student that does not exist, and for two that would have one name when adapted."""
-    for name in names:
-        if name not in KINDS:
-            raise unknown("student", name, KINDS)
+    """Raises SettingError for no student, and for two that would have one name when adapted."""
     kinds = [KINDS[name] for name in names]
     if not names or len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
@@ -218,21 +206,6 @@ def check_encoder(names: Sequence[str], base: str, encoder: Encoder) -> None:
             f"{base} makes vectors of {encoder.dim} components of tokens with {encoder.token_dim}, which no static "
             "student begins from; leave static out of distill.student"
         )
-
-
-def check_learning(**settings: Any) -> None:
-    """Raises SettingError for settings of `distill` that cannot be, whatever the base; others are passed over."""
-    if settings["loss"] not in LOSSES:
-        raise unknown("loss", settings["loss"], LOSSES)
-    if not 0 <= settings["contrastive"] <= 1:
-        raise SettingError(f"distill.contrastive is {settings['contrastive']:g}; expected 0 to 1")
-    if not settings["teacher_temperature"] > 0:
-        raise SettingError(f"distill.teacher_temperature is {settings['teacher_temperature']:g}; expected more than 0")
-    least = {"batch_size": 1, "document_ways": 2, "token_ways": 2}
-    least |= dict.fromkeys(("student_temperature", "epochs", "max_active_dims", "max_queries"), 0)
-    for name, number in least.items():
-        if not settings[name] >= number:
-            raise SettingError(f"distill.{name} is {settings[name]:g}; expected {number} or more")
 
 
 def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.domains import AtLeast
 from acclimate.errors import DataError
 from acclimate.formats.trec import write_run
 from acclimate.records import Qrel, Query, Retriever, ScoredDoc
+from acclimate.settings import checked
 from acclimate.stages.compare import Comparison, compare, interval, verdict
 from acclimate.stages.measure import MEASURES, check_depth, per_query
 
@@ -48,6 +50,7 @@ class Evaluated(NamedTuple):
     per_query: dict[str, dict[str, dict[str, float]]]  # system -> measure -> query_id -> value
 
 
+@checked
 def evaluate(
     contenders: Sequence[Contender],
     queries: Sequence[Query],
@@ -55,10 +58,10 @@ def evaluate(
     candidate: str,
     folder: Path,
     *,
-    k: int = 100,
-    max_queries: int = 1000,
+    k: Annotated[int, AtLeast(1)] = 100,
+    max_queries: Annotated[int, AtLeast(1)] = 1000,
     rerank: tuple[str, ...] = ("hybrid",),
-    rerank_depth: int = 20,
+    rerank_depth: Annotated[int, AtLeast(1)] = 20,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluated:

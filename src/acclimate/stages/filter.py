@@ -18,10 +18,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
-from acclimate.errors import SettingError, unknown
+from acclimate.domains import AtLeast, Between, OneOf
+from acclimate.errors import SettingError
 from acclimate.records import SyntheticQuery
+from acclimate.settings import checked
 
 NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
 DEFAULT = ("duplicates", "logprob", "round-trip")
@@ -55,21 +57,22 @@ class Filtered(NamedTuple):
     funnel: list[tuple[str, int]]  # filter -> queries left after it
 
 
+@checked
 def filter_queries(
     queries: Sequence[SyntheticQuery],
     judges: Judges,
     *,
-    filters: tuple[str, ...] = DEFAULT,
-    keep_top_k: int = 10_000,
-    round_trip_k: int = 20,
-    retriever: str = "hybrid",
-    min_difference: float = 0.2,
+    filters: Annotated[tuple[str, ...], OneOf(NAMES)] = DEFAULT,
+    keep_top_k: Annotated[int, AtLeast(1)] = 10_000,
+    round_trip_k: Annotated[int, AtLeast(1)] = 20,
+    retriever: Annotated[str, OneOf(RETRIEVERS)] = "hybrid",
+    min_difference: Annotated[float, Between(0, 1)] = 0.2,
     reranker: str = "",
-    min_percentile: float = 25.0,
-    percentile_of: str = "logprob",
+    min_percentile: Annotated[float, Between(0, 100)] = 25.0,
+    percentile_of: Annotated[str, OneOf(SCORES)] = "logprob",
     llm: str = "embedded:smollm2-135m-instruct",
     judge: str = "grade",
-    min_grade: int = 2,
+    min_grade: Annotated[int, Between(1, 3)] = 2,
 ) -> Filtered:
     """Keep the queries that pass every named filter.
 
@@ -101,17 +104,7 @@ def filter_queries(
     min_grade
         judge: keep queries of this grade or better.
     """
-    check_filters(
-        filters=filters,
-        keep_top_k=keep_top_k,
-        round_trip_k=round_trip_k,
-        retriever=retriever,
-        min_difference=min_difference,
-        reranker=reranker,
-        min_percentile=min_percentile,
-        percentile_of=percentile_of,
-        min_grade=min_grade,
-    )
+    check_filters(filters=filters, reranker=reranker, percentile_of=percentile_of)
     scores: dict[str, dict[str, float]] = {"logprob": {query.query_id: query.logprob for query in queries}}
 
     def ask(score: str, kept: Sequence[SyntheticQuery]) -> dict[str, float]:
@@ -181,33 +174,8 @@ def filter_queries(
     return Filtered(kept, counts, judged, funnel)
 
 
-def check_filters(
-    *,
-    filters: Sequence[str],
-    keep_top_k: int,
-    round_trip_k: int,
-    retriever: str,
-    min_difference: float,
-    reranker: str,
-    min_percentile: float,
-    percentile_of: str,
-    min_grade: int,
-    **_: Any,
-) -> None:
-    """Raises SettingError for settings of `filter_queries` that cannot be, before hours of other work."""
-    for name in filters:
-        if name not in NAMES:
-            raise unknown("filter", name, NAMES)
-    if retriever not in RETRIEVERS:
-        raise unknown("retriever for filter.retriever", retriever, RETRIEVERS)
-    if percentile_of not in SCORES:
-        raise unknown("score for filter.percentile_of", percentile_of, SCORES)
-    if round_trip_k < 1 or keep_top_k < 1:
-        raise SettingError("round_trip_k and keep_top_k must be 1 or more")
-    if not 0 <= min_difference <= 1:
-        raise SettingError(f"filter.min_difference is {min_difference}; expected 0 to 1")
-    if not 0 <= min_percentile <= 100 or min_grade not in (1, 2, 3):
-        raise SettingError("filter.min_percentile must be in 0 to 100 and filter.min_grade 1, 2 or 3")
+def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, **_: Any) -> None:
+    """Raises SettingError for a filter that lacks what it needs, before hours of other work."""
     if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):
         raise SettingError("filter.reranker names no model; expected a cross-encoder's path or Hugging Face id")
 

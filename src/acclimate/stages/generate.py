@@ -12,15 +12,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from acclimate import llm as llms
 from acclimate import prompts
-from acclimate.errors import SettingError
+from acclimate.domains import Between
 from acclimate.llm.completions import Completions
-from acclimate.llm.decoding import Decoding, about_tokens, characters_of, cut_at
+from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding, about_tokens, characters_of, cut_at
 from acclimate.prompts import Material
 from acclimate.records import LLM, Completion, Doc, SyntheticQuery
+from acclimate.settings import checked
 from acclimate.stages.ask import ask, tasks_of, tokens_of
 from acclimate.stages.clean import clean
 
@@ -46,6 +47,7 @@ class Estimate(NamedTuple):
     completion_tokens: int
 
 
+@checked
 def generate(
     docs: Sequence[Doc],
     completions: Completions,
@@ -53,14 +55,14 @@ def generate(
     *,
     llm: str | LLM = "embedded:smollm2-135m-instruct",
     prompt: tuple[str, ...] = ("question", "keyword", "claim"),
-    per_doc: int = 1,
+    per_doc: Annotated[int, Between(1, 1000)] = 1,
     task: str = "",
     language: str = "",
     style: str = "",
-    max_doc_tokens: int = 160,
-    max_new_tokens: int = 40,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
+    max_doc_tokens: Annotated[int, Between(1, 1_000_000)] = 160,
+    max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 40,
+    temperature: Annotated[float, TEMPERATURE] = 0.0,
+    top_p: Annotated[float, TOP_P] = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generated:
@@ -96,7 +98,6 @@ def generate(
     progress
         Called with (prompts answered, prompts in all) after each batch.
     """
-    _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
     mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
     decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     model = llms.load(llm) if isinstance(llm, str) else llm
@@ -162,7 +163,6 @@ def estimate(
     temperature: float = 0.0,
 ) -> Estimate:
     """What `generate` would ask with these settings, told without loading an LLM."""
-    _check(per_doc=per_doc, max_doc_tokens=max_doc_tokens, max_new_tokens=max_new_tokens)
     mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
     shown = {doc_id: text[: characters_of(text, max_doc_tokens)] for doc_id, text in whole.items() if text}
@@ -178,9 +178,3 @@ def query_id(doc_id: str, text: str) -> str:
 
 def _mean(logprobs: Sequence[float]) -> float:
     return math.fsum(logprobs) / len(logprobs) if logprobs else math.nan
-
-
-def _check(**settings: int) -> None:
-    for name, value in settings.items():
-        if value < 1:
-            raise SettingError(f"{name} is {value}; expected 1 or more")

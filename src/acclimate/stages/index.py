@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from acclimate.domains import AtLeast, Between, OneOf
 from acclimate.records import Doc
+from acclimate.retrieve.languages import LANGUAGES
+from acclimate.settings import checked
 
 if TYPE_CHECKING:
     from acclimate.retrieve.encoder import Encoder
 
 
+@checked
 def index(
     corpus: Mapping[str, Doc],
     encoder: Encoder,
     folder: Path,
     *,
-    language: str = "en",
-    k1: float = 0.9,
-    b: float = 0.4,
-    max_tokens: int = 256,
+    language: Annotated[str, OneOf(LANGUAGES)] = "en",
+    k1: Annotated[float, Between(0, 100)] = 0.9,
+    b: Annotated[float, Between(0, 1)] = 0.4,
+    max_tokens: Annotated[int, Between(8, 1_000_000)] = 256,
     query_prompt: str = "auto",
     document_prompt: str = "auto",
-    passage_words: int = 0,
-    passage_overlap: int = 0,
+    passage_words: Annotated[int, AtLeast(0)] = 0,
+    passage_overlap: Annotated[int, AtLeast(0)] = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write `folder/bm25` and `folder/vectors`. An interrupted encoding goes on where it was.

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.domains import Above, Between, OneOf
 from acclimate.errors import SettingError
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
-from acclimate.retrieve.scales import Scale, bounds, combine, scale
+from acclimate.retrieve.scales import NAMES, Scale, bounds, combine, scale
 from acclimate.retrieve.system import Candidates, fuse, min_max
 from acclimate.retrieve.weights import HeldOut, Weighed
+from acclimate.settings import checked
 from acclimate.stages.rate import Asked
 from acclimate.stages.teachers import (
     CHOSEN,
+    FALSE_NEGATIVES,
+    MODES,
     RERANKER,
     beside_fusion,
     check_teaching,
@@ -71,6 +75,7 @@ class Labelled(NamedTuple):
         return self.turns[0].dev
 
 
+@checked
 def label(
     train: Sequence[SyntheticQuery],
     dev: Sequence[SyntheticQuery],
@@ -81,15 +86,15 @@ def label(
     scorers: Mapping[str, Scorer],
     *,
     teachers: tuple[str, ...] = ("bm25", "dense", "late-interaction", RERANKER),
-    normalize: str = "min-max",
+    normalize: Annotated[str, OneOf(NAMES)] = "min-max",
     weights: str = CHOSEN,
-    mode: str = "mean",
-    n_ways: int = 100,
-    reranker_ways: int = 20,
-    min_gain: float = 0.002,
-    trust: float = 0.5,
-    false_negatives: str = "keep",
-    false_negative_share: float = 0.95,
+    mode: Annotated[str, OneOf(MODES)] = "mean",
+    n_ways: Annotated[int, Between(2, 100_000)] = 100,
+    reranker_ways: Annotated[int, Between(2, 100_000)] = 20,
+    min_gain: Annotated[float, Between(-1, 1)] = 0.002,
+    trust: Annotated[float, Between(0, 1)] = 0.5,
+    false_negatives: Annotated[str, OneOf(FALSE_NEGATIVES)] = "keep",
+    false_negative_share: Annotated[float, Above(0)] = 0.95,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labelled:
     """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
@@ -124,9 +129,7 @@ def label(
     false_negative_share
         Of the source document's score: what is rated above it counts as a false negative.
     """
-    check_teaching(
-        teachers, normalize, weights, mode, false_negatives, false_negative_share, n_ways, reranker_ways, trust
-    )
+    check_teaching(teachers=teachers, weights=weights)
     equal = dict.fromkeys(members, 1 / len(members))
     found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
     teaching = [name for name in members if teaches(name, teachers)]

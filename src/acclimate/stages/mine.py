@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from acclimate.errors import SettingError, unknown
+from acclimate.domains import Above, AtLeast, Between, OneOf
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
+from acclimate.settings import checked
 from acclimate.stages.sample import text_key
 
 SAMPLING = ("top", "random")
@@ -28,16 +29,17 @@ class Mined(NamedTuple):
     filled: int  # negatives drawn from the whole corpus, where candidates were too few
 
 
+@checked
 def mine(
     queries: Sequence[SyntheticQuery],
     run: Iterable[ScoredDoc],
     corpus: Mapping[str, Doc],
     *,
-    n_ways: int = 8,
-    skip_top: int = 0,
-    depth: int = 50,
-    max_share: float = 0.95,
-    sampling: str = "random",
+    n_ways: Annotated[int, Between(2, 100_000)] = 8,
+    skip_top: Annotated[int, AtLeast(0)] = 0,
+    depth: Annotated[int, AtLeast(1)] = 50,
+    max_share: Annotated[float, Above(0)] = 0.95,
+    sampling: Annotated[str, OneOf(SAMPLING)] = "random",
     seed: int = 0,
 ) -> Mined:
     """One n-way example per query, the source document first, from a run that holds each query's hits, best first.
@@ -58,10 +60,6 @@ def mine(
     sampling
         Which of the candidates become negatives: top (the hardest) or random.
     """
-    if sampling not in SAMPLING:
-        raise unknown("way to choose negatives", sampling, SAMPLING)
-    if n_ways < 2:
-        raise SettingError(f"mine.n_ways is {n_ways}; expected 2 or more")
     doc_ids = sorted(corpus)
     hits = {query_id: list(found) for query_id, found in groupby(run, key=lambda hit: hit.query_id)}
     dropped = {"duplicate": 0, "sibling": 0, "near the positive": 0, "no negatives": 0}

@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from acclimate.errors import SettingError, unknown
+from acclimate.domains import Above, AtLeast, Between, OneOf
+from acclimate.errors import SettingError
 from acclimate.records import Doc, PromptExample
+from acclimate.settings import checked
 from acclimate.stages.diverse import draw_diverse
 from acclimate.stages.similar import Similar
 
@@ -38,6 +40,7 @@ class Sample(NamedTuple):
     examples: list[PromptExample]
 
 
+@checked
 def sample(
     corpus: Mapping[str, Doc],
     test_share: float = 0.0,
@@ -45,15 +48,15 @@ def sample(
     vectors: Callable[[], NDArray[np.float32]] | None = None,
     parents: Mapping[str, str] = MappingProxyType({}),
     *,
-    n_docs: int = 1000,
-    method: str = "uniform",
-    n_clusters: int = 0,
-    min_chars: int = 80,
-    max_per_source: int = 0,
-    near_duplicates: float = 0.9,
-    dev_share: float = 0.15,
+    n_docs: Annotated[int, AtLeast(1)] = 1000,
+    method: Annotated[str, OneOf(METHODS)] = "uniform",
+    n_clusters: Annotated[int, AtLeast(0)] = 0,
+    min_chars: Annotated[int, AtLeast(0)] = 80,
+    max_per_source: Annotated[int, AtLeast(0)] = 0,
+    near_duplicates: Annotated[float, Above(0, 1)] = 0.9,
+    dev_share: Annotated[float, Between(0, 1)] = 0.15,
     examples: str = "",
-    n_examples: int = 3,
+    n_examples: Annotated[int, Between(1, 1000)] = 3,
     seed: int = 0,
 ) -> Sample:
     """Draw documents without replacement.
@@ -87,7 +90,6 @@ def sample(
     n_examples
         How many of them are shown. They are left out of training and of what is measured.
     """
-    check_draw(method, near_duplicates, n_docs=n_docs, n_clusters=n_clusters, max_per_source=max_per_source)
     differs = Similar(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {one.doc_id for one in shown} | {_key(one.document) for one in shown}
@@ -141,21 +143,8 @@ def source_of(doc_id: str) -> str:
     return doc_id.rpartition("#")[0] or doc_id.rpartition("/")[0] or doc_id
 
 
-def check_draw(method: str, near_duplicates: float, **counts: int) -> None:
-    """Raises SettingError for a way to draw that does not exist, and for numbers out of their range."""
-    if method not in METHODS:
-        raise unknown("way to draw documents", method, METHODS)
-    if not 0 < near_duplicates <= 1:
-        raise SettingError(f"sample.near_duplicates is {near_duplicates}; expected more than 0, and 1 at most")
-    for name, count in counts.items():
-        if count < 0:
-            raise SettingError(f"sample.{name} is {count}; expected 0 or more")
-
-
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
     """As many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
-    if pairs and n_examples < 1:
-        raise SettingError(f"sample.n_examples is {n_examples}; expected 1 or more")
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()
     for one in sorted(pairs, key=lambda one: (_draw(seed, "example", one.query_id), one.query_id, one.doc_id)):

@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from acclimate import llm as llms
 from acclimate import prompts
+from acclimate.domains import AtLeast, Between
 from acclimate.errors import SettingError
 from acclimate.llm.completions import Completions
-from acclimate.llm.decoding import Decoding
+from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.prompts.files import Template
 from acclimate.records import LLM, Completion, Doc
+from acclimate.settings import checked
 from acclimate.stages.ask import Task, ask, tasks_of, tokens_of
 from acclimate.stages.clean import clean, unwrapped
 
@@ -37,19 +39,20 @@ class Seeded(NamedTuple):
     tokens: dict[str, int]
 
 
+@checked
 def seed_prompts(
     docs: Sequence[Doc],
     completions: Completions,
     *,
     llm: str | LLM = "embedded:smollm2-135m-instruct",
     prompt: tuple[str, ...] = ("inpars", "inpars-gbq", "zero-shot-question", "zero-shot-query"),
-    n_docs: int = 30,
-    n_prompts: int = 5,
-    n_examples: int = 3,
-    max_doc_tokens: int = 192,
-    max_new_tokens: int = 48,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
+    n_docs: Annotated[int, AtLeast(1)] = 30,
+    n_prompts: Annotated[int, Between(1, 1000)] = 5,
+    n_examples: Annotated[int, Between(1, 1000)] = 3,
+    max_doc_tokens: Annotated[int, Between(1, 1_000_000)] = 192,
+    max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 48,
+    temperature: Annotated[float, TEMPERATURE] = 0.0,
+    top_p: Annotated[float, TOP_P] = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Seeded:
@@ -155,9 +158,7 @@ def seed_prompts(
 
 
 def check_seeds(*, n_docs: int, n_prompts: int, n_examples: int, **_: Any) -> None:
-    """Raises SettingError for numbers that cannot be."""
-    if min(n_docs, n_prompts, n_examples) < 1:
-        raise SettingError("seed.n_docs, seed.n_prompts and seed.n_examples must be 1 or more")
+    """Raises SettingError for fewer docs than the prompts show."""
     if n_docs < n_prompts * n_examples:
         raise SettingError(
             f"seed.n_docs is {n_docs}; {n_prompts} prompts of {n_examples} examples need {n_prompts * n_examples} "

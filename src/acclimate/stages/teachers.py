@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from acclimate.errors import DataError, SettingError, unknown
-from acclimate.retrieve.scales import NAMES, Scale, by_list, combine, scale
+from acclimate.errors import DataError, SettingError, quoted
+from acclimate.retrieve.scales import Scale, by_list, combine, scale
 from acclimate.retrieve.system import Candidates
 from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
 
@@ -40,36 +40,10 @@ def teaches(name: str, teachers: Sequence[str]) -> bool:
     return name in teachers or (RERANKER in teachers and is_reranker(name))
 
 
-def check_teaching(
-    teachers: Sequence[str],
-    normalize: str,
-    weights: str,
-    mode: str,
-    false_negatives: str,
-    false_negative_share: float,
-    n_ways: int,
-    reranker_ways: int,
-    trust: float,
-) -> None:
-    """Raises SettingError for values of `label`'s settings that cannot be. Who is named is looked at elsewhere."""
-    for value, kind, known in (
-        (normalize, "normalization (label.normalize)", NAMES),
-        (mode, "way to teach (label.mode)", MODES),
-        (false_negatives, "treatment of false negatives (label.false_negatives)", FALSE_NEGATIVES),
-    ):
-        if value not in known:
-            raise unknown(kind, value, known)
+def check_teaching(*, teachers: Sequence[str], weights: str, **_: Any) -> None:
+    """Raises SettingError for teachers that are none or named twice, and for weights of others."""
     if not teachers or len(set(teachers)) < len(teachers):
-        raise SettingError(f"label.teachers is {','.join(teachers)!r}; expected one name or more, each once")
-    if false_negative_share <= 0:
-        raise SettingError(f"label.false_negative_share is {false_negative_share}; expected a number above 0")
-    if min(n_ways, reranker_ways) < 2:
-        raise SettingError(
-            f"label.n_ways is {n_ways} and label.reranker_ways {reranker_ways}; expected 2 or more: the source "
-            "document and another"
-        )
-    if not 0 <= trust <= 1:
-        raise SettingError(f"label.trust is {trust}; expected 0 to 1")
+        raise SettingError(f"label.teachers is {quoted(','.join(teachers))}; expected one name or more, each once")
     if weights not in (CHOSEN, EQUAL):
         given_weights(weights, teachers)
 
@@ -81,17 +55,17 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
         name, _, number = (piece.strip() for piece in part.rpartition("="))
         if not any(teaches(teacher, (name,)) for teacher in teachers):
             raise SettingError(
-                f"label.weights is {weights!r}; expected {CHOSEN}, {EQUAL}, or NAME=NUMBER,... with names of "
+                f"label.weights is {quoted(weights)}; expected {CHOSEN}, {EQUAL}, or NAME=NUMBER,... with names of "
                 f"label.teachers: {', '.join(teachers)}"
             )
         try:
             own = [teacher for teacher in teachers if teaches(teacher, (name,))]  # several, where these are rerankers
             found |= {teacher: float(number) / len(own) for teacher in own}
         except ValueError:
-            raise SettingError(f"label.weights: {number!r} of {name} is no number") from None
+            raise SettingError(f"label.weights: {quoted(number)} of {name} is no number") from None
     total = sum(found.values())
     if not 0 < total < float("inf") or min(found.values()) < 0:
-        raise SettingError(f"label.weights is {weights!r}; expected numbers of at least 0, one of them above it")
+        raise SettingError(f"label.weights is {quoted(weights)}; expected numbers of at least 0, one of them above it")
     return {name: round(number / total, 4) for name, number in found.items()}
 
 

@@ -11,19 +11,21 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from acclimate import __version__, distributed, models, score
-from acclimate.errors import DataError, MissingExtra, SettingError, unknown
+from acclimate.domains import Above, AtLeast, Between, OneOf
+from acclimate.errors import DataError, MissingExtra, SettingError
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.records import Doc, NWay
-from acclimate.rerankers.groups import NAME, Group, grouped, number_of
+from acclimate.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of
+from acclimate.score.template import AUTO, TEMPLATES
+from acclimate.settings import checked, settings_of
 
 LOSSES = ("listwise", "lambda", "ranknet", "margin-mse", "bce", "token")
 MERGES = ("none", "average", "slerp")
-_CHOICES = {"loss": LOSSES, "merge": MERGES, "precision": ("auto", "float32", "bfloat16")}
-_AT_LEAST_ONE = ("max_queries", "epochs", "batch_size", "gradient_accumulation", "mini_batch_size", "evaluations")
-
+SCHEDULES = ("linear", "constant")
+PRECISIONS = ("auto", "float32", "bfloat16")
 _FEWEST_TOKENS = 8  # a pair's special ones take up to four
 
 
@@ -40,6 +42,7 @@ class Trained(NamedTuple):
         return path
 
 
+@checked
 def train(
     examples: Sequence[NWay],
     dev: Sequence[NWay],
@@ -49,25 +52,25 @@ def train(
     prompts: Mapping[str, str] | None = None,
     *,
     base: str = "embedded:all-minilm-l6-v2",
-    template: str = "auto",
-    loss: str = "listwise",
-    n_ways: int = 0,
-    max_queries: int = 400,
-    epochs: int = 1,
-    learning_rate: float = 2e-4,
-    schedule: str = "linear",
-    weight_decay: float = 0.01,
-    batch_size: int = 4,
-    gradient_accumulation: int = 1,
-    mini_batch_size: int = 32,
-    precision: str = "auto",
-    evaluations: int = 4,
-    patience: int = 0,
-    lora_rank: int = 16,
-    max_tokens: int = 160,
-    rerankers: str = "one",
-    min_queries: int = 50,
-    merge: str = "none",
+    template: Annotated[str, OneOf((*TEMPLATES, AUTO))] = AUTO,
+    loss: Annotated[str, OneOf(LOSSES)] = "listwise",
+    n_ways: Annotated[int, Between(2, 100_000, besides=(0,))] = 0,
+    max_queries: Annotated[int, AtLeast(1)] = 400,
+    epochs: Annotated[int, Between(1, 10_000)] = 1,
+    learning_rate: Annotated[float, Above(0, 1)] = 2e-4,
+    schedule: Annotated[str, OneOf(SCHEDULES)] = "linear",
+    weight_decay: Annotated[float, Between(0, 1)] = 0.01,
+    batch_size: Annotated[int, Between(1, 1_000_000)] = 4,
+    gradient_accumulation: Annotated[int, Between(1, 1_000_000)] = 1,
+    mini_batch_size: Annotated[int, Between(1, 1_000_000)] = 32,
+    precision: Annotated[str, OneOf(PRECISIONS)] = "auto",
+    evaluations: Annotated[int, Between(1, 10_000)] = 4,
+    patience: Annotated[int, AtLeast(0)] = 0,
+    lora_rank: Annotated[int, Between(0, 10_000)] = 16,
+    max_tokens: Annotated[int, Between(_FEWEST_TOKENS, 1_000_000)] = 160,
+    rerankers: Annotated[str, Between(1, 1000, besides=(ONE, PROMPT))] = ONE,
+    min_queries: Annotated[int, AtLeast(0)] = 50,
+    merge: Annotated[str, OneOf(MERGES)] = "none",
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
@@ -123,8 +126,7 @@ def train(
         Of several rerankers make one: none (they rate together), average or slerp (of their weights).
     """
     given = locals()
-    settings = {name: given[name] for name in train.__kwdefaults__ or () if name != "progress"}
-    check_rerankers(**settings)
+    settings = {name: given[name] for name in (*settings_of(train), "seed")}
     check_base(**settings)
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
@@ -191,31 +193,6 @@ def collapse(note: Mapping[str, Any]) -> str:
         f"{note['dev_ndcg']:.3f}, scores of a list differ by {note['spread']:.2g}). Lower train.learning_rate, or "
         "train on more queries."
     )
-
-
-def check_rerankers(**settings: Any) -> None:
-    """Raises SettingError for settings of `train` that cannot be."""
-    from acclimate.score.template import check_template
-
-    for name, known in _CHOICES.items():
-        if settings[name] not in known:
-            raise unknown(name if name != "merge" else "way to merge", settings[name], known)
-    if settings["schedule"] not in ("linear", "constant"):
-        raise unknown("schedule", settings["schedule"], ("linear", "constant"))
-    check_template(settings["template"])
-    number_of(settings["rerankers"])
-    for name in _AT_LEAST_ONE:
-        if settings[name] < 1:
-            raise SettingError(f"train.{name} is {settings[name]}; expected 1 or more")
-    for name in ("patience", "lora_rank", "min_queries"):
-        if settings[name] < 0:
-            raise SettingError(f"train.{name} is {settings[name]}; expected 0 or more")
-    if not settings["learning_rate"] > 0 or not settings["weight_decay"] >= 0:
-        raise SettingError("train.learning_rate must be above 0 and train.weight_decay not below")
-    if settings["max_tokens"] < _FEWEST_TOKENS:
-        raise SettingError(f"train.max_tokens is {settings['max_tokens']}; expected {_FEWEST_TOKENS} or more")
-    if settings["n_ways"] < 0 or settings["n_ways"] == 1:
-        raise SettingError(f"train.n_ways is {settings['n_ways']}; expected 2 or more, or 0 for all")
 
 
 def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:

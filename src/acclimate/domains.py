@@ -1,0 +1,91 @@
+"""What values a setting can have: its domain stands beside its default, in the signature of its stage.
+
+    n_docs: Annotated[int, AtLeast(1)] = 1000
+
+A domain is a container, and its text says what is in it. Where several values are given, it is of each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+MOST = 10**9  # of what has no limit by itself: more is a slip, and would count for hours or not fit into memory
+
+
+class Domain(Protocol):
+    """A set of values."""
+
+    def __contains__(self, value: Any, /) -> bool: ...
+
+    def __str__(self) -> str:
+        """What is in it, to end `expected ...` with."""
+        ...
+
+
+@dataclass(frozen=True)
+class Between:
+    """Numbers from `low` to `high`, both included, as numbers or as digits; and those `besides` that mean something
+    else, such as 0 for all."""
+
+    low: float
+    high: float
+    besides: tuple[int | str, ...] = ()
+    above: bool = False  # `low` itself is left out
+
+    def __contains__(self, value: Any, /) -> bool:
+        if value in self.besides:
+            return True
+        if isinstance(value, str):
+            is_number = value.isascii() and value.isdecimal() and len(value) <= len(str(self.high))
+            return is_number and int(value) in self
+        return (self.low < value if self.above else self.low <= value) and value <= self.high  # never so of NaN
+
+    def __str__(self) -> str:
+        low = f"above {_plain(self.low)}, to" if self.above else f"{_plain(self.low)} to"
+        return ", ".join([*map(str, self.besides), f"{'or ' if self.besides else ''}{low} {_plain(self.high)}"])
+
+
+def AtLeast(low: int, *, besides: tuple[int | str, ...] = ()) -> Between:
+    """Counts from `low`."""
+    return Between(low, MOST, besides)
+
+
+def Above(low: float, high: float = MOST) -> Between:
+    """Numbers above `low`."""
+    return Between(low, high, above=True)
+
+
+class OneOf:
+    """Names that exist."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def __contains__(self, value: Any, /) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts that every file, terminal and server can take: no lone surrogates, no controls but white space."""
+
+    longest: int = 10_000
+
+    def __contains__(self, value: Any, /) -> bool:
+        return len(value) <= self.longest and all(map(_is_plain, value))
+
+    def __str__(self) -> str:
+        return f"text of at most {self.longest:,} characters, without control characters"
+
+
+def _is_plain(char: str) -> bool:
+    return (char >= " " and not "\x7f" <= char <= "\x9f" and not "\ud800" <= char <= "\udfff") or char in "\t\n\r"
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
