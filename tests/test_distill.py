@@ -116,6 +116,10 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
             found = np.asarray(torch.as_tensor(encode([text])[0]))
             expected = pooled[0] if kind == "dense" else tokens[0][features["keep"][0]]
             assert found == pytest.approx(expected.numpy(), abs=1e-4)
+    # Whoever names no side asks the student, in every version of the library that has one.
+    with torch.inference_mode():
+        plainly, asked = (torch.as_tensor(encode(queries[:1])[0]) for encode in (plain.encode, plain.encode_query))
+    assert torch.equal(plainly, asked)
     moved = student.encode(queries)[0].pooled - base.encode(queries)[0].pooled
     assert np.abs(moved).max() > 0.01
 

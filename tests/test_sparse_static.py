@@ -195,6 +195,7 @@ def test_plain_sparse_encoder_ranks_as_the_index_does(trained, lesson, tmp_path,
     plain = SparseEncoder(str(trained[0] / name), device="cpu")
     documents = plain.encode_document([doc.default_text() for doc in DOCS], convert_to_sparse_tensor=False)
     queries = plain.encode_query([query.text for query in QUERIES], convert_to_sparse_tensor=False)
+    assert torch.equal(plain.encode([query.text for query in QUERIES], convert_to_sparse_tensor=False), queries)
     assert (documents > 0).sum().item() / 40 == pytest.approx(member.index.active_dims, rel=0.1)
     for query, vector in zip(QUERIES, queries, strict=True):
         expected = (documents @ vector).numpy()
@@ -208,6 +209,7 @@ def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, b
     plain = SentenceTransformer(str(trained[0] / name), device="cpu")
     texts = [query.text for query in QUERIES]
     assert np.stack([one.pooled for one in ours.encode(texts)]) == pytest.approx(plain.encode_query(texts), abs=1e-6)
+    assert np.array_equal(plain.encode(texts), plain.encode_query(texts))
     document = [DOCS[0].default_text()]
     assert plain.encode_document(document)[0] == pytest.approx(base.model.encode(document)[0], abs=1e-5)
 

@@ -8,8 +8,10 @@ runs whatever code the file holds. Importing this file imports no torch; asking 
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -207,8 +209,28 @@ def dtype_name() -> str:
     return str(dtype()).removeprefix("torch.")
 
 
+def for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
+    """Copies that share the numbers of the weights and nothing else: whatever saving does, and building a model around
+    modules moves them, is not done to those that are in use. Their tokenizers have forgotten their last call.
+    """
+    import torch
+
+    shared: dict[int, Any] = {}  # by identity, so that tied weights stay tied
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            own: torch.Tensor = tensor.detach()
+            is_weight = isinstance(tensor, torch.nn.Parameter)
+            shared[id(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_weight else own
+    copies = copy.deepcopy(list(modules), shared)
+    for module in copies:
+        for part in module.modules():
+            if (tokenizer := getattr(part, "tokenizer", None)) is not None:
+                forget_last_call(tokenizer)
+    return copies
+
+
 def forget_last_call(tokenizer: Any) -> None:
     """A tokenizer saves how it cut and padded last, which depends on what a process did before; after this, nothing."""
-    if tokenizer.is_fast:
+    if getattr(tokenizer, "is_fast", False):
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()

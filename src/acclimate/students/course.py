@@ -128,7 +128,7 @@ class Course:
     def _resume(self) -> tuple[list[float], dict[str, torch.Tensor]]:
         if not self.state_path.exists():
             return [], {}
-        state = torch.load(self.state_path, weights_only=True)
+        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
         self.weights.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]["last_epoch"]

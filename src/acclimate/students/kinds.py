@@ -65,16 +65,16 @@ class Student(Protocol):
         """
         ...
 
-    def penalty(self) -> torch.Tensor:
-        """() what is added to the loss of the batch that was asked for last; 0 where nothing is."""
+    def penalty(self) -> torch.Tensor | float:
+        """What is added to the loss of the batch that was asked for last; 0 where nothing is."""
         ...
 
 
 class _Free:
     """A student without a penalty."""
 
-    def penalty(self) -> torch.Tensor:
-        return torch.zeros(())
+    def penalty(self) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class DenseQuery(_Free):
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         pooled, _, _ = _queries(self.encoder, self.lesson, batch)
         logs = nested_log_softmax(pooled, self.documents, self.dims, self.temperature)  # (batch, n_docs)
-        return [row[_rows(self.lesson, example)] for row, example in zip(logs, batch, strict=True)]
+        return [
+            row[torch.tensor(_rows(self.lesson, example), device=row.device)]
+            for row, example in zip(logs, batch, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class LateInteractionQuery(_Free):
         _, tokens, keep = _queries(self.encoder, self.lesson, batch)
         logs: list[torch.Tensor] = []
         for at, example in enumerate(batch):
-            documents, starts = self.lesson.vectors.gather(_rows(self.lesson, example).tolist())
+            documents, starts = self.lesson.vectors.gather(_rows(self.lesson, example))
             vectors = torch.from_numpy(documents).to(tokens.device)
             lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(documents)]))
             scores = max_sim(tokens[at][keep[at]], vectors, lengths.to(tokens.device))
@@ -213,8 +216,8 @@ def max_sim(query: torch.Tensor, documents: torch.Tensor, lengths: torch.Tensor)
 def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
     """A folder that plain `SentenceTransformer`, `MultiVectorEncoder` or `SparseEncoder` loads.
 
-    Where only the query encoder was trained, `encode_query` uses it and `encode_document` the untouched base. `dim`
-    cuts dense vectors to their first components, 0 does not.
+    Where only the query encoder was trained, `encode_query` and plain `encode` use it, and `encode_document` the
+    untouched base. `dim` cuts dense vectors to their first components, 0 does not.
     """
     if isinstance(student, sparse.Sparse):
         sparse.save(student.encoder, path)
@@ -223,20 +226,19 @@ def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
         static.save(student.encoder, path)
         return
     learner = cast(Encoder, student.encoder)
-    for encoder in (learner, base):
-        models.forget_last_call(encoder.model.tokenizer)
     modules = _modules(learner.model, student.kind, dim)
     if student.keeps_index:
         documents = _modules(base.model, student.kind, dim)
-        router: Any = Router.for_query_document(modules, documents, default_route="document")
+        router: Any = Router.for_query_document(modules, documents, default_route="query")
         modules = [router]
     make = SentenceTransformer if student.kind == "dense" else MultiVectorEncoder
     prompts: dict[str, str] = {**learner.prompts}
-    make(modules=modules, prompts=prompts, device="cpu").save_pretrained(str(path), create_model_card=False)
+    made = make(modules=modules, prompts=prompts, device=models.device())
+    made.save_pretrained(str(path), create_model_card=False)
 
 
 def _modules(model: SentenceTransformer | MultiVectorEncoder, kind: str, dim: int = 0) -> list[Any]:
-    modules: list[Any] = list(model)
+    modules = models.for_saving(list(model))
     if kind == "dense":
         whole = model.get_embedding_dimension()
         return [*modules, *_cut(whole, dim)] if dim and whole else modules
@@ -279,5 +281,5 @@ def _encode(encoder: Encoder, texts: Sequence[str], task: Task) -> tuple[torch.T
     return pooled, tokens, keep
 
 
-def _rows(lesson: Lesson, example: NWay) -> torch.Tensor:
-    return torch.tensor([lesson.ids.row[doc_id] for doc_id in example.doc_ids])
+def _rows(lesson: Lesson, example: NWay) -> list[int]:
+    return [lesson.ids.row[doc_id] for doc_id in example.doc_ids]

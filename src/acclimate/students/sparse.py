@@ -116,7 +116,7 @@ class Sparse:
         self.encoder = SparseLearner(encoder, start(encoder, lesson))
         self.lesson, self.temperature, self.sparsity = lesson, temperature, sparsity
         self._place = {token: at for at, token in enumerate(self.encoder.model.tokens.tolist())}
-        self._flops = torch.zeros(())
+        self._flops: torch.Tensor | float = 0.0
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         """Per example: (n_ways,) log-probabilities of its documents among those of the batch."""
@@ -148,7 +148,7 @@ class Sparse:
         side = self.encoder.model.query(self.encoder.body.model.tokenizer)
         return float(np.mean([len(side(text)[0]) for text in self.lesson.queries.values()]))
 
-    def penalty(self) -> torch.Tensor:
+    def penalty(self) -> torch.Tensor | float:
         """FLOPS (Paria et al. 2020) of the last batch, over the tokens of its queries: what searching costs."""
         return self.sparsity * self._flops
 
@@ -194,9 +194,11 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
 
 
 def save(learner: SparseLearner, path: Path) -> None:
-    """A folder that plain `SparseEncoder(path)` loads: `encode_query` without a transformer, `encode_document` with."""
+    """A folder that plain `SparseEncoder(path)` loads: `encode_query` and `encode` without a transformer,
+    `encode_document` with.
+    """
     body: Any = learner.body.model[0]
-    tokenizer = learner.body.model.tokenizer
+    tokenizer = copy.deepcopy(learner.body.model.tokenizer)
     models.forget_last_call(tokenizer)
     dense, norm, decoder = _layers(learner.body)
     config = copy.deepcopy(body.model.config)
@@ -232,7 +234,7 @@ def save(learner: SparseLearner, path: Path) -> None:
     router: Any = Router.for_query_document(
         [SparseStaticEmbedding(tokenizer, weights, frozen=False)],
         [transformer, mask, SpladePooling("max", embedding_dimension=len(weights))],
-        default_route="document",
+        default_route="query",
     )
     models.forget_last_call(transformer.tokenizer)
     prompts = {"document": learner.body.prompts["document"]}

@@ -99,9 +99,9 @@ class Static:
             for one, example in zip(logs, batch, strict=True)
         ]
 
-    def penalty(self) -> torch.Tensor:
+    def penalty(self) -> float:
         """Nothing."""
-        return torch.zeros(())
+        return 0.0
 
     def warm_up(self) -> None:
         """Learn from the documents alone, before any teacher."""
@@ -147,13 +147,15 @@ def _cloze_loss(table: StaticTable, lesson: Lesson, drawn: Sequence[str], rng: r
 
 
 def save(learner: StaticLearner, path: Path) -> None:
-    """A folder that plain `SentenceTransformer(path)` loads: `encode_query` is static, `encode_document` the base."""
-    models.forget_last_call(learner.body.model.tokenizer)
+    """A folder that plain `SentenceTransformer(path)` loads: `encode_query` and `encode` are static, `encode_document`
+    is the base.
+    """
     table = learner.model.table.detach().float().cpu()
     static: Any = StaticEmbedding(_tokenizer(learner.body), embedding_weights=table)
-    documents: Any = list(learner.body.model)
-    router: Any = Router.for_query_document([static, Normalize()], documents, default_route="document")
-    model = SentenceTransformer(modules=[router], prompts={"document": learner.body.prompts["document"]}, device="cpu")
+    documents = models.for_saving(list(learner.body.model))
+    router: Any = Router.for_query_document([static, Normalize()], documents, default_route="query")
+    prompts = {"document": learner.body.prompts["document"]}
+    model = SentenceTransformer(modules=[router], prompts=prompts, device=models.device())
     model.save_pretrained(str(path), create_model_card=False)
 
 

@@ -1,0 +1,202 @@
+"""Where models and their inputs are: on `models.device()`, whatever is loaded, copied, trained, searched or saved.
+
+The device is one of `fake_device`, which mixes with the CPU as little as a GPU does.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from fake_device import NAME, Elsewhere
+from sentence_transformers.base.modules import Transformer
+from test_encoder import make
+from tiny import PROMPTS, write_cross_encoder, write_llama, write_t5
+from torch.utils._pytree import tree_leaves
+
+from acclimate import models, score
+from acclimate.distilled import Distilled
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.generic import Generic
+from acclimate.llm.local import LocalLLM
+from acclimate.records import NWay
+from acclimate.rerankers import learn
+from acclimate.rerankers.losses import LOSSES, pairs
+from acclimate.retrieve.encoder import Encoder
+from acclimate.retrieve.members import Ids
+from acclimate.retrieve.system import System
+from acclimate.retrieve.vectors import encode_corpus
+from acclimate.score.ensemble import Ensemble
+from acclimate.score.likelihood import Likelihood
+from acclimate.score.yes_no import YesNo
+from acclimate.stages.distill import distill
+from acclimate.stages.train import train
+from acclimate.students.course import Course
+from acclimate.students.kinds import STUDENTS, Lesson, save
+from acclimate.students.losses import Loss
+from acclimate.testing import DOCS, QUERIES
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+ASKED = [(QUERIES[0], doc.doc_id) for doc in DOCS[:3]]
+
+
+def examples(numbers):
+    made = []
+    for number in numbers:
+        others = random.Random(number).sample([doc.doc_id for at, doc in enumerate(DOCS) if at != number], 3)
+        made.append(NWay(QUERIES[number].query_id, (DOCS[number].doc_id, *others), (1.0, 0.5, 0.2, 0.1)))
+    return made
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    monkeypatch.setattr(models, "device", lambda: NAME)
+    monkeypatch.setattr(models, "fast_bf16", lambda: False)
+    with Elsewhere():
+        yield
+
+
+def places(module):
+    """Where the weights and buffers of a module are."""
+    return {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+
+
+def used(module):
+    """Note where inputs of a module are, every time that it is run."""
+    seen = []
+
+    def note(_, args, kwargs):
+        seen.extend(one.device.type for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor))
+
+    module.register_forward_pre_hook(note, with_kwargs=True)
+    return seen
+
+
+def state(student, base):
+    """All that a student shares with others, as far as saving could change it."""
+    encoders = [base, student.encoder] if isinstance(student.encoder, Encoder) else [base, student.encoder.body]
+    weights = [
+        (name, id(tensor), tensor.device.type, tensor.requires_grad)
+        for module in (*(encoder.model for encoder in encoders), student.encoder.model)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    ]
+    modes = [part.training for encoder in encoders for part in encoder.model.modules()]
+    cuts = [encoder.model.tokenizer.backend_tokenizer.truncation for encoder in encoders]
+    limits = [(encoder.model.max_seq_length, dict(encoder.model.prompts)) for encoder in encoders]
+    return weights, modes, cuts, limits
+
+
+def taught(base, folder):
+    vectors = encode_corpus(base, CORPUS, folder / "vectors", key="k")
+    return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, tiny_encoder, tmp_path):
+    base = Encoder.load(str(tiny_encoder), max_tokens=64)
+    assert places(base.model) == places(base.copy().model) == {NAME}
+    lesson = taught(base, tmp_path)
+    sides = examples(range(8)), examples(range(8, 12))
+    notes = distill(*sides, base, lesson, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
+    assert places(base.model) == {NAME}
+    found = Distilled(tmp_path, notes, lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Distilled(tmp_path, found.index(), lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    weights = dict.fromkeys(members := found.members(), 1.0)
+    hits = list(System(lesson.ids, members, list(members), weights, 5).candidates(QUERIES[:2]))
+    assert len(hits) == 2
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_saving_a_student_changes_nothing_that_is_in_use(name, elsewhere, tiny_encoder, tmp_path):
+    base = Encoder.load(str(tiny_encoder), max_tokens=64)
+    make, temperature = STUDENTS[name]
+    student = make(base.copy(), taught(base, tmp_path), temperature)
+    before = state(student, base)
+    save(student, base, tmp_path / "saved")
+    assert state(student, base) == before
+
+
+def test_training_that_was_interrupted_goes_on_on_the_device(elsewhere, tiny_encoder, tmp_path):
+    base = Encoder.load(str(tiny_encoder), max_tokens=64)
+    lesson = taught(base, tmp_path)
+
+    def course():
+        student = STUDENTS["dense-query"][0](base.copy(), lesson, 0.05)
+        sides = examples(range(4)), examples(range(4, 6))
+        return Course(student, *sides, Loss(), tmp_path / "state", epochs=2, learning_rate=1e-3, batch_size=4, seed=0)
+
+    def stop(step):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        course().run(stop)
+    (again := course()).run(lambda step: None)
+    moments = [one for slots in again.optimizer.state.values() for name, one in slots.items() if name != "step"]
+    assert {one.device.type for one in moments} == places(again.weights) == {NAME}
+
+
+@pytest.mark.parametrize("kind", ["plain", "prompts not pooled", "colbert", "colbert-min"])
+def test_every_kind_of_encoder_reads_on_the_device(kind, elsewhere, tiny_encoder, tmp_path):
+    make(kind, Transformer.load(str(tiny_encoder))).save_pretrained(str(tmp_path / "model"), create_model_card=False)
+    encoder = Encoder.load(str(tmp_path / "model"), max_tokens=64)
+    seen = used(encoder.model)
+    for task in ("query", "document"):
+        assert all(np.isfinite(one.pooled).all() for one in encoder.encode(["rice and fish", "", "moon"], task))
+    assert set(seen) == {NAME}
+
+
+def rerankers(folder, encoder):
+    words = [word for doc in DOCS for word in doc.default_text().split()][:300]
+    return {
+        "cross-encoder": lambda: write_cross_encoder(folder / "cross", encoder),
+        "monot5": lambda: write_t5(folder / "t5", words),
+        "decoder": lambda: write_llama(folder / "llama", texts=["Answer: yes", "Answer: no"] * 9),
+    }  # each writes one
+
+
+@pytest.mark.parametrize("kind", ["cross-encoder", "monot5", "decoder"])
+def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, tiny_encoder, tmp_path):
+    base = rerankers(tmp_path, tiny_encoder)[kind]()
+    chosen = {name: value for name, value in (train.__kwdefaults__ or {}).items() if name != "progress"}
+    settings = {**chosen, "base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
+    model, reader = learn.load(learn.Course(**{name: settings[name] for name in learn.Course.__dataclass_fields__}))
+    seen = used(model)
+    assert places(model) == {NAME}
+    lists = examples(range(3))
+    texts = {query.query_id: query.text for query in QUERIES}
+    assert np.isfinite(learn.measure(model, reader, lists, texts, CORPUS).spread)
+    for name in ("listwise", "bce", "token") if kind != "cross-encoder" else set(LOSSES) - {"token"}:
+        rows = LOSSES[name].dataset(lists, texts, CORPUS)
+        *columns, labels = (list(rows[column]) for column in rows.column_names)
+        is_ragged = LOSSES[name].dataset is not pairs and name != "margin-mse"
+        on = [torch.tensor(one).to(NAME) for one in labels] if is_ragged else torch.tensor(labels).to(NAME)
+        model.zero_grad()
+        LOSSES[name].make(model, lists, 2)(columns, on).backward()
+        assert {weight.grad.device.type for weight in model.parameters() if weight.grad is not None} == {NAME}
+    assert set(seen) == {NAME}
+    folder = tmp_path / "saved"
+    learn._save(model, reader, folder)
+    assert places(model) == {NAME}
+    scorer = score.load(folder, CORPUS, max_tokens=96)
+    assert np.isfinite(Ensemble({"a": scorer, "b": scorer}).score(ASKED)).all()
+
+
+@pytest.mark.parametrize(("kind", "temperature"), [("llama", 0.0), ("llama", 1.0), ("generic", 0.0), ("t5", 0.0)])
+def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
+    name = write_t5(tmp_path / "t5", ["some", "words"]) if kind == "t5" else write_llama(tmp_path / "llama")
+    llm = LocalLLM(name, Decoding(4, temperature=temperature))
+    if kind == "generic":
+        llm._loaded.__dict__["decoder"] = Generic(llm._loaded.model)
+    assert places(llm._loaded.model) == {NAME}
+    assert len(llm.complete(PROMPTS)) == len(PROMPTS)
+    if kind != "t5":
+        for scorer in (YesNo(name, CORPUS), Likelihood(name, CORPUS)):
+            scorer.__dict__["_loaded"] = llm._loaded
+            assert np.isfinite(scorer.score(ASKED)).all()
