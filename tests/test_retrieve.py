@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.errors import SettingError
 from acclimate.files import folder_fingerprint
 from acclimate.records import Doc, Query, ScoredDoc
-from acclimate.retrieve.bm25 import BM25, LANGUAGES
+from acclimate.retrieve.bm25 import BM25
 from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember
 from acclimate.retrieve.reranked import Reranked
 from acclimate.retrieve.system import System, fuse, min_max
@@ -90,21 +87,6 @@ def test_a_query_without_a_known_word_scores_nothing(bm25, query):
     scores = bm25.scores(query.text)
     assert scores.shape == (40,)
     assert not scores.any()
-
-
-def test_documents_without_words_are_told(caplog):
-    with caplog.at_level(logging.WARNING):
-        index = BM25.build(["volcano", "日本", "", "the"], language="en")
-    assert index.scores("volcano").argmax() == 0
-    assert "no words in 2 of 4" in caplog.text or "no words in 3 of 4" in caplog.text
-
-
-def test_stemming_is_the_languages_own():
-    assert BM25.build(["the running rivers"], language="en").scores("river run")[0] > 0
-    assert BM25.build(["the running rivers"], language="none").scores("river run")[0] == 0
-    assert all(BM25.build(["eins zwei"], language=name).scores("zwei")[0] > 0 for name in LANGUAGES)
-    with pytest.raises(SettingError, match="no language named 'english'"):
-        BM25.build(["x"], language="english")
 
 
 # Ids

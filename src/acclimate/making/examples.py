@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,15 +30,18 @@ SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries 
 def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         check_encoder(run.settings["distill"]["student"], run.settings["distill"]["base"], run.encoder)
-        index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
-        return Account(len(run.documents), len(run.corpus))
+        warnings = index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        return Account(len(run.documents), len(run.corpus), notes={"warnings": warnings})
 
     inputs = {
         "documents": run.corpus.fingerprint,
         "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
         "base": run.encoder_fingerprint,
     }
-    return run.make("index", work, inputs=inputs, unit="documents")
+    indexed = run.make("index", work, inputs=inputs, unit="documents")
+    for warning in indexed.notes.get("warnings", []):
+        print(f"{'index':<10} warning: {warning}", file=sys.stderr, flush=True)
+    return indexed
 
 
 def make_sample(run: Run, made: Mapping[str, Made]) -> Made:

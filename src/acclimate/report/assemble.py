@@ -175,6 +175,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     warnings: list[str] = []
     if run.documents.blank:
         warnings.append(f"{len(run.documents.blank)} documents have neither title nor text.")
+    warnings += made["index"].notes.get("warnings", [])
     count = made["evaluate"].manifest["out"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,13 @@ from acclimate.domains import AtLeast, Between, OneOf
 from acclimate.records import Doc
 from acclimate.retrieve.languages import LANGUAGES
 from acclimate.settings import checked
+from acclimate.stages.language import TOLD, language_of_most
 
 if TYPE_CHECKING:
     from acclimate.retrieve.encoder import Encoder
+
+_LOOKED_AT = 200  # documents, spread over the corpus, for the language that they are in
+_BEGINNING = 2000  # characters of each
 
 
 @checked
@@ -30,15 +35,15 @@ def index(
     passage_words: Annotated[int, AtLeast(0)] = 0,
     passage_overlap: Annotated[int, AtLeast(0)] = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
-    """Write `folder/bm25` and `folder/vectors`. An interrupted encoding goes on where it was.
+) -> list[str]:
+    """Write `folder/bm25` and `folder/vectors`; what BM25 will not find, in words. An interrupted encoding goes on.
 
     `corpus` is already split where passages are asked for: all later stages read the same one.
 
     Parameters
     ----------
     language
-        Stop words and stemming of BM25: en, de, fr, es, it, nl, pt, ru, sv, no, or none.
+        Language of the documents, whose stop words and stemming BM25 uses; none uses neither.
     k1
         BM25's term frequency saturation.
     b
@@ -57,6 +62,27 @@ def index(
     from acclimate.retrieve.bm25 import BM25
     from acclimate.retrieve.vectors import encode_corpus
 
-    BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b).save(folder / "bm25")
+    bm25 = BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b)
+    bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
     encode_corpus(encoder, corpus, folder / "vectors", key=encoder.fingerprint, progress=progress)
+    return [*_without_terms(bm25.without_terms, len(corpus)), *_of_another_language(corpus, language)]
+
+
+def _without_terms(count: int, of: int) -> Iterator[str]:
+    if count:
+        yield (
+            f"BM25 finds no words in {count:,} of {of:,} documents, so it never finds them: they have no letters or "
+            "digits, or nothing but stop words of index.language."
+        )
+
+
+def _of_another_language(corpus: Mapping[str, Doc], language: str) -> Iterator[str]:
+    """A warning where most documents are in another language than the one that BM25 stems."""
+    some = islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))
+    found = language_of_most(doc.default_text()[:_BEGINNING] for doc in some) if language in TOLD else None
+    if found not in (None, language):
+        yield (
+            f"Most documents look like {found}, and BM25 stems them as index.language={language} does; "
+            f"to change that: --set index.language={found}."
+        )

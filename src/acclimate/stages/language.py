@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
+
+from acclimate.retrieve.analyzer import bm25s
 
 LANGUAGES = {
     "en": "english",
@@ -27,6 +30,20 @@ LANGUAGES = {
 _OWN_NAMES = {"deutsch": "de", "español": "es", "français": "fr", "italiano": "it", "nederlands": "nl", "svenska": "sv"}
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written in all three
 _MANY = 0.6  # of the letters, to say which script a text is in
+_OF_SCRIPT = {
+    "ARMENIAN": "hy",
+    "DEVANAGARI": "hi",
+    "GREEK": "el",
+    "HANGUL": "ko",
+    "KHMER": "km",
+    "LAO": "lo",
+    "MYANMAR": "my",
+    "TAMIL": "ta",
+    "THAI": "th",
+}
+_KANA = re.compile("[\u3041-\u30fa]")
+_PERSIAN, _URDU = re.compile("[\u06a9\u06cc]"), re.compile("[\u0679\u0688\u0691\u06ba\u06d2]")
+TOLD = {*LANGUAGES, *_OF_SCRIPT.values(), "ar", "fa", "ja", "zh"}  # by frequent words, or by letters
 
 
 def code_of(name: str) -> str | None:
@@ -47,6 +64,13 @@ def language_of(text: str) -> str | None:
     return best if most >= 2 and (not second or most >= 2 * second[0][1]) else None
 
 
+def language_of_most(texts: Iterable[str]) -> str | None:
+    """The code of the language of at least half of the texts, by their letters or their frequent words."""
+    found = Counter(_language_by_letters(text) or language_of(text) for text in texts)
+    code, count = found.most_common(1)[0] if found else (None, 0)
+    return code if 2 * count >= found.total() else None
+
+
 def script_of(text: str) -> str | None:
     """The script of most letters, such as LATIN, CYRILLIC or CJK; None when there are few or they are mixed."""
     scripts = scripts_of(text)
@@ -59,16 +83,23 @@ def script_of(text: str) -> str | None:
 @cache
 def stop_words(code: str) -> frozenset[str]:
     """The most frequent words of a language, which say little of what a text is about; none of an unknown one."""
-    from bm25s import stopwords
-
     name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
-    return frozenset(getattr(stopwords, f"STOPWORDS_{name}", ()))
+    return frozenset(getattr(bm25s().stopwords, f"STOPWORDS_{name}", ()))
 
 
 def scripts_of(text: str) -> Counter[str]:
     """How many letters of each script a text has."""
     named = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
     return Counter(_ONE_SCRIPT.get(script, script) for script in named)
+
+
+def _language_by_letters(text: str) -> str | None:
+    script = script_of(text)
+    if script == "CJK":
+        return "ja" if _KANA.search(text) else "zh"
+    if script == "ARABIC":
+        return None if _URDU.search(text) else "fa" if _PERSIAN.search(text) else "ar"
+    return _OF_SCRIPT.get(script or "")
 
 
 @cache

@@ -1,0 +1,125 @@
+"""Words in any script: what is one wherever words are counted, compared or searched for.
+
+Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without blanks between words, so a character counts as a
+word there, with the marks that belong to it. Elsewhere marks are part of their word: Python's `\\w` would tear words of
+Indian scripts apart at each vowel sign.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+
+# Scripts without blanks: Thai, Lao, Burmese, Khmer, Japanese, Chinese; marks among them are no letters.
+UNSPACED = (
+    "\u0e01-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u109f\u1780-\u17d3\u17dc"
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+HANGUL = "\u1100-\u11ff\ua960-\ua97c\uac00-\ud7fb"
+_WIDE = re.compile(
+    "[\u3005-\u3007\u3041-\u30ff\u3105-\u31ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_WIDE_LETTERS = 3  # that a Chinese, Japanese or Korean character is worth, about: a word has two of them
+# Vowel points of Hebrew and Arabic, which most texts leave out, and what stretches an Arabic word.
+_POINTS = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]"
+)
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+
+
+def folded(text: str, *, is_turkish: bool = False) -> str:
+    """The same for all ways to write a text: NFKC, without case, vowel points and characters that show nothing.
+
+    is_turkish: the small letter of I is not i.
+    """
+    if text.isascii() and not is_turkish:
+        return text.lower()
+    text = unicodedata.normalize("NFKC", _unseen().sub("", text))
+    if is_turkish:
+        text = text.replace("I", "ı")
+    text = text.casefold()
+    # Folding undoes some compositions, and leaves a dot above the i of a Turkish capital.
+    return _POINTS.sub("", unicodedata.normalize("NFKC", text).replace("i\u0307", "i"))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, folded; where none are set apart by blanks, its characters."""
+    text = folded(text)
+    return _ASCII_WORD.findall(text) if text.isascii() else _words().findall(text)
+
+
+def runs_of(text: str) -> list[str]:
+    """The words of a folded text, where what is written without blanks, and Korean, stays in one piece."""
+    return _ASCII_WORD.findall(text) if text.isascii() else _runs().findall(text)
+
+
+def characters_of(run: str) -> list[str]:
+    """The characters, with their marks, of a run of a script without blanks, or Korean; none of any other word."""
+    return _characters().findall(run) if run > "\u0e00" else []
+
+
+def length_of(text: str) -> int:
+    """Characters of a text, in Latin letters: a Chinese, Japanese or Korean one says as much as three."""
+    return len(text) if text.isascii() else len(text) + (_WIDE_LETTERS - 1) * len(_WIDE.findall(text))
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    marks = _marks()
+    return re.compile(f"[{_letters(UNSPACED)}][{marks}]*|{_spaced(UNSPACED)}")
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    marks, letters = _marks(), _letters(UNSPACED + HANGUL)
+    return re.compile(f"[{letters}][{letters}{marks}]*|{_spaced(UNSPACED + HANGUL)}")
+
+
+@cache
+def _characters() -> re.Pattern[str]:
+    return re.compile(f"[{_letters(UNSPACED + HANGUL)}][{_marks()}]*")
+
+
+def _spaced(others: str) -> str:
+    """A word of letters that are not among `others`, marks after the first."""
+    return rf"[^\W{others}]+(?:[{_marks()}]+[^\W{others}]*)*"
+
+
+@cache
+def _letters(ranges: str) -> str:
+    """What of these ranges is a letter and no mark."""
+    return _class(char for char in map(chr, _points(ranges)) if unicodedata.category(char)[0] != "M")
+
+
+@cache
+def _marks() -> str:
+    return _class(char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
+
+
+@cache
+def _unseen() -> re.Pattern[str]:
+    """Format characters (soft hyphens, zero widths, directions), variation selectors and fillers."""
+    formats = _class(char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(char) == "Cf")
+    others = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
+    return re.compile(f"[{formats}{others}]")
+
+
+def _points(ranges: str) -> Iterable[int]:
+    """The code points of ranges that are written as in a character class."""
+    for first, last in re.findall("(.)(?:-(.))?", ranges):
+        yield from range(ord(first), ord(last or first) + 1)
+
+
+def _class(chars: Iterable[str]) -> str:
+    """Characters, ascending, as ranges of a character class."""
+    ranges: list[list[str]] = []
+    for char in chars:
+        if ranges and ord(char) == ord(ranges[-1][1]) + 1:
+            ranges[-1][1] = char
+        else:
+            ranges.append([char, char])
+    return "".join(f"{first}-{last}" for first, last in ranges)
