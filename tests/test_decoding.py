@@ -41,13 +41,11 @@ def test_an_answer_has_no_stop_in_it_and_is_whole_where_the_text_has_one(stop, t
 
 
 @given(TEXTS)
-def test_an_answer_in_a_chat_is_one_telling_line_or_an_announcement_and_the_next(text):
+def test_an_answer_in_a_chat_is_one_telling_line_and_the_announcements_before_it(text):
     begin, end, is_whole = Decoding(chat=True, stop=("a",)).span(text)
     lines = [line for line in text[begin:end].split("\n") if line.strip()]
     assert not text[:begin].strip()
-    assert len(lines) <= 2
-    if len(lines) == 2:
-        assert lines[0].rstrip().endswith(":")
+    assert all(line.rstrip().endswith(":") for line in lines[:-1])
     if text.strip():
         assert lines
         assert not text[begin].isspace()
@@ -61,10 +59,35 @@ def test_the_first_telling_line_is_the_answer():
         ("\n\n what is it?\nIt is", "what is it?"),
         ("Sure, here it is:\n\nwhat is it?\n", "Sure, here it is:\n\nwhat is it?"),
         ("what is it?", "what is it?"),
+        ("```\nwhat is it?\n```", "```\nwhat is it?"),
+        ("<think>It is\na ship.</think>\n\nwhat is it?\nIt is", "what is it?"),
+        ('{\n"query": "what is it?"\n}\nIt is', '{\n"query": "what is it?"\n}'),
         ("", ""),
     ):
         begin, end, _ = decoding.span(text)
         assert text[begin:end] == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "reason"),
+    [
+        ("what is it?\nIt is", "length", "stop"),
+        ("what is it, and", "length", "length"),
+        ("what is it?", "stop", "stop"),
+        ("what is it?", "odd", "odd"),
+        ("<think>It is\na ship", "length", "reasoning"),
+        ("<think>It is\na ship</think>", "stop", "reasoning"),
+        ("<think>It is</think>\nwhat is", "length", "length"),
+    ],
+)
+def test_an_answer_that_only_thinks_aloud_ends_in_reasoning(text, said, reason):
+    assert Decoding(chat=True).ended(text, said) == reason
+
+
+@pytest.mark.parametrize("tag", ["think", "reasoning"])
+def test_reasoning_that_a_template_begins_is_over_before_the_answer(tag):
+    before, after = around("tiny", lambda messages: f"[{messages[0]['content']}]\n<{tag}>\n")
+    assert (before, after) == ("[", f"]\n<{tag}>\n\n</{tag}>\n\n")
 
 
 # What answers depend on

@@ -1,4 +1,4 @@
-"""Generation: queries by their docs, every drop counted; and cleaning, which leaves good queries alone."""
+"""Generation: queries by their docs, every drop counted; and queries that belong to another doc or language."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import inspect
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from test_completions import Fake
 
 from acclimate.errors import SettingError
 from acclimate.llm.completions import Completions
 from acclimate.records import Completion, Doc
-from acclimate.stages.clean import REASONS, clean
+from acclimate.stages.clean import clean
 from acclimate.stages.generate import estimate, generate, query_id
 
 DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
@@ -158,79 +156,6 @@ def test_settings_are_checked_shared_and_described(completions):
         assert parameter.kind != parameter.KEYWORD_ONLY or f"    {name}\n        " in generate.__doc__
 
 
-NATURAL = [
-    "what is the K segment of DHN1?",
-    "3.5 inch floppy drive capacity",
-    "json.dumps indent",
-    "'a' vs \"b\" in shell quoting",
-    "is 0-dimensional biomaterial lacking inductive properties",
-    "how to save the document without losing the text",
-    "the study of heat transfer in slip flow",
-    "question answering over tables",
-    "C++ std::vector<int>::push_back complexity",
-    "of course records: how to keep them",
-    "which authors wrote about the sea",
-    "1. FC Köln",
-]
-
-
-@pytest.mark.parametrize("query", [query for query in NATURAL if not query.startswith("1. ")])
-def test_a_query_that_needs_no_cleaning_is_not_changed(query):
-    assert clean(query, "a doc about something else", "stop") == (query, None)
-    assert clean(f" {query}\n", "a doc about something else", "stop") == (query, None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"what is a dhow"',
-        "1. what is a dhow",
-        "- what is a dhow",
-        "Query: what is a dhow",
-        "Relevant Query: “what is a dhow”",
-        "Sure! Here is a relevant query: what is a dhow",
-        'Here\'s one question: "1) what is a dhow"',
-        "**what is a dhow**",
-        "**Query:** what is a dhow",
-        "Possible search:\nwhat is a dhow",
-    ],
-)
-def test_wrapping_is_taken_off(text):
-    assert clean(text, "ships", "stop") == ("what is a dhow", None)
-
-
-DOC = "Dhows. A dhow is a sailing ship with one or two masts. They carried dates, fish and timber along the coast."
-
-
-@pytest.mark.parametrize(
-    ("text", "finish_reason", "reason"),
-    [
-        ("", "stop", "empty"),
-        ("  ?!", "stop", "empty"),
-        ("Here are two questions that could be asked about it:", "stop", "preamble"),
-        ("what did the ships that sailed along", "length", "unfinished"),
-        ("what did the ships that sailed along", "content_filter", "refused"),
-        ("dhow", "stop", "too short"),
-        ("1.0", "stop", "too short"),
-        (" ".join(f"w{n}" for n in range(60)), "stop", "too long"),
-        ("how to make a method to make a method to make a method", "stop", "repeated"),
-        ("what what what is it", "stop", "repeated"),
-        ("what does this passage say about dhows", "stop", "not self-contained"),
-        ("what did the author find about ships", "stop", "not self-contained"),
-        ("In this study, which ships were counted", "stop", "not self-contained"),
-        ("what does this function return", "stop", "not self-contained"),
-        ("a dhow is a sailing ship with one or two masts", "stop", "echo"),
-        ("They carried dates, FISH and timber along the coast", "stop", "echo"),
-        ("why: they carried dates, fish and timber along the coast", "stop", "echo"),
-        ("how many masts does a dhow have", "stop", None),
-        ("dates, fish and timber", "stop", None),
-    ],
-)
-def test_drops_have_reasons(text, finish_reason, reason):
-    assert clean(text, DOC, finish_reason)[1] == reason
-    assert reason is None or reason in REASONS
-
-
 @pytest.mark.parametrize(
     ("query", "doc", "language", "is_wrong"),
     [
@@ -254,14 +179,6 @@ def test_a_query_in_another_language_than_the_one_wanted_is_no_query(query, doc,
 def test_overlap_is_of_words_not_of_letters():
     assert clean("tasty honest tales", "nasty honesty stales tasty", "stop")[1] is None
     assert clean("he is in a new tent at art hall", "she isin anew tentat arthall", "stop")[1] is None
-
-
-@given(text=st.text(max_size=80), doc=st.text(max_size=80))
-def test_cleaning_twice_is_cleaning_once(text, doc):
-    query, reason = clean(text, doc, "stop")
-    assert clean(query, doc, "stop")[0] == query
-    assert query in text
-    assert reason is None or reason in REASONS
 
 
 EXAMPLES = "Document: Copper left in vineyard soils harms microbes.\nQuery: what makes copper harm vineyard soil"

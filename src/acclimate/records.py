@@ -87,7 +87,10 @@ class Completion(NamedTuple):
     logprobs: tuple[float, ...]
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: str  # "stop" (a stop string or end of text), "length" (cut at max_new_tokens) or "content_filter"
+    # "stop" (a stop string or end of text), "length" (cut at max_new_tokens), "reasoning" (no answer came of it),
+    # "content_filter" and "context" (the prompt was refused, or too long), "error" (no answer that can be used), or
+    # what else a server says, which is no "stop"
+    finish_reason: str
 
 
 class LLM(Protocol):

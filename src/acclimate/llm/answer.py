@@ -45,5 +45,5 @@ class Answer:
             for logprob, first, last in zip(self._logprobs, self._starts, ends, strict=True)
             if first < end and last > begin
         )
-        reason = "length" if self.is_open else "stop"
+        reason = self.decoding.ended(self.text, "length" if self.is_open else "stop")
         return Completion(self.text[begin:end], tuple(logprobs), self.prompt_tokens, self.tokens, reason)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from acclimate.errors import DataError
+from acclimate.llm import reasoning
 
 # Models that can think aloud before they answer are told not to: their first line is to be the query.
 OPTIONS = {"enable_thinking": False}
@@ -17,7 +18,7 @@ _MARK = "{prompt}"
 
 
 def around(name: str, render: Callable[[list[dict[str, Any]]], str]) -> tuple[str, str]:
-    """What `render` puts before and behind a user's message.
+    """What `render` puts before and behind a user's message, with the reasoning over that it may begin.
 
     Raises DataError for a template that fails, or leaves the message out.
     """
@@ -28,4 +29,4 @@ def around(name: str, render: Callable[[list[dict[str, Any]]], str]) -> tuple[st
     before, mark, after = text.partition(_MARK)
     if not mark:
         raise DataError(f"{name}: its chat template leaves the message out; choose a prompt without chat = true")
-    return before, after
+    return before, reasoning.closed(after)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 
 from acclimate.domains import Above, Between
 from acclimate.errors import SettingError
 from acclimate.files import fingerprint
+from acclimate.llm import reasoning
 
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
 MAX_NEW_TOKENS = Between(1, 100_000)
 TEMPERATURE = Between(0.01, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
 TOP_P = Above(0, 1)
 _SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
+# Lines in front of an answer: they end in a colon, open a fence or a tag, or are a heading of a word or three.
+_ANNOUNCES = re.compile(
+    r"(?:.*[:：]\**|(?:`{3}|~{3})[\w+-]*|<\w+>|[-*_=]{3,}|(?:#{1,6}\s+|\*\*)[^\W\d]+(?:\s+[^\W\d]+){0,2}[\s*]*)"
+)
+_JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Decoding:
     stop: texts that end an answer and are not part of it. temperature: 0 is greedy; above it, tokens are drawn from the
     likeliest ones that make up `top_p`, as `seed` and `sample` say. sample: which of several answers to one prompt.
     chat: the prompt is a message to a chat model, where the LLM is one, and the answer its first line that says
-    something.
+    something, behind what the model thinks aloud.
     """
 
     max_new_tokens: int = 48
@@ -65,17 +72,49 @@ class Decoding:
         end = min(found, default=None)
         return (0, len(text), False) if end is None else (0, end[1], True)
 
+    def ended(self, text: str, reason: str) -> str:
+        """Why an answer ended, told from its whole text and what its LLM says: `stop` once it is whole, `reasoning`
+        where the LLM thought aloud and came to no answer."""
+        begin, end, is_whole = self.span(text)
+        if begin == end and reasoning.shows_in(text):
+            return "reasoning"
+        return "stop" if is_whole else reason
+
 
 def _telling_line(text: str) -> tuple[int, int, bool]:
-    """The first line that says something, with the next one where it may only announce it: where it ends in a colon."""
-    begin = len(text) - len(text.lstrip())
-    end = begin + len(text[begin:].partition("\n")[0])
-    if text[begin:end].rstrip().endswith(":"):
-        rest = end + len(text[end:]) - len(text[end:].lstrip())
-        if rest == len(text):
-            return begin, end, False
-        end = rest + len(text[rest:].partition("\n")[0])
-    return begin, end, end < len(text)
+    """The first line that says something, behind what the model thought aloud. Lines that only announce or wrap it
+    belong to it, and so does the whole of what is written in JSON."""
+    begin, limit = reasoning.answer_span(text)
+    begin = at = _next_word(text, begin, limit)
+    end = begin
+    while at < limit:
+        if _JSON.match(text, at):
+            end, is_whole = _end_of_json(text, at, limit)
+            if end:
+                return begin, end, is_whole
+        newline = text.find("\n", at, limit)
+        end = limit if newline < 0 else newline
+        if not _ANNOUNCES.fullmatch(text[at:end].strip()):
+            return begin, end, end < len(text)
+        at = _next_word(text, end, limit)
+    return begin, end, False
+
+
+def _next_word(text: str, begin: int, end: int) -> int:
+    return end - len(text[begin:end].lstrip())
+
+
+def _end_of_json(text: str, at: int, limit: int) -> tuple[int, bool]:
+    """Where the value that begins there ends, and whether nothing behind can change that; 0 for a line that merely
+    begins like one."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text[:limit], at)
+    except (ValueError, RecursionError):
+        return limit, False
+    behind = text[end:limit].partition("\n")
+    if isinstance(value, dict) or not behind[0].strip():
+        return end, isinstance(value, dict) or bool(behind[1])
+    return 0, False
 
 
 def check_room(name: str, prompt: str, tokens: int, new_tokens: int, context: int) -> None:

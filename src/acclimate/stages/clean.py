@@ -1,7 +1,7 @@
 """What an LLM wrote, made into a query or turned down with a reason.
 
-Cleaning takes off what is wrapped around a query (numbering, labels, quotes, a chat preamble) and never touches the
-query inside. Whoever wants other rules gets the raw texts back: rejects are kept and counted, not thrown away.
+Cleaning takes off what is wrapped around a query (`unwrap.py`) and never touches the query inside. Whoever wants other
+rules gets the raw texts back: rejects are kept and counted, not thrown away.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ import itertools
 import re
 from functools import lru_cache
 
+from acclimate.llm import reasoning
 from acclimate.stages.language import code_of, language_of, script_of, scripts_of
+from acclimate.stages.phrases import APOLOGY, NEEDS_THE_DOC
+from acclimate.stages.unwrap import unwrapped
 
 MIN_WORDS = 2
 MAX_WORDS = 40
 ECHO_WORDS = 6  # a verbatim run so long is a copy, if it is most of the query
 REASONS = (
+    "refused",
+    "too long for the LLM",
+    "unusable answer",
+    "unfinished reasoning",
     "empty",
     "preamble",
     "unfinished",
@@ -26,37 +33,19 @@ REASONS = (
     "echo",
     "from the examples",
     "wrong language",
-    "refused",
 )
+# Why an answer is none, by how it ended; what ended in no way that is known is not taken for finished.
+_ENDED = {
+    "content_filter": "refused",
+    "context": "too long for the LLM",
+    "error": "unusable answer",
+    "reasoning": "unfinished reasoning",
+}
 
-_PREAMBLE = re.compile(
-    r"(?:(?:sure|certainly|of course|okay|ok)\b[,.!]?\s*)?"
-    r"(?:here(?:['’]s| is| are)|the following (?:is|are)|(?:a|one) (?:relevant|possible|good) (?:query|question))\b"
-    r"[^:?]*:",
-    re.IGNORECASE,
-)
-_LABEL = re.compile(
-    r"(?:\*\*)?(?:(?:relevant|search|good|bad|example|user)\s+)?(?:query|question|q)\s*\d*\s*:\s*(?:\*\*\s*)?",
-    re.IGNORECASE,
-)
-_ANNOUNCEMENT = re.compile(r"[^\n]*:[ \t]*\n")  # a line that ends in a colon, where there is another
-_NUMBER = re.compile(r"(?:\(?\d{1,2}[.)]|[-*•])\s+")
-_QUOTES = [('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("`", "`"), ("**", "**"), ("*", "*")]
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")  # languages written without blanks: a character counts as a word
+_CHARACTER = re.compile(rf"[{_CJK}]")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
-_NEEDS_THE_DOC = re.compile(
-    r"\b(?:"
-    r"(?:this|these|above|given|following|present|current) "
-    r"(?:passage|document|text|article|paper|study|studies|abstract|paragraph|excerpt|section|report|author|result|"
-    r"function|method|class|module|code|example|program)s?"
-    r"|the authors?"
-    r"|the (?:passage|excerpt|paragraph)"
-    r"|(?:in|of|by|according to|from) the (?:document|text|article|paper|study|abstract|report)(?! of\b)"
-    r"|(?:mentioned|described|discussed|presented|listed|shown) (?:above|below|here)"
-    r")\b",
-    re.IGNORECASE,
-)
 _SAYS_LITTLE = frozenset(
     "about after also been before being between both could does doing done down each ever first from good have having "
     "here into just like long made make makes many more most much must only other over same should some such than that "
@@ -74,20 +63,24 @@ def clean(
     doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
     """
     query, had_preamble = unwrapped(text)
-    if finish_reason == "content_filter":
-        return query, "refused"
+    if finish_reason in _ENDED:
+        return query, _ENDED[finish_reason]
     words = words_of(query)
+    if not words and reasoning.shows_in(text):
+        return query, "unfinished reasoning"
     if not words:
         return query, "preamble" if had_preamble else "empty"
-    if finish_reason == "length":
+    if APOLOGY.match(query):
+        return query, "refused"
+    if finish_reason != "stop":
         return query, "unfinished"
     if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 is two words by its point
         return query, "too short"
     if _loops(words):
         return query, "repeated"
-    if len(words) > MAX_WORDS:
+    if len(words) - sum(map(_is_character, words)) / 2 > MAX_WORDS:  # a word has two characters there, about
         return query, "too long"
-    if _NEEDS_THE_DOC.search(query):
+    if NEEDS_THE_DOC.search(query):
         return query, "not self-contained"
     if _copies(words, doc_text):
         return query, "echo"
@@ -98,29 +91,13 @@ def clean(
     return query, None
 
 
-def unwrapped(text: str) -> tuple[str, bool]:
-    """The text without its wrapping, from the outside in until nothing changes; whether a preamble was among it."""
-    had_preamble = False
-    while True:
-        before, text = text, text.strip()
-        if match := _PREAMBLE.match(text):
-            text, had_preamble = text[match.end() :], True
-        if match := _ANNOUNCEMENT.match(text):
-            text, had_preamble = text[match.end() :], True
-        for pattern in (_LABEL, _NUMBER):
-            if match := pattern.match(text):
-                text = text[match.end() :]
-        for opening, closing in _QUOTES:
-            inner = text[len(opening) : -len(closing)]
-            if f"{opening}{inner}{closing}" == text and opening not in inner and closing not in inner:
-                text = inner
-        if text == before:
-            return text, had_preamble
-
-
 def words_of(text: str) -> list[str]:
     """The words of a text, case folded; in scripts written without blanks each character is one."""
     return _WORD.findall(text.casefold())
+
+
+def _is_character(word: str) -> bool:
+    return _CHARACTER.fullmatch(word) is not None
 
 
 def _loops(words: list[str]) -> bool:
@@ -134,8 +111,10 @@ def _loops(words: list[str]) -> bool:
 
 
 def _copies(words: list[str], doc_text: str) -> bool:
-    """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query."""
-    sentences = [words_of(sentence) for sentence in _SENTENCE_END.split(doc_text)]
+    """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query. A short
+    heading is no sentence: people search for it as it is."""
+    ended = [part for part in _SENTENCE_END.split(doc_text) if part.rstrip().endswith((*".!?。！？",))]
+    sentences = [words_of(sentence) for sentence in ended]
     if len(words) > 3 and words in sentences:
         return True
     run = max(ECHO_WORDS, -(-4 * len(words) // 5))

@@ -23,7 +23,8 @@ from acclimate.prompts.files import Template
 from acclimate.records import LLM, Completion, Doc
 from acclimate.settings import checked
 from acclimate.stages.ask import Task, ask, tasks_of, tokens_of
-from acclimate.stages.clean import clean, unwrapped
+from acclimate.stages.clean import clean
+from acclimate.stages.unwrap import unwrapped
 
 GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have
 _BAD_CUE = "\nBad Question:"

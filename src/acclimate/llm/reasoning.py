@@ -1,0 +1,44 @@
+"""What a model thinks aloud before it answers, told from its answer by the marks that chat templates give it."""
+
+from __future__ import annotations
+
+import re
+
+_TAG = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad|inner[_ ]monologue)"
+# Marks stand at the start or the end of a line; within one they are what a text speaks of.
+_OPENING = re.compile(
+    rf"^[ \t]*(?:<{_TAG}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<unused94>"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]*<\|message\|>)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CLOSING = re.compile(
+    rf"(?:</{_TAG}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<unused95>"
+    r"|<\|channel\|>\s*final\b[^<\n]*<\|message\|>)",
+    re.IGNORECASE,
+)
+
+
+def answer_span(text: str) -> tuple[int, int]:
+    """Where in `text` the answer begins and ends, behind reasoning that is over and before reasoning that is not.
+
+    A template may open the reasoning in the prompt, so that the text only closes it.
+    """
+    opened = _OPENING.match(text.lstrip()) is not None
+    begin = 0
+    for mark in _CLOSING.finditer(text):
+        before, behind = text[: mark.start()].rpartition("\n")[2], text[mark.end() :].partition("\n")[0]
+        if opened or not before.strip() or not behind.strip():
+            begin = mark.end()
+    unclosed = _OPENING.search(text, begin)
+    return begin, len(text) if unclosed is None else unclosed.start()
+
+
+def closed(text: str) -> str:
+    """A prompt that ends in opened reasoning, with that closed: the model goes on with its answer."""
+    opened = re.search(rf"<({_TAG})>\s*\Z", text)
+    return f"{text.rstrip()}\n\n</{opened[1]}>\n\n" if opened else text
+
+
+def shows_in(text: str) -> bool:
+    """True for a text with reasoning in it."""
+    return answer_span(text) != (0, len(text))

@@ -1,0 +1,57 @@
+"""Phrases by which an answer is known to be no query: an apology in its place, and words that point at the document."""
+
+from __future__ import annotations
+
+import re
+
+# An LLM will not or cannot: what it says begins so. People say nearly the same ("I can't find my phone"), so what it
+# cannot do must be what it was asked for, unless it is sorry.
+APOLOGY = re.compile(
+    r"""
+    (?:(?:i|we)['’\ ]?(?:a?m|a?re)\ (?:\w+\ )?sorry|sorry|i\ apologi[sz]e|(?:my\ )?apologies|unfortunately)
+        [,.!]?\s*(?:but\ )?(?:as\ an\ ai\b[^,]*,\ )?
+        (?:i|we)(?:\ (?:can['’]?t|cannot|can\ not|won['’]?t|will\ not|do\ not|don['’]?t|must\ decline)
+        |['’]?\ ?(?:a?m|a?re)\ (?:not\ able|unable)\ to)\b
+    | (?:i|we)(?:\ (?:can['’]?t|cannot|can\ not|won['’]?t|will\ not)|['’]?\ ?(?:a?m|a?re)\ (?:not\ able|unable)\ to)\s
+        (?:help|assist|comply|fulfil|engage|provide|generate|create|write|answer|discuss)\w*\ (?:you\ )?(?:with\ )?
+        (?:\w+\ ){0,2}(?:that|this|these|quer(?:y|ies)|questions?|content|requests?|information)\b
+    | as\ an?\ (?:ai|artificial\ intelligence|(?:large\ )?language\ model)\b
+    | (?:please|(?:could|can)\ you(?:\ please)?)\ (?:provide|share|paste|give\ me)\ (?:me\ with\ )?(?:the|a|your|more)\b
+        [^?]*\b(?:document|text|passage|article|content|context)
+    | (?:there\ is\ no|no)\ (?:document|text|passage)\ (?:was\ |is\ )?(?:provided|given)\W*$
+    | (?:no\ (?:relevant\ )?(?:query|question)|none|n/a|not\ applicable|null)\W*$
+    | es\ tut\ mir\ (?:sehr\ )?leid\b | leider\ kann\ ich\b
+    | je\ suis\ (?:vraiment\ )?désolée?\b | désolée?,\ (?:mais\ )?je\b
+    | je\ ne\ peux\ pas\ (?:vous\ aider|t['’]aider|générer)
+    | lo\ siento,?\ (?:pero|no)\b | no\ puedo\ (?:ayudarte|ayudarle|ayudar\ con|generar\ una)
+    | mi\ dispiace,?\ (?:ma|non)\b | non\ posso\ (?:aiutarti|aiutarla|generare\ una)
+    | (?:desculpe|sinto\ muito|lamento),?\ (?:mas|não)\b | não\ posso\ (?:ajudar|gerar\ uma)
+    | (?:het\ )?spijt\ me\b | (?:jag\ är\ )?(?:tyvärr|ledsen)[,\ ]+(?:kan|men)\b | przykro\ mi,?\ ale\b | üzgünüm\b
+    | (?:извините|простите),?\ (?:но\ )?я\b | к\ сожалению,?\ я\b | я\ не\ могу\ помочь
+    | عذر[اًا]+ | آسف | 很?(?:抱歉|对不起|對不起)[，,。！\ ] | 我(?:无法|不能|無法)(?:提供|回答|生成)
+    | 申し訳(?:ありません|ございません|ない) | (?:すみません|ごめんなさい)[がけ、,。] | 죄송(?:합니다|하지만)
+    """,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+_SHOWN = r"(?:passage|document|text|article|paper|study|studies|abstract|paragraph|excerpt|section|report)s?"
+_CODE = r"(?:author|result|function|method|class|module|code|example|program)(?:s|es)?"
+_OF = r"(?:purpose|topic|subject|theme|focus|title|authors?|goal|aim|findings?|conclusions?|summary|idea|point) of"
+_TOLD = r"(?:mentioned|described|discussed|presented|reported|stated|used)(?: \w+)? (?:in|by)"
+_ENDS = r"(?=\W*$|[,;:?])"
+NEEDS_THE_DOC = re.compile(
+    r"\b(?:"
+    rf"(?:this|these|the above|the following|following) (?:{_SHOWN}|{_CODE})"
+    r"|(?:the|in) (?:given|present|current|provided) (?:passage|text|article|paper|study|abstract|paragraph|excerpt)s?"
+    r"|which of the following"
+    r"|the (?:table|figure|example|code|text|passage|list|section|diagram|excerpt|statement)s? (?:above|below)"
+    r"|the (?:passage(?! (?:of|to|through|from|between)\b)|excerpt|paragraph(?! (?:tag|element|style|mark|sign)\b))"
+    rf"|(?:according to|{_TOLD}|{_OF}) the {_SHOWN}(?! (?:of|file|editor|node|object|property)\b)"
+    r"|(?:in|of|by|from) the (?:article|paper|study|abstract)(?! (?:of|clip|tray|size|about|on)\b)"
+    rf"|(?:in|of|by|from) the (?:text|document|report){_ENDS}"
+    rf"|(?:mentioned|described|discussed|presented|listed|shown) (?:above|below|here){_ENDS}"
+    # Of what? unless that is said, or a name follows.
+    r"|the authors?(?! (?:of|field|tag|name|element|attribute)\b)(?! (?-i:[A-Z]))"
+    r")\b",
+    re.IGNORECASE,
+)

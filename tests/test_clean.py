@@ -1,0 +1,109 @@
+"""What LLMs answer, made into queries: a table of answers as they come, and properties of wrapping and unwrapping."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from answers import BAD, DOC, GOOD, WRAPPED, Q
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from acclimate.llm.decoding import Decoding
+from acclimate.stages.clean import REASONS, clean
+from acclimate.stages.unwrap import unwrapped
+
+
+def query_of(answer, doc="", finish="stop", chat=True):
+    """The whole way of a server's answer: what of it is the answer, then cleaning."""
+    begin, end, _ = Decoding(chat=chat).span(answer)
+    return clean(answer[begin:end], doc, Decoding(chat=chat).ended(answer, finish))
+
+
+@pytest.mark.parametrize("query", GOOD)
+def test_a_query_that_needs_no_cleaning_is_kept_as_it_is(query):
+    assert query_of(query) == (query, None)
+    assert query_of(f" {query}\n") == (query, None)
+    assert clean(query, "", "stop") == (query, None)
+
+
+@pytest.mark.parametrize("answer", WRAPPED)
+def test_wrapping_is_taken_off(answer):
+    assert query_of(answer) == (Q, None)
+
+
+@pytest.mark.parametrize("answer", [one for one in WRAPPED if "<|im_start|>user\n" not in one])
+def test_wrapping_is_taken_off_a_whole_answer_too(answer):
+    """As of an LLM whose answers are not cut to their telling line."""
+    assert clean(answer, "", "stop") == (Q, None)
+
+
+@pytest.mark.parametrize(("answer", "finish", "reason"), BAD)
+def test_what_is_no_query_is_dropped_with_a_reason(answer, finish, reason):
+    assert query_of(answer, DOC, finish)[1] == reason
+    assert reason in REASONS
+
+
+def test_a_short_heading_is_a_query_and_a_sentence_of_the_document_is_none():
+    doc = "How to moor a dhow\n\nTies hold it fast. Tie it at two ends.\nLoad it in calm weather only, or wait."
+    assert clean("how to moor a dhow", doc, "stop") == ("how to moor a dhow", None)
+    assert clean("tie it at two ends", doc, "stop")[1] == "echo"
+
+
+INNER = (
+    "{}",
+    '"{}"',
+    "**{}**",
+    "Query: {}",
+    "**Query:** {}",
+    "Frage: „{}“",
+    "1. {}",
+    "問題：「{}」",
+    "<query>{}</query>",
+)
+OUTER = (
+    "{}",
+    "<think>\nHm: ships.\n</think>\n\n{}",
+    "```\n{}\n```",
+    "Sure! Here is a query:\n\n{}",
+    "{}<|im_end|>",
+    "# Query\n{}",
+)
+ENDS = ("{}", "{}\n\nThis query is about ships.", "{}</s>")
+
+
+@pytest.mark.parametrize(("inner", "outer", "end"), itertools.product(INNER, OUTER, ENDS))
+def test_wrappings_within_wrappings_come_off(inner, outer, end):
+    for query in GOOD[::9]:
+        if not (set('"“„') & set(query) or query.startswith(("#", "*", "<"))):
+            assert query_of(end.format(outer.format(inner.format(query)))) == (query, None)
+
+
+# Letters of several scripts, marks that could be taken for wrapping, and white space.
+ODD = st.text(st.sampled_from("abé問й \n\"'“”«»*#`<>[]{}()|/:：.,1?-</s>"), max_size=40)
+
+
+@given(answer=ODD | st.text(max_size=80), doc=st.text(max_size=40), finish=st.sampled_from(["stop", "length", "odd"]))
+@example(answer='{"query": "a\\nb"}', doc="", finish="stop")
+@example(answer="[" * 5000 + '"', doc="", finish="stop")
+@example(answer='{"a":' * 5000, doc="", finish="stop")
+def test_any_answer_is_a_query_or_has_a_reason_and_cleaning_twice_is_cleaning_once(answer, doc, finish):
+    query, reason = clean(answer, doc, finish)
+    assert unwrapped(query) == (query, False)
+    assert query == query.strip()
+    assert reason is None or reason in REASONS
+    assert reason is not None or finish == "stop"
+    begin, end, _ = Decoding(chat=True).span(answer)
+    assert 0 <= begin <= end <= len(answer)
+
+
+@given(
+    words=st.lists(
+        st.sampled_from("what is dhow ships sail to in Oman über 什么 где".split()), min_size=2, max_size=9, unique=True
+    )
+)
+def test_words_are_never_changed(words):
+    query = " ".join(words)
+    assert unwrapped(query) == (query, False)
+    assert query_of(json.dumps({"query": query}))[0] == query
