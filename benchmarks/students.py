@@ -127,7 +127,7 @@ class Bench:
         weights = {one: {one: 1.0} for one in (start, f"{kind}:adapted")}
         chosen = systems.Chosen(weights, 0.0, f"{kind}:adapted", {})
         sizes = {one: variant.index_bytes(member) for one, member in members.items()}
-        contenders = systems.contenders(variant.ids, members, chosen, None, sizes, rerank=(), rerank_depth=0)
+        contenders = systems.contenders(variant.ids, members, chosen, None, sizes, rerank_depth=0)
         result = self._measured(variant, contenders, f"{kind}:adapted", place)
         if kind == start and not self._row(BASE, name).exists():
             self._write(self._row(BASE, name), name, result, kind, arm=BASE, seed=None)
@@ -156,7 +156,7 @@ class Bench:
         rated = made["label"].notes.get("reranker") or {"weights": {"reranker": 1.0}}
         equal: dict[str, float] = dict.fromkeys(BASE_MEMBERS, round(1 / len(BASE_MEMBERS), 4))
         name = f"{systems.HYBRID}+reranker"
-        chosen = systems.Chosen({systems.HYBRID: equal}, rated["weights"]["reranker"], name, {})
+        chosen = systems.Chosen({systems.HYBRID: equal}, {systems.HYBRID: rated["weights"]["reranker"]}, name, {})
         sizes = {one: variant.index_bytes(member) for one, member in variant.members.items()}
         contenders = systems.contenders(
             variant.ids,
@@ -164,7 +164,6 @@ class Bench:
             chosen,
             variant.reranker(made["train"].folder),
             sizes,
-            rerank=(systems.HYBRID,),
             rerank_depth=self.settings["evaluate"]["rerank_depth"],
         )
         result = self._measured(variant, contenders, name, self.folder / "evaluate")

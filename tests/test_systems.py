@@ -75,13 +75,19 @@ MEMBERS = {
 ADAPTED = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.9, 2)}
 SIZES = {"bm25": 1, "dense": 10, "late-interaction": 100, "dense:adapted": 1000}
 PERFECT = FakeScorer(lambda text, doc_id: float(text == QUERIES[int(doc_id[1:])].text))
-RERANKED = Weighed({"fusion": 0.25, "reranker": 0.75}, 0.99)
-USELESS = Weighed({"fusion": 1.0, "reranker": 0.0}, 0.01)
 
 
-def made_of(members, chosen, *, rerank=("hybrid",), scorer=PERFECT):
+def behind(ndcg):
+    """A reranker that reaches this behind any system."""
+    return lambda first: Weighed({"first": 0.25, "reranker": 0.75}, ndcg)
+
+
+RERANKED, USELESS = behind(0.99), behind(0.01)
+
+
+def made_of(members, chosen, *, scorer=PERFECT):
     """The contenders by name."""
-    found = contenders(IDS, members, chosen, scorer, SIZES, rerank=rerank, rerank_depth=10)
+    found = contenders(IDS, members, chosen, scorer, SIZES, rerank_depth=10)
     return {contender.name: contender for contender in found}
 
 
@@ -116,14 +122,14 @@ def test_what_is_hardly_better_gives_way_to_the_adapted_hybrid():
     reached = choose(IDS, unsure, held_out, None, trust=0.5).ndcg["hybrid:adapted"]
     assert reached < 0.9
     for gain, candidate in ((0.001, "hybrid:adapted"), (0.1, "hybrid+reranker")):
-        chosen = choose(IDS, unsure, held_out, RERANKED._replace(ndcg=reached + gain), trust=0.5)
+        chosen = choose(IDS, unsure, held_out, behind(reached + gain), trust=0.5)
         assert chosen.candidate == candidate
 
 
 def test_what_is_not_measured_is_not_the_candidate():
     for rerank in ((), ("bm25",)):
-        chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED._replace(ndcg=1.0), trust=0.5, rerank=rerank)
-        assert chosen.candidate in made_of(ADAPTED, chosen, rerank=rerank)
+        chosen = choose(IDS, ADAPTED, HELD_OUT, behind(1.0), trust=0.5, rerank=rerank)
+        assert chosen.candidate in made_of(ADAPTED, chosen)
 
 
 def test_synthetic_queries_do_not_leave_the_other_members_out():
@@ -137,7 +143,7 @@ def test_synthetic_queries_do_not_leave_the_other_members_out():
 
 def test_of_equals_the_fastest_is_the_candidate():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "dense": Knowing(None, None, 2.0, 3)}
-    chosen = choose(IDS, certain, HELD_OUT._replace(synthetic=False), RERANKED._replace(ndcg=1.0), trust=1.0)
+    chosen = choose(IDS, certain, HELD_OUT._replace(synthetic=False), behind(1.0), trust=1.0)
     assert chosen.ndcg["dense:adapted"] == 1.0
     assert chosen.candidate == "dense:adapted"
 
@@ -161,7 +167,7 @@ def test_trust_in_the_held_out_queries_moves_weights_away_from_equal_ones():
 
 def test_no_reranker_is_no_reranked_system():
     chosen = choose(IDS, ADAPTED, HELD_OUT, None, trust=0.5)
-    assert chosen.reranker_weight == 0.0
+    assert chosen.reranker_weights == {}
     assert not [name for name in chosen.ndcg if "+" in name]
     assert not [c for c in made_of(ADAPTED, chosen, scorer=None).values() if c.kind == "reranked"]
 
@@ -184,9 +190,9 @@ def test_contenders_are_what_their_names_say():
     assert made["bm25"].weights == {}
     reranked = made["hybrid+reranker"].retriever
     assert isinstance(reranked, Reranked)
-    assert (reranked.depth, reranked.weight) == (10, chosen.reranker_weight)
+    assert (reranked.depth, reranked.weight) == (10, chosen.reranker_weights["hybrid"])
     assert made["hybrid+reranker"].weights == {
-        "hybrid": pytest.approx(1 - chosen.reranker_weight, abs=1e-4), "reranker": chosen.reranker_weight,
+        "hybrid": pytest.approx(1 - chosen.reranker_weights["hybrid"], abs=1e-4), "reranker": 0.75,
     }  # fmt: skip
     for contender in made.values():
         hits = contender.retriever.search(QUERIES[:3], 5)
@@ -222,13 +228,10 @@ def test_what_was_measured_is_what_the_system_does():
 
 
 def test_any_system_can_be_reranked_and_an_unknown_one_is_named():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
-    assert list(made_of(ADAPTED, chosen, rerank=("bm25", "dense:adapted")))[-2:] == [
-        "bm25+reranker",
-        "dense:adapted+reranker",
-    ]
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5, rerank=("bm25", "dense:adapted"))
+    assert list(made_of(ADAPTED, chosen))[-2:] == ["bm25+reranker", "dense:adapted+reranker"]
     with pytest.raises(SettingError, match="no system to rerank named 'hybird'"):
-        made_of(ADAPTED, chosen, rerank=("hybird",))
+        choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5, rerank=("hybird",))
 
 
 def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():

@@ -238,7 +238,7 @@ CHOSEN = {
     "weights": {"bm25": {"bm25": 1.0}, "dense": {"dense": 1.0}, "hybrid": {"bm25": 0.25, "dense": 0.75, "late": 0.0}},
     "ndcg": {"bm25": 0.7, "dense": 0.6, "hybrid": 0.8, "dense:adapted": 0.65, "hybrid+reranker": 0.82},
     "candidate": "hybrid+reranker",
-    "reranker_weight": 0.4,
+    "reranker_weights": {"hybrid": 0.4},
 }
 
 
@@ -250,7 +250,7 @@ def test_every_choice_has_its_figures_and_one_that_was_taken():
         "does the reranker teach",
         "settings of dense:adapted",
         "weights of hybrid",
-        "weight behind +reranker",
+        "weights of hybrid+reranker",
         "candidate",
     ]
     assert all(sum(row["chosen"] for row in own) == 1 for own in of.values())

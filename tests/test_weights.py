@@ -107,9 +107,12 @@ def test_an_answer_that_was_not_found_counts_in_the_ideal_alone():
     assert ndcg([one], [{99: 1}], ["a"], np.ones((1, 1), np.float32)).item() == 0.0
 
 
-def test_ties_share_the_mean_of_their_ranks():
+def test_ties_rank_by_the_ids_of_their_documents_as_when_they_are_measured():
     one = candidates(0, {"a": [1.0, 1.0, 1.0, 0.0]})
-    assert ndcg([one], [{0: 1}], ["a"], np.ones((1, 1), np.float32)).item() == pytest.approx(1 / np.log2(3))
+    for places, rank in (([0, 1, 2, 3], 1), ([5, 1, 2, 0], 3), ([2, 1, 3, 0], 2)):
+        placed = one._replace(places=np.array(places))
+        value = ndcg([placed], [{0: 1}], ["a"], np.ones((1, 1), np.float32)).item()
+        assert value == pytest.approx(1 / np.log2(1 + rank))
 
 
 def test_rank_ten_counts_and_rank_eleven_does_not():

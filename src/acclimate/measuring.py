@@ -12,11 +12,10 @@ from acclimate.files import fingerprint
 from acclimate.records import Qrel, Query, Retriever
 from acclimate.retrieve.folded import Folded
 from acclimate.retrieve.members import Ids, Member
-from acclimate.retrieve.system import System
 from acclimate.retrieve.weights import HeldOut
 from acclimate.stages.evaluate import MAIN
 from acclimate.stages.measure import per_query
-from acclimate.systems import DEPTH, sources_of
+from acclimate.systems import system_of
 
 _K = 10
 
@@ -46,8 +45,7 @@ def judged(held_out: HeldOut, ids: Ids) -> Judged:
 
 def alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
     """One member as a retriever of documents."""
-    weights = {name: 1.0}
-    return documents(System(ids, members, sources_of(weights, members), weights, DEPTH), ids)
+    return documents(system_of(ids, members, {name: 1.0}), ids)
 
 
 def documents(retriever: Retriever, ids: Ids) -> Retriever:

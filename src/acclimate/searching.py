@@ -62,7 +62,6 @@ def load(run: Run, system: str | None = None) -> Searcher:
         chosen,
         reranker,
         dict.fromkeys(members, 0),
-        rerank=settings["rerank"],
         rerank_depth=settings["rerank_depth"],
     )
     found = {one.name: one for one in contenders}

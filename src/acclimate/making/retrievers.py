@@ -155,7 +155,6 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate import systems
-        from acclimate.retrieve.weights import Weighed
 
         sides = artifacts.sides(made)
         split, queries, qrels, left_out = artifacts.test(run, made)
@@ -164,12 +163,12 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
         members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = artifacts.held_out(run, made)
-        rated = made["label"].notes["reranker"]
+        reranker, depth = run.reranker(made["train"].folder), settings["rerank_depth"]
         chosen = systems.choose(
             run.ids,
             members,
             held_out,
-            Weighed(**rated) if rated else None,
+            lambda first: systems.weigh_reranker(first, reranker, held_out, depth),
             trust=run.settings["label"]["trust"] if held_out.synthetic else 1.0,
             rerank=settings["rerank"],
         )
@@ -177,10 +176,9 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             run.ids,
             members,
             chosen,
-            run.reranker(made["train"].folder),
+            reranker,
             {name: run.index_bytes(member) for name, member in members.items()},
-            rerank=settings["rerank"],
-            rerank_depth=settings["rerank_depth"],
+            rerank_depth=depth,
         )
         result = evaluate(
             contenders, queries, qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings

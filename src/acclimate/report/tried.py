@@ -48,8 +48,9 @@ def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
         used = {name: weight for name, weight in weights.items() if weight}
         if system not in used:
             yield f"weights of {system}", said(used), chosen["ndcg"].get(system), True
-    if share := chosen["reranker_weight"]:
-        yield "weight behind +reranker", said({"reranker": share, "first stage": round(1 - share, 4)}), None, True
+    for system, share in chosen["reranker_weights"].items():
+        shares = said({"reranker": share, "first stage": round(1 - share, 4)})
+        yield f"weights of {system}+reranker", shares, chosen["ndcg"].get(f"{system}+reranker"), True
 
 
 def _candidates(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:

@@ -29,12 +29,17 @@ class Folded:
         """The same docs in the same order, each by the id of its best passage."""
         found: dict[str, list[ScoredDoc]] = {}
         waiting, depth = list(queries), 2 * k
-        while waiting:  # as many passages as it takes to find `k` docs, or all there are
+        while waiting:  # as many passages as it takes to be sure of `k` docs and of their order, or all there are
             hits = {query.query_id: [] for query in waiting}
             for query_id, of_query in groupby(self.first.search(waiting, depth), key=lambda hit: hit.query_id):
                 hits[query_id] = list(of_query)
             found |= {query_id: self._best(of_query) for query_id, of_query in hits.items()}
-            waiting = [q for q in waiting if len(found[q.query_id]) < k and len(hits[q.query_id]) == depth]
+            waiting = [
+                query
+                for query in waiting
+                if len(own := hits[query.query_id]) == depth
+                and (len(best := found[query.query_id]) < k or best[k - 1].score == own[-1].score)
+            ]
             depth *= 2
         return [hit for query in queries for hit in found[query.query_id][:k]]
 

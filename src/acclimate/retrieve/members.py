@@ -187,6 +187,15 @@ class Ids:
         rank[sorted(range(len(self.doc_ids)), key=self.doc_ids.__getitem__)] = np.arange(len(self.doc_ids))
         return rank
 
+    @cached_property
+    def document_rank(self) -> NDArray[np.int64]:
+        """(n_docs,) the place of each row's document among the sorted ids of documents."""
+        if not self.parents:
+            return self.rank
+        names = [self.parents.get(doc_id, doc_id) for doc_id in self.doc_ids]
+        places = {name: place for place, name in enumerate(sorted(set(names)))}
+        return np.array([places[name] for name in names], np.int64)
+
     def order(self, scores: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions in `rows`, best score first, ties by id."""
         return np.lexsort((self.rank[rows], -scores))

@@ -36,14 +36,17 @@ class Reranked:
         found: list[ScoredDoc] = []
         for query_id, hits in groupby(self.first.search(queries, max(k, self.depth)), key=lambda hit: hit.query_id):
             ranked = list(hits)
-            head, tail = ranked[: self.depth], ranked[self.depth :]
-            rated = np.array(self.scorer.score([(by_id[query_id], hit.doc_id) for hit in head]), dtype=np.float32)
-            total = self.weight * min_max(rated) + (1 - self.weight) * min_max(
-                np.array([hit.score for hit in head], dtype=np.float32)
-            )
-            head = [hit._replace(score=float(score)) for hit, score in zip(head, total, strict=True)]
-            head.sort(key=lambda hit: (-hit.score, hit.doc_id))
-            # The head lies in [0, 1]: each doc of the tail gets a place of its own below it.
-            tail = [hit._replace(score=-1.0 - at) for at, hit in enumerate(tail)]
-            found += [*head, *tail][:k]
+            rated = self.scorer.score([(by_id[query_id], hit.doc_id) for hit in ranked[: self.depth]])
+            found += reordered(ranked, rated, self.weight)[:k]
         return found
+
+
+def reordered(hits: Sequence[ScoredDoc], rated: Sequence[float], weight: float) -> list[ScoredDoc]:
+    """The hits of one query, best first, with as many as are `rated` put in order."""
+    head, tail = hits[: len(rated)], hits[len(rated) :]
+    first = np.array([hit.score for hit in head], dtype=np.float32)
+    total = weight * min_max(np.array(rated, dtype=np.float32)) + (1 - weight) * min_max(first)
+    best = [hit._replace(score=float(score)) for hit, score in zip(head, total, strict=True)]
+    best.sort(key=lambda hit: (-hit.score, hit.doc_id))
+    # The head lies in [0, 1]: each doc of the tail gets a place of its own below it.
+    return [*best, *(hit._replace(score=-1.0 - at) for at, hit in enumerate(tail))]

@@ -51,6 +51,11 @@ def by_list(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return min_max(scores)
 
 
+def as_it_is(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scale of one who is not added to anything."""
+    return scores
+
+
 @of_rated
 def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Places in [0, 1], the mean of its places for each of equal scores; all 0 when none differ."""

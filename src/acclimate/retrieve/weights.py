@@ -94,31 +94,33 @@ def ndcg(
     return np.stack([_one(one, grades, names, grid, scale) for one, grades in zip(found, answers, strict=True)])
 
 
-def alone(found: Sequence[Candidates], answers: Answers, name: str) -> float:
+def alone(found: Sequence[Candidates], answers: Answers, name: str, *, scale: Scale = by_list) -> float:
     """Mean nDCG@10 of one member."""
-    return float(ndcg(found, answers, [name], np.ones((1, 1), dtype=np.float32)).mean())
+    return float(ndcg(found, answers, [name], np.ones((1, 1), dtype=np.float32), scale=scale).mean())
 
 
 def _one(
     one: Candidates, grades: Mapping[int, int], names: Sequence[str], grid: NDArray[np.floating], scale: Scale
 ) -> NDArray[np.float64]:
-    """(n_weights,) nDCG@10 of one query; tied documents share the mean of their ranks.
+    """(n_weights,) nDCG@10 of one query, as it is measured: summed as `fuse` does, ties by the documents' ids.
 
     A document ranks where its best passage does.
     """
     total = np.zeros(len(grid))
     if len(one.rows):
-        scores = grid @ np.stack([scale(name, one.scores[name]) for name in names])  # (n_weights, n_candidates)
-        rows = one.rows
+        scores = np.zeros((len(grid), len(one.rows)), dtype=np.float32)
+        for at in sorted(range(len(names)), key=names.__getitem__):
+            scores += np.float32(grid[:, at, None]) * scale(names[at], one.scores[names[at]])
+        rows, places = one.rows, one.rows if one.places is None else one.places
         if one.documents is not None:
             order = np.argsort(one.documents, kind="stable")
             rows, starts = np.unique(one.documents[order], return_index=True)
-            scores = np.maximum.reduceat(scores[:, order], starts, axis=1)
+            scores, places = np.maximum.reduceat(scores[:, order], starts, axis=1), places[order][starts]
         for row, grade in grades.items():
             at = np.flatnonzero(rows == row)
             if grade > 0 and len(at):
                 own = scores[:, at]
-                rank = 1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
+                rank = 1 + (scores > own).sum(axis=1) + ((scores == own) & (places < places[at])).sum(axis=1)
                 total += np.where(rank <= 10, grade / np.log2(1 + rank), 0.0)
     ideal = sum(grade / np.log2(1 + at) for at, grade in enumerate(sorted(grades.values(), reverse=True)[:10], 1))
     return total / ideal if ideal else total

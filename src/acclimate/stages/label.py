@@ -139,7 +139,7 @@ def label(
     asked = Asked(scorers, ids, progress)
     first = [_places(one, ids, fusion.weights, reranker_ways) for one in found]
     found = asked.rate(found, list(scorers), first)
-    few = [_at(one, places) for one, places in zip(found, first, strict=True)]
+    few = [one.at(places) for one, places in zip(found, first, strict=True)]
     able = [*members, *scorers]
     chosen = choose_teachers(
         found, held_out, fusion if teaching else None, able, list(scorers), teachers,
@@ -168,7 +168,7 @@ def label(
         # Where no retriever teaches, nothing is said of the others.
         is_rated_only = all(name in asking for name, weight in shares.items() if weight)
         for (query, _), whole, places in zip(lists, rated, first, strict=True):
-            one = _at(whole, places) if is_rated_only else whole
+            one = whole.at(places) if is_rated_only else whole
             example = _rated(query, one, shares, to_scale, normalize, ids)
             example, others = _without_false_negatives(example, false_negatives, false_negative_share)
             near += others
@@ -199,7 +199,7 @@ def _best(
     one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
 ) -> Candidates:
     """The `n_ways` best of a query's candidates, in row order, with `source` among them where it is one at all."""
-    return _at(one, _places(one, ids, weights, n_ways, source))
+    return one.at(_places(one, ids, weights, n_ways, source))
 
 
 def _places(
@@ -211,16 +211,6 @@ def _places(
     if source is not None and source not in one.rows[kept]:
         kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
     return np.sort(kept)
-
-
-def _at(one: Candidates, places: NDArray[np.int64]) -> Candidates:
-    """The candidates in these places."""
-    return Candidates(
-        one.query,
-        one.rows[places],
-        {name: scores[places] for name, scores in one.scores.items()},
-        None if one.documents is None else one.documents[places],
-    )
 
 
 def _lists(

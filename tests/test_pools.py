@@ -1,0 +1,154 @@
+"""What is measured is what is served and what was chosen: one pool of candidates, however many are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acclimate import measuring, systems
+from acclimate.records import Query
+from acclimate.retrieve.folded import Folded
+from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
+from acclimate.retrieve.reranked import Reranked
+from acclimate.retrieve.system import System
+from acclimate.retrieve.weights import HeldOut
+from acclimate.testing import FakeScorer
+
+DOCS = 60
+QUERIES = [Query(f"q{number}", f"query {number}") for number in range(12)]
+PASSAGES = {
+    f"{chr(97 + row % 26)}{'!' * (row % 3)}#{row}": f"{chr(97 + row % 26)}{'!' * (row % 3)}" for row in range(DOCS)
+}
+PLAIN, SPLIT = Ids([f"d{row * 7 % DOCS}" for row in range(DOCS)]), Ids(list(PASSAGES), PASSAGES)
+
+
+@dataclass(frozen=True)
+class View:
+    values: np.ndarray
+
+    def all_scores(self):
+        return self.values
+
+    def scores(self, rows):
+        return self.values[rows]
+
+
+def member(kind, seed, steps):
+    """A member that scores at random in `steps` steps, so that there are ties; a lexical one finds half of the docs."""
+
+    class Drawn(kind):
+        fingerprint = f"{kind.__name__} {seed}"
+        encoder = None
+
+        def __init__(self):
+            pass
+
+        def view(self, query, encoded):
+            rng = np.random.default_rng([seed, int(query.query_id[1:])])
+            values = rng.integers(0, steps, DOCS).astype(np.float32) / np.float32(3)
+            if kind in (BM25Member, SparseMember):
+                values *= rng.integers(0, 2, DOCS)
+            return View(values)
+
+    return Drawn()
+
+
+def members_of(seed, steps):
+    kinds = {
+        "bm25": BM25Member,
+        "dense": DenseMember,
+        "late-interaction": LateInteractionMember,
+        "dense:adapted": DenseMember,
+        "late-interaction:adapted": LateInteractionMember,
+        "sparse:adapted": SparseMember,
+    }
+    return {name: member(kind, seed * 10 + at, steps) for at, (name, kind) in enumerate(kinds.items())}
+
+
+def scorer(steps):
+    return FakeScorer(lambda text, doc_id: float(hash_of(text, doc_id) % steps))
+
+
+def hash_of(*parts):
+    return sum(ord(char) * (at + 1) ** 2 for at, char in enumerate("".join(parts)))
+
+
+weights = st.dictionaries(
+    st.sampled_from(["bm25", "dense", "late-interaction", "dense:adapted"]), st.integers(1, 9), min_size=1
+).map(lambda found: {name: tenths / 10 for name, tenths in found.items()})
+
+
+@settings(max_examples=60)
+@given(
+    weights=weights,
+    depth=st.integers(1, 70),
+    steps=st.sampled_from([1, 2, 5, 10**6]),
+    ids=st.sampled_from([PLAIN, SPLIT]),
+    rerank=st.sampled_from([0, 3, 20]),
+    seed=st.integers(0, 99),
+)
+def test_who_asks_for_more_gets_the_same_at_the_top(weights, depth, steps, ids, rerank, seed):
+    members = members_of(seed, steps)
+    one = System(ids, members, systems.sources_of(weights, members), weights, depth)
+    if rerank:
+        one = Reranked(one, scorer(steps), rerank, 0.6)
+    if ids.parents:
+        one = Folded(one, ids.parents)
+    asked = QUERIES[:2]
+    whole = {query.query_id: one.search([query], 10**6) for query in asked}
+    for k in (1, 2, 3, 5, 10, 11, 30, 59, 60, 61, 100):
+        found = one.search(asked, k)
+        for query in asked:
+            own = [hit for hit in found if hit.query_id == query.query_id]
+            assert own == whole[query.query_id][:k]
+    for hits in whole.values():
+        assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))
+        assert len({hit.doc_id for hit in hits}) == len(hits)
+
+
+def test_dense_retrieval_goes_on_to_the_last_document_with_its_own_scores():
+    members = members_of(1, 10**6)
+    few, all_ = (System(PLAIN, members, ["dense"], {"dense": 1.0}, depth).search(QUERIES, DOCS) for depth in (7, DOCS))
+    assert few == all_
+    assert len(few) == DOCS * len(QUERIES)
+
+
+@pytest.mark.parametrize(
+    ("ids", "synthetic", "steps", "depth"),
+    [*product([PLAIN, SPLIT], [True, False], [4, 10**6], [20]), (PLAIN, True, 9, 3)],
+)
+def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypatch, ids, synthetic, steps, depth):
+    monkeypatch.setattr(systems, "DEPTH", 15)  # so that members' candidates differ
+    members, rated = members_of(steps % 7, steps), scorer(steps)
+    rows = sorted(ids.document_row.values())
+    answers = [{rows[(at * 5) % len(rows)]: 2, rows[(at * 11 + 3) % len(rows)]: 1} for at in range(len(QUERIES))]
+    held_out = HeldOut(QUERIES, answers, synthetic=synthetic)
+    chosen = systems.choose(
+        ids,
+        members,
+        held_out,
+        lambda first: systems.weigh_reranker(first, rated, held_out, depth),
+        trust=0.5 if synthetic else 1.0,
+        rerank=("hybrid", "bm25", "hybrid:adapted"),
+    )
+    made = systems.contenders(ids, members, chosen, rated, dict.fromkeys(members, 1), rerank_depth=depth)
+    assert [one.name for one in made] == list(chosen.ndcg)
+    on = measuring.judged(held_out, ids)
+    for one in made:
+        measured = measuring.mean(measuring.ndcg(one.retriever, on))
+        assert measured == pytest.approx(chosen.ndcg[one.name], abs=2e-5), one.name
+
+
+def test_a_member_whose_weight_came_out_as_nothing_still_finds_candidates():
+    members = members_of(3, 10**6)
+    system = systems.system_of(PLAIN, members, {"bm25": 0.0, "dense": 1.0, "late-interaction": 0.0})
+    assert (list(system.sources), dict(system.weights)) == (["bm25", "dense"], {"dense": 1.0})
+    shallow = replace(system, depth=3)
+    assert {hit.doc_id for hit in shallow.search(QUERIES[:1], 5)} > {
+        hit.doc_id for hit in replace(shallow, sources=["dense"]).search(QUERIES[:1], 3)
+    }
