@@ -51,7 +51,7 @@ def test_a_file_that_is_no_table_of_prices_is_refused(tmp_path, text):
 
 
 def test_a_missing_price_file_is_named(tmp_path):
-    with pytest.raises(DataError, match="no such price file"):
+    with pytest.raises(DataError, match=r"none\.toml: no such file"):
         price("openai:m", tmp_path / "none.toml")
 
 
@@ -61,7 +61,7 @@ def test_a_limit_in_dollars_needs_a_price(own):
     Budget(limits([], ["generate=1"])).check_names({"seed": "openai:other", "generate": "here"})
     with pytest.raises(SettingError, match="price of openai:other is not known"):
         Budget(limits([], ["1.0"]), own).check_names({"generate": "openai:other"})
-    with pytest.raises(SettingError, match="--max-tokens is -1"):
+    with pytest.raises(SettingError, match="--max-tokens is '-1'; expected a number: 0 to"):
         Budget(limits(["-1"], [])).check_names({})
     with pytest.raises(SettingError, match="'sed', which asks no LLM in this run; these do: seed, generate"):
         Budget(limits(["sed=5"], [])).check_names({"seed": "here", "generate": "here"})
@@ -99,7 +99,7 @@ def test_local_llms_never_reach_a_limit_in_dollars():
 
 @pytest.mark.parametrize("limit", ["nan", "inf", "-inf"])
 def test_a_limit_that_could_never_be_reached_is_refused(limit):
-    with pytest.raises(SettingError, match="expected 0 or more"):
+    with pytest.raises(SettingError, match="expected a number: 0 to"):
         Budget(limits([], [limit])).check_names({"generate": "here"})
 
 

@@ -29,7 +29,7 @@ EXPECTED = (
     "a BEIR folder, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or .html files, "
     "irds:ID, or pydocs"
 )
-READERS_VERSION = 1  # another number when a reader gives other docs for the same bytes
+READERS_VERSION = 2  # another number when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 1  # the same of the splitter
 SPLITS = ("test", "dev", "train")
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name

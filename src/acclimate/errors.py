@@ -16,7 +16,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-_LONGEST = 1000  # characters of a message, and a tenth of it of a value in one
+from acclimate.shown import printable, quoted, shortened
+
+_LONGEST = 1000  # characters of a message
 
 
 class AcclimateError(Exception):
@@ -25,7 +27,7 @@ class AcclimateError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(" ".join(message.split("\n")), _LONGEST))
+        super().__init__(shortened(printable(" ".join(message.splitlines())), _LONGEST))
 
 
 class DataError(AcclimateError):
@@ -72,24 +74,6 @@ class BudgetExceeded(AcclimateError):
     """The run reached its budget; what was paid for is kept and the same command goes on."""
 
     exit_code = 3
-
-
-def quoted(value: object) -> str:
-    """A value as a message shows it: as Python writes it, of a long one the beginning and the end."""
-    try:
-        return shortened(repr(value), _LONGEST // 10)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a number of more than 4,300 digits"
-    except RecursionError:
-        return f"a deeply nested {type(value).__name__}"
-
-
-def shortened(text: str, longest: int) -> str:
-    """`text`, without its middle where it is longer than so many characters."""
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f"{text[:half]} ... ({len(text) - 2 * half:,} more characters) ... {text[-half:]}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:

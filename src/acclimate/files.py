@@ -20,7 +20,10 @@ from typing import IO, Any
 
 from acclimate.errors import DataError
 
-_LARGEST_TEXT = 16_000_000  # bytes of a file that is read whole because somebody wrote it by hand
+_LARGEST_TEXT = 1_000_000  # bytes of a file that people write by hand
+LONGEST = 100_000_000  # bytes of a line, and of a document that is a file
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # what it begins with
+_UNPACKED = 100  # times its size that a gzip file of text may have when unpacked; of texts, 3 to 10 are usual
 
 
 @contextmanager
@@ -73,22 +76,31 @@ def opened(path: Path) -> IO[bytes]:
         raise DataError(f"cannot be read: {error.strerror}", path=path) from None
 
 
-def read_text(path: Path) -> str:
-    """The text in a small file: one that somebody wrote by hand. Raises DataError for what is no UTF-8."""
+def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
+    """The text of a whole file, by default of a small one, as people write by hand. Raises DataError for no UTF-8."""
     with opened(path) as stream:
-        found = stream.read(_LARGEST_TEXT + 1)
-    if len(found) > _LARGEST_TEXT:
-        raise DataError(f"is larger than {_LARGEST_TEXT:,} bytes; expected a small text file", path=path)
+        found = stream.read(-1 if largest is None else largest + 1)
+    if largest is not None and len(found) > largest:
+        raise DataError(f"is larger than {largest:,} bytes; expected a small text file", path=path)
+    for number, line in enumerate(found.split(b"\n"), 1):
+        if b"\0" in line and not line.startswith(_UTF16):
+            raise DataError("has a zero byte, so it is no UTF-8 text; save the file as UTF-8", path=path, line=number)
+        _decoded(line, path, number)
+    return found.decode("utf-8-sig")
+
+
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    """A line of a UTF-8 file, which may begin with a byte order mark. Raises DataError for what is no UTF-8."""
+    if number == 1 and (line.startswith(_UTF16) or line.count(0) > 0.4 * len(line) > 1):
+        raise DataError("is UTF-16; save the file as UTF-8", path=path)
     try:
-        return found.decode("utf-8-sig").replace("\r\n", "\n")
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(_not_utf8(error, found), path=path, line=found.count(b"\n", 0, error.start) + 1) from None
-
-
-def _not_utf8(error: UnicodeDecodeError, start: bytes) -> str:
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "is UTF-16; save the file as UTF-8"
-    return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8; save the file as UTF-8"
+        raise DataError(
+            f"byte {error.start} of the line is 0x{line[error.start]:02x}, which is not UTF-8; save the file as UTF-8",
+            path=path,
+            line=number,
+        ) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -109,12 +121,13 @@ def _cause(error: Exception) -> str:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises DataError naming file and line."""
+    text = read_text(path, largest=None)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("no such file", path=path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not JSON: {error}", path=path, line=getattr(error, "lineno", None)) from None
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON that can be read: {_cause(error)}", path=path) from None
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -146,28 +159,28 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
     """`read_lines` with the end of each line kept."""
-    if path.is_dir():
-        raise DataError("is a directory; expected a file", path=path)
-    if not path.exists():
-        raise DataError("no such file", path=path)
     number = 0
     try:
-        with path.open("rb") as raw:
+        with opened(path) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if compressed else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} of the line is 0x{error.object[error.start]:02x}, which is not UTF-8; "
-            "save the file as UTF-8",
-            path=path,
-            line=number,
-        ) from None
+            raw.seek(0)
+            lines = gzip.GzipFile(fileobj=raw) if compressed else raw
+            most = max(LONGEST, _UNPACKED * path.stat().st_size)
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 1), b""), 1):
+                if len(line) > LONGEST:
+                    raise DataError(f"a line of more than {LONGEST:,} bytes", path=path, line=number)
+                if compressed and lines.tell() > most:
+                    raise DataError(
+                        f"unpacks to more than {_UNPACKED} times its size, as a trap would; if it is what it should "
+                        f"be, unpack it first: gunzip {path.name}",
+                        path=path,
+                        line=number,
+                    )
+                yield number, _decoded(line, path, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"a broken gzip file: {error}", path=path, line=number + 1) from None
-    except PermissionError:
-        raise DataError("may not be read; change its permissions", path=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path, line=number + 1) from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -188,7 +201,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

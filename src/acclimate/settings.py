@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
 from acclimate.domains import Domain, OneOf, Text
-from acclimate.errors import SettingError, quoted, unknown
+from acclimate.errors import SettingError, unknown
 from acclimate.files import is_file, read_toml
+from acclimate.shown import quoted
 
 _OF_THE_RUN = {"seed", "progress"}
 _MOST_PARTS = 1000  # of a setting that takes several values

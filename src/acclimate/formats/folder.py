@@ -3,8 +3,9 @@
 title   Markdown: the first heading, taken out of the text when the file begins with it; HTML: <title>; text: none
 text    text and Markdown as they are; HTML without tags, scripts and styles
 
-Hidden files and folders are passed over, and so are links that lead out of the folder. Empty files and files of other
-types are counted. A file that is not UTF-8 text is an error: a corpus with silent holes is worse than no corpus.
+Hidden files and folders are passed over. Links that lead out of the folder or to nothing, pipes and the like, empty
+files and files of other types are passed over and counted. A file that is not UTF-8 text is an error: a corpus with
+silent holes is worse than no corpus.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from html.parser import HTMLParser
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from acclimate.errors import DataError
+from acclimate.files import LONGEST, is_file, read_text
 from acclimate.formats.fields import Located, Place
 from acclimate.records import Doc
 
@@ -51,6 +52,8 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         for path in (Path(parent, name) for name in names if not name.startswith(".")):
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
                 dropped["link out of the folder"] += 1
+            elif not is_file(path):
+                dropped["link to nothing" if path.is_symlink() else "pipe, socket or device"] += 1
             elif path.suffix.lower() not in MARKDOWN | HTML | TEXT:
                 dropped[f"{path.suffix.lower() or 'no'} file type"] += 1
             else:
@@ -61,7 +64,7 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
 def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc]]:
     found = 0
     for path in files:
-        content = _read(path)
+        content = read_text(path, largest=LONGEST)
         kind = path.suffix.lower()
         title, text = _html(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
         if not (title or text.strip()):
@@ -76,22 +79,6 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
             "files that end in .txt, .md or .html",
             path=folder,
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", path=path) from None
-    if b"\0" in content:
-        raise DataError("has a zero byte, so it is no UTF-8 text; save it as UTF-8 or take it away", path=path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8", path=path, line=line
-        ) from None
 
 
 def _markdown(content: str) -> tuple[str, str]:
@@ -112,14 +99,19 @@ def _markdown(content: str) -> tuple[str, str]:
 
 
 def _html(content: str) -> tuple[str, str]:
+    from lxml import etree
+
     page = _Page()
-    page.feed(content)
-    page.close()
+    # The parser calls the page and builds no tree, so that depth costs nothing.
+    parser = etree.HTMLParser(target=page, huge_tree=True)
+    parser.feed(content)
+    if content.strip():
+        parser.close()
     lines = (" ".join(line.split()) for line in "".join(page.text).splitlines())
     return " ".join("".join(page.title).split()), "\n".join(line for line in lines if line)
 
 
-class _Page(HTMLParser):
+class _Page:
     """Collects what a reader of the page sees: `title` and `text`, a line end at each border of a block."""
 
     HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "object", "iframe"})
@@ -129,33 +121,33 @@ class _Page(HTMLParser):
     )
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.title: list[str] = []
         self.text: list[str] = []
-        self._inside: list[str] = []  # open hidden elements, or the title
+        self._hidden = 0  # open elements that nobody sees
+        self._in_title = False
 
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        return self.parse_bogus_comment(i)  # as browsers do; the inherited one raises AssertionError on `<![x!`
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in self.HIDDEN or (tag == "title" and not self._inside):
-            self._inside.append(tag)
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in self.HIDDEN:
+            self._hidden += 1
+        elif tag == "title":
+            self._in_title = True
         elif tag not in self.INLINE:
             self.text.append("\n")
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in self.INLINE and tag not in self.HIDDEN:
+    def end(self, tag: str) -> None:
+        if tag in self.HIDDEN:
+            self._hidden -= 1
+        elif tag == "title":
+            self._in_title = False
+        elif tag not in self.INLINE:
             self.text.append("\n")
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._inside:
-            while self._inside.pop() != tag:
-                pass
-        elif tag not in self.INLINE | self.HIDDEN | {"title"}:
-            self.text.append("\n")
+    def data(self, data: str) -> None:
+        if not self._hidden:
+            (self.title if self._in_title else self.text).append(" ".join(data.split("\n")))
 
-    def handle_data(self, data: str) -> None:
-        if not self._inside:
-            self.text.append(" ".join(data.split("\n")))
-        elif self._inside == ["title"]:
-            self.title.append(data)
+    def comment(self, text: str) -> None:
+        """What nobody sees."""
+
+    def close(self) -> None:
+        """The parser wants to call it."""

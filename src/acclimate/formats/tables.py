@@ -9,12 +9,12 @@ disagree it is refused, never guessed.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError
-from acclimate.files import read_lines, read_raw_lines
+from acclimate.files import opened, read_lines, read_raw_lines
 from acclimate.formats import fields
 from acclimate.formats.fields import Field, Located, Place
 from acclimate.records import Doc, Query
@@ -113,21 +113,44 @@ def _parquet_rows(path: Path, needed: tuple[Field, ...]) -> Iterator[tuple[Place
     import pyarrow
     from pyarrow import parquet
 
-    if not path.is_file():
-        raise DataError("is a directory; expected a file" if path.is_dir() else "no such file", path=path)
+    opened(path).close()  # says what is wrong with a path that is no file's
+    row = 0
     try:
         with parquet.ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
             _distinct(names, Place(path))
             columns = [fields.pick(names, field, Place(path)) for field in needed]  # no other column is read
             columns += ["title"] if "title" in names else []
-            row = 0
+            for name in columns:
+                _check_type(file.schema_arrow.field(name).type, name, Place(path))
             for batch in file.iter_batches(batch_size=1024, columns=columns):
-                for cells in batch.to_pylist():
+                for cells in _cells(batch):
                     row += 1
                     yield Place(path, row), cells
-    except pyarrow.ArrowException as error:
-        raise DataError(f"not a Parquet file: {error}", path=path) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"a text is not UTF-8: {error.reason}", path=path, line=row + 1) from None
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # a corrupt file raises any of these
+        where = f" behind row {row:,}" if row else ""
+        raise DataError(f"not a Parquet file that can be read{where}: {error}", path=path) from None
+
+
+def _check_type(kind: Any, name: str, place: Place) -> None:
+    """Texts and whole numbers are read as what they are; of anything else it would be guessed how it is written."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
+    if not any(is_of(kind) for is_of in texts):
+        raise place.error(f"column {fields.quoted(name)} holds {kind}; expected text or whole numbers")
+
+
+def _cells(batch: Any) -> Iterable[dict[str, Any]]:
+    """The rows of a batch: one by one where one of them cannot be decoded, so that its number is known."""
+    batch.validate()
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        return (row.as_py() for row in batch.to_struct_array())
 
 
 def _distinct(header: list[str], place: Place) -> None:

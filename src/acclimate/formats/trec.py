@@ -26,7 +26,7 @@ from acclimate.files import read_lines, written
 from acclimate.formats.fields import Located, Place, quoted
 from acclimate.records import Qrel, ScoredDoc
 
-GRADE = re.compile(r"[+-]?[0-9]+")
+GRADE = re.compile(r"[+-]?[0-9]{1,9}")
 
 _BREAKS = r"\s\x00-\x1f\x7f-\x9f\ufeff"  # what would end a word or a line, or be taken for a byte order mark
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")

@@ -5,18 +5,20 @@ An unknown price stays unknown: it is never taken for nothing.
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acclimate.domains import MOST, Between
 from acclimate.errors import BudgetExceeded, DataError, SettingError
+from acclimate.files import read_toml
 from acclimate.llm.completions import Ledger
+from acclimate.shown import quoted
 
 _OURS = Path(__file__).parent / "prices.toml"
 _KEYS = {"prompt", "completion"}
+_DOLLARS, _TOKENS = Between(0, MOST), Between(0, 10**15)
 
 
 class Price(NamedTuple):
@@ -54,9 +56,6 @@ class Budget:
             if stage and stage not in llms:
                 asking = ", ".join(llms)
                 raise SettingError(f"a limit for {stage!r}, which asks no LLM in this run; these do: {asking}")
-            for option, most in (("--max-tokens", limit.tokens), ("--max-cost", limit.cost)):
-                if most is not None and not 0 <= most < math.inf:
-                    raise SettingError(f"{option} is {most}; expected 0 or more")
             for llm in [llms[stage]] if stage else llms.values():
                 if limit.cost is not None and price(llm, self.prices) is None:
                     raise SettingError(
@@ -102,11 +101,14 @@ def limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limi
     for option, texts in (("tokens", max_tokens), ("cost", max_cost)):
         for text in texts:
             stage, _, number = text.rpartition("=")
+            domain = _TOKENS if option == "tokens" else _DOLLARS
             try:
                 most = float(number)
-                most = int(most) if option == "tokens" else most
-            except (ValueError, OverflowError):
-                raise SettingError(f"--max-{option} {text!r}: expected a number, or STAGE=NUMBER") from None
+            except ValueError:
+                raise SettingError(f"--max-{option} {quoted(text)}: expected a number, or STAGE=NUMBER") from None
+            if most not in domain:
+                raise SettingError(f"--max-{option} is {quoted(text)}; expected a number: {domain}")
+            most = int(most) if option == "tokens" else most
             found[stage] = replace(found.get(stage, Limit()), **{option: most})
     return found
 
@@ -136,22 +138,15 @@ def cost(ledger: Ledger, own: Path | None = None) -> float | None:
 
 
 def _read(path: Path) -> dict[str, Price]:
-    try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("no such price file", path=path) from None
-    except OSError as error:
-        raise DataError(f"not a price file: {error.strerror}", path=path) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not TOML: {error}", path=path) from None
-    return {llm: _price(llm, row, path) for llm, row in rows.items()}
+    return {llm: _price(llm, row, path) for llm, row in read_toml(path).items()}
 
 
 def _price(llm: str, row: Any, path: Path) -> Price:
-    if (
-        not isinstance(row, dict)
-        or row.keys() != _KEYS
-        or not all(isinstance(value, int | float) and math.isfinite(value) and value >= 0 for value in row.values())
-    ):
-        raise DataError(f'{llm}: expected ["{llm}"] with prompt and completion, dollars per million tokens', path=path)
+    if not isinstance(row, dict) or row.keys() != _KEYS:
+        raise DataError(
+            f"{quoted(llm)}: expected a table with prompt and completion, dollars per million tokens", path=path
+        )
+    for name, value in row.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value not in _DOLLARS:
+            raise DataError(f"{quoted(llm)}: {name} is {quoted(value)}; expected a number: {_DOLLARS}", path=path)
     return Price(float(row["prompt"]), float(row["completion"]))

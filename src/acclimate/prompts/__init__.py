@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.errors import DataError, SettingError, unknown
-from acclimate.files import fingerprint
+from acclimate.files import fingerprint, is_file
 from acclimate.prompts import files
 from acclimate.prompts.files import HERE, Template, fill, filled
 from acclimate.records import PromptExample
+from acclimate.shown import quoted
 
 JUDGES = HERE / "judges"
 ADAPTED = "adapted"  # stands for the prompts that the seed stage made from the corpus
@@ -117,7 +118,7 @@ def load_mix(wanted: Sequence[str], material: Material = Material(), *, hints: s
         loaded += [load(path, material.examples, collection=material.collection, hints=hints) for path in paths]
         shares += [share / len(paths)] * len(paths)
     if not loaded or len({prompt.name for prompt in loaded}) < len(loaded):
-        raise SettingError(f"generate.prompt is {','.join(wanted)!r}; expected one or more prompts, each once")
+        raise SettingError(f"generate.prompt is {quoted(','.join(wanted))}; expected one or more prompts, each once")
     return Mix(tuple(loaded), tuple(shares))
 
 
@@ -131,7 +132,9 @@ def _share(entry: str) -> tuple[str, float]:
     if not (colon and re.fullmatch(r"-?\d+(\.\d+)?", number)):
         return entry, 1.0
     if float(number) <= 0:
-        raise SettingError(f"generate.prompt: {entry!r} has no share; expected NAME or NAME:SHARE with a share above 0")
+        raise SettingError(
+            f"generate.prompt: {quoted(entry)} has no share; expected NAME or NAME:SHARE with a share above 0"
+        )
     return name, float(number)
 
 
@@ -158,7 +161,7 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
         return files.read(HERE / f"{stem}.toml").labelled(name.removeprefix(stem).removeprefix("-") or collection)
     file, _, entry = name.partition("#")
     path = Path(file)
-    if path.suffix in (".toml", ".yaml", ".yml", ".txt") or path.is_file():
+    if path.suffix in (".toml", ".yaml", ".yml", ".txt") or is_file(path):
         return files.read(path, entry).labelled(collection)
     raise unknown("prompt (or file)", name, names())
 

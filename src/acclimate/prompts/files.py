@@ -28,11 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError, SettingError
+from acclimate.files import read_text, read_toml
 from acclimate.records import PromptExample
+from acclimate.shown import quoted
 
 HERE = Path(__file__).parent
 POOL = HERE / "examples.toml"
 _KEYS = {"name", "description", "instruction", "example", "target", "stop", "chat", "examples", "labels"}
+_OF_AN_EXAMPLE = {"document", "query", "bad_query"}  # the last one where `example` shows it
 _YOURS = "yours"
 
 
@@ -72,26 +75,17 @@ def read(path: Path, name: str = "") -> Template:
 
     Raises DataError for a file that is no prompt, SettingError for a name that is not in it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError("no such prompt file", path=path) from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"not a text file: {error}", path=path) from None
     if path.suffix == ".toml":
-        return _from_toml(text, path)
+        return _from_toml(read_toml(path), path)
+    text = read_text(path).replace("\r\n", "\n")
     if path.suffix in (".yaml", ".yml"):
         return _from_yaml(text, name, path)
     return _static(text, path.stem, path)
 
 
-def _from_toml(text: str, path: Path) -> Template:
-    try:
-        row = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", path=path) from None
+def _from_toml(row: dict[str, Any], path: Path) -> Template:
     if foreign := sorted(row.keys() - _KEYS):
-        raise DataError(f"unknown keys {foreign}; a prompt has {sorted(_KEYS)}", path=path)
+        raise DataError(f"unknown keys {quoted(foreign)}; a prompt has {sorted(_KEYS)}", path=path)
     template = Template(
         name=_text(row, "name", path, default=path.stem),
         description=_text(row, "description", path, default=""),
@@ -123,17 +117,19 @@ def _from_yaml(text: str, name: str, path: Path) -> Template:
     import yaml
 
     try:
-        entries = yaml.safe_load(text)
+        entries = yaml.load(text, Loader=yaml.BaseLoader)  # in which every value is a text or made of texts
     except yaml.YAMLError as error:
         raise DataError(f"not YAML: {error}", path=path) from None
+    except RecursionError:
+        raise DataError("not YAML that can be read: nested too deeply", path=path) from None
     if not isinstance(entries, dict) or not entries:
         raise DataError("expected InPars templates: a name, and below it mode and template", path=path)
     if not name and len(entries) > 1:
-        raise SettingError(f"{path} holds {', '.join(map(str, entries))}; name one: {path}#{next(iter(entries))}")
-    name = name or str(next(iter(entries)))
+        raise SettingError(f"{path} holds {quoted(list(entries))}; name one: {path}#{next(iter(entries))}")
+    name = name or next(iter(entries))
     entry = entries.get(name)
     if name not in entries:
-        raise SettingError(f"{path} has no template {name!r}; it holds {', '.join(map(str, entries))}")
+        raise SettingError(f"{path} has no template {quoted(name)}; it holds {quoted(list(entries))}")
     if not isinstance(entry, dict) or entry.get("mode") not in ("static", "dynamic"):
         raise DataError(f"{name}: expected mode (static or dynamic) and template", path=path)
     template = _text(entry, "template", path)
@@ -161,8 +157,11 @@ def _examples(found: Any, path: Path) -> tuple[dict[str, str], ...] | None:
     if not isinstance(found, list):
         raise DataError("examples: expected [[examples]] tables, a query type, or 'yours'", path=path)
     for row in found:
-        _text(row, "document", path)
-        _text(row, "query", path)
+        if not isinstance(row, dict) or not row.keys() >= {"document", "query"} or row.keys() - _OF_AN_EXAMPLE:
+            expected = ", ".join(sorted(_OF_AN_EXAMPLE))
+            raise DataError(f"an example is {quoted(row)}; expected a table with {expected}", path=path)
+        for key in row:
+            _text(row, key, path)
     return tuple(found)
 
 
@@ -171,7 +170,7 @@ def _of_type(kind: str, path: Path) -> tuple[dict[str, str], ...]:
     documents = tomllib.loads(POOL.read_text(encoding="utf-8"))["documents"]
     if kind not in documents[0] or kind == "text":
         known = sorted(documents[0].keys() - {"text"})
-        raise DataError(f"examples is {kind!r}; expected tables, {_YOURS!r}, or one of {known}", path=path)
+        raise DataError(f"examples is {quoted(kind)}; expected tables, {_YOURS!r}, or one of {known}", path=path)
     return tuple({"document": document["text"], "query": document[kind]} for document in documents)
 
 
@@ -180,32 +179,32 @@ def _labels(found: Any, path: Path) -> dict[str, tuple[str, str]]:
         raise DataError("labels: expected a table with `default` and other collections", path=path)
     for name, pair in found.items():
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(label, str) for label in pair):
-            raise DataError(f"labels: {name} is {pair!r}; expected a document's label and a query's", path=path)
+            raise DataError(f"labels: {name} is {quoted(pair)}; expected a document's label and a query's", path=path)
     return {name: (pair[0], pair[1]) for name, pair in found.items()}
 
 
 def _stop(found: Any, path: Path) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(text, str) and text for text in found):
-        raise DataError(f"stop is {found!r}; expected a list of texts", path=path)
+        raise DataError(f"stop is {quoted(found)}; expected a list of texts", path=path)
     return tuple(found)
 
 
 def _flag(found: Any, path: Path) -> bool:
     if not isinstance(found, bool):
-        raise DataError(f"chat is {found!r}; expected true or false", path=path)
+        raise DataError(f"chat is {quoted(found)}; expected true or false", path=path)
     return found
 
 
 def _text(row: Any, key: str, path: Path, *, default: str | None = None) -> str:
     value = row.get(key, default) if isinstance(row, dict) else row
     if not isinstance(value, str):
-        raise DataError(f"{key} is {value!r}; expected a text", path=path)
+        raise DataError(f"{key} is {quoted(value)}; expected a text", path=path)
     return value
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
     """`template` with each {key} replaced by its value, in one pass: what a value holds is never looked at."""
-    return re.sub("|".join(f"{{{key}}}" for key in values), lambda match: values[match[0][1:-1]], template)
+    return re.sub("|".join(re.escape(f"{{{key}}}") for key in values), lambda match: values[match[0][1:-1]], template)
 
 
 def filled(template: Template, examples: Sequence[PromptExample]) -> list[str]:

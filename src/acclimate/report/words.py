@@ -6,10 +6,10 @@ reading direction of a page, or not be written as UTF-8 at all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.shown import clean
 from acclimate.students import MADE
 
 MAIN_MEASURE = "nDCG@10"
@@ -32,8 +32,6 @@ CAVEATS = {
 }
 
 TUNING = "Students are trained with the settings of the run, and with others where distill.tune names some."
-
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -116,11 +114,6 @@ def safe(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [safe(item) for item in value]
     return value
-
-
-def clean(text: str) -> str:
-    """`text` on one line, without control characters, marks of reading direction, and halves of surrogate pairs."""
-    return _UNSAFE.sub("", " ".join(text.split()))
 
 
 def excerpt(text: str, limit: int) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from acclimate.errors import DataError, SettingError, quoted
+from acclimate.errors import DataError, SettingError
 from acclimate.retrieve.scales import Scale, by_list, combine, scale
 from acclimate.retrieve.system import Candidates
 from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
+from acclimate.shown import quoted
 
 RERANKER = "reranker"
 CHOSEN, EQUAL = "chosen", "equal"
