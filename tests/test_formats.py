@@ -149,7 +149,10 @@ def test_docs_come_back_from_parquet(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"id": [7, 10**15], "text": ["a", "b"]}), path)
     assert list(formats.read_corpus(path)) == [Doc("7", "a"), Doc("1000000000000000", "b")]
     parquet.write_table(pa.table({"id": [7.0], "text": ["a"]}), path)
-    assert refusal(lambda: formats.read_corpus(path)) == f'{path}: column "id" holds double; expected text or whole numbers'
+    assert (
+        refusal(lambda: formats.read_corpus(path))
+        == f'{path}: column "id" holds double; expected text or whole numbers'
+    )
     parquet.write_table(pa.table({"id": ["7"], "txet": ["a"]}), path)
     message = refusal(lambda: formats.read_corpus(path))
     assert message.startswith(f"{path}: no document text: found") and 'The closest is "txet"' in message

@@ -15,15 +15,21 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 from acclimate import __version__, distributed
 from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import AcclimateError, SettingError
+from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arguments
 from acclimate.runs import begin, stored
+from acclimate.shown import on_one_line, shortened
 from acclimate.stage_commands import go, stage_command
+
+# What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
+_OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+_OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
+_LONGEST = 1200  # characters of a message
 
 app = App(
     name="acclimate",
@@ -42,12 +48,6 @@ Start with: acclimate adapt FOLDER --out run
 app.command(prompts_app)
 app.command(cache_app)
 
-Changes = Annotated[
-    list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
-]
-
-Limits = list[str] | None
-
 
 @app.command
 def adapt(
@@ -63,7 +63,7 @@ def adapt(
     max_tokens: Limits = None,
     prices: Path | None = None,
     batch: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
 
@@ -132,7 +132,7 @@ def report(run_dir: Path) -> None:
 
 @app.command(name="inspect")
 def inspect_queries(
-    run_dir: Path, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None
+    run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: str | None = None, reason: str | None = None
 ) -> None:
     """Show the synthetic queries of a run: what they are like, what was turned down and why; and a sample, as a page.
 
@@ -158,9 +158,7 @@ def inspect_queries(
 
 
 @app.command
-def search(
-    run_dir: Path, query: str, *, k: Annotated[int, Parameter(alias="-k")] = 10, system: str | None = None
-) -> None:
+def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -> None:
     """Search the corpus of a run with the system that measured best.
 
     Parameters
@@ -178,14 +176,11 @@ def search(
 
     searcher = load(stored(run_dir), system)
     for hit in searcher.search(query, k):
-        title = f"{hit.doc.title}  " if hit.doc.title else ""
-        text = " ".join(hit.doc.text.split())[:200]
-        of = f"  (of {hit.document_id})" if hit.document_id != hit.doc.doc_id else ""
-        print(f"{hit.score:8.4f}  {hit.doc.doc_id}{of}  {title}\n          {text}")
+        print(hit)
 
 
 @app.command
-def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10", seed: int = 0) -> None:
+def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10", seed: Seed = 0) -> None:
     """Compare two TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
 
     Parameters
@@ -205,12 +200,12 @@ def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10",
 
     found = compare_runs(qrels, run, baseline, measure=measure, seed=seed)
     for warning in found.warnings:
-        print(f"acclimate: warning: {warning}", file=sys.stderr)
+        _say(f"warning: {warning}")
     print(found)
 
 
 @app.command
-def curve(run_dir: Path, *, queries: str | None = None, lists: str | None = None) -> None:
+def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> None:
     """Show how search gets better with more synthetic queries and more labelled lists, so that you know when to stop.
 
     Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
@@ -232,13 +227,12 @@ def curve(run_dir: Path, *, queries: str | None = None, lists: str | None = None
     lists
         Numbers of labelled lists to train the students on, in the same way.
     """
-    from acclimate.curve import counts_of, learning_curves
+    from acclimate.curve import learning_curves
     from acclimate.report import curves
 
-    counts = {"queries": counts_of(queries, "--queries"), "lists": counts_of(lists, "--lists")}
     run = stored(run_dir)
     with run.workspace.lock():
-        found = learning_curves(run, **counts)
+        found = learning_curves(run, queries=queries, lists=lists)
         page = curves.write(found, run_dir)
     print(curves.text(found))
     print(f"Page: {page}")
@@ -268,28 +262,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # what it says of our models, we know
     if not distributed.is_main():
         sys.stdout = io.StringIO()  # the first process says it
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a shell that is not UTF-8 gets what it can show
     try:
         _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments
+        check_arguments(tokens)
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except AcclimateError as error:
-        print(f"acclimate: {error}", file=sys.stderr)
+        _say(str(error))
         return error.exit_code
     except CycloptsError as error:
-        print(f"acclimate: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
     except KeyboardInterrupt:
-        print("\nacclimate: interrupted; what is made is kept, and the same command goes on", file=sys.stderr)
+        print(file=sys.stderr)
+        _say("interrupted; what is made is kept, and the same command goes on")
         return 130
     except BrokenPipeError:
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in _OF_FILES:
             raise
-        print(f"acclimate: {error}; what is made is kept, and the same command goes on", file=sys.stderr)
+        _say(f"{error}; what is made is kept, and the same command goes on")
         return 2
     distributed.leave()
     return 0
+
+
+def _say(message: str) -> None:
+    """A line on stderr."""
+    print(f"acclimate: {shortened(on_one_line(message), _LONGEST)}", file=sys.stderr)
 
 
 def entry() -> None:

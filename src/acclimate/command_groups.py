@@ -8,6 +8,7 @@ from cyclopts import App
 
 from acclimate.errors import DataError
 from acclimate.records import PromptExample
+from acclimate.shown import clean, on_one_line, printable
 
 prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
 cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
@@ -41,7 +42,7 @@ def show_prompt(prompt: str, *, document: str = "{document}") -> None:
     """
     from acclimate import prompts
 
-    print(prompts.load(prompt, _STAND_INS).render(document))
+    print(printable(prompts.load(prompt, _STAND_INS).render(document)))
 
 
 @prompts_app.command(name="check")
@@ -60,7 +61,8 @@ def check_prompt(path: Path) -> None:
     tokens = len(prompt.render("")) // CHARACTERS_PER_TOKEN
     ends = ", ".join(map(repr, prompt.stop))
     cue = prompt.target.rpartition("{document}")[2]
-    print(f"{path}: {prompt.name}, about {tokens:,} tokens around a document; {cue!r} asks, and {ends} ends an answer")
+    found = f"{path}: {prompt.name}, about {tokens:,} tokens around a document"
+    print(on_one_line(f"{found}; {cue!r} asks, and {ends} ends an answer"))
 
 
 @cache_app.command(name="stats")
@@ -83,7 +85,7 @@ def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
             cost = Budget(prices=prices).cost(llm, {"prompt": used.prompt_tokens, "completion": used.completion_tokens})
             tokens = f"{used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written"
             price = "cost not known" if cost is None else usd(cost)
-            print(f"{stage}: {llm} asked {used.calls:,} times, {tokens}, {price}")
+            print(f"{stage}: {clean(llm)} asked {used.calls:,} times, {tokens}, {price}")
 
 
 @cache_app.command(name="verify")
@@ -134,7 +136,7 @@ def fill_cache(run_dir: Path, results: Path) -> None:
         taken = read_results(kept, results)
     print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()):,} failed")
     for reason, count in taken.failed.items():
-        print(f"  {count:,}: {reason}")
+        print(f"  {count:,}: {clean(reason)}")
     if taken.failed:
         print("What failed is asked for again by the next batch.")
 

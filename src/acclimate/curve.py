@@ -7,7 +7,6 @@ measured, not the models, and the run's own stages are only read.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from acclimate import artifacts, measuring, pipeline
 from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.formats import read_nway, read_synthetic
-from acclimate.formats.fields import quoted
 from acclimate.measuring import Judged
 from acclimate.records import Query, Retriever, ScoredDoc
 from acclimate.run import BASE_MEMBERS, SOURCES, Run
@@ -70,15 +68,6 @@ def learning_curves(
         },
         "curves": made,
     }
-
-
-def counts_of(text: str | None, option: str) -> list[int] | None:
-    """Numbers separated by commas; [] for `none`."""
-    if text is None or text == "none":
-        return None if text is None else []
-    if not all(re.fullmatch("[0-9]{1,9}", part.strip()) for part in text.split(",")):
-        raise SettingError(f"{option} {quoted(text)}: expected whole numbers separated by commas, such as 100,200,400")
-    return [int(part) for part in text.split(",")]
 
 
 def points(total: int, wanted: Sequence[int] | None) -> list[int]:

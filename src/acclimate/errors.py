@@ -16,7 +16,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from acclimate.shown import printable, quoted, shortened
+from acclimate.shown import on_one_line, quoted, shortened
 
 _LONGEST = 1000  # characters of a message
 
@@ -27,7 +27,7 @@ class AcclimateError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(printable(" ".join(message.splitlines())), _LONGEST))
+        super().__init__(shortened(on_one_line(message), _LONGEST))
 
 
 class DataError(AcclimateError):

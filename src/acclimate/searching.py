@@ -9,10 +9,14 @@ from acclimate.corpus import Corpus
 from acclimate.errors import DataError, unknown
 from acclimate.files import read_json
 from acclimate.records import Doc, Query, Retriever
+from acclimate.report.words import excerpt
 from acclimate.retrieve.folded import Folded
+from acclimate.shown import clean
 
 if TYPE_CHECKING:
     from acclimate.run import Run
+
+_SHOWN = 200  # characters of a document
 
 
 class Hit(NamedTuple):
@@ -21,6 +25,12 @@ class Hit(NamedTuple):
     doc: Doc  # what was found of it: its best passage, where it was split
     score: float
     document_id: str  # that of `doc`, where it was not
+
+    def __str__(self) -> str:
+        """Two lines for a terminal."""
+        whole = f"(of {self.document_id})" if self.document_id != self.doc.doc_id else ""
+        names = "  ".join(filter(None, map(clean, (self.doc.doc_id, whole, self.doc.title))))
+        return f"{self.score:8.4f}  {names}\n          {excerpt(self.doc.text, _SHOWN)}"
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,13 @@ def printable(text: str) -> str:
     return _OBEYED.sub("", text)
 
 
+def on_one_line(text: str) -> str:
+    """The same, without line ends."""
+    return printable(" ".join(text.splitlines()))
+
+
 def clean(text: str) -> str:
-    """The same on one line."""
+    """The same, with one blank for any white space."""
     return printable(" ".join(text.split()))
 
 

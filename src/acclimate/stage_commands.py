@@ -61,7 +61,7 @@ def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., Non
     for setting in settings.values():
         shown = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
         values = f" Values: {setting.values}." if setting.domain else ""
-        note = Parameter(help=f"{setting.help}{values} Default: {shown}.")
+        note = Parameter(help=f"{setting.help} Default: {shown}.{values}")
         parameters.append(kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, note]))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -1,0 +1,46 @@
+"""Options of the command line that have a domain, as stages' settings have theirs, and what every argument must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from acclimate.domains import AtLeast, Between, Domain
+from acclimate.errors import SettingError
+from acclimate.settings import Setting, check
+from acclimate.shown import quoted
+
+
+def _option(kind: Any, domain: Domain, **named: Any) -> Parameter:
+    """A parameter whose text is read as a setting's is, and whose errors are the same."""
+
+    def convert(_: Any, tokens: Sequence[Any]) -> Any:
+        text, name = tokens[0].value, tokens[0].keyword
+        if kind is not int and text == "none":
+            return ()
+        return check(text, Setting(name, kind, None, "", domain), name)
+
+    return Parameter(converter=convert, n_tokens=1, **named)
+
+
+Changes = Annotated[
+    list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
+]
+Limits = list[str] | None
+Seed = Annotated[int, _option(int, Between(0, 2**32 - 1))]  # what every library takes
+Count = Annotated[int, _option(int, AtLeast(1))]
+K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
+Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1))]  # none: ()
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raises SettingError for an argument that is no text: it could be no part of a name, a prompt or a file."""
+    for text in arguments:
+        try:
+            broken = "\0" in text.encode().decode()
+        except UnicodeEncodeError:
+            broken = True
+        if broken:
+            raise SettingError(f"{quoted(text)} is not UTF-8 text; expected arguments in UTF-8, without zero bytes")
