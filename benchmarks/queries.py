@@ -101,7 +101,7 @@ class Bench:
 
     def _real(self) -> tuple[str, list[Query], dict[str, dict[int, int]]]:
         """The split to measure on, its queries, and the grades of each by row."""
-        qrels = self.run.collection.qrels
+        qrels = self.run.input.collection.qrels
         split = next((split for split in ("dev", "train") if qrels.get(split)), "")
         if not split:
             raise SettingError(f"{self.name} has neither dev nor train judgments, and test ones are not for choosing")
@@ -109,13 +109,13 @@ class Bench:
         for qrel in qrels[split]:
             if qrel.relevance > 0:
                 grades.setdefault(qrel.query_id, {})[self.run.ids.row[qrel.doc_id]] = qrel.relevance
-        return split, [query for query in self.run.collection.queries if query.query_id in grades], grades
+        return split, [query for query in self.run.input.collection.queries if query.query_id in grades], grades
 
     def _pairs(self) -> list[PromptExample]:
-        texts = {query.query_id: query.text for query in self.run.collection.queries}
+        texts = {query.query_id: query.text for query in self.run.input.collection.queries}
         return [
             PromptExample(qrel.query_id, qrel.doc_id, texts[qrel.query_id], self.run.corpus[qrel.doc_id].default_text())
-            for qrel in self.run.collection.qrels[self.split]
+            for qrel in self.run.input.collection.qrels[self.split]
             if qrel.relevance > 0
         ]
 

@@ -225,7 +225,8 @@ def test_no_run_in_a_folder(mistake, out):
 
 
 def test_searching_a_run_that_is_not_finished(mistake, unfinished):
-    assert f"acclimate report {unfinished}" in mistake("search", unfinished, "lava")
+    for command in (["search", unfinished, "lava"], ["report", unfinished]):
+        assert f"acclimate evaluate {unfinished}" in mistake(*command)
 
 
 def test_comparing_files_that_are_missing(mistake, tmp_path):

@@ -96,7 +96,7 @@ def test_points_double_up_to_all():
 @pytest.mark.parametrize("unit", ["queries", "lists"])
 def test_a_number_that_cannot_be_is_refused_before_anything_is_read(unit):
     with pytest.raises(SettingError, match="expected numbers from 1"):
-        curve.learning_curves(None, **{unit: [0, 10]})  # pyright: ignore[reportArgumentType]
+        curve.learning_curves(None, {}, **{unit: [0, 10]})  # pyright: ignore[reportArgumentType]
 
 
 # What is measured
@@ -126,7 +126,7 @@ def test_every_point_has_both_sets_with_intervals_around_the_mean(drawn):
 def test_the_last_point_is_the_students_of_the_run_itself(drawn, tmp_path):
     """All lists, the same seed: what `distill` makes, measured as `evaluate` does."""
     shutil.copytree(drawn, tmp_path / "run")
-    assert main(["report", str(tmp_path / "run")]) == 0
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     measured = {one["name"]: one["measures"]["nDCG@10"] for one in report["systems"]}
     for one in found(drawn)["curves"]:
@@ -262,8 +262,8 @@ def test_the_page_loads_nothing_and_escapes_what_it_shows(drawn):
 
 def test_no_curve_without_anything_held_out(labelled, monkeypatch):
     from acclimate.retrieve.weights import HeldOut
-    from acclimate.runs import stored
+    from acclimate.runs import opened
 
     monkeypatch.setattr(artifacts, "held_out", lambda run, made: HeldOut([], [], True))
     with pytest.raises(DataError, match="nothing is held out"):
-        curve.learning_curves(stored(labelled))
+        curve.learning_curves(*opened(labelled, "label"))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import acclimate.llm
-from acclimate import quality
+from acclimate import manifests, quality
 from acclimate.cli import main
 from acclimate.pipeline import STAGES, adapt
 from acclimate.quality import Answer, Statistics, drawn, funnel, overlap, reasons, statistics
@@ -346,9 +346,9 @@ def test_it_needs_no_filter(runs, tmp_path, capsys):
 
 
 def test_scores_of_queries_that_were_generated_before_are_not_shown(run):
-    path = run / "filter" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"inputs": manifest["inputs"] | {"generate": "another"}}))
+    manifest = manifests.read(run / "filter")
+    assert manifest
+    manifests.write(run / "filter", manifest | {"inputs": manifest["inputs"] | {"generate": "another"}})
     assert "Not filtered yet" in inspected(run).text
 
 
@@ -359,6 +359,9 @@ def test_every_column_of_numbers_is_shown(run):
     extra = {"note": "no number", "flag": True, "nothing": None}
     rows = [row | {"<b>teacher": chance.random(), "huge": math.nan} | extra for row in rows]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = manifests.read(run / "filter")
+    assert manifest
+    manifests.write(run / "filter", manifest | {"outputs": manifests.outputs(run / "filter")})
     page = inspected(run)
     labels = {str(attributes["aria-label"]).rpartition(", ")[0] for attributes in page.named("svg")}
     assert labels == {"overlap", "logprob", "rank", "<b>teacher"}

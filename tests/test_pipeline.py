@@ -588,7 +588,7 @@ def test_a_stage_s_command_goes_on_under_the_limits_of_its_run(corpus, run_adapt
     out = tmp_path / "run"
     assert run_adapt(corpus, out, "--max-tokens", "600") == 3
     before = CountingLLM.asked
-    for command in ("generate", "report"):
+    for command in ("generate", "evaluate"):
         assert main([command, str(out)]) == 3
     assert CountingLLM.asked == before
     assert "--max-tokens 600" in capsys.readouterr().err

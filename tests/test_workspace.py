@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
-from acclimate.errors import AcclimateError
+from acclimate import files, manifests
+from acclimate.errors import AcclimateError, DataError
 from acclimate.workspace import Account, Workspace
 
 
@@ -133,15 +137,132 @@ def test_a_finished_stage_interrupted_while_made_again_is_unfinished(workspace):
     assert work.found == []
 
 
-@pytest.mark.parametrize("harm", ["truncate", "delete"])
+@pytest.mark.parametrize("harm", ["truncate", "delete", "garble"])
 def test_output_that_is_not_whole_is_made_again(workspace, capsys, harm):
     work = Stage()
     first = make(workspace, work)
     out = first.folder / "deep" / "out.txt"
-    out.write_text("con") if harm == "truncate" else out.unlink()
+    out.unlink() if harm == "delete" else out.write_text("con" if harm == "truncate" else "CONTENT")
     assert not make(workspace, work).resumed
     assert out.read_text() == "content"
-    assert "is made again: its files or acclimate's version changed" in capsys.readouterr().err
+    assert "is made again: deep/out.txt is not as it was made" in capsys.readouterr().err
+
+
+def test_what_is_known_to_be_whole_is_read_again_only_once_it_is_written_to(workspace, monkeypatch):
+    first = make(workspace, Stage())
+    read, digest = [], files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: (read.append(path.name), digest(path))[1])
+
+    def check():
+        read.clear()
+        assert make(workspace, Stage()).resumed
+        return read
+
+    age(first.folder)
+    assert check() == []
+    (first.folder / "part.txt").touch()
+    time.sleep(0.02)  # a tick of the file system's clock
+    assert check() == ["part.txt"]
+    assert check() == []
+
+
+def age(folder):
+    """As if the manifest had been written a while after the rest."""
+    for path in folder.rglob("*.txt"):
+        os.utime(path, (1e9, 1e9))
+
+
+def test_an_empty_manifest_is_an_interrupted_stage(workspace, capsys):
+    work = Stage()
+    made = make(workspace, work)
+    (made.folder / "manifest.json").write_text("")
+    assert workspace.manifest("filter") is None
+    assert not make(workspace, work).resumed
+    assert "is made again" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("harm", ['{"fingerprint"', "[]", "null", "{}", "garbage", "notes", "\x00" * 100])
+def test_a_damaged_manifest_is_told_and_never_used(workspace, capsys, harm):
+    work = Stage()
+    made = make(workspace, work)
+    path = made.folder / "manifest.json"
+    content = {key: value for key, value in made.manifest.items() if key != harm}
+    path.write_text(harm if content == made.manifest else json.dumps(content))
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        workspace.manifest("filter")
+    assert not make(workspace, work).resumed
+    assert f"is made again: {path}" in capsys.readouterr().err
+
+
+# What is replaced
+
+
+def test_what_is_replaced_stays_until_its_successor_is_finished(workspace):
+    with workspace.lock():
+        first = make(workspace, Stage())
+    with pytest.raises(KeyboardInterrupt):
+        make(workspace, Stage(stop=KeyboardInterrupt()), seed=1)
+    aside = workspace.folder / ".filter.replaced"
+    assert manifests.read(aside) == first.manifest
+    with workspace.lock():  # the next start sweeps only what is replaced
+        assert aside.exists()
+    make(workspace, Stage("other"), seed=1)
+    assert not aside.exists()
+    assert sorted(path.name for path in workspace.folder.iterdir()) == [".lock", "filter"]
+
+
+def test_a_stage_that_was_not_replaced_after_all_is_taken_back(workspace):
+    first = make(workspace, Stage())
+    with pytest.raises(KeyboardInterrupt):
+        make(workspace, Stage(stop=KeyboardInterrupt()), seed=1)
+    again = make(workspace, Stage(stop=AssertionError()))
+    assert again.resumed
+    assert again.manifest == first.manifest
+    assert not (workspace.folder / ".filter.replaced").exists()
+
+
+def test_what_a_killed_process_had_replaced_is_swept(workspace):
+    with workspace.lock():
+        make(workspace, Stage())
+    shutil.copytree(workspace.folder / "filter", workspace.folder / ".filter.replaced")
+    with workspace.lock():
+        assert sorted(path.name for path in workspace.folder.iterdir()) == [".lock", "filter"]
+
+
+def test_a_stage_behind_a_link_is_made_again_and_only_the_link_is_replaced(workspace, tmp_path):
+    make(workspace, Stage())
+    (workspace.folder / "filter").rename(tmp_path / "elsewhere")
+    (workspace.folder / "filter").symlink_to(tmp_path / "elsewhere")
+    assert make(workspace, Stage()).resumed
+    make(workspace, Stage("other"), seed=1)
+    assert (tmp_path / "elsewhere" / "deep" / "out.txt").read_text() == "content"
+    assert (workspace.folder / "filter" / "deep" / "out.txt").read_text() == "other"
+
+
+@pytest.mark.parametrize("theirs", ["train/model.bin", "notes.txt", ".lock", "run.json", "completions.sqlite"])
+def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path, theirs):
+    (tmp_path / theirs).parent.mkdir(exist_ok=True)
+    (tmp_path / theirs).write_text("[1]")
+    with pytest.raises(AcclimateError, match="is not empty, and what it holds is no run"):
+        Workspace(tmp_path).refuse_foreign()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+    assert (tmp_path / theirs).read_text() == "[1]"
+
+
+def test_a_folder_is_a_run_s_from_the_lock_on(tmp_path):
+    (tmp_path / ".lock").write_text("")  # killed before a word was written
+    for _ in range(2):
+        Workspace(tmp_path).refuse_foreign()
+        with Workspace(tmp_path).lock():
+            (tmp_path / "corpus").mkdir(exist_ok=True)
+
+
+def test_a_lock_makes_no_folder_a_run_s(tmp_path):
+    (tmp_path / ".mine.part").write_text("")
+    with Workspace(tmp_path).lock():
+        assert (tmp_path / ".mine.part").exists()
+    with pytest.raises(AcclimateError, match="is no run"):
+        Workspace(tmp_path).refuse_foreign()
 
 
 def test_a_killed_process_leaves_an_unfinished_stage(workspace):

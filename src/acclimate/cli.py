@@ -22,9 +22,9 @@ from acclimate import __version__, distributed
 from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import AcclimateError, SettingError
 from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arguments
-from acclimate.runs import begin, stored
+from acclimate.runs import begin, opened, outdated
 from acclimate.shown import on_one_line, shortened
-from acclimate.stage_commands import go, stage_command
+from acclimate.stage_commands import go, show, stage_command
 
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
 _OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
@@ -120,14 +120,20 @@ def adapt(
 
 @app.command
 def report(run_dir: Path) -> None:
-    """Print the report of a run again, and write report.json and report.html anew.
+    """Print the report of a finished run again, and write report.json and report.html anew. No stage is made.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     """
-    go(stored(run_dir))
+    from acclimate.report import assemble
+
+    run, made = opened(run_dir, "evaluate")
+    for line in outdated(run, made):
+        print(f"report     {line}", file=sys.stderr)
+    with run.workspace.lock():
+        show(run, assemble.write(run, made))
 
 
 @app.command(name="inspect")
@@ -151,7 +157,7 @@ def inspect_queries(
     """
     from acclimate.report import queries, queries_page
 
-    run = stored(run_dir)
+    run, _ = opened(run_dir, "generate")
     found = queries.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
     print(queries.text(found))
     print(f"Page: {queries_page.write(found, run.workspace.folder)}")
@@ -174,7 +180,7 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -
     """
     from acclimate.searching import load
 
-    searcher = load(stored(run_dir), system)
+    searcher = load(*opened(run_dir, "evaluate"), system)
     for hit in searcher.search(query, k):
         print(hit)
 
@@ -230,9 +236,9 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     from acclimate.curve import learning_curves
     from acclimate.report import curves
 
-    run = stored(run_dir)
+    run, made = opened(run_dir, "label")
     with run.workspace.lock():
-        found = learning_curves(run, queries=queries, lists=lists)
+        found = learning_curves(run, made, queries=queries, lists=lists)
         page = curves.write(found, run_dir)
     print(curves.text(found))
     print(f"Page: {page}")

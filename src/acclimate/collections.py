@@ -10,15 +10,17 @@ Judgments of unknown documents or queries are refused, with the line: measured o
 from __future__ import annotations
 
 import difflib
+import platform
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from acclimate import __version__
 from acclimate.corpus import Corpus
 from acclimate.errors import DataError, MissingExtra, SettingError
-from acclimate.files import fingerprint, sha256
+from acclimate.files import fingerprint, is_sealed, sha256
 from acclimate.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.formats.fields import Place
 from acclimate.formats.folder import find_files, read_folder
@@ -32,6 +34,7 @@ EXPECTED = (
 READERS_VERSION = 2  # another number when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 1  # the same of the splitter
 SPLITS = ("test", "dev", "train")
+IR_DATASETS = "irds:"
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
 
@@ -48,6 +51,16 @@ class Collection:
     qrels: dict[str, list[Qrel]] = field(default_factory=dict)  # by split: train, dev, test
 
 
+def is_path(name: str) -> bool:
+    """True for the name of a file or folder."""
+    return name != BUILT_IN and not name.startswith(IR_DATASETS)
+
+
+def located(name: str) -> str:
+    """The name that means the same collection in every folder."""
+    return str(Path(name).absolute()) if is_path(name) else name
+
+
 def load(
     name: str | Path, cache_dir: Path, *, queries: str | Path | None = None, qrels: str | Path | None = None
 ) -> Collection:
@@ -57,7 +70,7 @@ def load(
     """
     if name == BUILT_IN:
         found = _pydocs(cache_dir)
-    elif str(name).startswith("irds:"):
+    elif str(name).startswith(IR_DATASETS):
         found = _ir_dataset(str(name), cache_dir)
     else:
         found = _path(Path(name), cache_dir)
@@ -82,7 +95,7 @@ def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Co
     order = corpus.path.name if corpus.path else ""  # the fingerprint alone does not tell
     key = fingerprint(PASSAGES_VERSION, order, corpus.fingerprint, words, overlap)
     built = cache_dir / f"passages-{key}.arrow"
-    if built.exists():
+    if is_sealed(built):
         return Corpus.open(built, source=corpus.source)
 
     def pieces() -> Iterator[Doc]:
@@ -144,7 +157,7 @@ def _cached(source: Path, cache_dir: Path) -> Corpus:
     names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in files]
     key = fingerprint(READERS_VERSION, names, [sha256(path) for path in files])
     built = cache_dir / f"corpus-{key}.arrow"
-    if built.exists():
+    if is_sealed(built):
         return Corpus.open(built, source=source)
     return Corpus.build(read_folder(source) if source.is_dir() else read_corpus(source), built, source=source)
 
@@ -152,7 +165,8 @@ def _cached(source: Path, cache_dir: Path) -> Corpus:
 def _pydocs(cache_dir: Path) -> _Found:
     from acclimate import pydocs
 
-    corpus = Corpus.build(pydocs.build(), cache_dir / "corpus-pydocs.arrow", source="pydocs")  # takes a second
+    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, __version__, platform.python_version())}.arrow"
+    corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(pydocs.build(), built, source="pydocs")
 
     def judged() -> Judged:
         return {split: [(Place(Path(f"pydocs/{split}")), qrel) for qrel in pydocs.qrels(split)] for split in SPLITS}
@@ -169,14 +183,14 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Found:
         import ir_datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtra(f"The collection {name!r}", "pip install ir-datasets") from None
-    wanted = name.removeprefix("irds:")
+    wanted = name.removeprefix(IR_DATASETS)
     whole = _dataset(ir_datasets, wanted)
     if whole is None or not whole.has_docs():
         raise SettingError(
             f"ir_datasets has no documents named {wanted!r}; https://ir-datasets.com lists what there is"
         )
     built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, name, ir_datasets.__version__)}.arrow"
-    corpus = Corpus.open(built) if built.exists() else Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
+    corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
     if whole.has_qrels():
         last = wanted.rsplit("/", 1)[-1]
         parts = {last if last in SPLITS else "test": whole}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.errors import DataError
-from acclimate.files import written
+from acclimate.files import seal, written
 from acclimate.formats.fields import Place, quoted, unbroken
 from acclimate.records import Doc
 
@@ -75,6 +75,7 @@ class Corpus(Mapping[str, Doc]):
             tally = _write(docs, sink, str(source))
             sink.close()
             cls.open(beside)._refuse_repeated(tally)
+        seal(path)
         return cls.open(path)
 
     @classmethod

@@ -36,7 +36,7 @@ Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> q
 
 
 def learning_curves(
-    run: Run, *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None
+    run: Run, made: Mapping[str, Made], *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """Both curves of a run whose lists are labelled: the content of `curve.json`.
 
@@ -45,19 +45,22 @@ def learning_curves(
     """
     for wanted in (queries, lists):
         points(0, wanted)  # a number that cannot be is refused before hours of training, not between
-    curves = _Curves(run, pipeline.made_already(run, "label"))
+    if run.labels.choosing.fingerprint != made["label"].manifest["inputs"]["dev"]:
+        folder = run.workspace.folder
+        raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
+    curves = _Curves(run, made)
     if not curves.sets[HELD_OUT].queries:
         raise DataError("nothing is held out to measure on; draw more documents (sample.n_docs)")
     parts = [
         ("queries", curves.n_queries, queries, curves.rerankers),
         ("lists", curves.n_lists, lists, curves.students),
     ]
-    made: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for unit, total, wanted, measure in parts:
         counts = points(total, wanted)
         if counts:
             values = {count: curves.point(unit, count, measure) for count in (0, *counts)}
-            made += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
+            found += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
     return {
         "measure": MAIN,
         "corpus": run.collection_name,
@@ -66,7 +69,7 @@ def learning_curves(
             name: {"name": one.name, "queries": len(one.queries), "synthetic": one.synthetic}
             for name, one in curves.sets.items()
         },
-        "curves": made,
+        "curves": found,
     }
 
 

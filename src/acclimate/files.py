@@ -13,8 +13,8 @@ import os
 import stat
 import tomllib
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -203,6 +203,44 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def changed(digests: Mapping[Path, str], record: Path) -> Path | None:
+    """The first of these files that has another digest than `record`, where they are written, says; or that is gone.
+
+    Only files that are not older than `record` are read, and `record` is made newer than those that were: what is
+    known to be whole is read again once it is written to.
+    """
+    since, is_newer = record.stat().st_mtime_ns, False
+    for path, digest in digests.items():
+        if not path.is_file():
+            return path
+        if path.stat().st_mtime_ns >= since:
+            is_newer = True
+            if sha256(path) != digest:
+                return path
+    if is_newer:
+        with suppress(OSError):  # somebody else's run is read each time
+            os.utime(record)
+    return None
+
+
+def seal(path: Path) -> None:
+    """Write a file's digest beside it, as sha256sum does."""
+    write_text(_seal(path), f"{sha256(path)}  {path.name}\n")
+
+
+def is_sealed(path: Path) -> bool:
+    """True for a file that is as it was when it was sealed."""
+    try:
+        digest = _seal(path).read_text(encoding="utf-8").partition(" ")[0]
+    except (OSError, UnicodeDecodeError):
+        return False
+    return changed({path: digest}, _seal(path)) is None
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def fingerprint(*parts: Any) -> str:

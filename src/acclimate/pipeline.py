@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acclimate import distributed
+from acclimate import distributed, manifests
 from acclimate.checks import check
 from acclimate.errors import DataError, SettingError
 from acclimate.files import write_json
 from acclimate.making import examples, retrievers
 from acclimate.report import assemble
-from acclimate.run import Run
+from acclimate.run import DOCUMENTS, Run
 from acclimate.stages.distill import distill
 from acclimate.stages.evaluate import evaluate
 from acclimate.stages.filter import filter_queries
@@ -57,8 +57,9 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     check(run)
     distributed.main_first(lambda: run.corpus)  # a collection that cannot be read leaves the run's description as it is
     if source := run.settings["sample"]["examples"]:
-        run.pairs(source)  # if there are none, that is said before everything is indexed
+        run.input.pairs(source)  # if there are none, that is said before everything is indexed
     if distributed.is_main():
+        run.input.keep()
         write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
     for stage, make in _ORDER.items():
@@ -75,18 +76,40 @@ def make(run: Run, stage: str, made: Mapping[str, Made]) -> Made:
 
 
 def made_already(run: Run, until: str) -> dict[str, Made]:
-    """The stages of a run up to `until`, as they are in its folder. Raises DataError when one is missing."""
-    found: dict[str, Made] = {}
+    """The stages of a run up to `until`, as they are in its folder.
+
+    Raises DataError when one is missing, damaged, or made from others than those that are there.
+    """
+    folder, found = run.workspace.folder, dict[str, Made]()
+    again = f"go on with: acclimate {until} {folder}"
     for stage in _ORDER:
-        manifest = run.workspace.manifest(stage)
+        try:
+            manifest = run.workspace.manifest(stage)
+        except DataError as error:
+            raise DataError(f"{error}; {again}") from None
+        if manifest is None and (stage != "seed" or run.seeds_prompts):
+            raise DataError(f"this run is not finished: the stage {stage} is not made yet; {again}", path=folder)
         if manifest is not None:
+            if harmed := manifests.harmed(folder / stage, manifest):
+                raise DataError(f"not as {stage} made it; {again}", path=harmed)
             found[stage] = Made(stage, run.folder(stage), manifest, resumed=True)
-        elif stage != "seed" or run.seeds_prompts:
-            folder = run.workspace.folder
-            raise DataError(f"the stage {stage} is not made yet; go on with: acclimate {until} {folder}", path=folder)
+            if other := _other_input(found, stage):
+                raise DataError(f"{stage} was made from {other} than are here now; {again}", path=folder)
         if stage == until:
             break
     return found
+
+
+def _other_input(made: Mapping[str, Made], stage: str) -> str:
+    """What a stage was made from that is not there any more, in words."""
+    inputs = made[stage].manifest["inputs"]
+    if (
+        inputs.get(DOCUMENTS, made["index"].manifest["inputs"][DOCUMENTS])
+        != made["index"].manifest["inputs"][DOCUMENTS]
+    ):
+        return "other documents or passages"
+    others = [name for name, found in inputs.items() if name in made and made[name].fingerprint != found]
+    return f"other files of the stage {others[0]}" if others else ""
 
 
 _ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {

@@ -41,7 +41,7 @@ def describe(run: Run) -> str:
     settings = run.settings
     docs = [doc.default_text() for doc in run.corpus.values()]
     uniformly = {**settings["sample"], "method": "uniform"}  # as many, without the vectors that diverse needs
-    sampled = sample(run.corpus, 0.0, run.pairs, parents=run.parents, seed=run.seed, **uniformly)
+    sampled = sample(run.corpus, 0.0, run.input.pairs, parents=run.parents, seed=run.seed, **uniformly)
     drawn = sampled.splits
     asked = {"generate": _generating(run, sampled)}
     if run.seeds_prompts:

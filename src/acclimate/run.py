@@ -13,17 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate import collections, models, passages
+from acclimate import collections, models
 from acclimate.corpus import Corpus
 from acclimate.errors import AcclimateError, BatchWritten, SettingError
 from acclimate.files import fingerprint, read_json
-from acclimate.formats import read_prompt_examples
+from acclimate.input import Input, Kept
 from acclimate.labels import Labels
 from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget, told
 from acclimate.progress import Progress
 from acclimate.prompts import ADAPTED, plain_names
-from acclimate.records import PromptExample, Query, Scorer
+from acclimate.records import Query, Scorer
 from acclimate.settings import Settings
 from acclimate.students import KINDS
 from acclimate.workspace import Account, Made, Workspace
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 TRAINING = ("train", "distill")  # the stages that all processes of a run take part in
+DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
 
 
@@ -56,6 +57,8 @@ class Run:
     batch_file: Path | None = None  # for requests that are not to be sent
     corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
     index_folder: Path | None = None  # where the index is; in the workspace when None
+    source: str | None = None  # the collection's name as it is meant in every folder
+    kept: Kept | None = None  # documents to read instead of the source
 
     def make(
         self,
@@ -86,29 +89,51 @@ class Run:
     def variant(self, folder: Path, changes: Mapping[str, Mapping[str, Any]], *, seed: int | None = None) -> Run:
         """This run with other settings, stage -> setting -> value, for stages that are made in another folder.
 
-        Corpus and index stay where they are, so their settings and the base stay too; what is loaded is shared.
+        Input and index stay what they are, so their settings and the base stay too; what is loaded is shared.
         """
         if "index" in changes or "base" in changes.get("distill", {}):
             raise SettingError("a variant shares the index; expected no change of index settings or of distill.base")
+        self.input  # noqa: B018 (made once for both)
         other = copy.copy(self)  # with whatever is loaded
         other.workspace = Workspace(folder)
         other.settings = {stage: {**values, **changes.get(stage, {})} for stage, values in self.settings.items()}
         other.seed = self.seed if seed is None else seed
-        other.corpus_folder, other.index_folder = self._corpus_folder, self.folder("index")
+        other.index_folder = self.folder("index")
         return other
 
-    @property
-    def _corpus_folder(self) -> Path:
-        return self.corpus_folder or self.workspace.folder / "corpus"
-
     @cached_property
-    def collection(self) -> collections.Collection:
-        return collections.load(
+    def input(self) -> Input:
+        """What this run reads."""
+        index = self.settings["index"]
+        return Input(
             self.collection_name,
-            self._corpus_folder,
-            queries=self.queries_file,
-            qrels=self.qrels_file,
+            self.source or collections.located(self.collection_name),
+            self.queries_file,
+            self.qrels_file,
+            self.corpus_folder or self.workspace.folder / "corpus",
+            index["passage_words"],
+            index["passage_overlap"],
+            self.kept,
         )
+
+    @property
+    def documents(self) -> Corpus:
+        """What judgments are about."""
+        return self.input.documents
+
+    @property
+    def corpus(self) -> Corpus:
+        """What is indexed and what queries are written for: the documents, or passages of them."""
+        return self.input.corpus
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """Passage -> the document that it is of; what is not in it is a document."""
+        return self.input.parents
+
+    @property
+    def labels(self) -> Labels:
+        return self.input.labels
 
     @property
     def seeds_prompts(self) -> bool:
@@ -154,50 +179,6 @@ class Run:
     def asked(self, stage: str) -> dict[str, Any]:
         """What a stage asked of LLMs, over every time that it was begun; for its manifest."""
         return {"asked": {llm: used._asdict() for (of, llm), used in self.ledger().items() if of == stage}}
-
-    @property
-    def documents(self) -> Corpus:
-        """What judgments are about."""
-        return self.collection.corpus
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """What is indexed and what queries are written for: the documents, or passages of them."""
-        settings = self.settings["index"]
-        words, overlap = settings["passage_words"], settings["passage_overlap"]
-        return collections.passages(self.documents, self._corpus_folder, words=words, overlap=overlap)
-
-    @cached_property
-    def parents(self) -> dict[str, str]:
-        """Passage -> the document that it is of; what is not in it is a document."""
-        return {} if self.corpus is self.documents else passages.parents(self.corpus, self.documents)
-
-    @cached_property
-    def labels(self) -> Labels:
-        return Labels(self.collection)
-
-    def pairs(self, source: str) -> list[PromptExample]:
-        """Queries with a document each: those of a file, or the collection's training queries when it is `train`.
-
-        Raises SettingError when there are none.
-        """
-        if source != "train":
-            found = read_prompt_examples(Path(source), self.documents)
-            texts = {one.document for one in found if not one.doc_id}
-            ids = {doc.default_text().strip(): doc.doc_id for doc in self.documents.values()} if texts else {}
-            return [one if one.doc_id else one._replace(doc_id=ids.get(one.document, "")) for one in found]
-        queries = {query.query_id: query.text for query in self.collection.queries}
-        judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
-        if not judged:
-            raise SettingError(
-                f"sample.examples is train, and {self.collection_name} brings no training judgments; expected a file"
-            )
-        return [
-            PromptExample(
-                qrel.query_id, qrel.doc_id, queries[qrel.query_id], self.documents[qrel.doc_id].default_text()
-            )
-            for qrel in judged
-        ]
 
     @cached_property
     def encoder_fingerprint(self) -> str:
@@ -316,12 +297,13 @@ class Run:
         """What `run.json` says: enough to go on with this run from its folder alone."""
         return {
             "corpus": self.collection_name,
-            "queries": self.queries_file,
-            "qrels": self.qrels_file,
+            "source": self.input.source,
+            "queries": self.queries_file and str(Path(self.queries_file).absolute()),
+            "qrels": self.qrels_file and str(Path(self.qrels_file).absolute()),
             "recipe": self.recipe,
             "seed": self.seed,
             **told(self.budget.limits),
-            "prices": str(self.budget.prices) if self.budget.prices else None,
+            "prices": str(self.budget.prices.absolute()) if self.budget.prices else None,
             "settings": {
                 stage: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
                 for stage, table in self.settings.items()

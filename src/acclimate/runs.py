@@ -1,18 +1,34 @@
-"""Runs by their folders: one that begins, and one that is there."""
+"""Runs by their folders: one that begins, one to go on with, and one to read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate import collections
-from acclimate.errors import DataError, SettingError
+from acclimate import __version__, collections
+from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.files import read_json
+from acclimate.input import Kept
 from acclimate.llm.prices import Budget, limits
 from acclimate.run import Run
 from acclimate.settings import resolve
-from acclimate.workspace import Workspace
+from acclimate.workspace import Made, Workspace
+
+_OPTIONAL = (str, type(None))
+_FIELDS = {  # of run.json, with what they may be
+    "corpus": (str,),
+    "source": (str,),
+    "queries": _OPTIONAL,
+    "qrels": _OPTIONAL,
+    "recipe": (str,),
+    "seed": (int,),
+    "settings": (dict,),
+    "max_tokens": (list,),
+    "max_cost": (list,),
+    "prices": _OPTIONAL,
+}
 
 
 def begin(
@@ -32,27 +48,88 @@ def begin(
         and out.resolve().is_relative_to(Path(corpus).resolve())
     ):
         raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
-    return Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
+    run = Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
+    run.workspace.refuse_foreign()
+    return run
 
 
 def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
-    """The run that a folder holds, with some settings changed. Raises DataError for a folder without one."""
+    """The run that a folder holds, to go on with, with some settings changed. Where its source is gone it goes on with
+    the documents that it keeps. Raises DataError for a folder without a run.
+    """
+    run = _described(folder, changes)
+    if not run.input.is_there and (index := run.workspace.manifest("index")):
+        print(f"{run.source} is not there any more; going on with the documents that the run keeps", file=sys.stderr)
+        run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
+    return run
+
+
+def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
+    """The run that a folder holds, to read, and its stages up to `until`: with the settings that these were made with
+    and the documents that were indexed. Nothing is read from outside the folder but models.
+
+    Raises DataError for a folder without a run, for a stage that is not made or damaged.
+    """
+    from acclimate.pipeline import made_already
+
+    run = _described(folder)
+    made = made_already(run, until)
+    settings = {stage: one.manifest["settings"] for stage, one in made.items()}
+    run.settings = {
+        stage: {**values, **_known(settings.get(stage, {}), values)} for stage, values in run.settings.items()
+    }
+    run.kept = Kept(**made["index"].notes["kept"])
+    return run, made
+
+
+def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
+    """In what the stages of an opened run are not what the same command would make today, a line for each."""
+    wanted = _described(run.workspace.folder).settings
+    found: list[str] = []
+    for stage, one in made.items():
+        version = one.manifest["versions"]["acclimate"]
+        found += (
+            [f"{stage} was made by acclimate {version}, and this is {__version__}"] if version != __version__ else []
+        )
+        for name, value in run.settings[stage].items():
+            if value != wanted[stage][name]:
+                found.append(
+                    f"{stage} was made with {stage}.{name}={value}; the run's settings say {wanted[stage][name]}"
+                )
+    return found
+
+
+def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's settings as they are in a run: JSON has no tuples, and an earlier version may have had others."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known}
+
+
+def _described(folder: Path, changes: Sequence[str] = ()) -> Run:
+    """The run that run.json describes."""
     from acclimate.pipeline import STAGES
 
     path = folder / "run.json"
     if not path.exists():
         raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
-    told = read_json(path)
+    again = f"write it again with the command that began the run: acclimate adapt CORPUS --out {folder}"
+    try:
+        told = read_json(path)
+        if not isinstance(told, dict):
+            raise DataError(f"found a {type(told).__name__}; expected the JSON object that describes a run", path=path)
+        for name, kinds in _FIELDS.items():
+            if name not in told or not isinstance(told[name], kinds) or isinstance(told[name], bool):
+                found = f"{name!r} is {told[name]!r:.50}" if name in told else f"{name!r} is missing"
+                raise DataError(f"{found}; expected the JSON object that describes a run", path=path)
+        resolve(STAGES, told["settings"], (), path)
+        budget = Budget(
+            limits(*(list(map(str, told[name])) for name in ("max_tokens", "max_cost"))),
+            told["prices"] and Path(told["prices"]),
+        )
+    except AcclimateError as error:
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise DataError(f"{where}{error}; {again}") from None
     settings = resolve(STAGES, told["settings"], changes, path)
-    run = begin(
-        folder,
-        told["corpus"],
-        settings,
-        recipe=told["recipe"],
-        seed=told["seed"],
-        queries=told["queries"],
-        qrels=told["qrels"],
-    )
-    prices = told.get("prices")
-    run.budget = Budget(limits(told.get("max_tokens", []), told.get("max_cost", [])), prices and Path(prices))
+    files = told["queries"], told["qrels"]
+    run = Run(Workspace(folder), settings, told["seed"], told["corpus"], *files, told["recipe"], budget)
+    run.source = told["source"]
     return run

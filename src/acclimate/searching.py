@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.corpus import Corpus
-from acclimate.errors import DataError, unknown
+from acclimate.errors import unknown
 from acclimate.files import read_json
 from acclimate.records import Doc, Query, Retriever
 from acclimate.report.words import excerpt
 from acclimate.retrieve.folded import Folded
 from acclimate.shown import clean
+from acclimate.workspace import Made
 
 if TYPE_CHECKING:
     from acclimate.run import Run
@@ -50,21 +52,16 @@ class Searcher:
         return [Hit(self.corpus[hit.doc_id], hit.score, hit.doc_id) for hit in self.retriever.search(queries, k)]
 
 
-def load(run: Run, system: str | None = None) -> Searcher:
-    """The system that measured best in a finished run, or the one named. Raises DataError for an unfinished run."""
+def load(run: Run, made: Mapping[str, Made], system: str | None = None) -> Searcher:
+    """The system that a finished run recommends, or the one named."""
     from acclimate import systems
 
-    folder = run.workspace.folder
-    if not (folder / "report.json").exists() or run.workspace.manifest("evaluate") is None:
-        raise DataError(f"this run is not finished; go on with: acclimate report {folder}", path=folder)
-    report = read_json(folder / "report.json")
-    name = system or report["recommended"]
-    distilled = run.workspace.manifest("distill")
-    assert distilled is not None
-    members = {**run.members, **run.distilled(folder / "distill", distilled["notes"]).members()}
-    stored = read_json(folder / "evaluate" / "chosen.json")
+    measured = read_json(made["evaluate"].folder / "measured.json")
+    name = system or measured["recommended"]
+    members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
+    stored = read_json(made["evaluate"].folder / "chosen.json")
     chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
-    reranker = run.reranker(folder / "train") if name.endswith("+reranker") else None
+    reranker = run.reranker(made["train"].folder) if name.endswith("+reranker") else None
     settings = run.settings["evaluate"]
     contenders = systems.contenders(
         run.ids,
@@ -76,5 +73,5 @@ def load(run: Run, system: str | None = None) -> Searcher:
     )
     found = {one.name: one for one in contenders}
     if name not in found:
-        raise unknown("system", name, [one["name"] for one in report["systems"]])
+        raise unknown("system", name, [one["name"] for one in measured["systems"]])
     return Searcher(name, found[name].retriever, run.corpus)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,16 +17,23 @@ from acclimate.runs import begin, stored
 def go(run: Run, *, until: str = "evaluate") -> None:
     """Run the chain; print the report when it came to its end."""
     from acclimate.pipeline import adapt as run_chain
-    from acclimate.report import table
 
+    run.workspace.refuse_foreign()
     with run.workspace.lock():
         made = run_chain(run, until=until)
     if made is not None:
-        print(table.text(made))
-        if shown := table.examples(made):
-            print(shown)
-        print(f"Report: {run.workspace.folder / 'report.html'}")
-        print(f'Search: acclimate search {run.workspace.folder} "your query"')
+        show(run, made)
+
+
+def show(run: Run, report: Mapping[str, Any]) -> None:
+    """Print a report, and what to do next."""
+    from acclimate.report import table
+
+    print(table.text(report))
+    if shown := table.examples(report):
+        print(shown)
+    print(f"Report: {run.workspace.folder / 'report.html'}")
+    print(f'Search: acclimate search {run.workspace.folder} "your query"')
 
 
 def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., None]:

@@ -2,29 +2,31 @@
 
 A stage is made when its folder holds a manifest with the fingerprint of its settings and of the content of its inputs.
 A folder with another fingerprint is made again, and the reason is said; one without a manifest was interrupted, and is
-handed back to the stage as it is if it was begun from the same inputs, else emptied.
+handed back to the stage as it is if it was begun from the same inputs, else emptied. What is replaced is put aside, and
+removed when its successor is finished.
 """
 
 from __future__ import annotations
 
 import io
-import platform
+import json
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from acclimate import __version__, distributed
-from acclimate.errors import AcclimateError
-from acclimate.files import fingerprint, read_json, sha256, write_json
+from acclimate import __version__, distributed, manifests
+from acclimate.errors import AcclimateError, DataError
+from acclimate.files import fingerprint, read_json, write_json
 from acclimate.progress import Progress, duration
 
-_LIBRARIES = "torch transformers sentence-transformers bm25s ir-measures numpy scikit-learn datasketch".split()
+LOCK = ".lock"
+_REPLACED = ".replaced"  # ends the name of a stage that is being made again
+_OWN = "acclimate\n"  # in the lock file of a run's folder
 
 
 @dataclass
@@ -66,6 +68,32 @@ class Workspace:
             raise AcclimateError(f"{folder} is a file; expected a folder to write to")
         self.folder = folder
 
+    def refuse_foreign(self) -> None:
+        """Raises AcclimateError for a folder that holds something, and no run: stages would replace what is there."""
+        if not self._is_own():
+            raise AcclimateError(
+                f"{self.folder} is not empty, and what it holds is no run; choose a new folder, or empty it"
+            )
+
+    def _is_own(self) -> bool:
+        """True for a folder that holds a run, or nothing."""
+        if not self.folder.is_dir():
+            return True
+        names, lock = {path.name for path in self.folder.iterdir()}, self.folder / LOCK
+        return not names or (names == {LOCK} and not lock.stat().st_size) or self._is_run()
+
+    def _is_run(self) -> bool:
+        for name, holds in (
+            (LOCK, lambda text: text == _OWN),
+            ("run.json", lambda text: "settings" in json.loads(text)),
+        ):
+            try:
+                if holds((self.folder / name).read_text(encoding="utf-8")):
+                    return True
+            except (OSError, ValueError, TypeError, RecursionError):  # a file of somebody else's
+                continue
+        return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep a second process out of this folder. The lock goes with the process, however that ends.
@@ -79,25 +107,28 @@ class Workspace:
             yield
             return
 
-        is_new = not self.folder.exists()
+        is_own, is_new = self._is_own(), not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as handle:
+        with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
-            _sweep(self.folder)
+            if is_own:
+                if not handle.tell():
+                    handle.write(_OWN)
+                    handle.flush()
+                _sweep(self.folder)
             try:
                 yield
             finally:
-                if is_new and [path.name for path in self.folder.iterdir()] == [".lock"]:
-                    (self.folder / ".lock").unlink()
+                if is_new and [path.name for path in self.folder.iterdir()] == [LOCK]:
+                    (self.folder / LOCK).unlink()
                     self.folder.rmdir()
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
-        """The manifest of a finished stage, else None."""
-        path = self.folder / stage / "manifest.json"
-        return read_json(path) if path.exists() else None
+        """The manifest of a finished stage, else None. Raises DataError for one that is damaged."""
+        return manifests.read(self.folder / stage)
 
     def make(
         self,
@@ -122,20 +153,24 @@ class Workspace:
         folder = self.folder / stage
         recipe = {"stage": stage, "settings": _plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
-        manifest = self.manifest(stage)
-        begun = folder / "begun.json"
-        is_made = manifest is not None and manifest["fingerprint"] == key and _is_whole(folder, manifest)
-        if is_made and manifest is not None:
+        begun, aside = folder / "begun.json", self.folder / f".{stage}{_REPLACED}"
+        manifest, reason = _found(folder, recipe, key)
+        if manifest is None and (replaced := _found(aside, recipe, key))[0] and not replaced[1]:
+            _remove(folder)  # what was to replace it was not finished, and is not wanted any more
+            aside.replace(folder)
+            manifest, reason = replaced
+        if manifest is not None and not reason:
             distributed.told(True)
             begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
             _say(f"{stage:<10} made already: {_counts(manifest)}")
             return Made(stage, folder, manifest, resumed=True)
-        if manifest is not None:
-            _say(f"{stage:<10} is made again: {_difference(manifest, recipe)}")
-        if manifest is not None or not begun.exists() or read_json(begun) != key:
-            (folder / "manifest.json").unlink(missing_ok=True)
-            if not keeps:
-                shutil.rmtree(folder, ignore_errors=True)
+        if reason:
+            _say(f"{stage:<10} is made again: {reason}")
+        if reason or _key(begun) != key:
+            if keeps:
+                (folder / manifests.NAME).unlink(missing_ok=True)
+            else:
+                _make_way(folder, aside if reason else None)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(begun, key)
 
@@ -144,15 +179,10 @@ class Workspace:
         started = time.monotonic()
         account = run(folder, progress)
         progress.end()
-        outputs = {
-            path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and path != begun
-        }
         manifest = {
             **recipe,
             "fingerprint": key,
-            "outputs": outputs,
+            "outputs": manifests.outputs(folder, begun),
             "in": account.read,
             "out": account.kept,
             "dropped": account.dropped,
@@ -160,10 +190,11 @@ class Workspace:
             "cost_usd": account.cost_usd,
             "notes": account.notes,
             "seconds": round(time.monotonic() - started, 3),
-            "versions": versions(),
+            "versions": manifests.versions(),
         }
-        write_json(folder / "manifest.json", manifest)
+        manifest = manifests.write(folder, manifest)
         begun.unlink()
+        _remove(aside)
         distributed.told(None)
         _say(f"{stage:<10} {_counts(manifest)}   {duration(manifest['seconds'])}")
         return Made(stage, folder, manifest, resumed=False)
@@ -181,27 +212,51 @@ class Workspace:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process was writing: it would pass for a result."""
+    """Remove what a killed process was writing, which would pass for a result, and what it had replaced already."""
     for path in folder.rglob(".*.part"):
         path.unlink(missing_ok=True)
+    for aside in folder.glob(f".*{_REPLACED}"):
+        if (folder / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
+            _remove(aside)
 
 
-def versions() -> dict[str, str]:
-    """What this result was made with."""
-    found = {"acclimate": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def _make_way(folder: Path, aside: Path | None) -> None:
+    """Put a finished stage aside until its successor is finished; without `aside` remove an interrupted one."""
+    if aside is None:
+        _remove(folder)
+    else:
+        _remove(aside)
+        folder.replace(aside)
 
 
-def _is_whole(folder: Path, manifest: dict[str, Any]) -> bool:
-    return all(
-        (folder / name).is_file() and (folder / name).stat().st_size == output["bytes"]
-        for name, output in manifest["outputs"].items()
-    )
+def _remove(path: Path) -> None:
+    """Remove a folder, if it is there; of a link only the link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _found(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
+    """The manifest of a finished stage, and why it is to be made again all the same."""
+    try:
+        manifest = manifests.read(folder)
+    except DataError as error:
+        return None, str(error)
+    if manifest is None:
+        return None, ""
+    if manifest["fingerprint"] != key:
+        return manifest, _difference(manifest, recipe)
+    harmed = manifests.harmed(folder, manifest)
+    return manifest, f"{harmed.relative_to(folder)} is not as it was made" if harmed else ""
+
+
+def _key(begun: Path) -> str | None:
+    """What an interrupted stage was begun from."""
+    try:
+        return read_json(begun) if begun.exists() else None
+    except DataError:  # half written, by a machine that lost its power
+        return None
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +273,7 @@ def _difference(manifest: dict[str, Any], recipe: dict[str, Any]) -> str:
     ]
     changed += [f"{key} changed" for key, value in recipe["inputs"].items() if manifest["inputs"].get(key) != value]
     changed += ["the seed changed"] if manifest["seed"] != recipe["seed"] else []
-    return "; ".join(changed) or "its files or acclimate's version changed"
+    return "; ".join(changed) or f"it was made by acclimate {manifest['versions']['acclimate']}"
 
 
 def _counts(manifest: dict[str, Any]) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from acclimate import artifacts, llm, models, prompts
+from acclimate.errors import DataError
 from acclimate.files import fingerprint, write_json, write_jsonl
 from acclimate.formats import read_synthetic, write_nway, write_synthetic
 from acclimate.judges import RunJudges
 from acclimate.prompts import Material
 from acclimate.prompts.files import write_toml
-from acclimate.run import SOURCES, Run
+from acclimate.run import DOCUMENTS, SOURCES, Run
 from acclimate.stages.distill import check_encoder
 from acclimate.stages.filter import filter_queries
 from acclimate.stages.generate import generate, mix_of
@@ -31,10 +32,11 @@ def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         check_encoder(run.settings["distill"]["student"], run.settings["distill"]["base"], run.encoder)
         warnings = index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
-        return Account(len(run.documents), len(run.corpus), notes={"warnings": warnings})
+        return Account(len(run.documents), len(run.corpus), notes={"warnings": warnings, "kept": run.input.files()._asdict()})
 
+    _say_changed(run)
     inputs = {
-        "documents": run.corpus.fingerprint,
+        DOCUMENTS: run.corpus.fingerprint,
         "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
         "base": run.encoder_fingerprint,
     }
@@ -44,6 +46,21 @@ def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     return indexed
 
 
+def _say_changed(run: Run) -> None:
+    """Say from which documents the index was made, where these are others now."""
+    try:
+        manifest = run.workspace.manifest("index")
+    except DataError:  # it will be made again
+        return
+    if manifest and manifest["inputs"][DOCUMENTS] != run.corpus.fingerprint:
+        was, now = manifest["inputs"][DOCUMENTS][:8], run.corpus.fingerprint[:8]
+        print(
+            f"index was made from {manifest['out']:,} documents or passages ({was}); there are {len(run.corpus):,} now "
+            f"({now})",
+            file=sys.stderr,
+        )
+
+
 def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
     test_share = 0.0 if run.labels.measuring.queries else SYNTHETIC_TEST_SHARE
 
@@ -51,7 +68,7 @@ def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
         drawn = sample(
             run.corpus,
             test_share,
-            run.pairs,
+            run.input.pairs,
             lambda: run.vectors.pooled,
             run.parents,
             seed=run.seed,
@@ -62,9 +79,9 @@ def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
             write_jsonl(folder / "examples.jsonl", (one._asdict() for one in drawn.examples))
         return Account(len(run.corpus), len(drawn.splits), drawn.dropped)
 
-    inputs = {"documents": run.corpus.fingerprint, "test_share": str(test_share)}
+    inputs = {DOCUMENTS: run.corpus.fingerprint, "test_share": str(test_share)}
     if source := run.settings["sample"]["examples"]:
-        inputs["examples"] = fingerprint(run.pairs(source))
+        inputs["examples"] = fingerprint(run.input.pairs(source))
     if run.settings["sample"]["method"] == "diverse":
         inputs["index"] = made["index"].fingerprint
     return run.make("sample", work, inputs=inputs, unit="documents")
@@ -86,7 +103,7 @@ def make_seed(run: Run, made: Mapping[str, Made]) -> Made:
         return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.asked("seed"))
 
     inputs = {
-        "documents": fingerprint(docs),
+        "drawn documents": fingerprint(docs),
         "llm": llm.fingerprint_of(settings["llm"]),
         "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
     }
@@ -121,7 +138,7 @@ def make_generate(run: Run, made: Mapping[str, Made]) -> Made:
 
     shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
     inputs = {
-        "documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
+        "drawn documents": fingerprint([run.corpus[doc_id] for doc_id in splits]),
         "llm": llm.fingerprint_of(settings["llm"]),
         "prompt": mix_of(settings["prompt"], material, **shown).fingerprint,
     }
@@ -147,7 +164,7 @@ def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
 
     settings = run.settings["filter"]
     inputs = {name: made[name].fingerprint for name in ("sample", "generate", "index")}
-    inputs["documents"] = run.corpus.fingerprint
+    inputs[DOCUMENTS] = run.corpus.fingerprint
     if "filter" in run.llms:
         inputs["llm"] = llm.fingerprint_of(settings["llm"])
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
@@ -173,6 +190,6 @@ def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
     inputs = {
         "filter": made["filter"].fingerprint,
         "index": made["index"].fingerprint,
-        "documents": run.corpus.fingerprint,
+        DOCUMENTS: run.corpus.fingerprint,
     }
     return run.make("mine", work, inputs=inputs, unit="queries")

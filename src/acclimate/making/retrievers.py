@@ -12,7 +12,7 @@ from acclimate.files import write_json, write_jsonl
 from acclimate.formats import read_nway, write_nway
 from acclimate.records import Qrel
 from acclimate.report import assemble
-from acclimate.run import BASE_MEMBERS, Run
+from acclimate.run import BASE_MEMBERS, DOCUMENTS, Run
 from acclimate.score import named
 from acclimate.scores import Kept, Scores
 from acclimate.stages.distill import distill
@@ -51,7 +51,7 @@ def make_train(run: Run, made: Mapping[str, Made]) -> Made:
     inputs = {
         "mine": made["mine"].fingerprint,
         "sample": made["sample"].fingerprint,
-        "documents": run.corpus.fingerprint,
+        DOCUMENTS: run.corpus.fingerprint,
         "base": models.weights_fingerprint(settings["base"]),
     }
     if settings["rerankers"] == "prompt":
@@ -143,7 +143,7 @@ def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
-        "documents": run.corpus.fingerprint,
+        DOCUMENTS: run.corpus.fingerprint,
     }
     if run.settings["distill"]["tune"]:
         inputs["dev"] = run.labels.choosing.fingerprint
@@ -192,7 +192,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
-        "documents": run.corpus.fingerprint,
+        DOCUMENTS: run.corpus.fingerprint,
         "labels": run.labels.measuring.fingerprint,
         "dev": run.labels.choosing.fingerprint,
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.files import read_json, read_jsonl, write_json, write_text
 from acclimate.formats import read_synthetic
+from acclimate.manifests import versions
 from acclimate.records import Doc, Qrel, Query
 from acclimate.report.html import render
 from acclimate.report.trade import trades
@@ -14,7 +15,7 @@ from acclimate.report.tried import tried
 from acclimate.stages.evaluate import MAIN, Evaluated
 from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.stages.train import collapse
-from acclimate.workspace import Made, versions
+from acclimate.workspace import Made
 
 if TYPE_CHECKING:
     from acclimate.run import Run

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from acclimate import quality
+from acclimate import manifests, quality
 from acclimate.errors import DataError, SettingError, unknown
 from acclimate.files import fingerprint, read_jsonl
 from acclimate.formats import read_synthetic
@@ -73,7 +73,7 @@ def inspect(
 ) -> Inspection:
     """What a run's LLM wrote. `prompt` and `reason` narrow the sample; the statistics are always of everything.
 
-    Raises DataError when nothing is generated, SettingError for a prompt or a reason that no answer has.
+    Raises DataError when something is damaged, SettingError for a prompt or a reason that no answer has.
     """
     if sample < 0:
         raise SettingError(f"--sample is {sample}; expected 0 or more")
@@ -109,8 +109,9 @@ def _read(run: Run, little: Collection[str]) -> tuple[list[Answer], tuple[str, .
     """Every answer; the filters that went over them, None if none did yet; and what counts as the same query."""
     generated, filtered = run.workspace.manifest("generate"), run.workspace.manifest("filter")
     folder = run.workspace.folder
-    if generated is None:
-        raise DataError(f"no queries are generated here yet; go on with: acclimate generate {folder}", path=folder)
+    assert generated is not None
+    if filtered is not None and (harmed := manifests.harmed(folder / "filter", filtered)):
+        raise DataError(f"not as filter made it; make it again with: acclimate filter {folder}", path=harmed)
     if filtered is not None and filtered["inputs"].get("generate") != fingerprint(generated["outputs"]):
         filtered = None  # of the queries that were there before these
     judged: dict[str, Mapping[str, Any]] = {}
