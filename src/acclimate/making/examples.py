@@ -32,7 +32,9 @@ def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
         check_encoder(run.settings["distill"]["student"], run.settings["distill"]["base"], run.encoder)
         warnings = index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
-        return Account(len(run.documents), len(run.corpus), notes={"warnings": warnings, "kept": run.input.files()._asdict()})
+        return Account(
+            len(run.documents), len(run.corpus), notes={"warnings": warnings, "kept": run.input.files()._asdict()}
+        )
 
     _say_changed(run)
     inputs = {
