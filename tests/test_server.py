@@ -15,8 +15,9 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 from acclimate.errors import BudgetExceeded, LLMError, SettingError
 from acclimate.llm import Decoding, check, load
 from acclimate.llm.completions import Completions
+from acclimate.llm.gate import Gate, Patience
 from acclimate.llm.prices import Budget, limits
-from acclimate.llm.server import Patience, ServerLLM, _Gate
+from acclimate.llm.server import ServerLLM
 from acclimate.records import StreamingLLM
 
 PROMPTS = [f"Document: number {n}\nQuestion:" for n in range(24)]
@@ -128,7 +129,12 @@ FAULTS = {
     "a cut answer": lambda request: (200, {"content-length": "5000"}, '{"choices": ['),
     "broken JSON": lambda request: (200, {}, '{"choices": [{"mess'),
     "no choices": lambda request: {**echo(request), "choices": []},
-    "a page in place of an answer": lambda request: (200, {"content-type": "text/html"}, "<h1>Log in</h1>"),
+    "an answer without a message": lambda request: {"choices": [{"index": 0, "finish_reason": "stop"}]},
+    "a text that is none": lambda request: chat(17),
+    "nothing": lambda request: (200, {}, ""),
+    "an answer that broke off": lambda request: chat("what is num", finish="error"),
+    "an error under status 200": lambda request: {"error": {"message": "Provider returned error", "code": 502}},
+    "a model being loaded": lambda request: error(503, "Loading model"),
 }
 
 
@@ -212,7 +218,7 @@ def test_a_prompt_that_is_refused_for_good_stops_no_other():
 
 
 def test_a_gate_narrows_once_for_many_and_widens_again():
-    gate = _Gate(16)
+    gate = Gate(16)
     seen = [gate.enter() for _ in range(16)]
     for one in seen:
         gate.narrow(one)
@@ -286,8 +292,17 @@ def test_a_server_that_works_at_one_request_a_time_is_asked_for_fewer():
     [
         (error(401, "bad key"), "OPENAI_API_KEY"),
         (error(404, "no such model"), "no such model"),
-        (error(400, "prompt too long"), "prompt too long"),
+        (error(400, "nonsense"), "nonsense"),
         (error(429, "pay first", code="insufficient_quota"), "quota"),
+        (error(402, "top up"), "top up.*no credit"),
+        ({"error": {"message": "Insufficient credits", "code": 402}}, "Insufficient credits"),
+        ({"error": "model 'x' not found"}, "not found.*model's name"),
+        ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, "Unexpected endpoint.*/v1"),
+        ((404, {}, '{"detail": "Not Found"}'), "Not Found.*/v1"),
+        ((200, {"content-type": "text/html"}, "<html><title>Log in</title>"), "a page for people.*'Log in'.*/v1"),
+        ((404, {"content-type": "text/html"}, "<h1>Not here</h1>"), "status 404.*'Not here'.*/v1"),
+        ((301, {"location": "/v1/elsewhere"}, ""), "redirects to /v1/elsewhere"),
+        (error(403, "your key may not use this"), "OPENAI_API_KEY"),
     ],
 )
 def test_what_will_not_pass_stops_at_once_with_a_reason(answer, said):
@@ -405,7 +420,7 @@ def test_text_completion_sends_the_prompt_as_it_is_and_its_stops():
     with serving(reply) as server:
         one = ServerLLM(f"openai-completions:tiny@{server.url}", patience=HASTY)
         (found,) = one.complete(PROMPTS[:1])
-        assert (found.text, found.logprobs) == (" what now", (-1.0,))
+        assert (found.text, found.logprobs) == (" what now", ())  # not of all of its tokens
         assert found.prompt_tokens > 0
         assert server.paths == ["/v1/completions"]
         assert server.requests[0]["prompt"] == PROMPTS[0]

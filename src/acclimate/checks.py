@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acclimate import distributed, llm, models, passages, prompts, score
 from acclimate.errors import SettingError
+from acclimate.llm.address import check_no_secrets
 from acclimate.llm.decoding import Decoding
 from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
@@ -23,6 +24,7 @@ def check(run: Run, *, asks: bool = True) -> None:
 
     asks: models will be asked, so that their packages, keys and hub must be there.
     """
+    check_no_secrets(run.settings)
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     if asks or models.resolve(run.settings["train"]["base"]).is_local:
         check_base(**run.settings["train"])

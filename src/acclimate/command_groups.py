@@ -134,11 +134,14 @@ def fill_cache(run_dir: Path, results: Path) -> None:
 
     with _completions(run_dir) as kept:
         taken = read_results(kept, results)
-    print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()):,} failed")
-    for reason, count in taken.failed.items():
+    print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()) + sum(taken.refused.values()):,} failed")
+    for reason, count in {**taken.failed, **taken.refused}.items():
         print(f"  {count:,}: {clean(reason)}")
+    if taken.refused:
+        print(f"{sum(taken.refused.values()):,} of them are refused for good: their documents are passed over.")
     if taken.failed:
-        print("What failed is asked for again by the next batch.")
+        without = f", without {' and '.join(taken.left_out)}" if taken.left_out else ""
+        print(f"What failed is asked for again by the next batch{without}.")
 
 
 def _completions(folder: Path):

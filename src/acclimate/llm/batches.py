@@ -8,20 +8,25 @@ missing there, and becomes part of the next batch.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from acclimate.errors import DataError
-from acclimate.files import read_jsonl, write_jsonl
+from acclimate.files import read_lines, write_jsonl
 from acclimate.llm import wire
 from acclimate.llm.completions import BATCH_TOKENS, Completions, key_of
 from acclimate.llm.decoding import Decoding
+from acclimate.llm.failures import Failure, Means, failure, one_line
 from acclimate.llm.server import ServerLLM
+from acclimate.llm.terms import Terms
 from acclimate.records import LLM, Completion
 
+_KEY = re.compile(r"[0-9a-f]{64}")
+_NOT_ASKED = "custom_id is none that this run asked for"
 _NOTHING = Completion("", (), 0, 0, "stop")
 
 
@@ -46,6 +51,7 @@ class BatchedCompletions(Completions):
             return super().complete(llm, prompts, batch_tokens=batch_tokens, on_batch=on_batch)
         keys = [key_of(llm, prompt) for prompt in prompts]
         known = self.known(keys)
+        self.learn(llm.server, llm.terms)
         for key, prompt in zip(keys, prompts, strict=True):
             if key not in known and key not in self.requests:
                 self.again += self.asked_for(key) is not None
@@ -53,9 +59,10 @@ class BatchedCompletions(Completions):
                     "custom_id": key,
                     "method": "POST",
                     "url": f"/v1{wire.address(llm.decoding)}",
-                    "body": wire.request(llm.model, prompt, llm.decoding),
+                    "body": wire.request(llm.model, prompt, llm.decoding, llm.terms),
                 }
-                self.remember(key, {"llm": llm.name, "prompt": prompt, "decoding": asdict(llm.decoding)})
+                asked = {"llm": llm.name, "server": llm.server, "terms": llm.terms.dump()}
+                self.remember(key, {**asked, "prompt": prompt, "decoding": asdict(llm.decoding)})
         return [known.get(key, _NOTHING) for key in keys]
 
     def write(self, path: Path) -> int:
@@ -68,38 +75,73 @@ class Taken(NamedTuple):
 
     kept: int
     failed: dict[str, int]  # by what the provider said
+    refused: dict[str, int]  # the same, of prompts that will never be answered
+    left_out: list[str]  # what the provider does not take, and the next batch asks without
 
 
 def read_results(completions: Completions, path: Path) -> Taken:
-    """Put the results of a batch into the cache. Raises DataError when none of them answers what this run asked."""
-    kept, failed = 0, Counter[str]()
-    rows = 0
-    for _, row in read_jsonl(path):
+    """Put the results of a batch into the cache. Raises DataError when none of them answers what this run asked.
+
+    What a provider complains of in its lines is learned, as it is of a server that is asked.
+    """
+    kept, failed, refused = 0, Counter[str](), Counter[str]()
+    learned: dict[str, Terms] = {}
+    given_up: list[tuple[dict[str, Any], str, Completion]] = []
+    for row in _rows(path):
         key = row.get("custom_id")
-        asked = completions.asked_for(key) if isinstance(key, str) else None
-        rows += 1
+        asked = completions.asked_for(key) if isinstance(key, str) and _KEY.fullmatch(key) else None
         if asked is None or not isinstance(key, str):
-            failed["custom_id is none that this run asked for"] += 1
+            failed[_NOT_ASKED] += 1
             continue
         decoding = Decoding(**{**asked["decoding"], "stop": tuple(asked["decoding"]["stop"])})
         try:
-            answer = wire.completion(asked["prompt"], _body(row), decoding)
+            found = _body(row)
+            if not isinstance(found, Failure):
+                answer = wire.completion(asked["prompt"], found, decoding)
+                completions.put(asked["llm"], asked["stage"], key, answer)
+                kept += 1
+                continue
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:100]
-            failed[reason] += 1
+            failed[one_line(str(error))] += 1
             continue
-        completions.put(asked["llm"], asked["stage"], key, answer)
-        kept += 1
-    if failed["custom_id is none that this run asked for"] == rows:
+        sent = wire.request("", asked["prompt"], decoding, Terms.of(asked.get("terms", "")))
+        can_do_without = learned.setdefault(asked.get("server", ""), Terms()).learned(found, sent)
+        if not can_do_without and found.means in (Means.REFUSED, Means.TOO_LONG):
+            refused[found.said] += 1
+            given_up.append((asked, key, Completion("", (), 0, 0, found.means.value)))
+        else:
+            failed[found.said] += 1
+    for asked, key, nothing in given_up:  # unless another line answers it
+        completions.put(asked["llm"], asked["stage"], key, nothing)
+    for server, terms in learned.items():
+        completions.learn(server, terms)
+    if failed[_NOT_ASKED] == kept + failed.total() + refused.total():
         raise DataError("no line has a custom_id that this run asked for; are these its results?", path=path)
-    return Taken(kept, dict(failed))
+    left_out = dict.fromkeys(name for terms in learned.values() for name in terms.told())
+    return Taken(kept, dict(failed), dict(refused), list(left_out))
 
 
-def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer in a line of results. Raises ValueError with what went wrong where there is none."""
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The objects in a file of results; an empty one for a line that is none, such as the last of a cut file."""
+    for _, line in read_lines(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if line.strip():
+            yield row if isinstance(row, dict) else {}
+
+
+def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
+    """The answer in a line of results, or what went wrong where there is none. Raises ValueError for neither."""
     response = row.get("response") or {}
-    error = row.get("error") or (response.get("body") or {}).get("error")
-    if error or response.get("status_code", 200) != 200:
-        said = error.get("message") if isinstance(error, Mapping) else error
-        raise ValueError(f"status {response.get('status_code')}: {said or json.dumps(response)}")
-    return response.get("body") or {}
+    if not isinstance(response, Mapping):
+        raise ValueError("a response that is no JSON object")
+    body = response.get("body") or {}
+    status = int(response.get("status_code") or 200)
+    error = row.get("error") or (body.get("error") if isinstance(body, Mapping) else None)
+    if error or status != 200:
+        return failure(status, row["error"] if row.get("error") else body)
+    if not isinstance(body, Mapping):
+        raise ValueError("an answer that is no JSON object")
+    return body

@@ -14,11 +14,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, LLMError
+from acclimate.llm import kept
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
+from acclimate.llm.terms import Terms
 from acclimate.records import LLM, Completion, StreamingLLM
 
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
@@ -70,9 +73,10 @@ class Completions:
                 "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, PRIMARY KEY (stage, llm)) "
                 "WITHOUT ROWID"
             )
-            self._rows.execute(
-                "CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
-            )
+            for table in ("requests", "terms"):
+                self._rows.execute(
+                    f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
+                )
         except sqlite3.Error as error:
             raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
 
@@ -97,8 +101,8 @@ class Completions:
         try:
             for key, payload in self._rows.execute("SELECT key, payload FROM completions"):
                 try:
-                    _load(payload)
-                except (ValueError, TypeError, KeyError):
+                    kept.load(payload)
+                except ValueError:
                     damaged.append(key)
         except sqlite3.DatabaseError as error:
             raise DataError(f"{error}; remove the file, and its answers are asked for again", path=self.path) from error
@@ -131,6 +135,24 @@ class Completions:
         row = self._rows.execute("SELECT payload FROM requests WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
+    @contextmanager
+    def sharing(self, llm: LLM) -> Iterator[None]:
+        """Meanwhile an LLM behind a server knows what others learned of it, and what it learns is kept for them."""
+        server, terms = getattr(llm, "server", ""), getattr(llm, "terms", Terms())
+        self.learn(server, terms)
+        try:
+            yield
+        finally:
+            self.learn(server, terms)
+
+    def learn(self, server: str, terms: Terms) -> None:
+        """What is known of a server goes into `terms`, and what is in them is kept."""
+        row = self._rows.execute("SELECT payload FROM terms WHERE key = ?", (server,)).fetchone()
+        known = Terms.of(row[0]) if row else Terms()
+        terms.add(known)
+        if terms != known:
+            self._rows.execute("INSERT OR REPLACE INTO terms VALUES (?, ?)", (server, terms.dump()))
+
     def put(self, llm: str, stage: str, key: str, completion: Completion) -> None:
         """Keep an answer that came another way, and account for it, unless there is one."""
         if not self._read([key]):
@@ -161,7 +183,8 @@ class Completions:
             if missing:
                 self.guard(len(different) - len(answers) - len(known))
             if missing and streams:
-                self._stream(llm, missing, on_batch, len(answers) + len(known), len(different))
+                with self.sharing(llm):
+                    self._stream(llm, missing, on_batch, len(answers) + len(known), len(different))
             elif missing:
                 self._write(llm, missing, llm.complete(missing))
             if missing:
@@ -201,15 +224,18 @@ class Completions:
             raise stopped
 
     def _read(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """The answers that are here and can be used; others are removed, so that they are asked for again."""
         marks = ",".join("?" * len(keys))
-        found = self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys)
-        try:
-            return {key: _load(payload) for key, payload in found}
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"a kept answer cannot be read ({error}); see: acclimate cache verify {self.path.parent}",
-                path=self.path,
-            ) from None
+        found: dict[str, Completion] = {}
+        damaged: list[tuple[str]] = []
+        for key, payload in self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys):
+            try:
+                found[key] = kept.load(payload)
+            except ValueError:
+                damaged.append((key,))
+        if damaged:
+            self._rows.executemany("DELETE FROM completions WHERE key = ?", damaged)
+        return found
 
     def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
         """Keep what an LLM answered, and account for it, in one transaction."""
@@ -217,7 +243,10 @@ class Completions:
         self._keep(llm.name, self.stage, keys, completions)
 
     def _keep(self, llm: str, stage: str, keys: Sequence[str], completions: Sequence[Completion]) -> None:
-        rows = [(key, json.dumps(completion._asdict())) for key, completion in zip(keys, completions, strict=True)]
+        try:
+            rows = [(key, kept.dump(completion)) for key, completion in zip(keys, completions, strict=True)]
+        except ValueError as error:
+            raise LLMError(f"{llm} gave an answer that cannot be kept: {error}") from None
         used = Usage().plus(completions)
         try:
             self._rows.execute("BEGIN IMMEDIATE")
@@ -240,11 +269,6 @@ class Completions:
                 ) from None
             raise
         self.asked = self.asked.plus(completions)
-
-
-def _load(payload: str) -> Completion:
-    row = json.loads(payload)
-    return Completion(**{**row, "logprobs": tuple(row["logprobs"])})
 
 
 def key_of(llm: LLM, prompt: str) -> str:

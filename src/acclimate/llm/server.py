@@ -3,98 +3,47 @@
 `openai:MODEL` asks the address in OPENAI_BASE_URL (OpenAI's own when there is none), `openai:MODEL@http://host:port/v1`
 that one; `openai-completions:` in place of `openai:` sends the prompt as a text to go on with, not as a chat message,
 which is what models without chat training need. The key is OPENAI_API_KEY; it is sent to the server and goes nowhere
-else. Requests go out together and their answers come as they come; what may pass (too many requests, a server's
-failure, a cut connection, an answer that is none) is asked again, later and later.
+else. Requests go out together and their answers come as they come. What a failure means says one table
+(`failures.py`): what may pass is asked again, later and later, what is wrong with one prompt costs that prompt, and
+what will not pass is told at once.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from acclimate.errors import LLMError, MissingExtra, SettingError
+from acclimate.errors import LLMError
 from acclimate.files import fingerprint
 from acclimate.llm import wire
+from acclimate.llm.address import parse
+from acclimate.llm.client import client, read
 from acclimate.llm.decoding import Decoding, characters_of, cut_at
+from acclimate.llm.failures import Failure, Means, cause, failure, page
+from acclimate.llm.gate import Gate, Patience
+from acclimate.llm.terms import Terms
 from acclimate.records import Completion
 
-_NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
-_ANSWERS_TO_WIDEN = 16
-_REFUSALS = ("content_filter", "content_policy_violation", "context_length_exceeded")
+_UNUSABLE_TRIES = 3  # for a prompt whose answers cannot be used
+_UNUSABLE_PROMPTS = 5  # in a row: it is not the prompts
 
 
 class _Again(Exception):
-    """A failure that may pass. `after`: seconds that the server asked to wait; `was_late`: it ran out of time."""
+    """A failure that may pass. `after`: seconds that the server asked to wait; `was_late`: it ran out of time;
+    `was_unusable`: it answered, and there is no answer in it."""
 
-    def __init__(self, reason: str, after: float | None = None, *, was_late: bool = False) -> None:
+    def __init__(
+        self, reason: str, after: float | None = None, *, was_late: bool = False, was_unusable: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.after, self.was_late = after, was_late
-
-
-class Patience(NamedTuple):
-    """How long to go on asking."""
-
-    retries: int = 8
-    request_seconds: float = 120.0  # for one request
-    prompt_seconds: float = 900.0  # for one prompt, waiting included
-
-
-class _Gate:
-    """Lets so many in at once. A small server works at one request a time, and those that wait for it must not run out
-    of time: one that did narrows the gate, and answers widen it again."""
-
-    def __init__(self, most: int) -> None:
-        self._widest = self._most = most
-        self._inside = self._answers = 0
-        self._changed = threading.Condition()
-
-    def enter(self) -> int:
-        """Wait until there is room. Returns how many the gate let in at that time."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._inside < self._most)
-            self._inside += 1
-            return self._most
-
-    def leave(self, *, answered: bool) -> None:
-        with self._changed:
-            self._inside -= 1
-            self._answers += answered
-            if answered and self._answers % _ANSWERS_TO_WIDEN == 0:
-                self._most = min(self._widest, self._most + 1)
-            self._changed.notify_all()
-
-    def narrow(self, seen: int) -> None:
-        """Let in half as many, unless somebody who came in with us has said so."""
-        with self._changed:
-            if self._most == seen:
-                self._most = max(1, seen // 2)
-
-
-@dataclass
-class _Terms:
-    """What a server turned out to take; all threads, and all decodings of an LLM, share what one has learned."""
-
-    logprobs: bool = True
-    limit: str = "max_tokens"
-
-    def learned(self, complaint: str, sent: _Terms) -> bool:
-        """True when the complaint names something that was sent and can be done without, which it is from now on."""
-        if sent.logprobs and "logprob" in complaint:
-            self.logprobs = False
-            return True
-        if sent.limit == "max_tokens" and "max_completion_tokens" in complaint:
-            self.limit = "max_completion_tokens"
-            return True
-        return False
+        self.after, self.was_late, self.was_unusable = after, was_late, was_unusable
 
 
 class ServerLLM:
@@ -111,22 +60,14 @@ class ServerLLM:
         concurrency: int = 16,
         patience: Patience = Patience(),  # noqa: B008 (immutable)
     ) -> None:
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise SettingError(
-                f"{name!r}: expected openai:MODEL or openai:MODEL@http://host:port/v1, with openai-completions: in "
-                "place of openai: for a model that is no chat model"
-            )
         self._name = name
-        self.model = match["model"]
-        self.chats = match["completions"] is None
-        self.url = (match["url"] or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
-        if "@" in self.url.partition("://")[2].partition("/")[0] or "?" in self.url:
-            raise SettingError(f"openai:{self.model}: an address with a secret in it; put the key into OPENAI_API_KEY")
-        self.decoding = replace(decoding, chat=self.chats)
+        self.address = parse(name)
+        self.model, self.url = self.address.model, self.address.url
+        self.decoding = replace(decoding, chat=self.address.chats)
         self.concurrency, self.patience = concurrency, patience
-        self._terms = _Terms()
-        self._gate = _Gate(concurrency)
+        self.terms = Terms()  # shared by all decodings of this LLM, as the next two are
+        self._gate = Gate(concurrency)
+        self._unusable: list[str] = []  # prompts in a row, why they got no answer
         self._asks_no_more = threading.Event()
 
     @property
@@ -135,13 +76,19 @@ class ServerLLM:
         return f"openai:{self.model}"
 
     @property
+    def server(self) -> str:
+        """What its terms are kept by."""
+        return fingerprint("server", self.url, self.model, self.address.chats)
+
+    @property
     def fingerprint(self) -> str:
         """Of model, address and decoding parameters; what a server changes behind a model's name does not show."""
-        return fingerprint("server", self.url, self.model, self.decoding.fingerprint)
+        where = f"{self.url}?{self.address.query}" if self.address.query else self.url
+        return fingerprint("server", where, self.model, self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
         other = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
-        other._terms, other._gate = self._terms, self._gate
+        other.terms, other._gate, other._unusable = self.terms, self._gate, self._unusable
         return other
 
     def cut(self, text: str, max_tokens: int) -> str:
@@ -157,7 +104,7 @@ class ServerLLM:
         """(place, completion) as they come; the first failure is raised after what was under way has come."""
         self.check()
         stop = self._asks_no_more = threading.Event()  # of this call: what an earlier one stopped stays stopped
-        failure: BaseException | None = None
+        failed: BaseException | None = None
         pool = ThreadPoolExecutor(max(1, min(self.concurrency, len(prompts))))
         try:
             asked: dict[Future[Completion | None], int] = {
@@ -168,21 +115,21 @@ class ServerLLM:
                 try:
                     future = next(coming)
                 except KeyboardInterrupt as error:  # what is under way was paid for
-                    failure = error
+                    failed = error
                     stop.set()
                     coming = as_completed(asked)
                     continue
                 at, error = asked.pop(future), future.exception()
                 if error is not None:
-                    failure = failure or error
+                    failed = failed or error
                     stop.set()
                 elif (completion := future.result()) is not None:
                     yield at, completion
         finally:
             stop.set()
             pool.shutdown(wait=False)
-        if failure is not None:
-            raise failure
+        if failed is not None:
+            raise failed
 
     def stop_asking(self) -> None:
         """Send no more requests; what is under way still comes."""
@@ -194,30 +141,21 @@ class ServerLLM:
 
     @cached_property
     def _client(self) -> Any:
-        try:
-            import openai
-        except ImportError:
-            raise MissingExtra(self.name, "pip install acclimate[openai]") from None
-        key = os.environ.get("OPENAI_API_KEY")
-        if not key and self.url.startswith("https://api.openai.com"):
-            raise SettingError(
-                f"{self.name} needs a key in OPENAI_API_KEY, or an address: {self.name}@http://host:port/v1"
-            )
-        return openai.OpenAI(
-            api_key=key or "none", base_url=self.url, max_retries=0, timeout=self.patience.request_seconds
-        )
+        return client(self.name, self.address, self.patience.request_seconds)
 
     def _ask(self, prompt: str, stop: threading.Event) -> Completion | None:
         """One completion, however often it takes; None once nothing is asked any more. Raises LLMError."""
-        spent, failures = 0.0, 0  # seconds with this prompt; those before the gate do not count
+        spent, failures, unusable = 0.0, 0, 0  # seconds with this prompt; those before the gate do not count
         while not stop.is_set():
             seen = self._gate.enter()
             started, answer = time.monotonic(), None
             try:
                 answer = None if stop.is_set() else self._request(prompt)
+                if answer is not None:
+                    self._unusable.clear()
                 return answer
             except _Again as error:
-                failed, after = str(error), error.after
+                failed = error
                 if error.was_late:
                     self._gate.narrow(seen)
             except BaseException:
@@ -226,58 +164,101 @@ class ServerLLM:
             finally:
                 self._gate.leave(answered=answer is not None)
             failures += 1
+            unusable += failed.was_unusable
+            if unusable == _UNUSABLE_TRIES:
+                return self._given_up(str(failed), stop)
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
-            wait = max(wait, after or 0.0)
+            wait = max(wait, failed.after or 0.0)
             spent += time.monotonic() - started + wait
             if failures > self.patience.retries or spent > self.patience.prompt_seconds:
                 stop.set()
-                raise LLMError(
-                    f"{self.name} at {self.url} failed {failures} times, last with: {failed}; what it answered is "
-                    "kept, and the same command goes on"
-                )
+                raise self._error(f"failed {failures} times, last with: {failed}")
             stop.wait(wait)
         return None
 
+    def _given_up(self, reason: str, stop: threading.Event) -> Completion:
+        """What a prompt costs whose answers cannot be used. Raises LLMError where no other's can be, either."""
+        self._unusable.append(reason)
+        if len(self._unusable) >= _UNUSABLE_PROMPTS:
+            stop.set()
+            raise self._error(f"gives answers that cannot be used: {reason}")
+        return Completion("", (), 0, 0, "error")
+
+    def _error(self, what: str) -> LLMError:
+        return LLMError(f"{self.name} at {self.url} {what}; what it answered is kept, and the same command goes on")
+
     def _request(self, prompt: str) -> Completion:
+        """One completion, on the terms of the server, learned as it goes. Raises _Again and LLMError."""
+        while True:
+            body = wire.request(self.model, prompt, self.decoding, self.terms)
+            found = self._sent(body)
+            if isinstance(found, Failure):
+                if self.terms.learned(found, body):
+                    continue
+                if found.means in (Means.REFUSED, Means.TOO_LONG):
+                    return Completion("", (), 0, 0, found.means.value)
+                raise self._error(str(found)) if found.means is Means.STOP else _Again(str(found))
+            try:
+                completion = wire.completion(prompt, found, self.decoding)
+                thinks = self.decoding.chat and wire.thinks(found)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise _Again(cause(error), was_unusable=True) from None
+            self.terms.thinks |= thinks
+            if completion.finish_reason == "reasoning" and self.terms.changes(body):
+                continue  # it may answer once it is told not to think
+            return completion
+
+    def _sent(self, body: dict[str, Any]) -> Any:
+        """The JSON that a server answers, or what its failure means. Raises _Again for what never reached it."""
         import openai
 
-        sent = replace(self._terms)
-        body = wire.request(self.model, prompt, self.decoding, logprobs=sent.logprobs, limit=sent.limit)
-        ask = self._client.chat.completions if self.chats else self._client.completions
+        ask = self._client.chat.completions if self.decoding.chat else self._client.completions
+        named = {key: body[key] for key in ("model", "messages", "prompt") if key in body}
+        rest = {key: value for key, value in body.items() if key not in named}
         try:
-            answer = ask.create(**body)
-        except openai.BadRequestError as error:
-            if self._terms.learned(str(error), sent):
-                return self._request(prompt)
-            if getattr(error, "code", None) in _REFUSALS:  # of this prompt, for good; the others may be answered
-                return Completion("", (), 0, 0, "content_filter")
-            raise LLMError(f"{self.name} at {self.url} refused the request: {_brief(error)}") from None
-        except openai.APITimeoutError as error:
-            raise _Again(_brief(error), was_late=True) from None
-        except openai.RateLimitError as error:
-            if getattr(error, "code", None) == "insufficient_quota":
-                raise LLMError(f"{self.name}: the account's quota is used up; what it answered is kept") from None
-            raise _Again(_brief(error), _retry_after(error)) from None
+            response = ask.with_raw_response.create(**named, extra_body=rest).http_response
         except openai.APIStatusError as error:
-            if error.status_code in (408, 409, 425) or error.status_code >= 500:
-                raise _Again(_brief(error), _retry_after(error)) from None
-            hint = " (is OPENAI_API_KEY right?)" if error.status_code in (401, 403) else ""
-            raise LLMError(f"{self.name} at {self.url}: {_brief(error)}{hint}") from None
-        except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that is not JSON
-            raise _Again(_brief(error)) from None
+            response = error.response
+            found = _failed(response, error.body)
+            if found.means is Means.AGAIN:
+                raise _Again(found.said, _retry_after(response)) from None
+            return found
+        except openai.APITimeoutError as error:
+            raise _Again(cause(error), was_late=True) from None
+        except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that cannot be read
+            raise _Again(cause(error)) from None
+        if page(response.text) is not None:
+            return _failed(response, response.text)
         try:
-            return wire.completion(prompt, answer.to_dict(warnings=False), self.decoding)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _Again(_brief(error)) from None
+            answer = read(response.text)
+        except ValueError as error:
+            raise _Again(cause(error), was_unusable=True) from None
+        if isinstance(answer, list):  # as some send errors
+            answer = next((part for part in answer if isinstance(part, dict)), answer)
+        if not isinstance(answer, dict):
+            raise _Again("JSON that is no answer", was_unusable=True)
+        return _failed(response, answer) if answer.get("error") and not answer.get("choices") else answer
 
 
-def _retry_after(error: Any) -> float | None:
+def _failed(response: Any, body: Any) -> Failure:
+    """What an error means, an answer that is none, or a page."""
+    followed = response.history if response.request.method != "POST" else []  # what was asked got lost on the way
+    for one in (*followed, response):
+        if location := one.headers.get("location"):
+            return failure(one.status_code, f"the server redirects to {location}")
+    title = page(response.text)
+    if title is None:
+        return failure(response.status_code, body)
+    found = failure(response.status_code, title)
+    what = f"status {response.status_code}, a page for people and not an API's answer: {title!r} (HTML)"
+    if response.status_code >= 300:
+        return found._replace(said=what)
+    return found._replace(means=Means.STOP, said=what, hint="is that the address of an API, such as .../v1?")
+
+
+def _retry_after(response: Any) -> float | None:
     """Seconds that a server asked to wait; dates and nonsense are passed over."""
     try:
-        return max(0.0, float(error.response.headers.get("retry-after", "")))
+        return max(0.0, float(response.headers.get("retry-after", "")))
     except ValueError:
         return None
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,15 +1,31 @@
 """What goes over the wire to an OpenAI-compatible API, and what comes back, as JSON: one request, one answer.
 
-Servers are asked with it one by one (`server.py`), batch files are written and read with it (`batches.py`).
+Servers are asked with it one by one (`server.py`), batch files are written and read with it (`batches.py`). What comes
+back is somebody else's: it is checked here, and what leaves here can be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from acclimate.llm import reasoning
+from acclimate.llm.alignment import logprobs_within
 from acclimate.llm.decoding import Decoding, about_tokens
+from acclimate.llm.failures import one_line, said
+from acclimate.llm.terms import Terms
 from acclimate.records import Completion
+
+_MOST_TOKENS = 10**9  # that one answer may say it took
+# Why an answer ended, in the words of many servers; what is in no row is no end that is known.
+_ENDS = {
+    "stop": "stop eos eos_token end end_turn stop_sequence stop_token complete completed done finished",
+    "length": "length max_tokens max_length max_output_tokens model_length token_limit",
+    "content_filter": "content_filter content_filtered safety recitation blocklist prohibited_content spii refusal "
+    "sensitive moderation guardrail_intervened",
+    "error": "error network_error abort aborted cancelled canceled timeout failed insufficient_system_resource",
+}
+_END = {word: end for end, words in _ENDS.items() for word in words.split()}
 
 
 def address(decoding: Decoding) -> str:
@@ -17,72 +33,106 @@ def address(decoding: Decoding) -> str:
     return "/chat/completions" if decoding.chat else "/completions"
 
 
-def request(
-    model: str, prompt: str, decoding: Decoding, *, logprobs: bool = True, limit: str = "max_tokens"
-) -> dict[str, Any]:
-    """The body of a request. A message to a chat model has no stops: its answer may announce itself first.
-
-    limit: the name by which a server knows the number of new tokens.
-    """
-    body: dict[str, Any] = {
-        "model": model,
-        "temperature": decoding.temperature,
-        "top_p": decoding.top_p,
-        limit: decoding.max_new_tokens,
-    }
+def request(model: str, prompt: str, decoding: Decoding, terms: Terms = Terms()) -> dict[str, Any]:  # noqa: B008 (read)
+    """The body of a request. A message to a chat model has no stops: its answer may announce itself first."""
+    body: dict[str, Any] = {"model": model, "temperature": decoding.temperature, "max_tokens": decoding.max_new_tokens}
+    if decoding.top_p < 1:
+        body["top_p"] = decoding.top_p
     if decoding.temperature:
         body["seed"] = decoding.draw_seed(prompt)
     if decoding.chat:
-        body["messages"] = [{"role": "user", "content": prompt}]
-        return {**body, "logprobs": True} if logprobs else body
-    body |= {"prompt": prompt, "stop": list(decoding.stop)[:4]}  # four are the most that the API takes
-    return {**body, "logprobs": 1} if logprobs else body
+        body |= {"messages": [{"role": "user", "content": prompt}], "logprobs": True}
+    else:  # four stops are the most that the API takes
+        body |= {"prompt": prompt, "stop": list(decoding.stop)[:4], "logprobs": 1}
+    return terms.applied(body)
 
 
 def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Completion:
     """The completion in an answer's body. Raises ValueError for an answer that is none.
 
-    Servers leave out what they like: tokens that were not counted are told from characters.
+    Servers leave out what they like: tokens that were not counted are told from characters, and log-probabilities are
+    of all tokens of the answer, or none.
     """
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise ValueError("an answer without a choice")
-    choice: Mapping[str, Any] = choices[0]
-    logprobs: Mapping[str, Any] = choice.get("logprobs") or {}
-    if decoding.chat:
-        whole = (choice.get("message") or {}).get("content") or ""
-        pieces = [(one["token"], one["logprob"]) for one in logprobs.get("content") or []]
-    else:
-        whole = choice.get("text") or ""
-        pieces = list(zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=False))
-    if not isinstance(whole, str):
-        raise ValueError("an answer whose text is none")
-    begin, end, is_whole = decoding.span(whole)
-    finish = choice.get("finish_reason") or "stop"
-    if finish == "length" and is_whole:
-        finish = "stop"  # it went on behind the answer
-    usage = answer.get("usage")
-    used: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
+    choice = _choice(answer)
+    message = _message(choice)
+    whole = _clean(_text(message.get("content")))
+    finish = one_line(str(choice.get("finish_reason") or "stop")).casefold()[:40]
+    finish = _END.get(finish, finish)
+    if finish == "error":
+        raise ValueError(f"finish_reason is {choice.get('finish_reason')!r}")
+    if not whole.strip() and message.get("refusal"):
+        finish = "content_filter"
+    elif not whole.strip() and (finish == "length" or thinks(answer)):
+        finish = "reasoning"  # what it wrote, nobody sees
+    elif finish != "content_filter":
+        finish = decoding.ended(whole, finish)
+    begin, end, _ = decoding.span(whole)
+    used = _mapping(answer.get("usage"))
     return Completion(
         whole[begin:end],
-        tuple(_within(pieces, begin, end)),
+        logprobs_within(whole, begin, end, choice.get("logprobs")),
         _count(used.get("prompt_tokens")) or about_tokens(prompt),
         _count(used.get("completion_tokens")) or about_tokens(whole),
-        finish if finish in ("length", "content_filter") else "stop",
+        finish,
     )
 
 
+def thinks(answer: Mapping[str, Any]) -> bool:
+    """True for an answer in which the model thought aloud, there or in a field of its own."""
+    choice = _choice(answer)
+    message = _message(choice)
+    details = _mapping(_mapping(answer.get("usage")).get("completion_tokens_details"))
+    return (
+        any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+        or _count(details.get("reasoning_tokens")) > 0
+        or reasoning.shows_in(_text(message.get("content")))
+    )
+
+
+def _choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise ValueError("an answer without a choice")
+    if choices[0].get("error"):
+        raise ValueError(said(choices[0]["error"]))
+    return choices[0]
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message in a choice; a text that stands in its place as its content."""
+    message = choice.get("message")
+    if isinstance(message, Mapping):
+        return message
+    text = message if isinstance(message, str) else choice.get("text")
+    if isinstance(text, str):
+        return {"content": text}
+    raise ValueError("an answer without a message")
+
+
+def _text(content: Any) -> str:
+    """The text of a message, which may come in parts. Raises ValueError for what is none."""
+    if isinstance(content, list):
+        texts = [part if isinstance(part, str) else _mapping(part).get("text") for part in content]
+        return "".join(text for text in texts if isinstance(text, str))
+    if content is not None and not isinstance(content, str):
+        raise ValueError("an answer whose text is none")
+    return content or ""
+
+
+def _clean(text: str) -> str:
+    """A text that can be written anywhere: halves of surrogate pairs are replaced, control characters are blanks."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "".join(" " if (char < " " and char not in "\n\r\t") or char == "\x7f" else char for char in whole)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _count(value: Any) -> int:
-    """A number of tokens, 0 where it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _within(pieces: Sequence[tuple[str, float | None]], begin: int, end: int) -> Iterator[float]:
-    """The log-probabilities of the tokens that lie between two places of the text that they make up."""
-    at = 0
-    for token, logprob in pieces:
-        if at >= end:
-            return
-        at += len(token)
-        if at > begin and logprob is not None:
-            yield min(logprob, 0.0)  # not the other way round: what is no number stays none
+    """A number of tokens, 0 where it is none that can be."""
+    try:
+        found = 0 if isinstance(value, bool) else int(value)
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    return found if 0 < found < _MOST_TOKENS else 0

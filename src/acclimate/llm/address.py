@@ -1,0 +1,103 @@
+"""Names of LLMs behind servers: a model, and the address of a server that is given with it or in OPENAI_BASE_URL.
+
+An address must hold no secret: it is written into manifests and reports, and shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from acclimate.errors import SettingError
+
+_NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
+_ITS_OWN = "https://api.openai.com/v1"
+_ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*://)(?P<behind>[^\s'\"<>]+)")
+_USER = re.compile(r"@[^@\s/*]+:[^@\s]+@")  # where a scheme was forgotten
+# What follows an @ and can only be an address whose scheme was forgotten: a port, a path below a host, this machine.
+_NO_SCHEME = re.compile(
+    r"(?:localhost|\d+(?:\.\d+){3}|\[[\da-f:]+\])(?:[:/]\S*)?|[\w-]+(?:\.[\w-]+)*:\d{2,5}(?:/\S*)?"
+    r"|(?:[\w-]+\.)+[a-z]{2,}/\S*",
+    re.IGNORECASE,
+)
+_VERSION = "api-version"  # the one thing that may follow a "?": Azure's servers want it with each request
+
+
+class Address(NamedTuple):
+    """What a name comes to."""
+
+    model: str
+    chats: bool
+    url: str  # without a slash at its end
+    query: dict[str, str]  # that goes with each request
+
+
+def parse(name: str) -> Address:
+    """Raises SettingError for a name that is none, and for an address that cannot be, or holds a secret."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise SettingError(
+            f"{redacted(name)!r}: expected openai:MODEL or openai:MODEL@http://host:port/v1, with openai-completions: "
+            "in place of openai: for a model that is no chat model"
+        )
+    model, behind = match["model"], match["model"].rpartition("@")[2]
+    if match["url"] is None and behind != model and _NO_SCHEME.fullmatch(behind):
+        raise SettingError(
+            f"{redacted(name)!r}: an address without http:// or https:// before it; expected @http://{behind}"
+        )
+    url, source = match["url"], redacted(name)
+    if url is None:
+        url, source = os.environ.get("OPENAI_BASE_URL", "").strip() or _ITS_OWN, "OPENAI_BASE_URL"
+    if not re.match(r"https?://", url):
+        shown = url.rpartition("@")[2]
+        raise SettingError(
+            f"{source} is {shown!r}, which has no http:// or https:// before it; expected http://{shown}"
+        )
+    if has_secret(url):
+        raise SettingError(f"openai:{model}: an address with a secret in it; put the key into OPENAI_API_KEY")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise SettingError(f"{source}: no address: {error}") from None
+    if not parts.hostname:
+        raise SettingError(f"{source}: an address without a host; expected http://host:port/v1")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return Address(model, match["completions"] is None, url.partition("?")[0].rstrip("/"), query)
+
+
+def has_secret(name: str) -> bool:
+    """True for the name of an LLM, or an address, that may hold one: a user, what follows #, a key in a query."""
+    return redacted(name) != name
+
+
+def redacted(text: str) -> str:
+    """A text with whatever may be a secret in its addresses covered."""
+
+    def cover(match: re.Match[str]) -> str:
+        before, hash_, fragment = match["behind"].partition("#")
+        address, mark, query = before.partition("?")
+        user, at, rest = address.rpartition("@")  # a password may have a slash in it, a path may have an @
+        if at and not re.match(r"[^:]*/", user):
+            address = f"***@{rest}"
+        if not all(part.startswith(f"{_VERSION}=") for part in query.split("&")):
+            query = "***" if query else ""
+        return f"{match['scheme']}{address}{mark}{query}{hash_}{'***' if fragment else ''}"
+
+    return _USER.sub("@***@", _ADDRESS.sub(cover, text))
+
+
+def check_no_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises SettingError for a setting, used or not, that names an LLM at an address with a secret in it: settings are
+    written into a run's files."""
+    for stage, values in settings.items():
+        for key, value in values.items():
+            texts: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(text, str) and has_secret(text) for text in texts):
+                raise SettingError(
+                    f"{stage}.{key}: an address with a secret in it; put the key into OPENAI_API_KEY, and name the "
+                    "address without it"
+                )

@@ -1,0 +1,107 @@
+"""The client that sends requests: made from the surroundings (the key, proxies, certificates), which may be wrong, too.
+
+What comes back is read as JSON, whatever it is called: also a stream of events, which some servers send unasked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from acclimate.errors import MissingExtra, SettingError
+from acclimate.llm.address import Address, redacted
+from acclimate.llm.failures import cause
+
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+
+
+def key() -> str:
+    """The key in OPENAI_API_KEY, without white space around it; "" where there is none.
+
+    Raises SettingError for one that cannot be sent.
+    """
+    found = os.environ.get("OPENAI_API_KEY", "").strip()
+    for at, char in enumerate(found, 1):
+        if not " " <= char <= "~":
+            raise SettingError(
+                f"OPENAI_API_KEY: character {at} is U+{ord(char):04X}, which no key has; copy the key anew"
+            )
+    return found
+
+
+def client(name: str, address: Address, seconds: float) -> Any:
+    """An `openai.OpenAI` that asks once, and no longer than `seconds`.
+
+    Raises MissingExtra without a package, SettingError for surroundings in which it cannot be made.
+    """
+    try:
+        import openai
+    except ImportError:
+        raise MissingExtra(name, "pip install acclimate[openai]") from None
+    secret = key()
+    if not secret and address.url.startswith("https://api.openai.com"):
+        raise SettingError(f"{name} needs a key in OPENAI_API_KEY, or an address: {name}@http://host:port/v1")
+    headers = {"api-key": secret} if secret and address.query else {}  # as Azure's servers want it
+    try:
+        return openai.OpenAI(
+            api_key=secret or "none",
+            base_url=address.url,
+            default_query=address.query,
+            default_headers=headers,
+            max_retries=0,
+            timeout=seconds,
+        )
+    except (ImportError, ValueError, OSError) as error:  # what httpx makes of proxies and certificates
+        raise _surroundings(error) from None
+
+
+def _surroundings(error: Exception) -> Exception:
+    """What is wrong with a variable that the client reads, told by its name."""
+    proxies = {
+        name: value for known in _PROXIES for name in (known, known.lower()) if (value := os.environ.get(name, ""))
+    }
+    if isinstance(error, ImportError):
+        named = next((f"{name}={redacted(value)}" for name, value in proxies.items() if "socks" in value), "a proxy")
+        return MissingExtra(f"{named}, a SOCKS proxy,", "pip install socksio")
+    if isinstance(error, OSError):
+        named = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ), "the certificates")
+        return SettingError(f"{named} is {os.environ.get(named)!r}, which cannot be read: {error.strerror or error}")
+    known = re.compile(r"(?:https?|socks5h?)://")
+    named = next((f"{name} is {redacted(value)}" for name, value in proxies.items() if not known.match(value)), "")
+    said = named or f"the client cannot be made: {cause(error)}"
+    return SettingError(f"{said}; expected http://, https:// or socks5:// (unset it, or list the host in NO_PROXY)")
+
+
+def read(text: str) -> Any:
+    """The JSON in an answer's body. Raises ValueError where there is none."""
+    if text.lstrip().startswith(("data:", "event:", ":")):
+        return _merged(text)
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON that is too deep") from error
+
+
+def _merged(text: str) -> dict[str, Any]:
+    """The answer that a stream of events comes to."""
+    events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    rows = [row for event in events if event != "[DONE]" and isinstance(row := json.loads(event), Mapping)]
+    failed = next((row for row in rows if row.get("error")), None)
+    if failed is not None or not rows:
+        return dict(failed or {})
+    texts: dict[str, str] = {}
+    choice: dict[str, Any] = {}
+    pieces: list[Any] = []
+    for part in (part for row in rows for part in row.get("choices") or [] if isinstance(part, Mapping)):
+        delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
+        for name, value in delta.items():
+            if isinstance(value, str) and name != "role":
+                texts[name] = texts.get(name, "") + value
+        if isinstance(logprobs := part.get("logprobs"), Mapping):
+            pieces += logprobs.get("content") or []
+        choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
+    choice |= {"message": texts, "text": texts.get("text"), "logprobs": {"content": pieces}}
+    return {"choices": [choice], "usage": next((row["usage"] for row in reversed(rows) if row.get("usage")), None)}

@@ -1,0 +1,188 @@
+"""What the failure of a request means: ask again, give up this prompt, or stop; and what a server said, fit to show.
+
+Servers of many makers word the same thing differently and give it different statuses, so that both are looked at. One
+table says what follows: the first row that fits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+from acclimate.llm.address import redacted
+
+_MOST_SAID = 300  # characters
+_SAYS = ("message", "msg", "detail", "error", "errors", "code", "type", "status", "param", "loc", "reason", "title")
+_SAYS += ("error_description", "error_type", "metadata", "raw", "reasons", "body", "fault", "failed_generation")
+
+
+class Means(Enum):
+    """What follows from a failure."""
+
+    AGAIN = "again"  # it may pass
+    REFUSED = "content_filter"  # of this prompt, for good; the others may be answered
+    TOO_LONG = "context"  # this prompt, too
+    STOP = "stop"  # what will not pass, whatever is asked
+
+
+class Failure(NamedTuple):
+    """What a server said, and what follows."""
+
+    means: Means
+    said: str  # in its own words, on one line
+    hint: str = ""  # what to try
+    status: int | None = None
+    fields: str = ""  # of the request, that it is about, where that is said
+
+    def __str__(self) -> str:
+        return f"{self.said} ({self.hint})" if self.hint else self.said
+
+
+class _Row(NamedTuple):
+    means: Means
+    statuses: tuple[int, ...] = ()  # any of them, or
+    words: str = ""  # a pattern in what was said; where both are given, both must fit
+    hint: str = ""
+
+
+_TOO_LONG = r"""
+    context[ _-]?(?:length|window|size|limit)
+    | (?:prompt|input|request|messages?|string|text)\b.{0,60}\btoo[ ](?:long|large)
+    | (?:prompt|input)\b.{0,80}\b(?:exceeds?|longer[ ]than)\b.{0,60}\b(?:maximum|limit|tokens|allowed|length)
+    | maximum[ ](?:prompt|input|sequence|model)[ ](?:length|tokens) | too[ ]many[ ](?:input[ ])?tokens
+    | inputs`?[ ](?:tokens[ ]\+|must[ ]have[ ]less[ ]than) | reduce[ ]the[ ]length[ ]of
+    | exceeds?[ ]the[ ]available[ ]context
+    | string_above_max_length | context[ ]the[ ]overflows | range[ ]of[ ]input[ ]length | max_prompt_length
+    | (?:prompt|输入|文本).{0,12}(?:超长|超出|过长)
+"""
+_REFUSED = r"""
+    content[ _-]?(?:filter|policy|management|moderation|exists[ ]risk) | data_inspection_failed | \bmoderat(?:ion|ed)\b
+    | \bflagged\b | inappropriate | safety[ _](?:system|filter|settings|reasons?|check) | prohibited[ _]content
+    | (?:sensitive|unsafe|harmful)[ ](?:content|words?|information|input) | (?:usage|responsible).{0,12}polic(?:y|ies)
+    | risk[ _-]control | 敏感 | 不安全 | 违规
+"""
+_ACCOUNT = r"\baccount\b|\borgani[sz]ation\b|api[ _-]?key|\bbilling\b|authenti|permission|unauthorized"
+_NO_CREDIT = r"""
+    insufficient[ _-]?(?:quota|credits?|balance|funds) | (?:out[ ]of|not[ ]enough|no)[ ](?:credits?|balance|funds)\b
+    | (?:credit[ ]balance|balance)[ ]is[ ]too[ ]low | billing[ _](?:hard[ _])?limit
+    | payment[ ]required | 余额不足 | 欠费
+"""
+_NO_MODEL = r"""
+    model\b.{0,120}\b(?:not[ ](?:found|exist|available|loaded|supported|served)|does[ ]not[ ]exist|doesn['’]t[ ]exist
+    |unknown|no[ ]longer|deprecated|decommissioned) | model_not_found | no[ ]models?[ ]loaded | unknown[ ]model
+    | (?:invalid|no[ ]such)[ ]model | deploymentnotfound
+"""
+_NO_ADDRESS = r"unexpected[ ]endpoint | invalid[ ]url | no[ ]route | unknown[ ]request[ ]url | cannot[ ](?:post|get)\b"
+_MAY_PASS = r"""
+    loading | overloaded | busy | rate[ _-]?limit | too[ ]many[ ]requests | time(?:d[ ]?|[ ]|-)?out | temporar
+    | try[ ]again | retry | unavailable | capacity | internal[ _]?(?:server[ _]?)?error
+    | upstream | provider[ ]returned[ ]error
+"""
+
+_ADDRESS = "does the address end as the server's API does, such as in /v1?"
+_TABLE = (
+    _Row(Means.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
+    _Row(Means.STOP, statuses=(402,), hint="the account has no credit or quota left"),
+    _Row(Means.STOP, statuses=(300, 301, 302, 303, 307, 308), hint="the server is elsewhere; name that address"),
+    _Row(Means.TOO_LONG, words=r"request[ ]too[ ]large"),  # for what may be asked in a minute, so however late
+    _Row(Means.AGAIN, statuses=(408, 409, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)),
+    _Row(Means.STOP, statuses=(401, 407), hint="is OPENAI_API_KEY right?"),
+    _Row(Means.TOO_LONG, words=_TOO_LONG),
+    _Row(Means.TOO_LONG, statuses=(413,)),
+    _Row(Means.STOP, statuses=(403,), words=_ACCOUNT, hint="is OPENAI_API_KEY right, and may it use this model?"),
+    _Row(Means.REFUSED, words=_REFUSED),
+    _Row(Means.REFUSED, statuses=(451,)),
+    _Row(Means.STOP, words=_NO_MODEL, hint="is the model's name right, and does the server have it?"),
+    _Row(Means.STOP, words=_NO_ADDRESS, hint=_ADDRESS),
+    _Row(Means.STOP, statuses=(403,), hint="is OPENAI_API_KEY right, and may it use this model?"),
+    _Row(Means.STOP, statuses=(404, 405, 410), hint=_ADDRESS),
+    _Row(Means.AGAIN, statuses=tuple(range(500, 600))),
+    _Row(Means.STOP, statuses=tuple(range(400, 500))),
+    _Row(Means.AGAIN, words=_MAY_PASS),
+    _Row(Means.STOP),
+)
+_PATTERNS = {row.words: re.compile(row.words, re.IGNORECASE | re.VERBOSE | re.DOTALL) for row in _TABLE if row.words}
+
+
+def failure(status: int | None, body: Any) -> Failure:
+    """What an error means. `status`: of HTTP; one that its body tells counts where that is no error (200)."""
+    words = said(body)
+    told = _status_in(body) if status is None or status < 300 else status
+    row = next(row for row in _TABLE if _fits(row, told, words))
+    fields = " ".join(f"'{part}'" for part in _said(body, only=("param", "loc")))
+    return Failure(row.means, f"status {told}: {words}" if told else words, row.hint, told, fields)
+
+
+def _fits(row: _Row, status: int | None, words: str) -> bool:
+    of_words = not row.words or _PATTERNS[row.words].search(words) is not None
+    return of_words and (not row.statuses or status in row.statuses)
+
+
+def _status_in(body: Any) -> int | None:
+    """The HTTP status that an error's body tells, wherever it does."""
+    if isinstance(body, list):
+        return next((found for part in body if (found := _status_in(part))), None)
+    if not isinstance(body, Mapping):
+        return None
+    for key in ("code", "status", "status_code", "statusCode"):
+        try:
+            if 400 <= (found := int(body.get(key, 0))) < 600:
+                return found
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return _status_in(body.get("error"))
+
+
+def said(body: Any) -> str:
+    """What an error's body says: its messages, codes and the names of fields, as far as it has such."""
+    return one_line("; ".join(dict.fromkeys(_said(body))) or (body if isinstance(body, str) else repr(body)))
+
+
+def _said(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
+    """The texts in an error's body, or those below some keys alone."""
+    if isinstance(body, Mapping):
+        for name in _SAYS:  # not what was sent, which some send back
+            if name in body:
+                yield from _said(body[name], name, only)
+    elif isinstance(body, list) and key == "loc":  # where in the request
+        yield ".".join(map(str, body))
+    elif isinstance(body, list):
+        for part in body[:5]:
+            yield from _said(part, key, only)
+    elif only and key not in only:
+        return
+    elif isinstance(body, str) and body.strip():
+        yield body
+    elif isinstance(body, int) and key == "code":
+        yield str(body)
+
+
+def one_line(text: str) -> str:
+    """What somebody else wrote, for a message: cut, and without line ends, control characters, the key and secrets."""
+    shown = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text[: 20 * _MOST_SAID])
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if len(key) >= 4:
+        shown = shown.replace(key, "***")
+    shown = redacted(" ".join(shown.split()))
+    return shown if len(shown) <= _MOST_SAID else f"{shown[: _MOST_SAID - 3]}..."
+
+
+def cause(error: BaseException) -> str:
+    """An error and what is behind it: "Connection error." alone says nothing."""
+    causes = [error]
+    while (behind := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
+        causes.append(behind)
+    texts = [f"{type(one).__name__}: {one}".rstrip(": ") for one in causes]
+    return one_line(": ".join(dict.fromkeys([texts[0], texts[-1]])))
+
+
+def page(text: str) -> str | None:
+    """The title, or else the first words, of what is a page for people; None for anything else."""
+    if not re.match(r"\s*(?:<!doctype html|<html|<head|<body|<h1|<\?xml)", text, re.IGNORECASE):
+        return None
+    title = re.search(r"<(title|h1)[^>]*>(.*?)</\1", text, re.IGNORECASE | re.DOTALL)
+    return one_line(title[2] if title else re.sub(r"<[^>]*>", " ", text))

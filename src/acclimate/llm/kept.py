@@ -1,0 +1,39 @@
+"""A completion as JSON, checked on its way out and in: what cannot be used is not kept; older caches may hold it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from acclimate.records import Completion
+
+_MOST = 2**53  # tokens; more are no count, nor whole as a number of JSON
+
+
+def dump(completion: Completion) -> str:
+    """Raises ValueError for a completion that cannot be used."""
+    return json.dumps(_usable(completion)._asdict())
+
+
+def load(payload: str) -> Completion:
+    """Raises ValueError for what is no completion, or none that can be used."""
+    try:
+        row = json.loads(payload)
+        return _usable(Completion(**{**row, "logprobs": tuple(row["logprobs"])}))
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"no completion: {error}") from None
+
+
+def _usable(completion: Completion) -> Completion:
+    """The completion, if its fields are what they should be. Raises ValueError."""
+    for text in (completion.text, completion.finish_reason):
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r:.60} is no text")
+        text.encode()  # a UnicodeEncodeError is a ValueError
+    for logprob in completion.logprobs:
+        if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not math.isfinite(logprob):
+            raise ValueError(f"a log-probability is {logprob!r:.60}")
+    for count in (completion.prompt_tokens, completion.completion_tokens):
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
+            raise ValueError(f"a number of tokens is {count!r:.60}")
+    return completion
