@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acclimate.errors import SettingError
 from acclimate.records import Doc
-from acclimate.stages.sample import METHODS, sample, source_of, text_key
+from acclimate.stages.sample import METHODS, sample, text_key
 from acclimate.stages.similar import Similar
 
 LONG = [
@@ -80,7 +80,8 @@ def test_every_document_is_drawn_or_counted(docs, method, n_docs, min_chars, max
     assert len(texts) == len(set(texts))
     assert all(len(by_id(docs)[doc_id].default_text()) >= min_chars for doc_id in drawn.splits)
     if max_per_source:
-        assert max(Counter(map(source_of, drawn.splits)).values(), default=0) <= max_per_source
+        folders = Counter(doc_id.rpartition("/")[0] or doc_id for doc_id in drawn.splits)
+        assert max(folders.values(), default=0) <= max_per_source
     if len(drawn.splits) < n_docs:
         assert drawn.dropped["not drawn"] == 0
 
@@ -224,10 +225,11 @@ def test_a_likeness_outside_its_range_is_refused(threshold):
 @pytest.mark.parametrize("method", METHODS)
 def test_no_source_gives_more_than_its_share_and_others_make_up_for_it(method):
     docs = [doc._replace(doc_id=f"{'long.txt#' if n < 80 else 'b/'}{n}") for n, doc in enumerate(LONG[:100])]
+    parents = {doc.doc_id: "long.txt" for doc in docs[:80]}
     docs += [doc._replace(doc_id=f"{n}.txt") for n, doc in enumerate(LONG[100:110])]  # in no folder: 10 sources
     settings = {"method": method, "n_docs": 15, "near_duplicates": 1}
-    drawn = sample(by_id(docs), vectors=vectors_of(docs), max_per_source=4, **settings)
-    counts = Counter(map(source_of, drawn.splits))
+    drawn = sample(by_id(docs), vectors=vectors_of(docs), parents=parents, max_per_source=4, **settings)
+    counts = Counter(parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id for doc_id in drawn.splits)
     assert len(drawn.splits) == 15
     assert counts["long.txt"] <= 4
     assert counts["b"] <= 4
@@ -235,12 +237,33 @@ def test_no_source_gives_more_than_its_share_and_others_make_up_for_it(method):
     assert drawn.dropped["source is full"] > 0
 
 
-@pytest.mark.parametrize(
-    ("doc_id", "source"),
-    [("a/b#3", "a/b"), ("a/b", "a"), ("a/b/c.txt", "a/b"), ("7", "7"), ("#1", "#1"), ("a#b#1", "a#b"), ("/x", "/x")],
-)
-def test_what_a_document_is_a_part_of(doc_id, source):
-    assert source_of(doc_id) == source
+def test_passages_are_known_by_what_was_split_not_by_their_ids():
+    docs = [doc._replace(doc_id=f"issue#{n}") for n, doc in enumerate(LONG[:40])]
+    assert len(sample(by_id(docs), max_per_source=1).splits) == 40
+    parents = {doc.doc_id: f"book{n // 10}" for n, doc in enumerate(docs)}
+    drawn = sample(by_id(docs), 0.3, parents=parents, max_per_source=3).splits
+    assert set(Counter(parents[doc_id] for doc_id in drawn).values()) == {3}
+    assert all(len({side for d, side in drawn.items() if parents[d] == book}) == 1 for book in parents.values())
+
+
+# Small corpora
+
+
+@given(st.integers(0, 1000), st.integers(4, 40), st.sampled_from([0.05, 0.15, 0.3, 0.6]), st.sampled_from([0.0, 0.2]))
+def test_no_side_of_a_small_corpus_is_left_without(seed, count, dev_share, test_share):
+    drawn = sample(by_id(LONG[:count]), test_share, dev_share=dev_share, near_duplicates=1, seed=seed)
+    sides = Counter(drawn.splits.values())
+    assert set(sides) == {"train", "dev", *(["test"] if test_share else [])}
+    assert min(sides.values()) >= min(2, count // 4)
+    shuffled = sample(by_id(LONG[:count][::-1]), test_share, dev_share=dev_share, near_duplicates=1, seed=seed)
+    assert list(shuffled.splits.items()) == list(drawn.splits.items())
+
+
+def test_sixty_chinese_characters_are_not_short():
+    texts = {"zh": "火山喷发时熔岩从地壳下涌出并形成灰云，" * 3, "en": "A short one."}
+    drawn = sample({key: Doc(key, text) for key, text in texts.items()})
+    assert list(drawn.splits) == ["zh"]
+    assert drawn.dropped["short"] == 1
 
 
 # Diverse

@@ -10,6 +10,8 @@ from acclimate.collections import Collection
 from acclimate.files import fingerprint
 from acclimate.records import Qrel, Query
 
+SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
+
 
 class Judged(NamedTuple):
     """A split's queries with something relevant, and all of its judgments; the split is "" where there are none."""
@@ -33,6 +35,11 @@ class Labels:
     def measuring(self) -> Judged:
         """The test split, or the dev split of a collection that has no other."""
         return self._judged("test") if self._judged("test").queries else self._judged("dev")
+
+    @property
+    def test_share(self) -> float:
+        """Of the documents that queries are written for: those whose queries only measure."""
+        return 0.0 if self.measuring.queries else SYNTHETIC_TEST_SHARE
 
     @cached_property
     def choosing(self) -> Judged:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acclimate import distributed, manifests
+from acclimate import distributed, manifests, sizes
 from acclimate.checks import check
 from acclimate.errors import DataError, SettingError
 from acclimate.files import write_json
@@ -58,6 +58,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     distributed.main_first(lambda: run.corpus)  # a collection that cannot be read leaves the run's description as it is
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
+    if until != "index":
+        sizes.check(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():
         run.input.keep()
         write_json(run.workspace.folder / "run.json", run.summary)
@@ -112,6 +114,7 @@ def _other_input(made: Mapping[str, Made], stage: str) -> str:
     return f"other files of the stage {others[0]}" if others else ""
 
 
+_WITHOUT_HELD_OUT = ("sample", "seed", "generate", "filter")  # stages up to which no side of a split may be missed
 _ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {
     "index": examples.make_index,
     "sample": examples.make_sample,

@@ -25,7 +25,6 @@ from acclimate.stages.seed import seed_prompts
 from acclimate.workspace import Account, Made
 
 Progress = Callable[[int, int], None]
-SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
 
 
 def make_index(run: Run, made: Mapping[str, Made]) -> Made:
@@ -64,7 +63,7 @@ def _say_changed(run: Run) -> None:
 
 
 def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
-    test_share = 0.0 if run.labels.measuring.queries else SYNTHETIC_TEST_SHARE
+    test_share = run.labels.test_share
 
     def work(folder: Path, progress: Progress) -> Account:
         drawn = sample(
@@ -178,6 +177,8 @@ def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
 
 
 def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
+    _check_sides(run, made)
+
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate.retrieve.system import System
 
@@ -195,3 +196,17 @@ def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
         DOCUMENTS: run.corpus.fingerprint,
     }
     return run.make("mine", work, inputs=inputs, unit="queries")
+
+
+def _check_sides(run: Run, made: Mapping[str, Made]) -> None:
+    """Raises DataError where the filters left no query to learn from, to choose on, or to measure on."""
+    drawn, kept = Counter(artifacts.splits(made).values()), artifacts.sides(made)
+    uses = {"train": "to learn from", "dev": "to choose on"}
+    uses |= {"test": "to measure on"} if run.labels.test_share else {}
+    for side, use in uses.items():
+        if not kept[side]:
+            raise DataError(
+                f"{sum(map(len, kept.values())):,} queries are left after the filters, and none {use}, where "
+                f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
+                path=run.folder("filter"),
+            )

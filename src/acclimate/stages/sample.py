@@ -4,11 +4,14 @@ Every choice hashes the seed and the doc's own id, so that the order of the corp
 are drawn uniformly, one added or removed changes no other's fate. Documents with equal text are one document here: only
 the first by id is drawn. One that is nearly the text of a drawn one is passed over, so no text is on both sides of a
 split.
+
+Where documents are few, sides that chance left without any get some.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -21,6 +24,7 @@ from acclimate.records import Doc, PromptExample
 from acclimate.settings import checked
 from acclimate.stages.diverse import draw_diverse
 from acclimate.stages.similar import Similar
+from acclimate.words import length_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +34,8 @@ METHODS = ("uniform", "diverse")
 REASONS = ("short", "duplicate", "example of a prompt", "near duplicate", "source is full", "not drawn")
 
 Split = Literal["train", "dev", "test"]
+SIDES: tuple[Split, ...] = ("dev", "test", "train")
+_FEWEST = 2  # documents on a side, where there are eight or more; of four to seven, one
 
 
 class Sample(NamedTuple):
@@ -76,7 +82,7 @@ def sample(
     n_clusters
         diverse: clusters to draw from; 0 is one for each ten documents to draw, 1,000 at most.
     min_chars
-        Documents shorter than this many characters get no query.
+        Documents shorter than this many characters get no query; a Chinese, Japanese or Korean one counts as three.
     max_per_source
         Draw at most this many passages of one document, or files of one folder; 0 is as many as come.
     near_duplicates
@@ -96,7 +102,7 @@ def sample(
     first: dict[bytes, tuple[str, int]] = {}  # normalized text -> the id that stands for it, and its row
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
     for row, doc in enumerate(corpus.values()):
-        if len(doc.default_text().strip()) < min_chars:
+        if length_of(doc.default_text().strip()) < min_chars:
             dropped["short"] += 1
             continue
         key = text_key(doc)
@@ -113,7 +119,7 @@ def sample(
     def accepts(place: int) -> bool:
         """Whether this candidate may be drawn, which it then is."""
         doc_id = ordered[place][1]
-        source = source_of(doc_id)
+        source = parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id
         if max_per_source and of_source[source] == max_per_source:
             dropped["source is full"] += 1
         elif differs is not None and not differs.add(corpus[doc_id].default_text()):
@@ -132,15 +138,10 @@ def sample(
         places = draw_diverse(rows, chances, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed)
     dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
     drawn = [ordered[place][1] for place in places]
-    sides: dict[str, Split] = {
-        doc_id: _side(_draw(seed, "side", parents.get(doc_id, doc_id)), dev_share, test_share) for doc_id in drawn
-    }
-    return Sample(sides, dropped, shown)
-
-
-def source_of(doc_id: str) -> str:
-    """What a doc is a part of, by its id: the document of a passage `doc_id#n`, the folder of a file, else itself."""
-    return doc_id.rpartition("#")[0] or doc_id.rpartition("/")[0] or doc_id
+    documents = [parents.get(doc_id, doc_id) for doc_id in drawn]
+    draws = {document: _draw(seed, "side", document) for document in documents}
+    sides = _sides(draws, dev_share, test_share)
+    return Sample(dict(zip(drawn, map(sides.__getitem__, documents), strict=True)), dropped, shown)
 
 
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
@@ -169,6 +170,21 @@ def _draw(seed: int, purpose: str, doc_id: str) -> float:
     """A number in [0, 1) that depends on nothing else."""
     digest = hashlib.sha256(f"{seed}:{purpose}:{doc_id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _sides(draws: Mapping[str, float], dev_share: float, test_share: float) -> dict[str, Split]:
+    """The side of each document: that in whose share its draw falls.
+
+    Of few documents chance may give a side too few: it gets those whose draws come nearest to its share.
+    """
+    sides = {key: _side(draw, dev_share, test_share) for key, draw in draws.items()}
+    fewest = min(_FEWEST, len(draws) // 4)
+    edges = (0.0, dev_share, dev_share + test_share, 1.0)
+    for side, (low, high) in zip(SIDES, itertools.pairwise(edges), strict=True):
+        while low < high and (count := Counter(sides.values()))[side] < fewest:
+            spare = [key for key in draws if count[sides[key]] > fewest]
+            sides[min(spare, key=lambda key: (abs(draws[key] - (low + high) / 2), key))] = side
+    return sides
 
 
 def _side(draw: float, dev_share: float, test_share: float) -> Split:

@@ -1,0 +1,105 @@
+"""A corpus too small for what is to come is told before anything is indexed, and a small one that will do goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from acclimate import artifacts, sizes
+from acclimate.errors import AcclimateError, DataError, SettingError
+from acclimate.making.examples import make_mine
+from acclimate.pipeline import STAGES, adapt
+from acclimate.runs import begin
+from acclimate.settings import load_recipe, resolve
+from acclimate.testing import DOCS
+
+
+def run_of(tmp_path, docs, *changes, seed=0):
+    corpus = tmp_path / "corpus.jsonl"
+    rows = [{"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in docs]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    changes = ["sample.min_chars=10", *changes]
+    return begin(
+        tmp_path / "run", str(corpus), resolve(STAGES, load_recipe("quick"), changes), recipe="quick", seed=seed
+    )
+
+
+def copies(count):
+    return [DOCS[0]._replace(doc_id=f"copy{number}") for number in range(count)]
+
+
+TOO_SMALL = {
+    "one document": (DOCS[:1], (), "1 of 1 documents; expected 8 at least"),
+    "few documents": (DOCS[:7], (), "7 of 7"),
+    "all the same": (copies(30), (), "duplicate 29"),
+    "all the same, and near ones may be": (copies(30), ("sample.near_duplicates=1",), "duplicate 29"),
+    "all nearly the same": (
+        [doc._replace(text=f"{DOCS[0].text} {DOCS[1].text} {DOCS[2].text} {n}") for n, doc in enumerate(copies(20))],
+        ("sample.near_duplicates=0.5",),
+        r"near duplicate 19 \(sample.near_duplicates=0.5\)",
+    ),
+    "all short": (DOCS, ("sample.min_chars=500",), r"0 of 40 documents; .* short 40 \(sample.min_chars=500\)"),
+    "few are drawn": (DOCS, ("sample.n_docs=5",), r"not drawn 35 \(sample.n_docs=5\)"),
+    "passages of one document": (
+        [DOCS[0]._replace(text=" ".join(doc.text for doc in DOCS))],
+        ("index.passage_words=20",),
+        "1 of 1 documents",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOO_SMALL)
+def test_what_is_too_small_is_told_before_anything_is_made(case, tmp_path):
+    docs, changes, told = TOO_SMALL[case]
+    run = run_of(tmp_path, docs, *changes)
+    with pytest.raises(AcclimateError, match=told) as error:
+        sizes.check(run, holds_out=True)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 2
+    made = {path.name for path in run.workspace.folder.iterdir()}
+    assert made <= {"corpus"}
+
+
+def test_the_whole_chain_checks_it_before_models_are_loaded(tmp_path, tiny_encoder, monkeypatch):
+    monkeypatch.setattr("acclimate.llm.check", lambda name: None)
+    bases = f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}"
+    run = run_of(tmp_path, DOCS[:5], *bases)
+    with pytest.raises(DataError, match="5 of 5 documents"):
+        adapt(run)
+    assert not (tmp_path / "run" / "index").exists()
+    assert "encoder" not in vars(run)
+
+
+def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):
+    sizes.check(run_of(tmp_path, DOCS[:2]), holds_out=False)
+    with pytest.raises(DataError, match="expected 1 at least: add documents"):
+        sizes.check(run_of(tmp_path, DOCS[:2], "sample.min_chars=500"), holds_out=False)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("count", [8, 12, 20])
+def test_a_small_corpus_that_will_do_has_every_side(count, seed, tmp_path):
+    sizes.check(run_of(tmp_path, DOCS[:count], seed=seed), holds_out=True)
+
+
+@pytest.mark.parametrize("share", ["0", "0.8", "1"])
+def test_a_share_that_leaves_a_side_without_documents_is_refused(share, tmp_path):
+    with pytest.raises(SettingError, match=r"sample.dev_share is .*expected above 0 and below 0.8"):
+        sizes.check(run_of(tmp_path, DOCS, f"sample.dev_share={share}"), holds_out=True)
+
+
+def test_prompts_made_of_more_documents_than_there_are_to_learn_from_are_refused(tmp_path):
+    changes = "generate.prompt=adapted", "seed.n_prompts=10", "seed.n_examples=4"
+    with pytest.raises(SettingError, match="need 40: lower them"):
+        sizes.check(run_of(tmp_path, DOCS, *changes), holds_out=True)
+    sizes.check(run_of(tmp_path, DOCS, changes[0], "seed.n_prompts=2", changes[2]), holds_out=True)
+
+
+@pytest.mark.parametrize(("side", "use"), [("train", "learn from"), ("dev", "choose on"), ("test", "measure on")])
+def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side, use, tmp_path, monkeypatch):
+    kept = {name: ["a query"] * (name != side) for name in ("train", "dev", "test")}
+    monkeypatch.setattr(artifacts, "sides", lambda made: kept)
+    monkeypatch.setattr(artifacts, "splits", lambda made: {"d1": side, "d2": side})
+    with pytest.raises(DataError, match=f"2 queries are left .* none to {use}, where 2 documents"):
+        make_mine(run_of(tmp_path, DOCS), {})
