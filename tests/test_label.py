@@ -9,9 +9,10 @@ import pytest
 
 from acclimate.errors import DataError, SettingError
 from acclimate.records import Query, SyntheticQuery
-from acclimate.retrieve.members import Ids
+from acclimate.retrieve.bm25 import BM25
+from acclimate.retrieve.members import BM25Member, Ids
 from acclimate.retrieve.scales import NAMES, scale
-from acclimate.retrieve.system import Candidates, min_max
+from acclimate.retrieve.system import Candidates, System, min_max
 from acclimate.retrieve.weights import HeldOut
 from acclimate.scores import Kept, Scores
 from acclimate.stages.label import RERANKER, label
@@ -31,7 +32,7 @@ def draw(*parts):
     return np.random.default_rng(list("|".join(map(str, parts)).encode()))
 
 
-def find(queries):
+def find(queries, also=()):
     """All documents; the source is near the top for both members."""
     for query in queries:
         source = int(query.text.split()[-1])
@@ -74,7 +75,7 @@ def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
             assert min(example.scores) == 0.0
             assert max(example.scores) == 1.0
             assert list(example.scores[1:]) == sorted(example.scores[1:], reverse=True)
-    assert made.dropped == {"source not among the candidates": 0}
+    assert made.dropped == {}
     assert 0 < made.entropy < 1
 
 
@@ -151,7 +152,7 @@ def test_who_teaches_without_retrievers_teaches_what_it_rated():
 
 
 def test_trust_moves_weights_away_from_equal_ones():
-    def skewed(queries):
+    def skewed(queries, also=()):
         for one in find(queries):
             source = int(one.query.text.split()[-1])
             one.scores["bm25"][source] = 2.0
@@ -165,7 +166,7 @@ def test_trust_moves_weights_away_from_equal_ones():
 
 
 def test_a_source_below_the_cut_takes_the_last_place():
-    def low(queries):
+    def low(queries, also=()):
         for one in find(queries):
             for scores in one.scores.values():
                 scores[int(one.query.text.split()[-1])] = -1.0
@@ -178,7 +179,7 @@ def test_a_source_below_the_cut_takes_the_last_place():
 
 
 def test_a_source_at_the_top_stays():
-    def top(queries):
+    def top(queries, also=()):
         for one in find(queries):
             for scores in one.scores.values():
                 scores[int(one.query.text.split()[-1])] = 9.0
@@ -189,16 +190,30 @@ def test_a_source_at_the_top_stays():
     assert {example.scores[0] for example in made.train} == {1.0}
 
 
-def test_queries_whose_source_was_not_found_are_counted():
-    def without_even(queries):
-        for one in find(queries):
-            source = int(one.query.text.split()[-1])
-            rows = np.array([row for row in one.rows if row != source or source % 2])
-            yield Candidates(one.query, rows, {name: scores[rows] for name, scores in one.scores.items()})
+def test_a_source_that_was_not_found_joins_its_list_and_is_rated_by_everyone():
+    bm25 = BM25.build([" ".join(map(str, range(row, row + 9))) for row in range(50)])
+    members = {"bm25": BM25Member(bm25), "dense": BM25Member(bm25)}
+    found = System(IDS, members, MEMBERS, dict.fromkeys(MEMBERS, 1.0), 3).candidates
+    asked_for = [query._replace(text="5 6 7") for query in TRAIN[10:]]  # whose sources have none of these words
+    assert not any(IDS.row[query.doc_id] in one.rows for query, one in zip(asked_for, found(asked_for), strict=True))
+    scorer = Counting(lambda text, doc_id: float(doc_id == "d5"))
+    made = label(asked_for, DEV, HELD_OUT, found, IDS, MEMBERS, {RERANKER: scorer}, weights="equal", n_ways=3)
+    assert made.dropped == {}
+    assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in asked_for]
+    for example, row in zip(made.train, made.rated, strict=False):
+        assert len(example.doc_ids) == 3
+        assert len(set(example.doc_ids)) == 3
+        at = row["doc_ids"].index(example.doc_ids[0])
+        assert all(row["raw"][name][at] == 0.0 for name in (*MEMBERS, RERANKER))
 
-    made = label(TRAIN, DEV, HELD_OUT, without_even, IDS, MEMBERS, {})
-    assert [example.query_id for example in made.train] == [query.query_id for query in TRAIN[1::2]]
-    assert made.dropped == {"source not among the candidates": 20}
+
+@pytest.mark.parametrize("treatment", ["drop", "positive"])
+def test_a_source_that_its_teacher_rates_worst_makes_no_positives_of_the_others(treatment):
+    worst = FakeScorer(lambda text, doc_id: -float(int(text.split()[-1]) == int(doc_id[1:])))
+    settings = {"teachers": (RERANKER,), "min_gain": -1.0, "n_ways": 8, "false_negatives": treatment}
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: worst}, **settings)
+    assert made.train == []
+    assert made.dropped["nothing but false negatives"] == len(QUERIES)
 
 
 def test_what_a_query_is_taught_does_not_depend_on_the_others():
@@ -344,7 +359,7 @@ def test_a_teachers_own_scale_changes_nothing(kind):
             TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: scorer}, normalize=kind, min_gain=-1.0, n_ways=8
         )
 
-    def stretched(queries):
+    def stretched(queries, also=()):
         for one in find(queries):
             yield one._replace(scores={**one.scores, "dense": one.scores["dense"] * 64 - 128})
 
@@ -362,7 +377,7 @@ def test_a_teachers_own_scale_changes_nothing(kind):
 
 
 def test_percentiles_keep_what_a_whole_list_is_worth():
-    def poor_or_rich(queries):
+    def poor_or_rich(queries, also=()):
         for one in find(queries):
             rich = int(one.query.text.split()[-1]) % 2
             yield one._replace(scores={name: scores + 10 * rich for name, scores in one.scores.items()})
@@ -509,7 +524,7 @@ def test_false_negatives_are_kept_dropped_or_made_positives():
 
 @pytest.mark.parametrize("rank", range(1, 9))
 def test_a_source_at_any_rank_makes_an_example(rank):
-    def ranked(queries):
+    def ranked(queries, also=()):
         for one in find(queries):
             source = int(one.query.text.split()[-1])
             values = -np.arange(50, dtype=np.float32)

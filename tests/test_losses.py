@@ -69,3 +69,15 @@ def test_suspected_false_negatives_do_not_count_as_negatives():
     assert whole == pytest.approx(-np.log(0.5), abs=1e-6)
     assert masked == pytest.approx(-np.log(0.5 / 0.7), abs=1e-6)
     assert loss_of(logs, (0.0, 0.9, 0.5), contrastive=1.0, mask_above=0.8) < masked  # both others are rated above it
+
+
+@pytest.mark.parametrize("scores", [(0.0, 0.0, 0.7, 0.0), (0.2, 0.2, 0.9, 0.5)])
+def test_a_source_rated_worst_makes_no_positives_of_documents_rated_as_badly(scores):
+    logs = np.log([0.1, 0.2, 0.3, 0.4]).tolist()
+    assert loss_of(logs, scores, contrastive=1.0) == pytest.approx(-np.log(0.1), abs=1e-6)
+
+
+def test_documents_with_the_good_score_of_the_source_are_positives():
+    logs = np.log([0.1, 0.2, 0.3, 0.4]).tolist()
+    expected = -(np.log(0.1) + np.log(0.3)) / 2
+    assert loss_of(logs, (0.8, 0.1, 0.8, 0.0), contrastive=1.0) == pytest.approx(expected, abs=1e-6)

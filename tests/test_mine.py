@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import groupby
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.errors import SettingError
 from acclimate.records import Doc, ScoredDoc, SyntheticQuery
-from acclimate.stages.mine import are_siblings, mine
+from acclimate.retrieve.bm25 import BM25
+from acclimate.retrieve.members import BM25Member, Ids
+from acclimate.retrieve.system import System
+from acclimate.stages.candidates import hits
+from acclimate.stages.mine import mine
+from acclimate.testing import DOCS
+from acclimate.testing import QUERIES as LABELLED
 
 CORPUS = {f"d{n:03}": Doc(f"d{n:03}", f"text number {n}") for n in range(60)}
 QUERIES = [SyntheticQuery(f"q{n}", f"query {n}", f"d{n:03}", -1.0) for n in range(8)]
@@ -21,6 +30,10 @@ def hits_of(query, count, top=10.0):
 
 
 RUN = [hit for query in QUERIES for hit in hits_of(query, 40)]
+
+
+def by_query(hits):
+    return [list(own) for _, own in groupby(hits, key=lambda hit: hit.query_id)]
 
 
 def negatives(mined):
@@ -65,33 +78,99 @@ def test_a_corpus_of_one_document_has_no_example():
     assert (mined.examples, mined.dropped["no negatives"]) == ([], 1)
 
 
-def test_duplicates_and_siblings_of_the_source_are_never_negatives():
-    corpus = {
-        **{f"a#{n}": Doc(f"a#{n}", f"passage {n}") for n in range(5)},
-        **{f"copy{n}": Doc(f"copy{n}", " PASSAGE  0") for n in range(5)},
-        "other": Doc("other", "other"),
+SAID = "molten rock below the crust rises and erupts through an opening as lava and ash and gas"
+ODD_ONES = {
+    "source": "source",
+    "a copy": "duplicate",
+    "nearly a copy": "duplicate",
+    "a sibling": "sibling",
+    "of the same query": "answers the same query",
+    "of nearly the same": "answers the same query",
+    "the query itself": "is the query",
+}
+
+
+def odd_corpus():
+    return {
+        "source": Doc("source", f"{SAID} hot"),
+        "a copy": Doc("a copy", f" {SAID.upper()}   HOT"),
+        "nearly a copy": Doc("nearly a copy", f"{SAID} cold"),
+        "a sibling": Doc("a sibling", "another part of that very book"),
+        "of the same query": Doc("of the same query", "some hills throw up melted stone"),
+        "of nearly the same": Doc("of nearly the same", "a mountain that may burst"),
+        "the query itself": Doc("the query itself", "Why does  LAVA come out of a volcano"),
+        **{f"other{n}": Doc(f"other{n}", f"text number {n}") for n in range(12)},
     }
-    query = SyntheticQuery("q", "x", "a#0", -1.0)
-    for run in ([], [ScoredDoc("q", doc_id, 9.0 - at) for at, doc_id in enumerate(sorted(corpus))]):
-        mined = mine([query], run, corpus, n_ways=8, max_share=1.0)
-        assert negatives(mined) == {"q": ("other",)}
-    assert (mined.dropped["sibling"], mined.dropped["duplicate"]) == (4, 5)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "siblings"),
-    [
-        ("a#1", "a#2", True),
-        ("a#b#1", "a#b#2", True),
-        ("a#b#1", "a#c#1", False),
-        ("a", "a#1", False),
-        ("a", "b", False),
-        ("#1", "#2", True),
-        ("1", "2", False),
-    ],
-)
-def test_siblings(one, other, siblings):
-    assert are_siblings(one, other) == are_siblings(other, one) == siblings
+@given(st.permutations(sorted(odd_corpus())), st.integers(0, 3), st.sampled_from(["top", "random"]), st.booleans())
+def test_what_answers_a_query_is_never_its_negative(order, skip_top, sampling, has_hits):
+    query = SyntheticQuery("q", "why does lava come out of a volcano", "source", -1.0)
+    written = [
+        query._replace(query_id="q2", text="Why does lava come out of a volcano?", doc_id="of the same query"),
+        query._replace(query_id="q3", text="why does hot lava come out of a volcano", doc_id="of nearly the same"),
+        query._replace(query_id="q4", text="what is a mountain", doc_id="other0"),
+    ]
+    run = [ScoredDoc("q", doc_id, 9.0 - at) for at, doc_id in enumerate(order)] if has_hits else []
+    parents = {"source": "book", "a sibling": "book"}
+    settings = {"n_ways": 19, "skip_top": skip_top, "sampling": sampling, "max_share": 1.0}
+    mined = mine([query], run, odd_corpus(), parents, written, 0.8, **settings)
+    assert set(*negatives(mined).values()) == {f"other{n}" for n in range(12)} - {
+        doc_id for doc_id in order[:skip_top] if has_hits
+    }
+    if has_hits and not skip_top:
+        counts = Counter(reason for doc_id, reason in ODD_ONES.items() if doc_id != "source")
+        assert {reason: count for reason, count in mined.dropped.items() if count} == counts
+
+
+def test_ids_that_look_like_passages_are_documents_of_their_own():
+    corpus = {f"issue#{n}": Doc(f"issue#{n}", f"text number {n}") for n in range(6)}
+    query = SyntheticQuery("q", "x", "issue#0", -1.0)
+    assert len(*negatives(mine([query], [], corpus, n_ways=6)).values()) == 5
+    split = dict.fromkeys(["issue#0", "issue#1", "issue#2"], "issue")
+    assert set(*negatives(mine([query], [], corpus, split, n_ways=6)).values()) == {"issue#3", "issue#4", "issue#5"}
+
+
+def test_queries_of_one_text_are_positives_of_one_another():
+    same = [QUERIES[n]._replace(text="how to reset the router") for n in range(3)]
+    mined = mine(same, [hit for query in same for hit in hits_of(query, 20)], CORPUS, n_ways=8, max_share=1.0)
+    assert all(set(own).isdisjoint({"d000", "d001", "d002"}) for own in negatives(mined).values())
+
+
+@given(st.integers(1, 59), st.floats(-5, 5), st.sampled_from([0.5, 0.95]))
+def test_where_the_source_ranks_does_not_decide_whether_what_beats_it_is_passed_over(rank, shift, max_share):
+    """Scores of any sign, the source within the depth and behind it."""
+    query = SyntheticQuery("q", "x", "d059", -1.0)
+    order = [f"d{n:03}" for n in range(59)]
+    order.insert(rank, "d059")
+    run = [ScoredDoc("q", doc_id, shift - at / 10) for at, doc_id in enumerate(order)]
+    mined = mine([query], run, CORPUS, n_ways=60, depth=50, max_share=max_share, sampling="top")
+    found = set(*negatives(mined).values())
+    own = shift - rank / 10
+    beating = {hit.doc_id for hit in run if hit.score >= own}
+    assert not found & beating
+    assert mined.dropped["near the positive"] >= len(beating) - 1 - max(0, rank - 50)
+
+
+def test_without_the_score_of_the_source_all_hits_may_be_answers():
+    query = QUERIES[0]
+    run = hits_of(query, 30)[1:]
+    mined = mine([query], run, CORPUS, n_ways=4)
+    assert set(*negatives(mined).values()).isdisjoint({hit.doc_id for hit in run})
+    assert mined.dropped["near the positive"] == 29
+
+
+def test_the_source_is_among_the_hits_wherever_it_ranks():
+    ids, weights = Ids([doc.doc_id for doc in DOCS]), {"bm25": 1.0}
+    members = {"bm25": BM25Member(BM25.build(doc.default_text() for doc in DOCS))}
+    system = System(ids, members, ["bm25"], weights, depth=5)
+    sources = list(range(len(DOCS)))[::-1]
+    found = by_query(hits(system.candidates(LABELLED, sources), ids, weights, 3, sources))
+    plain = by_query(system.search(LABELLED, 3))
+    for source, own, alone in zip(sources, found, plain, strict=True):
+        assert own[: len(alone)] == alone
+        assert ids.doc_ids[source] in [hit.doc_id for hit in own]
+        assert len({hit.doc_id for hit in own}) == len(own) <= 4
 
 
 def test_what_scores_near_the_positive_is_passed_over():

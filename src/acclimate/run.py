@@ -225,14 +225,12 @@ class Run:
             "late-interaction": LateInteractionMember(self.vectors, self.encoder),
         }
 
-    def find(
-        self, queries: Sequence[Query], *, names: Sequence[str] = BASE_MEMBERS, depth: int = 100
-    ) -> Iterator[Candidates]:
-        """Candidates of BM25 and dense retrieval, `depth` of each, scored by the named members."""
+    def find(self, queries: Sequence[Query], also: Sequence[int] = ()) -> Iterator[Candidates]:
+        """Candidates of BM25 and dense retrieval, scored by every base member; `also`: see `System.candidates`."""
         from acclimate.retrieve.system import System
 
-        weights = dict.fromkeys(names, 1.0)
-        return System(self.ids, self.members, SOURCES, weights, depth).candidates(queries)
+        weights = dict.fromkeys(BASE_MEMBERS, 1.0)
+        return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
 
     def rerankers(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Scorer]:
         """The rerankers that `train` left in its folder, by name, or the one that it merged them into.

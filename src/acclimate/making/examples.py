@@ -15,6 +15,7 @@ from acclimate.judges import RunJudges
 from acclimate.prompts import Material
 from acclimate.prompts.files import write_toml
 from acclimate.run import DOCUMENTS, SOURCES, Run
+from acclimate.stages import candidates
 from acclimate.stages.distill import check_encoder
 from acclimate.stages.filter import filter_queries
 from acclimate.stages.generate import generate, mix_of
@@ -178,22 +179,28 @@ def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
 
 def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
     _check_sides(run, made)
+    near = run.settings["sample"]["near_duplicates"]
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate.retrieve.system import System
 
         queries = list(read_synthetic(made["filter"].folder / "queries.jsonl"))
-        half = System(run.ids, run.members, SOURCES, dict.fromkeys(SOURCES, 0.5))
         settings = run.settings["mine"]
-        hits = half.search([query.as_query() for query in queries], max(100, settings["depth"]))
-        result = mine(queries, hits, run.corpus, seed=run.seed, **settings)
+        weights: dict[str, float] = dict.fromkeys(SOURCES, 0.5)
+        depth = max(100, settings["depth"])
+        sources = [run.ids.row[query.doc_id] for query in queries]
+        half = System(run.ids, run.members, SOURCES, weights, depth)
+        found = half.candidates([query.as_query() for query in queries], sources)
+        hits = candidates.hits(found, run.ids, weights, depth, sources)
+        written = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
+        result = mine(queries, hits, run.corpus, run.parents, written, near, seed=run.seed, **settings)
         write_nway(folder / "examples.jsonl", result.examples)
         return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
 
     inputs = {
-        "filter": made["filter"].fingerprint,
-        "index": made["index"].fingerprint,
+        **{name: made[name].fingerprint for name in ("generate", "filter", "index")},
         DOCUMENTS: run.corpus.fingerprint,
+        "near duplicates": str(near),
     }
     return run.make("mine", work, inputs=inputs, unit="queries")
 

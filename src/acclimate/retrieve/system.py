@@ -84,10 +84,14 @@ class System:
             found += hits[:k]
         return found
 
-    def candidates(self, queries: Sequence[Query]) -> Iterator[Candidates]:
-        """Query by query: the union of the sources' best, in row order, scored by the weighted members."""
+    def candidates(self, queries: Sequence[Query], also: Sequence[int] = ()) -> Iterator[Candidates]:
+        """Query by query: the union of the sources' best, in row order, scored by the weighted members.
+
+        also: no rows, or one of each query, which joins them whether it was named or not.
+        """
         nothing = np.empty(0, dtype=np.int64)
-        return (self._candidates(query, views, self.depth, nothing) for query, views in self._views(queries))
+        for at, (query, views) in enumerate(self._views(queries)):
+            yield self._candidates(query, views, self.depth, nothing, also[at : at + 1])
 
     def _views(self, queries: Sequence[Query]) -> Iterator[tuple[Query, dict[str, View]]]:
         """Each query as the sources and the weighted members see it."""
@@ -108,15 +112,17 @@ class System:
                     },
                 )
 
-    def _candidates(self, query: Query, views: Mapping[str, View], depth: int, known: NDArray[np.int64]) -> Candidates:
-        """The union of the sources' best `depth` without the rows that are `known`."""
+    def _candidates(
+        self, query: Query, views: Mapping[str, View], depth: int, known: NDArray[np.int64], also: Sequence[int] = ()
+    ) -> Candidates:
+        """The union of the sources' best `depth` without the rows that are `known`, and the rows `also`."""
         named = {
             name: self.ids.best(
                 views[name].all_scores(), depth, above=0.0 if isinstance(self.members[name], LEXICAL) else None
             )
             for name in self.sources
         }
-        rows = np.setdiff1d(np.concatenate(list(named.values())), known)
+        rows = np.setdiff1d(np.concatenate([*named.values(), np.array(also, dtype=np.int64)]), known)
         scores = {name: view.scores(rows) for name, view in views.items()}
         documents = self.ids.documents
         return Candidates(

@@ -16,7 +16,6 @@ Every score is kept, so a threshold can be judged afterwards, and changed at no 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -24,6 +23,7 @@ from acclimate.domains import AtLeast, Between, OneOf
 from acclimate.errors import SettingError
 from acclimate.records import SyntheticQuery
 from acclimate.settings import checked
+from acclimate.stages.alike import AlikeQueries
 
 NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
 DEFAULT = ("duplicates", "logprob", "round-trip")
@@ -181,33 +181,15 @@ def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, 
 
 
 def near_duplicates(queries: Sequence[SyntheticQuery], min_difference: float) -> set[str]:
-    """Ids of queries whose words are nearly those of a query with a higher log-probability.
-
-    Only queries that share one of their rarest words are compared, so the work does not grow with the square.
-    """
-    ordered = _best_first(queries, {query.query_id: query.logprob for query in queries})
-    words = {query.query_id: frozenset(re.findall(r"\w+", query.text.lower())) for query in ordered}
-    count: dict[str, int] = {}
-    for found in words.values():
-        for word in found:
-            count[word] = count.get(word, 0) + 1
-    kept_by_word: dict[str, list[str]] = {}
+    """Ids of queries whose words are nearly those of a query with a higher log-probability, or that have none."""
+    kept = AlikeQueries({query.query_id: query.text for query in queries}, min_difference)
     dropped: set[str] = set()
-    for query in ordered:
-        own = words[query.query_id]
-        # Sets at least 1 - d alike share a word among the rarest ceil(d * size) + 1 of each (prefix filtering).
-        prefix = sorted(own, key=lambda word: (count[word], word))[: int(min_difference * len(own)) + 1]
-        rivals = {rival for word in prefix for rival in kept_by_word.get(word, ())}
-        if not own or any(_distance(own, words[rival]) < min_difference for rival in rivals):
+    for query in _best_first(queries, {query.query_id: query.logprob for query in queries}):
+        if not kept.words[query.query_id] or kept.like(query.query_id):
             dropped.add(query.query_id)
-            continue
-        for word in prefix:
-            kept_by_word.setdefault(word, []).append(query.query_id)
+        else:
+            kept.add(query.query_id)
     return dropped
-
-
-def _distance(one: frozenset[str], other: frozenset[str]) -> float:
-    return 1 - len(one & other) / len(one | other)
 
 
 def _beyond(k: int, queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> set[str]:

@@ -15,12 +15,14 @@ import numpy as np
 
 from acclimate.domains import Above, Between, OneOf
 from acclimate.errors import SettingError
-from acclimate.records import NWay, Query, Scorer, SyntheticQuery
+from acclimate.records import NWay, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.scales import NAMES, Scale, bounds, combine, scale
-from acclimate.retrieve.system import Candidates, fuse, min_max
+from acclimate.retrieve.system import Candidates, min_max
 from acclimate.retrieve.weights import HeldOut, Weighed
 from acclimate.settings import checked
+from acclimate.stages import candidates
+from acclimate.stages.candidates import Find
 from acclimate.stages.rate import Asked
 from acclimate.stages.teachers import (
     CHOSEN,
@@ -38,8 +40,6 @@ from acclimate.stages.teachers import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Find = Callable[[Sequence[Query]], Iterable[Candidates]]
 
 
 class Turn(NamedTuple):
@@ -99,9 +99,10 @@ def label(
 ) -> Labelled:
     """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
 
-    `find` gives candidates scored by `members`. Scorers, which cost far more, rate the `reranker_ways` best of their
-    fusion: for the held-out queries to show what they are worth, for the others only if they are worth something. What
-    they do not rate counts as the worst that they rated; where no retriever teaches, it is left out.
+    `find` gives candidates scored by `members`, the source of a synthetic query among them wherever it ranks. Scorers,
+    which cost far more, rate the `reranker_ways` best of their fusion: for the held-out queries to show what they are
+    worth, for the others only if they are worth something. What they do not rate counts as the worst that they rated;
+    where no retriever teaches, it is left out.
     Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess; and for a score
     that is no number. Raises SettingError for settings that cannot be.
 
@@ -131,13 +132,13 @@ def label(
     """
     check_teaching(teachers=teachers, weights=weights)
     equal = dict.fromkeys(members, 1 / len(members))
-    found = [_best(one, ids, equal, n_ways) for one in find(held_out.queries)]
+    found = [candidates.best(one, ids, equal, n_ways) for one in find(held_out.queries, ())]
     teaching = [name for name in members if teaches(name, teachers)]
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     fusion = fuse_retrievers(found, held_out, teaching or members, normalize, trust)
     asked = Asked(scorers, ids, progress)
-    first = [_places(one, ids, fusion.weights, reranker_ways) for one in found]
+    first = [candidates.best_places(one, ids, fusion.weights, reranker_ways) for one in found]
     found = asked.rate(found, list(scorers), first)
     few = [one.at(places) for one, places in zip(found, first, strict=True)]
     able = [*members, *scorers]
@@ -153,9 +154,12 @@ def label(
     asking = [name for name in used if name in scorers]
 
     queries = [*train, *dev]
-    lists = _lists(queries, find, ids, members, n_ways)
-    first = [_places(one, ids, equal, reranker_ways, ids.row[query.doc_id]) for query, one in lists]
-    rated = asked.rate([one for _, one in lists], asking, first)
+    lists = candidates.lists(queries, find, ids, equal, n_ways)
+    first = [
+        candidates.best_places(one, ids, equal, reranker_ways, ids.row[query.doc_id])
+        for query, one in zip(queries, lists, strict=True)
+    ]
+    rated = asked.rate(lists, asking, first)
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
     in_train = {query.query_id for query in train}
@@ -167,19 +171,18 @@ def label(
         sides: dict[bool, list[NWay]] = {True: [], False: []}
         # Where no retriever teaches, nothing is said of the others.
         is_rated_only = all(name in asking for name, weight in shares.items() if weight)
-        for (query, _), whole, places in zip(lists, rated, first, strict=True):
+        for query, whole, places in zip(queries, rated, first, strict=True):
             one = whole.at(places) if is_rated_only else whole
-            example = _rated(query, one, shares, to_scale, normalize, ids)
-            example, others = _without_false_negatives(example, false_negatives, false_negative_share)
+            rated_one = _rated(query, one, shares, to_scale, normalize, ids)
+            example, others = _without_false_negatives(rated_one, false_negatives, false_negative_share)
             near += others
-            if false_negatives != "keep" and 0 < others == len(one.rows) - 1:
+            is_nothing = others == len(one.rows) - 1 or rated_one.scores[0] == 0
+            if false_negatives != "keep" and others and is_nothing:
                 empty += 1
             else:
                 sides[query.query_id in in_train].append(example)
         turns.append(Turn(teacher, sides[True], sides[False]))
-    dropped = {"source not among the candidates": len(queries) - len(lists)}
-    if false_negatives != "keep":
-        dropped["nothing but false negatives"] = empty
+    dropped = {"nothing but false negatives": empty} if false_negatives != "keep" else {}
     entropies = [_entropy(example.scores) for turn in turns for example in turn.train]
     return Labelled(
         turns,
@@ -188,42 +191,11 @@ def label(
         beside_fusion(few, held_out, hybrid, [name for name in scorers if is_reranker(name)]),
         round(float(np.mean(entropies)), 4) if entropies else 0.0,
         dropped,
-        (_row(query, one, names, to_scale, ids) for (query, _), one in zip(lists, rated, strict=True)),
+        (_row(query, one, names, to_scale, ids) for query, one in zip(queries, rated, strict=True)),
         {"normalize": normalize, **({"bounds": bounds(rated, names)} if normalize == "percentile" else {})},
         {name: _ties([one.scores[name] for one in rated]) for name in names},
         near,
     )
-
-
-def _best(
-    one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
-) -> Candidates:
-    """The `n_ways` best of a query's candidates, in row order, with `source` among them where it is one at all."""
-    return one.at(_places(one, ids, weights, n_ways, source))
-
-
-def _places(
-    one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
-) -> NDArray[np.int64]:
-    """Where they are, ascending."""
-    order = ids.order(fuse(one, weights), one.rows)
-    kept = order[:n_ways]
-    if source is not None and source not in one.rows[kept]:
-        kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
-    return np.sort(kept)
-
-
-def _lists(
-    queries: Sequence[SyntheticQuery], find: Find, ids: Ids, members: Sequence[str], n_ways: int
-) -> list[tuple[SyntheticQuery, Candidates]]:
-    """Each query with its `n_ways` best candidates; a query whose source is not among its candidates is left out."""
-    equal = dict.fromkeys(members, 1 / len(members))
-    lists: list[tuple[SyntheticQuery, Candidates]] = []
-    for query, one in zip(queries, find([query.as_query() for query in queries]), strict=True):
-        source = ids.row[query.doc_id]
-        if source in one.rows:
-            lists.append((query, _best(one, ids, equal, n_ways, source)))
-    return lists
 
 
 def _rated(

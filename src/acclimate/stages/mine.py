@@ -1,23 +1,31 @@
 """Hard negatives: documents that a retriever ranks high and that are probably not the answer.
 
-Left out are the source document, its duplicates, its siblings (passages of one document, `doc_id#n`) and whatever
-scores so near the source that it may well be relevant (the share-of-positive margin of NV-Retriever, arXiv 2407.15831).
-What one query gets depends on that query alone.
+Left out are the source document, its near-duplicates, its siblings (passages of one document), the sources of the same
+query or nearly the same, a document that is the query itself, and whatever scores so near the source that it may well
+be relevant (the share-of-positive margin of NV-Retriever, arXiv 2407.15831). What one query gets depends on that query
+alone, and on those that are nearly the same.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from acclimate.domains import Above, AtLeast, Between, OneOf
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.settings import checked
+from acclimate.stages.alike import AlikeQueries
 from acclimate.stages.sample import text_key
+from acclimate.stages.similar import Alike
 
 SAMPLING = ("top", "random")
+REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
+_SAME_QUERY = 0.2  # distance of their words below which two queries ask the same
+_KEPT = 10_000  # documents whose texts are remembered
 _DRAWS_PER_WAY = 20  # random documents looked at before an example is left short
 
 
@@ -34,6 +42,9 @@ def mine(
     queries: Sequence[SyntheticQuery],
     run: Iterable[ScoredDoc],
     corpus: Mapping[str, Doc],
+    parents: Mapping[str, str] = MappingProxyType({}),
+    written: Sequence[SyntheticQuery] = (),
+    near_duplicates: float = 0.9,
     *,
     n_ways: Annotated[int, Between(2, 100_000)] = 8,
     skip_top: Annotated[int, AtLeast(0)] = 0,
@@ -43,6 +54,11 @@ def mine(
     seed: int = 0,
 ) -> Mined:
     """One n-way example per query, the source document first, from a run that holds each query's hits, best first.
+
+    The run has the score of each source, wherever that ranks: without it, all hits may well be relevant. `parents` has
+    the document of each passage, where there are passages. `written` are all queries that an LLM wrote, those that were
+    dropped since among them: their sources answer them. `near_duplicates` is how alike two documents are that count as
+    one (Jaccard of runs of three words; at 1 only equal texts).
 
     A query with too few candidates is filled up with documents drawn from the whole corpus; one that finds none even
     there has no example.
@@ -56,32 +72,31 @@ def mine(
     depth
         Negatives come from this many first hits.
     max_share
-        Pass over a document that scores above this share of the source document's score (1 or more: never).
+        Pass over a document that scores above this share of the source document's score (1 or more: none).
     sampling
         Which of the candidates become negatives: top (the hardest) or random.
     """
     doc_ids = sorted(corpus)
     hits = {query_id: list(found) for query_id, found in groupby(run, key=lambda hit: hit.query_id)}
-    dropped = {"duplicate": 0, "sibling": 0, "near the positive": 0, "no negatives": 0}
+    positives = _Positives(corpus, parents, _answers(queries, written), near_duplicates)
+    dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
     filled = 0
     examples: list[NWay] = []
     for query in queries:
         rng = random.Random(f"{seed}:{query.query_id}")
         found = hits.get(query.query_id, [])
         positive = next((hit.score for hit in found if hit.doc_id == query.doc_id), None)
-        source = text_key(corpus[query.doc_id])
         candidates: list[str] = []
         for hit in found[skip_top:depth]:
             if hit.doc_id == query.doc_id:
                 continue
-            if text_key(corpus[hit.doc_id]) == source:
-                dropped["duplicate"] += 1
-            elif are_siblings(hit.doc_id, query.doc_id):
-                dropped["sibling"] += 1
-            elif max_share < 1 and positive is not None and hit.score > max_share * positive:
-                dropped["near the positive"] += 1
-            else:
+            reason = positives.reason(query, hit.doc_id)
+            if reason is None and max_share < 1 and _is_near(hit.score, positive, max_share):
+                reason = "near the positive"
+            if reason is None:
                 candidates.append(hit.doc_id)
+            else:
+                dropped[reason] += 1
         negatives = (
             candidates[: n_ways - 1] if sampling == "top" else rng.sample(candidates, min(n_ways - 1, len(candidates)))
         )
@@ -89,7 +104,7 @@ def mine(
         for doc_id in rng.sample(doc_ids, min(len(doc_ids), _DRAWS_PER_WAY * n_ways)):
             if len(negatives) == n_ways - 1:
                 break
-            if doc_id not in seen and not are_siblings(doc_id, query.doc_id) and text_key(corpus[doc_id]) != source:
+            if doc_id not in seen and positives.reason(query, doc_id) is None:
                 negatives.append(doc_id)
                 filled += 1
         if negatives:
@@ -99,7 +114,47 @@ def mine(
     return Mined(examples, dropped, filled)
 
 
-def are_siblings(one: str, other: str) -> bool:
-    """True for two passages of one document: ids that differ only behind their last `#`."""
-    parent, mark, _ = one.rpartition("#")
-    return bool(mark) and parent == other.rpartition("#")[0] and "#" in other
+class _Positives:
+    """Which documents are no negatives of a query whatever they score, and why."""
+
+    def __init__(
+        self,
+        corpus: Mapping[str, Doc],
+        parents: Mapping[str, str],
+        answers: Mapping[str, Collection[str]],
+        near_duplicates: float,
+    ) -> None:
+        def keys(doc_id: str) -> tuple[bytes, bytes]:
+            return text_key(corpus[doc_id]), text_key(corpus[doc_id]._replace(title=""))
+
+        self._keys = lru_cache(maxsize=_KEPT)(keys)
+        self._parents, self._answers = parents, answers
+        self._alike = Alike(corpus, near_duplicates) if near_duplicates < 1 else None
+
+    def reason(self, query: SyntheticQuery, doc_id: str) -> str | None:
+        """Why this document is no negative, if it is none."""
+        source = query.doc_id
+        if self._parents.get(doc_id, doc_id) == self._parents.get(source, source):
+            return "sibling"
+        if self._keys(doc_id)[0] == self._keys(source)[0] or (self._alike and self._alike(source, doc_id)):
+            return "duplicate"
+        if doc_id in self._answers[query.query_id]:
+            return "answers the same query"
+        return "is the query" if text_key(Doc("", query.text)) in self._keys(doc_id) else None
+
+
+def _is_near(score: float, positive: float | None, max_share: float) -> bool:
+    """True for a score above this share of the source's, whatever its sign; and for any where that is not known."""
+    return positive is None or score > (max_share if positive >= 0 else 2 - max_share) * positive
+
+
+def _answers(queries: Sequence[SyntheticQuery], written: Sequence[SyntheticQuery]) -> dict[str, set[str]]:
+    """query_id -> the sources of the queries that are nearly the same, its own among them."""
+    everything = {query.query_id: query for query in (*written, *queries)}
+    alike = AlikeQueries({query_id: query.text for query_id, query in everything.items()}, _SAME_QUERY)
+    for query_id in everything:
+        alike.add(query_id)
+    return {
+        query.query_id: {query.doc_id, *(everything[other].doc_id for other in alike.like(query.query_id))}
+        for query in queries
+    }

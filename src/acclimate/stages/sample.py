@@ -138,10 +138,9 @@ def sample(
         places = draw_diverse(rows, chances, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed)
     dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
     drawn = [ordered[place][1] for place in places]
-    documents = [parents.get(doc_id, doc_id) for doc_id in drawn]
-    draws = {document: _draw(seed, "side", document) for document in documents}
-    sides = _sides(draws, dev_share, test_share)
-    return Sample(dict(zip(drawn, map(sides.__getitem__, documents), strict=True)), dropped, shown)
+    document = {doc_id: parents.get(doc_id, doc_id) for doc_id in drawn}
+    sides = _sides({one: _draw(seed, "side", one) for one in document.values()}, dev_share, test_share)
+    return Sample({doc_id: sides[one] for doc_id, one in document.items()}, dropped, shown)
 
 
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
@@ -177,7 +176,7 @@ def _sides(draws: Mapping[str, float], dev_share: float, test_share: float) -> d
 
     Of few documents chance may give a side too few: it gets those whose draws come nearest to its share.
     """
-    sides = {key: _side(draw, dev_share, test_share) for key, draw in draws.items()}
+    sides: dict[str, Split] = {key: _side(draw, dev_share, test_share) for key, draw in draws.items()}
     fewest = min(_FEWEST, len(draws) // 4)
     edges = (0.0, dev_share, dev_share + test_share, 1.0)
     for side, (low, high) in zip(SIDES, itertools.pairwise(edges), strict=True):

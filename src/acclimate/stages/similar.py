@@ -7,16 +7,21 @@ corpus. MinHash finds who may be alike and estimates how much; the last word has
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from acclimate.records import Doc
+from acclimate.words import words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RUN = 3  # words
 _HASHES = 128
+_KEPT = 10_000  # documents
 _RECALL = 0.999  # of pairs exactly as alike as asked for; those more alike are found more surely
 _SLACK = 0.15  # how far below its similarity a pair may be estimated: three standard errors and more
 
@@ -53,6 +58,21 @@ class Similar:
         return True
 
 
+class Alike:
+    """Whether two documents of a corpus are near-duplicates. The runs of those looked at last are kept."""
+
+    def __init__(self, corpus: Mapping[str, Doc], threshold: float) -> None:
+        """threshold: as for `Similar`."""
+        self._runs = lru_cache(maxsize=_KEPT)(lambda doc_id: _runs(corpus[doc_id].default_text()))
+        self._threshold = threshold
+
+    def __call__(self, one: str, other: str) -> bool:
+        """True for the ids of two documents that are."""
+        first, second = self._runs(one), self._runs(other)
+        few, many = sorted((len(first), len(second)))
+        return few >= self._threshold * many and _jaccard(first, second) >= self._threshold
+
+
 def _bands(threshold: float) -> tuple[int, int]:
     """(bands, rows of each): as many rows, and so as few false alarms, as the recall allows."""
     for rows in range(_HASHES, 1, -1):
@@ -64,7 +84,7 @@ def _bands(threshold: float) -> tuple[int, int]:
 
 def _runs(text: str) -> NDArray[np.uint32]:
     """The hashes of a text's runs of three words, sorted, each once; a text of fewer words is one run."""
-    words = re.findall(r"\w+", text.lower()) or text.split()
+    words = words_of(text) or text.split()
     runs = {" ".join(words[at : at + _RUN]) for at in range(max(1, len(words) - _RUN + 1))}
     hashed = b"".join(hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=4).digest() for run in runs)
     return np.unique(np.frombuffer(hashed, dtype="<u4"))

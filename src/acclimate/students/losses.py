@@ -64,9 +64,11 @@ def margin_mse(logs: torch.Tensor, logits: torch.Tensor, seen: float | None) -> 
 def info_nce(logs: torch.Tensor, scores: torch.Tensor, mask_above: float) -> torch.Tensor:
     """Negative log-probability of the source document where suspected false negatives count for nothing (CADET).
 
-    Documents with the very score of the source document are positives too: `label` made them so.
+    Documents with the very score of the source document are positives too: `label` made them so. Where that is the
+    lowest of the list, equal scores say nothing.
     """
-    positive = scores == scores[0]
+    positive = (scores == scores[0]) & (scores > scores.min())
+    positive[0] = True
     loss = -logs[positive].mean()
     suspected = (scores > mask_above * scores[0]) & ~positive
     if mask_above < 1 and suspected.any():
