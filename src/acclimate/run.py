@@ -229,7 +229,7 @@ class Run:
         """Candidates of BM25 and dense retrieval, scored by every base member; `also`: see `System.candidates`."""
         from acclimate.retrieve.system import System
 
-        weights = dict.fromkeys(BASE_MEMBERS, 1.0)
+        weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1.0)
         return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
 
     def rerankers(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Scorer]:
