@@ -15,14 +15,12 @@ from acclimate.settings import load_recipe, resolve
 from acclimate.testing import DOCS
 
 
-def run_of(tmp_path, docs, *changes, seed=0):
+def run_of(tmp_path, docs, *changes, seed=0, out="run"):
     corpus = tmp_path / "corpus.jsonl"
     rows = [{"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in docs]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     changes = ["sample.min_chars=10", *changes]
-    return begin(
-        tmp_path / "run", str(corpus), resolve(STAGES, load_recipe("quick"), changes), recipe="quick", seed=seed
-    )
+    return begin(tmp_path / out, str(corpus), resolve(STAGES, load_recipe("quick"), changes), recipe="quick", seed=seed)
 
 
 def copies(count):
@@ -74,7 +72,7 @@ def test_the_whole_chain_checks_it_before_models_are_loaded(tmp_path, tiny_encod
 def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):
     sizes.check(run_of(tmp_path, DOCS[:2]), holds_out=False)
     with pytest.raises(DataError, match="expected 1 at least: add documents"):
-        sizes.check(run_of(tmp_path, DOCS[:2], "sample.min_chars=500"), holds_out=False)
+        sizes.check(run_of(tmp_path, DOCS[:2], "sample.min_chars=500", out="short"), holds_out=False)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -93,7 +91,7 @@ def test_prompts_made_of_more_documents_than_there_are_to_learn_from_are_refused
     changes = "generate.prompt=adapted", "seed.n_prompts=10", "seed.n_examples=4"
     with pytest.raises(SettingError, match="need 40: lower them"):
         sizes.check(run_of(tmp_path, DOCS, *changes), holds_out=True)
-    sizes.check(run_of(tmp_path, DOCS, changes[0], "seed.n_prompts=2", changes[2]), holds_out=True)
+    sizes.check(run_of(tmp_path, DOCS, changes[0], "seed.n_prompts=2", changes[2], out="few"), holds_out=True)
 
 
 @pytest.mark.parametrize(("side", "use"), [("train", "learn from"), ("dev", "choose on"), ("test", "measure on")])

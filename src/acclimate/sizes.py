@@ -37,7 +37,7 @@ def check(run: Run, *, holds_out: bool) -> None:
             "documents are to choose on, and some to learn from"
         )
     for docs in (dict(islice(run.corpus.items(), _LOOKED_AT)), run.corpus):
-        drawn = sample(docs, test_share, run.pairs, parents=run.parents, seed=run.seed, **settings)
+        drawn = sample(docs, test_share, run.input.pairs, parents=run.parents, seed=run.seed, **settings)
         documents = len({run.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
         learned = sum(side == "train" for side in drawn.splits.values())
         if documents >= needed and learned >= shown:
