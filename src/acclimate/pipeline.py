@@ -18,7 +18,7 @@ from acclimate.checks import check
 from acclimate.errors import DataError, SettingError
 from acclimate.files import write_json
 from acclimate.making import examples, retrievers
-from acclimate.report import assemble
+from acclimate.report import assemble, emptied
 from acclimate.run import DOCUMENTS, Run
 from acclimate.stages.distill import distill
 from acclimate.stages.evaluate import evaluate
@@ -50,7 +50,8 @@ STAGES: dict[str, Callable[..., Any]] = {
 def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     """Run every stage up to `until`; the report after the last one, else None.
 
-    Raises BudgetExceeded when LLMs have used up `run.budget`; what they answered is kept.
+    Raises BudgetExceeded when LLMs have used up `run.budget`; what they answered is kept. Raises DataError at the first
+    stage that keeps nothing.
     """
     if until == "seed" and not run.seeds_prompts:
         raise SettingError("no prompt of this run is made from the corpus; add: --set generate.prompt=adapted")
@@ -67,6 +68,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
     for stage, make in _ORDER.items():
         if stage != "seed" or run.seeds_prompts:
             made[stage] = make(run, made)
+            emptied.check(run.workspace.folder, made, stage)
         if stage == until:
             break
     return assemble.write(run, made) if "evaluate" in made and distributed.is_main() else None

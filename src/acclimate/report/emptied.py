@@ -1,0 +1,73 @@
+"""A stage that kept nothing, or answers that a setting would mend, told as what they are: how many, why, what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate import artifacts
+from acclimate.errors import DataError
+from acclimate.files import read_jsonl
+from acclimate.shown import clean, shortened
+from acclimate.workspace import Made
+
+_LONGEST = 120  # characters of an example
+_KEPT_NOTHING = {
+    "generate": "the LLM wrote no usable query",
+    "filter": "no query passed the filters",
+    "mine": "no query got an example to train on",
+    "label": "no list could be labelled",
+}
+# What helps, by the reason that most was turned down for.
+_ADVICE = {
+    "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and came to no query: raise "
+    "generate.max_new_tokens, or have its server switch thinking off",
+    "unfinished": "raise generate.max_new_tokens",
+    "too long for the LLM": "lower generate.max_doc_tokens and generate.max_new_tokens, or give the server a longer "
+    "context",
+    "refused": "the LLM or its server will not write of these documents: try another generate.llm or generate.prompt",
+    "unusable answer": "what the server answers is no completion: is its address right?",
+    "wrong language": "set generate.language",
+    "logprob": "raise filter.keep_top_k",
+    "round-trip": "raise filter.round_trip_k, or leave round-trip out of filter.filters",
+    "judge": "lower filter.min_grade",
+}
+_TOLD = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where others were good
+
+
+def check(run_folder: Path, made: Mapping[str, Made], stage: str) -> None:
+    """Raises DataError where a stage has kept nothing, so that none after it can work."""
+    manifest = made[stage].manifest
+    if stage == "generate" and manifest["out"] and not made[stage].resumed:
+        _warn(manifest["dropped"])
+    if stage in _KEPT_NOTHING and not manifest["out"]:
+        raise DataError(_told(run_folder, made[stage]))
+    if stage == "mine" and not artifacts.sides(made)["train"]:
+        raise DataError(
+            f"filter: all of the {made['filter'].manifest['out']:,} queries that are left are held out, and none is to "
+            "train on; draw more documents (sample.n_docs), or write more queries (generate.per_doc)"
+        )
+
+
+def _warn(dropped: Mapping[str, int]) -> None:
+    for reason in _TOLD:
+        if count := dropped.get(reason):
+            print(f"{'generate':<10} warning: {count:,} {reason}: {_ADVICE[reason]}", file=sys.stderr, flush=True)
+
+
+def _told(run_folder: Path, made: Made) -> str:
+    manifest: Mapping[str, Any] = made.manifest
+    dropped = sorted(manifest["dropped"].items(), key=lambda item: (-item[1], item[0]))
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in dropped) or f"it read {manifest['in']:,}"
+    message = f"{made.name}: {_KEPT_NOTHING[made.name]}: {counts}"
+    common = dropped[0][0] if dropped else ""
+    if advice := _ADVICE.get(common):
+        message += f"; {advice}"
+    if made.name == "generate":
+        rows = (row["text"] for _, row in read_jsonl(made.folder / "rejects.jsonl") if row["reason"] == common)
+        if example := next(filter(None, map(clean, rows)), ""):
+            message += f"; such as {shortened(example, _LONGEST)!r}"
+        message += f"; see {made.folder / 'rejects.jsonl'}"
+    return f"{message}; look at them with: acclimate inspect {run_folder}"
