@@ -87,7 +87,7 @@ def test_the_answer_is_the_telling_line_of_what_the_model_would_write(folder, pl
     same(found, [llm.complete([message])[0] for message in MESSAGES])
     for message, answer in zip(MESSAGES, found, strict=True):
         prompt = llm._loaded.ids(message, chat=True)
-        [whole] = llm.decoding_as(free)._fitting([prompt], ["0"])  # the same tokens, to the end
+        [whole] = llm.decoding_as(free)._decode([(prompt, "0")])  # the same tokens, to the end
         begin, end, is_whole = CHAT.span(whole.text)
         assert answer.text == whole.text[begin:end]
         assert answer.prompt_tokens == len(prompt)

@@ -5,6 +5,7 @@ The device is one of `fake_device`, which mixes with the CPU as little as a GPU 
 
 from __future__ import annotations
 
+import inspect
 import random
 
 import numpy as np
@@ -164,9 +165,9 @@ def rerankers(folder, encoder):
 @pytest.mark.parametrize("kind", ["cross-encoder", "monot5", "decoder"])
 def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, tiny_encoder, tmp_path):
     base = rerankers(tmp_path, tiny_encoder)[kind]()
-    chosen = {name: value for name, value in (train.__kwdefaults__ or {}).items() if name != "progress"}
-    settings = {**chosen, "base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
-    model, reader = learn.load(learn.Course(**{name: settings[name] for name in learn.Course.__dataclass_fields__}))
+    given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
+    defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
+    model, reader = learn.load(learn.Course(**{name: defaults[name] for name in learn.Course.__dataclass_fields__}))
     seen = used(model)
     assert places(model) == {NAME}
     lists = examples(range(3))

@@ -6,6 +6,7 @@ from acclimate import distributed, llm, models, passages, prompts, score
 from acclimate.errors import SettingError
 from acclimate.llm.address import check_no_secrets
 from acclimate.llm.decoding import Decoding
+from acclimate.loading import check_model
 from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
 from acclimate.run import Run
@@ -54,6 +55,14 @@ def check(run: Run, *, asks: bool = True) -> None:
     for name in run.other_scorers:
         named.check(name)
     check_depth(run.settings["evaluate"]["k"])
+    settings = run.settings
+    rating = [("filter", settings["filter"]["reranker"])] if settings["filter"]["reranker"] else []
+    rating += [("label", named.model_of(name)[1]) for name in run.other_scorers]
+    begun_from = [("index", settings["distill"]["base"]), ("train", settings["train"]["base"])]
+    for stage, name in [*begun_from, *rating]:  # last: this imports the libraries of models
+        if run.workspace.manifest(stage) is None and models.resolve(name).is_local:
+            kind = score.kind_of(name)
+            check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
 
 
 def _check_prompts(run: Run) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 _CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # names of learned ones
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
@@ -160,6 +162,19 @@ def is_late_interaction(folder: Path) -> bool:
     )
     kinds = saved.get("model_type"), *(transformer.get("architectures") or ())
     return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(kinds)
+
+
+def positions(model: torch.nn.Module) -> int:
+    """How many tokens a model has positions for; where these are relative or computed, there is no end."""
+    import torch
+
+    found = sys.maxsize
+    for name, module in model.named_modules():
+        if name.endswith(_POSITIONS) and isinstance(module, torch.nn.Embedding):
+            # RoBERTa counts from behind the padding token, BART and OPT from an offset.
+            first = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
+            found = min(found, module.num_embeddings - first)
+    return found
 
 
 def device() -> str:

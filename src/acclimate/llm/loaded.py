@@ -11,7 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from acclimate import models
-from acclimate.llm.tokens import Tokens, gguf, quiet
+from acclimate.llm.tokens import Tokens, gguf
+from acclimate.loading import loading
+from acclimate.memory import Halving
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +48,7 @@ class Loaded(Tokens):
     def __init__(self, name: str, dtype: torch.dtype) -> None:
         super().__init__(name)
         self.dtype = dtype
-        self.most_rows: int | None = None  # that memory was seen to have room for, once it had none for more
+        self.halving = Halving()
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     @cached_property
@@ -63,9 +65,9 @@ class Loaded(Tokens):
             extra = {**gguf(model.gguf_file), "quantization_config": GgufConfig(dequantize=True)}
         elif AutoConfig.from_pretrained(model.path_or_id, revision=revision).is_encoder_decoder:
             kind = AutoModelForSeq2SeqLM
-        with quiet():
+        with loading(self.name):
             loaded: Any = kind.from_pretrained(model.path_or_id, revision=revision, dtype=self.dtype, **extra)
-        return loaded.to(models.device()).eval()
+            return loaded.to(models.device()).eval()
 
     @cached_property
     def decoder(self) -> Decoder:
@@ -85,7 +87,8 @@ class Loaded(Tokens):
     @cached_property
     def context(self) -> int:
         """The most tokens that a prompt and its completion may have together."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or RELATIVE_CONTEXT)
+        told = getattr(self.model.config, "max_position_embeddings", None) or RELATIVE_CONTEXT
+        return min(int(told), models.positions(self.model))
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

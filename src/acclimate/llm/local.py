@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import torch
 
 from acclimate import models
-from acclimate.errors import AcclimateError
 from acclimate.files import fingerprint
 from acclimate.llm.answer import Answer
 from acclimate.llm.decoding import Decoding, check_room
@@ -79,37 +78,20 @@ class LocalLLM:
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
             draws = [self.decoding.draws(prompts[index]) for index in batch]
-            answers.update(zip(batch, self._fitting([rows[index] for index in batch], draws), strict=True))
+            found = model.halving(
+                self._decode,
+                list(zip([rows[index] for index in batch], draws, strict=True)),
+                what=f"one prompt of {max(len(rows[index]) for index in batch)} tokens; shorten "
+                f"generate.max_doc_tokens, or use a smaller model than {self.name}",
+                spare=model.forget_prefixes,
+            )
+            answers.update(zip(batch, found, strict=True))
         return [answers[index] for index in range(len(rows))]
 
-    def _fitting(self, rows: list[list[int]], draws: list[str]) -> list[Completion]:
-        """Completions of tokenized prompts, in batches that memory has room for."""
-        most = self._loaded.most_rows or len(rows)
-        if len(rows) > most:
-            return [
-                answer
-                for at in range(0, len(rows), most)
-                for answer in self._fitting(rows[at : at + most], draws[at : at + most])
-            ]
-        try:
-            return self._decode(rows, [random.Random(draw) for draw in draws])
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-        # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
-        had_prefixes = self._loaded.forget_prefixes()
-        models.free_memory()
-        if len(rows) == 1 and not had_prefixes:
-            raise AcclimateError(
-                f"{self.name} has no room in memory for one prompt of {len(rows[0])} tokens; "
-                "shorten generate.max_doc_tokens, or use a smaller model"
-            )
-        self._loaded.most_rows = max(1, len(rows) // 2)
-        return self._fitting(rows, draws)
-
-    def _decode(self, rows: list[list[int]], draws: list[random.Random]) -> list[Completion]:
-        """Completions of one batch of tokenized prompts, each with its own draws."""
+    def _decode(self, prompts: Sequence[tuple[list[int], str]]) -> list[Completion]:
+        """Completions of one batch of tokenized prompts, each with what its draws follow from."""
         model, decoding = self._loaded, self.decoding
+        rows, draws = [row for row, _ in prompts], [random.Random(draw) for _, draw in prompts]
         shared = self._shared(rows)
         answers = [Answer(decoding, model.decode, model.end_ids, len(row)) for row in rows]
         live = list(range(len(rows)))  # answers by their row in the cache
@@ -164,8 +146,3 @@ def _drawn(
     at = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
     tokens = order.gather(1, at)
     return tokens[:, 0], (logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True))[:, 0]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    said = str(error)  # by the CPU's allocator, and by MPS: neither raises a type of its own
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said or "out of memory" in said

@@ -6,10 +6,8 @@ Special tokens are never read from a prompt's text: those of a chat template are
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +15,7 @@ from acclimate import models
 from acclimate.errors import MissingExtra
 from acclimate.llm.chat import OPTIONS, around
 from acclimate.llm.decoding import cut_at
+from acclimate.loading import quiet
 
 
 class Tokens:
@@ -80,22 +79,3 @@ def gguf(gguf_file: str | None) -> dict[str, str]:
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra("A GGUF model", "pip install gguf")
     return {"gguf_file": gguf_file}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no advice from transformers: the library is silent."""
-    from transformers.utils import logging
-
-    gguf_loader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
-    had_bars, verbosity, bar = logging.is_progress_bar_enabled(), logging.get_verbosity(), gguf_loader.tqdm
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    gguf_loader.tqdm = functools.partial(bar, disable=True)  # the one bar that does not ask
-    try:
-        yield
-    finally:
-        gguf_loader.tqdm = bar
-        logging.set_verbosity(verbosity)
-        if had_bars:
-            logging.enable_progress_bar()

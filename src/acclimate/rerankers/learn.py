@@ -26,7 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from acclimate import distributed, models, score
 from acclimate.files import read_json, write_json
-from acclimate.llm.tokens import quiet
+from acclimate.loading import loading
 from acclimate.records import Doc, NWay
 from acclimate.rerankers.losses import LOSSES
 from acclimate.score import cross_encoder
@@ -90,10 +90,10 @@ def load(course: Course) -> tuple[CrossEncoder, Reader]:
     """The base as what the trainer trains, and as what reads pairs; they share their weights."""
     kind = score.kind_of(course.base)
     if kind == "cross-encoder":
-        model = cross_encoder.load(course.base, max_tokens=course.max_tokens)
+        model = cross_encoder.load(course.base, max_tokens=course.max_tokens, is_new=True)
         return model, cross_encoder.CrossEncoderReader(model, max_tokens=course.max_tokens)
     make = score.language_model(kind).of
-    with quiet():
+    with loading(course.base):
         reader = make(course.base, max_tokens=course.max_tokens, template=course.template, is_new=True)
         if kind == "decoder" and course.lora_rank:
             reader.add_adapter(course.lora_rank)

@@ -22,8 +22,10 @@ from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling,
 from torch.nn.utils.rnn import pad_sequence
 
 from acclimate import models
-from acclimate.errors import SettingError
+from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint, folder_fingerprint
+from acclimate.loading import loading
+from acclimate.memory import Halving
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +68,11 @@ class Encoder:
         self.model = model.eval()
         self.name = name
         self.weights = weights
-        self.max_tokens = max_tokens if model.max_seq_length is None else min(max_tokens, model.max_seq_length)
+        positions = models.positions(model)
+        if (model.max_seq_length or positions) > positions:
+            model.max_seq_length = positions  # as RoBERTa's tokenizers say that count the padding's, too
+        self.max_tokens = min(max_tokens, positions, model.max_seq_length or max_tokens)
+        self._halving = Halving()
         self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
         self._fast: SentenceTransformer | MultiVectorEncoder | None = None
 
@@ -206,11 +212,20 @@ class Encoder:
     @torch.inference_mode()
     def encode_batch(self, texts: Sequence[Tokens], task: Task) -> Iterator[Encoded]:
         """Vectors of one batch of tokenized texts, in bfloat16 where this machine is fast at it."""
+        lengths = [len(text.ids) for text in texts]
+        what = f"one text of {max(lengths, default=0)} tokens in {self.name}; lower index.max_tokens"
+        yield from self._halving(lambda some: self._encoded(some, task), texts, lengths=lengths, what=what)
+
+    def _encoded(self, texts: Sequence[Tokens], task: Task) -> list[Encoded]:
         features = self.features(texts, task)
-        pooled, tokens = forward(self._inference_model(), features)
-        keep = features["keep"]
-        for row in range(len(texts)):
-            yield Encoded(pooled[row].float().cpu().numpy(), tokens[row][keep[row]].float().cpu().numpy())
+        pooled, tokens = (part.float().cpu() for part in forward(self._inference_model(), features))
+        if not pooled.isfinite().all() or not tokens.isfinite().all():
+            raise DataError(
+                f"vectors that are no numbers come of {self.name}: its weights have such, or too large ones for "
+                f"{models.dtype_name()}; use another model"
+            )
+        keep = features["keep"].cpu()
+        return [Encoded(pooled[row].numpy(), tokens[row][keep[row]].numpy()) for row in range(len(texts))]
 
     def _inference_model(self) -> SentenceTransformer | MultiVectorEncoder:
         if models.dtype() == torch.float32:
@@ -273,8 +288,10 @@ def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) ->
 
 
 def _loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
+    """In float32, whatever the weights are kept in: training adds small steps to large numbers."""
     make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
-    return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True})
+    with loading(folder):
+        return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})
 
 
 def batches(lengths: Sequence[int], *, max_tokens: int = 8192, max_texts: int = 128) -> Iterator[list[int]]:

@@ -29,6 +29,7 @@ _DOCUMENTS_AT_ONCE = 32
 _BLOCK_DOCS = 8  # whose products are computed together: they stay in the cache
 _TOKENS_AT_ONCE = 2048  # of the vocabulary, in such a block
 _SPARE = 64  # more candidates than tokens that are kept
+_MOST_QUERY_TOKENS = 8192
 _ENTRIES_AT_ONCE = 1 << 22  # postings put in order at once
 
 
@@ -146,7 +147,7 @@ class SparseQuery:
 
 def query_tokens(tokenizer: Any, text: str) -> list[int]:
     """The different tokens of a query, ascending: of its text alone, without a prompt."""
-    limit = tokenizer.model_max_length
+    limit = min(tokenizer.model_max_length, _MOST_QUERY_TOKENS)  # tokenizers without an end say 1e30
     return sorted(set(tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]))
 
 

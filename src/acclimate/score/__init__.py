@@ -19,6 +19,7 @@ from acclimate import models
 from acclimate.errors import DataError, SettingError
 from acclimate.files import read_json
 from acclimate.records import Doc, Scorer
+from acclimate.score.labels import labels, relevant
 from acclimate.score.template import AUTO, check_template, saved, template_of
 
 ADAPTER = "adapter_config.json"
@@ -52,11 +53,13 @@ def check_rates(name: str) -> None:
         check_asked(name, AUTO)
         return
     at = models.resolve(name)
-    if "SequenceClassification" not in (found := _architecture(_config(at, Path(at.path_or_id)))):
+    config = _config(at, Path(at.path_or_id))
+    if "SequenceClassification" not in (found := _architecture(config)):
         raise SettingError(
             f"{name} is an encoder ({found or 'of no known architecture'}) that was never taught to rate pairs; "
             "expected a reranker, such as a folder that train wrote"
         )
+    relevant(labels(config), name)
 
 
 def check_asked(name: str, template: str) -> None:

@@ -53,7 +53,15 @@ class ByDocument(ABC):
                 )
         # The last token before the query is read with it: how likely the first one of a query is counts, too.
         starts = [tokens[:-1] for tokens in read]
-        return self._rate(starts, [[read[number][-1], *row] for number, row in zip(of, rows, strict=True)], of)
+        asked = [[read[number][-1], *row] for number, row in zip(of, rows, strict=True)]
+
+        def rate(places: Sequence[int]) -> list[float]:
+            number = {at: number for number, at in enumerate(dict.fromkeys(of[place] for place in places))}
+            own = [number[of[place]] for place in places]
+            return self._rate([starts[at] for at in number], [asked[place] for place in places], own)
+
+        what = f"a document and a query in {self.name}; choose a smaller model, or lower index.max_tokens"
+        return self._loaded.halving(rate, range(len(asked)), what=what, spare=self._loaded.forget_prefixes)
 
     @abstractmethod
     def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:

@@ -1,42 +1,47 @@
 """A cross-encoder as a scorer: query and document read together, one logit.
 
-Pairs are scored in float32 logits before any activation. The document is cut, and the query only where it leaves no
+Pairs are scored in float32 logits before any activation; of a classifier with several labels, by the log-odds of the
+one that says relevant. The document is cut, and the query only where it leaves no
 room for one.
 """
 
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoder
 
 from acclimate import models
 from acclimate.files import fingerprint
+from acclimate.loading import loading
 from acclimate.records import Doc
+from acclimate.score.labels import relevant
 from acclimate.score.pairs import PairScorer, Reader, weights_of
 
 
-def load(name: str, *, max_tokens: int) -> CrossEncoder:
-    """A cross-encoder with one logit and no activation, from a reranker or from any encoder's weights.
+def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
+    """A cross-encoder without an activation, in float32: a reranker with its labels, or one to be trained.
 
-    Pair tokens are cut to `max_tokens` in all, special ones included, or to what the model has positions for.
+    is_new: it has one logit, whatever the weights are of: an encoder, or a classifier of several labels. Pair tokens
+    are cut to `max_tokens` in all, special ones included, or to what the model has positions for.
     """
     at = models.resolve(name)
-    model = CrossEncoder(
-        at.path_or_id,
-        revision=at.revision,
-        num_labels=1,
-        max_length=max_tokens,
-        activation_fn=torch.nn.Identity(),
-        device=models.device(),
-        model_kwargs={"use_safetensors": True},
-    )
-    model.max_seq_length = min(max_tokens, _positions(model))
+    with loading(name):
+        model = CrossEncoder(
+            at.path_or_id,
+            revision=at.revision,
+            num_labels=1 if is_new else None,
+            max_length=max_tokens,
+            activation_fn=torch.nn.Identity(),
+            device=models.device(),
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32, "ignore_mismatched_sizes": is_new},
+        )
+    model.max_seq_length = min(max_tokens, models.positions(model))
     return model
 
 
@@ -45,7 +50,9 @@ class CrossEncoderReader:
 
     def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
         self.model = model
-        self.max_tokens = min(max_tokens, _positions(model))
+        self.max_tokens = min(max_tokens, models.positions(model))
+        config: Any = model.config
+        self.label = relevant(config.id2label, str(config.name_or_path)) if model.num_labels > 1 else None
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
         tokenizer = self.model.tokenizer
@@ -71,7 +78,11 @@ class CrossEncoderReader:
 
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
         batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
-        return self.model(dict(batch))["scores"].float().view(-1)
+        scores = self.model(dict(batch))["scores"].float()
+        if self.label is None:
+            return scores.view(-1)
+        others = [at for at in range(scores.shape[1]) if at != self.label]
+        return scores[:, self.label] - scores[:, others].logsumexp(dim=1)  # log-odds
 
 
 class CrossEncoderScorer(PairScorer):
@@ -100,14 +111,6 @@ class CrossEncoderScorer(PairScorer):
     @property
     def fingerprint(self) -> str:
         return fingerprint("cross-encoder", weights_of(self.name), self.max_tokens, str(models.dtype()))
-
-
-def _positions(model: CrossEncoder) -> int:
-    """How many tokens it has positions for; where these are relative, there is no end."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return sys.maxsize
 
 
 def _faster(model: CrossEncoder) -> CrossEncoder:

@@ -18,6 +18,7 @@ from acclimate import models
 from acclimate.errors import DataError, MissingExtra
 from acclimate.files import read_json, write_json
 from acclimate.llm.loaded import Loaded
+from acclimate.loading import loading
 from acclimate.score import ADAPTER, is_adapter
 from acclimate.score.prompted import Prompted
 from acclimate.score.template import AUTO, template_of
@@ -36,7 +37,8 @@ class Decoder(Prompted):
         folder = Path(models.resolve(name).path_or_id)
         base = _base_of(folder)
         loaded = Loaded(base, torch.float32)
-        model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
+        with loading(name):
+            model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
         asked = template_of(name, folder, model.config, loaded.tokenizer, template, is_new=is_new)
         return cls(model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=base)
 

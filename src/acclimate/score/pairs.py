@@ -11,6 +11,7 @@ import torch
 
 from acclimate import models
 from acclimate.files import folder_fingerprint
+from acclimate.memory import Halving
 from acclimate.records import Doc, Query
 from acclimate.retrieve.encoder import batches
 
@@ -63,11 +64,17 @@ def rate(
     if not texts:
         return []
     tokens = reader.tokens(texts)
+    lengths = [len(ids) for ids in tokens["input_ids"]]
     scores = [0.0] * len(texts)
-    done = 0
-    for rows in batches([len(ids) for ids in tokens["input_ids"]]):
-        logits = reader.logits({name: [values[row] for row in rows] for name, values in tokens.items()}).tolist()
-        for row, logit in zip(rows, logits, strict=True):
+    done, halving = 0, Halving()
+
+    def logits(rows: Sequence[int]) -> list[float]:
+        return reader.logits({name: [values[row] for row in rows] for name, values in tokens.items()}).tolist()
+
+    for rows in batches(lengths):
+        own = [lengths[row] for row in rows]
+        found = halving(logits, rows, lengths=own, what=f"a query and a document of {own[0]} tokens")
+        for row, logit in zip(rows, found, strict=True):
             scores[row] = logit
         done += len(rows)
         progress(done, len(texts))

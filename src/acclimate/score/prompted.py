@@ -22,7 +22,6 @@ from acclimate.errors import DataError
 from acclimate.files import fingerprint
 from acclimate.llm.chat import OPTIONS, around
 from acclimate.llm.loaded import Loaded
-from acclimate.llm.tokens import quiet
 from acclimate.records import Doc
 from acclimate.score.pairs import PairScorer, Reader, weights_of
 from acclimate.score.template import AUTO, Template, save, template_of
@@ -158,8 +157,7 @@ class PromptedScorer(PairScorer):
 
     @cached_property
     def _reader(self) -> Prompted:
-        with quiet():
-            model = self._load().eval()
+        model = self._load().eval()
         return model if models.dtype() == torch.float32 else model.faster()
 
     def reader(self) -> Reader:

@@ -1,0 +1,245 @@
+"""Models are opened before work begins: what cannot be loaded, or would be loaded wrongly, is refused by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import struct
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from tiny import write_cross_encoder, write_llama, write_t5
+
+from acclimate import models, score
+from acclimate.errors import AcclimateError, DataError, SettingError
+from acclimate.loading import check_model, loading, shapes
+from acclimate.records import Doc, Query
+from acclimate.retrieve.encoder import Encoder
+from acclimate.retrieve.sparse import query_tokens
+from acclimate.score.labels import labels, relevant
+
+CORPUS = {"a": Doc("a", "rice and fish " * 80), "b": Doc("b", "the moon"), "c": Doc("c", "")}
+PAIRS = [(Query("q", "what about food " * times), doc_id) for times in (1, 40) for doc_id in CORPUS]
+
+
+def rewritten(path, change):
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def dropped(name):
+    return lambda folder: rewritten(folder / "model.safetensors", lambda tensors: tensors.pop(name))
+
+
+def changed(**values):
+    def change(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def written(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(folder, size=-100):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def pickled(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def more_tokens(folder):
+    path = folder / "tokenizer.json"
+    read = json.loads(path.read_text())
+    read["model"]["vocab"]["onemore"] = 100_000
+    path.write_text(json.dumps(read))
+
+
+def no_tokenizer(folder):
+    for path in folder.glob("*token*"):
+        path.unlink()
+    (folder / "vocab.txt").unlink(missing_ok=True)
+
+
+def shard_lost(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"x": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+BROKEN = {
+    "no configuration": lambda folder: (folder / "config.json").unlink(),
+    "a configuration that is a list": written("config.json", b"[1]"),
+    "a configuration that is no JSON": written("config.json", b"{"),
+    "no model_type": written("config.json", b"{}"),
+    "an unknown architecture": changed(model_type="of-tomorrow", auto_map={"AutoModel": "code.Model"}),
+    "impossible numbers": changed(hidden_size=31),
+    "numbers that are none": changed(num_hidden_layers="two"),
+    "pickled weights": pickled,
+    "weights cut short": cut,
+    "weights cut in their header": lambda folder: cut(folder, 50),
+    "weights that are empty": written("model.safetensors", b""),
+    "weights that are a page": written("model.safetensors", b"<!doctype html><title>404</title>" * 9),
+    "a header that is no JSON": written("model.safetensors", struct.pack("<Q", 9) + b"{" * 9),
+    "a header that is a list": written("model.safetensors", struct.pack("<Q", 3) + b"[1]"),
+    "a header without offsets": written("model.safetensors", struct.pack("<Q", 8) + b'{"a":{}}'),
+    "a header of a terabyte": written("model.safetensors", struct.pack("<Q", 1 << 40) + b"{}" * 9),
+    "no tensor at all": written("model.safetensors", struct.pack("<Q", 2) + b"{}"),
+    "a tensor less": dropped("encoder.layer.1.attention.self.key.weight"),
+    "another shape": changed(vocab_size=17),
+    "a part that is lost": shard_lost,
+    "no tokenizer": no_tokenizer,
+    "a tokenizer that is no JSON": written("tokenizer.json", b"{}"),
+    "more tokens than embeddings": more_tokens,
+    "modules that are none": written("modules.json", b"{}"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_model_is_refused_with_its_folder(how, tiny_encoder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_encoder, folder)
+    BROKEN[how](folder)
+    with pytest.raises(AcclimateError, match=str(tmp_path)) as raised:
+        check_model(str(folder))
+    assert "\n" not in str(raised.value)
+
+
+def test_whole_models_are_none_of_these(tiny_encoder, tmp_path):
+    check_model(str(tiny_encoder))
+    check_model(write_cross_encoder(tmp_path / "cross", tiny_encoder), "cross-encoder")
+    check_model(str(tmp_path / "cross"))  # what begins from it takes its body
+    for first in (True, False):
+        check_model(write_t5(tmp_path / f"t5-{first}", ["word"], first=first), "monot5")
+    check_model(write_llama(tmp_path / "llama"), "decoder")
+    renamed = tmp_path / "renamed"  # as checkpoints of other libraries name the same weights
+    shutil.copytree(tiny_encoder, renamed)
+    path = renamed / "model.safetensors"
+    tensors = {
+        f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma"): one for name, one in load_file(path).items()
+    }
+    save_file(tensors, path)
+    check_model(str(renamed))
+
+
+def test_an_encoder_is_no_cross_encoder(tiny_encoder):
+    with pytest.raises(DataError, match="classifier"):
+        check_model(str(tiny_encoder), "cross-encoder")
+
+
+def test_shapes_are_those_of_the_tensors(tiny_encoder):
+    path = tiny_encoder / "model.safetensors"
+    assert shapes(path) == {name: tuple(one.shape) for name, one in load_file(path).items()}
+
+
+def test_loading_is_told_and_errors_of_libraries_name_the_model(caplog):
+    caplog.set_level(logging.INFO)
+    with (
+        pytest.raises(DataError, match="some/model: no model that could be loaded: of two lines"),
+        loading("some/model"),
+    ):
+        raise ValueError("of\ntwo lines")
+    with pytest.raises(torch.OutOfMemoryError), loading("some/model"):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert [record.getMessage() for record in caplog.records] == ["loading some/model"] * 2
+
+
+def roberta(folder, tiny_encoder, *, positions=18, limit=None):
+    """An encoder whose tokenizer says more than it has positions for: they are counted from behind the padding's."""
+    from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_encoder))
+    tokenizer.model_max_length = limit or positions
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=positions, pad_token_id=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    RobertaModel(config).save_pretrained(folder / "body")
+    tokenizer.save_pretrained(folder / "body")
+    model = SentenceTransformer(modules=[Transformer(str(folder / "body")), Pooling(32, "mean")], device="cpu")
+    model.save(str(folder / "encoder"), create_model_card=False)
+    return str(folder / "encoder")
+
+
+@pytest.mark.parametrize("limit", [None, 10**30])
+def test_texts_are_cut_to_the_positions_that_a_model_has(limit, tiny_encoder, tmp_path):
+    folder = roberta(tmp_path, tiny_encoder, limit=limit)
+    encoder = Encoder.load(folder, max_tokens=256)
+    assert encoder.max_tokens == encoder.model.max_seq_length == 16
+    for task in ("query", "document"):
+        assert len(encoder.encode([CORPUS["a"].text], task)[0].tokens) == 14
+    write_cross_encoder(tmp_path / "cross", folder)
+    assert np.isfinite(score.load(tmp_path / "cross", CORPUS, max_tokens=256).score(PAIRS)).all()
+    assert len(query_tokens(encoder.model.tokenizer, "rice fish")) == 2
+
+
+def test_positions_that_are_computed_have_no_end(tmp_path):
+    assert models.positions(torch.nn.Linear(2, 2)) > 10**9
+
+
+NAMED = {
+    ("contradiction", "entailment", "neutral"): 1,
+    ("LABEL_0", "LABEL_1"): 1,
+    ("Relevant", "Not Relevant"): 0,
+    ("LABEL_0",): 0,
+    ("LABEL_0", "LABEL_1", "LABEL_2"): None,
+    ("negative", "neutral", "positive"): None,
+    ("yes", "relevant"): None,
+}
+
+
+@pytest.mark.parametrize("names", NAMED)
+def test_scores_are_those_of_the_label_that_says_relevant(names, tiny_encoder, tmp_path):
+    torch.manual_seed(0)
+    plain = CrossEncoder(str(tiny_encoder), num_labels=len(names), device="cpu", activation_fn=torch.nn.Identity())
+    plain.config.id2label = dict(enumerate(names))
+    plain.config.label2id = {name: number for number, name in enumerate(names)}
+    plain.save_pretrained(str(tmp_path), create_model_card=False)
+    if NAMED[names] is None:
+        with pytest.raises(SettingError, match=f"{tmp_path}.*{names[0]}"):
+            score.check_rates(str(tmp_path))
+        return
+    score.check_rates(str(tmp_path))
+    check_model(str(tmp_path), "cross-encoder")
+    found = score.load(tmp_path, CORPUS, max_tokens=64).score(PAIRS[:3])
+    texts = [(query.text, CORPUS[doc_id].default_text()) for query, doc_id in PAIRS[:3]]
+    logits = torch.as_tensor(plain.predict(texts)).view(3, len(names))
+    expected = logits[:, 0] if len(names) == 1 else torch.logit(logits.softmax(-1)[:, NAMED[names]])
+    assert found == pytest.approx(expected.tolist(), abs=1e-4 if models.dtype() == torch.float32 else 0.05)
+
+
+def test_labels_are_read_as_transformers_reads_them():
+    assert labels({}) == {0: "LABEL_0", 1: "LABEL_1"}  # what it leaves out of a configuration
+    assert labels({"num_labels": 3}) == dict(enumerate(["LABEL_0", "LABEL_1", "LABEL_2"]))
+    assert relevant(labels({"id2label": {"0": "ENTAILMENT", "1": "NOT_ENTAILMENT"}}), "m") == 0
+
+
+def test_weights_in_half_precision_are_trained_in_full(tiny_encoder, tmp_path):
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_encoder, folder)
+    rewritten(folder / "model.safetensors", lambda all: all.update({name: one.half() for name, one in all.items()}))
+    changed(dtype="float16")(folder)
+    assert {one.dtype for one in Encoder.load(str(folder)).model.parameters()} == {torch.float32}
+
+
+def test_vectors_that_are_no_numbers_are_told_where_they_come_from(tiny_encoder, tmp_path):
+    folder = tmp_path / "nan"
+    shutil.copytree(tiny_encoder, folder)
+    rewritten(folder / "model.safetensors", lambda all: all["embeddings.LayerNorm.bias"].fill_(float("nan")))
+    with pytest.raises(DataError, match=f"vectors that are no numbers come of {folder}"):
+        Encoder.load(str(folder), max_tokens=32).encode(["rice"])
