@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from acclimate import __version__
+from acclimate import __version__, files
 from acclimate.corpus import Corpus
 from acclimate.errors import DataError, MissingExtra, SettingError
 from acclimate.files import fingerprint, is_sealed, sha256
@@ -123,9 +123,11 @@ class _Found:
 
 
 def _path(path: Path, cache_dir: Path) -> _Found:
-    if path.is_file():
+    if files.is_file(path):
         return _Found(path.name.split(".")[0], _cached(path, cache_dir))
     if not path.is_dir():
+        if files.exists(path):
+            files.opened(path).close()  # says what it is: a pipe, for one
         raise _no_such(path)
     corpus = _one_of(path, "corpus")
     if corpus is None:
@@ -153,9 +155,9 @@ def _one_of(folder: Path, stem: str) -> Path | None:
 
 def _cached(source: Path, cache_dir: Path) -> Corpus:
     """The corpus of a file or folder, out of the cache if these very bytes were read before."""
-    files = find_files(source)[0] if source.is_dir() else [source]
-    names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in files]
-    key = fingerprint(READERS_VERSION, names, [sha256(path) for path in files])
+    paths = find_files(source)[0] if source.is_dir() else [source]
+    names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in paths]
+    key = fingerprint(READERS_VERSION, names, [sha256(path) for path in paths])
     built = cache_dir / f"corpus-{key}.arrow"
     if is_sealed(built):
         return Corpus.open(built, source=source)

@@ -57,6 +57,15 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def exists(path: str | Path) -> bool:
+    """True where anything is; a name that no system takes is nothing's."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def opened(path: Path) -> IO[bytes]:
     """A file, to read bytes from. Raises DataError for what is none, or may not be read."""
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -20,13 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import files
 from acclimate.errors import DataError, MissingExtra, SettingError, unknown
+from acclimate.shown import quoted
 
 if TYPE_CHECKING:
     import torch
 
 _CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
 _POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # names of learned ones
+_PICKLED = (".bin", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_LONGEST_ID = 200  # the hub takes 96 characters, and a revision behind them
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,13 @@ def resolve(name: str) -> ModelName:
     """
     if name.startswith("embedded:"):
         return _embedded(name.removeprefix("embedded:"))
-    path = Path(name).expanduser()
-    if name and path.exists():
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path's raises where there is no such user)
+    if name and files.exists(path):
         return _local(path)
     model_id, _, revision = name.partition("@")
-    if not _HUB_ID.fullmatch(model_id) or ("@" in name and not revision):
+    if not _HUB_ID.fullmatch(model_id) or len(name) > _LONGEST_ID or ("@" in name and not revision):
         raise SettingError(
-            f"no model at {name!r}; expected a folder or .gguf file that exists, a Hugging Face id such as "
+            f"no model at {quoted(name)}; expected a folder or .gguf file that exists, a Hugging Face id such as "
             f"org/model or org/model@revision, or one of {', '.join(f'embedded:{known}' for known in sorted(EMBEDDED))}"
         )
     return ModelName(model_id, revision or None)
@@ -148,7 +152,8 @@ def check_modules(folder: Path) -> None:
     listed = folder / "modules.json"
     for module in files.read_json(listed) if listed.exists() else ():
         at = folder / str(module.get("path", ""))
-        if str(module.get("type")).endswith(".Dense") and not (at / "model.safetensors").is_file():
+        pickled = any(path.suffix in _PICKLED for path in at.glob("*"))
+        if (pickled or str(module.get("type")).endswith(".Dense")) and not (at / "model.safetensors").is_file():
             raise DataError(
                 "no model.safetensors in this folder; pickled weights are never loaded: convert them", path=at
             )

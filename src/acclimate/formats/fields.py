@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from acclimate.errors import DataError
 from acclimate.records import Doc, Query
+from acclimate.shown import quoted as shown_as_python
 
 T = TypeVar("T")
 
@@ -78,6 +79,8 @@ def pick(found: Iterable[str], field: Field, place: Place) -> str:
 def _missing(columns: list[str], field: Field) -> str:
     listed = ", ".join(quoted(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
     message = f"no {field.what}: found {listed or 'nothing'}; expected {' or '.join(map(repr, field.names))}"
+    if len(columns) == 1 and (other := next((mark for mark in ";\t|," if mark in columns[0]), "")):
+        return f"{message}. It looks as if {other!r} separated the columns: save the file as CSV with commas, or as TSV"
     for name in columns:
         if name.strip() in field.names:
             return f"{message}. Remove the blanks around {name!r}"
@@ -118,7 +121,10 @@ def number(value: Any, name: str, place: Place) -> float:
 
 def quoted(value: Any) -> str:
     """A value as an error shows it: as JSON, cut to a few words."""
-    shown = json.dumps(value, ensure_ascii=True, default=repr)
+    try:
+        shown = json.dumps(value, ensure_ascii=True, default=repr)
+    except (ValueError, RecursionError):  # what is nested too deeply, or a number of thousands of digits
+        shown = shown_as_python(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 

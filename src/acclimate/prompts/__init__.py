@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,6 +139,7 @@ def _share(entry: str) -> tuple[str, float]:
     return name, float(number)
 
 
+@cache
 def names() -> list[str]:
     """The built-in prompts."""
     return sorted(name for path in HERE.glob("*.toml") if path != files.POOL for name in _names(path))
