@@ -22,8 +22,8 @@ def printable(text: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """The same, without line ends."""
-    return printable(" ".join(text.splitlines()))
+    """The same, with a blank for each line end and tab."""
+    return printable(" ".join(text.expandtabs(1).splitlines()))
 
 
 def clean(text: str) -> str:
