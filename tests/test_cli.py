@@ -345,7 +345,7 @@ def test_two_runs_of_the_same_queries_are_compared(tmp_path, capsys):
 def test_runs_too_short_for_the_measures_are_refused_before_work_begins(tmp_path, capsys):
     for changes in (["--dry-run"], []):
         assert main(["adapt", "pydocs", "--out", str(tmp_path / "run"), "--set", "evaluate.k=99", *changes]) == 2
-        assert "evaluate.k is 99; expected 100 or more" in capsys.readouterr().err
+        assert "evaluate.k is 99; expected" in capsys.readouterr().err
     assert not (tmp_path / "run" / "index").exists()
 
 

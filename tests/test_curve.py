@@ -17,6 +17,7 @@ from test_pipeline import SMALL, write_corpus, write_labels
 import acclimate.llm
 from acclimate import artifacts, curve, pipeline
 from acclimate.cli import main
+from acclimate.draws import drawn as drawn_of
 from acclimate.errors import DataError, SettingError
 from acclimate.formats import read_nway
 from acclimate.pipeline import STAGES, adapt
@@ -24,7 +25,6 @@ from acclimate.records import NWay, Query, ScoredDoc
 from acclimate.report import curves, words
 from acclimate.run import Run
 from acclimate.settings import load_recipe, resolve
-from acclimate.stages.distill import nested
 from acclimate.testing import FakeLLM, FakeRetriever
 from acclimate.workspace import Workspace
 
@@ -74,11 +74,11 @@ def found(run: Path) -> dict:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_smaller_part_lies_within_a_larger_one_whatever_the_order(seed):
     examples = [NWay(f"q{n}", ("a",)) for n in range(50)]
-    parts = [{one.query_id for one in nested(examples, count, seed)} for count in (5, 20, 50, 99)]
+    parts = [{one.query_id for one in drawn_of(examples, count, seed)} for count in (5, 20, 50, 99)]
     assert [len(part) for part in parts] == [5, 20, 50, 50]
     assert parts[0] < parts[1] < parts[2] == parts[3]
-    assert nested(examples[::-1], 20, seed) == nested(examples, 20, seed)
-    assert nested(examples, 20, seed) != nested(examples, 20, seed + 1)
+    assert drawn_of(examples[::-1], 20, seed) == drawn_of(examples, 20, seed)
+    assert drawn_of(examples, 20, seed) != drawn_of(examples, 20, seed + 1)
 
 
 def test_points_double_up_to_all():
@@ -119,7 +119,8 @@ def test_every_point_has_both_sets_with_intervals_around_the_mean(drawn):
                 low, high = point[name]["interval"]
                 assert 0 <= low <= point[name]["nDCG@10"] <= high <= 1
         assert (one["last"]["from"], one["last"]["to"]) == tuple(counts)
-        step = one["points"][1]["held-out"]["nDCG@10"] - one["points"][0]["held-out"]["nDCG@10"]
+        assert one["last"]["on"] == "test"  # the held-out queries chose
+        step = one["points"][1]["test"]["nDCG@10"] - one["points"][0]["test"]["nDCG@10"]
         assert one["last"]["delta"] == pytest.approx(step, abs=2e-5)
 
 
@@ -226,7 +227,9 @@ def test_the_sentence_follows_the_rule(one, expected):
 
 
 def test_one_point_shows_no_trend():
-    assert "no trend" in curves.sentence({"unit": "lists", "system": "dense", "last": None}, "83")
+    one = {"unit": "lists", "system": "dense", "last": None, "points": [{}]}
+    assert "no trend" in curves.sentence(one, "")
+    assert "may be chance" in curves.sentence({**one, "points": [{}, {}]}, "")
 
 
 def test_table_and_page_say_every_figure_and_mark_synthetic_ones(drawn):

@@ -10,6 +10,7 @@ from acclimate.formats import read_run
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.stages.evaluate import Contender, evaluate, file_name
 from acclimate.stages.measure import MEASURES, per_query
+from acclimate.stages.recommend import Recommendation
 from acclimate.testing import FakeRetriever
 
 QUERIES = [Query(f"q{n:02}", f"query {n}") for n in range(40)]
@@ -48,17 +49,18 @@ def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, q
 )
 def test_the_verdict_and_what_is_recommended(tmp_path, adapted, verdict, recommended):
     found = evaluated(tmp_path, BM25, DENSE, adapted)
-    assert (found.verdict, found.recommended) == (verdict, recommended)
+    assert (found.verdict, found.recommendation.system) == (verdict, recommended)
     assert (found.candidate, found.baseline) == ("dense:adapted", "dense")
     means = {system["name"]: system["measures"]["nDCG@10"] for system in found.systems}
-    assert means[found.recommended] == max(means.values())
+    assert means[found.recommendation.best] == max(means.values())
 
 
-def test_a_better_system_that_is_not_the_candidate_is_not_recommended(tmp_path):
+def test_the_verdict_is_the_candidate_s_and_what_is_recommended_the_best_of_all(tmp_path):
     found = evaluated(tmp_path, BM25, DENSE, BAD, RERANKED)
-    assert found.verdict == "REGRESSION"
-    assert found.recommended == "dense"
-    assert evaluated(tmp_path, BM25, DENSE, BAD, RERANKED, candidate="dense+reranker").recommended == "dense+reranker"
+    assert (found.verdict, found.recommendation) == (
+        "REGRESSION",
+        Recommendation("dense+reranker", "dense+reranker", {}),
+    )
 
 
 def test_each_adapted_system_meets_the_best_baseline_and_what_it_came_from(tmp_path):
@@ -105,18 +107,55 @@ def test_latencies_are_those_of_single_queries_and_warm_ones(tmp_path):
     assert asked == [["q00", "q01"], *([query.query_id] for query in QUERIES)]
 
 
-def test_only_queries_with_a_relevant_document_are_measured_and_the_first_ones_by_id(tmp_path):
-    qrels = [*QRELS[:30], *(qrel._replace(relevance=0) for qrel in QRELS[30:])]
+def test_queries_of_which_nothing_is_relevant_count_0_and_those_that_are_not_judged_do_not_count(tmp_path):
+    qrels = [*QRELS[:30], *(qrel._replace(relevance=0) for qrel in QRELS[30:35])]
     found = evaluated(tmp_path, DENSE, GOOD, queries=QUERIES[::-1], qrels=qrels)
-    assert set(found.per_query["dense"]["nDCG@10"]) == {f"q{n:02}" for n in range(30)}
-    few = evaluated(tmp_path, DENSE, GOOD, queries=QUERIES[::-1], max_queries=7)
-    assert set(few.per_query["dense"]["nDCG@10"]) == {f"q{n:02}" for n in range(7)}
-    assert {hit.query_id for hit in few.runs["dense"]} == {f"q{n:02}" for n in range(7)}
+    values = found.per_query["dense"]["nDCG@10"]
+    assert set(values) == {f"q{n:02}" for n in range(35)}
+    assert [query_id for query_id, value in values.items() if not value] == [f"q{n:02}" for n in range(30, 35)]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fewer_than_all_queries_are_drawn_and_not_the_first(tmp_path, seed):
+    few, more, again = (
+        evaluated(tmp_path, DENSE, GOOD, queries=queries, max_queries=count, seed=seed).per_query["dense"]["nDCG@10"]
+        for queries, count in ((QUERIES, 7), (QUERIES, 20), (QUERIES[::-1], 7))
+    )
+    assert set(few) == set(again)
+    assert len(few) == 7
+    assert set(few) < set(more)
+    assert set(few) != {f"q{n:02}" for n in range(7)}
+    other = evaluated(tmp_path, DENSE, GOOD, max_queries=7, seed=seed + 1).per_query["dense"]["nDCG@10"]
+    assert set(other) != set(few)
+
+
+def test_any_evaluator_gives_our_figures_for_what_is_left(tmp_path):
+    """trec_eval, from the files alone: ties, too, and queries without a relevant document."""
+    import pytrec_eval
+
+    tied = Contender(
+        "dense", "dense", False, FakeRetriever({q.text: dict.fromkeys("dbca", 1.0) for q in QUERIES}), 0, {}
+    )
+    qrels = [Qrel(query.query_id, "abcd"[at % 4], int(at % 5 > 0)) for at, query in enumerate(QUERIES)]
+    found = evaluated(tmp_path, tied, GOOD, qrels=qrels, max_queries=30)
+    judged: dict = {}
+    for line in (tmp_path / "qrels.trec").read_text().splitlines():
+        query_id, _, doc_id, grade = line.split()
+        judged.setdefault(query_id, {})[doc_id] = int(grade)
+    for system in found.systems:
+        run: dict = {}
+        for line in (tmp_path / "runs" / f"{file_name(system['name'])}.trec").read_text().splitlines():
+            query_id, _, doc_id, _, score, _ = line.split()
+            run.setdefault(query_id, {})[doc_id] = float(score)
+        theirs = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.100", "success.5"}).evaluate(run)
+        for ours, name in (("nDCG@10", "ndcg_cut_10"), ("R@100", "recall_100"), ("Success@5", "success_5")):
+            mean = sum(values[name] for values in theirs.values()) / 30
+            assert system["measures"][ours] == pytest.approx(mean, abs=1e-5)
 
 
 def test_runs_are_as_deep_as_the_measures_and_the_seed_draws_the_intervals(tmp_path):
     assert len(evaluated(tmp_path, DENSE, GOOD, k=100).runs["dense"]) == 13 * 40
-    with pytest.raises(SettingError, match=r"evaluate.k is 99; expected 100 or more, because R@100"):
+    with pytest.raises(SettingError, match=r"k is 99; expected .*100"):
         evaluated(tmp_path, DENSE, GOOD, k=99)
     one, again, other = (evaluated(tmp_path, DENSE, GOOD, seed=seed).comparisons for seed in (0, 0, 1))
     assert one == again != other

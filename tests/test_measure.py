@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acclimate.errors import DataError, SettingError
 from acclimate.records import Qrel, ScoredDoc
-from acclimate.stages.measure import MEASURES, check_depth, nothing_relevant, per_query, provider_of, ranks_as_scores
+from acclimate.stages.measure import MEASURES, nothing_relevant, per_query, provider_of, ranks_as_scores
 
 
 def run_of(query_id: str, *doc_ids: str) -> list[ScoredDoc]:
@@ -151,10 +151,3 @@ def test_measuring_leaves_no_log_handler_that_prints():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
-
-
-def test_every_measure_fits_into_a_run_of_the_least_depth():
-    check_depth(100)
-    for k in (99, 10, 0, -1):
-        with pytest.raises(SettingError, match="R@100 looks so deep"):
-            check_depth(k)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.files import read_json, read_jsonl
 from acclimate.formats import read_synthetic
+from acclimate.identical import Identical, identical, normalized
 from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
 from acclimate.run import Run
 from acclimate.workspace import Made
@@ -22,13 +23,17 @@ def splits(made: Mapping[str, Made]) -> dict[str, str]:
 
 def held_out(run: Run, made: Mapping[str, Made]) -> HeldOut:
     """What choices are made on: real dev queries where there are some, else synthetic ones."""
-    from acclimate.retrieve.weights import HeldOut
+    from acclimate.retrieve.weights import LEFT_OUT, HeldOut
 
     judged, seen = run.labels.choosing, shown(made)
     if judged.queries:
-        grades: dict[str, dict[int, int]] = {}
+        own = identical(judged.queries, judged.qrels, run.documents).left_out
+        row = run.ids.document_row
+        grades: dict[str, dict[int, int]] = {
+            query_id: {row[doc_id]: LEFT_OUT for doc_id in docs} for query_id, docs in own.items()
+        }
         for qrel in judged.qrels:
-            grades.setdefault(qrel.query_id, {})[run.ids.document_row[qrel.doc_id]] = max(qrel.relevance, 0)
+            grades.setdefault(qrel.query_id, {}).setdefault(row[qrel.doc_id], max(qrel.relevance, 0))
         asked = [query for query in judged.queries if normalized(query.text) not in seen]
         return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
     synthetic = sides(made)["dev"]
@@ -39,17 +44,28 @@ def held_out(run: Run, made: Mapping[str, Made]) -> HeldOut:
     )
 
 
-def test(run: Run, made: Mapping[str, Made]) -> tuple[str, list[Query], list[Qrel], list[Query]]:
-    """The split that measures, its queries, its judgments, and the queries left out because a prompt shows them.
+class Test(NamedTuple):
+    """What measures."""
 
-    The split is "" and there is nothing in it where nothing is labelled.
-    """
+    split: str  # "synthetic" where nothing is labelled
+    queries: list[Query]
+    qrels: list[Qrel]
+    shown: list[Query]  # of the split, left out because a prompt shows them
+    identical: Identical
+
+
+def test(run: Run, made: Mapping[str, Made]) -> Test:
+    """The labelled queries, or where there are none synthetic ones whose documents taught and chose nothing."""
     split, queries, qrels = run.labels.measuring
+    if not split:
+        synthetic = sides(made)["test"]
+        qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in synthetic]
+        return Test("synthetic", [query.as_query() for query in synthetic], qrels, [], Identical({}, is_kind=False))
     seen = shown(made)
     asked, left_out = (
         [query for query in queries if (normalized(query.text) in seen) == is_seen] for is_seen in (False, True)
     )
-    return split, asked, qrels, left_out
+    return Test(split, asked, qrels, left_out, identical(asked, qrels, run.documents))
 
 
 def examples(made: Mapping[str, Made]) -> list[PromptExample]:
@@ -75,8 +91,3 @@ def turns(made: Mapping[str, Made]) -> list[str]:
     """What the names of `label`'s files end in, one for each teacher that students learn from in turn."""
     count = len(made["label"].notes["turns"])
     return [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]
-
-
-def normalized(query: str) -> str:
-    """Equal for queries whose texts differ in case and spacing at most."""
-    return " ".join(query.casefold().split())

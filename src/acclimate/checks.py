@@ -13,7 +13,6 @@ from acclimate.run import Run
 from acclimate.score import named
 from acclimate.stages.distill import check_fits, check_students
 from acclimate.stages.filter import check_filters
-from acclimate.stages.measure import check_depth
 from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
 from acclimate.stages.train import check_base
@@ -54,7 +53,6 @@ def check(run: Run, *, asks: bool = True) -> None:
     check_teaching(**run.settings["label"])
     for name in run.other_scorers:
         named.check(name)
-    check_depth(run.settings["evaluate"]["k"])
     settings = run.settings
     rating = [("filter", settings["filter"]["reranker"])] if settings["filter"]["reranker"] else []
     rating += [("label", named.model_of(name)[1]) for name in run.other_scorers]

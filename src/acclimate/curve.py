@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import artifacts, measuring, pipeline
+from acclimate.draws import drawn
 from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.formats import read_nway, read_synthetic
@@ -97,14 +98,15 @@ class _Curves:
 
     @cached_property
     def sets(self) -> dict[str, Judged]:
-        """What is measured on: the held-out queries, and labelled ones where there are some."""
+        """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
         found = {HELD_OUT: measuring.judged(artifacts.held_out(self.run, self.made), self.run.ids)}
-        split, queries, qrels, _ = artifacts.test(self.run, self.made)
-        if split:
-            asked = sorted(queries)[: self.run.settings["evaluate"]["max_queries"]]
+        split, queries, qrels, _, own = artifacts.test(self.run, self.made)
+        asked = drawn(queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        if asked:
             kept = {query.query_id for query in asked}
-            name = f"{len(asked):,} {split} queries"
-            found[TEST] = Judged(name, asked, [qrel for qrel in qrels if qrel.query_id in kept], synthetic=False)
+            name = f"{len(asked):,} {split} queries" + (f" of {len(queries):,}" if len(asked) < len(queries) else "")
+            qrels = [qrel for qrel in qrels if qrel.query_id in kept]
+            found[TEST] = Judged(name, asked, qrels, split == "synthetic", own.left_out)
         return found
 
     @cached_property
@@ -221,13 +223,14 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
     places = [(values[0], system), (values[trained[0]], f"{system}{_START}")]
     start = next(((of, name) for of, name in places if name in of[HELD_OUT]), None)
     last = None
-    if len(trained) > 1:
+    if len(trained) > 1 and TEST in values[0]:  # the held-out queries chose epochs and weights: they prove nothing
         fewer, more = trained[-2:]
-        ours, theirs = (values[count][HELD_OUT][system] for count in (more, fewer))
+        ours, theirs = (values[count][TEST][system] for count in (more, fewer))
         one = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed)
         last = {
             "from": fewer,
             "to": more,
+            "on": TEST,
             "delta": round(one.delta, 5),
             "ci95": [round(end, 5) for end in one.ci95],
             "p": round(one.p, 5),

@@ -14,7 +14,7 @@ SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries 
 
 
 class Judged(NamedTuple):
-    """A split's queries with something relevant, and all of its judgments; the split is "" where there are none."""
+    """A split's judged queries, and all of its judgments; the split is "" where there are none."""
 
     split: str
     queries: list[Query]
@@ -43,12 +43,15 @@ class Labels:
 
     @cached_property
     def choosing(self) -> Judged:
-        """The dev split where another one measures: test judgments choose nothing."""
-        return self._judged("dev") if self.measuring.split == "test" else Judged("", [], [])
+        """The dev split where another one measures: test judgments choose nothing. Only queries that can tell."""
+        if self.measuring.split != "test":
+            return Judged("", [], [])
+        split, queries, qrels = self._judged("dev")
+        relevant = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
+        return Judged(split, [query for query in queries if query.query_id in relevant], qrels)
 
     def _judged(self, split: str) -> Judged:
         qrels = self.collection.qrels.get(split, [])
-        relevant = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
-        if not relevant:
-            return Judged("", [], [])
-        return Judged(split, [query for query in self.collection.queries if query.query_id in relevant], qrels)
+        judged = {qrel.query_id for qrel in qrels}
+        queries = [query for query in self.collection.queries if query.query_id in judged]
+        return Judged(split, queries, qrels) if queries else Judged("", [], [])

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from acclimate.files import fingerprint
 from acclimate.records import Qrel, Query, Retriever
 from acclimate.retrieve.folded import Folded
 from acclimate.retrieve.members import Ids, Member
-from acclimate.retrieve.weights import HeldOut
+from acclimate.retrieve.weights import LEFT_OUT, HeldOut
+from acclimate.retrieve.without import Without
 from acclimate.stages.evaluate import MAIN
 from acclimate.stages.measure import per_query
 from acclimate.systems import system_of
@@ -27,20 +29,26 @@ class Judged(NamedTuple):
     queries: Sequence[Query]
     qrels: Sequence[Qrel]
     synthetic: bool
+    left_out: Mapping[str, Collection[str]] = MappingProxyType({})  # query_id -> documents that are the query itself
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(sorted(self.queries), sorted(self.qrels))
+        left_out = {query_id: sorted(docs) for query_id, docs in self.left_out.items()}
+        return fingerprint(sorted(self.queries), sorted(self.qrels), left_out)
 
 
 def judged(held_out: HeldOut, ids: Ids) -> Judged:
     """Held-out queries with their answers as judgments of documents."""
-    qrels = [
-        Qrel(query.query_id, ids.parents.get(ids.doc_ids[row], ids.doc_ids[row]), grade)
-        for query, grades in zip(held_out.queries, held_out.answers, strict=True)
-        for row, grade in grades.items()
-    ]
-    return Judged(str(held_out), held_out.queries, qrels, held_out.synthetic)
+    qrels: list[Qrel] = []
+    left_out: dict[str, list[str]] = {}
+    for query, grades in zip(held_out.queries, held_out.answers, strict=True):
+        for row, grade in grades.items():
+            doc_id = ids.parents.get(ids.doc_ids[row], ids.doc_ids[row])
+            if grade == LEFT_OUT:
+                left_out.setdefault(query.query_id, []).append(doc_id)
+            else:
+                qrels.append(Qrel(query.query_id, doc_id, grade))
+    return Judged(str(held_out), held_out.queries, qrels, held_out.synthetic, left_out)
 
 
 def alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
@@ -55,7 +63,7 @@ def documents(retriever: Retriever, ids: Ids) -> Retriever:
 
 def ndcg(retriever: Retriever, on: Judged) -> dict[str, float]:
     """query_id -> nDCG@10, in [0, 1]. Raises DataError when no query has a relevant document."""
-    return per_query(retriever.search(on.queries, _K), on.qrels, [MAIN])[MAIN]
+    return per_query(Without(retriever, on.left_out).search(on.queries, _K), on.qrels, [MAIN])[MAIN]
 
 
 def mean(values: Mapping[str, float]) -> float:

@@ -10,14 +10,14 @@ from typing import Any
 from acclimate import artifacts, distributed, measuring, models
 from acclimate.files import write_json, write_jsonl
 from acclimate.formats import read_nway, write_nway
-from acclimate.records import Qrel
 from acclimate.report import assemble
 from acclimate.run import BASE_MEMBERS, DOCUMENTS, Run
 from acclimate.score import named
 from acclimate.scores import Kept, Scores
 from acclimate.stages.distill import distill
-from acclimate.stages.evaluate import evaluate
+from acclimate.stages.evaluate import MAIN, evaluate
 from acclimate.stages.label import label
+from acclimate.stages.measure import nothing_relevant
 from acclimate.stages.teachers import warnings as teacher_warnings
 from acclimate.stages.train import train
 from acclimate.stages.tune import tuned
@@ -155,12 +155,9 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate import systems
+        from acclimate.retrieve.without import Without
 
-        sides = artifacts.sides(made)
-        split, queries, qrels, left_out = artifacts.test(run, made)
-        if not split:
-            queries = [query.as_query() for query in sides["test"]]
-            qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in sides["test"]]
+        split, queries, qrels, shown, own = artifacts.test(run, made)
         members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = artifacts.held_out(run, made)
         reranker, depth = run.reranker(made["train"].folder), settings["rerank_depth"]
@@ -180,15 +177,24 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             {name: run.index_bytes(member) for name, member in members.items()},
             rerank_depth=depth,
         )
+        if own.is_kind:
+            contenders = [one._replace(retriever=Without(one.retriever, own.left_out)) for one in contenders]
         result = evaluate(
             contenders, queries, qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
         )
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", assemble.measured(result))
         write_jsonl(folder / "examples.jsonl", assemble.examples(result, queries, qrels, run.documents))
-        asked = len(next(iter(result.per_query.values()))[next(iter(result.systems[0]["measures"]))])
-        dropped = {"example of a prompt": len(left_out)} if left_out else {}
-        return Account(len(queries) + len(left_out), asked, dropped, notes={"split": split or "synthetic"})
+        asked = result.per_query[chosen.candidate][MAIN]
+        dropped = {"example of a prompt": len(shown), "not drawn": len(queries) - len(asked)}
+        notes = {
+            "split": split,
+            "of": len(queries),
+            "nothing_relevant": nothing_relevant([qrel for qrel in qrels if qrel.query_id in asked]),
+            "identical": {"queries": len(own.documents.keys() & asked), "left_out": own.is_kind},
+        }
+        dropped = {reason: count for reason, count in dropped.items() if count}
+        return Account(len(queries) + len(shown), len(asked), dropped, notes=notes)
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},

@@ -9,6 +9,7 @@ from acclimate.files import read_json, read_jsonl, write_json, write_text
 from acclimate.formats import read_synthetic
 from acclimate.manifests import versions
 from acclimate.records import Doc, Qrel, Query
+from acclimate.report import words
 from acclimate.report.html import render
 from acclimate.report.trade import trades
 from acclimate.report.tried import tried
@@ -43,7 +44,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "seed": run.seed,
         "versions": versions(),
         "corpus": {"name": run.collection_name, "documents": len(run.documents)},
-        "queries": {"count": made["evaluate"].manifest["out"], "split": split},
+        "queries": {"count": made["evaluate"].manifest["out"], **made["evaluate"].notes},
         "models": {
             "llm": run.settings["generate"]["llm"],
             "encoder": run.settings["distill"]["base"],
@@ -58,6 +59,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "generated_sample": _generated(run, made),
         "warnings": _warnings(run, made, measured),
     }
+    report["recommendation"]["reason"] = words.why(report)
     write_json(run.workspace.folder / "report.json", report)
     write_text(run.workspace.folder / "report.html", render(report))
     return report
@@ -67,7 +69,11 @@ def measured(result: Evaluated) -> dict[str, Any]:
     """The part of the report that `evaluate` knows."""
     return {
         "verdict": result.verdict,
-        "recommended": result.recommended,
+        "recommended": result.recommendation.system,
+        "recommendation": {
+            "best": result.recommendation.best,
+            "equals": [{"system": name, "p": p} for name, p in result.recommendation.equals.items()],
+        },
         "candidate": result.candidate,
         "baseline": result.baseline,
         "systems": result.systems,
@@ -180,6 +186,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     count = made["evaluate"].manifest["out"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
+    warnings += words.of_queries(made["evaluate"].notes, count)
     scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
     for name, score in scores.items():
         base = scores.get(name.removesuffix(":adapted").removesuffix("+reranker"))

@@ -15,8 +15,9 @@ from acclimate.report.table import WIDTH, columns, cut
 ALPHA = 0.05
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
 RULE = (
-    f"A gain is one when a paired randomization test over the held-out queries gives p < {ALPHA}. Where it does not, "
-    f"more will hardly help if even the interval's upper end is below {MUCH}; else these queries cannot tell."
+    f"A gain is one when a paired randomization test gives p < {ALPHA} over queries that chose nothing; the held-out "
+    "ones chose epochs and weights. Where it does not, more will hardly help if even the interval's upper end is below "
+    f"{MUCH}; else these queries cannot tell."
 )
 WHAT = {"queries": "synthetic queries that train the reranker", "lists": "labelled lists that train the students"}
 UNTRAINED = {"queries": "what it reranks", "lists": "untrained"}
@@ -53,12 +54,15 @@ def title(found: Mapping[str, Any], name: str) -> str:
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """Each curve in a sentence: what the last step brought, and whether to go on."""
-    return [sentence(curve, found["sets"]["held-out"]["name"]) for curve in found["curves"]]
+    names = {name: one["name"] for name, one in found["sets"].items()}
+    return [sentence(one, names[one["last"]["on"]] if one["last"] else "") for one in found["curves"]]
 
 
 def sentence(curve: Mapping[str, Any], on: str) -> str:
-    """What the last step of a curve brought on the held-out queries, and whether more would help."""
+    """What the last step of a curve brought on queries that chose nothing, and whether more would help."""
     unit, system, last = curve["unit"], curve["system"], curve["last"]
+    if last is None and len(curve["points"]) > 1:
+        return f"{system}: no queries are left that chose nothing, so what the last step brought may be chance."
     if last is None:
         return f"{system}: one point shows no trend; give more numbers, or get more {unit}."
     delta = last["delta"]

@@ -78,7 +78,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
             _wrap(headline),
             _wrap(words.outcome(report)),
             *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
-            _wrap(words.advice(report)),
+            _wrap(f"{words.advice(report)} {words.why(report)}".rstrip()),
             _wrap(words.basis(report)),
         ]
     )

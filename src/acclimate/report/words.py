@@ -88,8 +88,10 @@ def basis(report: Mapping[str, Any]) -> str:
         "judge": " An LLM's judgments agree with people's often, not always.",
         "synthetic": " Scores on such queries usually flatter; expect less on real ones.",
     }
+    count, of = report["queries"]["count"], report["queries"].get("of", 0)
+    number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
     return (
-        f"Measured on {report['queries']['count']:,} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
+        f"Measured on {number} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
         f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from the adapted systems on "
         f"{report.get('chosen_on', 'other synthetic queries')} held out from training; {report['baseline']} is the "
         "strongest unadapted one on the queries measured."
@@ -103,6 +105,40 @@ def advice(report: Mapping[str, Any]) -> str:
         f"Serve {system['name']}: {MAIN_MEASURE} {score(system['measures'][MAIN_MEASURE])} at "
         f"{milliseconds(system['latency_ms']['p50'])} per query (median), index {size(system['index_bytes'])}."
     )
+
+
+def why(report: Mapping[str, Any]) -> str:
+    """How what is recommended was picked; nothing where a report does not say."""
+    picked = report.get("recommendation")
+    if not picked:
+        return ""
+    best = next(system for system in report["systems"] if system["name"] == picked["best"])
+    measured = f"{best['name']} measured best ({score(best['measures'][MAIN_MEASURE])})"
+    if not picked["equals"]:
+        return f"{measured}, and every other system can be told apart from it."
+    equals = ", ".join(f"{one['system']} (p = {p_value(one['p'])})" for one in picked["equals"])
+    return (
+        f"{measured}; not to be told apart from it: {equals}. Of these, what is not adapted goes before what is, then "
+        "the faster."
+    )
+
+
+def of_queries(notes: Mapping[str, Any], count: int) -> list[str]:
+    """What to know of the queries that measured. notes: of `evaluate`'s manifest."""
+    found: list[str] = []
+    if empty := notes.get("nothing_relevant", 0):
+        found.append(f"{empty:,} of the {count:,} queries have no relevant document: they count 0, as with trec_eval.")
+    own = notes.get("identical", {"queries": 0})
+    if own["queries"]:
+        found.append(
+            f"{own['queries']:,} of the {count:,} queries are documents of the collection themselves: "
+            + (
+                "each is left out of its own results, as BEIR does for ArguAna and Quora."
+                if own["left_out"]
+                else "they are few, so they are not left out of their own results."
+            )
+        )
+    return found
 
 
 def safe(value: Any) -> Any:

@@ -24,7 +24,8 @@ _TENTHS = 10
 _GRID = 4  # members at most whose weights are all tried
 _NEAR = 1 / 3  # standard errors
 
-Answers = Sequence[Mapping[int, int]]  # per query: row of each relevant document, or of its first passage -> its grade
+LEFT_OUT = -1  # the grade of a document that is not to be found, because it is the query itself
+Answers = Sequence[Mapping[int, int]]  # per query: row of each judged document, or of its first passage -> its grade
 
 
 class HeldOut(NamedTuple):
@@ -116,13 +117,16 @@ def _one(
             order = np.argsort(one.documents, kind="stable")
             rows, starts = np.unique(one.documents[order], return_index=True)
             scores, places = np.maximum.reduceat(scores[:, order], starts, axis=1), places[order][starts]
+        left_out = [row for row, grade in grades.items() if grade == LEFT_OUT]
+        scores[:, np.isin(rows, left_out)] = -np.inf
         for row, grade in grades.items():
             at = np.flatnonzero(rows == row)
             if grade > 0 and len(at):
                 own = scores[:, at]
                 rank = 1 + (scores > own).sum(axis=1) + ((scores == own) & (places < places[at])).sum(axis=1)
                 total += np.where(rank <= 10, grade / np.log2(1 + rank), 0.0)
-    ideal = sum(grade / np.log2(1 + at) for at, grade in enumerate(sorted(grades.values(), reverse=True)[:10], 1))
+    best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:10]
+    ideal = sum(grade / np.log2(1 + at) for at, grade in enumerate(best, 1))
     return total / ideal if ideal else total
 
 

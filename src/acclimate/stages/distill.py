@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate import distributed
 from acclimate.domains import Above, AtLeast, Between, OneOf
+from acclimate.draws import drawn
 from acclimate.errors import DataError, SettingError
-from acclimate.files import fingerprint
 from acclimate.records import NWay
 from acclimate.settings import checked
 from acclimate.students import KINDS, MADE
@@ -127,8 +127,8 @@ def distill(
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
     if max_queries:
-        train = nested(train, max_queries, seed)
-        turns = [(train, dev), *((nested(more, max_queries, seed), checks) for more, checks in later)]
+        train = drawn(train, max_queries, seed)
+        turns = [(train, dev), *((drawn(more, max_queries, seed), checks) for more, checks in later)]
     steps = epochs * -(-len(train) // batch_size) * len(turns)
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
@@ -173,12 +173,6 @@ def distill(
             **({"dim": cut, "trained_dims": own["dims"]} if learner.kind == "dense" and own["dims"] else {}),
         }
     return notes
-
-
-def nested(examples: Sequence[NWay], count: int, seed: int) -> list[NWay]:
-    """`count` of the examples, or all when there are fewer, drawn by query id: fewer are always among more."""
-    drawn = sorted(examples, key=lambda example: fingerprint(seed, example.query_id))
-    return drawn[:count]
 
 
 def check_students(names: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Every system answers the same queries: measures with intervals, paired comparisons, latency, and one verdict.
 
 The adapted system that counts, the candidate, is chosen beforehand on other queries (held-out synthetic ones), while
-the baseline is whichever unadapted system does best on these very queries: luck can only help the baseline. What is
-recommended is the better of the two as measured, the baseline when they are equal.
+the baseline is whichever unadapted system does best on these very queries: luck can only help the baseline. The verdict
+is about these two; what is recommended is chosen among all (`recommend`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from acclimate.domains import AtLeast
+from acclimate.draws import drawn
 from acclimate.errors import DataError
-from acclimate.formats.trec import write_run
+from acclimate.formats.trec import write_qrels, write_run
 from acclimate.records import Qrel, Query, Retriever, ScoredDoc
 from acclimate.settings import checked
 from acclimate.stages.compare import Comparison, compare, interval, verdict
-from acclimate.stages.measure import MEASURES, check_depth, per_query
+from acclimate.stages.measure import DEEPEST, MEASURES, per_query
+from acclimate.stages.recommend import Recommendation, recommend
 
 MAIN = "nDCG@10"
 _WARM_UP = 2  # queries answered before the clock counts
@@ -45,7 +47,7 @@ class Evaluated(NamedTuple):
     verdict: str
     candidate: str
     baseline: str
-    recommended: str
+    recommendation: Recommendation
     runs: dict[str, list[ScoredDoc]]
     per_query: dict[str, dict[str, dict[str, float]]]  # system -> measure -> query_id -> value
 
@@ -58,7 +60,7 @@ def evaluate(
     candidate: str,
     folder: Path,
     *,
-    k: Annotated[int, AtLeast(1)] = 100,
+    k: Annotated[int, AtLeast(DEEPEST)] = 100,
     max_queries: Annotated[int, AtLeast(1)] = 1000,
     rerank: tuple[str, ...] = ("hybrid",),
     rerank_depth: Annotated[int, AtLeast(1)] = 20,
@@ -68,27 +70,28 @@ def evaluate(
     """Measure the contenders; runs go to `folder/runs/NAME.trec`. `candidate` names the adapted system that counts.
 
     Queries are answered one at a time, as a person would ask them, so the latencies are those of single queries, from
-    text to ranking. Raises DataError when no query has a relevant document.
+    text to ranking. The judgments of those measured go to `folder/qrels.trec`: with them any evaluator gives the same
+    figures for the runs. A query of which nothing is judged relevant counts 0. Raises DataError when that is so of all.
 
     Parameters
     ----------
     k
-        Documents per query in a run.
+        Documents per query in a run, as many at least as the deepest measure looks at.
     max_queries
-        Measure on this many queries at most; the first ones by id.
+        Measure on this many queries at most; drawn where there are more.
     rerank
         Unadapted systems to measure with the reranker behind them, too.
     rerank_depth
         Documents that a reranker puts in order.
     """
-    check_depth(k)
-    judged = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
-    asked = sorted((query for query in queries if query.query_id in judged), key=lambda query: query.query_id)
-    asked = asked[:max_queries]
-    if not asked:
-        raise DataError(f"none of the {len(queries):,} queries has a relevant document; there is nothing to measure on")
+    judged = {qrel.query_id for qrel in qrels}
+    asked = drawn([query for query in queries if query.query_id in judged], max_queries, seed)
+    asked = sorted(asked, key=lambda query: query.query_id)
     kept = {query.query_id for query in asked}
     qrels = [qrel for qrel in qrels if qrel.query_id in kept]
+    if not any(qrel.relevance > 0 for qrel in qrels):
+        raise DataError(f"none of the {len(queries):,} queries has a relevant document; there is nothing to measure on")
+    write_qrels(folder / "qrels.trec", qrels)
 
     systems: list[dict[str, Any]] = []
     runs: dict[str, list[ScoredDoc]] = {}
@@ -124,7 +127,7 @@ def evaluate(
         verdict=verdict(main),
         candidate=candidate,
         baseline=baseline,
-        recommended=candidate if main.delta > 0 else baseline,
+        recommendation=recommend(systems, {name: own[MAIN] for name, own in values.items()}, MAIN, seed),
         runs=runs,
         per_query=values,
     )

@@ -19,6 +19,7 @@ from acclimate.formats.trec import escaped, unescaped
 from acclimate.records import Qrel, ScoredDoc
 
 MEASURES = ("nDCG@10", "R@100", "RR@10", "Success@5")
+DEEPEST = max(int(measure.partition("@")[2]) for measure in MEASURES)  # rank that any of them looks at
 _PROVIDERS = {  # all measures that take a cutoff and need nothing but a run and qrels
     "nDCG": "pytrec_eval",  # linear gains, as trec_eval
     "R": "pytrec_eval",
@@ -96,15 +97,6 @@ def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
 def nothing_relevant(qrels: Sequence[Qrel]) -> int:
     """How many judged queries count 0 for every system, because nothing is judged relevant for them."""
     return len({qrel.query_id for qrel in qrels} - {qrel.query_id for qrel in qrels if qrel.relevance > 0})
-
-
-def check_depth(k: int) -> None:
-    """Raises SettingError where runs of `k` documents are too short for what is measured on them."""
-    deepest = max(MEASURES, key=lambda measure: parsed(measure)[1])
-    if k < parsed(deepest)[1]:
-        raise SettingError(
-            f"evaluate.k is {k}; expected {parsed(deepest)[1]} or more, because {deepest} looks so deep into a run"
-        )
 
 
 def parsed(measure: str) -> tuple[str, int]:

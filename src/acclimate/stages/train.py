@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 from acclimate import __version__, distributed, models, score
 from acclimate.domains import Above, AtLeast, Between, OneOf
+from acclimate.draws import drawn
 from acclimate.errors import DataError, MissingExtra, SettingError
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.records import Doc, NWay
@@ -93,7 +94,7 @@ def train(
     n_ways
         Documents per query to learn from, the positive among them; 0: all that were mined.
     max_queries
-        Train each reranker on this many queries at most; the first ones by id.
+        Train each reranker on this many queries at most; drawn where there are more.
     epochs
         Times that every query is seen.
     learning_rate
@@ -134,7 +135,7 @@ def train(
 
     course = Course(**{name: settings[name] for name in Course.__dataclass_fields__})
     groups = [
-        _limited(group, n_ways, max_queries)
+        _limited(group, n_ways, max_queries, seed)
         for group in grouped(examples, dev, prompts or {}, rerankers=rerankers, min_queries=min_queries, seed=seed)
     ]
     for group in groups:
@@ -222,9 +223,9 @@ def check_lora() -> None:
         raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")
 
 
-def _limited(group: Group, n_ways: int, max_queries: int) -> Group:
-    """The same with the first queries by id and the first documents of each."""
-    examples = sorted(group.examples, key=lambda example: example.query_id)[:max_queries]
+def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
+    """The same with as many queries, drawn, and the first documents of each."""
+    examples = sorted(drawn(group.examples, max_queries, seed), key=lambda example: example.query_id)
     dev = sorted(group.dev, key=lambda example: example.query_id)
     return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
 

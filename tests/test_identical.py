@@ -1,0 +1,98 @@
+"""A query that is a document of the collection is not answered by itself, where most queries are: ArguAna, Quora."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate import measuring
+from acclimate.identical import identical
+from acclimate.records import Doc, Qrel, Query, ScoredDoc
+from acclimate.report import words
+from acclimate.retrieve.members import Ids
+from acclimate.retrieve.weights import LEFT_OUT, HeldOut
+from acclimate.retrieve.without import Without
+from acclimate.testing import DOCS, FakeRetriever
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+ANSWERS = [Qrel(doc.doc_id, other.doc_id, 1) for doc, other in zip(DOCS, [*DOCS[1:], DOCS[0]], strict=True)]
+
+
+def nearly(text):
+    return text.upper().replace(" ", "  ").rstrip(".") + "!"
+
+
+@pytest.mark.parametrize(
+    ("query", "is_one"),
+    [
+        (lambda doc: Query(doc.doc_id, doc.text), True),  # ArguAna
+        (lambda doc: Query(doc.doc_id, doc.default_text()), True),
+        (lambda doc: Query(doc.doc_id, nearly(doc.text)), True),
+        (lambda doc: Query(f"q-{doc.doc_id}", f" {doc.text.upper()}"), True),  # Quora
+        (lambda doc: Query(doc.doc_id, f"what is a {doc.title}"), False),  # one id for two texts
+        (lambda doc: Query(f"q-{doc.doc_id}", nearly(doc.text)), False),
+    ],
+)
+def test_a_query_is_a_document_by_its_text_and_not_by_its_id(query, is_one):
+    queries = [query(doc) for doc in DOCS]
+    found = identical(queries, [], CORPUS)
+    expected = {q.query_id: frozenset([doc.doc_id]) for q, doc in zip(queries, DOCS, strict=True)}
+    assert (found.documents, found.is_kind) == (expected if is_one else {}, is_one)
+    assert found.left_out == found.documents
+
+
+def test_where_few_queries_are_documents_nothing_is_left_out():
+    queries = [Query(doc.doc_id, doc.text if at < 5 else doc.title) for at, doc in enumerate(DOCS)]
+    found = identical(queries, ANSWERS, CORPUS)
+    assert (len(found.documents), found.is_kind, found.left_out) == (5, False, {})
+    told = words.of_queries({"identical": {"queries": 5, "left_out": False}}, 40)
+    assert told[0].startswith("5 of the 40 queries are documents of the collection themselves: they are few, so they")
+
+
+def test_what_is_judged_relevant_is_an_answer_whatever_its_text():
+    queries = [Query(doc.doc_id, doc.text) for doc in DOCS]
+    own = [Qrel(doc.doc_id, doc.doc_id, int(at < 3)) for at, doc in enumerate(DOCS)]
+    assert set(identical(queries, own, CORPUS).documents) == {doc.doc_id for doc in DOCS[3:]}
+    assert identical([], [], CORPUS) == ({}, False)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1), min_size=1),
+    st.sets(st.sampled_from("abcdefg")),
+    st.integers(1, 7),
+)
+def test_as_many_are_found_as_are_asked_for_without_those_left_out(scores, left_out, k):
+    first, query = FakeRetriever({"x": scores}), Query("q", "x")
+    expected = [hit for hit in first.search([query], 9) if hit.doc_id not in left_out][:k]
+    assert Without(first, {"q": left_out}).search([query], k) == expected
+    assert Without(first, {"p": left_out}).search([query], k) == first.search([query], k)
+
+
+def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
+    import numpy as np
+
+    from acclimate.retrieve.system import Candidates
+    from acclimate.retrieve.weights import alone
+
+    ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
+    held_out = HeldOut([query], [{0: LEFT_OUT, 1: 1}], synthetic=False)
+    scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
+    one = Candidates(query, np.arange(3), {"m": np.array(list(scores.values()), np.float32)})
+    assert alone([one], held_out.answers, "m") == 1.0
+    on = measuring.judged(held_out, ids)
+    assert on.qrels == [Qrel("q", "answer", 1)]
+    assert measuring.ndcg(FakeRetriever({"x": scores}), on) == {"q": 1.0}
+    assert FakeRetriever({"x": scores}).search([query], 1) == [ScoredDoc("q", "self", 9.0)]
+
+
+def test_a_corpus_is_read_once_and_only_texts_of_a_fitting_length_are_looked_at():
+    class Watched(dict):
+        def values(self):
+            nonlocal read
+            read += 1
+            return super().values()
+
+    read = 0
+    identical([Query("q", "short")] * 3, [], Watched({"d": Doc("d", "short"), "e": Doc("e", "long " * 99)}))
+    assert read == 1

@@ -1,0 +1,90 @@
+"""What is served: of those that cannot be told apart from the best, the untouched, then the faster."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate.report import words
+from acclimate.stages.compare import compare, verdict
+from acclimate.stages.recommend import recommend
+
+
+def system(name, values, ms):
+    mean = round(sum(values) / len(values), 5)
+    return {"name": name, "adapted": name.endswith("!"), "measures": {"nDCG@10": mean}, "latency_ms": {"p50": ms}}
+
+
+def picked(**found):
+    """The recommendation among systems given as (values of the queries, milliseconds); `_` ends an adapted one."""
+    found = {name.replace("_", "!"): one for name, one in found.items()}
+    values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
+    return recommend([system(name, *one) for name, one in found.items()], values, "nDCG@10", 0)
+
+
+LOW, HIGH = [0.1 + at / 1000 for at in range(40)], [0.5 + at / 1000 for at in range(40)]
+NEAR = [value + (0.01 if at % 2 else -0.009) for at, value in enumerate(HIGH)]  # a little better, by chance
+
+
+@pytest.mark.parametrize(
+    ("found", "served"),
+    [
+        ({"hybrid": (HIGH, 52), "hybrid_": (NEAR, 92)}, "hybrid"),
+        ({"hybrid": (HIGH, 92), "hybrid_": (NEAR, 5)}, "hybrid"),  # untouched before faster
+        ({"hybrid": (LOW, 5), "hybrid_": (HIGH, 92)}, "hybrid!"),
+        ({"hybrid": (HIGH, 50), "hybrid_": (LOW, 1)}, "hybrid"),
+        ({"bm25": (LOW, 1), "hybrid_": (HIGH, 92), "dense_": (NEAR, 9)}, "dense!"),
+        ({"hybrid": (NEAR, 52), "dense": (HIGH, 9), "hybrid_": (HIGH, 1)}, "dense"),
+        ({"hybrid": (NEAR, 12), "dense": (HIGH, 9)}, "hybrid"),  # hardly slower: the better one
+        ({"dense": (HIGH, 0.2), "bm25": (HIGH, 0.9)}, "bm25"),  # nobody waits for less than a millisecond
+    ],
+)
+def test_untouched_before_adapted_and_then_the_faster(found, served):
+    assert picked(**found).system == served
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.floats(0.01, 500)), min_size=1, max_size=6), st.randoms()
+)
+def test_the_rule_holds_whatever_the_systems_and_their_order(drawn, rng: random.Random):
+    levels = [LOW, HIGH, NEAR, [value + 0.2 for value in HIGH]]
+    found = {f"s{at}{'!' * adapted}": (levels[level], ms) for at, (level, adapted, ms) in enumerate(drawn)}
+    values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
+    rows = [system(name, *one) for name, one in found.items()]
+    one = recommend(rows, values, "nDCG@10", 0)
+    assert recommend(rng.sample(rows, len(rows)), values, "nDCG@10", 0) == one
+    means = {row["name"]: row["measures"]["nDCG@10"] for row in rows}
+    assert means[one.best] == max(means.values())
+    equal = {
+        name
+        for name in found
+        if verdict(compare(values[one.best], values[name], system="", baseline="", measure="")) == "NO DIFFERENCE"
+    }
+    assert {one.best, *one.equals} == equal
+    assert one.system in equal
+    if one.system.endswith("!"):
+        assert all(name.endswith("!") for name in equal)
+    peers = [max(1, found[name][1]) for name in equal if name.endswith("!") == one.system.endswith("!")]
+    assert max(1, found[one.system][1]) < 1.5 * min(peers)
+
+
+def test_noise_of_a_tenth_in_latencies_changes_nothing():
+    served = {picked(hybrid=(HIGH, 50 + noise), dense=(NEAR, 9 - noise), bm25=(LOW, 1)).system for noise in (-1, 0, 1)}
+    assert served == {"dense"}
+
+
+def test_the_report_says_why():
+    rows = [system("hybrid", HIGH, 52), system("hybrid!", NEAR, 92)]
+    report = {"systems": rows, "recommended": "hybrid"}
+    equals = [{"system": "hybrid", "p": 0.61}]
+    assert words.why({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
+        "hybrid! measured best (0.520); not to be told apart from it: hybrid (p = 0.610). Of these, what is not "
+        "adapted goes before what is, then the faster."
+    )
+    assert words.why({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
+        "can be told apart from it."
+    )
+    assert words.why(report) == ""
