@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 _LONGEST = 24  # bytes that a token which cannot be read may stand for
 _MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
+_ID = re.compile(r"token_id:\d+")
 _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
@@ -22,52 +23,69 @@ def logprobs_within(text: str, begin: int, end: int, logprobs: Any) -> tuple[flo
     raw = text.encode("utf-8", "replace")
     first, last = len(text[:begin].encode("utf-8", "replace")), len(text[:end].encode("utf-8", "replace"))
     missing = bytearray(raw)  # what no token was found for is not blank
-    found: list[Any] = []
+    found: list[float | None] = []
     at = unread = read = pending = 0
     for token, logprob in _tokens(logprobs):
-        start, stop = _place(raw, token, at, _LONGEST * pending)
-        at = stop
-        is_read = stop > start
-        read += is_read
-        pending = 0 if is_read else pending + 1
-        missing[start:stop] = b" " * (stop - start)
-        if (start < last and stop > first) if is_read else first <= at < last:
-            found.append(logprob)
-            unread += not is_read
-    if len(b"".join(bytes(missing[first:last]).split())) > _LONGEST * unread or (not read and raw[last:].strip()):
+        start, at = _place(raw, token.readings, at, _LONGEST * pending)
+        if start < at:
+            read, pending = read + 1, 0
+            missing[start:at] = b" " * (at - start)
+            if start < last and at > first:
+                found.append(logprob)
+        elif token.is_unreadable:
+            pending += 1
+            if first <= at < last:
+                found.append(logprob)
+                unread += 1
+    lacks = len(b"".join(bytes(missing[first:last]).split()))
+    if first == last or lacks > _LONGEST * unread or (not read and raw[last:].strip()):
         return ()
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in found):
-        return ()
-    return tuple(min(float(one), 0.0) for one in found)
+    numbers = [one for one in found if one is not None]
+    return tuple(min(one, 0.0) for one in numbers) if len(numbers) == len(found) else ()
 
 
-def _tokens(logprobs: Any) -> Iterator[tuple[list[bytes], Any]]:
-    """(the ways to read a token, its log-probability), of chat completions or of completions."""
+class _Token(NamedTuple):
+    readings: list[bytes]  # the bytes that it may be, the likeliest first
+    is_unreadable: bool = (
+        False  # it is no text, or part of a character; else it is not of the text where it is not in it
+    )
+
+
+def _tokens(logprobs: Any) -> Iterator[tuple[_Token, float | None]]:
+    """Tokens and their log-probabilities, None for what is no number; of chat completions or of completions."""
     if not isinstance(logprobs, Mapping):
         return
     content, tokens, values = (logprobs.get(name) for name in ("content", "tokens", "token_logprobs"))
     if isinstance(content, list) and content:
         for one in content:
             if isinstance(one, Mapping):
-                yield _readings(one.get("token"), one.get("bytes")), one.get("logprob")
+                yield _token(one.get("token"), one.get("bytes")), _number(one.get("logprob"))
     elif isinstance(tokens, list) and isinstance(values, list):
         for token, value in zip(tokens, values, strict=False):
-            yield _readings(token, None), value
+            yield _token(token, None), _number(value)
 
 
-def _readings(token: Any, given: Any) -> list[bytes]:
-    """The bytes that a token may be, the likeliest first."""
+def _token(token: Any, given: Any) -> _Token:
     if isinstance(given, list) and given and all(isinstance(one, int) and 0 <= one < 256 for one in given):
-        whole = bytes(given)
-        return [whole, whole.strip()]
+        return _Token([bytes(given), bytes(given).strip()])
     if not isinstance(token, str):
-        return []
+        return _Token([], is_unreadable=True)
     if token.startswith("bytes:"):
         parts = _ESCAPED.split(token.removeprefix("bytes:"))
-        return [b"".join(bytes.fromhex(p) if n % 2 else p.encode("utf-8", "replace") for n, p in enumerate(parts))]
-    plain = token.encode("utf-8", "replace")
-    marked = token.translate(_MARKS).encode("utf-8", "replace")
-    return [plain, marked, marked.strip()]
+        return _Token(
+            [b"".join(bytes.fromhex(p) if n % 2 else p.encode("utf-8", "replace") for n, p in enumerate(parts))]
+        )
+    forms = [token, token.translate(_MARKS), token.translate(_MARKS).strip()]
+    is_unreadable = "\ufffd" in token or _ID.fullmatch(token) is not None
+    return _Token([form.encode("utf-8", "replace") for form in forms], is_unreadable)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        found = math.nan if isinstance(value, bool | str) else float(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _place(raw: bytes, readings: list[bytes], at: int, further: int) -> tuple[int, int]:

@@ -88,6 +88,9 @@ def read_results(completions: Completions, path: Path) -> Taken:
     learned: dict[str, Terms] = {}
     given_up: list[tuple[dict[str, Any], str, Completion]] = []
     for row in _rows(path):
+        if row is None:
+            failed["a line that is no JSON object"] += 1
+            continue
         key = row.get("custom_id")
         asked = completions.asked_for(key) if isinstance(key, str) and _KEY.fullmatch(key) else None
         if asked is None or not isinstance(key, str):
@@ -121,15 +124,15 @@ def read_results(completions: Completions, path: Path) -> Taken:
     return Taken(kept, dict(failed), dict(refused), list(left_out))
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The objects in a file of results; an empty one for a line that is none, such as the last of a cut file."""
+def _rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
+    """The objects in a file of results; None for a line that is none, such as the last of a cut file."""
     for _, line in read_lines(path):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
         if line.strip():
-            yield row if isinstance(row, dict) else {}
+            yield row if isinstance(row, dict) else None
 
 
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | Failure:

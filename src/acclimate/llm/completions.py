@@ -60,6 +60,7 @@ class Completions:
     def __init__(self, path: str | Path, stage: str = "") -> None:
         self.path, self.stage = Path(path), stage
         self.asked = Usage()
+        self.left_out: list[str] = []  # what the last server that was asked does not take
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._rows = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -137,13 +138,14 @@ class Completions:
 
     @contextmanager
     def sharing(self, llm: LLM) -> Iterator[None]:
-        """Meanwhile an LLM behind a server knows what others learned of it, and what it learns is kept for them."""
+        """Meanwhile an LLM behind a server knows what others learned of it; what it learns is kept for them."""
         server, terms = getattr(llm, "server", ""), getattr(llm, "terms", Terms())
         self.learn(server, terms)
         try:
             yield
         finally:
             self.learn(server, terms)
+            self.left_out = terms.told()
 
     def learn(self, server: str, terms: Terms) -> None:
         """What is known of a server goes into `terms`, and what is in them is kept."""
@@ -177,7 +179,7 @@ class Completions:
         streams = isinstance(llm, StreamingLLM)
         batches = _runs(different, STREAMED_PROMPTS) if streams else _batches(different, batch_tokens)
         for batch in batches:
-            keys = [_key(llm.fingerprint, prompt) for prompt in batch]
+            keys = [key_of(llm, prompt) for prompt in batch]
             known = self._read(keys)
             missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in known]
             if missing:
@@ -211,7 +213,7 @@ class Completions:
             except KeyboardInterrupt as error:  # before or after it was kept
                 stopped = error
                 llm.stop_asking()
-                self.put(llm.name, self.stage, _key(llm.fingerprint, prompts[at]), fresh)
+                self.put(llm.name, self.stage, key_of(llm, prompts[at]), fresh)
             try:
                 if stopped is None and done < len(prompts):
                     if on_answer is not None:
@@ -239,7 +241,7 @@ class Completions:
 
     def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
         """Keep what an LLM answered, and account for it, in one transaction."""
-        keys = [_key(llm.fingerprint, prompt) for prompt in prompts]
+        keys = [key_of(llm, prompt) for prompt in prompts]
         self._keep(llm.name, self.stage, keys, completions)
 
     def _keep(self, llm: str, stage: str, keys: Sequence[str], completions: Sequence[Completion]) -> None:
@@ -273,11 +275,7 @@ class Completions:
 
 def key_of(llm: LLM, prompt: str) -> str:
     """What an LLM's answer to a prompt is kept by."""
-    return _key(llm.fingerprint, prompt)
-
-
-def _key(fingerprint: str, prompt: str) -> str:
-    return hashlib.sha256(f"{fingerprint}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(f"{llm.fingerprint}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _batches(prompts: Sequence[str], batch_tokens: int) -> Iterator[list[str]]:

@@ -20,7 +20,7 @@ def load(payload: str) -> Completion:
     try:
         row = json.loads(payload)
         return _usable(Completion(**{**row, "logprobs": tuple(row["logprobs"])}))
-    except (TypeError, KeyError, RecursionError) as error:
+    except (TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"no completion: {error}") from None
 
 

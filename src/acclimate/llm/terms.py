@@ -24,7 +24,10 @@ _NAMED = {
     "temperature": r"\btemperature\b",
     "stop": r"""['"`.]stop\b|\bstop(?: ?s|[ _-]?(?:sequence|word|string)s?)\b""",
 }
-_LIMIT = r"\bmax[ _-]?(?:completion[ _-]?|new[ _-]?|output[ _-]?)?tokens\b"
+_NAMED_LIMIT = {
+    "max_tokens": r"\bmax[ _-]?(?:completion[ _-]?|new[ _-]?|output[ _-]?)?tokens\b",
+    "max_completion_tokens": r"(?<!use )(?<!use .)\bmax_completion_tokens\b",  # unless it is recommended
+}
 _NO_COMPLAINT = (401, 402, 407, 408, 409, 425, 429, 502, 503, 504)  # whatever words they come with
 
 
@@ -74,7 +77,7 @@ class Terms:
         if failure.means is Means.TOO_LONG or failure.status in _NO_COMPLAINT:
             return False
         patterns = {name: pattern for name, pattern in _NAMED.items() if name in sent}
-        patterns |= {name: _LIMIT for name in _LIMITS if name in sent}
+        patterns |= {name: pattern for name, pattern in _NAMED_LIMIT.items() if name in sent}
         for words in (failure.fields, failure.said):
             named = [name for name, pattern in patterns.items() if re.search(pattern, words, re.IGNORECASE)]
             if len(named) > 1 and (failure.status or 0) >= 500:

@@ -125,6 +125,12 @@ def make_generate(run: Run, made: Mapping[str, Made]) -> Made:
         docs = [run.corpus[doc_id] for doc_id in splits]
         with run.completions("generate") as completions:
             result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
+        if completions.left_out:
+            without = ", ".join(completions.left_out)
+            print(
+                f"{'generate':<10} {settings['llm']} is asked without {without}, which it does not take",
+                file=sys.stderr,
+            )
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         by_prompt = Counter(query.prompt for query in result.queries)

@@ -1,0 +1,234 @@
+"""What servers say when they fail, in the words of many of them, and what follows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate.llm import wire
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.failures import Means, cause, failure, one_line, page
+from acclimate.llm.terms import Terms
+
+CHAT, DRAWN = Decoding(chat=True), Decoding(temperature=0.7, top_p=0.9)
+
+
+def error(message, **more):
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None, **more}}
+
+
+TOO_LONG = [
+    (400, error("This model's maximum context length is 4097 tokens. However, you requested 5000 tokens.")),
+    (400, error("too long", code="context_length_exceeded")),
+    (400, {"object": "error", "message": "This model's maximum context length is 64 tokens.", "code": 400}),
+    (400, error("The prompt (total length 5000) is too long to fit into the model (context length 4096).")),
+    (400, error("'max_tokens' or 'max_completion_tokens' is too large: 40. This model's maximum context length is 64")),
+    (400, error("request (200 tokens) exceeds the available context size (128 tokens)", type="exceed_context_size")),
+    (500, {"error": "the input length exceeds the context length"}),
+    (400, {"error": "Trying to keep the first 5000 tokens when context the overflows. Context length of only 4096"}),
+    (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000"}),
+    (422, {"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 1500"}),
+    (400, error("prompt is too long: 208310 tokens > 200000 maximum")),
+    (400, error("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000")),
+    (400, [error("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).")]),
+    (400, {"object": "error", "message": "Prompt contains 40000 tokens, too large for model with 32768 maximum"}),
+    (400, error("Please reduce the length of the messages or completion.")),
+    (413, error("Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 7054")),
+    (429, error("Request too large for x on tokens per min (TPM): Limit 10000, Requested 12000")),
+    (400, error("This model's maximum prompt length is 131072 but the request contains 537812 tokens.")),
+    (400, error("The input (5000 tokens) is longer than the model's context length (4096 tokens).")),
+    (400, error("Invalid 'messages[0].content': string too long.", code="string_above_max_length")),
+    (413, "Payload Too Large"),
+    (200, error("This endpoint's maximum context length is 8192 tokens.", code=400)),
+]
+REFUSED = [
+    (400, error("The response was filtered due to Azure OpenAI's content management policy.", code="content_filter")),
+    (400, error("Output data may contain inappropriate content.", code="data_inspection_failed")),
+    (403, error("Input was flagged by moderation", code=403, metadata={"reasons": ["violence"]})),
+    (400, error("Your request was rejected as a result of our safety system.", code="moderation_blocked")),
+    (400, error("Content Exists Risk")),
+    (400, {"error": {"code": "1301", "message": "系统检测到输入或生成内容可能包含不安全或敏感内容"}}),
+    (400, [error("The prompt was blocked: PROHIBITED_CONTENT")]),
+    (451, "for legal reasons"),
+]
+STOP = [
+    (401, error("Incorrect API key provided")),
+    (402, error("Insufficient Balance")),
+    (403, error("Your account is not active, please check your billing details")),
+    (403, error("Country not supported")),
+    (404, error("The model `m` does not exist", code="model_not_found")),
+    (404, error('model "m" not found, try pulling it first')),
+    (404, {"detail": "Not Found"}),
+    (405, {"detail": "Method Not Allowed"}),
+    (429, error("You exceeded your current quota", code="insufficient_quota")),
+    (400, error("Your credit balance is too low to access the API")),
+    (400, error("No models loaded. Please load a model in the developer page")),
+    (200, error("Insufficient credits. Add more to your account.", code=402)),
+    (200, {"error": "Unexpected endpoint or method. (POST /chat/completions). Returning 200 anyway"}),
+    (200, {"error": "something that nobody has heard of"}),
+    (301, "the server redirects to http://elsewhere"),
+]
+AGAIN = [
+    (429, error("Rate limit reached for requests")),
+    (429, [error("You exceeded your current quota, please retry in 20 s", status="RESOURCE_EXHAUSTED")]),
+    (500, error("The server had an error while processing your request")),
+    (500, "Internal Server Error"),
+    (502, "<h1>Bad gateway</h1>"),
+    (503, error("Loading model", code=503, type="unavailable_error")),
+    (503, error("Engine overloaded")),
+    (529, error("Overloaded")),
+    (408, ""),
+    (200, error("Provider returned error", code=502)),
+    (200, {"error": "the server is busy, please try again later"}),
+]
+CASES = [
+    (means, *case)
+    for means, cases in zip(
+        (Means.TOO_LONG, Means.REFUSED, Means.STOP, Means.AGAIN), (TOO_LONG, REFUSED, STOP, AGAIN), strict=True
+    )
+    for case in cases
+]
+
+
+@pytest.mark.parametrize(("means", "status", "body"), CASES)
+def test_what_a_failure_means(means, status, body):
+    found = failure(status, body)
+    assert found.means is means, found
+    assert not Terms().learned(found, wire.request("m", "p", CHAT)) or means in (Means.AGAIN, Means.STOP)
+    assert found.hint or means is not Means.STOP or status not in (401, 402, 403, 404, 405)
+
+
+@given(
+    status=st.integers(100, 599) | st.none(),
+    body=st.recursive(
+        st.none() | st.integers() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["error", "message", "code", "detail", "loc", "x"]), inner, max_size=3)
+        ),
+        max_leaves=6,
+    ),
+)
+def test_any_failure_means_something_and_is_told_on_one_line(status, body):
+    shown = str(failure(status, body))
+    assert shown.isprintable()
+    assert len(shown) < 600
+
+
+# Terms
+
+LOGPROBS = [
+    (400, error("'logprobs' is not supported with this model", param="logprobs")),
+    (400, error("logprobs are not supported")),
+    (400, [error("Logprobs is not enabled for models/gemini-x", status="INVALID_ARGUMENT")]),
+    (403, error("You are not allowed to request logprobs from this model")),
+    (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs", "input": True}]}),
+    (500, error("Internal error: logprobs requires a config option at model load")),
+    (501, error("not implemented: logprobs")),
+    (200, {"error": "log probs are not available"}),
+    (400, error("Unknown field", param="logprobs", allowed=["temperature", "top_p"])),
+]
+OTHERS = [
+    (
+        "temperature",
+        400,
+        error("Unsupported value: 'temperature' does not support 0 with this model", param="temperature"),
+    ),
+    ("temperature", 422, {"error": "Input validation error: `temperature` must be strictly positive"}),
+    ("top_p", 400, error("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")),
+    ("top_p", 422, {"error": "Input validation error: `top_p` must be > 0.0 and < 1.0"}),
+    ("seed", 422, {"object": "error", "message": {"detail": [{"loc": ["body", "seed"], "msg": "not permitted"}]}}),
+    ("stop", 400, error("Unsupported parameter: 'stop' is not supported with this model.", param="stop")),
+    ("stop", 422, {"detail": [{"loc": ["body", "stop"], "msg": "Extra inputs are not permitted"}]}),
+    ("temperature", 400, error("Unsupported field temperature; known: seed", param="temperature")),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), LOGPROBS)
+def test_log_probabilities_that_are_refused_are_left_out(status, body):
+    terms = Terms()
+    assert terms.learned(failure(status, body), wire.request("m", "p", CHAT))
+    assert (terms.left_out, terms.limit) == (("logprobs",), "max_tokens")
+    assert "logprobs" not in wire.request("m", "p", CHAT, terms)
+
+
+@pytest.mark.parametrize(("name", "status", "body"), OTHERS)
+def test_what_else_is_refused_is_left_out_and_nothing_beside_it(name, status, body):
+    terms = Terms()
+    assert terms.learned(failure(status, body), wire.request("m", "p", DRAWN))
+    assert terms.left_out == (name,)
+
+
+def test_a_limit_has_other_names_and_is_left_out_at_last():
+    terms = Terms()
+    use = error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", param="max_tokens")
+    for _ in range(2):  # what is recommended is not refused
+        terms.learned(failure(400, use), wire.request("m", "p", CHAT, terms))
+        assert (terms.limit, terms.told()) == ("max_completion_tokens", [])
+    no = error("Unknown parameter: 'max_completion_tokens'", param="max_completion_tokens")
+    assert terms.learned(failure(400, no), wire.request("m", "p", CHAT, terms))
+    assert not {"max_tokens", "max_completion_tokens"} & wire.request("m", "p", CHAT, terms).keys()
+    assert not terms.learned(failure(400, no), wire.request("m", "p", CHAT, terms))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, error("too many requests with logprobs")),
+        (503, error("no worker with logprobs is free")),
+        (401, error("this key may not use logprobs")),
+        (400, error("nonsense")),
+        (500, error("params: temperature=0.0, max_tokens=40, logprobs=1")),
+        (422, {"detail": [{"loc": ["body", "model"], "msg": "missing", "input": {"logprobs": True}}]}),
+        (400, error("the seed of this document")),
+    ],
+)
+def test_what_is_no_complaint_of_a_parameter_leaves_none_out(status, body):
+    terms = Terms()
+    assert not terms.learned(failure(status, body), wire.request("m", "p", CHAT))
+    assert terms == Terms()
+
+
+def test_terms_are_kept_and_only_ever_grow():
+    one, other = Terms(("temperature",), "max_completion_tokens"), Terms(("logprobs",), thinks=True)
+    assert Terms.of(one.dump()) == one
+    one.add(other)
+    assert one == Terms(("logprobs", "temperature"), "max_completion_tokens", True)
+    for odd in ("", "[]", "null", '{"left_out": 3, "limit": [], "thinks": "no"}', "[" * 5000, '{"left_out": [{}]}'):
+        assert Terms.of(odd) == Terms()
+
+
+# Words
+
+
+def test_what_others_wrote_is_shown_on_one_line_without_secrets(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2\n")
+    shown = one_line(
+        "bad\n\x1b[31mkey sk-hunter2 for http://me:hunter3@there/v1?key=hunter4#hunter5 \u202e" + "x" * 900
+    )
+    assert "hunter" not in shown
+    assert shown.isprintable()
+    assert len(shown) <= 300
+    assert (
+        failure(401, error("Incorrect API key: sk-hunter2")).said
+        == "status 401: Incorrect API key: ***; invalid_request_error"
+    )
+
+
+def test_an_error_is_told_with_what_is_behind_it():
+    try:
+        try:
+            raise OSError(111, "Connection refused")
+        except OSError as error:
+            raise RuntimeError("Connection error.") from error
+    except RuntimeError as error:
+        assert "Connection error." in cause(error)
+        assert "Connection refused" in cause(error)
+
+
+def test_a_page_is_known_by_its_start_and_told_by_its_title():
+    assert page("<!doctype html><html><head><title>Sign\nin</title></head>") == "Sign in"
+    assert page("\n<h1>Bad gateway</h1>") == "Bad gateway"
+    assert page('{"choices": []}') is None
+    assert page("<think>no</think>") is None
