@@ -6,7 +6,6 @@ budget was reached (state kept), 130 interrupted (state kept).
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import os
@@ -20,15 +19,12 @@ from cyclopts import App, CycloptsError
 
 from acclimate import __version__, distributed
 from acclimate.command_groups import cache_app, prompts_app
-from acclimate.errors import AcclimateError, SettingError
+from acclimate.errors import OF_FILES, AcclimateError, SettingError
 from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arguments
 from acclimate.runs import begin, opened, outdated
 from acclimate.shown import on_one_line, shortened
 from acclimate.stage_commands import go, show, stage_command
 
-# What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
-_OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
-_OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
 _LONGEST = 1200  # characters of a message
 
 app = App(
@@ -276,12 +272,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tokens = sys.argv[1:] if arguments is None else arguments
         check_arguments(tokens)
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    except AcclimateError as error:
+    except (AcclimateError, CycloptsError) as error:
         _say(str(error))
-        return error.exit_code
-    except CycloptsError as error:
-        _say(str(error))
-        return 2
+        return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print(file=sys.stderr)
         _say("interrupted; what is made is kept, and the same command goes on")
@@ -289,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        if error.errno not in _OF_FILES:
+        if error.errno not in OF_FILES:
             raise
         _say(f"{error}; what is made is kept, and the same command goes on")
         return 2

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from acclimate.errors import DataError, SettingError
+from acclimate.errors import DataError
 from acclimate.formats import read_qrels, read_run
 from acclimate.formats.fields import quoted
 from acclimate.records import Qrel, ScoredDoc
@@ -39,8 +39,6 @@ def compare_runs(qrels: Path, run: Path, baseline: Path, *, measure: str, seed: 
     that cannot be one of theirs: an empty one, or one that shares no query or no document with them.
     """
     parsed(measure)
-    if seed < 0:
-        raise SettingError(f"--seed is {seed}; expected 0 or more")
     judged = read_qrels(qrels)
     if all(qrel.relevance <= 0 for qrel in judged):
         raise DataError(

@@ -13,12 +13,18 @@ AcclimateError
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
 from acclimate.shown import on_one_line, quoted, shortened
 
 _LONGEST = 1000  # characters of a message
+
+
+# What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
+OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
 
 
 class AcclimateError(Exception):
