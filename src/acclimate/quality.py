@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from acclimate.records import SyntheticQuery
-from acclimate.stages.clean import words_of
 from acclimate.stages.filter import near_duplicates
+from acclimate.words import words_of
 
 FOUND_AT = 20  # how far down the source of a query may be to count as found
 

@@ -24,7 +24,7 @@ from acclimate.report import words
 from acclimate.report.histogram import histograms
 from acclimate.report.html import template
 from acclimate.report.queries import NOT_FILTERED, Inspection, headline, note, prompt_name, rows, score_name
-from acclimate.stages.clean import words_of
+from acclimate.words import words_of
 
 PAGE = "queries.html"
 _EXCERPT = 320  # characters of a document that a reader needs

@@ -14,6 +14,7 @@ from acclimate.llm import reasoning
 from acclimate.stages.language import code_of, language_of, script_of, scripts_of
 from acclimate.stages.phrases import APOLOGY, NEEDS_THE_DOC
 from acclimate.stages.unwrap import unwrapped
+from acclimate.words import characters_of, words_of
 
 MIN_WORDS = 2
 MAX_WORDS = 40
@@ -42,9 +43,6 @@ _ENDED = {
     "reasoning": "unfinished reasoning",
 }
 
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")  # languages written without blanks: a character counts as a word
-_CHARACTER = re.compile(rf"[{_CJK}]")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 _SAYS_LITTLE = frozenset(
     "about after also been before being between both could does doing done down each ever first from good have having "
@@ -91,13 +89,8 @@ def clean(
     return query, None
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text, case folded; in scripts written without blanks each character is one."""
-    return _WORD.findall(text.casefold())
-
-
 def _is_character(word: str) -> bool:
-    return _CHARACTER.fullmatch(word) is not None
+    return len(characters_of(word)) == 1
 
 
 def _loops(words: list[str]) -> bool:
