@@ -22,11 +22,11 @@ import pytest
 from tiny import write_llama
 
 import acclimate.llm
-from acclimate import llm
+from acclimate import formats, llm
 from acclimate.cli import main
 from acclimate.errors import MissingExtra
 from acclimate.models import EMBEDDED, resolve
-from acclimate.records import Doc
+from acclimate.records import Doc, Qrel
 from acclimate.testing import DOCS, QRELS, QUERIES, FakeLLM
 
 SERVED = llm.load  # before the fake takes its place
@@ -461,15 +461,38 @@ def test_labelled_queries_are_measured_on_and_never_trained_on(corpus, run_adapt
     assert not written & {json.loads(line)["query_id"] for line in (out / "mine" / "examples.jsonl").open()}
 
 
-def test_a_beir_folder_brings_its_own_labels(run_adapt, tmp_path):
-    folder = tmp_path / "beir"
-    (folder / "qrels").mkdir(parents=True)
-    write_corpus(folder / "corpus.jsonl")
-    _, qrels = write_labels(folder)
-    Path(qrels).rename(folder / "qrels" / "test.tsv")
-    out = tmp_path / "run"
+ODD_IDS = [
+    "My notes {}.txt",
+    "日本 語{}.md",
+    "a\tb{}",
+    "a\nb{}",
+    "50%{}",
+    "a%20b{}",
+    " {} ",
+    "\\u0020{}",
+    "x\x00\u2028{}",
+]
+
+
+def test_a_beir_folder_brings_its_own_labels_whatever_the_ids(run_adapt, tmp_path, capsys):
+    """Through to the report, and the files that it leaves give its figures."""
+    odd = {one: ODD_IDS[at % len(ODD_IDS)].format(at) for at in range(len(DOCS)) for one in (f"d{at:02}", f"q{at:02}")}
+    folder, out = tmp_path / "beir", tmp_path / "run"
+    folder.mkdir()
+    write_corpus(folder / "corpus.jsonl", [doc._replace(doc_id=odd[doc.doc_id]) for doc in DOCS])
+    formats.write_queries(folder / "queries.jsonl", [query._replace(query_id=odd[query.query_id]) for query in QUERIES])
+    qrels = [Qrel(odd[one.query_id], odd[one.doc_id], one.relevance) for one in QRELS]
+    formats.write_qrels(folder / "qrels" / "test.tsv", qrels)
     assert run_adapt(folder, out, changes=("distill.student=dense-query", "distill.epochs=1")) == 0
-    assert report_of(out)["verdict_basis"] == "qrels"
+    report = report_of(out)
+    assert report["verdict_basis"] == "qrels"
+    for judged in (folder / "qrels" / "test.tsv", out / "evaluate" / "qrels.trec"):
+        for system in report["systems"]:
+            run = str(out / "evaluate" / "runs" / f"{system['name'].replace(':', '-')}.trec")
+            capsys.readouterr()
+            assert main(["compare", str(judged), run, run]) == 0
+            figure = float(capsys.readouterr().out.split()[1])
+            assert figure == pytest.approx(system["measures"]["nDCG@10"], abs=1e-4), system["name"]
 
 
 # Passages
