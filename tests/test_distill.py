@@ -229,11 +229,11 @@ def test_what_was_seen_is_those_of_the_untouched_student(base, lesson, tmp_path)
     assert course("late-interaction-query", base, lesson, tmp_path / "b").seen == {}
 
 
-def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson, monkeypatch):
+def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson):
     gradients = []
     for at_once in (10_000, 40):
-        monkeypatch.setattr(kinds, "_TOKENS_AT_ONCE", at_once)
         student = kinds.Dense(base.copy(), lesson, 0.05)
+        student.encoder.tokens_at_once = at_once
         torch.stack([logs[0] for logs in student.log_probs(TRAIN[:4])]).sum().backward()
         gradients.append([weight.grad for weight in student.encoder.model.parameters() if weight.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 5

@@ -26,6 +26,7 @@ from acclimate.llm.generic import Generic
 from acclimate.llm.local import LocalLLM
 from acclimate.records import NWay
 from acclimate.rerankers import learn
+from acclimate.rerankers.course import Course as RerankerCourse
 from acclimate.rerankers.losses import LOSSES, pairs
 from acclimate.retrieve.encoder import Encoder
 from acclimate.retrieve.members import Ids
@@ -167,7 +168,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     base = rerankers(tmp_path, tiny_encoder)[kind]()
     given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
-    model, reader = learn.load(learn.Course(**{name: defaults[name] for name in learn.Course.__dataclass_fields__}))
+    model, reader = learn.load(RerankerCourse(**{name: defaults[name] for name in RerankerCourse.__dataclass_fields__}))
     seen = used(model)
     assert places(model) == {NAME}
     lists = examples(range(3))

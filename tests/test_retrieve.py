@@ -176,8 +176,8 @@ def test_texts_without_a_known_token_have_a_vector(loaded):
 
 @pytest.fixture
 def small_batches(monkeypatch):
+    from acclimate.memory import batches
     from acclimate.retrieve import vectors
-    from acclimate.retrieve.encoder import batches
 
     monkeypatch.setattr(vectors, "batches", lambda lengths: batches(lengths, max_texts=7))
 

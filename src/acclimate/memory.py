@@ -1,15 +1,17 @@
-"""Work that memory has no room for is done in smaller parts.
+"""How much is read at once, and in smaller parts where memory has no room for that.
 
 Numbers stay those of another batch size: they differ in rounding, as they do between machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from acclimate import models
 from acclimate.errors import AcclimateError
+
+TOKENS_AT_ONCE = 8192  # after padding
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,3 +74,15 @@ class Halving:
             raise OutOfMemory(f"no room in memory for {what}")
         self.most = max(1, len(rows) // 2) * longest
         return self(work, rows, what=what, lengths=lengths, spare=spare)
+
+
+def batches(lengths: Sequence[int], *, max_tokens: int = TOKENS_AT_ONCE, max_texts: int = 128) -> Iterator[list[int]]:
+    """Positions grouped by length, longest first, each group at most `max_tokens` after padding; ties by position."""
+    group: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        if group and (len(group) >= max_texts or (len(group) + 1) * lengths[group[0]] > max_tokens):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group

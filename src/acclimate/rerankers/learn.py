@@ -14,7 +14,6 @@ import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +24,12 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from acclimate import distributed, models, score
+from acclimate.errors import SettingError
 from acclimate.files import read_json, write_json
 from acclimate.loading import loading
+from acclimate.memory import is_out_of_memory
 from acclimate.records import Doc, NWay
+from acclimate.rerankers.course import Course, width
 from acclimate.rerankers.losses import LOSSES
 from acclimate.score import cross_encoder
 from acclimate.score.pairs import Reader, rate
@@ -36,47 +38,6 @@ from acclimate.score.prompted import Prompted
 FLAT = 1e-3  # a list whose scores differ by less, as logits, is in no order
 CHECKPOINTS = "checkpoints"
 _KEY = "begun.json"
-
-
-@dataclass(frozen=True)
-class Course:
-    """How a reranker is trained: the settings of the stage `train`, where they are told."""
-
-    base: str
-    template: str
-    loss: str
-    epochs: int
-    learning_rate: float
-    schedule: str
-    weight_decay: float
-    batch_size: int
-    gradient_accumulation: int
-    mini_batch_size: int
-    precision: str
-    evaluations: int
-    patience: int
-    lora_rank: int
-    max_tokens: int
-    seed: int
-
-    @property
-    def is_bf16(self) -> bool:
-        return self.precision == "bfloat16" or (self.precision == "auto" and models.fast_bf16())
-
-    @property
-    def queries_at_once(self) -> int:
-        """Queries per step, those of all processes."""
-        return self.batch_size * self.gradient_accumulation * distributed.size()
-
-    def rows_at_once(self, examples: Sequence[NWay]) -> int:
-        """Rows of the data that `batch_size` queries are: what one process reads."""
-        return self.batch_size * (_width(examples) if LOSSES[self.loss].is_pointwise else 1)
-
-    def steps(self, examples: Sequence[NWay]) -> int:
-        """Steps of the optimizer."""
-        rows = sum(len(e.doc_ids) for e in examples) if LOSSES[self.loss].is_pointwise else len(examples)
-        batches = -(-rows // (self.rows_at_once(examples) * distributed.size()))
-        return -(-batches // self.gradient_accumulation) * self.epochs
 
 
 class Measured(NamedTuple):
@@ -118,14 +79,19 @@ def learn(
     key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
     """
     kept = folder / CHECKPOINTS
-    torch.manual_seed(course.seed)  # an encoder without a head gets one of random weights
-    model, reader = load(course)
-    before = measure(model, reader, dev, texts, corpus)
-    checkpoint = distributed.main_first(lambda: _begun(kept, key))
-    trainer = _trainer(model, examples, dev, texts, corpus, kept, course, progress)
+    while True:
+        torch.manual_seed(course.seed)  # an encoder without a head gets one of random weights
+        model, reader = load(course)
+        before = measure(model, reader, dev, texts, corpus)
+        checkpoint = distributed.main_first(lambda: _begun(kept, key))
+        trainer = _trainer(model, examples, dev, texts, corpus, kept, course, progress)
+        if _has_room(trainer, checkpoint):
+            break
+        del model, reader, trainer
+        models.free_memory()
+        course = course.in_smaller_batches()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.train(resume_from_checkpoint=checkpoint)
         history = list(trainer.state.log_history)
         steps, passes = trainer.state.global_step, trainer.state.epoch or 0.0
         after = measure(model, reader, dev, texts, corpus)
@@ -143,7 +109,7 @@ def learn(
         "name": name,
         "kind": score.kind_of(course.base),
         "queries": len(examples),
-        "documents_per_query": _width(examples),
+        "documents_per_query": width(examples),
         "steps": steps,
         "epochs": round(passes, 3),
         "rows_seen": round(rows * passes),
@@ -160,6 +126,19 @@ def learn(
     }
     logging.getLogger(__name__).info("reranker trained: %s", notes)
     return notes
+
+
+def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
+    """Train; False where memory ran out."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.train(resume_from_checkpoint=checkpoint)
+        return True
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
 
 
 def _begun(kept: Path, key: str) -> str | None:
@@ -260,6 +239,15 @@ def _trainer(
         def add_model_card_callback(self, default_args_dict: Any) -> None:
             """No card is written, so its statistics of every text are not needed."""
 
+        def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+            found = super().training_step(*given, **named)
+            if not torch.isfinite(found).all():
+                raise SettingError(
+                    f"the reranker diverged: its loss is {found.item():g} after {self.state.global_step} of {steps} "
+                    f"steps; lower train.learning_rate, which is {course.learning_rate:g}"
+                )
+            return found
+
     patient = [EarlyStoppingCallback(course.patience)] if course.patience else []
     trainer = Trainer(
         model=model,
@@ -308,7 +296,3 @@ def _last_whole(checkpoints: Path) -> str | None:
         except (OSError, ValueError):
             shutil.rmtree(path)
     return None
-
-
-def _width(examples: Sequence[NWay]) -> int:
-    return max(len(example.doc_ids) for example in examples)

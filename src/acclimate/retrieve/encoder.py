@@ -25,7 +25,7 @@ from acclimate import models
 from acclimate.errors import DataError, SettingError
 from acclimate.files import fingerprint, folder_fingerprint
 from acclimate.loading import loading
-from acclimate.memory import Halving
+from acclimate.memory import TOKENS_AT_ONCE, Halving, batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,6 +72,7 @@ class Encoder:
         if (model.max_seq_length or positions) > positions:
             model.max_seq_length = positions  # as RoBERTa's tokenizers say that count the padding's, too
         self.max_tokens = min(max_tokens, positions, model.max_seq_length or max_tokens)
+        self.tokens_at_once = TOKENS_AT_ONCE  # while gradients are computed
         self._halving = Halving()
         self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
         self._fast: SentenceTransformer | MultiVectorEncoder | None = None
@@ -292,15 +293,3 @@ def _loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
     make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
     with loading(folder):
         return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})
-
-
-def batches(lengths: Sequence[int], *, max_tokens: int = 8192, max_texts: int = 128) -> Iterator[list[int]]:
-    """Positions grouped by length, longest first, each group at most `max_tokens` after padding; ties by position."""
-    group: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if group and (len(group) >= max_texts or (len(group) + 1) * lengths[group[0]] > max_tokens):
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group

@@ -18,8 +18,9 @@ import torch
 from numpy.lib.format import open_memmap
 
 from acclimate.files import fingerprint, read_json, write_json
+from acclimate.memory import batches
 from acclimate.records import Doc
-from acclimate.retrieve.encoder import Encoder, batches, cut
+from acclimate.retrieve.encoder import Encoder, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,8 @@ import torch
 
 from acclimate import models
 from acclimate.files import folder_fingerprint
-from acclimate.memory import Halving
+from acclimate.memory import Halving, batches
 from acclimate.records import Doc, Query
-from acclimate.retrieve.encoder import batches
 
 
 class Reader(Protocol):

@@ -131,7 +131,8 @@ def train(
     check_base(**settings)
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
-    from acclimate.rerankers.learn import Course, learn, remove_checkpoints
+    from acclimate.rerankers.course import Course
+    from acclimate.rerankers.learn import learn, remove_checkpoints
 
     course = Course(**{name: settings[name] for name in Course.__dataclass_fields__})
     groups = [

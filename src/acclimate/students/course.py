@@ -9,20 +9,26 @@ batch, and gradients are added up.
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from acclimate import distributed, models
+from acclimate.errors import SettingError
 from acclimate.files import written
+from acclimate.memory import OutOfMemory, is_out_of_memory
 from acclimate.records import NWay
+from acclimate.retrieve.encoder import Encoder
 from acclimate.students import MADE
 from acclimate.students.kinds import Student
 from acclimate.students.losses import Loss
 
+T = TypeVar("T")
 _MAX_NORM = 1.0
 
 
@@ -47,13 +53,14 @@ class Course:
         self.weights = student.encoder.model
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
-        self.seen = self._seen() if student.sees_corpus else {}
         self.optimizer = torch.optim.AdamW(self.weights.parameters(), lr=learning_rate, weight_decay=0.01)
-        steps = epochs * -(-len(train) // batch_size)
+        self.learning_rate = learning_rate
+        self.steps = steps = epochs * -(-len(train) // batch_size)
         warm_up = max(1, steps // 10)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up))
         )
+        self.seen = self._seen() if student.sees_corpus else {}
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
         """Losses on the held-out queries: before training, then after each epoch. Leaves the best weights in place."""
@@ -77,11 +84,19 @@ class Course:
     def _step(self, batch: list[NWay]) -> None:
         # Tables by token gain nothing from half precision, and thresholds suffer.
         is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in MADE
-        self.optimizer.zero_grad()
-        if own := distributed.share(batch):
+        own = distributed.share(batch)
+
+        def compute() -> None:
+            self.optimizer.zero_grad()
             with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
                 loss = (self._loss(own) + self.student.penalty()) * (len(own) / len(batch))
+            self._check(loss.item())
             loss.backward()
+
+        if own:
+            self._fitting(compute)
+        else:
+            self.optimizer.zero_grad()
         distributed.add_gradients(self.weights.parameters())
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)
         self.optimizer.step()
@@ -93,7 +108,8 @@ class Course:
         seen: dict[str, float] = {}
         for start in range(0, len(self.train) + len(self.dev), self.batch_size):
             batch = [*self.train, *self.dev][start : start + self.batch_size]
-            for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
+            found = self._fitting(lambda batch=batch: self.student.log_probs(batch))
+            for example, logs in zip(batch, found, strict=True):
                 seen[example.query_id] = min(1.0, logs.float().exp().sum().item())
         return seen
 
@@ -111,8 +127,37 @@ class Course:
         total = 0.0
         for start in range(0, len(self.dev), self.batch_size):
             batch = self.dev[start : start + self.batch_size]
-            total += self._loss(batch).item() * len(batch)
+            total += self._fitting(lambda batch=batch: self._loss(batch).item()) * len(batch)
+        self._check(total)
         return round(total / len(self.dev), 6)
+
+    def _fitting(self, work: Callable[[], T]) -> T:
+        """The result of `work`, which encodes less at once where memory has no room for it."""
+        encoder = self.student.encoder
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
+            self.optimizer.zero_grad()
+            models.free_memory()
+            if not isinstance(encoder, Encoder) or encoder.tokens_at_once < encoder.max_tokens:
+                raise OutOfMemory(
+                    f"no room in memory for {self.batch_size} queries of the {self.student.kind} student and their "
+                    "documents; lower distill.batch_size, or index.max_tokens"
+                )
+            encoder.tokens_at_once //= 2
+
+    def _check(self, loss: float) -> None:
+        """Raises SettingError for a loss that is no number."""
+        if not math.isfinite(loss):
+            rate = "table_learning_rate" if self.student.kind in MADE else "learning_rate"
+            raise SettingError(
+                f"the {self.student.kind} student diverged: its loss is {loss} after {self.schedule.last_epoch} of "
+                f"{self.steps} steps; lower distill.{rate}, which is {self.learning_rate:g}"
+            )
 
     def _save(self, history: list[float], best: Mapping[str, torch.Tensor]) -> None:
         state = {

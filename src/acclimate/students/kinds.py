@@ -22,13 +22,12 @@ from torch.nn.functional import log_softmax, pad
 from torch.utils.checkpoint import checkpoint
 
 from acclimate import models
+from acclimate.memory import batches
 from acclimate.records import Doc, NWay
-from acclimate.retrieve.encoder import Encoder, Task, batches
+from acclimate.retrieve.encoder import Encoder, Task
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.vectors import Vectors
 from acclimate.students import sparse, static
-
-_TOKENS_AT_ONCE = 8192  # whose activations are held while gradients are computed
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,7 @@ def _encode(encoder: Encoder, texts: Sequence[str], task: Task) -> tuple[torch.T
     when gradients flow back (gradient caching, Gao et al. 2021): memory grows with one group, not with the batch.
     """
     tokenized = encoder.tokenize(texts, task)
-    groups = list(batches([len(text.ids) for text in tokenized], max_tokens=_TOKENS_AT_ONCE))
+    groups = list(batches([len(text.ids) for text in tokenized], max_tokens=encoder.tokens_at_once))
     longest = max(len(text.ids) for text in tokenized)
     parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for rows in groups:

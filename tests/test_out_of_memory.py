@@ -1,0 +1,209 @@
+"""Models that fail above some batch size, wherever one is read or trained: the same numbers come out, in smaller parts.
+
+Training that diverges is told at the step.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from safetensors.torch import load_file
+from test_distill import course
+from test_memory import SAID
+from test_train import DEV as PAIRS_DEV
+from test_train import TRAIN as PAIRS_TRAIN
+from test_train import trained
+from tiny import write_cross_encoder, write_llama, write_t5
+
+from acclimate import models, score
+from acclimate.errors import SettingError
+from acclimate.memory import Halving, OutOfMemory, is_out_of_memory
+from acclimate.rerankers import learn
+from acclimate.retrieve.encoder import Encoder
+from acclimate.score.yes_no import YesNo
+from acclimate.testing import DOCS, QUERIES
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+TEXTS = [doc.default_text() for doc in DOCS]
+ASKED = [(query, doc.doc_id) for query in QUERIES[:3] for doc in DOCS[:7]]
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    monkeypatch.setattr(models, "dtype", lambda: torch.float32)
+
+
+def with_room_for(module, most, error=SAID[0], *, learning=False):
+    """Let a module fail above so many numbers of its first input; returns how many it was tried with."""
+    tried = []
+
+    def guard(_, args):
+        if torch.is_grad_enabled() or not learning:
+            tried.append(args[0].numel())
+            if args[0].numel() > most:
+                raise error
+
+    module.register_forward_pre_hook(guard)
+    return tried
+
+
+def embeddings(model):
+    """What reads tokens; of a T5, those of its encoder."""
+    body = model.encoder if hasattr(model, "encoder") else model
+    return next(part for part in body.modules() if isinstance(part, torch.nn.Embedding))
+
+
+@pytest.mark.parametrize("error", [*SAID, MemoryError()])
+def test_texts_are_encoded_in_smaller_batches(error, tiny_encoder):
+    plain, encoder = (Encoder.load(str(tiny_encoder), max_tokens=64) for _ in range(2))
+    tried = with_room_for(embeddings(encoder.model), 300, error)
+    for _ in range(2):
+        tried.clear()
+        for one, other in zip(encoder.encode(TEXTS), plain.encode(TEXTS), strict=True):
+            assert one.pooled == pytest.approx(other.pooled, abs=1e-5)
+            assert one.tokens == pytest.approx(other.tokens, abs=1e-5)
+    assert max(tried) <= 300  # what had room is remembered
+
+
+def test_one_text_that_does_not_fit_is_told_what_to_do(encoder):
+    with_room_for(embeddings(encoder.model), 3)
+    with pytest.raises(OutOfMemory, match=r"one text of \d+ tokens in .*; lower index.max_tokens"):
+        encoder.encode(TEXTS)
+
+
+def test_other_failures_are_not_taken_for_it(encoder):
+    tried = with_room_for(embeddings(encoder.model), 3, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        encoder.encode(TEXTS)
+    assert len(tried) == 1
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize("kind", ["cross-encoder", "monot5"])
+def test_pairs_are_rated_in_smaller_batches(kind, tiny_encoder, tmp_path):
+    cross = kind == "cross-encoder"
+    path = write_cross_encoder(tmp_path, tiny_encoder) if cross else write_t5(tmp_path, TEXTS[0].split())
+    plain, scorer = (score.load(path, CORPUS, max_tokens=64) for _ in range(2))
+    tried = with_room_for(embeddings(scorer.reader().model), 200)
+    assert scorer.score(ASKED) == pytest.approx(plain.score(ASKED), abs=1e-4)
+    assert max(tried) > 200
+
+
+def test_queries_of_a_document_are_rated_in_smaller_batches(tmp_path):
+    name = write_llama(tmp_path)
+    plain, scorer = YesNo(name, CORPUS), YesNo(name, CORPUS)
+    read, tried = scorer._reader.logits_of, []
+
+    def guarded(starts, rows, of, tokens):
+        tried.append(len(rows))
+        if len(rows) > 4:
+            raise SAID[0]
+        return read(starts, rows, of, tokens)
+
+    scorer._loaded.decoder.logits_of = guarded
+    assert scorer.score(ASKED) == pytest.approx(plain.score(ASKED), abs=1e-3)
+    assert tried[:3] == [21, 10, 5]
+
+
+@pytest.mark.parametrize("name", ["dense", "dense-query"])
+def test_a_student_encodes_less_at_once(name, base, lesson, tmp_path):
+    plain = course(name, base, lesson, tmp_path / "plain", epochs=1).run(lambda step: None)
+    one = course(name, base, lesson, tmp_path / "state", epochs=1)
+    tried = with_room_for(embeddings(one.weights), 70, learning=True)
+    assert one.run(lambda step: None) == pytest.approx(plain, abs=0.02)
+    assert max(tried) > 70
+
+
+def test_a_step_that_does_not_fit_is_told_what_to_lower(base, lesson, tmp_path):
+    one = course("dense", base, lesson, tmp_path / "state", epochs=1)
+    with_room_for(embeddings(one.weights), 3, learning=True)
+    with pytest.raises(OutOfMemory, match=r"lower distill.batch_size"):
+        one.run(lambda step: None)
+
+
+def test_a_reranker_takes_the_same_steps_in_smaller_batches(tiny_encoder, tmp_path, monkeypatch):
+    plain = trained(tiny_encoder, tmp_path / "plain", epochs=1)
+    load, tried = learn.load, []
+
+    def guarded(wanted):
+        model, reader = load(wanted)
+        tried.append((wanted.batch_size, wanted.gradient_accumulation))
+        with_room_for(embeddings(model), 80, learning=True)
+        return model, reader
+
+    monkeypatch.setattr(learn, "load", guarded)
+    made = trained(tiny_encoder, tmp_path / "halved", epochs=1)
+    assert tried == [(4, 1), (2, 2)]
+    (one,), (other,) = plain.notes["rerankers"], made.notes["rerankers"]
+    assert [one[name] for name in ("steps", "effective_batch", "rows_seen")] == [
+        other[name] for name in ("steps", "effective_batch", "rows_seen")
+    ]
+    weights = [load_file(result.path / "model.safetensors") for result in (plain, made)]
+    for name, weight in weights[0].items():
+        assert weights[1][name].numpy() == pytest.approx(weight.numpy(), abs=0.05), name  # dropout draws otherwise
+
+
+def test_a_query_that_does_not_fit_is_told_what_to_lower(tiny_encoder, tmp_path, monkeypatch):
+    load = learn.load
+    monkeypatch.setattr(
+        learn, "load", lambda wanted: (found := load(wanted), with_room_for(embeddings(found[0]), 3, learning=True))[0]
+    )
+    with pytest.raises(OutOfMemory, match=r"lower train.batch_size"):
+        trained(tiny_encoder, tmp_path, epochs=1)
+
+
+def test_halves_keep_the_order_of_any_work():
+    def work(rows):
+        if sum(rows) > 9:
+            raise MemoryError
+        return [-row for row in rows]
+
+    for rows in ([], [5], [9] * 8, list(range(10))):
+        assert Halving()(work, rows, what="") == [-row for row in rows]
+    halving = Halving()
+    halving(lambda rows: work([9] * len(rows)), range(8), lengths=[10] * 8, what="")
+    assert halving.most == 10
+    sizes = []
+    halving(lambda rows: (sizes.append(len(rows)), rows)[1], range(8), lengths=[5] * 8, what="")
+    assert sizes == [2] * 4  # of shorter rows there is room for more
+
+
+@pytest.mark.parametrize("name", ["dense", "late-interaction-query", "static"])
+def test_a_student_that_diverges_is_told_at_the_step(name, base, lesson, tmp_path):
+    one = course(name, base, lesson, tmp_path / "state")
+    steps = []
+
+    def poison(step):
+        steps.append(step)
+        if step == 2:
+            with torch.no_grad():
+                next(weight for weight in one.weights.parameters() if weight.dim() == 2).fill_(float("nan"))
+
+    rate = "table_learning_rate" if name == "static" else "learning_rate"
+    with pytest.raises(
+        SettingError, match=rf"student diverged: its loss is nan after 2 of 8 steps; lower distill.{rate}"
+    ):
+        one.run(poison)
+    assert steps == [1, 2]
+
+
+def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, monkeypatch):
+    load = learn.load
+
+    def poisoned(wanted):
+        model, reader = load(wanted)
+        calls = []
+
+        def guard(module, _, output):
+            calls.extend([1] * torch.is_grad_enabled())
+            return output * float("nan") if len(calls) > 2 else output
+
+        embeddings(model).register_forward_hook(guard)
+        return model, reader
+
+    monkeypatch.setattr(learn, "load", poisoned)
+    with pytest.raises(SettingError, match=r"diverged: its loss is nan after \d of 6 steps; lower train.learning_rate"):
+        trained(tiny_encoder, tmp_path, PAIRS_TRAIN, PAIRS_DEV, epochs=1)
