@@ -1,20 +1,27 @@
 """Progress for people, on stderr: what is done, how fast, and the time left.
 
-A terminal gets one line that rewrites itself; anything else (a log, a pipe) gets a line every few seconds.
+A terminal gets one line that rewrites itself; anything else (a log, a pipe) gets a line every few seconds. Time starts
+with the first that is done: models are loaded before it, which is a line of its own.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import deque
 from typing import TextIO
 
 _POINTS = 8  # lines that a rate is taken over
+_AT_ONCE = 1.0  # seconds after the first call: what is told in them, an interrupted run had done
+_CLEARED = "\r\x1b[K"
 
 
 class Progress:
-    """A callable `(done, total)`; `unit` is what is counted ("queries"). The first call starts the clock."""
+    """A callable `(done, total)`; `unit` is what is counted ("queries"). The first call starts the clock.
+
+    Rates are those of the last lines.
+    """
 
     def __init__(self, name: str, unit: str, *, stream: TextIO | None = None, every_seconds: float = 10.0) -> None:
         self.name = name
@@ -22,12 +29,19 @@ class Progress:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
         self.every_seconds = 0.2 if self.live else every_seconds
-        self.started = time.monotonic()
-        # (when, how many done): rates are those of the last lines, so what an interrupted run had done does not count
-        self.points = deque([(self.started, 0)], maxlen=_POINTS)
+        self.started = 0.0
+        self.points: deque[tuple[float, int]] = deque(maxlen=_POINTS)  # when, how many done
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
+        if not self.points:
+            self.started = now
+        if now - self.started < _AT_ONCE:
+            self.points.clear()
+            self.points.append((now, done))
+            if self.live:
+                self._write(f"{_CLEARED}{self.name:<10} {done:,} of {total:,} {self.unit}")
+            return
         if done < total and now - self.points[-1][0] < self.every_seconds:
             return
         then, done_then = self.points[0]
@@ -37,16 +51,42 @@ class Progress:
         left = "" if done >= total else f", {duration((total - done) / rate)} left" if rate > 0 else ""
         line = f"{self.name:<10} {done:,} of {total:,} {self.unit}, {rate:,.3g} a second{left}"
         if self.live:
-            self.stream.write(f"\r\x1b[K{line}")
+            self._write(f"{_CLEARED}{line}")
         elif done < total or elapsed > self.every_seconds:
-            self.stream.write(line + "\n")
-        self.stream.flush()
+            self._write(line + "\n")
 
     def end(self) -> None:
         """Clear the live line."""
         if self.live:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+            self._write(_CLEARED)
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+
+class Loading(logging.Handler):
+    """Writes a line for each model that `acclimate.loading` says it loads, for as long as it is entered."""
+
+    def __init__(self, *, stream: TextIO | None = None) -> None:
+        super().__init__(logging.INFO)
+        self.stream = stream or sys.stderr
+        self.said = logging.getLogger("acclimate.loading")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cleared = _CLEARED if self.stream.isatty() else ""
+        self.stream.write(f"{cleared}{'':<10} {record.getMessage()}\n")
+        self.stream.flush()
+
+    def __enter__(self) -> Loading:
+        self.level_before = self.said.level
+        self.said.setLevel(logging.INFO)
+        self.said.addHandler(self)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.said.removeHandler(self)
+        self.said.setLevel(self.level_before)
 
 
 def duration(seconds: float) -> str:

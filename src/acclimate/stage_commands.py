@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from acclimate import distributed
 from acclimate.files import read_json
+from acclimate.progress import Loading
 from acclimate.run import Run
 from acclimate.runs import begin, stored
 
@@ -19,7 +22,7 @@ def go(run: Run, *, until: str = "evaluate") -> None:
     from acclimate.pipeline import adapt as run_chain
 
     run.workspace.refuse_foreign()
-    with run.workspace.lock():
+    with run.workspace.lock(), Loading() if distributed.is_main() else nullcontext():
         made = run_chain(run, until=until)
     if made is not None:
         show(run, made)
