@@ -13,7 +13,7 @@ from acclimate.workspace import Made
 
 def made(folder, stage, dropped, out=0, rejects=(), resumed=False):
     (folder / stage).mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps({"text": text, "reason": reason}) + "\n" for text, reason in rejects)
+    lines = (json.dumps({"doc_id": "d1", "text": text, "reason": reason}) + "\n" for text, reason in rejects)
     (folder / stage / "rejects.jsonl").write_text("".join(lines))
     manifest = {"in": sum(dropped.values()) + out, "out": out, "dropped": dropped}
     return {stage: Made(stage, folder / stage, manifest, resumed)}

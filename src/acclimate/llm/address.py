@@ -16,7 +16,7 @@ from acclimate.errors import SettingError
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
 _ITS_OWN = "https://api.openai.com/v1"
 _ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*://)(?P<behind>[^\s'\"<>]+)")
-_USER = re.compile(r"@[^@\s/*]+:[^@\s]+@")  # where a scheme was forgotten
+_USER = re.compile(r"@[^@\s/*]+:(?!//)[^@\s]+@")  # where a scheme was forgotten
 # What follows an @ and can only be an address whose scheme was forgotten: a port, a path below a host, this machine.
 _NO_SCHEME = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|\[[\da-f:]+\])(?:[:/]\S*)?|[\w-]+(?:\.[\w-]+)*:\d{2,5}(?:/\S*)?"

@@ -203,8 +203,9 @@ class ServerLLM:
                 thinks = self.decoding.chat and wire.thinks(found)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise _Again(cause(error), was_unusable=True) from None
-            self.terms.thinks |= thinks
-            if completion.finish_reason == "reasoning" and self.terms.changes(body):
+            is_lost = completion.finish_reason == "reasoning"
+            self.terms.thinks |= thinks or is_lost
+            if is_lost and self.terms.changes(body):
                 continue  # it may answer once it is told not to think
             return completion
 
