@@ -10,17 +10,17 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from acclimate.errors import unknown
 from acclimate.retrieve.languages import LANGUAGES
 from acclimate.words import characters_of, folded, runs_of
 
-_JOINS = re.compile(r"\w['’.]\w")
 _LETTER_OF_MORE = re.compile(r"(?<=\w['’.])\w\b|\b\w(?=['’]\w\w|\.\w)")
+_STEMS = 1_000_000  # that are remembered
 _STOP_WORDS_TOO = {"en": ("i",)}  # of one letter, which bm25s' lists for words of two and more leave out
 
 
@@ -34,13 +34,9 @@ class Analyzer:
 
     def __call__(self, text: str) -> list[str]:
         """The terms of a text, in order, each as often as it occurs."""
-        text = folded(text, is_turkish=self.language == "tr")
-        if _JOINS.search(text):
-            text = _LETTER_OF_MORE.sub("", text)
-        words = [word for word in runs_of(text) if word not in self._stop_words]
-        if self._stemmer is not None:
-            stems = self._stemmer.stemWords(words)
-            words = [stem or word for stem, word in zip(stems, words, strict=True)]  # of some words nothing is left
+        text = _LETTER_OF_MORE.sub("", folded(text, is_turkish=self.language == "tr"))
+        stop_words, stem = self._stop_words, self._stem
+        words = [stem(word) or word for word in runs_of(text) if word not in stop_words]  # of some, no stem is left
         return words if text.isascii() else list(itertools.chain.from_iterable(map(_terms, words)))
 
     @cached_property
@@ -50,13 +46,13 @@ class Analyzer:
         return frozenset(map(folded, (*listed, *_STOP_WORDS_TOO.get(self.language, ()))))
 
     @cached_property
-    def _stemmer(self) -> Any:
+    def _stem(self) -> Callable[[str], str]:
         name = LANGUAGES[self.language][1]
         if name is None:
-            return None
+            return str
         import Stemmer
 
-        return Stemmer.Stemmer(name)
+        return lru_cache(maxsize=_STEMS)(Stemmer.Stemmer(name).stemWord)
 
 
 def _terms(word: str) -> list[str]:
