@@ -14,7 +14,7 @@ from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInterac
 from acclimate.retrieve.reranked import Reranked
 from acclimate.retrieve.system import System
 from acclimate.retrieve.weights import HeldOut, Weighed
-from acclimate.systems import choose, contenders, sources_of
+from acclimate.systems import check_reranked, choose, contenders, sources_of
 from acclimate.testing import DOCS, QUERIES, FakeScorer
 
 IDS = Ids([doc.doc_id for doc in DOCS])
@@ -232,6 +232,15 @@ def test_any_system_can_be_reranked_and_an_unknown_one_is_named():
     assert list(made_of(ADAPTED, chosen))[-2:] == ["bm25+reranker", "dense:adapted+reranker"]
     with pytest.raises(SettingError, match="no system to rerank named 'hybird'"):
         choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5, rerank=("hybird",))
+
+
+def test_a_system_to_rerank_that_there_will_not_be_is_refused_before_work_begins():
+    check_reranked(
+        ("hybrid", "hybrid:adapted", "bm25", "dense:adapted", "static", "static:adapted"), ["dense", "static"]
+    )
+    for name in ("hybird", "sparse", "sparse:adapted", "dense+reranker", ""):
+        with pytest.raises(SettingError, match="no system to rerank"):
+            check_reranked(("hybrid", name), ["dense", "static"])
 
 
 def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():

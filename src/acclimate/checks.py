@@ -17,6 +17,7 @@ from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
 from acclimate.stages.train import check_base
 from acclimate.stages.tune import trials
+from acclimate.systems import check_reranked
 
 
 def check(run: Run, *, asks: bool = True) -> None:
@@ -53,6 +54,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     check_teaching(**run.settings["label"])
     for name in run.other_scorers:
         named.check(name)
+    check_reranked(run.settings["evaluate"]["rerank"], run.student_kinds)
     settings = run.settings
     rating = [("filter", settings["filter"]["reranker"])] if settings["filter"]["reranker"] else []
     rating += [("label", named.model_of(name)[1]) for name in run.other_scorers]

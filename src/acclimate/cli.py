@@ -161,7 +161,7 @@ def inspect_queries(
 
 @app.command
 def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -> None:
-    """Search the corpus of a run with the system that measured best.
+    """Search the corpus of a run with the system that it recommends.
 
     Parameters
     ----------
@@ -212,9 +212,9 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
 
     Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
     labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on held-out
-    queries (real ones of a dev split where there is one, else synthetic ones, which flatter), and on labelled ones too
-    where there are some. Each is kept in DIR/curve, so an interrupted command goes on where it was, and a repeated one
-    takes seconds; the run itself is left as it is.
+    queries (real ones of a dev split where there is one, else synthetic ones, which flatter), and on those that measure
+    the run: they chose nothing, so only they say what is more than chance. Each is kept in DIR/curve, so an interrupted
+    command goes on where it was, and a repeated one takes seconds; the run itself is left as it is.
 
     Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
     reranker on more of them, train.max_queries.

@@ -21,6 +21,7 @@ from acclimate.retrieve.scales import as_it_is
 from acclimate.retrieve.system import Candidates, System
 from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
 from acclimate.stages.evaluate import Contender
+from acclimate.students import MADE
 
 HYBRID, RERANKER = "hybrid", "reranker"
 BASE = ("bm25", "dense", "late-interaction")
@@ -34,6 +35,15 @@ class Chosen(NamedTuple):
     reranker_weights: dict[str, float]  # system that is reranked -> what the reranker counts for
     candidate: str
     ndcg: dict[str, float]  # system -> mean nDCG@10
+
+
+def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
+    """Raises SettingError for a system to rerank that a run with students of these kinds will not have."""
+    adapted = [f"{kind}:adapted" for kind in (*kinds, HYBRID)]
+    known = [*BASE, HYBRID, *(kind for kind in kinds if kind in MADE), *adapted]
+    for name in names:
+        if name not in known:
+            raise unknown("system to rerank (evaluate.rerank)", name, known)
 
 
 def choose(

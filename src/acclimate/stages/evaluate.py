@@ -71,7 +71,8 @@ def evaluate(
 
     Queries are answered one at a time, as a person would ask them, so the latencies are those of single queries, from
     text to ranking. The judgments of those measured go to `folder/qrels.trec`: with them any evaluator gives the same
-    figures for the runs. A query of which nothing is judged relevant counts 0. Raises DataError when that is so of all.
+    figures for the runs (`trec_eval -c`, where one finds nothing for a query). A query of which nothing is judged
+    relevant counts 0. Raises DataError when that is so of all.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def evaluate(
     max_queries
         Measure on this many queries at most; drawn where there are more.
     rerank
-        Unadapted systems to measure with the reranker behind them, too.
+        Systems to measure with the reranker behind them, too.
     rerank_depth
         Documents that a reranker puts in order.
     """
