@@ -152,7 +152,7 @@ def test_text_of_any_kind_comes_back(path):
 def test_a_file_that_is_no_cache_is_refused_by_name(path):
     path.parent.mkdir()
     path.write_text("hello, I am not a database at all" * 100)
-    with pytest.raises(DataError, match=r"completions.sqlite: not a usable completion cache"):
+    with pytest.raises(DataError, match=r"completions.sqlite: .*; remove it, and what it kept is asked for again"):
         Completions(path)
 
 

@@ -1,5 +1,6 @@
 """A finished run is read from its folder alone: from anywhere, whatever became of its source, making nothing."""
 
+# ruff: noqa: F811 (fixtures are imported)
 from __future__ import annotations
 
 import json
@@ -28,7 +29,7 @@ CHANGES = {  # what becomes of the source of a finished run
 
 
 @pytest.fixture
-def own(run_adapt, corpus, finished, tmp_path) -> Path:  # noqa: F811
+def own(run_adapt, corpus, finished, tmp_path) -> Path:
     """A finished run whose source is its own, in a folder beside it."""
     (tmp_path / "source").mkdir()
     shutil.copy(corpus, tmp_path / "source" / "nature.jsonl")
@@ -97,7 +98,7 @@ def test_a_moved_run_goes_on_with_what_it_keeps_where_the_source_is_gone(own, tm
     assert [one["name"] for one in report_of(moved)["stages"] if not one["resumed"]] == ["evaluate"]
 
 
-def test_paths_are_meant_from_where_the_run_was_begun(run_adapt, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_paths_are_meant_from_where_the_run_was_begun(run_adapt, tmp_path, monkeypatch, capsys):
     """A stage's command in another folder reads the same files, not others of their names."""
     write_corpus(tmp_path / "nature.jsonl")
     queries, qrels = write_labels(tmp_path)
@@ -137,7 +138,7 @@ def pipeline_stage(command: str) -> str:
     return {"inspect": "generate", "curve": "label"}.get(command, "evaluate")
 
 
-def test_a_run_keeps_its_labels(run_adapt, tmp_path, monkeypatch):  # noqa: F811
+def test_a_run_keeps_its_labels(run_adapt, tmp_path, monkeypatch):
     source = tmp_path / "beir"
     (source / "qrels").mkdir(parents=True)
     write_corpus(source / "corpus.jsonl")

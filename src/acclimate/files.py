@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from acclimate.disk import writing
 from acclimate.errors import DataError
 
 _LARGEST_TEXT = 1_000_000  # bytes of a file that people write by hand
@@ -32,7 +33,8 @@ def written(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield beside
+        with writing(path):
+            yield beside
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -137,6 +139,15 @@ def read_json(path: Path) -> Any:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON that can be read: {_cause(error)}", path=path) from None
+
+
+def read_state(path: Path, key: str) -> dict[str, Any]:
+    """What interrupted work wrote down of itself; {} where that was other work, or cannot be read any more."""
+    try:
+        found = read_json(path)
+    except (DataError, OSError):
+        return {}
+    return found if isinstance(found, dict) and found.get("key") == key else {}
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

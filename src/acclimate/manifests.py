@@ -31,10 +31,17 @@ def read(folder: Path) -> dict[str, Any] | None:
     path = folder / NAME
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return None
-    found = read_json(path)
+    try:
+        found = read_json(path)
+    except DataError as error:
+        raise _again(folder, str(error)) from None
     if not isinstance(found, dict) or found.get(_CHECKSUM) != _checksum(found) or not _has_the_rest(found):
-        raise DataError("damaged, or written by an earlier version", path=path)
+        raise _again(folder, f"{path}: damaged, or written by an earlier version")
     return found
+
+
+def _again(folder: Path, what: str) -> DataError:
+    return DataError(f"{what}; make it again with: acclimate {folder.name} {folder.parent}")
 
 
 def write(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +68,12 @@ def harmed(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
         if not path.is_file() or path.stat().st_size != output["bytes"]:
             return path
     return changed({path: output["sha256"] for path, output in files.items()}, folder / NAME)
+
+
+def check(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises DataError for a finished stage that is not as it was made."""
+    if path := harmed(folder, manifest):
+        raise _again(folder, f"{path}: not as {folder.name} made it")
 
 
 def versions() -> dict[str, str]:

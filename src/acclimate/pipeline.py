@@ -87,15 +87,11 @@ def made_already(run: Run, until: str) -> dict[str, Made]:
     folder, found = run.workspace.folder, dict[str, Made]()
     again = f"go on with: acclimate {until} {folder}"
     for stage in _ORDER:
-        try:
-            manifest = run.workspace.manifest(stage)
-        except DataError as error:
-            raise DataError(f"{error}; {again}") from None
+        manifest = run.workspace.manifest(stage)
         if manifest is None and (stage != "seed" or run.seeds_prompts):
             raise DataError(f"this run is not finished: the stage {stage} is not made yet; {again}", path=folder)
         if manifest is not None:
-            if harmed := manifests.harmed(folder / stage, manifest):
-                raise DataError(f"not as {stage} made it; {again}", path=harmed)
+            manifests.check(folder / stage, manifest)
             found[stage] = Made(stage, run.folder(stage), manifest, resumed=True)
             if other := _other_input(found, stage):
                 raise DataError(f"{stage} was made from {other} than are here now; {again}", path=folder)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from acclimate.errors import DataError
+from acclimate.database import unusable
 from acclimate.files import fingerprint
 from acclimate.records import Query, Scorer
 
@@ -33,13 +33,15 @@ class Scores:
             )
             self._rows.execute("CREATE TABLE IF NOT EXISTS batches (key TEXT PRIMARY KEY, scores BLOB)")
         except sqlite3.Error as error:
-            raise DataError(f"not a usable file of scores: {error}; remove it", path=path) from error
+            raise unusable(error, path) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._rows.close()
+        if isinstance(error, sqlite3.Error):
+            raise unusable(error, self.path) from error
 
     def of(
         self,
@@ -86,7 +88,7 @@ class Scores:
         except sqlite3.Error as error:  # no room on the disk, above all
             if self._rows.in_transaction:
                 self._rows.execute("ROLLBACK")
-            raise DataError(f"{error}: scores could not be kept; the same command goes on", path=self.path) from None
+            raise unusable(error, self.path) from None
 
 
 @dataclass

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import __version__, distributed, manifests
+from acclimate.disk import writing
 from acclimate.errors import AcclimateError, DataError
 from acclimate.files import fingerprint, read_json, write_json
 from acclimate.progress import Progress, duration
@@ -177,7 +178,8 @@ class Workspace:
         distributed.told(False)
         progress = Progress(stage, unit)
         started = time.monotonic()
-        account = run(folder, progress)
+        with writing(folder):
+            account = run(folder, progress)
         progress.end()
         manifest = {
             **recipe,
@@ -241,8 +243,8 @@ def _found(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, An
     """The manifest of a finished stage, and why it is to be made again all the same."""
     try:
         manifest = manifests.read(folder)
-    except DataError as error:
-        return None, str(error)
+    except DataError:
+        return None, "its manifest is damaged"
     if manifest is None:
         return None, ""
     if manifest["fingerprint"] != key:

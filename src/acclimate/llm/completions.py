@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from acclimate.database import unusable
 from acclimate.errors import DataError, LLMError
 from acclimate.llm import kept
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
@@ -79,13 +80,15 @@ class Completions:
                     f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
                 )
         except sqlite3.Error as error:
-            raise DataError(f"not a usable completion cache: {error}", path=self.path) from error
+            raise unusable(error, self.path) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise unusable(error, self.path) from error
 
     def __len__(self) -> int:
         return self._rows.execute("SELECT count(*) FROM completions").fetchone()[0]
@@ -106,7 +109,7 @@ class Completions:
                 except ValueError:
                     damaged.append(key)
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{error}; remove the file, and its answers are asked for again", path=self.path) from error
+            raise unusable(error, self.path) from error
         return damaged
 
     def prune(self) -> int:

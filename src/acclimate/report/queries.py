@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate import manifests, quality
-from acclimate.errors import DataError, SettingError, unknown
+from acclimate.errors import SettingError, unknown
 from acclimate.files import fingerprint, read_jsonl
 from acclimate.formats import read_synthetic
 from acclimate.quality import FOUND_AT, Answer, Statistics
@@ -110,8 +110,8 @@ def _read(run: Run, little: Collection[str]) -> tuple[list[Answer], tuple[str, .
     generated, filtered = run.workspace.manifest("generate"), run.workspace.manifest("filter")
     folder = run.workspace.folder
     assert generated is not None
-    if filtered is not None and (harmed := manifests.harmed(folder / "filter", filtered)):
-        raise DataError(f"not as filter made it; make it again with: acclimate filter {folder}", path=harmed)
+    if filtered is not None:
+        manifests.check(folder / "filter", filtered)
     if filtered is not None and filtered["inputs"].get("generate") != fingerprint(generated["outputs"]):
         filtered = None  # of the queries that were there before these
     judged: dict[str, Mapping[str, Any]] = {}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 
 from acclimate import models
-from acclimate.files import fingerprint, read_json, write_json
+from acclimate.disk import new_array
+from acclimate.files import fingerprint, read_json, read_state, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -173,8 +173,8 @@ def build(
     journal = folder / "done.json"
     n_docs = len(vectors.pooled)
     key = fingerprint(head.fingerprint, n_docs, len(vectors.tokens), max_active_dims)
-    state = read_json(journal) if journal.exists() else {}
-    if state.get("key") != key:
+    state = read_state(journal, key)
+    if not state:
         state = {"key": key, "documents": 0, "entries": 0, "inverted": False}
         for name in ("rows.part", "tokens.part", "values.part"):
             (folder / name).write_bytes(b"")
@@ -228,8 +228,8 @@ def _invert(folder: Path, n_docs: int, n_vocabulary: int, entries: int) -> None:
         counts += np.bincount(parts["tokens"][block], minlength=n_vocabulary)
     starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "starts.npy", starts)
-    documents = open_memmap(folder / "documents.npy", "w+", np.int32, (entries,))
-    weights = open_memmap(folder / "weights.npy", "w+", np.float32, (entries,))
+    documents = new_array(folder / "documents.npy", np.int32, (entries,))
+    weights = new_array(folder / "weights.npy", np.float32, (entries,))
     filled = starts[:-1].copy()
     for block in blocks:
         tokens = parts["tokens"][block]

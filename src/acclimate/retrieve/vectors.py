@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 
-from acclimate.files import fingerprint, read_json, write_json
+from acclimate.disk import new_array
+from acclimate.files import fingerprint, read_state, write_json
 from acclimate.memory import batches
 from acclimate.records import Doc
 from acclimate.retrieve.encoder import Encoder, cut
@@ -96,8 +96,7 @@ def encode_corpus(
     lengths, counts = _token_counts(encoder, corpus, doc_ids)
     plan = list(batches(lengths))
     key = fingerprint(key, "int8", encoder.fingerprint, len(lengths), sum(lengths))
-    state = read_json(journal) if journal.exists() else {}
-    done = state["batches"] if state.get("key") == key else 0
+    done = read_state(journal, key).get("batches", 0)
     if not done:
         _create(folder, encoder.dim, counts, encoder.token_dim)
     pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
@@ -150,10 +149,10 @@ def _create(folder: Path, dim: int, counts: list[int], token_dim: int = 0) -> No
     """The arrays, still empty; without token vectors where these have no length."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
-    open_memmap(folder / "pooled.npy", "w+", np.float32, (len(counts), dim)).flush()
+    new_array(folder / "pooled.npy", np.float32, (len(counts), dim))
     if token_dim:
-        open_memmap(folder / "tokens.npy", "w+", np.int8, (int(offsets[-1]), token_dim)).flush()
-        open_memmap(folder / "scales.npy", "w+", np.float32, (int(offsets[-1]),)).flush()
+        new_array(folder / "tokens.npy", np.int8, (int(offsets[-1]), token_dim))
+        new_array(folder / "scales.npy", np.float32, (int(offsets[-1]),))
     else:
         np.save(folder / "tokens.npy", np.empty((0, dim), np.int8))
         np.save(folder / "scales.npy", np.empty(0, np.float32))

@@ -1,0 +1,215 @@
+"""Whatever becomes of a run's files, and of the disk: a result, or one line that names the file. Never a traceback."""
+
+# ruff: noqa: F811 (fixtures are imported)
+from __future__ import annotations
+
+import errno
+import random
+import re
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_pipeline import STAGES, contents, corpus, fake_llm, finished, made_again, run_adapt  # noqa: F401
+
+from acclimate import disk
+from acclimate.cli import main
+from acclimate.workspace import Workspace
+
+SEED = 20
+READERS = (["search", "lava", "-k", "1"], ["report"], ["inspect", "--sample", "1"])
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
+    "gone": lambda data, draws: None,
+    "truncated": lambda data, draws: data[: draws.randrange(len(data) or 1)],
+    "empty": lambda data, draws: b"",
+    "zeros": lambda data, draws: bytes(len(data)),
+    "garbage": lambda data, draws: draws.randbytes(len(data)),
+    "a byte": lambda data, draws: _flipped(data, draws.randrange(len(data) or 1)),
+    "longer": lambda data, draws: data + draws.randbytes(100),
+    "a list": lambda data, draws: b"[]",
+    "null": lambda data, draws: b"null\n",
+    "a number": lambda data, draws: b"1" * 5000,
+    "deep": lambda data, draws: b"[" * 100_000,
+    "without its keys": lambda data, draws: b"{}",
+}
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :] if data else b"x"
+
+
+def damage(path: Path, kind: str) -> None:
+    content = DAMAGES[kind](path.read_bytes(), random.Random(f"{SEED}:{path.name}:{kind}"))
+    path.unlink() if content is None else path.write_bytes(content)
+
+
+def told(capsys, command: list[str], run: Path) -> tuple[int, str]:
+    """Exit code, and the error where there is one: a line that has a path of the run and what to do."""
+    name, *options = command
+    code = main([name, str(run), *options])
+    said = capsys.readouterr().err
+    assert code in (0, 2)
+    if code:
+        assert said.splitlines()[-1].startswith(f"acclimate: {run}")
+        assert "acclimate " in said or "remove it" in said
+    return code, said
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_damaged_file_of_a_finished_run_is_named_or_is_none_that_is_read(run, capsys):
+    """Each file, in two ways; whole again, everything is as it was."""
+    draws, outcomes = random.Random(SEED), set()
+    for path in sorted(path for path in run.rglob("*") if path.is_file()):
+        kept = path.with_name(f"{path.name}.kept")
+        for kind in draws.sample(list(DAMAGES), 2):
+            shutil.copy2(path, kept)
+            damage(path, kind)
+            code, said = told(capsys, draws.choice(READERS), run)
+            if path.parent.name in STAGES and code:
+                assert str(path) in said or path.name == "manifest.json", (path, kind)
+            outcomes.add(code)
+            kept.replace(path)
+    assert outcomes == {0, 2}
+    assert all(told(capsys, command, run)[0] == 0 for command in READERS)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_run_that_is_not_described_any_more_is_told_and_described_again(kind, run, corpus, run_adapt, capsys):
+    damage(run / "run.json", kind)
+    for command in (*READERS, ["mine"], ["curve"]):
+        code, said = told(capsys, command, run)
+        assert code == 0 if kind == "longer" and not said else code in (0, 2)
+        if code:
+            assert f"acclimate adapt CORPUS --out {run}" in said
+    assert run_adapt(corpus, run) == 0
+    assert made_again(run) == []
+    assert told(capsys, READERS[0], run)[0] == 0
+
+
+def test_a_damaged_run_is_mended_by_the_command_that_began_it(finished, run, corpus, run_adapt, capsys):
+    draws, whole = random.Random(SEED), contents(finished)
+    for stage in draws.sample(STAGES, 5):
+        paths = sorted(path for path in (run / stage).rglob("*") if path.is_file())
+        damage(draws.choice(paths), draws.choice(list(DAMAGES)))
+        damage(next((run / "corpus").glob("*.arrow")), draws.choice(list(DAMAGES)))
+        assert run_adapt(corpus, run) == 0
+        assert made_again(run) == [stage]
+        assert contents(run) == whole
+
+
+@pytest.mark.parametrize(("name", "stage"), [("completions.sqlite", "generate"), ("scores.sqlite", "label")])
+def test_a_damaged_database_is_told_and_once_it_is_removed_asked_for_again(
+    name,
+    stage,
+    finished,
+    run,
+    corpus,
+    run_adapt,
+    capsys,
+):
+    for kind in ("truncated", "zeros", "garbage"):
+        shutil.rmtree(run / stage)
+        damage(run / name, kind)
+        assert run_adapt(corpus, run) == 2
+        assert f"{run / name}: " in (said := capsys.readouterr().err)
+        assert "remove it" in said
+        (run / name).unlink()
+        assert run_adapt(corpus, run) == 0
+        assert contents(run)[f"{stage}/manifest.json"] == contents(finished)[f"{stage}/manifest.json"]
+
+
+# Disks
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file gets larger than this, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_in_every_stage_and_with_room_the_same_command_goes_on(
+    finished,
+    run,
+    corpus,
+    run_adapt,
+    capsys,
+    monkeypatch,
+):
+    make = Workspace.make
+
+    def without_room(self, stage, *arguments, **options):
+        with room_for(300 if stage == full else resource.RLIM_INFINITY):
+            return make(self, stage, *arguments, **options)
+
+    whole = contents(finished)
+    for full in STAGES:
+        shutil.rmtree(run / full)
+        with monkeypatch.context() as patch:
+            patch.setattr(Workspace, "make", without_room)
+            assert run_adapt(corpus, run) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert str(run) in said
+        assert re.search("File too large|No space left on device|disk I/O error", said)
+        assert run_adapt(corpus, run) == 0
+        assert contents(run) == whole
+
+
+def test_a_full_disk_is_told_before_the_first_stage(corpus, run_adapt, tmp_path, capsys):
+    with room_for(1000):
+        assert run_adapt(corpus, tmp_path / "run") == 2
+    assert str(tmp_path / "run" / "corpus") in capsys.readouterr().err
+
+
+def test_an_array_takes_its_room_when_it_is_made(tmp_path, monkeypatch):
+    def no_such_call(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    for _ in range(2):
+        array = disk.new_array(tmp_path / "a.npy", np.float32, (1000, 500))
+        assert (tmp_path / "a.npy").stat().st_blocks * 512 >= array.nbytes
+        assert not array.any()
+        with room_for(1000), pytest.raises(OSError, match=r"b\.npy"):
+            disk.new_array(tmp_path / "b.npy", np.float32, (1000, 500))
+        monkeypatch.setattr("os.posix_fallocate", no_such_call, raising=False)
+
+
+def test_each_library_s_word_for_a_full_disk_is_understood(tmp_path):
+    import pyarrow as pa
+    import torch
+    from safetensors.torch import save_file
+
+    many = torch.zeros(10_000)
+
+    def arrow(path: Path) -> None:
+        schema = pa.schema({"a": pa.string()})
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.record_batch([pa.array(["x" * 40_000])], schema=schema))
+
+    writers: dict[str, Callable[[Path], object]] = {
+        "torch": lambda path: torch.save({"a": many}, path),
+        "safetensors": lambda path: save_file({"a": many}, path),
+        "numpy": lambda path: np.save(path, many.numpy()),
+        "text": lambda path: path.write_text("x" * 40_000),
+        "arrow": arrow,
+    }
+    for name, write in writers.items():
+        with pytest.raises(OSError) as raised, room_for(4096), disk.writing(tmp_path / name):
+            write(tmp_path / name)
+        assert raised.value.errno in (errno.ENOSPC, errno.EFBIG), name
+        assert raised.value.filename == str(tmp_path / name)
+    with pytest.raises(RuntimeError, match="shapes"), disk.writing(tmp_path):
+        raise RuntimeError("shapes differ")
