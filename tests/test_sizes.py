@@ -75,7 +75,7 @@ def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):
         sizes.check(run_of(tmp_path, DOCS[:2], "sample.min_chars=500", out="short"), holds_out=False)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [8, 12, 20])
 def test_a_small_corpus_that_will_do_has_every_side(count, seed, tmp_path):
     sizes.check(run_of(tmp_path, DOCS[:count], seed=seed), holds_out=True)
@@ -89,9 +89,17 @@ def test_a_share_that_leaves_a_side_without_documents_is_refused(share, tmp_path
 
 def test_prompts_made_of_more_documents_than_there_are_to_learn_from_are_refused(tmp_path):
     changes = "generate.prompt=adapted", "seed.n_prompts=10", "seed.n_examples=4"
-    with pytest.raises(SettingError, match="need 40: lower them"):
+    with pytest.raises(SettingError, match="need 40: lower these"):
         sizes.check(run_of(tmp_path, DOCS, *changes), holds_out=True)
     sizes.check(run_of(tmp_path, DOCS, changes[0], "seed.n_prompts=2", changes[2], out="few"), holds_out=True)
+
+
+def test_rerankers_of_more_queries_than_can_be_written_are_refused(tmp_path):
+    changes = "train.rerankers=3", "train.min_queries=20"
+    with pytest.raises(SettingError, match=r"train.rerankers=3 of train.min_queries=20 .* need 60"):
+        sizes.check(run_of(tmp_path, DOCS, *changes), holds_out=True)
+    sizes.check(run_of(tmp_path, DOCS, *changes, out="generated"), holds_out=False)
+    sizes.check(run_of(tmp_path, DOCS, *changes, "generate.per_doc=3", out="more"), holds_out=True)
 
 
 @pytest.mark.parametrize(("side", "use"), [("train", "learn from"), ("dev", "choose on"), ("test", "measure on")])

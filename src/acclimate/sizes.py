@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from acclimate.errors import DataError, SettingError
+from acclimate.rerankers.groups import number_of
 from acclimate.run import Run
 from acclimate.stages.sample import sample
 
@@ -27,9 +29,8 @@ def check(run: Run, *, holds_out: bool) -> None:
     holds_out: some documents are to choose on and to measure on.
     """
     settings = {**run.settings["sample"], "method": "uniform"}  # as many, without the vectors that diverse needs
-    seeds = run.settings["seed"]
-    shown = seeds["n_prompts"] * seeds["n_examples"] if run.seeds_prompts else 1
     needed = FEWEST_DOCUMENTS if holds_out else 1
+    to_learn_from, who = _learners(run, holds_out)
     test_share = run.labels.test_share
     if holds_out and not 0 < settings["dev_share"] < 1 - test_share:
         raise SettingError(
@@ -40,7 +41,7 @@ def check(run: Run, *, holds_out: bool) -> None:
         drawn = sample(docs, test_share, run.input.pairs, parents=run.parents, seed=run.seed, **settings)
         documents = len({run.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
         learned = sum(side == "train" for side in drawn.splits.values())
-        if documents >= needed and learned >= shown:
+        if documents >= needed and learned >= to_learn_from:
             return
         if len(docs) == len(run.corpus):
             break
@@ -50,9 +51,23 @@ def check(run: Run, *, holds_out: bool) -> None:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
         raise DataError(f"{found}; expected {needed} at least{why}: add documents", path=run.corpus.source or None)
     raise SettingError(
-        f"{found}, and {learned:,} of those are to learn from; seed.n_prompts={seeds['n_prompts']} prompts of "
-        f"seed.n_examples={seeds['n_examples']} examples need {shown:,}: lower them, or raise sample.n_docs"
+        f"{found}, and {learned:,} of those are to learn from; {who} need {to_learn_from:,}: lower these settings, or "
+        "raise sample.n_docs"
     )
+
+
+def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
+    """How many documents are needed to learn from, and what needs so many."""
+    seed, train, per_doc = run.settings["seed"], run.settings["train"], run.settings["generate"]["per_doc"]
+    needs = [(1, "the train side")]
+    if run.seeds_prompts:
+        who = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
+        needs.append((seed["n_prompts"] * seed["n_examples"], who))
+    parts = number_of(train["rerankers"])
+    if holds_out and parts:
+        who = f"train.rerankers={parts} of train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
+        needs.append((math.ceil(parts * train["min_queries"] / per_doc), who))
+    return max(needs)
 
 
 def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: str) -> str:
