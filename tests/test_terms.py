@@ -29,6 +29,16 @@ def picky(request, nth):
     return echo(request)
 
 
+@pytest.mark.parametrize("status", [400, 403, 422, 500, 501])
+def test_a_parameter_is_left_out_whatever_the_status_of_its_refusal(status):
+    def reply(request, nth):
+        return error(status, "logprobs need an option of the server") if "logprobs" in request else echo(request)
+
+    with serving(reply) as server:
+        assert [one.text for one in model(server, concurrency=1).complete(PROMPTS[:3])] == QUERIES[:3]
+        assert len(server.requests) == 4
+
+
 def test_what_is_refused_is_learned_once_for_a_run_and_its_restarts(tmp_path):
     with serving(picky) as server, Completions(tmp_path / "c.sqlite") as kept:
         found = kept.complete(model(server, concurrency=1, temperature=0.7, top_p=0.9), PROMPTS[:12])

@@ -72,9 +72,9 @@ def test_what_is_a_default_is_not_sent_and_what_is_refused_is_left_out():
         (answer(Q, reasoning_content="hm"), Q, "stop"),
         ({"choices": [{"text": Q, "finish_reason": "stop"}]}, Q, "stop"),
         ({"choices": [{"message": Q}]}, Q, "stop"),
-        (answer(Q + " \ud83d"), Q + " \ufffd", "stop"),
-        (answer("\ud83d\ude00 what"), "😀 what", "stop"),
-        (answer("what\x00 is\x1b[31m it"), "what  is [31m it", "stop"),
+        (answer(Q + "\ud83d"), Q, "stop"),
+        (answer("😀 what"), "😀 what", "stop"),
+        (answer("what\x00 is\x1b[31m it"), "what is[31m it", "stop"),
     ],
 )
 def test_what_servers_call_an_answer_is_read(found, text, finish):

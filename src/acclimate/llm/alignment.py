@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from acclimate.shown import printable
+
 _LONGEST = 24  # bytes that a token which cannot be read may stand for
 _MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 _ID = re.compile(r"token_id:\d+")
@@ -70,6 +72,7 @@ def _token(token: Any, given: Any) -> _Token:
         return _Token([bytes(given), bytes(given).strip()])
     if not isinstance(token, str):
         return _Token([], is_unreadable=True)
+    token = printable(token)  # as the text is
     if token.startswith("bytes:"):
         parts = _ESCAPED.split(token.removeprefix("bytes:"))
         return _Token(

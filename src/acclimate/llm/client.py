@@ -13,7 +13,7 @@ from typing import Any
 
 from acclimate.errors import MissingExtra, SettingError
 from acclimate.llm.address import Address, redacted
-from acclimate.llm.failures import cause
+from acclimate.llm.failures import cause, one_line
 
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 
@@ -76,13 +76,11 @@ def _surroundings(error: Exception) -> Exception:
 
 
 def read(text: str) -> Any:
-    """The JSON in an answer's body. Raises ValueError where there is none."""
-    if text.lstrip().startswith(("data:", "event:", ":")):
-        return _merged(text)
+    """The JSON in an answer's body. Raises ValueError, with what is there, where there is none."""
     try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("JSON that is too deep") from error
+        return _merged(text) if text.lstrip().startswith(("data:", "event:", ":")) else json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"no JSON: {one_line(text[:80])!r}" if text.strip() else "nothing") from None
 
 
 def _merged(text: str) -> dict[str, Any]:
@@ -95,13 +93,15 @@ def _merged(text: str) -> dict[str, Any]:
     texts: dict[str, str] = {}
     choice: dict[str, Any] = {}
     pieces: list[Any] = []
-    for part in (part for row in rows for part in row.get("choices") or [] if isinstance(part, Mapping)):
+    listed = [row["choices"] for row in rows if isinstance(row.get("choices"), list)]
+    for part in (part for choices in listed for part in choices if isinstance(part, Mapping)):
         delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
-        for name, value in delta.items():
+        for name, value in delta.items() if isinstance(delta, Mapping) else ():
             if isinstance(value, str) and name != "role":
                 texts[name] = texts.get(name, "") + value
-        if isinstance(logprobs := part.get("logprobs"), Mapping):
-            pieces += logprobs.get("content") or []
+        logprobs = part.get("logprobs")
+        if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
+            pieces += logprobs["content"]
         choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     choice |= {"message": texts, "text": texts.get("text"), "logprobs": {"content": pieces}}
     return {"choices": [choice], "usage": next((row["usage"] for row in reversed(rows) if row.get("usage")), None)}

@@ -37,6 +37,7 @@ class Failure(NamedTuple):
     hint: str = ""  # what to try
     status: int | None = None
     fields: str = ""  # of the request, that it is about, where that is said
+    after: float | None = None  # seconds that the server asked to wait
 
     def __str__(self) -> str:
         return f"{self.said} ({self.hint})" if self.hint else self.said

@@ -25,7 +25,7 @@ from acclimate.llm import wire
 from acclimate.llm.address import parse
 from acclimate.llm.client import client, read
 from acclimate.llm.decoding import Decoding, characters_of, cut_at
-from acclimate.llm.failures import Failure, Means, cause, failure, page
+from acclimate.llm.failures import Failure, Means, cause, failure, one_line, page
 from acclimate.llm.gate import Gate, Patience
 from acclimate.llm.terms import Terms
 from acclimate.records import Completion
@@ -197,12 +197,12 @@ class ServerLLM:
                     continue
                 if found.means in (Means.REFUSED, Means.TOO_LONG):
                     return Completion("", (), 0, 0, found.means.value)
-                raise self._error(str(found)) if found.means is Means.STOP else _Again(str(found))
+                raise self._error(str(found)) if found.means is Means.STOP else _Again(found.said, found.after)
             try:
                 completion = wire.completion(prompt, found, self.decoding)
                 thinks = self.decoding.chat and wire.thinks(found)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise _Again(cause(error), was_unusable=True) from None
+            except ValueError as error:
+                raise _Again(one_line(str(error)), was_unusable=True) from None
             is_lost = completion.finish_reason == "reasoning"
             self.terms.thinks |= thinks or is_lost
             if is_lost and self.terms.changes(body):
@@ -219,11 +219,7 @@ class ServerLLM:
         try:
             response = ask.with_raw_response.create(**named, extra_body=rest).http_response
         except openai.APIStatusError as error:
-            response = error.response
-            found = _failed(response, error.body)
-            if found.means is Means.AGAIN:
-                raise _Again(found.said, _retry_after(response)) from None
-            return found
+            return _failed(error.response, error.body)._replace(after=_retry_after(error.response))
         except openai.APITimeoutError as error:
             raise _Again(cause(error), was_late=True) from None
         except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that cannot be read
@@ -233,7 +229,7 @@ class ServerLLM:
         try:
             answer = read(response.text)
         except ValueError as error:
-            raise _Again(cause(error), was_unusable=True) from None
+            raise _Again(str(error), was_unusable=True) from None
         if isinstance(answer, list):  # as some send errors
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):

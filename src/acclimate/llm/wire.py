@@ -15,6 +15,7 @@ from acclimate.llm.decoding import Decoding, about_tokens
 from acclimate.llm.failures import one_line, said
 from acclimate.llm.terms import Terms
 from acclimate.records import Completion
+from acclimate.shown import printable
 
 _MOST_TOKENS = 10**9  # that one answer may say it took
 # Why an answer ended, in the words of many servers; what is in no row is no end that is known.
@@ -55,7 +56,7 @@ def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Co
     """
     choice = _choice(answer)
     message = _message(choice)
-    whole = _clean(_text(message.get("content")))
+    whole = printable(_text(message.get("content")))
     finish = one_line(str(choice.get("finish_reason") or "stop")).casefold()[:40]
     finish = _END.get(finish, finish)
     if finish == "error":
@@ -117,12 +118,6 @@ def _text(content: Any) -> str:
     if content is not None and not isinstance(content, str):
         raise ValueError("an answer whose text is none")
     return content or ""
-
-
-def _clean(text: str) -> str:
-    """A text that can be written anywhere: halves of surrogate pairs are replaced, control characters are blanks."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(" " if (char < " " and char not in "\n\r\t") or char == "\x7f" else char for char in whole)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

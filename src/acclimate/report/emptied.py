@@ -23,10 +23,9 @@ _KEPT_NOTHING = {
 # What helps, by the reason that most was turned down for.
 _ADVICE = {
     "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and came to no query: raise "
-    "generate.max_new_tokens, or have its server switch thinking off",
+    "generate.max_new_tokens, or name a model that does not think aloud",
     "unfinished": "raise generate.max_new_tokens",
-    "too long for the LLM": "lower generate.max_doc_tokens and generate.max_new_tokens, or give the server a longer "
-    "context",
+    "too long for the LLM": "lower generate.max_doc_tokens or generate.max_new_tokens",
     "refused": "the LLM or its server will not write of these documents: try another generate.llm or generate.prompt",
     "unusable answer": "what the server answers is no completion: is its address right?",
     "wrong language": "set generate.language",
