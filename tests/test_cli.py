@@ -127,6 +127,19 @@ def test_a_run_stays_what_it_was_when_its_command_is_mistyped(mistake, unfinishe
     assert (Path(unfinished) / "run.json").read_text() == before
 
 
+@pytest.mark.parametrize("setting", ["seed.llm", "filter.llm", "generate.llm", "label.teachers", "filter.reranker"])
+def test_an_address_with_a_secret_in_it_is_refused_before_anything_is_written(mistake, corpus, out, tmp_path, setting):
+    stage, key = setting.split(".")
+    name = "yes-no:openai:m@http://user:hunter2@h/v1" if key == "teachers" else "openai:m@http://h/v1#hunter2"
+    (tmp_path / "own.toml").write_text(f'[{stage}]\n{key} = "{name}"\n')
+    for given in (["--set", f"{setting}={name}"], ["--recipe", str(tmp_path / "own.toml")]):
+        for more in ([], ["--dry-run"]):
+            said = mistake("adapt", corpus, "--out", out, *given, *more)
+            assert f"{setting}: an address with a secret in it" in said
+            assert "hunter2" not in said
+    assert not Path(out).exists()
+
+
 def test_a_run_inside_its_own_corpus(mistake, tmp_path):
     (tmp_path / "a.txt").write_text("A document.", encoding="utf-8")
     assert "choose it elsewhere" in mistake("adapt", str(tmp_path), "--out", str(tmp_path / "run"))

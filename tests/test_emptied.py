@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +59,13 @@ def test_what_one_setting_would_mend_is_told_once_though_others_were_good(tmp_pa
     emptied.check(tmp_path, made(tmp_path, "generate", dropped, out=7, resumed=True), "generate")
     emptied.check(tmp_path, made(tmp_path, "generate", {"echo": 1}, out=7), "generate")
     assert capsys.readouterr().err == ""
+
+
+def test_no_query_to_choose_by_is_told_before_rerankers_learn(tmp_path, monkeypatch):
+    stages = made(tmp_path, "filter", {}, out=7)
+    held_out = SimpleNamespace(queries=[])
+    monkeypatch.setattr("acclimate.artifacts.held_out", lambda run, made: held_out)
+    with pytest.raises(DataError, match=r"none of the 7 queries that are left is held out.*sample.dev_share"):
+        emptied.check_held_out(None, stages)
+    held_out.queries.append("one")
+    emptied.check_held_out(None, stages)

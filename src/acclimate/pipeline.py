@@ -69,6 +69,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
         if stage != "seed" or run.seeds_prompts:
             made[stage] = make(run, made)
             emptied.check(run.workspace.folder, made, stage)
+        if stage == "mine" and until not in ("mine", "train"):
+            emptied.check_held_out(run, made)
         if stage == until:
             break
     return assemble.write(run, made) if "evaluate" in made and distributed.is_main() else None

@@ -10,6 +10,7 @@ from typing import Any
 from acclimate import artifacts
 from acclimate.errors import DataError
 from acclimate.files import read_jsonl
+from acclimate.run import Run
 from acclimate.shown import clean, shortened
 from acclimate.workspace import Made
 
@@ -34,6 +35,15 @@ _ADVICE = {
     "judge": "lower filter.min_grade",
 }
 _TOLD = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where others were good
+
+
+def check_held_out(run: Run, made: Mapping[str, Made]) -> None:
+    """Raises DataError where no query is left that `label` could choose by, which is known before rerankers learn."""
+    if not artifacts.held_out(run, made).queries:
+        raise DataError(
+            f"filter: none of the {made['filter'].manifest['out']:,} queries that are left is held out to choose "
+            "weights on; draw more documents (sample.n_docs), or hold more of them out (sample.dev_share)"
+        )
 
 
 def check(run_folder: Path, made: Mapping[str, Made], stage: str) -> None:
