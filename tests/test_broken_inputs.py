@@ -35,6 +35,7 @@ from acclimate.llm.server import ServerLLM
 from acclimate.pipeline import STAGES
 from acclimate.records import PromptExample
 from acclimate.settings import load_recipe, resolve
+from acclimate.shown import on_one_line
 from acclimate.testing import DOCS, QUERIES
 
 SECONDS = 30  # that one file may take, on a machine that does much besides
@@ -325,7 +326,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def is_fit_to_read(message: str) -> bool:
-    return 0 < len(message) < 1300 and message.isprintable() and "Traceback" not in message
+    return 0 < len(message) < 1300 and message == on_one_line(message) and "Traceback" not in message
 
 
 def try_one(kind: Kind, data: bytes, folder: Path) -> str:

@@ -6,6 +6,7 @@ budget was reached (state kept), 130 interrupted (state kept).
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -284,7 +285,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in OF_FILES:
             raise
-        _say(f"{error}; what is made is kept, and the same command goes on")
+        kept = "; what is made is kept, and the same command goes on" if error.errno != errno.ENAMETOOLONG else ""
+        _say(f"{error}{kept}")
         return 2
     distributed.leave()
     return 0
@@ -292,7 +294,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say(message: str) -> None:
     """A line on stderr."""
-    print(f"acclimate: {shortened(on_one_line(message), _LONGEST)}", file=sys.stderr)
+    from acclimate.llm.address import redacted
+
+    print(f"acclimate: {shortened(redacted(on_one_line(message)), _LONGEST)}", file=sys.stderr)
 
 
 def entry() -> None:

@@ -152,8 +152,9 @@ def check_modules(folder: Path) -> None:
     listed = folder / "modules.json"
     for module in files.read_json(listed) if listed.exists() else ():
         at = folder / str(module.get("path", ""))
-        pickled = any(path.suffix in _PICKLED for path in at.glob("*"))
-        if (pickled or str(module.get("type")).endswith(".Dense")) and not (at / "model.safetensors").is_file():
+        suffixes = {path.suffix for path in at.glob("*")}
+        has_weights = str(module.get("type")).endswith(".Dense") or not suffixes.isdisjoint(_PICKLED)
+        if has_weights and ".safetensors" not in suffixes:
             raise DataError(
                 "no model.safetensors in this folder; pickled weights are never loaded: convert them", path=at
             )

@@ -42,6 +42,8 @@ def begin(
     qrels: str | None = None,
 ) -> Run:
     """A run that is to be in `out`. Raises SettingError where that is inside the corpus."""
+    if not corpus:
+        raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if (
         corpus != collections.BUILT_IN
         and Path(corpus).is_dir()
