@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -148,6 +150,57 @@ def test_what_is_not_there_or_no_file_is_said(tmp_path):
     (tmp_path / "a.json").write_text("{\n]")
     with pytest.raises(DataError, match=r"a.json:2: not JSON"):
         files.read_json(tmp_path / "a.json")
+
+
+def test_what_unpacks_to_far_more_than_texts_do_stops_at_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LONGEST", 100_000)
+    path = tmp_path / "a.jsonl.gz"
+    for content, said in (
+        (b"\0" * 10**6, "a line of more than 100,000 bytes"),
+        (b"{}\n" * 3 * 10**6, "gunzip a.jsonl.gz"),
+    ):
+        path.write_bytes(gzip.compress(content, 1))
+        read = 0
+        with pytest.raises(DataError, match=said):
+            for _ in files.read_lines(path):
+                read += 1
+        assert read < 2 * 10**6
+    plain = tmp_path / "a.jsonl"
+    plain.write_bytes(b'"' + b"x" * 200_000 + b'"\n')
+    with pytest.raises(DataError, match=r"a.jsonl:1: a line of more than 100,000 bytes"):
+        list(files.read_lines(plain))
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 9_000))  # repeats itself, and is small
+    assert sum(1 for _ in files.read_jsonl(path)) == 9_000
+
+
+@pytest.mark.parametrize("read", [lambda p: list(files.read_lines(p)), files.read_json, files.read_toml, files.sha256])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, read):
+    pipe, loop, nothing = (tmp_path / name for name in ("pipe", "loop", "nothing"))
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    nothing.symlink_to(tmp_path / "none")
+    for path in (
+        pipe,
+        loop,
+        nothing,
+        tmp_path,
+        tmp_path / ("x" * 300),
+        Path("a\0b"),
+        Path("/dev/null"),
+        pipe / "below",
+    ):
+        assert not files.is_file(path)
+        with pytest.raises(DataError) as error:
+            read(path)
+        assert str(error.value).startswith(str(path)[:90].replace("\0", ""))
+
+
+def test_utf16_is_called_by_its_name(tmp_path):
+    path = tmp_path / "a.csv"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes("_id,text\n1,hello\n".encode(encoding))
+        with pytest.raises(DataError, match="is UTF-16; save the file as UTF-8"):
+            list(files.read_lines(path))
 
 
 def test_fingerprints_tell_parts_apart_and_are_the_same_everywhere():

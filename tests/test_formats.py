@@ -6,7 +6,9 @@ import csv
 import gzip
 import json
 import math
+import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -438,7 +440,8 @@ def test_bad_qrels_are_refused(tmp_path: Path, content: str, line: int, field: s
     [
         ("c.csv", "", 0, "an empty file"),
         ("c.csv", "doc_id,txt\n1,x\n", 2, 'no document text: found "doc_id", "txt"'),
-        ("c.csv", "doc_id;text\n1;x\n", 2, "no document id"),
+        ("c.csv", "doc_id;text\n1;x\n", 2, "It looks as if ';' separated the columns"),
+        ("c.csv", "\ufeffdoc_id\ttext\n1\tx\n", 2, "It looks as if '\\t' separated the columns"),
         ("c.csv", "doc_id,text,text\n1,x,y\n", 1, '2 columns are named "text"'),
         ("c.csv", 'doc_id,text\n1,"a\nb"\n2\n', 4, "found 1 cells; expected 2"),
         ("c.csv", 'doc_id,text\n1,a\n2,"b\nc\n', 3, "not CSV"),
@@ -553,9 +556,17 @@ def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
     (inside / "c.txt").symlink_to("a.txt")
     (inside / "loop").symlink_to(inside)
     (inside / "out").symlink_to(outside)
+    (inside / "self.txt").symlink_to("self.txt")
+    (inside / "gone.txt").symlink_to("none.txt")
+    os.mkfifo(inside / "pipe.txt")
     docs = formats.read_folder(inside)
     assert [doc.doc_id for doc in docs] == ["a.txt", "c.txt"]
-    assert +docs.dropped == {"link out of the folder": 1, "link to a folder": 2}
+    assert +docs.dropped == {
+        "link out of the folder": 1,
+        "link to a folder": 2,
+        "link to nothing": 2,
+        "pipe, socket or device": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -589,6 +600,18 @@ def test_the_title_of_markdown_is_its_first_heading(tmp_path: Path, content: str
 def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title: str, text: str) -> None:
     put(tmp_path / "a.html", content)
     assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text, title)]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<div>", "<p>x", "<a ", "<![x!", "<!--", "<b><i></p>", "&", "&lt;", "<", "<table><tr><td>", "<svg>", "<title>"],
+)
+def test_html_takes_time_by_its_length(tmp_path: Path, piece: str) -> None:
+    put(tmp_path / "a.html", f"<p>first</p>{piece * (200_000 // len(piece))}")
+    started = time.process_time()
+    (doc,) = formats.read_folder(tmp_path)
+    assert doc.text.startswith("first")
+    assert time.process_time() - started < 5
 
 
 html_pieces = st.lists(

@@ -6,7 +6,6 @@ budget was reached (state kept), 130 interrupted (state kept).
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import os
@@ -25,8 +24,6 @@ from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arg
 from acclimate.runs import begin, opened, outdated
 from acclimate.shown import on_one_line, shortened
 from acclimate.stage_commands import go, show, stage_command
-
-_LONGEST = 1200  # characters of a message
 
 app = App(
     name="acclimate",
@@ -285,8 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in OF_FILES:
             raise
-        kept = "; what is made is kept, and the same command goes on" if error.errno != errno.ENAMETOOLONG else ""
-        _say(f"{error}{kept}")
+        _say(f"{error}; what is made is kept, and the same command goes on")
         return 2
     distributed.leave()
     return 0
@@ -296,7 +292,7 @@ def _say(message: str) -> None:
     """A line on stderr."""
     from acclimate.llm.address import redacted
 
-    print(f"acclimate: {shortened(redacted(on_one_line(message)), _LONGEST)}", file=sys.stderr)
+    print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)
 
 
 def entry() -> None:

@@ -19,9 +19,6 @@ from pathlib import Path
 
 from acclimate.shown import on_one_line, quoted, shortened
 
-_LONGEST = 1000  # characters of a message
-
-
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
 OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
@@ -33,7 +30,7 @@ class AcclimateError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(on_one_line(message), _LONGEST))
+        super().__init__(shortened(on_one_line(message)))
 
 
 class DataError(AcclimateError):

@@ -12,7 +12,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 _LONGEST = 100  # characters of a value
 
 _repr = Repr()
-_repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict = 3, 6, 6, 6
+_repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict = 2, 6, 6, 6
 _repr.maxstring = _repr.maxlong = _repr.maxother = _LONGEST
 
 
@@ -39,7 +39,7 @@ def quoted(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def shortened(text: str, longest: int) -> str:
+def shortened(text: str, longest: int = 1000) -> str:
     """`text`, without its middle where it is longer than so many characters."""
     if len(text) <= longest:
         return text

@@ -19,8 +19,6 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
-
 from acclimate.errors import DataError
 from acclimate.files import read_lines, written
 from acclimate.formats.fields import Located, Place, quoted
@@ -60,6 +58,8 @@ def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -
     the one before or differ too little from it for single precision: these become the next lower number.
     Refused: an empty id or tag, a score that is not finite, a doc that comes twice for a query.
     """
+    import numpy as np
+
     tag, count, done = _word(tag, "tag", path), 0, set[str]()
     with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
         for query_id, hits in groupby(run, attrgetter("query_id")):
