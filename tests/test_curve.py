@@ -196,6 +196,23 @@ def test_an_unfinished_run_is_refused_with_the_command_that_goes_on(copied, caps
     assert "expected whole numbers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_queries_that_chose_prove_nothing(measured):
+    chosen, test = ({f"{name}{at}": at / 20 for at in range(20)} for name in "ht")
+    values = {
+        count: {
+            "held-out": {"dense": {query: value + count / 100 for query, value in chosen.items()}},
+            **({"test": {"dense": dict(test)}} if measured else {}),
+        }
+        for count in (0, 4, 8)
+    }
+    last = curve._curve("lists", 8, "dense", values, 0)["last"]
+    if measured:
+        assert (last["on"], last["delta"], last["p"]) == ("test", 0.0, 1.0)  # whatever the held-out ones gained
+    else:
+        assert last is None
+
+
 # What is said
 
 

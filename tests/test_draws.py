@@ -1,0 +1,39 @@
+"""Where fewer than all queries are used, they are drawn: by seed and id, whatever the order, never the first ones."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate.draws import drawn
+from acclimate.records import NWay, Query
+from acclimate.rerankers.groups import Group
+from acclimate.stages.train import _limited
+
+IDS = st.lists(st.text(min_size=1), unique=True)
+
+
+@given(IDS, st.integers(0, 20), st.integers(0, 20), st.integers(0, 9), st.randoms())
+def test_fewer_are_among_more_and_the_order_does_not_matter(ids, one, other, seed, rng):
+    queries = [Query(query_id, "text") for query_id in ids]
+    few, more = (drawn(queries, count, seed) for count in sorted((one, other)))
+    assert few == more[: len(few)]
+    assert len(more) == min(max(one, other), len(ids))
+    assert drawn(rng.sample(queries, len(queries)), other, seed) == drawn(queries, other, seed)
+
+
+def test_each_seed_draws_others_and_none_the_first():
+    queries = [Query(f"{number:03}", "text") for number in range(200)]
+    found = [frozenset(query.query_id for query in drawn(queries, 20, seed)) for seed in range(20)]
+    assert len(set(found)) == 20
+    assert len(frozenset.union(*found)) > 150
+    assert all(len(one & {f"{number:03}" for number in range(20)}) < 10 for one in found)
+
+
+def test_rerankers_learn_from_queries_that_are_drawn():
+    examples = [NWay(f"{number:02}", ("a", "b", "c")) for number in range(40)]
+    found = [_limited(Group("reranker", examples, examples[:3]), 2, 10, seed) for seed in (0, 1)]
+    ids = [[one.query_id for one in group.examples] for group in found]
+    assert ids[0] == sorted(ids[0]) and ids[0] != ids[1]
+    assert ids[0] != [f"{number:02}" for number in range(10)]
+    assert all(len(group.dev) == 3 and group.examples[0].doc_ids == ("a", "b") for group in found)
