@@ -162,7 +162,7 @@ class Bench:
             variant.ids,
             variant.members,
             chosen,
-            variant.reranker(made["train"].folder),
+            variant.trained(made["train"]).reranker(),
             sizes,
             rerank_depth=self.settings["evaluate"]["rerank_depth"],
         )

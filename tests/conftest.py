@@ -7,6 +7,7 @@ import os
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # read when the libraries are imported
 
 import re
+import signal
 import socket
 
 import pytest
@@ -50,6 +51,14 @@ def pytest_configure():
 
 def pytest_unconfigure():
     socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo = _connect, _connect_ex, _getaddrinfo
+
+
+@pytest.fixture
+def interruptible():
+    """Signals as they are for a program in the foreground; one in the background is started without SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

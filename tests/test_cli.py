@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -374,7 +375,12 @@ def test_the_command_exits_with_its_code_and_prints_where_it_should(corpus, out)
     assert f"acclimate {__version__}" in right.stdout
 
 
-def test_ctrl_c_stops_with_130_and_the_same_command_goes_on(corpus, out, tiny_encoder):
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_stops_a_run_and_the_same_command_goes_on(
+    corpus, out, tiny_encoder, interruptible, number, code, said
+):
     script = """
 import sys, time
 import acclimate.llm
@@ -386,8 +392,8 @@ class Slow(FakeLLM):
         time.sleep(60)
 
 acclimate.llm.load = lambda name, **_: Slow()
-from acclimate.cli import main
-sys.exit(main(sys.argv[1:]))
+from acclimate.__main__ import entry
+entry()
 """
     models = ["--set", f"generate.llm={tiny_encoder}", "--set", f"distill.base={tiny_encoder}"]
     arguments = ["adapt", corpus, "--out", out, "--set", "sample.min_chars=40", "--set", "index.max_tokens=48", *models]
@@ -395,19 +401,61 @@ sys.exit(main(sys.argv[1:]))
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    said: list[str] = []
+    before: list[str] = []
     assert process.stderr is not None
     for line in process.stderr:
-        said.append(line)
+        before.append(line)
         if line == "asking\n":
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     printed, rest = process.communicate(timeout=180)
-    assert process.returncode == 130, "".join(said) + rest
+    assert process.returncode == code, "".join(before) + rest
     assert printed == ""
     assert "Traceback" not in rest
-    assert "interrupted; what is made is kept, and the same command goes on" in rest
+    assert f"{said}; what is made is kept, and the same command goes on" in rest
     assert (Path(out) / "index" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "sent", "code"), [("cyclopts", "SIGINT", 130), ("numpy", "SIGTERM", 143), ("torch", "SIGINT", 130)]
+)
+def test_a_signal_while_modules_are_imported_leaves_no_traceback(module, sent, code, interruptible):
+    script = f"""
+import os, signal, sys
+
+class Sent:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.{sent})
+
+from acclimate.__main__ import entry
+sys.meta_path.insert(0, Sent())
+entry()
+"""
+    done = subprocess.run([sys.executable, "-c", script, "doctor"], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "what is made is kept" in done.stderr
+
+
+def test_a_program_that_is_started_without_signals_is_not_stopped_by_them():
+    script = """
+import os, signal, subprocess, sys
+from acclimate import signals
+
+def main():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 0
+
+if sys.argv[1:]:
+    signals.run(main)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sys.exit(subprocess.run([sys.executable, "-c", os.environ["SCRIPT"], "again"]).returncode)
+"""
+    environment = {**os.environ, "SCRIPT": script}
+    assert subprocess.run([sys.executable, "-c", script], env=environment).returncode == 0
 
 
 def test_nothing_heavy_is_loaded_for_help():

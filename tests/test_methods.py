@@ -20,6 +20,7 @@ from acclimate.runs import stored
 from acclimate.settings import recipe_names
 from acclimate.stages.seed import seed_prompts
 from acclimate.testing import DOCS, QUERIES, FakeLLM
+from acclimate.trained import Trained
 
 FAST = ("distill.student=dense-query", "distill.epochs=1")
 
@@ -195,8 +196,9 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert folder_fingerprint(out / "train" / names[0]) == kept
     assert (out / "train" / "reranker" / "model.safetensors").exists()
     run = stored(out)
-    assert list(run.rerankers(out / "train", {"rerankers": notes["rerankers"]})) == names
-    assert list(run.rerankers(out / "train", run.workspace.manifest("train")["notes"])) == ["reranker"]
+    assert list(Trained(out / "train", {"rerankers": notes["rerankers"]}, run.corpus, 48).rerankers()) == names
+    merged = json.loads((out / "train" / "manifest.json").read_text())["notes"]
+    assert list(Trained(out / "train", merged, run.corpus, 48).rerankers()) == ["reranker"]
 
 
 def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):  # noqa: F811

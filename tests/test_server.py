@@ -240,7 +240,7 @@ def test_accounts_that_are_no_numbers_lose_no_answer(tmp_path, usage):
         assert kept.ledger()["", "openai:tiny"].prompt_tokens > 0
 
 
-def test_what_was_under_way_when_somebody_interrupts_is_kept(tmp_path):
+def test_what_was_under_way_when_somebody_interrupts_is_kept(tmp_path, interruptible):
     import signal
 
     me = threading.get_ident()

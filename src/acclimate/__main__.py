@@ -1,5 +1,18 @@
-"""`python -m acclimate`."""
+"""`acclimate`, and `python -m acclimate`. All else is imported where a signal is understood already."""
 
-from acclimate.cli import entry
+from acclimate import signals
 
-entry()
+
+def entry() -> None:
+    """The console script."""
+    signals.run(_main)
+
+
+def _main() -> int:
+    from acclimate.cli import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,7 +1,7 @@
 """The command line: one command per stage and per thing one does with a run. Options are read from the stages.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message explains, 3 a
-budget was reached (state kept), 130 interrupted (state kept).
+budget was reached (state kept), 130 interrupted, 143 terminated (state kept).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from acclimate import __version__, distributed
+from acclimate import __version__, distributed, signals
 from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import OF_FILES, AcclimateError, SettingError
 from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arguments
@@ -273,10 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AcclimateError, CycloptsError) as error:
         _say(str(error))
         return getattr(error, "exit_code", 2)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        _say("interrupted; what is made is kept, and the same command goes on")
-        return 130
+    except KeyboardInterrupt as stop:
+        return signals.stopped(stop)
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -296,5 +294,5 @@ def _say(message: str) -> None:
 
 
 def entry() -> None:
-    """The console script."""
-    sys.exit(main())
+    """The console script of those who installed an earlier version."""
+    signals.run(main)

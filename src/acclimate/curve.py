@@ -155,7 +155,7 @@ class _Curves:
 
         variant = self.run.variant(folder, {"train": {"max_queries": count}})
         trained = pipeline.make(variant, "train", self.made)
-        scorer = variant.reranker(trained.folder)
+        scorer = variant.trained(trained).reranker()
         return {"reranker": measuring.documents(Reranked(self.found, scorer, depth), ids)}
 
     @cached_property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate import collections, models
 from acclimate.corpus import Corpus
 from acclimate.errors import AcclimateError, BatchWritten, SettingError
-from acclimate.files import fingerprint, read_json
+from acclimate.files import fingerprint
 from acclimate.input import Input, Kept
 from acclimate.labels import Labels
 from acclimate.llm.completions import Completions, Ledger
@@ -26,7 +26,7 @@ from acclimate.prompts import ADAPTED, plain_names
 from acclimate.records import Query, Scorer
 from acclimate.settings import Settings
 from acclimate.students import KINDS
-from acclimate.workspace import Account, Made, Workspace
+from acclimate.workspace import Account, Made, Workspace, plain
 
 if TYPE_CHECKING:
     from acclimate.distilled import Distilled
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from acclimate.retrieve.members import Ids, Member
     from acclimate.retrieve.system import Candidates
     from acclimate.retrieve.vectors import Vectors
+    from acclimate.trained import Trained
 
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 TRAINING = ("train", "distill")  # the stages that all processes of a run take part in
 DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
+ENCODER = ("distill.base", "index.max_tokens", "index.query_prompt", "index.document_prompt")  # what loading it takes
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
 
 
@@ -80,6 +82,11 @@ class Run:
             together=stage in TRAINING,
             keeps=keeps,
         )
+
+    def read(self, *names: str) -> dict[str, str]:
+        """Settings of other stages, as inputs of one that reads them."""
+        parts = {name: name.split(".") for name in names}
+        return {name: str(self.settings[stage][setting]) for name, (stage, setting) in parts.items()}
 
     def folder(self, stage: str) -> Path:
         if stage == "index" and self.index_folder is not None:
@@ -232,33 +239,18 @@ class Run:
         weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1.0)
         return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
 
-    def rerankers(self, folder: Path, notes: Mapping[str, Any]) -> dict[str, Scorer]:
-        """The rerankers that `train` left in its folder, by name, or the one that it merged them into.
+    def trained(self, made: Made) -> Trained:
+        """The rerankers that `train` left in its folder."""
+        from acclimate.trained import Trained
 
-        Each is loaded when it is first asked.
-        """
-        from acclimate import score
+        return Trained(made.folder, made.notes, self.corpus, self.settings["train"]["max_tokens"])
 
-        merged = notes.get("merged")
-        names = [merged["name"]] if merged else [note["name"] for note in notes["rerankers"]]
-        limit = self.settings["train"]["max_tokens"]
-        return {name: score.load(folder / name, self.corpus, max_tokens=limit) for name in names}
-
-    def reranker(self, folder: Path) -> Scorer:
-        """What `train` left in its folder, as one: several rerankers rate together."""
-        from acclimate.score.ensemble import Ensemble
-
-        found = self.rerankers(folder, read_json(folder / "manifest.json")["notes"])
-        return next(iter(found.values())) if len(found) == 1 else Ensemble(found)
-
-    def scorers(self, trained: Path) -> dict[str, Scorer]:
-        """Who may rate pairs for `label`: the rerankers in `trained`, and the other scorers in label.teachers."""
+    def scorers(self) -> dict[str, Scorer]:
+        """The scorers in label.teachers that this run does not train."""
         from acclimate.score import named
 
-        found = self.rerankers(trained, read_json(trained / "manifest.json")["notes"])
-        for name in self.other_scorers:
-            found[name] = named.load(name, self.corpus, max_doc_tokens=self.settings["index"]["max_tokens"])
-        return found
+        limit = self.settings["index"]["max_tokens"]
+        return {name: named.load(name, self.corpus, max_doc_tokens=limit) for name in self.other_scorers}
 
     @property
     def student_kinds(self) -> list[str]:
@@ -302,8 +294,5 @@ class Run:
             "seed": self.seed,
             **told(self.budget.limits),
             "prices": str(self.budget.prices.absolute()) if self.budget.prices else None,
-            "settings": {
-                stage: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
-                for stage, table in self.settings.items()
-            },
+            "settings": {stage: plain(table) for stage, table in self.settings.items()},
         }

@@ -61,7 +61,7 @@ def load(run: Run, made: Mapping[str, Made], system: str | None = None) -> Searc
     members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
     stored = read_json(made["evaluate"].folder / "chosen.json")
     chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
-    reranker = run.reranker(made["train"].folder) if name.endswith("+reranker") else None
+    reranker = run.trained(made["train"]).reranker() if name.endswith("+reranker") else None
     settings = run.settings["evaluate"]
     contenders = systems.contenders(
         run.ids,

@@ -60,6 +60,10 @@ class Made:
     def notes(self) -> dict[str, Any]:
         return self.manifest["notes"]
 
+    def noted(self, *names: str) -> str:
+        """The fingerprint of some of the notes, for a stage that reads them; of all where none are named."""
+        return fingerprint({name: self.notes[name] for name in names or self.notes})
+
 
 class Workspace:
     """The folder of one run."""
@@ -152,7 +156,7 @@ class Workspace:
         if not distributed.is_main():
             return self._followed(stage, run, together=together)
         folder = self.folder / stage
-        recipe = {"stage": stage, "settings": _plain(settings), "inputs": dict(inputs), "seed": seed}
+        recipe = {"stage": stage, "settings": plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
         begun, aside = folder / "begun.json", self.folder / f".{stage}{_REPLACED}"
         manifest, reason = _found(folder, recipe, key)
@@ -261,7 +265,7 @@ def _key(begun: Path) -> str | None:
         return None
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON will give them back."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 

@@ -14,7 +14,7 @@ from acclimate.formats import read_synthetic, write_nway, write_synthetic
 from acclimate.judges import RunJudges
 from acclimate.prompts import Material
 from acclimate.prompts.files import write_toml
-from acclimate.run import DOCUMENTS, SOURCES, Run
+from acclimate.run import DOCUMENTS, ENCODER, SOURCES, Run
 from acclimate.stages import candidates
 from acclimate.stages.distill import check_encoder
 from acclimate.stages.filter import filter_queries
@@ -29,8 +29,10 @@ Progress = Callable[[int, int], None]
 
 
 def make_index(run: Run, made: Mapping[str, Made]) -> Made:
+    student, base = run.settings["distill"]["student"], run.settings["distill"]["base"]
+
     def work(folder: Path, progress: Progress) -> Account:
-        check_encoder(run.settings["distill"]["student"], run.settings["distill"]["base"], run.encoder)
+        check_encoder(student, base, run.encoder)  # which changes nothing of the index
         warnings = index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
         return Account(
             len(run.documents), len(run.corpus), notes={"warnings": warnings, "kept": run.input.files()._asdict()}
@@ -154,6 +156,8 @@ def make_generate(run: Run, made: Mapping[str, Made]) -> Made:
 
 
 def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
+    settings, is_asked = run.settings["filter"], "filter" in run.llms
+
     def work(folder: Path, progress: Progress) -> Account:
         queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
         splits = artifacts.splits(made)
@@ -164,20 +168,19 @@ def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
         write_jsonl(folder / "scores.jsonl", result.judged)
         account = Account(len(queries), len(result.queries), result.dropped)
         account.notes["funnel"] = [list(step) for step in result.funnel]
-        if "filter" in run.llms:
+        if is_asked:
             account.notes |= run.asked("filter")
             account.tokens = judges.tokens
             account.cost_usd = run.budget.cost(settings["llm"], judges.tokens)
         return account
 
-    settings = run.settings["filter"]
-    inputs = {name: made[name].fingerprint for name in ("sample", "generate", "index")}
+    inputs = {name: made[name].fingerprint for name in ("sample", "generate", "index")} | run.read(*ENCODER)
     inputs[DOCUMENTS] = run.corpus.fingerprint
-    if "filter" in run.llms:
+    if is_asked:
         inputs["llm"] = llm.fingerprint_of(settings["llm"])
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
     if settings["retriever"] == "trained":
-        inputs["training"] = fingerprint(run.settings["distill"])
+        inputs |= run.read(*(f"distill.{name}" for name in run.settings["distill"]))
     if settings["reranker"]:
         inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
     return run.make("filter", work, inputs=inputs, unit="queries")
@@ -185,13 +188,12 @@ def make_filter(run: Run, made: Mapping[str, Made]) -> Made:
 
 def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
     _check_sides(run, made)
-    near = run.settings["sample"]["near_duplicates"]
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate.retrieve.system import System
 
         queries = list(read_synthetic(made["filter"].folder / "queries.jsonl"))
-        settings = run.settings["mine"]
+        settings, near = run.settings["mine"], run.settings["sample"]["near_duplicates"]
         weights: dict[str, float] = dict.fromkeys(SOURCES, 0.5)
         depth = max(100, settings["depth"])
         sources = [run.ids.row[query.doc_id] for query in queries]
@@ -206,7 +208,7 @@ def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
     inputs = {
         **{name: made[name].fingerprint for name in ("generate", "filter", "index")},
         DOCUMENTS: run.corpus.fingerprint,
-        "near duplicates": str(near),
+        **run.read(*ENCODER, "sample.near_duplicates"),
     }
     return run.make("mine", work, inputs=inputs, unit="queries")
 

@@ -11,7 +11,7 @@ from acclimate import artifacts, distributed, measuring, models
 from acclimate.files import write_json, write_jsonl
 from acclimate.formats import read_nway, write_nway
 from acclimate.report import assemble
-from acclimate.run import BASE_MEMBERS, DOCUMENTS, Run
+from acclimate.run import BASE_MEMBERS, DOCUMENTS, ENCODER, Run
 from acclimate.score import named
 from acclimate.scores import Kept, Scores
 from acclimate.stages.distill import distill
@@ -73,7 +73,7 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
                 BASE_MEMBERS,
                 {
                     name: Kept(scorer, scores, run.corpus.fingerprint)
-                    for name, scorer in run.scorers(made["train"].folder).items()
+                    for name, scorer in {**run.trained(made["train"]).rerankers(), **run.scorers()}.items()
                 },
                 progress=progress,
                 **run.settings["label"],
@@ -98,8 +98,13 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
             len(sides["train"]) + len(sides["dev"]), len(result.train) + len(result.dev), result.dropped, notes=notes
         )
 
-    inputs = {name: made[name].fingerprint for name in ("sample", "filter", "index", "train")}
-    inputs["dev"] = run.labels.choosing.fingerprint
+    inputs = {
+        **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train")},
+        **run.read(*ENCODER, "train.max_tokens"),
+        "notes of train": made["train"].noted(),
+        DOCUMENTS: run.corpus.fingerprint,
+        "dev": run.labels.choosing.fingerprint,
+    }
     for name in run.other_scorers:
         inputs[name] = named.fingerprint_of(name)
     labelled = run.make("label", work, inputs=inputs, unit="pairs")
@@ -143,6 +148,8 @@ def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "label", "index")},
+        **run.read(*ENCODER),
+        "notes of label": made["label"].noted("turns"),
         DOCUMENTS: run.corpus.fingerprint,
     }
     if run.settings["distill"]["tune"]:
@@ -160,7 +167,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         split, queries, qrels, shown, own = artifacts.test(run, made)
         members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = artifacts.held_out(run, made)
-        reranker, depth = run.reranker(made["train"].folder), settings["rerank_depth"]
+        reranker, depth = run.trained(made["train"]).reranker(), settings["rerank_depth"]
         chosen = systems.choose(
             run.ids,
             members,
@@ -198,6 +205,8 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
+        **run.read(*ENCODER, "train.max_tokens", "label.trust", "distill.max_active_dims"),
+        **{f"notes of {name}": made[name].noted() for name in ("train", "distill")},
         DOCUMENTS: run.corpus.fingerprint,
         "labels": run.labels.measuring.fingerprint,
         "dev": run.labels.choosing.fingerprint,

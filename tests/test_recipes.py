@@ -1,0 +1,192 @@
+"""What a stage is made from covers all that it reads: each setting, and each note of an earlier stage."""
+
+# ruff: noqa: F811 (fixtures are imported)
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_pipeline import STAGES, contents, corpus, fake_llm, finished, run_adapt  # noqa: F401
+
+from acclimate import pipeline
+from acclimate.files import fingerprint
+from acclimate.run import DOCUMENTS, Run
+from acclimate.runs import opened, stored
+from acclimate.workspace import Made, Workspace
+
+Setting = tuple[str, str]
+
+
+class Table(dict[str, Any]):
+    """The settings of a stage, or its notes; which of them are read while a stage is at work is written down."""
+
+    at_work = ""
+    reads: dict[str, set[Setting]]
+
+    def __init__(self, stage: str, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.stage = stage
+
+    def __getitem__(self, key: str) -> Any:
+        if Table.at_work and Table.at_work != self.stage:
+            Table.reads[Table.at_work].add((self.stage, key))
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self.keys() else default
+
+
+class Recorded(Workspace):
+    """A workspace whose stages' reads are written down while they are at work."""
+
+    def make(self, stage, run, **options) -> Made:
+        def work(folder, progress):
+            Table.at_work = stage
+            try:
+                return run(folder, progress)
+            finally:
+                Table.at_work = ""
+
+        return super().make(stage, work, **options)
+
+
+class Asked(Workspace):
+    """A workspace that makes nothing: it writes down what each stage would be made from."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.recipes: dict[str, str] = {}
+
+    def make(self, stage, run, *, settings, inputs, seed, **_) -> Made:
+        self.recipes[stage] = fingerprint(dict(settings), dict(inputs), seed)
+        manifest = self.manifest(stage)
+        assert manifest is not None
+        return Made(stage, self.folder / stage, manifest, resumed=True)
+
+
+def recipes(folder: Path, changes: dict[Setting, Any]) -> dict[str, str]:
+    """Stage -> what it would be made from, with some settings changed."""
+    run = stored(folder)
+    run.workspace = asked = Asked(folder)
+    for (stage, name), value in changes.items():
+        run.settings[stage] = {**run.settings[stage], name: value}
+    made: dict[str, Made] = {}
+    for stage in STAGES:
+        made[stage] = pipeline.make(run, stage, made)
+    return asked.recipes
+
+
+@pytest.fixture(scope="module")
+def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setting]]]:
+    """Stage -> the settings of other stages that it read when it was made, and the notes."""
+    found = {}
+    folder = tmp_path_factory.mktemp("reads") / "run"
+    shutil.copytree(finished, folder)
+    whole = contents(finished)
+    for stage in STAGES:
+        run, made = opened(folder, "evaluate")
+        shutil.rmtree(folder / stage)
+        for name in ("scores.sqlite", "completions.sqlite"):
+            for path in folder.glob(f"{name}*"):
+                path.unlink()
+        settings: dict[str, set[Setting]] = {stage: set()}
+        notes: dict[str, set[Setting]] = {stage: set()}
+        Table.reads = settings
+        run = Run(
+            Recorded(folder), {name: Table(name, values) for name, values in run.settings.items()}, 0, run.input.source
+        )
+
+        class Noted(Table):
+            def __getitem__(self, key: str, notes=notes) -> Any:
+                if Table.at_work:
+                    notes[Table.at_work].add((self.stage, key))
+                return dict.__getitem__(self, key)
+
+        earlier = {
+            name: Made(name, one.folder, {**one.manifest, "notes": Noted(name, one.manifest["notes"])}, resumed=True)
+            for name, one in made.items()
+            if STAGES.index(name) < STAGES.index(stage)
+        }
+        assert not pipeline.make(run, stage, earlier).resumed
+        found[stage] = (settings[stage], notes[stage])
+    again = contents(folder)
+    assert [name for name in whole if whole[name] != again[name] and "/" in name] == []
+    return found
+
+
+def test_the_recording_records(reads):
+    assert ("label", "trust") in reads["evaluate"][0]
+    assert ("index", "max_tokens") in reads["distill"][0]
+    assert ("train", "rerankers") in reads["label"][1]
+    assert reads["sample"] == (set(), set())
+
+
+def other(value: Any) -> Any:
+    """Another value of that kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return (*value, "another") if isinstance(value, tuple) else f"{value or ''}x"
+
+
+def test_each_setting_makes_exactly_what_reads_it_again(reads, finished):
+    """The stage itself, and each whose work read it; what a stage is made from is asked for, and nothing is made."""
+    before, settings = recipes(finished, {}), stored(finished).settings
+    elsewhere = finished.parent / "elsewhere"
+    if not elsewhere.exists():
+        shutil.copytree(settings["distill"]["base"], elsewhere)
+        (elsewhere / "more.txt").write_text("another model")
+    special = {
+        "llm": "openai:another@http://127.0.0.1:9/v1",
+        "base": str(elsewhere),
+        "reranker": str(elsewhere),
+        "prompt": ("question",),
+        "judge": "umbrela",
+        "examples": None,
+        "student": ("static",),
+        "teachers": ("dense",),
+        "language": "de",
+        "false_negatives": "drop",
+    }
+    wrong: dict[str, tuple[set[str], set[str]]] = {}
+    for stage in STAGES:
+        for name, value in settings[stage].items():
+            changed = special.get(name, other(value))
+            if changed is None or changed == value:
+                continue
+            wanted = {stage} | {reader for reader in STAGES if (stage, name) in reads[reader][0]}
+            if name in ("passage_words", "passage_overlap"):
+                continue  # these change the documents: tests/test_pipeline.py
+            after = recipes(finished, {(stage, name): changed})
+            again = {one for one in STAGES if after[one] != before[one]}
+            if again != wanted:
+                wrong[f"{stage}.{name}"] = again, wanted
+    assert wrong == {}
+
+
+def test_each_note_that_is_read_is_an_input(reads, finished):
+    """A stage whose notes differ while its files do not is another input to whoever reads these notes."""
+    before = recipes(finished, {})
+    manifest = Workspace.manifest
+    for stage in STAGES:
+        for name in {name for _, notes in reads.values() for noted, name in notes if noted == stage}:
+            wanted = {reader for reader in STAGES if (stage, name) in reads[reader][1]}
+
+            def changed(self, of: str, stage=stage, name=name) -> dict[str, Any] | None:
+                found = manifest(self, of)
+                assert found is not None
+                return {**found, "notes": {**found["notes"], name: ["changed"]}} if of == stage else found
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Workspace, "manifest", changed)
+                after = recipes(finished, {})
+            assert {one for one in STAGES if after[one] != before[one]} >= wanted, f"{stage}: {name}"
+
+
+def test_what_reads_all_documents_has_them_as_an_input(finished):
+    _, made = opened(finished, "evaluate")
+    named = {stage for stage, one in made.items() if DOCUMENTS in one.manifest["inputs"]}
+    assert named == set(STAGES) - {"generate"}  # which reads those that were drawn
