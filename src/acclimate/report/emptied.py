@@ -53,11 +53,6 @@ def check(run_folder: Path, made: Mapping[str, Made], stage: str) -> None:
         _warn(manifest["dropped"])
     if stage in _KEPT_NOTHING and not manifest["out"]:
         raise DataError(_told(run_folder, made[stage]))
-    if stage == "mine" and not artifacts.sides(made)["train"]:
-        raise DataError(
-            f"filter: all of the {made['filter'].manifest['out']:,} queries that are left are held out, and none is to "
-            "train on; draw more documents (sample.n_docs), or write more queries (generate.per_doc)"
-        )
 
 
 def _warn(dropped: Mapping[str, int]) -> None:
