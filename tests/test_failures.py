@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from acclimate.llm import wire
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.failures import Means, cause, failure, one_line, page
+from acclimate.llm.failures import Means, cause, failure, lost, one_line, page
 from acclimate.llm.terms import Terms
 
 CHAT, DRAWN = Decoding(chat=True), Decoding(temperature=0.7, top_p=0.9)
@@ -225,6 +225,27 @@ def test_an_error_is_told_with_what_is_behind_it():
     except RuntimeError as error:
         assert "Connection error." in cause(error)
         assert "Connection refused" in cause(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "means", "hint"),
+    [
+        ("[Errno 111] Connection refused", Means.AGAIN, ""),
+        ("[Errno -3] Temporary failure in name resolution", Means.AGAIN, ""),
+        ("peer closed connection without sending complete message body", Means.AGAIN, ""),
+        ("[Errno -2] Name or service not known", Means.STOP, "name of the host"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", Means.STOP, "SSL_CERT_FILE"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", Means.STOP, "http://"),
+    ],
+)
+def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means, hint):
+    try:
+        raise RuntimeError("Connection error.") from OSError(words)
+    except RuntimeError as error:
+        found = lost(error)
+    assert found.means is means
+    assert words in found.said
+    assert hint in found.hint
 
 
 def test_a_page_is_known_by_its_start_and_told_by_its_title():

@@ -152,7 +152,6 @@ DAMAGES = [
     "",
     "null",
     "{}",
-    "[1]",
     '{"text": "cut',
     "[" * 100_000,
     json.dumps({"text": "\ud83d", "logprobs": [], "prompt_tokens": 1, "completion_tokens": 1, "finish_reason": "stop"}),
@@ -161,7 +160,7 @@ DAMAGES = [
         json.dumps(
             {"text": "a", "logprobs": [odd], "prompt_tokens": 1, "completion_tokens": 1, "finish_reason": "stop"}
         )
-        for odd in (-math.inf, math.nan, "-1", None, True, 10**400)
+        for odd in (-math.inf, math.nan, "-1", None, True, 10**400, -1e308)
     ),
     *(
         json.dumps({"text": "a", "logprobs": [], "prompt_tokens": odd, "completion_tokens": 1, "finish_reason": "stop"})

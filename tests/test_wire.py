@@ -224,7 +224,7 @@ def test_tokens_as_servers_write_them_are_found_or_none_is(names, count):
     assert logprobs_within(Q, 0, len(Q), old) == (-0.5,) * count
 
 
-@pytest.mark.parametrize("odd", [-math.inf, math.inf, math.nan, None, "-1", True, [], 10**400])
+@pytest.mark.parametrize("odd", [-math.inf, math.inf, math.nan, None, "-1", True, [], 10**400, -1e308])
 def test_a_log_probability_that_is_no_number_leaves_the_query_without_any(odd):
     content = [{"token": "what is", "logprob": -1.0}, {"token": " a dhow", "logprob": odd}]
     assert logprobs_within(Q, 0, len(Q), {"content": content}) == ()

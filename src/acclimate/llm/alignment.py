@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from acclimate.llm.kept import LEAST_LOGPROB
 from acclimate.shown import printable
 
 _LONGEST = 24  # bytes that a token which cannot be read may stand for
@@ -88,7 +89,7 @@ def _number(value: Any) -> float | None:
         found = math.nan if isinstance(value, bool | str) else float(value)
     except (ValueError, TypeError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return found if LEAST_LOGPROB <= found < math.inf else None
 
 
 def _place(raw: bytes, readings: list[bytes], at: int, further: int) -> tuple[int, int]:

@@ -77,6 +77,7 @@ def _surroundings(error: Exception) -> Exception:
 
 def read(text: str) -> Any:
     """The JSON in an answer's body. Raises ValueError, with what is there, where there is none."""
+    text = text.removeprefix("\ufeff")
     try:
         return _merged(text) if text.lstrip().startswith(("data:", "event:", ":")) else json.loads(text)
     except (ValueError, RecursionError):

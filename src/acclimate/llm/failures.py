@@ -84,6 +84,16 @@ _MAY_PASS = r"""
     | upstream | provider[ ]returned[ ]error
 """
 
+# Of a connection that there was none of, what will not pass either.
+_LOST = (
+    (r"CERTIFICATE_VERIFY_FAILED", "SSL_CERT_FILE can name certificates to trust"),
+    (
+        r"WRONG_VERSION_NUMBER|UNEXPECTED_EOF|record layer",
+        "does the server speak https? If not, http:// is its address",
+    ),
+    (r"Name or service not known|nodename nor servname|No address associated", "is the name of the host right?"),
+    (r"UnsupportedProtocol|InvalidURL|LocalProtocolError", "is the address right?"),
+)
 _ADDRESS = "does the address end as the server's API does, such as in /v1?"
 _TABLE = (
     _Row(Means.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
@@ -91,7 +101,10 @@ _TABLE = (
     _Row(Means.STOP, statuses=(300, 301, 302, 303, 307, 308), hint="the server is elsewhere; name that address"),
     _Row(Means.TOO_LONG, words=r"request[ ]too[ ]large"),  # for what may be asked in a minute, so however late
     _Row(Means.AGAIN, statuses=(408, 409, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)),
-    _Row(Means.STOP, statuses=(401, 407), hint="is OPENAI_API_KEY right?"),
+    _Row(Means.STOP, statuses=(401,), hint="is OPENAI_API_KEY right?"),
+    _Row(
+        Means.STOP, statuses=(407,), hint="the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) wants a name and a password"
+    ),
     _Row(Means.TOO_LONG, words=_TOO_LONG),
     _Row(Means.TOO_LONG, statuses=(413,)),
     _Row(Means.STOP, statuses=(403,), words=_ACCOUNT, hint="is OPENAI_API_KEY right, and may it use this model?"),
@@ -179,6 +192,13 @@ def cause(error: BaseException) -> str:
         causes.append(behind)
     texts = [f"{type(one).__name__}: {one}".rstrip(": ") for one in causes]
     return one_line(": ".join(dict.fromkeys([texts[0], texts[-1]])))
+
+
+def lost(error: BaseException) -> Failure:
+    """What a connection means that could not be made, or broke off."""
+    words = cause(error)
+    hint = next((hint for pattern, hint in _LOST if re.search(pattern, words)), None)
+    return Failure(Means.STOP if hint else Means.AGAIN, words, hint or "")
 
 
 def page(text: str) -> str | None:

@@ -7,6 +7,7 @@ import math
 
 from acclimate.records import Completion
 
+LEAST_LOGPROB = -1e6  # below it is none of a token
 _MOST = 2**53  # tokens; more are no count, nor whole as a number of JSON
 
 
@@ -31,7 +32,7 @@ def _usable(completion: Completion) -> Completion:
             raise ValueError(f"{text!r:.60} is no text")
         text.encode()  # a UnicodeEncodeError is a ValueError
     for logprob in completion.logprobs:
-        if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not math.isfinite(logprob):
+        if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not LEAST_LOGPROB <= logprob < math.inf:
             raise ValueError(f"a log-probability is {logprob!r:.60}")
     for count in (completion.prompt_tokens, completion.completion_tokens):
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:

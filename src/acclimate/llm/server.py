@@ -25,7 +25,7 @@ from acclimate.llm import wire
 from acclimate.llm.address import parse
 from acclimate.llm.client import client, read
 from acclimate.llm.decoding import Decoding, characters_of, cut_at
-from acclimate.llm.failures import Failure, Means, cause, failure, one_line, page
+from acclimate.llm.failures import Failure, Means, cause, failure, lost, one_line, page
 from acclimate.llm.gate import Gate, Patience
 from acclimate.llm.terms import Terms
 from acclimate.records import Completion
@@ -223,7 +223,7 @@ class ServerLLM:
         except openai.APITimeoutError as error:
             raise _Again(cause(error), was_late=True) from None
         except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that cannot be read
-            raise _Again(cause(error)) from None
+            return lost(error)
         if page(response.text) is not None:
             return _failed(response, response.text)
         try:
