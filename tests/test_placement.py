@@ -5,8 +5,10 @@ The device is one of `fake_device`, which mixes with the CPU as little as a GPU 
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from acclimate.records import NWay
 from acclimate.rerankers import learn
 from acclimate.rerankers.course import Course as RerankerCourse
 from acclimate.rerankers.losses import LOSSES, pairs
+from acclimate.rerankers.measured import measure
 from acclimate.retrieve.encoder import Encoder
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.system import System
@@ -173,7 +176,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     assert places(model) == {NAME}
     lists = examples(range(3))
     texts = {query.query_id: query.text for query in QUERIES}
-    assert np.isfinite(learn.measure(model, reader, lists, texts, CORPUS).spread)
+    assert np.isfinite(measure(model, reader, lists, texts, CORPUS).spread)
     for name in ("listwise", "bce", "token") if kind != "cross-encoder" else set(LOSSES) - {"token"}:
         rows = LOSSES[name].dataset(lists, texts, CORPUS)
         *columns, labels = (list(rows[column]) for column in rows.column_names)
@@ -202,3 +205,13 @@ def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
         for scorer in (YesNo(name, CORPUS), Likelihood(name, CORPUS)):
             scorer.__dict__["_loaded"] = llm._loaded
             assert np.isfinite(scorer.score(ASKED)).all()
+
+
+def test_the_script_for_a_machine_with_a_gpu_works_on_this_one(tiny_encoder, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[1] / "benchmarks" / "gpu.py")
+    gpu = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gpu)
+    monkeypatch.setattr(gpu, "STUDENTS", ("static",))
+    sets = [f"--set={stage}.base={tiny_encoder}" for stage in ("distill", "train")]
+    assert gpu.main(["--out", str(tmp_path), "--device-check", *sets]) == 0
+    assert capsys.readouterr().out.endswith("all stages were made, and everything is where it should be\n")

@@ -13,7 +13,8 @@ from acclimate.errors import DataError, SettingError
 from acclimate.files import folder_fingerprint
 from acclimate.records import Doc, NWay, Query
 from acclimate.rerankers import losses
-from acclimate.rerankers.learn import Course, measured
+from acclimate.rerankers.course import Course
+from acclimate.rerankers.measured import measured
 from acclimate.score.cross_encoder import CrossEncoderScorer, load
 from acclimate.stages.train import train
 

@@ -10,12 +10,11 @@ import json
 import logging
 import math
 import shutil
-import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoder
@@ -26,25 +25,18 @@ from transformers.trainer_callback import PrinterCallback
 from acclimate import distributed, models, score
 from acclimate.errors import SettingError
 from acclimate.files import read_json, write_json
-from acclimate.loading import loading
+from acclimate.loading import loading, quiet
 from acclimate.memory import is_out_of_memory
 from acclimate.records import Doc, NWay
 from acclimate.rerankers.course import Course, width
 from acclimate.rerankers.losses import LOSSES
+from acclimate.rerankers.measured import FLAT, measure
 from acclimate.score import cross_encoder
-from acclimate.score.pairs import Reader, rate
+from acclimate.score.pairs import Reader
 from acclimate.score.prompted import Prompted
 
-FLAT = 1e-3  # a list whose scores differ by less, as logits, is in no order
 CHECKPOINTS = "checkpoints"
 _KEY = "begun.json"
-
-
-class Measured(NamedTuple):
-    """How a reranker orders the held-out lists."""
-
-    ndcg: float  # mean nDCG@10 of the positive; a tie counts as lost
-    spread: float  # mean standard deviation of a list's scores
 
 
 def load(course: Course) -> tuple[CrossEncoder, Reader]:
@@ -102,7 +94,8 @@ def learn(
     losses = _told(history, "eval_loss", "dev_loss")
     best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     if distributed.is_main():
-        _save(model, reader, folder / name)
+        with quiet():
+            _save(model, reader, folder / name)
     rows = sum(len(example.doc_ids) for example in examples)
     schedule: Any = trainer.lr_scheduler
     notes = {
@@ -131,7 +124,7 @@ def learn(
 def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
     """Train; False where memory ran out."""
     try:
-        with warnings.catch_warnings():
+        with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer.train(resume_from_checkpoint=checkpoint)
         return True
@@ -164,26 +157,6 @@ def remove_checkpoints(folder: Path) -> None:
     if kept.exists():
         kept.rename(done)
         shutil.rmtree(done)
-
-
-def measure(
-    model: torch.nn.Module, reader: Reader, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
-) -> Measured:
-    """How the model, as it is, orders the held-out lists."""
-    model.eval()
-    asked = [(texts[one.query_id], corpus[doc_id].default_text()) for one in dev for doc_id in one.doc_ids]
-    scores = iter(rate(reader, asked))
-    return measured([[next(scores) for _ in one.doc_ids] for one in dev])
-
-
-def measured(lists: Sequence[Sequence[float]]) -> Measured:
-    """Of the scores of lists, positive first."""
-    gains: list[float] = []
-    for first, *others in lists:
-        rank = 1 + sum(not other < first for other in others)
-        gains.append(1 / math.log2(1 + rank) if rank <= 10 and math.isfinite(first) else 0.0)
-    spreads = [statistics.pstdev(scores) if all(map(math.isfinite, scores)) else 0.0 for scores in lists]
-    return Measured(statistics.fmean(gains), statistics.fmean(spreads))
 
 
 def _trainer(
@@ -234,6 +207,8 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
     )
+
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several are used by several processes
 
     class Trainer(CrossEncoderTrainer):
         def add_model_card_callback(self, default_args_dict: Any) -> None:

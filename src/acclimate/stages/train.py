@@ -280,7 +280,7 @@ def _merged(
 ) -> dict[str, Any]:
     """Write the merged reranker, and measure it on all held-out queries."""
     from acclimate.records import Query
-    from acclimate.rerankers.learn import FLAT, measured
+    from acclimate.rerankers.measured import FLAT, measured
     from acclimate.rerankers.merge import merge as merge_weights
 
     merge_weights(list(paths.values()), folder / NAME, method=method)

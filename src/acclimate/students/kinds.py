@@ -22,6 +22,7 @@ from torch.nn.functional import log_softmax, pad
 from torch.utils.checkpoint import checkpoint
 
 from acclimate import models
+from acclimate.loading import quiet
 from acclimate.memory import batches
 from acclimate.records import Doc, NWay
 from acclimate.retrieve.encoder import Encoder, Task
@@ -218,12 +219,16 @@ def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
     Where only the query encoder was trained, `encode_query` and plain `encode` use it, and `encode_document` the
     untouched base. `dim` cuts dense vectors to their first components, 0 does not.
     """
-    if isinstance(student, sparse.Sparse):
-        sparse.save(student.encoder, path)
-        return
-    if isinstance(student, static.Static):
-        static.save(student.encoder, path)
-        return
+    with quiet():
+        if isinstance(student, sparse.Sparse):
+            sparse.save(student.encoder, path)
+        elif isinstance(student, static.Static):
+            static.save(student.encoder, path)
+        else:
+            _save(student, base, path, dim)
+
+
+def _save(student: Student, base: Encoder, path: Path, dim: int) -> None:
     learner = cast(Encoder, student.encoder)
     modules = _modules(learner.model, student.kind, dim)
     if student.keeps_index:
