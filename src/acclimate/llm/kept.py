@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 from acclimate.records import Completion
 
@@ -32,7 +31,7 @@ def _usable(completion: Completion) -> Completion:
             raise ValueError(f"{text!r:.60} is no text")
         text.encode()  # a UnicodeEncodeError is a ValueError
     for logprob in completion.logprobs:
-        if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not LEAST_LOGPROB <= logprob < math.inf:
+        if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not LEAST_LOGPROB <= logprob <= 0:
             raise ValueError(f"a log-probability is {logprob!r:.60}")
     for count in (completion.prompt_tokens, completion.completion_tokens):
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
