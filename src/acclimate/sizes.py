@@ -13,7 +13,7 @@ from acclimate.run import Run
 from acclimate.stages.sample import sample
 
 FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
-_LOOKED_AT = 10_000  # documents, and all of them only where those do not do
+_LOOKED_AT = 1000  # documents, and all of them only where those do not do
 _SETTING_OF = {
     "short": "min_chars",
     "near duplicate": "near_duplicates",
@@ -37,14 +37,15 @@ def check(run: Run, *, holds_out: bool) -> None:
             f"sample.dev_share is {settings['dev_share']:g}; expected above 0 and below {1 - test_share:g}: some "
             "documents are to choose on, and some to learn from"
         )
-    for docs in (dict(islice(run.corpus.items(), _LOOKED_AT)), run.corpus):
+    first = dict(islice(run.corpus.items(), _LOOKED_AT))
+    some = min(settings["n_docs"], 4 * max(needed, to_learn_from))
+    for docs, n_docs in ((first, some), (run.corpus, settings["n_docs"])):
+        settings["n_docs"] = n_docs
         drawn = sample(docs, test_share, run.input.pairs, parents=run.parents, seed=run.seed, **settings)
         documents = len({run.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
         learned = sum(side == "train" for side in drawn.splits.values())
         if documents >= needed and learned >= to_learn_from:
             return
-        if len(docs) == len(run.corpus):
-            break
     found = f"queries can be written for {documents:,} of {len(run.documents):,} documents"
     found += _passed_over(drawn.dropped, settings, "passages" if run.parents else "documents")
     if documents < needed:
