@@ -49,6 +49,13 @@ sorry sorry super junior lyrics
 i'm sorry brenda lee release year
 i cannot sleep at night what helps
 none of the above meaning
+let me down slowly lyrics
+so what pink album
+first user of email
+model train scales
+assistant manager salary
+reasoning models compared
+sql query = is not null
 i can't find my phone
 i don't have a passport how do i travel
 i can't create a new user what now
@@ -288,6 +295,29 @@ WRAPPED = [
     f'"{Q}" This question can be answered by the document.',
     f"{Q}\n\n```",
     f"\n\n   {Q}   \n",
+    f"<|im_start|>assistant\n{Q}<|im_end|>",
+    f"<start_of_turn>model\n{Q}<end_of_turn>",
+    f"assistant\n\n{Q}",
+    f"Assistant: {Q}",
+    f"Reasoning: the document is about ships.\nQuery: {Q}",
+    f"**Thought:** It is about ships, so ask for them.\n\n**Query:** {Q}",
+    f'The search query would be "{Q}".',
+    f"A good query is “{Q}”",
+    f'"query": "{Q}"',
+    f'query = "{Q}"',
+    f"Query - {Q}",
+    f"Query → {Q}",
+    f"{Q} ###",
+    f"\\boxed{{{Q}}}",
+    f"{Q}\\n",
+    f"&quot;{Q}&quot;",
+    f"¡Claro! Aquí tienes una consulta:\n\n{Q}",
+    f"Natürlich! Hier ist eine Suchanfrage: {Q}",
+    f"Bien sûr ! Voici une requête : {Q}",
+    f"Конечно! Вот запрос: {Q}",
+    f"当然！以下是一个搜索查询：\n\n{Q}",
+    f"もちろんです。検索クエリ：「{Q}」",
+    f"> **Query:** {Q}",
 ]
 
 # Answers that are no queries, and why.
@@ -307,6 +337,11 @@ BAD = [
     ("[THINK]ships", "length", "unfinished reasoning"),
     ("<|channel|>analysis<|message|>User wants", "length", "unfinished reasoning"),
     ("", "reasoning", "unfinished reasoning"),
+    ("Okay, the user wants a query for this text.", "stop", "unfinished reasoning"),
+    ("Hmm, let me think about what people would ask", "length", "unfinished reasoning"),
+    ("The user wants one search query", "stop", "unfinished reasoning"),
+    ("We need to write one query that somebody might type", "stop", "unfinished reasoning"),
+    ("Reasoning: the text is about ships.", "stop", "preamble"),
     ("", "context", "too long for the LLM"),
     ("", "error", "unusable answer"),
     ("Here are two questions that could be asked about it:", "stop", "preamble"),

@@ -17,9 +17,13 @@ MAX_NEW_TOKENS = Between(1, 100_000)
 TEMPERATURE = Between(0.01, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
 TOP_P = Above(0, 1)
 _SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
-# Lines in front of an answer: they end in a colon, open a fence or a tag, or are a heading of a word or three.
+# Lines in front of an answer: they end in a colon, open a fence or a tag, are a heading of a word or three, what is
+# left of a chat template, or reasoning by its name.
 _ANNOUNCES = re.compile(
-    r"(?:.*[:：]\**|(?:`{3}|~{3})[\w+-]*|<\w+>|[-*_=]{3,}|(?:#{1,6}\s+|\*\*)[^\W\d]+(?:\s+[^\W\d]+){0,2}[\s*]*)"
+    r"""(?:.*[:：]\**|(?:`{3}|~{3})[\w+-]*|<\w+>|[-*_=]{3,}|(?:\#{1,6}\s+|\*\*)[^\W\d]+(?:\s+[^\W\d]+){0,2}[\s*]*
+    |(?:<\|[\w\ ]+\|>|<start_of_turn>)*(?:assistant|model)|(?:<\|[\w\ ]+\|>)+
+    |\W*(?:[Tt]houghts?|[Rr]easoning|[Rr]ationale)\W*[:：].*)""",
+    re.VERBOSE,
 )
 _JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")
 

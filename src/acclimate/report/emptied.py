@@ -73,8 +73,7 @@ def _told(run_folder: Path, made: Made) -> str:
         rows = [row for _, row in read_jsonl(made.folder / "rejects.jsonl") if row["reason"] == common]
         if rows:
             row = next((row for row in rows if row["text"].strip()), rows[0])
-            message += (
-                f"; such as {shortened(clean(row['text']), _LONGEST)!r} for {shortened(clean(row['doc_id']), 60)}"
-            )
+            shown = shortened(clean(row["text"]), _LONGEST)
+            message += f"; such as {repr(shown) if shown else 'that'} for {shortened(clean(row['doc_id']), 60)}"
         message += f"; see {made.folder / 'rejects.jsonl'}"
     return f"{message}; look at them with: acclimate inspect {run_folder}"

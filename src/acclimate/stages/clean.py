@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from acclimate.llm import reasoning
 from acclimate.stages.language import code_of, language_of, script_of, scripts_of
-from acclimate.stages.phrases import APOLOGY, NEEDS_THE_DOC
+from acclimate.stages.phrases import APOLOGY, NEEDS_THE_DOC, THOUGHT
 from acclimate.stages.unwrap import unwrapped
 from acclimate.words import characters_of, words_of
 
@@ -70,6 +70,8 @@ def clean(
         return query, "preamble" if had_preamble else "empty"
     if APOLOGY.match(query):
         return query, "refused"
+    if THOUGHT.match(query):
+        return query, "unfinished reasoning"
     if finish_reason != "stop":
         return query, "unfinished"
     if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 is two words by its point

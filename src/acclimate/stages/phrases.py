@@ -1,4 +1,4 @@
-"""Phrases by which an answer is known to be no query: an apology in its place, and words that point at the document."""
+"""Phrases that tell an answer that is no query: an apology, thinking aloud, words that point at the document."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ APOLOGY = re.compile(
     | 申し訳(?:ありません|ございません|ない) | (?:すみません|ごめんなさい)[がけ、,。] | 죄송(?:합니다|하지만)
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+# A model thinks aloud, and says nowhere that it does.
+THOUGHT = re.compile(
+    r"""
+    (?:okay|ok|alright|hmm+|so|well|first)\b[,.…]*\s*(?:so\b,?\s*)?
+        (?:the\ user\b|i\ (?:need|should|have)\ to\b|i\ should\b|let\ me\b|let['’]s\ (?:see|think)|we\ need\ to\b)
+    | the\ user\ (?:wants|asks|asked|is\ asking|needs|has\ (?:provided|given|asked))\b
+    | (?:we|i)\ (?:need|have)\ to\ (?:write|create|generate|produce|come\ up)\b
+    | let\ me\ (?:think|see|look\ at|start\ by)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 
 _SHOWN = r"(?:passage|document|text|article|paper|study|studies|abstract|paragraph|excerpt|section|report)s?"

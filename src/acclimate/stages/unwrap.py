@@ -8,6 +8,7 @@ unwrapping once. Every rule needs a mark of the wrapping: a query that is not wr
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -18,6 +19,7 @@ from acclimate.llm import reasoning
 _NAMES = r"""
     (?:(?:relevant|search|good|bad|example|sample|user|possible|final|generated|suggested)\ )*
         (?:query|queries|question|questions|q|keywords?|key\ phrase|claim|title|request|answer|output|response)
+    | assistant
     | search\ (?:terms?|words?|string|phrase) | someone\ asks
     | (?:such|beispiel)?(?:an)?frage | suchbegriffe? | suchbegriff
     | requête(?:\ de\ recherche)? | question | recherche | mots[- ]clés
@@ -42,6 +44,7 @@ _REMARK = r"""(?:(?:this|the|it|these)\ (?:\w+\ )?(?:query|queries|question|sear
     | feel\ free\b | would\ you\ like\b)"""
 _WANTED = r"(?:query|queries|question|questions|search\ terms?|keywords?|claim|title)"
 
+_THOUGHT = r"(?:thoughts?|reasoning|rationale|explanation|thinking(?:\ process)?)"
 _PREAMBLES = (  # what announces a query on its own line, in front of a colon; one that says nothing else is a reason
     rf"""(?:(?:sure|certainly|absolutely|great|of\ course|okay|ok|yes)\b(?:\ thing)?[,.!:]?\s*)?
         (?:here(?:['’]s|\ is|\ are|\ you\ (?:go|are))|the\ following\ (?:is|are)
@@ -53,10 +56,15 @@ _PREAMBLES = (  # what announces a query on its own line, in front of a colon; o
     r"(?:hier\ (?:ist|sind)|voici|voilà|aquí\ (?:tienes|está|va|hay)|ecco|aqui\ (?:está|vai|estão)|hier\ is|вот"
     r"|eine\ mögliche|une\ possible|una\ posible|una\ possibile|uma\ possível)\b[^:：?\n]*[:：]",
     r"(?:好的[，,。]?\s*)?(?:以下|下面|这|這|一个|可能|次)[^：:？\n]{0,30}[：:] | 다음[^：:？\n]{0,30}[：:]",
+    rf"\W*{_THOUGHT}\W{{0,3}}[:：][^\n]*(?:\n|\Z)",
+    r"¡?(?:natürlich|gerne|bien\ sûr|claro|por\ supuesto|certo|конечно|当然|好的|もちろん(?:です)?)\s*[!！。]",
     r"[^\n]*[:：]\**[ \t]*\n",  # any line that ends in a colon, where there is another
 )
 _WRAPPINGS = (
-    rf"(?:{_TOKEN}\s*)+(?P<query>.*)",
+    rf"(?:{_TOKEN}\s*)+(?:(?:assistant|model)[ \t]*\n)?(?P<query>.*)",
+    r"(?:assistant|model)[ \t]*\n(?P<query>.*)",
+    r"\\boxed\{(?P<query>.*)\}",
+    r"(?P<query>.*?)(?:\\[nr])+",
     rf"(?!<s>)(?P<query>.*?)(?:(?<=\S){_TOKEN}.*|\s*{_TOKEN})",  # one that is glued on ends the text, whatever follows
     r"(?P<fence>`{3,}|~{3,})(?:[\w+-]*[ \t]*\n|(?:json|text)\b)?(?P<query>.*?)(?:(?P=fence).*)?",
     rf"<(?P<tag>{_TAG})\b[^<>\n]*>(?P<query>.*?)(?:</(?P=tag)\s*>.*)?",
@@ -66,7 +74,11 @@ _WRAPPINGS = (
 _AFTER_THE_FIRST_LINES = (
     rf"(?:\#{{1,6}}\s+)?\**(?:{_NAME})\**[ \t]*\n(?P<query>.*)",  # a label on a line of its own
     rf"[#>*_\s]*(?:{_NAME})[*_]*\s*[:：][*_]*(?P<query>.*)",
+    rf"(?:the|a|one|my|your)\ (?:\w+\ ){{0,3}}{_WANTED}\ (?:\w+\ ){{0,6}}(?:is|be)\s+(?P<query>[\"“„«'‘].*)",
+    r"[\"']?(?:search_)?query[\"']?\s*[=:→]\s*(?P<query>[\"'].*[\"']),?",
+    r"(?:search\ )?query\s+[-–—→]+>?\s+(?P<query>.*)",
     r"\#{1,6}\s+(?!of\b)(?P<query>.*)",
+    r"(?P<query>.*\S)\s+\#{2,6}",
     r"\(?1[.)]\s+(?P<query>\S.*?)\s+\(?2[.)]\s.*",  # several on one line
     r"(?:\(?\d{1,2}[.)]|\(?[a-h]\)|[-*•–>])\s+(?P<query>.*)",
     r"(?P<query>[^\n]*\S)\s*\n.*",
@@ -131,8 +143,7 @@ def _behind(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
 
 def _in_quotes(text: str) -> str | None:
     """What stands between a pair of quotes, and nothing else does; a last stop may stand behind them."""
-    bare = text.rstrip(".,;")
-    for pair in _QUOTES:
+    for pair, bare in itertools.product(_QUOTES, (text, text.rstrip(".,;"))):
         opening, closing = pair[: len(pair) // 2], pair[len(pair) // 2 :]
         inner = bare[len(opening) : -len(closing)]
         if f"{opening}{inner}{closing}" == bare and opening not in inner and closing not in inner:
