@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from acclimate import artifacts, sizes
+from acclimate import artifacts, plan, sizes
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.making.examples import make_mine
 from acclimate.pipeline import STAGES, adapt
@@ -67,6 +67,11 @@ def test_the_whole_chain_checks_it_before_models_are_loaded(tmp_path, tiny_encod
         adapt(run)
     assert not (tmp_path / "run" / "index").exists()
     assert "encoder" not in vars(run)
+
+
+def test_a_plan_says_so_too(tmp_path):
+    assert "It would not begin: " in plan.describe(run_of(tmp_path, DOCS[:5]))
+    assert "It would not begin" not in plan.describe(run_of(tmp_path, DOCS, out="enough"))
 
 
 def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):

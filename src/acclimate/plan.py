@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acclimate import prompts
+from acclimate import prompts, sizes
+from acclimate.errors import AcclimateError
 from acclimate.llm import is_served
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
 from acclimate.llm.prices import price
@@ -112,7 +113,17 @@ def describe(run: Run) -> str:
         )
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], calls) for stage, calls in asked.items()))
     lines = columns(rows, "<<>>>")
-    return "\n".join([*lines, "", f"In all about {duration(total)}; {costs}. Nothing was done."])
+    last = f"In all about {duration(total)}; {costs}. Nothing was done."
+    return "\n".join([*lines, "", last, *_refusal(run)])
+
+
+def _refusal(run: Run) -> list[str]:
+    """Why the run would not begin, if it would not."""
+    try:
+        sizes.check(run, holds_out=True)
+    except AcclimateError as error:
+        return [f"It would not begin: {error}"]
+    return []
 
 
 def _rerankers(run: Run) -> int:
