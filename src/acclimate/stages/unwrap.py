@@ -94,7 +94,7 @@ def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 _PREAMBLE, _OUTER, _INNER = map(_compiled, (_PREAMBLES, _WRAPPINGS, _AFTER_THE_FIRST_LINES))
-_QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹ 「」 『』 ＂＂ `` **** **".split()
+_QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹ 「」 『』 ＂＂ `` &quot;&quot; **** **".split()
 _JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")
 _TEXT_IN_JSON = re.compile(
     r"""["'](?P<key>[\w ]+)["']\s*:\s*(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote)).)*)""", re.DOTALL
