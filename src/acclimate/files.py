@@ -68,7 +68,7 @@ def exists(path: str | Path) -> bool:
     return True
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> io.BufferedReader:
     """A file, to read bytes from. Raises DataError for what is none, or may not be read."""
     try:
         mode = path.stat().st_mode

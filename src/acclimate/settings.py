@@ -14,7 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, cast
@@ -55,7 +55,8 @@ class Setting(NamedTuple):
         return str(self.domain or _spoken(self.type))
 
 
-def settings_of(stage: Callable[..., Any]) -> dict[str, Setting]:
+@cache
+def settings_of(stage: Callable[..., Any]) -> Mapping[str, Setting]:
     """The settings of a stage function, in the order of its signature, with the help of its docstring."""
     helps = _parameter_helps(inspect.getdoc(stage) or "")
     found: dict[str, Setting] = {}
@@ -68,11 +69,10 @@ def settings_of(stage: Callable[..., Any]) -> dict[str, Setting]:
 
 def checked(stage: _Stage) -> _Stage:
     """A stage that raises SettingError for settings outside their domains, whoever calls it."""
-    settings: dict[str, Setting] = {}
 
     @wraps(stage)
     def call(*data: Any, **values: Any) -> Any:
-        settings.update(settings or settings_of(stage))
+        settings = settings_of(stage)
         for name in settings.keys() & values.keys():
             _check_domain(values[name], settings[name], name)
         return stage(*data, **values)

@@ -99,7 +99,7 @@ def _markdown(content: str) -> tuple[str, str]:
 
 
 def _html(content: str) -> tuple[str, str]:
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] (compiled, without types)
 
     page = _Page()
     # The parser calls the page and builds no tree, so that depth costs nothing.

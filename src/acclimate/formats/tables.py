@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError
-from acclimate.files import opened, read_lines, read_raw_lines
+from acclimate.files import LONGEST, opened, read_lines, read_raw_lines
 from acclimate.formats import fields
 from acclimate.formats.fields import Field, Located, Place
 from acclimate.records import Doc, Query
@@ -53,7 +53,7 @@ def _text_rows(path: Path, records: Cells) -> Iterator[tuple[Place, dict[str, An
 
 def _quoted_cells(path: Path, delimiter: str) -> Cells:
     """The records of a CSV file, with the line where each begins."""
-    csv.field_size_limit(2**31 - 1)  # a document may be longer than csv's 128 KiB
+    csv.field_size_limit(LONGEST)  # a document may be longer than csv's 128 KiB
     records = csv.reader((line for _, line in read_raw_lines(path)), delimiter=delimiter, strict=True)
     begin = 1
     try:
