@@ -229,6 +229,17 @@ def test_what_an_untouched_start_is_stands_beside_it(report):
         assert "sparse and static: how such a student starts" in " ".join(written.split())
 
 
+def test_page_and_terminal_say_why_and_on_how_many_of_how_many_queries(report):
+    best = report["systems"][0]["name"]
+    equals = [{"system": one["name"], "p": 0.25} for one in report["systems"][1:3]]
+    report |= {"recommendation": {"best": best, "equals": equals}}
+    report["queries"] |= {"count": 7, "of": 1406}
+    for text in (render(report), " ".join(table.text(report).split())):
+        assert f"{best} measured best" in text
+        assert f"{equals[0]['system']} (p = 0.250)" in text
+        assert "7 (drawn) of 1,406 " in text
+
+
 def test_what_may_be_absent_may_be_absent(report):
     for key in ("examples", "teachers", "generated_sample", "warnings"):
         del report[key]
