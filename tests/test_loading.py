@@ -19,12 +19,16 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from tiny import write_cross_encoder, write_llama, write_t5
 
 from acclimate import models, score
+from acclimate.checks import check
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.loading import check_model, loading, shapes
+from acclimate.pipeline import STAGES
 from acclimate.records import Doc, Query
 from acclimate.retrieve.encoder import Encoder
 from acclimate.retrieve.sparse import query_tokens
+from acclimate.runs import begin
 from acclimate.score.labels import labels, relevant
+from acclimate.settings import load_recipe, resolve
 
 CORPUS = {"a": Doc("a", "rice and fish " * 80), "b": Doc("b", "the moon"), "c": Doc("c", "")}
 PAIRS = [(Query("q", "what about food " * times), doc_id) for times in (1, 40) for doc_id in CORPUS]
@@ -106,6 +110,12 @@ BROKEN = {
     "a tokenizer that is no JSON": written("tokenizer.json", b"{}"),
     "more tokens than embeddings": more_tokens,
     "modules that are none": written("modules.json", b"{}"),
+    "a student whose index stays": written("modules.json", b'[{"path": "", "type": "base.modules.router.Router"}]'),
+    "modules that are numbers": written("modules.json", b"[1, 2]"),
+    "a configuration of the tokenizer that is a list": written("tokenizer_config.json", b"[]"),
+    "a configuration of the library that is a list": written("config_sentence_transformers.json", b"[]"),
+    "a configuration of the library that is no JSON": written("sentence_bert_config.json", b"\xff"),
+    "a path that leads out": written("modules.json", b'[{"path": "../../up", "type": "models.Transformer"}]'),
 }
 
 
@@ -117,6 +127,26 @@ def test_a_broken_model_is_refused_with_its_folder(how, tiny_encoder, tmp_path):
     with pytest.raises(AcclimateError, match=str(tmp_path)) as raised:
         check_model(str(folder))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("setting", ["distill.base={}", "train.base={}", "label.teachers=cross-encoder:{}"])
+def test_a_broken_model_is_refused_before_the_first_stage(how, setting, tiny_encoder, tmp_path):
+    broken = tmp_path / "model"
+    if "teachers" in setting:
+        write_cross_encoder(broken, tiny_encoder)
+    else:
+        shutil.copytree(tiny_encoder, broken)
+    try:
+        BROKEN[how](broken)
+    except (KeyError, FileNotFoundError):
+        pytest.skip("a cross-encoder has no such part")
+    bases = [f"{stage}.base={tiny_encoder}" for stage in ("distill", "train")]
+    settings = resolve(STAGES, load_recipe("quick"), [*bases, f"generate.llm={tiny_encoder}", setting.format(broken)])
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "rice"}\n')
+    run = begin(tmp_path / "run", str(tmp_path / "corpus.jsonl"), settings, recipe="quick", seed=0)
+    with pytest.raises(AcclimateError, match=str(broken)):
+        check(run)
 
 
 def test_whole_models_are_none_of_these(tiny_encoder, tmp_path):

@@ -31,6 +31,13 @@ _TOKENIZERS = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+_OBJECTS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
 _RENAMED = {"gamma": "weight", "beta": "bias"}  # of layer norms in old checkpoints
 
 Shapes = dict[str, tuple[int, ...]]
@@ -80,24 +87,36 @@ def check_model(name: str, kind: str = "encoder") -> None:
     if model.gguf_file:
         return
     folder = models.folder(name)
+    at = transformer_folder(folder)
     models.check_modules(folder)
-    if (at := transformer_folder(folder)) is not None:
+    if at is not None:
+        for part in {folder, at}:
+            for path in (part / name for name in _OBJECTS):
+                if path.is_file() and not isinstance(files.read_json(path), dict):
+                    raise DataError("expected a JSON object", path=path)
         _check_folder(at, kind)
 
 
 def transformer_folder(folder: Path) -> Path | None:
     """Where in a model's folder its transformer is: where the first module says, or the folder itself.
 
-    None where there is none: a folder of an adapter, or of a model whose first module is no transformer.
+    None for a folder of an adapter. Raises DataError for a model whose first module is no transformer.
     """
     listed = folder / "modules.json"
     if not listed.exists():
         return folder if (folder / "config.json").exists() or not (folder / "adapter_config.json").exists() else None
     modules = files.read_json(listed)
     first = modules[0] if isinstance(modules, list) and modules else None
-    if not isinstance(first, dict):
+    if not isinstance(first, dict) or not all(isinstance(module, dict) for module in modules):
         raise DataError("expected a list of modules, the first one a transformer", path=listed)
-    return folder / str(first.get("path", "")) if str(first.get("type")).endswith(".Transformer") else None
+    kind = str(first.get("type")).rpartition(".")[2]
+    if kind != "Transformer":
+        raise DataError(
+            f"the first module is a {kind}; expected a Transformer, with a vector for each token (no student whose "
+            "index stays, and no static model)",
+            path=listed,
+        )
+    return folder / str(first.get("path", ""))
 
 
 def shapes(path: Path) -> Shapes:

@@ -166,8 +166,10 @@ def is_late_interaction(folder: Path) -> bool:
         files.read_json(path) if (path := folder / name).exists() else {}
         for name in ("config_sentence_transformers.json", "config.json")
     )
-    kinds = saved.get("model_type"), *(transformer.get("architectures") or ())
-    return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(kinds)
+    if not isinstance(saved, dict) or not isinstance(transformer, dict):
+        raise DataError("config.json or config_sentence_transformers.json is no JSON object", path=folder)
+    kinds = f"{saved.get('model_type')} {transformer.get('architectures')}"
+    return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(re.findall(r"\w+", kinds))
 
 
 def positions(model: torch.nn.Module) -> int:

@@ -109,8 +109,8 @@ def language_model(kind: str) -> Any:
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
-    found = config.get("architectures") or [""]
-    return str(found[0])
+    found = config.get("architectures")
+    return str(found[0]) if isinstance(found, list) and found else ""
 
 
 def _config(at: models.ModelName, folder: Path) -> dict[str, Any]:
