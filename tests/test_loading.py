@@ -22,6 +22,7 @@ from acclimate import models, score
 from acclimate.checks import check
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.loading import check_model, loading, shapes
+from acclimate.memory import OutOfMemory
 from acclimate.pipeline import STAGES
 from acclimate.records import Doc, Query
 from acclimate.retrieve.encoder import Encoder
@@ -183,7 +184,7 @@ def test_loading_is_told_and_errors_of_libraries_name_the_model(caplog):
         loading("some/model"),
     ):
         raise ValueError("of\ntwo lines")
-    with pytest.raises(torch.OutOfMemoryError), loading("some/model"):
+    with pytest.raises(OutOfMemory, match="no room in memory for some/model"), loading("some/model"):
         raise torch.OutOfMemoryError("CUDA out of memory")
     assert [record.getMessage() for record in caplog.records] == ["loading some/model"] * 2
 

@@ -17,7 +17,7 @@ from test_train import TRAIN as PAIRS_TRAIN
 from test_train import trained
 from tiny import write_cross_encoder, write_llama, write_t5
 
-from acclimate import models, score
+from acclimate import cli, models, score
 from acclimate.errors import SettingError
 from acclimate.memory import Halving, OutOfMemory, is_out_of_memory
 from acclimate.rerankers import learn
@@ -207,3 +207,16 @@ def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, mo
     monkeypatch.setattr(learn, "load", poisoned)
     with pytest.raises(SettingError, match=r"diverged: its loss is nan after \d of 6 steps; lower train.learning_rate"):
         trained(tiny_encoder, tmp_path, PAIRS_TRAIN, PAIRS_DEV, epochs=1)
+
+
+@pytest.mark.parametrize("error", [*SAID, MemoryError()])
+def test_wherever_else_memory_runs_out_the_command_line_says_so(error, monkeypatch, capsys):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cli, "_register_stages", full)
+    assert cli.main([]) == 2
+    assert "memory" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "_register_stages", lambda: [][0])
+    with pytest.raises(IndexError):
+        cli.main([])

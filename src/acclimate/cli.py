@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError
 from acclimate import __version__, distributed, signals
 from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import OF_FILES, AcclimateError, SettingError
+from acclimate.memory import is_out_of_memory
 from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arguments
 from acclimate.runs import begin, opened, outdated
 from acclimate.shown import on_one_line, shortened
@@ -277,10 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return signals.stopped(stop)
     except BrokenPipeError:
         return 0
-    except OSError as error:
-        if error.errno not in OF_FILES:
+    except (OSError, RuntimeError, MemoryError) as error:
+        if getattr(error, "errno", None) not in OF_FILES and not is_out_of_memory(error):
             raise
-        _say(f"{error}; what is made is kept, and the same command goes on")
+        _say(f"{str(error) or 'out of memory'}; what is made is kept, and the same command goes on")
         return 2
     distributed.leave()
     return 0

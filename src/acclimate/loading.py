@@ -18,7 +18,7 @@ from typing import Any
 
 from acclimate import files, models
 from acclimate.errors import AcclimateError, DataError
-from acclimate.memory import is_out_of_memory
+from acclimate.memory import OutOfMemory, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,11 @@ def loading(name: str | Path) -> Iterator[None]:
     try:
         with quiet():
             yield
-    except (AcclimateError, MemoryError):
+    except AcclimateError:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise
+            raise OutOfMemory(f"no room in memory for {name}; choose a smaller model") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"no model that could be loaded: {reason}", path=name) from error
 

@@ -5,6 +5,7 @@ Numbers stay those of another batch size: they differ in rounding, as they do be
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -26,9 +27,8 @@ class OutOfMemory(AcclimateError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the GPU or of the machine."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    torch = sys.modules.get("torch")  # which raised nothing where it is not imported
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID)
 
