@@ -282,6 +282,7 @@ MUTATIONS: dict[str, Callable[[random.Random, bytes], bytes]] = {
     "long": lambda rng, data: inserted(
         data, somewhere(rng, data), rng.choice([b"x", b"9", b"-", b"&", b'"']) * 100_000
     ),
+    "wide": lambda rng, data: rng.choice([b"x,", b"x\t", b"x ", b"a.", b'"x",']) * 50_000 + data,
     "latin-1": lambda rng, data: recoded(data, "latin-1"),
     "utf-16": lambda rng, data: recoded(data, rng.choice(["utf-16", "utf-16-le", "utf-16-be", "utf-32"])),
     "bom": lambda rng, data: b"\xef\xbb\xbf" * rng.choice([1, 2]) + data,

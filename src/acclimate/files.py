@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import tomllib
 import zlib
@@ -24,6 +25,7 @@ from acclimate.errors import DataError
 _LARGEST_TEXT = 1_000_000  # bytes of a file that people write by hand
 LONGEST = 100_000_000  # bytes of a line, and of a document that is a file
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # what it begins with
+_DOTTED = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
 _UNPACKED = 100  # times its size that a gzip file of text may have when unpacked; of texts, 3 to 10 are usual
 
 
@@ -116,8 +118,11 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file. Raises DataError for what is none."""
+    text = read_text(path)
+    if _DOTTED.search(text):  # tomllib takes a time that grows with the square of the parts
+        raise DataError("not TOML that can be read: a name of 100 parts or more", path=path)
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"not TOML: {error}", path=path) from None
     except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep

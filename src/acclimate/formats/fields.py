@@ -84,7 +84,7 @@ def _missing(columns: list[str], field: Field) -> str:
     for name in columns:
         if name.strip() in field.names:
             return f"{message}. Remove the blanks around {name!r}"
-    folded = {name.strip().casefold(): name for name in columns}
+    folded = {name.strip().casefold()[:40]: name for name in columns[:1000]}
     near = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
     return f"{message}. The closest is {quoted(folded[near[0]])}: rename it" if near else message
 

@@ -9,6 +9,7 @@ disagree it is refused, never guessed.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,6 @@ def _cells(batch: Any) -> Iterable[dict[str, Any]]:
 
 
 def _distinct(header: list[str], place: Place) -> None:
-    for name in header:
-        if header.count(name) > 1:
-            raise place.error(f"{header.count(name)} columns are named {fields.quoted(name)}; names must differ")
+    for name, count in Counter(header).items():
+        if count > 1:
+            raise place.error(f"{count} columns are named {fields.quoted(name)}; names must differ")
