@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import pytest
 from answers import BAD, DOC, GOOD, WRAPPED, Q
@@ -107,3 +108,12 @@ def test_words_are_never_changed(words):
     query = " ".join(words)
     assert unwrapped(query) == (query, False)
     assert query_of(json.dumps({"query": query}))[0] == query
+
+
+@pytest.mark.parametrize(
+    "part", ["a b ", "<", "(", " ", "\n", '"', '{"a": ', "#", "*", "- ", "a:\n", "1. ", "x. (this query ", "`", "_"]
+)
+def test_an_answer_of_any_length_is_cleaned_in_a_moment(part):
+    started = time.process_time()
+    clean("a" + part * 20_000 + "b", DOC, "stop")
+    assert time.process_time() - started < 5

@@ -94,6 +94,7 @@ def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 _PREAMBLE, _OUTER, _INNER = map(_compiled, (_PREAMBLES, _WRAPPINGS, _AFTER_THE_FIRST_LINES))
+_LONGEST = 2000  # characters of an answer that are looked at; what wraps a query is far shorter
 _QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹ 「」 『』 ＂＂ `` &quot;&quot; **** **".split()
 _JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")
 _TEXT_IN_JSON = re.compile(
@@ -120,7 +121,7 @@ _NO_QUERY = re.compile(
 def unwrapped(text: str) -> tuple[str, bool]:
     """The query in what an LLM wrote, and whether a preamble was in front of it."""
     begin, end = reasoning.answer_span(text)
-    text, had_preamble = text[begin:end], False
+    text, had_preamble = text[begin : min(end, begin + _LONGEST)], False
     while True:
         before, text = text, text.strip()
         if (found := _off(text, _OUTER)) is None and (found := _in_json(text)) is None:
