@@ -238,7 +238,8 @@ def test_an_error_is_told_with_what_is_behind_it():
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", Means.STOP, "http://"),
     ],
 )
-def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means, hint):
+def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means, hint, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://there:3128")
     try:
         raise RuntimeError("Connection error.") from OSError(words)
     except RuntimeError as error:
@@ -246,6 +247,7 @@ def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means,
     assert found.means is means
     assert words in found.said
     assert hint in found.hint
+    assert "HTTPS_PROXY" in str(found)
 
 
 def test_a_page_is_known_by_its_start_and_told_by_its_title():

@@ -13,9 +13,7 @@ from typing import Any
 
 from acclimate.errors import MissingExtra, SettingError
 from acclimate.llm.address import Address, redacted
-from acclimate.llm.failures import cause, one_line
-
-_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+from acclimate.llm.failures import PROXIES, cause, one_line
 
 
 def key() -> str:
@@ -61,7 +59,7 @@ def client(name: str, address: Address, seconds: float) -> Any:
 def _surroundings(error: Exception) -> Exception:
     """What is wrong with a variable that the client reads, told by its name."""
     proxies = {
-        name: value for known in _PROXIES for name in (known, known.lower()) if (value := os.environ.get(name, ""))
+        name: value for known in PROXIES for name in (known, known.lower()) if (value := os.environ.get(name, ""))
     }
     if isinstance(error, ImportError):
         named = next((f"{name}={redacted(value)}" for name, value in proxies.items() if "socks" in value), "a proxy")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from acclimate.llm.address import redacted
 
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")  # where the client looks for them, and in lower case
 _MOST_SAID = 300  # characters
 _SAYS = ("message", "msg", "detail", "error", "errors", "code", "type", "status", "param", "loc", "reason", "title")
 _SAYS += ("error_description", "error_type", "metadata", "raw", "reasons", "body", "fault", "failed_generation")
@@ -197,8 +198,10 @@ def cause(error: BaseException) -> str:
 def lost(error: BaseException) -> Failure:
     """What a connection means that could not be made, or broke off."""
     words = cause(error)
-    hint = next((hint for pattern, hint in _LOST if re.search(pattern, words)), None)
-    return Failure(Means.STOP if hint else Means.AGAIN, words, hint or "")
+    hint = next((hint for pattern, hint in _LOST if re.search(pattern, words)), "")
+    proxies = [name for known in PROXIES for name in (known, known.lower()) if os.environ.get(name)]
+    through = f"a proxy is set in {proxies[0]}" if proxies else ""
+    return Failure(Means.STOP if hint else Means.AGAIN, words, "; ".join(filter(None, (hint, through))))
 
 
 def page(text: str) -> str | None:

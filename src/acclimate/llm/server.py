@@ -197,7 +197,7 @@ class ServerLLM:
                     continue
                 if found.means in (Means.REFUSED, Means.TOO_LONG):
                     return Completion("", (), 0, 0, found.means.value)
-                raise self._error(str(found)) if found.means is Means.STOP else _Again(found.said, found.after)
+                raise self._error(str(found)) if found.means is Means.STOP else _Again(str(found), found.after)
             try:
                 completion = wire.completion(prompt, found, self.decoding)
                 thinks = self.decoding.chat and wire.thinks(found)
