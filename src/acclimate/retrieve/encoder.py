@@ -220,13 +220,15 @@ class Encoder:
     def _encoded(self, texts: Sequence[Tokens], task: Task) -> list[Encoded]:
         features = self.features(texts, task)
         pooled, tokens = (part.float().cpu() for part in forward(self._inference_model(), features))
-        if not pooled.isfinite().all() or not tokens.isfinite().all():
+        keep = features["keep"].cpu()
+        kept = tokens[keep]  # what pads a text may be anything
+        if not pooled.isfinite().all() or not kept.isfinite().all():
             raise DataError(
                 f"vectors that are no numbers come of {self.name}: its weights have such, or too large ones for "
                 f"{models.dtype_name()}; use another model"
             )
-        keep = features["keep"].cpu()
-        return [Encoded(pooled[row].numpy(), tokens[row][keep[row]].numpy()) for row in range(len(texts))]
+        parts = kept.split(keep.sum(dim=1).tolist())
+        return [Encoded(one.numpy(), part.numpy()) for one, part in zip(pooled, parts, strict=True)]
 
     def _inference_model(self) -> SentenceTransformer | MultiVectorEncoder:
         if models.dtype() == torch.float32:
