@@ -157,7 +157,7 @@ def test_what_unpacks_to_far_more_than_texts_do_stops_at_a_limit(tmp_path, monke
     path = tmp_path / "a.jsonl.gz"
     for content, said in (
         (b"\0" * 10**6, "a line of more than 100,000 bytes"),
-        (b"{}\n" * 3 * 10**6, "gunzip a.jsonl.gz"),
+        (b"{}\n" * 10**6, "gunzip a.jsonl.gz"),
     ):
         path.write_bytes(gzip.compress(content, 1))
         read = 0
