@@ -387,7 +387,7 @@ def test_an_llm_that_wrote_no_query_can_be_looked_at(runs, tmp_path, monkeypatch
     [
         (["--prompt", "keywords"], "Did you mean 'keyword'?"),
         (["--reason", "bad"], "no reason named 'bad'"),
-        (["--sample", "-1"], "expected 0 or more"),
+        (["--sample", "-1"], "expected a whole number: 0 to"),
     ],
 )
 def test_what_there_is_not_is_said(options, expected, run, capsys):

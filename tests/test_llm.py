@@ -125,7 +125,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely_within_top_p():
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}])
 def test_impossible_decoding_is_refused(folder, wrong):
-    with pytest.raises(SettingError, match="expected >= 0"):
+    with pytest.raises(SettingError, match="expected"):
         local(folder, **wrong)
 
 

@@ -30,7 +30,7 @@ Changes = Annotated[
 ]
 Limits = list[str] | None
 Seed = Annotated[int, _option(int, Between(0, 2**32 - 1))]  # what every library takes
-Count = Annotated[int, _option(int, AtLeast(1))]
+Count = Annotated[int, _option(int, AtLeast(0))]
 K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
 Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1))]  # none: ()
 

@@ -14,7 +14,7 @@ from acclimate.llm import reasoning
 
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
 MAX_NEW_TOKENS = Between(1, 100_000)
-TEMPERATURE = Between(0.01, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
+TEMPERATURE = Between(0.0001, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
 TOP_P = Above(0, 1)
 _SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
 # Lines in front of an answer: they end in a colon, open a fence or a tag, are a heading of a word or three, what is
