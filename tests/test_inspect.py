@@ -376,7 +376,7 @@ def test_an_llm_that_wrote_no_query_can_be_looked_at(runs, tmp_path, monkeypatch
     shutil.copytree(runs / "generated", run)
     (run / "completions.sqlite").unlink()
     monkeypatch.setattr(acclimate.llm, "load", lambda name, **_: Silent())
-    assert main(["generate", str(run), "--max-doc-tokens", "29"]) == 0
+    assert main(["generate", str(run), "--max-doc-tokens", "29"]) == 2
     page = inspected(run)
     assert "36 answers, 0 queries" in page.text
     assert {one["data-state"] for one in page.sample} == {"no query"}

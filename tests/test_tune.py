@@ -205,7 +205,7 @@ def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, mon
     assert main(["distill", str(run), "--student", "dense-query", "--tune", "learning_rate:0.5:1e-5"]) == 0
     assert len(asked) == 3
     assert all("synthetic" in name for name in asked)
-    assert main(["report", str(run)]) == 0
+    assert main(["evaluate", str(run)]) == 0
     report = json.loads((run / "report.json").read_text())
     rows = [row for row in report["tried"] if row["what"] == "settings of dense:adapted"]
     assert [row["value"] for row in rows] == [f"learning_rate {value}" for value in (4e-05, 0.5, 1e-05)]
