@@ -106,6 +106,14 @@ def test_a_damaged_run_is_mended_by_the_command_that_began_it(finished, run, cor
         assert contents(run) == whole
 
 
+def test_stages_that_are_looked_up_before_work_begins_are_mended_too(run, corpus, run_adapt):
+    looked_up = ["index", "train"]
+    for stage in looked_up:
+        damage(run / stage / "manifest.json", "garbage")
+    assert run_adapt(corpus, run) == 0
+    assert sorted(made_again(run)) == looked_up
+
+
 @pytest.mark.parametrize(("name", "stage"), [("completions.sqlite", "generate"), ("scores.sqlite", "label")])
 def test_a_damaged_database_is_told_and_once_it_is_removed_asked_for_again(
     name,

@@ -194,6 +194,19 @@ def test_a_damaged_manifest_is_told_and_never_used(workspace, capsys, harm):
     assert "is made again: its manifest is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_stage_that_keeps_what_it_finds_is_not_handed_what_is_damaged(workspace, seed):
+    def again(seed):
+        work = Stage()
+        made = workspace.make("train", work, settings={}, inputs={}, seed=seed, keeps=True)
+        return made.folder / "part.txt", work.found
+
+    path, _ = again(0)
+    assert again(2)[1] == ["deep", "part.txt"]
+    path.write_text("flah")  # as long
+    assert again(2 + seed)[1] == []
+
+
 # What is replaced
 
 

@@ -60,7 +60,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     rating += [("label", named.model_of(name)[1]) for name in run.other_scorers]
     begun_from = [("index", settings["distill"]["base"]), ("train", settings["train"]["base"])]
     for stage, name in [*begun_from, *rating]:  # last: this imports the libraries of models
-        if run.workspace.manifest(stage) is None and models.resolve(name).is_local:
+        if not run.workspace.is_made(stage) and models.resolve(name).is_local:
             kind = score.kind_of(name)
             check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
 

@@ -98,7 +98,7 @@ def describe(run: Run) -> str:
     }
     total = 0.0
     for stage, work in flop.items():
-        made = run.workspace.manifest(stage) is not None
+        made = run.workspace.is_made(stage)
         calls = asked.get(stage)
         seconds = 0.0 if made else work / speed
         total += seconds

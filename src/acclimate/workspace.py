@@ -135,6 +135,13 @@ class Workspace:
         """The manifest of a finished stage, else None. Raises DataError for one that is damaged."""
         return manifests.read(self.folder / stage)
 
+    def is_made(self, stage: str) -> bool:
+        """True for a finished stage; one whose manifest is damaged will be made again."""
+        try:
+            return self.manifest(stage) is not None
+        except DataError:
+            return False
+
     def make(
         self,
         stage: str,
@@ -151,7 +158,8 @@ class Workspace:
 
         `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
         together: where the run has several processes, all of them call `run`; else the others wait for the first.
-        keeps: `run` knows itself which of the files that it finds are still good, and removes the others.
+        keeps: `run` knows itself what of a folder was made from the same, and removes the rest; no folder with a
+        damaged file is left to it.
         """
         if not distributed.is_main():
             return self._followed(stage, run, together=together)
@@ -172,7 +180,8 @@ class Workspace:
         if reason:
             _say(f"{stage:<10} is made again: {reason}")
         if reason or _key(begun) != key:
-            if keeps:
+            is_damaged = bool(reason) and (manifest is None or manifests.harmed(folder, manifest) is not None)
+            if keeps and not is_damaged:
                 (folder / manifests.NAME).unlink(missing_ok=True)
             else:
                 _make_way(folder, aside if reason else None)
