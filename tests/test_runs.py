@@ -89,6 +89,18 @@ def test_a_report_after_an_upgrade_says_so_and_makes_nothing(own, monkeypatch, c
     assert files_of(own) == before
 
 
+def test_what_is_read_is_what_was_made_whatever_an_interrupted_command_wanted_then(own, capsys):
+    described = json.loads((own / "run.json").read_text())
+    (own / "run.json").write_text(json.dumps({**described, "seed": described["seed"] + 1}))
+    (own / "seed").mkdir()  # of prompts that this run does not use any more
+    (own / "seed" / "manifest.json").write_text("{")
+    run, made = opened(own, "evaluate")
+    assert run.seed == described["seed"]
+    assert "seed" not in made
+    assert main(["report", str(own)]) == 0
+    assert f"evaluate was made with the seed {run.seed}" in capsys.readouterr().err
+
+
 def test_a_moved_run_goes_on_with_what_it_keeps_where_the_source_is_gone(own, tmp_path, capsys):
     moved = tmp_path / "moved"
     own.rename(moved)

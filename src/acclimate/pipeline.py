@@ -65,10 +65,9 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
         run.input.keep()
         write_json(run.workspace.folder / "run.json", run.summary)
     made: dict[str, Made] = {}
-    for stage, make in _ORDER.items():
-        if stage != "seed" or run.seeds_prompts:
-            made[stage] = make(run, made)
-            emptied.check(run.workspace.folder, made, stage)
+    for stage in _stages_of(run):
+        made[stage] = _ORDER[stage](run, made)
+        emptied.check(run.workspace.folder, made, stage)
         if stage == "mine" and until not in ("mine", "train"):
             emptied.check_held_out(run, made)
         if stage == until:
@@ -88,27 +87,28 @@ def made_already(run: Run, until: str) -> dict[str, Made]:
     """
     folder, found = run.workspace.folder, dict[str, Made]()
     again = f"go on with: acclimate {until} {folder}"
-    for stage in _ORDER:
+    for stage in _stages_of(run):
         manifest = run.workspace.manifest(stage)
-        if manifest is None and (stage != "seed" or run.seeds_prompts):
+        if manifest is None:
             raise DataError(f"this run is not finished: the stage {stage} is not made yet; {again}", path=folder)
-        if manifest is not None:
-            manifests.check(folder / stage, manifest)
-            found[stage] = Made(stage, run.folder(stage), manifest, resumed=True)
-            if other := _other_input(found, stage):
-                raise DataError(f"{stage} was made from {other} than are here now; {again}", path=folder)
+        manifests.check(folder / stage, manifest)
+        found[stage] = Made(stage, run.folder(stage), manifest, resumed=True)
+        if other := _other_input(found, stage):
+            raise DataError(f"{stage} was made from {other} than are here now; {again}", path=folder)
         if stage == until:
             break
     return found
 
 
+def _stages_of(run: Run) -> list[str]:
+    """The stages of this run in their order."""
+    return [stage for stage in _ORDER if stage != "seed" or run.seeds_prompts]
+
+
 def _other_input(made: Mapping[str, Made], stage: str) -> str:
     """What a stage was made from that is not there any more, in words."""
-    inputs = made[stage].manifest["inputs"]
-    if (
-        inputs.get(DOCUMENTS, made["index"].manifest["inputs"][DOCUMENTS])
-        != made["index"].manifest["inputs"][DOCUMENTS]
-    ):
+    inputs, indexed = made[stage].manifest["inputs"], made["index"].manifest["inputs"][DOCUMENTS]
+    if inputs.get(DOCUMENTS, indexed) != indexed:
         return "other documents or passages"
     others = [name for name, found in inputs.items() if name in made and made[name].fingerprint != found]
     return f"other files of the stage {others[0]}" if others else ""

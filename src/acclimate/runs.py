@@ -67,8 +67,8 @@ def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
 
 
 def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
-    """The run that a folder holds, to read, and its stages up to `until`: with the settings that these were made with
-    and the documents that were indexed. Nothing is read from outside the folder but models.
+    """The run that a folder holds, to read, and its stages up to `until`: with the settings and the seed that
+    these were made with, and the documents that were indexed. Nothing is read from outside the folder but models.
 
     Raises DataError for a folder without a run, for a stage that is not made or damaged.
     """
@@ -80,13 +80,15 @@ def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
     run.settings = {
         stage: {**values, **_known(settings.get(stage, {}), values)} for stage, values in run.settings.items()
     }
+    run.seed = made[until].manifest["seed"]
     run.kept = Kept(**made["index"].notes["kept"])
     return run, made
 
 
 def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
     """In what the stages of an opened run are not what the same command would make today, a line for each."""
-    wanted = _described(run.workspace.folder).settings
+    described = _described(run.workspace.folder)
+    wanted = described.settings
     found: list[str] = []
     for stage, one in made.items():
         version = one.manifest["versions"]["acclimate"]
@@ -98,6 +100,8 @@ def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
                 found.append(
                     f"{stage} was made with {stage}.{name}={value}; the run's settings say {wanted[stage][name]}"
                 )
+        if one.manifest["seed"] != described.seed:
+            found.append(f"{stage} was made with the seed {one.manifest['seed']}; the run's is {described.seed}")
     return found
 
 
