@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from acclimate.errors import DataError
+from acclimate.labels import Judged
+from acclimate.making.examples import make_mine
 from acclimate.report import emptied
 from acclimate.workspace import Made
 
@@ -61,11 +63,26 @@ def test_what_one_setting_would_mend_is_told_once_though_others_were_good(tmp_pa
     assert capsys.readouterr().err == ""
 
 
-def test_no_query_to_choose_by_is_told_before_rerankers_learn(tmp_path, monkeypatch):
-    stages = made(tmp_path, "filter", {}, out=7)
-    held_out = SimpleNamespace(queries=[])
+@pytest.mark.parametrize(
+    ("lacks", "test_share", "told"),
+    [
+        ("train", 0.2, "none to learn from, where 5 documents"),
+        ("dev", 0.2, "none to choose on, where 5 documents"),
+        ("test", 0.2, "none to measure on, where 5 documents"),
+        ("held out", 0.2, "prompts show all 2 queries of the dev split"),
+        ("test", 0.0, ""),  # labelled queries measure
+        ("", 0.2, ""),
+    ],
+)
+def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_share, told, monkeypatch, tmp_path):
+    sides = ("train", "dev", "test")
+    splits = {f"{side}{number}": side for side in sides for number in range(5)}
+    kept = {side: [] if side == lacks else ["query"] for side in sides}
+    held_out = SimpleNamespace(queries=[] if lacks == "held out" else ["query"])
+    for name, value in (("splits", lambda made: splits), ("sides", lambda made: kept)):
+        monkeypatch.setattr(f"acclimate.artifacts.{name}", value)
     monkeypatch.setattr("acclimate.artifacts.held_out", lambda run, made: held_out)
-    with pytest.raises(DataError, match=r"none of the 7 queries that are left is held out.*sample.dev_share"):
-        emptied.check_held_out(None, stages)
-    held_out.queries.append("one")
-    emptied.check_held_out(None, stages)
+    labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
+    run = SimpleNamespace(labels=labels, folder=lambda stage: tmp_path / stage)
+    with pytest.raises(DataError if told else AttributeError, match=told or "has no attribute"):  # goes on to work
+        make_mine(run, {"generate": None, "filter": None, "index": None})

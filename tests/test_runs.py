@@ -131,8 +131,8 @@ def test_what_was_indexed_from_other_documents_is_made_again_and_it_is_said_from
     change(own.parent / "source", [NEW, *DOCS])
     assert main(["index", str(own)]) == 0
     said = capsys.readouterr().err
-    assert f"index was made from {len(DOCS)} documents" in said
-    assert f"there are {len(DOCS) + 1} now" in said
+    assert f"index      was made from {len(DOCS)} documents" in said
+    assert f"now there are {len(DOCS) + 1} " in said
     assert index["inputs"]["documents"][:8] in said
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from acclimate import files, manifests
+from acclimate import distributed, files, manifests
 from acclimate.errors import AcclimateError, DataError
 from acclimate.workspace import Account, Workspace
 
@@ -343,3 +343,10 @@ def test_a_run_that_made_nothing_leaves_no_folder(tmp_path):
     with Workspace(tmp_path / "mine").lock():
         pass
     assert (tmp_path / "mine").exists()
+
+
+def test_of_several_processes_one_says_what_happens(monkeypatch, capsys):
+    for rank in ("0", "1", "2"):
+        monkeypatch.setenv("RANK", rank)
+        distributed.say("label", "warning: odd\x1b[31m\nlines")
+    assert capsys.readouterr().err == "label      warning: odd[31m lines\n"

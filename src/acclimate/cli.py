@@ -126,7 +126,7 @@ def report(run_dir: Path) -> None:
 
     run, made = opened(run_dir, "evaluate")
     for line in outdated(run, made):
-        print(f"report     {line}", file=sys.stderr)
+        distributed.say("report", line)
     with run.workspace.lock():
         show(run, assemble.write(run, made))
 

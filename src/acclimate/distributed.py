@@ -7,9 +7,12 @@ GPU and on a share of every batch, and else wait. Nothing here does anything in 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from acclimate.shown import on_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +33,12 @@ def size() -> int:
 
 def is_main() -> bool:
     return rank() == 0
+
+
+def say(what: str, text: str) -> None:
+    """A line on stderr of a stage, or of what else it is about; only the first process says it."""
+    if is_main():
+        print(f"{what:<10} {on_one_line(text)}", file=sys.stderr, flush=True)
 
 
 def join() -> None:

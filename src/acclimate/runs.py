@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate import __version__, collections
+from acclimate import __version__, collections, distributed
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.files import read_json
 from acclimate.input import Kept
@@ -61,7 +60,7 @@ def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
     """
     run = _described(folder, changes)
     if not run.input.is_there and (index := run.workspace.manifest("index")):
-        print(f"{run.source} is not there any more; going on with the documents that the run keeps", file=sys.stderr)
+        distributed.say("corpus", f"{run.source} is not there any more; going on with what the run keeps of it")
         run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
     return run
 

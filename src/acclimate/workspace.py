@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -175,10 +174,10 @@ class Workspace:
         if manifest is not None and not reason:
             distributed.told(True)
             begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
-            _say(f"{stage:<10} made already: {_counts(manifest)}")
+            distributed.say(stage, f"made already: {_counts(manifest)}")
             return Made(stage, folder, manifest, resumed=True)
         if reason:
-            _say(f"{stage:<10} is made again: {reason}")
+            distributed.say(stage, f"is made again: {reason}")
         if reason or _key(begun) != key:
             is_damaged = bool(reason) and (manifest is None or manifests.harmed(folder, manifest) is not None)
             if keeps and not is_damaged:
@@ -211,7 +210,7 @@ class Workspace:
         begun.unlink()
         _remove(aside)
         distributed.told(None)
-        _say(f"{stage:<10} {_counts(manifest)}   {duration(manifest['seconds'])}")
+        distributed.say(stage, f"{_counts(manifest)}   {duration(manifest['seconds'])}")
         return Made(stage, folder, manifest, resumed=False)
 
     def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> Made:
@@ -294,7 +293,3 @@ def _difference(manifest: dict[str, Any], recipe: dict[str, Any]) -> str:
 def _counts(manifest: dict[str, Any]) -> str:
     dropped = " · ".join(f"{reason} {count:,}" for reason, count in manifest["dropped"].items() if count)
     return f"read {manifest['in']:,}   kept {manifest['out']:,}" + (f"   dropped: {dropped}" if dropped else "")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from acclimate import artifacts, llm, models, prompts
+from acclimate import artifacts, distributed, llm, models, prompts
 from acclimate.errors import DataError
 from acclimate.files import fingerprint, write_json, write_jsonl
 from acclimate.formats import read_synthetic, write_nway, write_synthetic
@@ -46,7 +45,7 @@ def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     }
     indexed = run.make("index", work, inputs=inputs, unit="documents")
     for warning in indexed.notes.get("warnings", []):
-        print(f"{'index':<10} warning: {warning}", file=sys.stderr, flush=True)
+        distributed.say("index", f"warning: {warning}")
     return indexed
 
 
@@ -58,11 +57,8 @@ def _say_changed(run: Run) -> None:
         return
     if manifest and manifest["inputs"][DOCUMENTS] != run.corpus.fingerprint:
         was, now = manifest["inputs"][DOCUMENTS][:8], run.corpus.fingerprint[:8]
-        print(
-            f"index was made from {manifest['out']:,} documents or passages ({was}); there are {len(run.corpus):,} now "
-            f"({now})",
-            file=sys.stderr,
-        )
+        found = f"was made from {manifest['out']:,} documents or passages ({was})"
+        distributed.say("index", f"{found}; now there are {len(run.corpus):,} ({now})")
 
 
 def make_sample(run: Run, made: Mapping[str, Made]) -> Made:
@@ -129,10 +125,7 @@ def make_generate(run: Run, made: Mapping[str, Made]) -> Made:
             result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
         if completions.left_out:
             without = ", ".join(completions.left_out)
-            print(
-                f"{'generate':<10} {settings['llm']} is asked without {without}, which it does not take",
-                file=sys.stderr,
-            )
+            distributed.say("generate", f"{settings['llm']} is asked without {without}, which it does not take")
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         by_prompt = Counter(query.prompt for query in result.queries)
@@ -214,7 +207,7 @@ def make_mine(run: Run, made: Mapping[str, Made]) -> Made:
 
 
 def _check_sides(run: Run, made: Mapping[str, Made]) -> None:
-    """Raises DataError where the filters left no query to learn from, to choose on, or to measure on."""
+    """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
     drawn, kept = Counter(artifacts.splits(made).values()), artifacts.sides(made)
     uses = {"train": "to learn from", "dev": "to choose on"}
     uses |= {"test": "to measure on"} if run.labels.test_share else {}
@@ -225,3 +218,9 @@ def _check_sides(run: Run, made: Mapping[str, Made]) -> None:
                 f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
                 path=run.folder("filter"),
             )
+    if not artifacts.held_out(run, made).queries:
+        split, queries, _ = run.labels.choosing
+        raise DataError(
+            f"prompts show all {len(queries):,} queries of the {split} split, so none is left to choose on; show "
+            "fewer (sample.n_examples), or others (sample.examples)"
+        )

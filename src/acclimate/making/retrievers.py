@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,11 +110,9 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
     settings = run.settings["label"]
     treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
     share, near = settings["false_negative_share"], labelled.notes["false_negatives"]
-    print(
-        f"{'label':<10} {near:,} candidates rated above {share:g} of their source document: {treated}", file=sys.stderr
-    )
+    distributed.say("label", f"{near:,} candidates rated above {share:g} of their source document: {treated}")
     for warning in teacher_warnings(labelled.notes, run.student_kinds):
-        print(f"{'label':<10} warning: {warning}", file=sys.stderr, flush=True)
+        distributed.say("label", f"warning: {warning}")
     return labelled
 
 

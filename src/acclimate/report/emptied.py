@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from acclimate import artifacts
+from acclimate import distributed
 from acclimate.errors import DataError
 from acclimate.files import read_jsonl
-from acclimate.run import Run
 from acclimate.shown import clean, shortened
 from acclimate.workspace import Made
 
@@ -37,15 +35,6 @@ _ADVICE = {
 _TOLD = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where others were good
 
 
-def check_held_out(run: Run, made: Mapping[str, Made]) -> None:
-    """Raises DataError where no query is left that `label` could choose by, which is known before rerankers learn."""
-    if not artifacts.held_out(run, made).queries:
-        raise DataError(
-            f"filter: none of the {made['filter'].manifest['out']:,} queries that are left is held out to choose "
-            "weights on; draw more documents (sample.n_docs), or hold more of them out (sample.dev_share)"
-        )
-
-
 def check(run_folder: Path, made: Mapping[str, Made], stage: str) -> None:
     """Raises DataError where a stage has kept nothing, so that none after it can work."""
     manifest = made[stage].manifest
@@ -58,7 +47,7 @@ def check(run_folder: Path, made: Mapping[str, Made], stage: str) -> None:
 def _warn(dropped: Mapping[str, int]) -> None:
     for reason in _TOLD:
         if count := dropped.get(reason):
-            print(f"{'generate':<10} warning: {count:,} {reason}: {_ADVICE[reason]}", file=sys.stderr, flush=True)
+            distributed.say("generate", f"warning: {count:,} {reason}: {_ADVICE[reason]}")
 
 
 def _told(run_folder: Path, made: Made) -> str:
