@@ -290,8 +290,6 @@ def test_who_is_not_named_is_measured_and_does_not_teach():
     assert {name for name, weight in made.weights.items() if weight} == {"dense"}
     assert named(made)[RERANKER]["nDCG@10"] == 1.0
     assert named(made)[RERANKER]["reason"] == "not among label.teachers"
-    assert made.reranker is not None  # search may still use it
-    assert made.reranker.ndcg > 0.9
 
 
 def test_a_scorer_alone_teaches_without_retrievers():

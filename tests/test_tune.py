@@ -232,7 +232,6 @@ LABEL = {
             ("teacher", 0.9),
         )
     ],
-    "reranker": {"ndcg": 0.9, "weights": {"fusion": 0.8, "reranker": 0.2}, "near": 0.0},
 }
 CHOSEN = {
     "weights": {"bm25": {"bm25": 1.0}, "dense": {"dense": 1.0}, "hybrid": {"bm25": 0.25, "dense": 0.75, "late": 0.0}},
@@ -247,7 +246,6 @@ def test_every_choice_has_its_figures_and_one_that_was_taken():
     of = {what: [row for row in rows if row["what"] == what] for what in dict.fromkeys(row["what"] for row in rows)}
     assert list(of) == [
         "teacher",
-        "does the reranker teach",
         "settings of dense:adapted",
         "weights of hybrid",
         "weights of hybrid+reranker",
@@ -263,10 +261,3 @@ def test_every_choice_has_its_figures_and_one_that_was_taken():
     }
     assert next(row["value"] for row in of["candidate"] if row["chosen"]) == "hybrid+reranker"
     assert of["weights of hybrid"][0]["value"] == "bm25 0.25 + dense 0.75"
-
-
-def test_a_reranker_that_does_not_teach_is_a_choice_with_both_figures():
-    without = {**LABEL, "weights": {"bm25": 0.5, "dense": 0.5, "late-interaction": 0.0}}
-    rows = [row for row in tried(without, CHOSEN, {}) if row["what"] == "does the reranker teach"]
-    assert [(row["value"], row["nDCG@10"], row["chosen"]) for row in rows] == [("yes", 0.9, False), ("no", 0.9, True)]
-    assert not any("reranker teach" in row["what"] for row in tried({**LABEL, "reranker": None}, CHOSEN, {}))

@@ -86,7 +86,6 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
             "teachers": result.teachers,
             "weights": result.weights,
             "turns": [turn.teacher for turn in result.turns],
-            "reranker": result.reranker._asdict() if result.reranker else None,
             "chosen_on": str(held_out),
             "target_entropy": result.entropy,
             "scale": {**result.scale, "target": "in [0, 1]"},

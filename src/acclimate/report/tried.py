@@ -8,7 +8,7 @@ from typing import Any
 from acclimate.report import words
 
 _MAIN = words.MAIN_MEASURE
-_TEACHER, _RERANKER = "teacher", "reranker"  # names in the notes of `label`
+_TEACHER = "teacher"  # its name in the notes of `label`
 
 
 def tried(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -31,10 +31,6 @@ def _teachers(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
             yield "teacher", f"{name} alone", ndcg, list(weights) == [name]
     if len(weights) > 1:
         yield "teacher", said(weights), own.get(_TEACHER), True
-    if both := notes.get(_RERANKER):
-        teaches = _RERANKER in weights
-        yield "does the reranker teach", "yes", both["ndcg"], teaches
-        yield "does the reranker teach", "no", None if teaches else own.get(_TEACHER), not teaches
 
 
 def _students(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:

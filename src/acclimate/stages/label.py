@@ -19,7 +19,7 @@ from acclimate.records import NWay, Scorer, SyntheticQuery
 from acclimate.retrieve.members import Ids
 from acclimate.retrieve.scales import NAMES, Scale, bounds, combine, scale
 from acclimate.retrieve.system import Candidates, min_max
-from acclimate.retrieve.weights import HeldOut, Weighed
+from acclimate.retrieve.weights import HeldOut
 from acclimate.settings import checked
 from acclimate.stages import candidates
 from acclimate.stages.candidates import Find
@@ -29,12 +29,10 @@ from acclimate.stages.teachers import (
     FALSE_NEGATIVES,
     MODES,
     RERANKER,
-    beside_fusion,
     check_teaching,
     choose_teachers,
     fuse_retrievers,
     in_turn,
-    is_reranker,
     teaches,
 )
 
@@ -56,7 +54,6 @@ class Labelled(NamedTuple):
     turns: list[Turn]  # one, or where teachers teach one after the other, one for each
     weights: dict[str, float]  # of the teacher
     teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
-    reranker: Weighed | None  # the reranker's weight beside the fusion of the retrievers, and what both reach
     entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
     dropped: dict[str, int]
     rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
@@ -140,13 +137,11 @@ def label(
     asked = Asked(scorers, ids, progress)
     first = [candidates.best_places(one, ids, fusion.weights, reranker_ways) for one in found]
     found = asked.rate(found, list(scorers), first)
-    few = [one.at(places) for one, places in zip(found, first, strict=True)]
     able = [*members, *scorers]
     chosen = choose_teachers(
         found, held_out, fusion if teaching else None, able, list(scorers), teachers,
         kind=normalize, weights=weights, min_gain=min_gain,
     )  # fmt: skip
-    hybrid = fuse_retrievers(found, held_out, members, "min-max", trust)
     used = [name for name, weight in chosen.weights.items() if weight > 0]
     if mode == "sequential":
         used = [name for teacher in teachers for name in able if teaches(name, (teacher,))]
@@ -188,7 +183,6 @@ def label(
         turns,
         chosen.weights,
         chosen.rows,
-        beside_fusion(few, held_out, hybrid, [name for name in scorers if is_reranker(name)]),
         round(float(np.mean(entropies)), 4) if entropies else 0.0,
         dropped,
         (_row(query, one, names, to_scale, ids) for query, one in zip(queries, rated, strict=True)),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from acclimate.errors import DataError, SettingError
-from acclimate.retrieve.scales import Scale, by_list, combine, scale
+from acclimate.retrieve.scales import Scale, combine, scale
 from acclimate.retrieve.system import Candidates
 from acclimate.retrieve.weights import HeldOut, Weighed, alone, choose_weights
 from acclimate.shown import quoted
@@ -173,20 +173,6 @@ def _with_groups(
         if names != [group]
     }
     return one._replace(scores={**one.scores, **fused, **means})
-
-
-def beside_fusion(
-    few: Sequence[Candidates], held_out: HeldOut, fusion: Weighed, rerankers: Sequence[str]
-) -> Weighed | None:
-    """For search: the weight of the reranker, or of the mean of several, beside the fusion. None without one."""
-    if not rerankers:
-        return None
-    mean = dict.fromkeys(rerankers, 1 / len(rerankers))
-    both = [
-        one._replace(scores={"fusion": combine(one, fusion.weights, by_list), RERANKER: combine(one, mean, by_list)})
-        for one in few
-    ]
-    return choose_weights(both, held_out.answers, ["fusion", RERANKER], trust=1.0)
 
 
 def warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[str]:
