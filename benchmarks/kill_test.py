@@ -225,7 +225,7 @@ def take_away(run_folder: Path, draws: random.Random) -> None:
     manifests = [path for stage in STAGES if (path := run_folder / stage / "manifest.json").exists()]
     at = draws.randrange(len(manifests))
     key = json.loads(manifests[at].read_text())["fingerprint"]
-    write_json(manifests[at].parent / "begun.json", key)
+    write_json(manifests[at].parent / "begun.json", {"key": key})
     manifests[at].unlink()
     for manifest in manifests[at + 1 :]:
         shutil.rmtree(manifest.parent)

@@ -367,7 +367,7 @@ def test_what_a_killed_process_leaves_is_no_result(corpus, copied, run_adapt, fi
     """Half a file of its, and a stage whose manifest was just written."""
     key = json.loads((copied / "mine" / "manifest.json").read_text())["fingerprint"]
     (copied / "mine" / "manifest.json").unlink()
-    (copied / "mine" / "begun.json").write_text(json.dumps(key))
+    (copied / "mine" / "begun.json").write_text(json.dumps({"key": key}))
     for folder in ("mine", "filter", "corpus", "."):
         (copied / folder / ".queries.jsonl.123.part").write_text('{"half')
     (copied / "filter" / "begun.json").write_text("0")

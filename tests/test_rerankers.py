@@ -77,6 +77,10 @@ def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(t
     assert trained(tiny_encoder, tmp_path, prompts=PROMPTS, **SEVERAL).notes == two.notes
     assert not (tmp_path / "checkpoints-done").exists()
     assert learned == []
+    (tmp_path / f"{NAMES[1]}.json").write_text("")  # of a machine that lost its power
+    assert trained(tiny_encoder, tmp_path, prompts=PROMPTS, **SEVERAL).notes == two.notes
+    assert learned == [NAMES[1]]
+    del learned[:]
     third = trained(tiny_encoder, tmp_path, prompts=other, **SEVERAL)
     assert learned == ["reranker-other"]
     assert list(third.paths) == [NAMES[0], "reranker-other"]

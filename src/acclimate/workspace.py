@@ -21,7 +21,7 @@ from typing import Any
 from acclimate import __version__, distributed, manifests
 from acclimate.disk import writing
 from acclimate.errors import AcclimateError, DataError
-from acclimate.files import fingerprint, read_json, write_json
+from acclimate.files import fingerprint, read_state, write_json
 from acclimate.progress import Progress, duration
 
 LOCK = ".lock"
@@ -178,14 +178,14 @@ class Workspace:
             return Made(stage, folder, manifest, resumed=True)
         if reason:
             distributed.say(stage, f"is made again: {reason}")
-        if reason or _key(begun) != key:
+        if reason or not read_state(begun, key):
             is_damaged = bool(reason) and (manifest is None or manifests.harmed(folder, manifest) is not None)
             if keeps and not is_damaged:
                 (folder / manifests.NAME).unlink(missing_ok=True)
             else:
                 _make_way(folder, aside if reason else None)
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(begun, key)
+            write_json(begun, {"key": key})
 
         distributed.told(False)
         progress = Progress(stage, unit)
@@ -263,14 +263,6 @@ def _found(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, An
         return manifest, _difference(manifest, recipe)
     harmed = manifests.harmed(folder, manifest)
     return manifest, f"{harmed.relative_to(folder)} is not as it was made" if harmed else ""
-
-
-def _key(begun: Path) -> str | None:
-    """What an interrupted stage was begun from."""
-    try:
-        return read_json(begun) if begun.exists() else None
-    except DataError:  # half written, by a machine that lost its power
-        return None
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from acclimate import distributed, models, score
 from acclimate.errors import SettingError
-from acclimate.files import read_json, write_json
+from acclimate.files import read_state, write_json
 from acclimate.loading import loading, quiet
 from acclimate.memory import is_out_of_memory
 from acclimate.records import Doc, NWay
@@ -136,9 +136,9 @@ def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
 
 def _begun(kept: Path, key: str) -> str | None:
     """Make the folder of checkpoints of this training, and tell the last one that is in it."""
-    if kept.exists() and (not (kept / _KEY).exists() or read_json(kept / _KEY) != key):
+    if kept.exists() and not read_state(kept / _KEY, key):
         shutil.rmtree(kept)
-    write_json(kept / _KEY, key)
+    write_json(kept / _KEY, {"key": key})
     return _last_whole(kept)
 
 

@@ -17,7 +17,7 @@ from acclimate import __version__, distributed, models, score
 from acclimate.domains import Above, AtLeast, Between, OneOf
 from acclimate.draws import drawn
 from acclimate.errors import DataError, MissingExtra, SettingError
-from acclimate.files import fingerprint, read_json, write_json
+from acclimate.files import fingerprint, read_state, write_json
 from acclimate.records import Doc, NWay
 from acclimate.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of
 from acclimate.score.template import AUTO, TEMPLATES
@@ -254,11 +254,7 @@ def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], sett
 
 def _done(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     """The notes of a reranker that is there already, made from the same."""
-    path = folder / f"{name}.json"
-    if not path.exists() or not (folder / name).is_dir():
-        return None
-    written = read_json(path)
-    return written["notes"] if written["key"] == key else None
+    return read_state(folder / f"{name}.json", key).get("notes") if (folder / name).is_dir() else None
 
 
 def _clear(folder: Path, kept: set[str]) -> None:
