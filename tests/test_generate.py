@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import unicodedata
 
 import pytest
 from test_completions import Fake
@@ -13,6 +14,7 @@ from acclimate.llm.completions import Completions
 from acclimate.records import Completion, Doc
 from acclimate.stages.clean import clean
 from acclimate.stages.generate import estimate, generate, query_id
+from acclimate.stages.language import language_of
 
 DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
 
@@ -174,6 +176,11 @@ def test_settings_are_checked_shared_and_described(completions):
 )
 def test_a_query_in_another_language_than_the_one_wanted_is_no_query(query, doc, language, is_wrong):
     assert clean(query, doc, "stop", language=language)[1] == ("wrong language" if is_wrong else None)
+
+
+@pytest.mark.parametrize(("text", "code"), [("où même été à côté", "fr"), ("für über können", "de"), ("är så", "sv")])
+def test_a_language_is_told_however_its_letters_are_written(text, code):
+    assert {language_of(unicodedata.normalize(form, text.upper())) for form in ("NFC", "NFD")} == {code}
 
 
 def test_overlap_is_of_words_not_of_letters():

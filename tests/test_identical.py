@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,18 @@ def test_what_is_judged_relevant_is_an_answer_whatever_its_text():
     own = [Qrel(doc.doc_id, doc.doc_id, int(at < 3)) for at, doc in enumerate(DOCS)]
     assert set(identical(queries, own, CORPUS).documents) == {doc.doc_id for doc in DOCS[3:]}
     assert identical([], [], CORPUS) == ({}, False)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKD"])
+def test_nor_does_it_matter_how_its_characters_are_written(form):
+    text = "Über die Wärme in Öfen: ein Überblick für Anfänger"
+    corpus = {
+        "d": Doc("d", text),
+        "zh": Doc("zh", "機械学習入門：検索の評価を学ぶ。"),
+        "other": Doc("other", "ein Ofen"),
+    }
+    queries = [Query("q", unicodedata.normalize(form, text.upper())), Query("zh", "機械学習入門 検索の評価を学ぶ")]
+    assert identical(queries, [], corpus).documents == {"q": {"d"}, "zh": {"zh"}}
 
 
 @given(

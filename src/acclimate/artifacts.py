@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.files import read_json, read_jsonl
 from acclimate.formats import read_synthetic
-from acclimate.identical import Identical, identical, normalized
+from acclimate.identical import Identical, identical
 from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
 from acclimate.run import Run
+from acclimate.words import normalized
 from acclimate.workspace import Made
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from acclimate.records import Doc, Qrel, Query
+from acclimate.words import normalized, shared, words_of
 
 _MOST = 0.5  # share of the queries from which a collection is of this kind
 _NEARLY = 0.8  # share of the words of two texts that both have
@@ -53,15 +54,6 @@ def identical(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[s
     return Identical(documents, len(documents) > _MOST * len(queries))
 
 
-def normalized(text: str) -> str:
-    """Equal for texts that differ in case and spacing at most."""
-    return " ".join(text.casefold().split())
-
-
 def _is_nearly(query: str, doc: Doc) -> bool:
-    words = set(normalized(query).split())
-    for text in (doc.text, doc.default_text()):
-        others = set(normalized(text).split())
-        if words and len(words & others) >= _NEARLY * len(words | others):
-            return True
-    return False
+    words = set(words_of(query))
+    return any(shared(words, set(words_of(text))) >= _NEARLY for text in (doc.text, doc.default_text()))

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from acclimate.errors import unknown
@@ -60,6 +60,7 @@ def _terms(word: str) -> list[str]:
     return [*characters, *map("".join, itertools.pairwise(characters))] if characters else [word]
 
 
+@cache
 def bm25s() -> Any:
     """The library bm25s, without JAX: where that is installed bm25s imports it, and it takes most of a GPU's memory."""
     with _missing("jax"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from acclimate.words import words_of
+from acclimate.words import shared, words_of
 
 
 class AlikeQueries:
@@ -29,14 +29,10 @@ class AlikeQueries:
         """The ids of those that were added and are nearly this one, in the order in which they were."""
         own = self.words[query_id]
         rivals = dict.fromkeys(rival for word in self._rarest(query_id) for rival in self._by_word.get(word, ()))
-        return [rival for rival in rivals if _distance(own, self.words[rival]) < self._min_difference]
+        return [rival for rival in rivals if 1 - shared(own, self.words[rival]) < self._min_difference]
 
     def _rarest(self, query_id: str) -> list[str]:
         # Sets at least 1 - d alike share a word among the rarest ceil(d * size) + 1 of each (prefix filtering).
         own = self.words[query_id]
         ordered = sorted(own, key=lambda word: (self._count[word], word))
         return ordered[: int(self._min_difference * len(own)) + 1]
-
-
-def _distance(one: frozenset[str], other: frozenset[str]) -> float:
-    return 1 - len(one & other) / len(one | other)

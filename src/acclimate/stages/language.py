@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from acclimate.retrieve.analyzer import bm25s
+from acclimate.words import folded, words_of
 
 LANGUAGES = {
     "en": "english",
@@ -56,8 +57,7 @@ def code_of(name: str) -> str | None:
 def language_of(text: str) -> str | None:
     """The code of the language of a text's frequent words: two different ones at least, and twice as many as of any
     other language."""
-    words = set(re.findall(r"\w+", text.casefold()))
-    found = Counter(code for word in words for code in _languages_of().get(word, ()))
+    found = Counter(code for word in set(words_of(text)) for code in _languages_of().get(word, ()))
     if not found:
         return None
     (best, most), second = found.most_common(1)[0], found.most_common(2)[1:]
@@ -82,9 +82,9 @@ def script_of(text: str) -> str | None:
 
 @cache
 def stop_words(code: str) -> frozenset[str]:
-    """The most frequent words of a language, which say little of what a text is about; none of an unknown one."""
+    """The most frequent words of a language, folded, which say little of what it is about; none of an unknown one."""
     name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
-    return frozenset(getattr(bm25s().stopwords, f"STOPWORDS_{name}", ()))
+    return frozenset(map(folded, getattr(bm25s().stopwords, f"STOPWORDS_{name}", ())))
 
 
 def scripts_of(text: str) -> Counter[str]:

@@ -24,7 +24,7 @@ from acclimate.records import Doc, PromptExample
 from acclimate.settings import checked
 from acclimate.stages.diverse import draw_diverse
 from acclimate.stages.similar import Similar
-from acclimate.words import length_of
+from acclimate.words import length_of, normalized
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,13 +156,12 @@ def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> lis
 
 
 def text_key(doc: Doc) -> bytes:
-    """Equal for documents whose texts differ in case and spacing at most."""
+    """Equal for documents whose texts are the same once they are normalized."""
     return _key(doc.default_text())
 
 
 def _key(text: str) -> bytes:
-    words = " ".join(text.lower().split())
-    return hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashlib.blake2b(normalized(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _draw(seed: int, purpose: str, doc_id: str) -> float:
