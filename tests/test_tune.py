@@ -161,15 +161,16 @@ def test_an_interrupted_search_trains_no_trial_twice_and_ends_the_same(tmp_path,
         assert model == (tmp_path / "whole" / kind / "model").read_text()
 
 
-def test_a_search_that_was_stopped_while_it_tidied_up_ends_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize("gone", [("dense-query-1", "dense-query-3"), ("dense-query-1/made",)])
+def test_a_search_that_was_stopped_while_it_tidied_up_ends_the_same(gone, tmp_path, monkeypatch):
     whole = Trials(best_differs).run(tmp_path / "whole")
     one, remove, stopped = Trials(best_differs), shutil.rmtree, []
 
     def stops(path, **options):
         if path.name == "trials" and not stopped:
             stopped.append(path)
-            remove(path / "dense-query-1")  # not all of them yet; the best one is among them
-            remove(path / "dense-query-3")
+            for name in gone:  # not all of them yet; the best one is among them
+                remove(path / name)
             raise KeyboardInterrupt
         remove(path, **options)
 

@@ -71,8 +71,8 @@ def tuned(
                 if other != best:
                     shutil.rmtree(folder / "trials" / f"{name}-{other}" / "made", ignore_errors=True)
         best = _best(results)
-        for path in sorted((folder / "trials" / f"{name}-{best}" / "made").iterdir()):
-            shutil.rmtree(folder / path.name, ignore_errors=True)  # there if the end came while trials were removed
+        for path in sorted((folder / "trials" / f"{name}-{best}" / "made").glob("*")):  # none once trials are removed
+            shutil.rmtree(folder / path.name, ignore_errors=True)
             path.rename(folder / path.name)
         for kind, note in results[best]["notes"].items():
             tried = [
