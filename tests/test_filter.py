@@ -264,6 +264,15 @@ def test_scores_are_asked_for_once_and_survive(tmp_path):
     assert repr(whole[:100]) == repr(first)
 
 
+def test_what_another_version_said_is_asked_for_again(tmp_path, monkeypatch):
+    with Scores(tmp_path / "scores.sqlite") as scores:
+        for version in ("1", "2"):
+            monkeypatch.setattr("acclimate.scores.__version__", version)
+            said = float(version)
+            assert scores.of("one", ["q"], lambda said=said: lambda places: [said]) == [said]
+            assert scores.batch("pairs", 1, lambda said=said: [said]) == [said]
+
+
 def test_a_killed_scorer_keeps_its_batches(tmp_path):
     def score(places):
         if places[0] >= 64:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from acclimate import __version__
 from acclimate.database import unusable
 from acclimate.files import fingerprint
 from acclimate.records import Query, Scorer
@@ -19,7 +20,10 @@ BATCH = 64  # queries; a killed run loses the batch at hand
 
 
 class Scores:
-    """What scorers, by their fingerprints, said of queries, by their ids; any number of processes may share it."""
+    """What scorers, by their fingerprints, said of queries, by their ids; any number of processes may share it.
+
+    What another version of acclimate kept is not read: it may have rated in another way.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,6 +58,7 @@ class Scores:
 
         load: gives a function that scores the queries at some places, a batch at a time; called if one is missing.
         """
+        scorer = fingerprint(__version__, scorer)
         rows = self._rows.execute("SELECT query_id, value FROM scores WHERE scorer = ?", (scorer,))
         found = {query_id: math.nan if value is None else value for query_id, value in rows}  # SQLite has no NaN
         missing = [at for at, query_id in enumerate(query_ids) if query_id not in found]
@@ -69,6 +74,7 @@ class Scores:
 
     def batch(self, key: str, n_scores: int, rate: Callable[[], Sequence[float]]) -> list[float]:
         """The `n_scores` float32 scores of that key, from the file or by `rate`."""
+        key = fingerprint(__version__, key)
         found = self._rows.execute("SELECT scores FROM batches WHERE key = ?", (key,)).fetchone()
         if found is not None and isinstance(found[0], bytes) and len(found[0]) == 4 * n_scores:
             return array("f", found[0]).tolist()
