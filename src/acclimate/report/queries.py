@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate import manifests, quality
-from acclimate.errors import SettingError, unknown
+from acclimate.errors import unknown
 from acclimate.files import fingerprint, read_jsonl
 from acclimate.formats import read_synthetic
 from acclimate.quality import FOUND_AT, Answer, Statistics
@@ -75,8 +75,6 @@ def inspect(
 
     Raises DataError when something is damaged, SettingError for a prompt or a reason that no answer has.
     """
-    if sample < 0:
-        raise SettingError(f"--sample is {sample}; expected 0 or more")
     language = code_of(run.settings["generate"]["language"]) or run.settings["index"]["language"]
     little = stop_words(language)
     answers, filters, min_difference = _read(run, little)

@@ -28,12 +28,8 @@ class Group(NamedTuple):
 
 
 def number_of(rerankers: str) -> int:
-    """How many parts `train.rerankers` asks for; 0 where it is `one` or `prompt`. Raises SettingError."""
-    if rerankers in (ONE, PROMPT):
-        return 0
-    if not rerankers.isdecimal() or int(rerankers) < 1:
-        raise SettingError(f"train.rerankers is {rerankers!r}; expected one, prompt, or how many parts")
-    return int(rerankers)
+    """How many parts `train.rerankers` asks for; 0 where it is `one` or `prompt`."""
+    return 0 if rerankers in (ONE, PROMPT) else int(rerankers)
 
 
 def grouped(
