@@ -115,6 +115,42 @@ dhow nedir ve nerede kullanılır
 चाय कैसे बनाते हैं
 dates, fish and timber
 how many masts does a dhow have
+as an AI engineer what should I learn
+2. Bundesliga table
+-v flag in docker
+.NET Core 8 dependency injection
+C# async await vs Task.Run
+print("hello") syntax error
+dict.get() default value
+10 best ways to sail
+the passage of time meaning
+what does </s> mean in llama
+[CLS] and [SEP] in bert
+<|endoftext|> token id gpt2
+<title> tag length
+</think> tag missing in a template
+<think> tag in deepseek
+&nbsp; in html
+$\\alpha$ decay formula
+let me see lyrics usher
+i need to write a cover letter
+the user wants to uninstall chrome without admin rights
+ok i need to lose weight
+es tut mir leid auf englisch
+je suis désolé traduction
+üzgünüm ne demek
+对不起 英文
+对不起，我爱你 电视剧
+抱歉 用日语怎么说
+すみません、と言う 英語
+申し訳ありませんが ビジネスメール 例文
+죄송합니다 영어로
+آسف بالانجليزي
+这个：指示代词 用法
+次の元素：周期表
+다음 중 옳은 것: 문제 풀이
+how to search "exact phrase"
+int x; in c and what it means
 """.strip().splitlines()
 
 # What an LLM writes around a query.
@@ -318,6 +354,72 @@ WRAPPED = [
     f"当然！以下是一个搜索查询：\n\n{Q}",
     f"もちろんです。検索クエリ：「{Q}」",
     f"> **Query:** {Q}",
+    # markup, tables, numbers, calls of tools
+    f"- query: {Q}",
+    f"query: |\n  {Q}",
+    f"```yaml\nqueries:\n  - {Q}\n  - other one\n```",
+    f"| Query |\n|---|\n| {Q} |",
+    f"| # | Query |\n|---|---|\n| 1 | {Q} |",
+    f"<q>{Q}</q>",
+    f"<user_query>{Q}</user_query>",
+    f"<p><b>{Q}</b></p>",
+    f"<ul><li>{Q}</li><li>where do dhows sail</li></ul>",
+    f"{Q}<br>where do dhows sail",
+    f"[Query]: {Q}",
+    f"[query]{Q}[/query]",
+    f"【查询】{Q}",
+    f"&lt;query&gt;{Q}&lt;/query&gt;",
+    f"&ldquo;{Q}&rdquo;",
+    f"$\\boxed{{\\text{{{Q}}}}}$",
+    f"__{Q}__",
+    f'"""\n{Q}\n"""',
+    f"Q1. {Q}",
+    f"[1] {Q}",
+    f"1️⃣ {Q}",
+    f"🔍 **{Q}**",
+    f"{Q}; where do dhows sail; why do they",
+    f"['{Q}']",
+    f"{{'queries': ['{Q}', 'other one']}}",
+    f'{{query: "{Q}"}}',
+    json.dumps({"name": "search", "arguments": {"query": Q}}),
+    f"<tool_call>\n{json.dumps({'name': 'search', 'arguments': {'query': Q}})}\n</tool_call>",
+    f'search(query="{Q}")',
+    # a query, and what is told of it
+    f'Query: "{Q}"\n\nExplanation: it asks for ships.',
+    f'Query: "{Q}" (asks for ships)',
+    f'"{Q}" is a good query for the document.',
+    f'Someone might search for "{Q}".',
+    f"To find this document, someone might search for: {Q}",
+    f"Based on the provided document, here is a query: {Q}",
+    f"Got it. Here's a query: {Q}",
+    f"So the query is: {Q}",
+    f"I'd search: {Q}",
+    f"Of course.\n{Q}",
+    # reasoning and templates of more makers
+    f"<|START_THINKING|>ships<|END_THINKING|><|START_RESPONSE|>{Q}<|END_RESPONSE|>",
+    f"Thinking...\nships are\n...done thinking.\n\n{Q}",
+    f'<think type="x">ships are</think>{Q}',
+    f"[REASONING]ships[/REASONING]{Q}",
+    f"Thinking: ships are.\n\nQuery: {Q}",
+    f"思考：船。\n查询：{Q}",
+    f"<|start_header_id|>assistant<|end_header_id|>\n\n{Q}<|eot_id|>",
+    # labels and preambles in more languages
+    f"用户查询：{Q}",
+    f"根据文档，用户可能会搜索：{Q}",
+    f"相关搜索查询：“{Q}”",
+    f"関連する検索クエリ：{Q}",
+    f"はい、検索クエリは「{Q}」です。",
+    f"관련 검색어: {Q}",
+    f"네, 검색어는 다음과 같습니다: {Q}",
+    f"Возможный запрос: «{Q}»",
+    f"Пример поискового запроса: {Q}",
+    f"Consulta de búsqueda relevante: {Q}",
+    f"Claro, aquí tienes: {Q}",
+    f"بالتأكيد! إليك استعلام البحث: {Q}",
+    f"खोज क्वेरी: {Q}",
+    f"Eine passende Suchanfrage wäre: „{Q}“",
+    f"Une requête pertinente serait : « {Q} »",
+    f"Truy vấn tìm kiếm: {Q}",
 ]
 
 # Answers that are no queries, and why.
@@ -375,6 +477,15 @@ BAD = [
     ("申し訳ありませんが、お手伝いできません。", "stop", "refused"),
     ("죄송합니다. 도와드릴 수 없습니다.", "stop", "refused"),
     ("عذراً، لا أستطيع المساعدة في ذلك", "stop", "refused"),
+    ("As an AI, I cannot browse the web", "stop", "refused"),
+    ("As an AI developed by a company, I can't do that.", "stop", "refused"),
+    ("对不起", "stop", "refused"),
+    ("非常抱歉，这篇文档没有足够的内容", "stop", "refused"),
+    ("すみません、その質問には回答できません。", "stop", "refused"),
+    ("Es tut mir leid.", "stop", "refused"),
+    ("Let me think.", "stop", "unfinished reasoning"),
+    ("The user is asking for one search query", "stop", "unfinished reasoning"),
+    ("Okay, so I need to come up with a query", "stop", "unfinished reasoning"),
     ("dhow", "stop", "too short"),
     ("1.0", "stop", "too short"),
     (" ".join(f"w{n}" for n in range(60)), "stop", "too long"),

@@ -22,7 +22,10 @@ _SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]
 _ANNOUNCES = re.compile(
     r"""(?:.*[:：]\**|(?:`{3}|~{3})[\w+-]*|<\w+>|[-*_=]{3,}|(?:\#{1,6}\s+|\*\*)[^\W\d]+(?:\s+[^\W\d]+){0,2}[\s*]*
     |(?:<\|[\w\ ]+\|>|<start_of_turn>)*(?:assistant|model)|(?:<\|[\w\ ]+\|>)+
-    |\W*(?:[Tt]houghts?|[Rr]easoning|[Rr]ationale)\W*[:：].*)""",
+    |<\|start_header_id\|>assistant<\|end_header_id\|>
+    |[Qq]uery|[Qq]uestion|"{3}|\\\[|[\w\ ]+:\ *[|>]-?|\|[\s|:#-]*\||\|[\s|\#]*(?:[Ss]earch\ )?[Qq](?:uery|uestion)[\s|]*
+    |(?:[Ss]ure|[Cc]ertainly|[Aa]bsolutely|[Oo]f\ course|[Oo]kay|[Uu]nderstood)(?:\ thing)?[.!]
+    |\W*(?:[Tt]houghts?|[Tt]hinking|[Rr]easoning|[Rr]ationale|思考)\W*[:：].*|【思考】.*)""",
     re.VERBOSE,
 )
 _JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")

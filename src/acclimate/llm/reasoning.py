@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 
-_TAG = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad|inner[_ ]monologue)"
+_TAG = (
+    r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad|cot"
+    r"|inner[_ ](?:monologue|thoughts?))"
+)
+# What does not follow a mark: it would be what the text speaks of.
+SPOKEN_OF = r"(?!\ (?:tags?|tokens?|elements?|blocks?|and|or|vs|in|is|missing|meaning)\b)"
 # Marks stand at the start or the end of a line; within one they are what a text speaks of.
 _OPENING = re.compile(
-    rf"^[ \t]*(?:<{_TAG}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<unused94>"
-    r"|(?:<\|start\|>assistant)?<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]*<\|message\|>)",
+    rf"^[ \t]*(?:<\s?{_TAG}(?:\s[^<>\n]*)?>|\[(?:THINK|REASONING)\]|◁think▷|<\|begin_of_thought\|>|<unused94>"
+    r"|<\|(?:start_)?think(?:ing)?\|>|Thinking\.{3}[ \t]*$"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]*<\|message\|>)" + SPOKEN_OF,
     re.IGNORECASE | re.MULTILINE,
 )
 _CLOSING = re.compile(
-    rf"(?:</{_TAG}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<unused95>"
-    r"|<\|channel\|>\s*final\b[^<\n]*<\|message\|>)",
+    rf"(?:</\s?{_TAG}\s?>|\[/(?:THINK|REASONING)\]|◁/think▷|<\|end_of_thought\|>|<unused95>"
+    r"|<\|(?:end_|/)think(?:ing)?\|>|\.{3}done\ thinking\.(?=\s)"
+    r"|<\|channel\|>\s*final\b[^<\n]*<\|message\|>)" + SPOKEN_OF,
     re.IGNORECASE,
 )
 

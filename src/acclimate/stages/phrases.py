@@ -15,21 +15,27 @@ APOLOGY = re.compile(
     | (?:i|we)(?:\ (?:can['’]?t|cannot|can\ not|won['’]?t|will\ not)|['’]?\ ?(?:a?m|a?re)\ (?:not\ able|unable)\ to)\s
         (?:help|assist|comply|fulfil|engage|provide|generate|create|write|answer|discuss)\w*\ (?:you\ )?(?:with\ )?
         (?:\w+\ ){0,2}(?:that|this|these|quer(?:y|ies)|questions?|content|requests?|information)\b
-    | as\ an?\ (?:ai|artificial\ intelligence|(?:large\ )?language\ model)\b
+    | as\ an?\ (?:(?:ai|artificial\ intelligence|(?:large\ )?language\ model|assistant|chatbot|system)\s?)+
+        (?:[\w\ ]*,|\b(?:i|we)\b)
     | (?:please|(?:could|can)\ you(?:\ please)?)\ (?:provide|share|paste|give\ me)\ (?:me\ with\ )?(?:the|a|your|more)\b
         [^?]*\b(?:document|text|passage|article|content|context)
     | (?:there\ is\ no|no)\ (?:document|text|passage)\ (?:was\ |is\ )?(?:provided|given)\W*$
     | (?:no\ (?:relevant\ )?(?:query|question)|none|n/a|not\ applicable|null)\W*$
-    | es\ tut\ mir\ (?:sehr\ )?leid\b | leider\ kann\ ich\b
-    | je\ suis\ (?:vraiment\ )?désolée?\b | désolée?,\ (?:mais\ )?je\b
+    | es\ tut\ mir\ (?:sehr\ )?leid(?:[,.!]|\W*$) | leider\ kann\ ich\b
+    | je\ suis\ (?:vraiment\ )?désolée?(?:[,.!]|\W*$|\ mais\b) | désolée?,\ (?:mais\ )?je\b
     | je\ ne\ peux\ pas\ (?:vous\ aider|t['’]aider|générer)
     | lo\ siento,?\ (?:pero|no)\b | no\ puedo\ (?:ayudarte|ayudarle|ayudar\ con|generar\ una)
     | mi\ dispiace,?\ (?:ma|non)\b | non\ posso\ (?:aiutarti|aiutarla|generare\ una)
     | (?:desculpe|sinto\ muito|lamento),?\ (?:mas|não)\b | não\ posso\ (?:ajudar|gerar\ uma)
-    | (?:het\ )?spijt\ me\b | (?:jag\ är\ )?(?:tyvärr|ledsen)[,\ ]+(?:kan|men)\b | przykro\ mi,?\ ale\b | üzgünüm\b
+    | (?:het\ )?spijt\ me\b | (?:jag\ är\ )?(?:tyvärr|ledsen)[,\ ]+(?:kan|men)\b
+    | przykro\ mi,?\ ale\b | üzgünüm(?:[,.!]|\W*$)
     | (?:извините|простите),?\ (?:но\ )?я\b | к\ сожалению,?\ я\b | я\ не\ могу\ помочь
-    | عذر[اًا]+ | آسف | 很?(?:抱歉|对不起|對不起)[，,。！\ ] | 我(?:无法|不能|無法)(?:提供|回答|生成)
-    | 申し訳(?:ありません|ございません|ない) | (?:すみません|ごめんなさい)[がけ、,。] | 죄송(?:합니다|하지만)
+    | (?:عذر[اًا]+|(?:أنا\ )?آسف)(?:[،,.]|\W*$|.*(?:لا\ أستطيع|لا\ يمكنني))
+    | (?:很|非常)?(?:抱歉|对不起|對不起)(?:[，,。！\s].*(?:无法|無法|不能|没有|沒有)|[。！]?$)
+    | 我(?:无法|不能|無法)(?:提供|回答|生成)(?!.*怎么办)
+    | (?:申し訳(?:ありません|ございません|ない)|(?:すみません|ごめんなさい)[がけ、,。])
+        (?:.*(?:できません|ません|できない)|。?$)
+    | 죄송(?:합니다|하지만)(?:[.,!]|\W*$|.*(?:없습니다|어렵습니다))
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
@@ -38,10 +44,15 @@ APOLOGY = re.compile(
 THOUGHT = re.compile(
     r"""
     (?:okay|ok|alright|hmm+|so|well|first)\b[,.…]*\s*(?:so\b,?\s*)?
-        (?:the\ user\b|i\ (?:need|should|have)\ to\b|i\ should\b|let\ me\b|let['’]s\ (?:see|think)|we\ need\ to\b)
+        (?:the\ user\b|(?:i\ (?:need|should|have)\ to|i\ should|let\ me|we\ need\ to)\b
+        .*\b(?:quer(?:y|ies)|questions?|search|document|passage|text|user|people|someone|think)\b
+        |let['’]s\ (?:see|think))
     | the\ user\ (?:wants|asks|asked|is\ asking|needs|has\ (?:provided|given|asked))\b
+        .*\b(?:quer(?:y|ies)|questions?|search|document|passage|text)\b
     | (?:we|i)\ (?:need|have)\ to\ (?:write|create|generate|produce|come\ up)\b
+        .*\b(?:quer(?:y|ies)|questions?|title|claim)\b
     | let\ me\ (?:think|see|look\ at|start\ by)\b
+        (?:\W*$|[.,:…]|.*\b(?:quer(?:y|ies)|question|document|passage|text|user)\b)
     """,
     re.IGNORECASE | re.VERBOSE,
 )
