@@ -55,7 +55,9 @@ def describe(run: Run) -> str:
     ways = settings["train"]["n_ways"] or settings["mine"]["n_ways"]
     pairs = min(queries, rerankers * settings["train"]["max_queries"]) * ways * settings["train"]["epochs"]
     searches = min(len(run.labels.measuring.queries) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
-    reranked = rerankers * 2 * searches * settings["evaluate"]["rerank_depth"]
+    chosen_on = len(run.labels.choosing.queries) or settings["sample"]["dev_share"] * queries
+    answers = 2 * searches + len(settings["evaluate"]["rerank"]) * chosen_on
+    reranked = rerankers * answers * settings["evaluate"]["rerank_depth"]
     lists = settings["label"]["reranker_ways"]
     rated = rerankers * settings["sample"]["dev_share"] * queries * lists
     teaching = sum(name.startswith("cross-encoder:") for name in run.other_scorers)

@@ -1,6 +1,6 @@
 """The picture of the trade: nDCG@10 against latency, as inline SVG.
 
-Colours come from the page's style sheet by class, so that the picture follows its light and dark themes. Shapes carry
+Colors come from the page's style sheet by class, so that the picture follows its light and dark themes. Shapes carry
 the same meaning as colors. Each label goes where it covers least, found by a few rounds of moving one at a time.
 """
 
