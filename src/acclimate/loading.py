@@ -19,6 +19,7 @@ from typing import Any
 from acclimate import files, models
 from acclimate.errors import AcclimateError, DataError
 from acclimate.memory import OutOfMemory, is_out_of_memory
+from acclimate.shown import clean
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def loading(name: str | Path) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"no room in memory for {name}; choose a smaller model") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = clean(str(error)) or type(error).__name__
         raise DataError(f"no model that could be loaded: {reason}", path=name) from error
 
 
@@ -195,7 +196,7 @@ def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
         with torch.device("meta"):
             return make.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = clean(str(error)) or type(error).__name__
         raise DataError(f"no {kind} can be made from it: {reason}", path=folder / "config.json") from None
 
 
