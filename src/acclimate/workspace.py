@@ -229,8 +229,8 @@ def _sweep(folder: Path) -> None:
     """Remove what a killed process was writing, which would pass for a result, and what it had replaced already."""
     for path in folder.rglob(".*.part"):
         path.unlink(missing_ok=True)
-    for aside in folder.glob(f".*{_REPLACED}"):
-        if (folder / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
+    for aside in folder.rglob(f".*{_REPLACED}"):
+        if (aside.parent / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
             _remove(aside)
 
 
