@@ -16,6 +16,7 @@ from acclimate.cli import main
 from acclimate.errors import LLMError
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.batches import BatchedCompletions, read_results
+from acclimate.llm.terms import Terms
 
 QUERIES = [f"what is number {n}" for n in range(24)]
 
@@ -90,6 +91,24 @@ def test_a_prompt_that_a_batch_refuses_for_good_is_not_asked_again_unless_anothe
         found = kept.complete(CHAT, PROMPTS[:3])
         assert [one.finish_reason for one in found[:2]] == ["context", "stop"]
         assert list(kept.requests) == [first[2]["custom_id"]]
+
+
+def test_what_was_learned_is_kept_with_the_first_answer(tmp_path):
+    def reply(request, nth):
+        return error(400, "logprobs is not supported") if "logprobs" in request else echo(request)
+
+    found = []
+
+    def look(done, total, answers):
+        with Completions(tmp_path / "c.sqlite") as other:  # as after a kill
+            terms = Terms()
+            other.learn(one.server, terms)
+            found.append(terms.left_out)
+
+    with serving(reply) as server, Completions(tmp_path / "c.sqlite") as kept:
+        one = model(server, concurrency=1)
+        kept.complete(one, PROMPTS[:4], on_batch=look)
+    assert found == [("logprobs",)] * 4
 
 
 def test_a_model_that_thinks_aloud_is_told_not_to_and_asked_again_where_no_answer_came():

@@ -14,7 +14,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -139,15 +138,11 @@ class Completions:
         row = self._rows.execute("SELECT payload FROM requests WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
-    @contextmanager
-    def sharing(self, llm: LLM) -> Iterator[None]:
-        """Meanwhile an LLM behind a server knows what others learned of it; what it learns is kept for them."""
-        server, terms = getattr(llm, "server", ""), getattr(llm, "terms", Terms())
-        self.learn(server, terms)
-        try:
-            yield
-        finally:
-            self.learn(server, terms)
+    def _share(self, llm: LLM) -> None:
+        """An LLM behind a server knows what others learned of it, and what it learned is kept for them."""
+        terms = getattr(llm, "terms", None)
+        if isinstance(terms, Terms):
+            self.learn(getattr(llm, "server", ""), terms)
             self.left_out = terms.told()
 
     def learn(self, server: str, terms: Terms) -> None:
@@ -188,8 +183,11 @@ class Completions:
             if missing:
                 self.guard(len(different) - len(answers) - len(known))
             if missing and streams:
-                with self.sharing(llm):
+                self._share(llm)
+                try:
                     self._stream(llm, missing, on_batch, len(answers) + len(known), len(different))
+                finally:
+                    self._share(llm)
             elif missing:
                 self._write(llm, missing, llm.complete(missing))
             if missing:
@@ -213,6 +211,7 @@ class Completions:
         for done, (at, fresh) in enumerate(llm.answers(prompts), 1):
             try:
                 self._write(llm, [prompts[at]], [fresh])
+                self._share(llm)  # a killed run goes on as it was
             except KeyboardInterrupt as error:  # before or after it was kept
                 stopped = error
                 llm.stop_asking()
