@@ -183,7 +183,7 @@ def train(
         told["merged"] = _merged(paths, folder, sorted(dev), n_ways, texts, corpus, course, merge)
         paths = {NAME: folder / NAME}
     for one in [*told["rerankers"], *([told["merged"]] if "merged" in told else [])]:
-        if one["collapsed"]:
+        if one["collapsed"] and distributed.is_main():
             logging.getLogger(__name__).warning("%s", collapse(one))
     return Trained(paths, told)
 
