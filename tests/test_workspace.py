@@ -224,6 +224,20 @@ def test_what_is_replaced_stays_until_its_successor_is_finished(workspace):
     assert sorted(path.name for path in workspace.folder.iterdir()) == [".lock", "filter"]
 
 
+def test_a_killed_process_leaves_nothing_that_it_had_replaced_in_a_folder_below_either(workspace):
+    with workspace.lock():
+        for name in ("done", "begun"):
+            (workspace.folder / "curve" / f".{name}.replaced" / "deep").mkdir(parents=True)
+            (workspace.folder / "curve" / name).mkdir()
+        (workspace.folder / "curve" / "done" / "manifest.json").write_text("{}")
+    with workspace.lock():
+        assert sorted(path.name for path in (workspace.folder / "curve").iterdir()) == [
+            ".begun.replaced",
+            "begun",
+            "done",
+        ]
+
+
 def test_a_stage_that_was_not_replaced_after_all_is_taken_back(workspace):
     first = make(workspace, Stage())
     with pytest.raises(KeyboardInterrupt):

@@ -229,7 +229,7 @@ def _sweep(folder: Path) -> None:
     """Remove what a killed process was writing, which would pass for a result, and what it had replaced already."""
     for path in folder.rglob(".*.part"):
         path.unlink(missing_ok=True)
-    for aside in folder.rglob(f".*{_REPLACED}"):
+    for aside in [*folder.rglob(f".*{_REPLACED}")]:
         if (aside.parent / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
             _remove(aside)
 
