@@ -30,7 +30,7 @@ from acclimate.retrieve.encoder import Encoder
 from acclimate.retrieve.members import DenseMember
 from acclimate.retrieve.system import System, fuse, min_max
 from acclimate.retrieve.weights import alone
-from acclimate.run import BASE_MEMBERS, Run, normalized
+from acclimate.run import BASE_MEMBERS, Run
 from acclimate.settings import load_recipe, resolve
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
@@ -38,6 +38,7 @@ from acclimate.stages.generate import generate
 from acclimate.stages.language import stop_words
 from acclimate.stages.sample import sample
 from acclimate.students.kinds import Lesson
+from acclimate.words import normalized
 from acclimate.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]

@@ -125,7 +125,7 @@ class Bench:
         members = {**variant.members, **variant.distilled(trained.folder, trained.notes).members()}
         start = kind if kind in members else "dense"  # something has to be the baseline
         weights = {one: {one: 1.0} for one in (start, f"{kind}:adapted")}
-        chosen = systems.Chosen(weights, 0.0, f"{kind}:adapted", {})
+        chosen = systems.Chosen(weights, {}, f"{kind}:adapted", {})
         sizes = {one: variant.index_bytes(member) for one, member in members.items()}
         contenders = systems.contenders(variant.ids, members, chosen, None, sizes, rerank_depth=0)
         result = self._measured(variant, contenders, f"{kind}:adapted", place)
@@ -147,24 +147,27 @@ class Bench:
             shutil.rmtree(place)
 
     def reranked(self) -> None:
-        """The row of the reranked hybrid: what `label` found to be worth fusing, the arm's rerankers behind it."""
+        """The row of the reranked hybrid: the arm's rerankers behind an equal fusion, weighed on held-out queries."""
         row = self._row(f"{self.seed}-{self.arm}", RERANKED)
         if row.exists():
             return
         made = self._shared()
         variant = self._variant(self.folder / "evaluate", "train", "label", "evaluate")
-        rated = made["label"].notes.get("reranker") or {"weights": {"reranker": 1.0}}
         equal: dict[str, float] = dict.fromkeys(BASE_MEMBERS, round(1 / len(BASE_MEMBERS), 4))
+        reranker, depth = variant.trained(made["train"]).reranker(), self.settings["evaluate"]["rerank_depth"]
+        first = systems.system_of(variant.ids, variant.members, equal)
+        weighed = systems.weigh_reranker(first, reranker, artifacts.held_out(variant, made), depth)
         name = f"{systems.HYBRID}+reranker"
-        chosen = systems.Chosen({systems.HYBRID: equal}, {systems.HYBRID: rated["weights"]["reranker"]}, name, {})
+        weights = {systems.HYBRID: weighed.weights[systems.RERANKER]}
+        chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})
         sizes = {one: variant.index_bytes(member) for one, member in variant.members.items()}
         contenders = systems.contenders(
             variant.ids,
             variant.members,
             chosen,
-            variant.trained(made["train"]).reranker(),
+            reranker,
             sizes,
-            rerank_depth=self.settings["evaluate"]["rerank_depth"],
+            rerank_depth=depth,
         )
         result = self._measured(variant, contenders, name, self.folder / "evaluate")
         self._write(row, RERANKED, result, name, training_seconds={"train": made["train"].manifest["seconds"]})
