@@ -110,6 +110,14 @@ def test_a_moved_run_goes_on_with_what_it_keeps_where_the_source_is_gone(own, tm
     assert [one["name"] for one in report_of(moved)["stages"] if not one["resumed"]] == ["evaluate"]
 
 
+def test_where_the_source_is_gone_and_nothing_says_what_was_kept_of_it_the_source_is_asked_for(own, tmp_path, capsys):
+    shutil.rmtree(tmp_path / "source")
+    (own / "index" / "manifest.json").write_text("{")
+    for stage in ("index", "evaluate"):
+        assert main([stage, str(own)]) == 2
+        assert str(tmp_path / "source") in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_paths_are_meant_from_where_the_run_was_begun(run_adapt, tmp_path, monkeypatch, capsys):
     """A stage's command in another folder reads the same files, not others of their names."""
     write_corpus(tmp_path / "nature.jsonl")

@@ -59,7 +59,7 @@ def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
     the documents that it keeps. Raises DataError for a folder without a run.
     """
     run = _described(folder, changes)
-    if not run.input.is_there and (index := run.workspace.manifest("index")):
+    if not run.input.is_there and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
         distributed.say("corpus", f"{run.source} is not there any more; going on with what the run keeps of it")
         run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
     return run
