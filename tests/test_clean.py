@@ -52,6 +52,15 @@ def test_a_short_heading_is_a_query_and_a_sentence_of_the_document_is_none():
     assert clean("tie it at two ends", doc, "stop")[1] == "echo"
 
 
+@pytest.mark.parametrize("query", ["what's a dhow's mast", "x: y in python dictionaries", "std::vector<int> push_back"])
+@pytest.mark.parametrize(
+    "wrapping",
+    ["'{}'", "‘{}’", "query = '{}'", "['{}']", "{{'queries': ['{}', 'more']}}", 'Someone might search for "{}".'],
+)
+def test_colons_and_apostrophes_within_a_query_are_its_own(wrapping, query):
+    assert query_of(wrapping.format(query)) == (query, None)
+
+
 INNER = (
     "{}",
     '"{}"',

@@ -40,6 +40,10 @@ TOO_LONG = [
     (400, error("The input (5000 tokens) is longer than the model's context length (4096 tokens).")),
     (400, error("Invalid 'messages[0].content': string too long.", code="string_above_max_length")),
     (413, "Payload Too Large"),
+    (400, error("tokens in request more than max tokens allowed")),
+    (400, error("Invalid request: Your request exceeded model token limit: 8192")),
+    (400, error("prompt tokens (5000) + max_tokens (48) must be less than 4096")),
+    (400, error("输入长度超过模型最大长度限制")),
     (200, error("This endpoint's maximum context length is 8192 tokens.", code=400)),
 ]
 REFUSED = [
@@ -51,6 +55,8 @@ REFUSED = [
     (400, {"error": {"code": "1301", "message": "系统检测到输入或生成内容可能包含不安全或敏感内容"}}),
     (400, [error("The prompt was blocked: PROHIBITED_CONTENT")]),
     (451, "for legal reasons"),
+    (400, error("The request was rejected because it was considered high risk")),
+    (400, {"error": {"code": 400, "message": "request blocked by guardrails"}}),
 ]
 STOP = [
     (401, error("Incorrect API key provided")),
@@ -60,6 +66,10 @@ STOP = [
     (404, error("The model `m` does not exist", code="model_not_found")),
     (404, error('model "m" not found, try pulling it first')),
     (404, {"detail": "Not Found"}),
+    (501, "Not Implemented"),
+    (400, error("x is not a valid model ID", code=400)),
+    (400, error('Failed to load model "x". Error: No matching model')),
+    (400, [error("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT")]),
     (405, {"detail": "Method Not Allowed"}),
     (429, error("You exceeded your current quota", code="insufficient_quota")),
     (400, error("Your credit balance is too low to access the API")),

@@ -57,17 +57,19 @@ _TOO_LONG = r"""
     | (?:prompt|input)\b.{0,80}\b(?:exceeds?|longer[ ]than)\b.{0,60}\b(?:maximum|limit|tokens|allowed|length)
     | maximum[ ](?:prompt|input|sequence|model)[ ](?:length|tokens) | too[ ]many[ ](?:input[ ])?tokens
     | inputs`?[ ](?:tokens[ ]\+|must[ ]have[ ]less[ ]than) | reduce[ ]the[ ]length[ ]of
-    | exceeds?[ ]the[ ]available[ ]context
+    | exceeds?[ ]the[ ]available[ ]context | exceed(?:ed|s)?\b.{0,20}\btoken[ ]limit | total[ ]tokens[ ]exceed
+    | tokens[ ]in[ ]request | (?:prompt|input)[ ](?:length|tokens)\b.{0,60}\b(?:less|greater)[ ]than
     | string_above_max_length | context[ ]the[ ]overflows | range[ ]of[ ]input[ ]length | max_prompt_length
-    | (?:prompt|输入|文本).{0,12}(?:超长|超出|过长)
+    | (?:prompt|输入|文本).{0,12}(?:超长|超出|超过|过长)
 """
 _REFUSED = r"""
     content[ _-]?(?:filter|policy|management|moderation|exists[ ]risk) | data_inspection_failed | \bmoderat(?:ion|ed)\b
     | \bflagged\b | inappropriate | safety[ _](?:system|filter|settings|reasons?|check) | prohibited[ _]content
     | (?:sensitive|unsafe|harmful)[ ](?:content|words?|information|input) | (?:usage|responsible).{0,12}polic(?:y|ies)
-    | risk[ _-]control | 敏感 | 不安全 | 违规
+    | risk[ _-]control | high[ ]risk | prohibited[ ]use | guardrails? | 敏感 | 不安全 | 违规
 """
 _ACCOUNT = r"\baccount\b|\borgani[sz]ation\b|api[ _-]?key|\bbilling\b|authenti|permission|unauthorized"
+_NO_KEY = r"api[ ]key[ ]not[ ]valid|(?:invalid|incorrect|missing)[ ]api[ _-]?key"
 _NO_CREDIT = r"""
     insufficient[ _-]?(?:quota|credits?|balance|funds) | (?:out[ ]of|not[ ]enough|no)[ ](?:credits?|balance|funds)\b
     | (?:credit[ ]balance|balance)[ ]is[ ]too[ ]low | billing[ _](?:hard[ _])?limit
@@ -76,7 +78,7 @@ _NO_CREDIT = r"""
 _NO_MODEL = r"""
     model\b.{0,120}\b(?:not[ ](?:found|exist|available|loaded|supported|served)|does[ ]not[ ]exist|doesn['’]t[ ]exist
     |unknown|no[ ]longer|deprecated|decommissioned) | model_not_found | no[ ]models?[ ]loaded | unknown[ ]model
-    | (?:invalid|no[ ]such)[ ]model | deploymentnotfound
+    | (?:invalid|no[ ]such|failed[ ]to[ ]load)[ ]model | not[ ]a[ ]valid[ ]model | deploymentnotfound
 """
 _NO_ADDRESS = r"unexpected[ ]endpoint | invalid[ ]url | no[ ]route | unknown[ ]request[ ]url | cannot[ ](?:post|get)\b"
 _MAY_PASS = r"""
@@ -106,6 +108,7 @@ _TABLE = (
     _Row(
         Means.STOP, statuses=(407,), hint="the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) wants a name and a password"
     ),
+    _Row(Means.STOP, words=_NO_KEY, hint="is OPENAI_API_KEY right?"),
     _Row(Means.TOO_LONG, words=_TOO_LONG),
     _Row(Means.TOO_LONG, statuses=(413,)),
     _Row(Means.STOP, statuses=(403,), words=_ACCOUNT, hint="is OPENAI_API_KEY right, and may it use this model?"),
@@ -114,7 +117,7 @@ _TABLE = (
     _Row(Means.STOP, words=_NO_MODEL, hint="is the model's name right, and does the server have it?"),
     _Row(Means.STOP, words=_NO_ADDRESS, hint=_ADDRESS),
     _Row(Means.STOP, statuses=(403,), hint="is OPENAI_API_KEY right, and may it use this model?"),
-    _Row(Means.STOP, statuses=(404, 405, 410), hint=_ADDRESS),
+    _Row(Means.STOP, statuses=(404, 405, 410, 501, 505), hint=_ADDRESS),
     _Row(Means.AGAIN, statuses=tuple(range(500, 600))),
     _Row(Means.STOP, statuses=tuple(range(400, 500))),
     _Row(Means.AGAIN, words=_MAY_PASS),

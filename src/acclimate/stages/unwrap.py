@@ -67,7 +67,7 @@ _PREAMBLES = (  # what announces a query on its own line, in front of a colon; o
         |(?:a|one)\ (?:relevant|possible|good|potential|suitable|suggested)\ {_WANTED}
         |(?:a|an|one|my|the|this|your)\ (?:\w+\ ){{0,3}}{_WANTED}\ (?:\w+\ ){{0,6}}(?:is|are|be)
         |(?:based\ on|for|given|after\ reading|to\ find)\ (?:the|this)\ (?:\w+\ )?(?:document|text|passage|article)\b
-        |{_SOMEONE}\ (?:search|ask|type|write|suggest))\b[^:?\n]*:""",
+        |{_SOMEONE}\ (?:search|ask|type|write|suggest))\b(?:[^:?\n\"]|\"[^\"\n]*\")*:""",
     r"(?:sure|certainly|absolutely|of\ course|okay|understood)\b(?:\ thing)?[,.!]*\s*(?:[:!]|(?<=\.)\s*\n)",
     r"(?:claro,\ |ja,\ |oui,\ )?"
     r"(?:hier\ (?:ist|sind)|voici|voilà|aquí\ (?:tienes|está|va|hay)|ecco|aqui\ (?:está|vai|estão)"
@@ -116,7 +116,7 @@ _AFTER_THE_FIRST_LINES = (
     rf"(?:good|relevant|possible|potential|suitable|likely|\w+\ search)\b.*|[-–—]+\ an?\ (?:\w+\ )?{_WANTED}\b.*)",
     rf"(?:to\ find\b[^,\n]*,\s*)?{_SOMEONE}\ (?:search|ask|type|query)\b[^\"“\n]*(?P<query>[\"“][^\"“”\n]*[\"”])\W*",
     r"(?:はい、)?[^「」\n]*(?:クエリ|検索|質問)[^「」\n]*は(?P<query>「[^「」]*」)です。?",
-    r"\['(?P<query>[^'\n]*)'(?:,.*)?\]",
+    r"\[(?P<query>'(?:[^'\n]|(?<=\w)'(?=\w))*')(?:,.*)?\]",
     r"(?:search|query|print)\((?:query=)?(?P<query>[\"'].*[\"'])\)",
     r"(?P<query>.*\S)\s*<!--.*-->",
     r"\|(?:\s*\d+\s*\|)?\s*(?P<query>[^|\n]*[^|\s])\s*\|.*",
@@ -135,9 +135,10 @@ _QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› �
 _ESCAPED = re.compile(
     r"&(?:lt|quot|apos|[lrb]?[ds]?quo|laquo|#\d+|#x[\da-f]+);.*&[\w#]+;\W?", re.IGNORECASE | re.DOTALL
 )
+_APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 _JSON = re.compile(r"\{\s*[\"'\w]|\[\s*[\"'{]")
 _TEXT_IN_JSON = re.compile(
-    r"""["']?\b(?P<key>[\w ]+)["']?\s*:\s*\[?\s*(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote)).)*)""", re.DOTALL
+    r"""["']?\b(?P<key>[\w ]+)["']?\s*:\s*\[?\s*(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote)(?!\w)).)*)""", re.DOTALL
 )
 _KEYS = (
     "search_query",
@@ -190,7 +191,8 @@ def _in_quotes(text: str) -> str | None:
     for pair, bare in itertools.product(_QUOTES, (text, text.rstrip(".,;"))):
         opening, closing = pair[: len(pair) // 2], pair[len(pair) // 2 :]
         inner = bare[len(opening) : -len(closing)]
-        if f"{opening}{inner}{closing}" == bare and opening not in inner and closing not in inner:
+        plain = _APOSTROPHE.sub("", inner)
+        if f"{opening}{inner}{closing}" == bare and opening not in plain and closing not in plain:
             return inner
     return text[1:] if text[:1] in ('"', "“", "„", "«") and not set(text[1:]) & set('"“”„»') else None
 
