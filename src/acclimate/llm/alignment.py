@@ -1,8 +1,8 @@
 """Which of a server's tokens a part of its text is made of: by bytes, because a character may be spread over tokens.
 
-Servers write tokens as text, as `bytes:\\xe2\\x80`, with an array of bytes beside, with marks for blanks (Ġ, ▁), as
-the replacement character where a token is no whole character, or as ids. Whatever cannot be read takes the place
-between its neighbors.
+Servers write tokens as text, as `bytes:\\xe2\\x80` or `<0xE2>`, with an array of bytes beside, with marks for blanks
+(Ġ, ▁), as the replacement character where a token is no whole character, or as ids. Whatever cannot be read takes the
+place between its neighbors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from acclimate.shown import printable
 _LONGEST = 24  # bytes that a token which cannot be read may stand for
 _MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 _ID = re.compile(r"token_id:\d+")
+_BYTE = re.compile(r"<0x([0-9a-fA-F]{2})>")
 _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
@@ -74,6 +75,8 @@ def _token(token: Any, given: Any) -> _Token:
     if not isinstance(token, str):
         return _Token([], is_unreadable=True)
     token = printable(token)  # as the text is
+    if byte := _BYTE.fullmatch(token):
+        return _Token([bytes.fromhex(byte[1]), token.encode()])
     if token.startswith("bytes:"):
         parts = _ESCAPED.split(token.removeprefix("bytes:"))
         return _Token(

@@ -31,6 +31,7 @@ from acclimate.llm.terms import Terms
 from acclimate.records import Completion
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
+_ERRORS = ("error", "errors", "detail", "msg")  # the names of an error under a status that is none
 _UNUSABLE_TRIES = 3  # for a prompt whose answers cannot be used
 _UNUSABLE_PROMPTS = 5  # in a row: it is not the prompts
 
@@ -234,7 +235,8 @@ class ServerLLM:
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):
             raise _Again("JSON that is no answer", was_unusable=True)
-        return _failed(response, answer) if answer.get("error") and not answer.get("choices") else answer
+        is_error = not answer.get("choices") and any(answer.get(name) for name in _ERRORS)
+        return _failed(response, answer) if is_error else answer
 
 
 def _failed(response: Any, body: Any) -> Failure:
