@@ -46,6 +46,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     reply = staticmethod(lambda request, nth: echo(request))
+    part, pause = 1 << 30, 0.0  # bytes of an answer at a time, and seconds between
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -85,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
             }.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            for at in range(0, len(body), self.server.part):
+                self.wfile.write(body[at : at + self.server.part])
+                time.sleep(self.server.pause)
         except OSError:  # the client gave up
             pass
 
@@ -297,6 +300,9 @@ def test_a_server_that_works_at_one_request_a_time_is_asked_for_fewer():
         (error(402, "top up"), "top up.*no credit"),
         ({"error": {"message": "Insufficient credits", "code": 402}}, "Insufficient credits"),
         ({"error": "model 'x' not found"}, "not found.*model's name"),
+        ({"detail": "Model not found"}, "not found.*model's name"),
+        ({"errors": [{"message": "nothing here"}]}, "nothing here"),
+        ({"object": "error", "message": "The model does not exist", "code": 404}, "status 404.*model's name"),
         ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, "Unexpected endpoint.*/v1"),
         ((404, {}, '{"detail": "Not Found"}'), "Not Found.*/v1"),
         ((200, {"content-type": "text/html"}, "<html><title>Log in</title>"), "a page for people.*'Log in'.*/v1"),
@@ -318,6 +324,15 @@ def test_a_server_that_never_recovers_is_given_up():
         with pytest.raises(LLMError, match=r"failed 6 times, last with: .*down.*the same command goes on"):
             model(server, concurrency=1).complete(PROMPTS[:3])
         assert len(server.requests) == 6
+
+
+def test_an_answer_that_drips_on_and_on_is_given_up_in_time():
+    started = time.monotonic()
+    with serving() as server:
+        server.part, server.pause = 1, 0.05  # a byte is soon enough for the client; the answer would take 10 seconds
+        with pytest.raises(LLMError, match=r"not read in 0.3 seconds"):
+            ServerLLM(f"openai:tiny@{server.url}", patience=Patience(1, 0.3, 20)).complete(PROMPTS[:1])
+    assert time.monotonic() - started < 5
 
 
 def test_nobody_listening_is_an_error_that_names_the_address():

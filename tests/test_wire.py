@@ -148,6 +148,13 @@ def test_a_stream_of_events_is_one_answer():
     assert read('data: {"error": {"message": "no"}}\n\n')["error"]
 
 
+def test_a_stream_that_was_cut_is_no_answer():
+    row = {"choices": [{"delta": {"content": "what is"}, "finish_reason": None}]}
+    with pytest.raises(ValueError, match="finish_reason"):
+        wire.completion("a prompt", read(f"data: {json.dumps(row)}\n\n"), CHAT)
+    assert wire.completion("a prompt", read(f"data: {json.dumps(row)}\n\ndata: [DONE]\n\n"), CHAT).text == "what is"
+
+
 # Log-probabilities
 
 
@@ -157,6 +164,7 @@ def tokens(parts, way):
         "text": lambda part: part.decode(),
         "bytes beside": lambda part: part.decode("utf-8", "replace"),
         "escapes": lambda part: "bytes:" + "".join(f"\\x{byte:02x}" for byte in part),
+        "byte tokens": lambda part: part.decode() if len(part) > 1 or part < b"\x80" else f"<0x{part.hex().upper()}>",
         "replaced": lambda part: part.decode("utf-8", "replace"),
         "marks": lambda part: part.decode("utf-8", "replace").replace(" ", "Ġ").replace("\n", "Ċ"),
     }
@@ -192,7 +200,7 @@ def test_each_token_of_a_part_of_the_text_counts_and_no_other(text, cuts, span, 
         assert found == wanted
 
 
-@pytest.mark.parametrize("way", ["bytes beside", "escapes", "replaced"])
+@pytest.mark.parametrize("way", ["bytes beside", "escapes", "byte tokens", "replaced"])
 def test_a_character_of_several_tokens_loses_none(way):
     text = "Was ist 問 für ein Boot?\nDanach"
     raw = text.encode()

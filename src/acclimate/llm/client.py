@@ -5,10 +5,12 @@ What comes back is read as JSON, whatever it is called: also a stream of events,
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from acclimate.errors import MissingExtra, SettingError
@@ -51,9 +53,35 @@ def client(name: str, address: Address, seconds: float) -> Any:
             default_headers=headers,
             max_retries=0,
             timeout=seconds,
+            http_client=openai.DefaultHttpxClient(event_hooks={"response": [_in_time(seconds)]}),
         )
     except (ImportError, ValueError, OSError) as error:  # what httpx makes of proxies and certificates
         raise _surroundings(error) from None
+
+
+def _in_time(seconds: float) -> Callable[[Any], None]:
+    """What ends a response that drips on and on: the client's own patience begins anew with every byte."""
+    import openai
+
+    httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or what came after it
+
+    class Bounded(httpx.SyncByteStream):
+        def __init__(self, stream: Any) -> None:
+            self._stream, self._end = stream, time.monotonic() + seconds
+
+        def __iter__(self) -> Iterator[bytes]:
+            for part in self._stream:
+                if time.monotonic() > self._end:
+                    raise httpx.ReadTimeout(f"not read in {seconds:g} seconds")
+                yield part
+
+        def close(self) -> None:
+            self._stream.close()
+
+    def bound(response: Any) -> None:
+        response.stream = Bounded(response.stream)
+
+    return bound
 
 
 def _surroundings(error: Exception) -> Exception:
@@ -102,5 +130,7 @@ def _merged(text: str) -> dict[str, Any]:
         if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
             pieces += logprobs["content"]
         choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
+    if "[DONE]" not in events:  # a stream that says nowhere how it ended was cut
+        choice["finish_reason"] = choice.get("finish_reason") or "error"
     choice |= {"message": texts, "text": texts.get("text"), "logprobs": {"content": pieces}}
     return {"choices": [choice], "usage": next((row["usage"] for row in reversed(rows) if row.get("usage")), None)}

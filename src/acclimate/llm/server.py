@@ -235,7 +235,9 @@ class ServerLLM:
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):
             raise _Again("JSON that is no answer", was_unusable=True)
-        is_error = not answer.get("choices") and any(answer.get(name) for name in _ERRORS)
+        is_error = not answer.get("choices") and (
+            answer.get("object") == "error" or any(answer.get(name) for name in _ERRORS)
+        )
         return _failed(response, answer) if is_error else answer
 
 
