@@ -26,6 +26,7 @@ from acclimate.records import Qrel, ScoredDoc
 
 GRADE = re.compile(r"[+-]?[0-9]{1,9}")
 
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # as C reads it, so as trec_eval does
 _BREAKS = r"\s\x00-\x1f\x7f-\x9f\ufeff"  # what would end a word or a line, or be taken for a byte order mark
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 _LARGEST = 2.0**127  # of the scores written: below it single precision has room for ties
@@ -140,10 +141,7 @@ def _run_rows(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
         if doc_id in seen:
             raise place.error(f"doc {doc_id!r} comes twice for query {query_id!r}; remove one line")
         seen.add(doc_id)
-        try:
-            value = float(score)
-        except ValueError:
-            value = math.nan
+        value = float(score) if _NUMBER.fullmatch(score) else math.nan
         if not math.isfinite(value):
             raise place.error(f"'score' is {quoted(score)}; expected a finite number")
         yield place, ScoredDoc(unescaped(query_id), unescaped(doc_id), value)
