@@ -219,3 +219,24 @@ def test_a_folder_fingerprint_reads_names_and_bytes(tmp_path):
 
     assert of(a="1", b_c="2") == of(b_c="2", a="1")
     assert len({of(a="1"), of(a="2"), of(b="1"), of(b_a="1"), of(a="1", b=""), of()}) == 6
+
+
+@pytest.mark.parametrize("name", ["file/below", "file", "loop", "loop/below"])
+def test_where_no_folder_or_file_can_be_it_is_said(tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises((DataError, OSError), match=name):
+        files.make_folder(tmp_path / name)
+    with pytest.raises(DataError, match="folder: is a directory"):
+        files.write_text(tmp_path / "folder", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "loop"]
+
+
+@pytest.mark.parametrize("text", [r'"\ud800"', r'{"\udc00": 1}', r'["\ud83d\ud83d"]'])
+def test_json_that_could_not_be_written_again_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="half a surrogate pair"):
+        files.read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text(r'"\ud83d\ude00"')
+    assert files.read_json(tmp_path / "a.json") == "\U0001f600"

@@ -32,7 +32,9 @@ _UNPACKED = 100  # times its size that a gzip file of text may have when unpacke
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    if path.is_dir():
+        raise DataError("is a directory; expected a file, so move it out of the way", path=path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with writing(path):
@@ -40,6 +42,16 @@ def written(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """A folder, with those above it. Raises DataError where none can be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DataError("no folder can be made here: there is a file, or a link to nothing", path=path) from None
+    except FileNotFoundError:
+        raise DataError("no folder can be made here", path=path) from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -139,11 +151,16 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises DataError naming file and line."""
     text = read_text(path, largest=None)
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if "\\u" in text:  # only an escape can be half a character, which nothing could write again
+            json.dumps(found, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
+    except UnicodeEncodeError:
+        raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is no character", path=path) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON that can be read: {_cause(error)}", path=path) from None
+    return found
 
 
 def read_state(path: Path, key: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Self
 
 from acclimate import __version__
 from acclimate.database import unusable
-from acclimate.files import fingerprint
+from acclimate.files import fingerprint, make_folder
 from acclimate.records import Query, Scorer
 
 BATCH = 64  # queries; a killed run loses the batch at hand
@@ -27,7 +27,7 @@ class Scores:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             self._rows = sqlite3.connect(path, timeout=60.0, isolation_level=None)
             self._rows.execute("PRAGMA journal_mode=WAL")

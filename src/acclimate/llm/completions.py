@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 
 from acclimate.database import unusable
 from acclimate.errors import DataError, LLMError
+from acclimate.files import make_folder
 from acclimate.llm import kept
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.llm.terms import Terms
@@ -61,7 +62,7 @@ class Completions:
         self.path, self.stage = Path(path), stage
         self.asked = Usage()
         self.left_out: list[str] = []  # what the last server that was asked does not take
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         try:
             self._rows = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             self._rows.execute("PRAGMA journal_mode=WAL")
