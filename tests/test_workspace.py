@@ -276,6 +276,20 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path, theirs):
     assert (tmp_path / theirs).read_text() == "[1]"
 
 
+@pytest.mark.parametrize("text", ['"settings"', '{"settings": {}}', '["settings", "corpus", "recipe", "seed"]', "null"])
+def test_another_program_s_run_json_makes_no_folder_a_run_s(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(AcclimateError, match="what it holds is no run"):
+        Workspace(tmp_path).refuse_foreign()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_lock_that_is_no_file_is_said_and_not_waited_for(tmp_path, kind):
+    os.mkfifo(tmp_path / ".lock") if kind == "pipe" else (tmp_path / ".lock").mkdir()
+    with pytest.raises(AcclimateError, match="lock: expected a file"), Workspace(tmp_path).lock():
+        pass
+
+
 def test_a_folder_is_a_run_s_from_the_lock_on(tmp_path):
     (tmp_path / ".lock").write_text("")  # killed before a word was written
     for _ in range(2):

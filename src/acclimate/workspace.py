@@ -21,7 +21,7 @@ from typing import Any
 from acclimate import __version__, distributed, manifests
 from acclimate.disk import writing
 from acclimate.errors import AcclimateError, DataError
-from acclimate.files import fingerprint, read_state, write_json
+from acclimate.files import exists, fingerprint, is_file, make_folder, read_state, write_json
 from acclimate.progress import Progress, duration
 
 LOCK = ".lock"
@@ -84,17 +84,18 @@ class Workspace:
         if not self.folder.is_dir():
             return True
         names, lock = {path.name for path in self.folder.iterdir()}, self.folder / LOCK
-        return not names or (names == {LOCK} and not lock.stat().st_size) or self._is_run()
+        return not names or (names == {LOCK} and not lock.stat().st_size) or self.is_run()
 
-    def _is_run(self) -> bool:
+    def is_run(self) -> bool:
+        """True for a folder that holds a run, however far it came."""
         for name, holds in (
             (LOCK, lambda text: text == _OWN),
-            ("run.json", lambda text: "settings" in json.loads(text)),
+            ("run.json", lambda text: {"corpus", "recipe", "seed", "settings"} <= json.loads(text).keys()),
         ):
             try:
-                if holds((self.folder / name).read_text(encoding="utf-8")):
+                if is_file(self.folder / name) and holds((self.folder / name).read_text(encoding="utf-8")):
                     return True
-            except (OSError, ValueError, TypeError, RecursionError):  # a file of somebody else's
+            except (OSError, ValueError, AttributeError, RecursionError):  # a file of somebody else's
                 continue
         return False
 
@@ -112,7 +113,11 @@ class Workspace:
             return
 
         is_own, is_new = self._is_own(), not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
+        if exists(self.folder / LOCK) and not is_file(self.folder / LOCK):  # to open a pipe would wait for ever
+            raise DataError(
+                "expected a file, so that no two commands work here at once; remove it", path=self.folder / LOCK
+            )
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,7 +189,7 @@ class Workspace:
                 (folder / manifests.NAME).unlink(missing_ok=True)
             else:
                 _make_way(folder, aside if reason else None)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_json(begun, {"key": key})
 
         distributed.told(False)
