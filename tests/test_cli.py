@@ -122,6 +122,43 @@ def test_a_corpus_that_is_missing(mistake, corpus, out, tmp_path):
     assert "'pydocs'" in mistake("adapt", "pydoc", "--out", out)
 
 
+def test_what_is_empty_is_no_folder_to_write_to_and_no_query(mistake, corpus, out):
+    assert "--out is empty" in mistake("adapt", corpus, "--out", "")
+    assert "the folder of the run is empty" in mistake("index", "", "--corpus", corpus)
+    for nothing in ("", " ", "\u3000"):
+        assert "QUERY is empty" in mistake("search", out, nothing)
+
+
+def test_a_run_is_no_corpus(mistake, unfinished, tmp_path):
+    assert f"{unfinished} is a run" in mistake("adapt", unfinished, "--out", str(tmp_path / "other"))
+
+
+def test_a_file_of_prices_is_read_whoever_is_asked(mistake, corpus, out, tmp_path):
+    assert "none.toml: no such file" in mistake("adapt", corpus, "--out", out, "--prices", str(tmp_path / "none.toml"))
+    assert "is a directory" in mistake("cache", "stats", out, "--prices", str(tmp_path))
+
+
+def test_vectors_longer_than_the_base_s_are_refused_before_the_first_stage(mistake, corpus, out, tiny_encoder):
+    bases = [f"--set={stage}.base={tiny_encoder}" for stage in ("distill", "train")]
+    for setting in ("dim=33", "matryoshka=8,33", "tune=dim:16:33", "tune=matryoshka:33"):
+        said = mistake("adapt", corpus, "--out", out, "--dry-run", *bases, "--set", f"distill.{setting}")
+        assert "is 33; the base's vectors have 32 components" in said
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "999999999", "-1", "\u00b2", "\u0663", "x", ""])
+def test_help_is_shown_whatever_the_shell_says_of_its_width(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["adapt", "--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 1000
+
+
+def test_a_folder_that_was_removed_under_a_shell_is_told(mistake, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "is not there any more" in mistake("adapt", "corpus.jsonl", "--out", "run")
+
+
 def test_a_run_stays_what_it_was_when_its_command_is_mistyped(mistake, unfinished):
     before = (Path(unfinished) / "run.json").read_text()
     mistake("adapt", "pydoc", "--out", unfinished)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import random
 import re
 import resource
@@ -221,3 +222,22 @@ def test_each_library_s_word_for_a_full_disk_is_understood(tmp_path):
         assert raised.value.filename == str(tmp_path / name)
     with pytest.raises(RuntimeError, match="shapes"), disk.writing(tmp_path):
         raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 10**30}, {"recipe": "\ud800"}])
+def test_a_run_that_is_described_by_values_that_it_cannot_have_is_told(change, run, capsys):
+    described = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**described, **change}))
+    for command in (["report"], ["mine"]):
+        code, said = told(capsys, command, run)
+        assert code == 2
+        assert f"acclimate adapt CORPUS --out {run}" in said
+
+
+@pytest.mark.parametrize("name", ["completions.sqlite", "corpus", "report.json"])
+def test_what_is_of_another_kind_than_it_should_be_is_named(name, run, corpus, run_adapt, capsys):
+    is_folder = (run / name).is_dir()
+    shutil.rmtree(run / name) if is_folder else (run / name).unlink()
+    (run / name).write_text("x") if is_folder else (run / name).mkdir()
+    assert run_adapt(corpus, run) == 2
+    assert f"acclimate: {run / name}: " in capsys.readouterr().err.splitlines()[-1]

@@ -11,7 +11,7 @@ from acclimate.prompts import ADAPTED, Material
 from acclimate.records import PromptExample
 from acclimate.run import Run
 from acclimate.score import named
-from acclimate.stages.distill import check_fits, check_students
+from acclimate.stages.distill import check_dims, check_fits, check_students
 from acclimate.stages.filter import check_filters
 from acclimate.stages.seed import check_seeds
 from acclimate.stages.teachers import check_teaching
@@ -50,6 +50,7 @@ def check(run: Run, *, asks: bool = True) -> None:
                 f"filter.retriever is trained, a dense retriever, and {base} is a late-interaction model; expected "
                 "hybrid, bm25, dense or late-interaction"
             )
+        _check_dims(run)
     check_filters(**run.settings["filter"])
     check_teaching(**run.settings["label"])
     for name in run.other_scorers:
@@ -63,6 +64,15 @@ def check(run: Run, *, asks: bool = True) -> None:
         if not run.workspace.is_made(stage) and models.resolve(name).is_local:
             kind = score.kind_of(name)
             check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
+
+
+def _check_dims(run: Run) -> None:
+    """Raises SettingError for students whose vectors would be longer than the base's."""
+    settings = run.settings["distill"]
+    tried = [{**settings, **trial} for trial in trials(settings["tune"], settings)]
+    if not run.workspace.is_made("distill") and any(one["dim"] or one["matryoshka"] for one in tried):
+        for one in tried:
+            check_dims(one["dim"], one["matryoshka"], run.encoder.dim)
 
 
 def _check_prompts(run: Run) -> None:

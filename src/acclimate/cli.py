@@ -7,8 +7,6 @@ budget was reached (state kept), 130 interrupted, 143 terminated (state kept).
 from __future__ import annotations
 
 import io
-import logging
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,11 +15,11 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from acclimate import __version__, distributed, signals
+from acclimate import __version__, distributed, shell, signals
 from acclimate.command_groups import cache_app, prompts_app
 from acclimate.errors import OF_FILES, AcclimateError, SettingError
 from acclimate.memory import is_out_of_memory
-from acclimate.options import Changes, Count, Counts, K, Limits, Seed, check_arguments
+from acclimate.options import Changes, Count, Counts, Folder, K, Limits, Seed, check_arguments
 from acclimate.runs import begin, opened, outdated
 from acclimate.shown import on_one_line, shortened
 from acclimate.stage_commands import go, show, stage_command
@@ -48,7 +46,7 @@ app.command(cache_app)
 def adapt(
     corpus: str,
     *,
-    out: Path,
+    out: Folder,
     recipe: str = "quick",
     queries: str | None = None,
     qrels: str | None = None,
@@ -92,13 +90,15 @@ def adapt(
     """
     from acclimate import plan
     from acclimate.checks import check
-    from acclimate.llm.prices import Budget, limits
+    from acclimate.llm.prices import Budget, limits, read_prices
     from acclimate.pipeline import STAGES
     from acclimate.settings import load_recipe, resolve
 
     if (queries is None) != (qrels is None):
         raise SettingError("--queries and --qrels go together: give both, or neither")
     settings = resolve(STAGES, load_recipe(recipe), set_ or [], recipe)
+    if prices is not None:
+        read_prices(prices)
     run = begin(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
     run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
     if batch is not None and batch.is_dir():
@@ -175,6 +175,8 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -
     """
     from acclimate.searching import load
 
+    if not query.strip():
+        raise SettingError("QUERY is empty; expected what to search for")
     searcher = load(*opened(run_dir, "evaluate"), system)
     for hit in searcher.search(query, k):
         print(hit)
@@ -257,16 +259,11 @@ def _register_stages() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # what it says of our models, we know
+    shell.prepare()
     if not distributed.is_main():
         sys.stdout = io.StringIO()  # the first process says it
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a shell that is not UTF-8 gets what it can show
     try:
+        shell.check_folder()
         _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments
         check_arguments(tokens)

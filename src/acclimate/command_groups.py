@@ -76,9 +76,11 @@ def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
     prices
         TOML file with the prices of LLMs; see adapt.
     """
-    from acclimate.llm.prices import Budget
+    from acclimate.llm.prices import Budget, read_prices
     from acclimate.report.words import usd
 
+    if prices is not None:
+        read_prices(prices)
     with _completions(run_dir) as kept:
         print(f"{len(kept):,} answers, {kept.path.stat().st_size / 1e6:.1f} MB")
         for (stage, llm), used in kept.ledger().items():

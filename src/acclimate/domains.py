@@ -57,6 +57,9 @@ def Above(low: float, high: float = MOST) -> Between:
     return Between(low, high, above=True)
 
 
+SEEDS = Between(0, 2**32 - 1)  # what every library takes
+
+
 class OneOf:
     """Names that exist."""
 

@@ -113,7 +113,7 @@ def _local(path: Path) -> ModelName:
         if path.suffix != ".gguf":
             raise DataError("expected a model's folder or a .gguf file", path=path)
         return ModelName(str(path.parent), gguf_file=path.name)
-    if next(path.rglob("*.safetensors"), None) is None:
+    if not any(next(path.glob(f"{parts}*.safetensors"), None) for parts in ("", "*/", "*/*/")):  # `/` is a folder, too
         raise DataError("no *.safetensors in this folder; pickled weights are never loaded: convert them", path=path)
     return ModelName(str(path))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from acclimate.domains import AtLeast, Between, Domain
+from acclimate.domains import SEEDS, AtLeast, Between, Domain
 from acclimate.errors import SettingError
 from acclimate.settings import Setting, check
 from acclimate.shown import quoted
@@ -29,10 +30,19 @@ Changes = Annotated[
     list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
 ]
 Limits = list[str] | None
-Seed = Annotated[int, _option(int, Between(0, 2**32 - 1))]  # what every library takes
+Seed = Annotated[int, _option(int, SEEDS)]
 Count = Annotated[int, _option(int, AtLeast(0))]
 K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
 Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1))]  # none: ()
+
+
+def _folder(_: Any, tokens: Sequence[Any]) -> Path:
+    if not tokens[0].value:  # a variable that is not set: the folder at hand is not meant
+        raise SettingError(f"{tokens[0].keyword or 'the folder of the run'} is empty; expected a folder")
+    return Path(tokens[0].value)
+
+
+Folder = Annotated[Path, Parameter(converter=_folder, n_tokens=1)]  # to write to
 
 
 def check_arguments(arguments: Sequence[str]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from acclimate import __version__, collections, distributed
+from acclimate.domains import SEEDS
 from acclimate.errors import AcclimateError, DataError, SettingError
 from acclimate.files import read_json
 from acclimate.input import Kept
 from acclimate.llm.prices import Budget, limits
 from acclimate.run import Run
 from acclimate.settings import resolve
+from acclimate.shown import quoted
 from acclimate.workspace import Made, Workspace
 
 _OPTIONAL = (str, type(None))
@@ -43,15 +46,19 @@ def begin(
     """A run that is to be in `out`. Raises SettingError where that is inside the corpus."""
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
-    if (
-        corpus != collections.BUILT_IN
-        and Path(corpus).is_dir()
-        and out.resolve().is_relative_to(Path(corpus).resolve())
-    ):
-        raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
+    if corpus != collections.BUILT_IN and Path(corpus).is_dir():
+        _refuse_runs(out, Path(corpus))
     run = Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
     run.workspace.refuse_foreign()
     return run
+
+
+def _refuse_runs(out: Path, corpus: Path) -> None:
+    """Raises SettingError for a corpus that is a run, or that this run would become a part of."""
+    if Workspace(corpus).is_run():
+        raise SettingError(f"{corpus} is a run; expected the documents that it was made from, or others")
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(corpus)):
+        raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
 
 
 def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
@@ -125,6 +132,8 @@ def _described(folder: Path, changes: Sequence[str] = ()) -> Run:
             if name not in told or not isinstance(told[name], kinds) or isinstance(told[name], bool):
                 found = f"{name!r} is {told[name]!r:.50}" if name in told else f"{name!r} is missing"
                 raise DataError(f"{found}; expected the JSON object that describes a run", path=path)
+        if told["seed"] not in SEEDS:
+            raise DataError(f"'seed' is {quoted(told['seed'])}; expected a whole number: {SEEDS}", path=path)
         resolve(STAGES, told["settings"], (), path)
         budget = Budget(
             limits(*(list(map(str, told[name])) for name in ("max_tokens", "max_cost"))),

@@ -57,7 +57,7 @@ def load(run: Run, made: Mapping[str, Made], system: str | None = None) -> Searc
     from acclimate import systems
 
     measured = read_json(made["evaluate"].folder / "measured.json")
-    name = system or measured["recommended"]
+    name = measured["recommended"] if system is None else system
     members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
     stored = read_json(made["evaluate"].folder / "chosen.json")
     chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from acclimate import distributed
 from acclimate.files import read_json
+from acclimate.options import Folder
 from acclimate.progress import Loading
 from acclimate.run import Run
 from acclimate.runs import begin, stored
@@ -65,7 +66,7 @@ def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., Non
     kinds = inspect.Parameter
     option = Annotated[str | None, Parameter(help="Corpus, for a run that is not begun; see adapt.")]
     parameters = [
-        kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help="Folder of the run.")]),
+        kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=Annotated[Folder, Parameter(help="Folder of the run.")]),
         kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=option),
     ]
     for setting in settings.values():

@@ -122,7 +122,7 @@ def price(llm: str, own: Path | None = None) -> Price | None:
     if not name.startswith("openai:"):
         return Price(0.0, 0.0)
     for path in (own, _OURS):
-        if path is not None and name in (table := _read(path)):
+        if path is not None and name in (table := read_prices(path)):
             return table[name]
     return None
 
@@ -137,7 +137,8 @@ def cost(ledger: Ledger, own: Path | None = None) -> float | None:
     return total
 
 
-def _read(path: Path) -> dict[str, Price]:
+def read_prices(path: Path) -> dict[str, Price]:
+    """The prices in a file, by LLM. Raises DataError for a file that is not a table of prices."""
     return {llm: _price(llm, row, path) for llm, row in read_toml(path).items()}
 
 
