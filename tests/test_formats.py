@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from acclimate import formats
 from acclimate.errors import AcclimateError
 from acclimate.formats import beir, tables, trec
+from acclimate.formats.folder import read_folder
 from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
 
 IDS = ["001", "1e5", "a/b", "1", "01", "-0", "NaN", "null", "True", "1.0", " x ", "é", "#", "PLAIN-1"]
@@ -646,3 +647,11 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     assert message().startswith(f"{bad}:1: has a zero byte")
     assert "expected a folder" in refusal(lambda: formats.read_folder(bad))
     assert "no such folder" in refusal(lambda: formats.read_folder(tmp_path / "c"))
+
+
+def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    try:
+        put(tmp_path / os.fsdecode(b"caf\xe9.txt"), "coffee")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert "'caf\\udce9.txt' is no name in UTF-8; rename the file" in refusal(lambda: list(read_folder(tmp_path)))

@@ -21,6 +21,7 @@ from acclimate.errors import DataError
 from acclimate.files import LONGEST, is_file, read_text
 from acclimate.formats.fields import Located, Place
 from acclimate.records import Doc
+from acclimate.shown import quoted
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
 
@@ -64,6 +65,8 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
 def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc]]:
     found = 0
     for path in files:
+        if any("\ud800" <= char <= "\udfff" for char in str(path)):
+            raise DataError(f"{quoted(path.name)} is no name in UTF-8; rename the file", path=path.parent)
         content = read_text(path, largest=LONGEST)
         kind = path.suffix.lower()
         title, text = _html(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
