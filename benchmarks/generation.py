@@ -87,7 +87,9 @@ def main() -> None:
 
     import torch
 
-    from acclimate import collections, models, prompts
+    from acclimate.base import models
+    from acclimate.corpus import collections
+    from acclimate.llm import prompts
     from acclimate.llm.completions import _batches
     from acclimate.llm.decoding import Decoding
     from acclimate.llm.loaded import Loaded
@@ -170,7 +172,7 @@ def _generate(loaded: Any) -> Callable[[list[str], int], Answers]:
 
 def _llama_cpp(python: str, threads: int) -> Callable[[list[str]], Answers] | None:
     """llama.cpp in a process of its own, on the same file; None where `python` has no llama_cpp."""
-    from acclimate import models
+    from acclimate.base import models
 
     if subprocess.run([python, "-c", "import llama_cpp"], capture_output=True).returncode:
         return None

@@ -28,11 +28,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from acclimate.files import write_json
+from acclimate.base.files import write_json
+from acclimate.base.testing import DOCS
 from acclimate.llm.decoding import Decoding
-from acclimate.pipeline import STAGES
 from acclimate.records import LLM, Completion
-from acclimate.testing import DOCS
+from acclimate.stages.chain import STAGES
 
 SETTINGS = """
 sample.n_docs=24 sample.min_chars=40 sample.dev_share=0.3 index.max_tokens=48 generate.max_doc_tokens=24
@@ -112,8 +112,8 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
 
 
 def compare_generated(options: argparse.Namespace, folder: Path) -> int:
-    from acclimate.collections import load
-    from acclimate.formats import write_corpus
+    from acclimate.corpus.collections import load
+    from acclimate.corpus.formats import write_corpus
 
     docs = list(load("pydocs", folder / "pydocs").corpus.values())
     write_corpus(folder / "corpus.jsonl", docs[:: max(1, len(docs) // options.generate)][: options.generate])
@@ -206,9 +206,9 @@ class Journaled:
 def child(arguments: Sequence[str], fake_llm: bool, batch_prompts: int | None) -> int:
     """The command line, with small batches if that is asked for, and with a journal."""
     import acclimate.llm
-    from acclimate.cli import main
+    from acclimate.base.testing import FakeLLM
+    from acclimate.cli.main import main
     from acclimate.llm import completions
-    from acclimate.testing import FakeLLM
 
     completions.BATCH_PROMPTS = batch_prompts or completions.BATCH_PROMPTS
     load = acclimate.llm.load

@@ -15,10 +15,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from acclimate import pydocs
-from acclimate.errors import AcclimateError, DataError
-from acclimate.files import read_lines
-from acclimate.formats import beir, trec
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.files import read_lines
+from acclimate.corpus import pydocs
+from acclimate.corpus.formats import beir, trec
 from acclimate.records import Qrel
 
 HEADER = "query-id\tcorpus-id\tscore\tquery\tdoc"

@@ -18,28 +18,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate import quality
-from acclimate.errors import SettingError
-from acclimate.files import fingerprint, read_json, write_json
-from acclimate.judges import RunJudges, source_ranks
+from acclimate.api.adapt import adapt
+from acclimate.base.errors import SettingError
+from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.base.words import normalized
+from acclimate.corpus.language import stop_words
+from acclimate.learn.students.kinds import Lesson
 from acclimate.llm import Completions, load
-from acclimate.pipeline import STAGES, adapt
-from acclimate.prompts import Material
+from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
-from acclimate.retrieve.encoder import Encoder
-from acclimate.retrieve.members import DenseMember
-from acclimate.retrieve.system import System, fuse, min_max
-from acclimate.retrieve.weights import alone
-from acclimate.run import BASE_MEMBERS, Run
-from acclimate.settings import load_recipe, resolve
+from acclimate.report import quality
+from acclimate.run.run import BASE_MEMBERS, Run
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.workspace import Workspace
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import DenseMember
+from acclimate.search.system import System, fuse, min_max
+from acclimate.search.weights import alone
+from acclimate.stages.chain import STAGES
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
 from acclimate.stages.generate import generate
-from acclimate.stages.language import stop_words
+from acclimate.stages.judges import RunJudges, source_ranks
 from acclimate.stages.sample import sample
-from acclimate.students.kinds import Lesson
-from acclimate.words import normalized
-from acclimate.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- queries: begin -->", "<!-- queries: end -->"

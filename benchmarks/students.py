@@ -20,17 +20,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate import artifacts, pipeline, systems
-from acclimate.errors import AcclimateError, unknown
-from acclimate.files import fingerprint, read_json, write_json
-from acclimate.progress import Progress
-from acclimate.run import BASE_MEMBERS, Run
-from acclimate.runs import stored
-from acclimate.settings import resolve
-from acclimate.stages.compare import compare, interval
-from acclimate.stages.evaluate import MAIN, Evaluated, evaluate
-from acclimate.students import KINDS
-from acclimate.workspace import Made
+from acclimate.base.errors import AcclimateError, unknown
+from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.base.progress import Progress
+from acclimate.measure.compare import compare, interval
+from acclimate.measure.measures import MAIN
+from acclimate.run.run import BASE_MEMBERS, Run
+from acclimate.run.settings import resolve
+from acclimate.run.workspace import Made
+from acclimate.search import systems
+from acclimate.search.names import KINDS
+from acclimate.stages import artifacts
+from acclimate.stages import chain as pipeline
+from acclimate.stages.evaluate import Evaluated, evaluate
+from acclimate.stages.runs import stored
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- students: begin -->", "<!-- students: end -->"

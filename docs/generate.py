@@ -7,8 +7,8 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from acclimate.pipeline import STAGES
-from acclimate.settings import recipe_names, settings_of
+from acclimate.run.settings import recipe_names, settings_of
+from acclimate.stages.chain import STAGES
 
 SETTINGS = Path(__file__).with_name("settings.md")
 
@@ -16,7 +16,7 @@ SETTINGS = Path(__file__).with_name("settings.md")
 def settings() -> str:
     """docs/settings.md: every setting with its default, and what the recipes change."""
     recipes = {
-        name: tomllib.loads((resources.files("acclimate") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+        name: tomllib.loads((resources.files("acclimate.run") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
         for name in recipe_names()
     }
     lines = [

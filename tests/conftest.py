@@ -13,7 +13,7 @@ import socket
 import pytest
 from hypothesis import settings
 
-from acclimate.testing import DOCS, QUERIES
+from acclimate.base.testing import DOCS, QUERIES
 
 settings.register_profile("acclimate", deadline=None, derandomize=True)
 settings.load_profile("acclimate")
@@ -96,7 +96,7 @@ def tiny_encoder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def base(tiny_encoder):
     """The tiny encoder, loaded once: what students begin from, and leave as it is."""
-    from acclimate.retrieve.encoder import Encoder
+    from acclimate.search.encoder import Encoder
 
     return Encoder.load(str(tiny_encoder), max_tokens=64)
 
@@ -104,9 +104,9 @@ def base(tiny_encoder):
 @pytest.fixture(scope="session")
 def lesson(base, tmp_path_factory):
     """The built-in documents and queries with the tiny encoder's vectors."""
-    from acclimate.retrieve.members import Ids
-    from acclimate.retrieve.vectors import encode_corpus
-    from acclimate.students.kinds import Lesson
+    from acclimate.learn.students.kinds import Lesson
+    from acclimate.search.members import Ids
+    from acclimate.search.vectors import encode_corpus
 
     corpus = {doc.doc_id: doc for doc in DOCS}
     vectors = encode_corpus(base, corpus, tmp_path_factory.mktemp("vectors"), key="k")
@@ -116,6 +116,6 @@ def lesson(base, tmp_path_factory):
 @pytest.fixture
 def encoder(tiny_encoder):
     """The tiny encoder, loaded."""
-    from acclimate.retrieve.encoder import Encoder
+    from acclimate.search.encoder import Encoder
 
     return Encoder.load(str(tiny_encoder), max_tokens=64)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_server import PROMPTS, echo, error, model, quick, serving  # noqa: F401
 
-from acclimate.errors import AcclimateError, LLMError, MissingExtra, SettingError
+from acclimate.base.errors import AcclimateError, LLMError, MissingExtra, SettingError
 from acclimate.llm.address import check_no_secrets, has_secret, parse, redacted
 from acclimate.llm.server import ServerLLM
 

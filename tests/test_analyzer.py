@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.errors import SettingError
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import DOCS
+from acclimate.base.words import UNSPACED, length_of, words_of
+from acclimate.corpus.analyzer import LANGUAGES, Analyzer
 from acclimate.records import Doc
-from acclimate.retrieve.analyzer import LANGUAGES, Analyzer
-from acclimate.retrieve.bm25 import BM25
+from acclimate.search.bm25 import BM25
 from acclimate.stages import index as stage
-from acclimate.testing import DOCS
-from acclimate.words import UNSPACED, length_of, words_of
 
 TEXTS = {
     "zh": "火山喷发时熔岩从地壳下涌出并形成灰云，冰川缓慢移动并刻出深谷。蜜蜂跳舞告诉同伴花蜜在哪里",

@@ -15,7 +15,7 @@ import fake_backends
 from tiny import PROMPTS, same, write_llama
 
 from acclimate import llm as llms
-from acclimate.errors import AcclimateError, DataError, MissingExtra, SettingError
+from acclimate.base.errors import AcclimateError, DataError, MissingExtra, SettingError
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.local import LocalLLM
@@ -112,7 +112,7 @@ def test_naming_an_llm_imports_no_backend():
 
 
 def test_doctor_says_which_backends_there_are_and_what_installs_the_others(monkeypatch, vllm):
-    from acclimate import doctor
+    from acclimate.api import doctor
 
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     lines = [str(check) for check in doctor.checks()]

@@ -22,21 +22,22 @@ from typing import NamedTuple
 
 import pytest
 
-from acclimate import collections, prompts
-from acclimate.cli import main
-from acclimate.comparing import compare_runs
-from acclimate.errors import AcclimateError
-from acclimate.formats import read_nway, read_prompt_examples, read_synthetic
+from acclimate.base.errors import AcclimateError
+from acclimate.base.shown import on_one_line
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.cli.main import main
+from acclimate.corpus import collections
+from acclimate.corpus.formats import read_nway, read_prompt_examples, read_synthetic
+from acclimate.llm import prompts
 from acclimate.llm.batches import BatchedCompletions, read_results
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prices import price
 from acclimate.llm.server import ServerLLM
-from acclimate.pipeline import STAGES
+from acclimate.measure.runs import compare_runs
 from acclimate.records import PromptExample
-from acclimate.settings import load_recipe, resolve
-from acclimate.shown import on_one_line
-from acclimate.testing import DOCS, QUERIES
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.stages.chain import STAGES
 
 SECONDS = 30  # that one file may take, on a machine that does much besides
 EACH = 60  # files of each kind
@@ -358,7 +359,7 @@ def test_a_broken_file_is_read_or_refused_by_name(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.argv], ids=lambda kind: kind.name)
 def test_the_command_line_ends_with_a_line_and_a_code(kind, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("acclimate.plan._flop_per_second", lambda: 1e9)
+    monkeypatch.setattr("acclimate.report.plan._flop_per_second", lambda: 1e9)
     places = {
         "valid": valid_corpus(tmp_path),
         "out": tmp_path / "out",

@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from tiny import same, write_llama
 
-from acclimate.errors import DataError
+from acclimate.base.errors import DataError
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.local import LocalLLM
 

@@ -11,9 +11,9 @@ from answers import BAD, DOC, GOOD, WRAPPED, Q
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from acclimate.llm.answers.clean import REASONS, clean
+from acclimate.llm.answers.unwrap import unwrapped
 from acclimate.llm.decoding import Decoding
-from acclimate.stages.clean import REASONS, clean
-from acclimate.stages.unwrap import unwrapped
 
 
 def query_of(answer, doc="", finish="stop", chat=True):

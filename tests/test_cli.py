@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from acclimate import __version__
-from acclimate.cli import main
-from acclimate.pipeline import STAGES
-from acclimate.settings import recipe_names, settings_of
-from acclimate.testing import DOCS
+from acclimate.base.testing import DOCS
+from acclimate.cli.main import main
+from acclimate.run.settings import recipe_names, settings_of
+from acclimate.stages.chain import STAGES
 
 COMMANDS = ["adapt", "report", "inspect", "search", "compare", "doctor", *STAGES]
 
@@ -95,7 +95,7 @@ def test_the_help_of_a_stage_has_each_setting_and_its_default(stage, capsys, mon
 
 
 def test_every_setting_has_a_default_that_its_own_check_lets_through():
-    from acclimate.settings import check
+    from acclimate.run.settings import check
 
     for stage, function in STAGES.items():
         for setting in settings_of(function).values():
@@ -286,7 +286,7 @@ def test_comparing_files_that_are_missing(mistake, tmp_path):
 
 
 def test_a_folder_in_use(mistake, unfinished, corpus):
-    from acclimate.workspace import Workspace
+    from acclimate.run.workspace import Workspace
 
     with Workspace(Path(unfinished)).lock():
         assert "is in use by another acclimate" in mistake("sample", unfinished)
@@ -345,7 +345,7 @@ def test_a_dry_run_counts_the_calls_of_every_stage_that_asks_an_llm(corpus, out,
 
 
 def test_a_dry_run_counts_every_reranker_and_student(corpus, out, capsys, monkeypatch):
-    monkeypatch.setattr("acclimate.plan._flop_per_second", lambda: 1e9)  # of a machine that is always as fast
+    monkeypatch.setattr("acclimate.report.plan._flop_per_second", lambda: 1e9)  # of a machine that is always as fast
 
     def times(*changes):
         sets = [part for change in ("sample.min_chars=40", *changes) for part in ("--set", change)]
@@ -497,7 +497,7 @@ sys.exit(subprocess.run([sys.executable, "-c", os.environ["SCRIPT"], "again"]).r
 
 def test_nothing_heavy_is_loaded_for_help():
     script = (
-        "import sys; from acclimate.cli import main; main(['--help']); "
+        "import sys; from acclimate.cli.main import main; main(['--help']); "
         "sys.exit(', '.join({'torch', 'transformers', 'sentence_transformers', 'bm25s'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -526,8 +526,8 @@ def test_prompts_are_listed_shown_and_checked(tmp_path, capsys):
 
 @pytest.fixture
 def kept(tmp_path):
+    from acclimate.base.testing import FakeLLM
     from acclimate.llm.completions import Completions
-    from acclimate.testing import FakeLLM
 
     with Completions(tmp_path / "completions.sqlite", "generate") as completions:
         completions.complete(FakeLLM(), ["Document: one two", "Document: three four five"])

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from acclimate import collections, formats
-from acclimate.collections import Collection, load
-from acclimate.corpus import Corpus
-from acclimate.errors import AcclimateError, MissingExtra, SettingError
-from acclimate.formats import beir
+from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
+from acclimate.corpus import collections, formats
+from acclimate.corpus.collections import Collection, load
+from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.formats import beir
 from acclimate.records import Doc, Qrel, Query
 
 DOCS = [Doc("001", 'a "quoted"\ttext', "One"), Doc("1e5", "two\nlines", ""), Doc("a/b", "three {}", "3")]
@@ -257,7 +257,7 @@ def test_without_ir_datasets_the_error_says_what_to_install(cache: Path, monkeyp
 
 
 def test_pydocs_is_a_collection(cache: Path) -> None:
-    from acclimate import pydocs
+    from acclimate.corpus import pydocs
 
     if not hasattr(pydocs, "qrels"):
         pytest.skip("pydocs has no judgments yet")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from acclimate.errors import DataError
-from acclimate.stages.compare import Comparison, compare, interval, verdict
+from acclimate.base.errors import DataError
+from acclimate.measure.compare import Comparison, compare, interval, verdict
 
 Values = dict[str, float]
 pairs = st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1, max_size=30)
@@ -72,7 +72,7 @@ def test_queries_without_a_difference_do_not_dilute_the_test():
 def test_sampled_and_exact_tests_agree(monkeypatch: pytest.MonkeyPatch):
     ours, theirs = noisy(12, 0.05)
     exact = compared(ours, theirs).p
-    monkeypatch.setattr("acclimate.stages.compare.EXACT_PAIRS", 0)
+    monkeypatch.setattr("acclimate.measure.compare.EXACT_PAIRS", 0)
     assert compared(ours, theirs, samples=20_000).p == pytest.approx(exact, abs=0.015)  # 4 standard errors
 
 
@@ -119,7 +119,7 @@ def test_another_seed_draws_again():
 def test_batches_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch):
     ours, theirs = noisy(64, 0.02)
     whole = compared(ours, theirs)
-    monkeypatch.setattr("acclimate.stages.compare._CELLS", 640)
+    monkeypatch.setattr("acclimate.measure.compare._CELLS", 640)
     assert compared(ours, theirs) == whole
 
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acclimate import formats
-from acclimate.cli import main
-from acclimate.comparing import compare_runs
-from acclimate.errors import DataError, SettingError
-from acclimate.formats import trec
+from acclimate.base.errors import DataError, SettingError
+from acclimate.cli.main import main
+from acclimate.corpus import formats
+from acclimate.corpus.formats import trec
+from acclimate.measure.measures import MEASURES, per_query
+from acclimate.measure.runs import compare_runs
 from acclimate.records import Qrel, ScoredDoc
-from acclimate.stages.measure import MEASURES, per_query
 
 QRELS = [Qrel(f"q{n}", f"d{n}", 1) for n in range(8)]
 RUN = [ScoredDoc(f"q{n}", f"d{m}", -float(m)) for n in range(8) for m in range(n + 1)]

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from acclimate.errors import DataError
+from acclimate.base.errors import DataError
 from acclimate.llm.completions import Completions, _batches
 from acclimate.records import Completion
 

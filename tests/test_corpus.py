@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acclimate import corpus as corpus_module
-from acclimate.corpus import Corpus, UnknownDoc
-from acclimate.errors import AcclimateError, DataError
-from acclimate.formats import read_corpus, write_corpus
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.corpus import corpus as corpus_module
+from acclimate.corpus.corpus import Corpus, UnknownDoc
+from acclimate.corpus.formats import read_corpus, write_corpus
 from acclimate.records import Doc
 
 DOCS = [
@@ -94,7 +94,7 @@ def test_the_fingerprint_and_the_bytes_are_the_same_in_another_process(tmp_path:
     there = tmp_path / "there.arrow"
     Corpus.build(DOCS, tmp_path / "here.arrow")
     docs = [tuple(doc) for doc in DOCS]
-    code = f"from acclimate.corpus import *; Corpus.build([Doc(*d) for d in {docs!r}], Path({str(there)!r}))"
+    code = f"from acclimate.corpus.corpus import *; Corpus.build([Doc(*d) for d in {docs!r}], Path({str(there)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "here.arrow").read_bytes() == there.read_bytes()
 
@@ -175,7 +175,7 @@ def test_a_file_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
 
 def test_importing_the_core_imports_nothing_heavy() -> None:
     code = (
-        "import sys, acclimate.corpus, acclimate.collections, acclimate.formats;"
+        "import sys, acclimate.corpus.corpus, acclimate.corpus.collections, acclimate.corpus.formats;"
         "print(sorted({'pyarrow', 'numpy', 'pandas', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"
@@ -185,7 +185,8 @@ def test_a_lookup_imports_no_pandas(tmp_path: Path) -> None:
     path = tmp_path / "c.arrow"
     Corpus.build(DOCS, path)
     code = (
-        f"import sys; from acclimate.corpus import *; c = Corpus.open(Path({str(path)!r})); c['b'], list(c.values());"
+        f"import sys; from acclimate.corpus.corpus import *; c = Corpus.open(Path({str(path)!r}));"
+        "c['b'], list(c.values());"
         "print('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"False"

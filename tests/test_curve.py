@@ -15,18 +15,21 @@ import pytest
 from test_pipeline import SMALL, write_corpus, write_labels
 
 import acclimate.llm
-from acclimate import artifacts, curve, pipeline
-from acclimate.cli import main
-from acclimate.draws import drawn as drawn_of
-from acclimate.errors import DataError, SettingError
-from acclimate.formats import read_nway
-from acclimate.pipeline import STAGES, adapt
+from acclimate.api import curve
+from acclimate.api.adapt import adapt
+from acclimate.base.draws import drawn as drawn_of
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import FakeLLM, FakeRetriever
+from acclimate.cli.main import main
+from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
 from acclimate.report import curves, words
-from acclimate.run import Run
-from acclimate.settings import load_recipe, resolve
-from acclimate.testing import FakeLLM, FakeRetriever
-from acclimate.workspace import Workspace
+from acclimate.run.run import Run
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.workspace import Workspace
+from acclimate.stages import artifacts
+from acclimate.stages import chain as pipeline
+from acclimate.stages.chain import STAGES
 
 
 @pytest.fixture(scope="module")
@@ -281,8 +284,8 @@ def test_the_page_loads_nothing_and_escapes_what_it_shows(drawn):
 
 
 def test_no_curve_without_anything_held_out(labelled, monkeypatch):
-    from acclimate.retrieve.weights import HeldOut
-    from acclimate.runs import opened
+    from acclimate.search.weights import HeldOut
+    from acclimate.stages.runs import opened
 
     monkeypatch.setattr(artifacts, "held_out", lambda run, made: HeldOut([], [], True))
     with pytest.raises(DataError, match="nothing is held out"):

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from test_pipeline import STAGES, contents, corpus, fake_llm, finished, made_again, run_adapt  # noqa: F401
 
-from acclimate import disk
-from acclimate.cli import main
-from acclimate.workspace import Workspace
+from acclimate.base import disk
+from acclimate.cli.main import main
+from acclimate.run.workspace import Workspace
 
 SEED = 20
 READERS = (["search", "lava", "-k", "1"], ["report"], ["inspect", "--sample", "1"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from acclimate.errors import DataError, SettingError
+from acclimate.base.errors import DataError, SettingError
 from acclimate.llm.answer import Answer
 from acclimate.llm.chat import around
 from acclimate.llm.decoding import Decoding, check_room, cut_at

@@ -12,18 +12,18 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: E402 (after the check for torch)
 
-from acclimate.errors import DataError, SettingError  # noqa: E402
-from acclimate.files import folder_fingerprint  # noqa: E402
-from acclimate.pipeline import STAGES  # noqa: E402
+from acclimate.base.errors import DataError, SettingError  # noqa: E402
+from acclimate.base.files import folder_fingerprint  # noqa: E402
+from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
+from acclimate.learn.students import KINDS, MADE, kinds  # noqa: E402
+from acclimate.learn.students.course import Course  # noqa: E402
+from acclimate.learn.students.kinds import STUDENTS, max_sim  # noqa: E402
+from acclimate.learn.students.losses import Loss  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
-from acclimate.retrieve.encoder import Encoder  # noqa: E402
-from acclimate.settings import resolve  # noqa: E402
+from acclimate.run.settings import resolve  # noqa: E402
+from acclimate.search.encoder import Encoder  # noqa: E402
+from acclimate.stages.chain import STAGES  # noqa: E402
 from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
-from acclimate.students import KINDS, MADE, kinds  # noqa: E402
-from acclimate.students.course import Course  # noqa: E402
-from acclimate.students.kinds import STUDENTS, max_sim  # noqa: E402
-from acclimate.students.losses import Loss  # noqa: E402
-from acclimate.testing import DOCS, QUERIES  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}

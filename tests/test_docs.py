@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from acclimate import __version__
-from acclimate.cli import main
-from acclimate.errors import AcclimateError
-from acclimate.pipeline import STAGES
-from acclimate.settings import load_recipe, resolve, settings_of
+from acclimate.base.errors import AcclimateError
+from acclimate.cli.main import main
+from acclimate.run.settings import load_recipe, resolve, settings_of
+from acclimate.stages.chain import STAGES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

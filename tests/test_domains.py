@@ -7,10 +7,10 @@ import typing
 
 import pytest
 
-from acclimate.domains import Above, AtLeast, Between, OneOf, Text
-from acclimate.errors import SettingError
-from acclimate.pipeline import STAGES
-from acclimate.settings import checked, resolve, settings_of
+from acclimate.base.domains import Above, AtLeast, Between, OneOf, Text
+from acclimate.base.errors import SettingError
+from acclimate.run.settings import checked, resolve, settings_of
+from acclimate.stages.chain import STAGES
 
 SETTINGS = {f"{stage}.{name}": s for stage, function in STAGES.items() for name, s in settings_of(function).items()}
 # Texts whose values other files or models decide on; checks.py looks at them, and every one is a Text.

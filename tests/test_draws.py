@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.draws import drawn
+from acclimate.base.draws import drawn
+from acclimate.learn.rerankers.groups import Group
 from acclimate.records import NWay, Query
-from acclimate.rerankers.groups import Group
 from acclimate.stages.train import _limited
 
 IDS = st.lists(st.text(min_size=1), unique=True)

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from acclimate.errors import DataError
-from acclimate.labels import Judged
-from acclimate.making.examples import make_mine
-from acclimate.report import emptied
-from acclimate.workspace import Made
+from acclimate.base.errors import DataError
+from acclimate.corpus.judged import Judged
+from acclimate.run.workspace import Made
+from acclimate.stages import emptied
+from acclimate.stages.making.examples import make_mine
 
 
 def made(folder, stage, dropped, out=0, rejects=(), resumed=False):
@@ -80,8 +80,8 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
     kept = {side: [] if side == lacks else ["query"] for side in sides}
     held_out = SimpleNamespace(queries=[] if lacks == "held out" else ["query"])
     for name, value in (("splits", lambda made: splits), ("sides", lambda made: kept)):
-        monkeypatch.setattr(f"acclimate.artifacts.{name}", value)
-    monkeypatch.setattr("acclimate.artifacts.held_out", lambda run, made: held_out)
+        monkeypatch.setattr(f"acclimate.stages.artifacts.{name}", value)
+    monkeypatch.setattr("acclimate.stages.artifacts.held_out", lambda run, made: held_out)
     labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
     run = SimpleNamespace(labels=labels, folder=lambda stage: tmp_path / stage)
     with pytest.raises(DataError if told else AttributeError, match=told or "has no attribute"):  # goes on to work

@@ -20,15 +20,15 @@ from tiny import write_tokenizer  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 from transformers import Qwen2Config, Qwen2Model  # noqa: E402
 
-from acclimate import models  # noqa: E402
-from acclimate.errors import DataError, SettingError  # noqa: E402
+from acclimate.base import models  # noqa: E402
+from acclimate.base.errors import DataError, SettingError  # noqa: E402
+from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
+from acclimate.learn.students.kinds import Lesson  # noqa: E402
 from acclimate.records import Doc, NWay  # noqa: E402
-from acclimate.retrieve.encoder import Encoder  # noqa: E402
-from acclimate.retrieve.members import Ids  # noqa: E402
-from acclimate.retrieve.vectors import encode_corpus  # noqa: E402
+from acclimate.search.encoder import Encoder  # noqa: E402
+from acclimate.search.members import Ids  # noqa: E402
+from acclimate.search.vectors import encode_corpus  # noqa: E402
 from acclimate.stages.distill import distill  # noqa: E402
-from acclimate.students.kinds import Lesson  # noqa: E402
-from acclimate.testing import DOCS, QUERIES  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = [*(doc.default_text() for doc in DOCS[:5]), "one", "a, b. c"]

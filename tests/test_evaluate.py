@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acclimate.errors import DataError, SettingError
-from acclimate.formats import read_run
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import FakeRetriever
+from acclimate.corpus.formats import read_run
+from acclimate.measure.measures import MEASURES, per_query
+from acclimate.measure.recommend import Recommendation
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.stages.evaluate import Contender, evaluate, file_name
-from acclimate.stages.measure import MEASURES, per_query
-from acclimate.stages.recommend import Recommendation
-from acclimate.testing import FakeRetriever
 
 QUERIES = [Query(f"q{n:02}", f"query {n}") for n in range(40)]
 QRELS = [Qrel(query.query_id, f"d{n:02}", 1) for n, query in enumerate(QUERIES)]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate import files
-from acclimate.errors import DataError
+from acclimate.base import files
+from acclimate.base.errors import DataError
 
 json_values = st.recursive(
     st.none()

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.errors import SettingError
-from acclimate.judges import source_ranks
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import FakeRetriever, FakeScorer
+from acclimate.llm.grade import read_grade
 from acclimate.records import Query, SyntheticQuery
-from acclimate.scores import Kept, Scores
+from acclimate.search.scorers.kept import Kept, Scores
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries, near_duplicates
-from acclimate.stages.judge import read_grade
-from acclimate.testing import FakeRetriever, FakeScorer
+from acclimate.stages.judges import source_ranks
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):
@@ -267,7 +267,7 @@ def test_scores_are_asked_for_once_and_survive(tmp_path):
 def test_what_another_version_said_is_asked_for_again(tmp_path, monkeypatch):
     with Scores(tmp_path / "scores.sqlite") as scores:
         for version in ("1", "2"):
-            monkeypatch.setattr("acclimate.scores.__version__", version)
+            monkeypatch.setattr("acclimate.search.scorers.kept.__version__", version)
             said = float(version)
             assert scores.of("one", ["q"], lambda said=said: lambda places: [said]) == [said]
             assert scores.batch("pairs", 1, lambda said=said: [said]) == [said]

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from acclimate import formats
-from acclimate.errors import AcclimateError
-from acclimate.formats import beir, tables, trec
-from acclimate.formats.folder import read_folder
+from acclimate.base.errors import AcclimateError
+from acclimate.corpus import formats
+from acclimate.corpus.formats import beir, tables, trec
+from acclimate.corpus.formats.folder import read_folder
 from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
 
 IDS = ["001", "1e5", "a/b", "1", "01", "-0", "NaN", "null", "True", "1.0", " x ", "é", "#", "PLAIN-1"]

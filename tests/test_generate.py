@@ -9,12 +9,12 @@ import unicodedata
 import pytest
 from test_completions import Fake
 
-from acclimate.errors import SettingError
+from acclimate.base.errors import SettingError
+from acclimate.corpus.language import language_of
+from acclimate.llm.answers.clean import clean
 from acclimate.llm.completions import Completions
 from acclimate.records import Completion, Doc
-from acclimate.stages.clean import clean
 from acclimate.stages.generate import estimate, generate, query_id
-from acclimate.stages.language import language_of
 
 DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
 

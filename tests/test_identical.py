@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate import measuring
-from acclimate.identical import identical
+from acclimate.base.testing import DOCS, FakeRetriever
+from acclimate.corpus.identical import identical
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import words
-from acclimate.retrieve.members import Ids
-from acclimate.retrieve.weights import LEFT_OUT, HeldOut
-from acclimate.retrieve.without import Without
-from acclimate.testing import DOCS, FakeRetriever
+from acclimate.search import measuring
+from acclimate.search.members import Ids
+from acclimate.search.weights import LEFT_OUT, HeldOut
+from acclimate.search.without import Without
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 ANSWERS = [Qrel(doc.doc_id, other.doc_id, 1) for doc, other in zip(DOCS, [*DOCS[1:], DOCS[0]], strict=True)]
@@ -86,8 +86,8 @@ def test_as_many_are_found_as_are_asked_for_without_those_left_out(scores, left_
 def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     import numpy as np
 
-    from acclimate.retrieve.system import Candidates
-    from acclimate.retrieve.weights import alone
+    from acclimate.search.system import Candidates
+    from acclimate.search.weights import alone
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
     held_out = HeldOut([query], [{0: LEFT_OUT, 1: 1}], synthetic=False)

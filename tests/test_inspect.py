@@ -17,17 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import acclimate.llm
-from acclimate import manifests, quality
-from acclimate.cli import main
-from acclimate.pipeline import STAGES, adapt
-from acclimate.quality import Answer, Statistics, drawn, funnel, overlap, reasons, statistics
+from acclimate.api.adapt import adapt
+from acclimate.base.testing import DOCS, FakeLLM
+from acclimate.cli.main import main
+from acclimate.corpus.language import stop_words
 from acclimate.records import Completion, SyntheticQuery
+from acclimate.report import quality
 from acclimate.report.histogram import histograms
-from acclimate.run import Run
-from acclimate.settings import load_recipe, resolve
-from acclimate.stages.language import stop_words
-from acclimate.testing import DOCS, FakeLLM
-from acclimate.workspace import Workspace
+from acclimate.report.quality import Answer, Statistics, drawn, funnel, overlap, reasons, statistics
+from acclimate.run import manifests
+from acclimate.run.run import Run
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.workspace import Workspace
+from acclimate.stages.chain import STAGES
 
 HOSTILE = """<script>alert('volcano')</script>"><img src=x onerror=alert(1)>"""
 

@@ -7,17 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from acclimate.errors import DataError, SettingError
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import FakeScorer
+from acclimate.learn.teachers import given_weights, warnings
 from acclimate.records import Query, SyntheticQuery
-from acclimate.retrieve.bm25 import BM25
-from acclimate.retrieve.members import BM25Member, Ids
-from acclimate.retrieve.scales import NAMES, scale
-from acclimate.retrieve.system import Candidates, System, min_max
-from acclimate.retrieve.weights import HeldOut
-from acclimate.scores import Kept, Scores
+from acclimate.search.bm25 import BM25
+from acclimate.search.members import BM25Member, Ids
+from acclimate.search.scales import NAMES, scale
+from acclimate.search.scorers.kept import Kept, Scores
+from acclimate.search.system import Candidates, System, min_max
+from acclimate.search.weights import HeldOut
 from acclimate.stages.label import RERANKER, label
-from acclimate.stages.teachers import given_weights, warnings
-from acclimate.testing import FakeScorer
 
 DOC_IDS = [f"d{n:02}" for n in range(50)]
 IDS = Ids(DOC_IDS)
@@ -433,7 +433,7 @@ def test_a_pair_is_rated_once():
 
 
 def test_a_killed_rating_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.stages.rate.PAIRS_AT_ONCE", 16)
+    monkeypatch.setattr("acclimate.learn.rate.PAIRS_AT_ONCE", 16)
     batches = []
 
     def made(folder, *, until=None):

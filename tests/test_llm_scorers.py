@@ -9,16 +9,16 @@ import pytest
 import torch
 from tiny import write_cross_encoder, write_llama, write_t5
 
-from acclimate import models
-from acclimate.errors import SettingError
+from acclimate.base import models
+from acclimate.base.errors import SettingError
 from acclimate.llm.generic import Generic
 from acclimate.llm.loaded import Loaded
 from acclimate.records import Doc, Query
-from acclimate.score import named
-from acclimate.score.likelihood import Likelihood
-from acclimate.score.template import TEMPLATES, save
-from acclimate.score.yes_no import YesNo
-from acclimate.settings import settings_of
+from acclimate.run.settings import settings_of
+from acclimate.search.scorers import named
+from acclimate.search.scorers.likelihood import Likelihood
+from acclimate.search.scorers.template import TEMPLATES, save
+from acclimate.search.scorers.yes_no import YesNo
 from acclimate.stages.label import label
 
 CORPUS = {

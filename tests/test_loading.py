@@ -18,18 +18,19 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tiny import write_cross_encoder, write_llama, write_t5
 
-from acclimate import models, score
-from acclimate.checks import check
-from acclimate.errors import AcclimateError, DataError, SettingError
-from acclimate.loading import check_model, loading, shapes
-from acclimate.memory import OutOfMemory
-from acclimate.pipeline import STAGES
+from acclimate.base import models
+from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.loading import check_model, loading, shapes
+from acclimate.base.memory import OutOfMemory
 from acclimate.records import Doc, Query
-from acclimate.retrieve.encoder import Encoder
-from acclimate.retrieve.sparse import query_tokens
-from acclimate.runs import begin
-from acclimate.score.labels import labels, relevant
-from acclimate.settings import load_recipe, resolve
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.search import scorers
+from acclimate.search.encoder import Encoder
+from acclimate.search.scorers.labels import labels, relevant
+from acclimate.search.sparse import query_tokens
+from acclimate.stages.chain import STAGES
+from acclimate.stages.checks import check
+from acclimate.stages.runs import begin
 
 CORPUS = {"a": Doc("a", "rice and fish " * 80), "b": Doc("b", "the moon"), "c": Doc("c", "")}
 PAIRS = [(Query("q", "what about food " * times), doc_id) for times in (1, 40) for doc_id in CORPUS]
@@ -215,7 +216,7 @@ def test_texts_are_cut_to_the_positions_that_a_model_has(limit, tiny_encoder, tm
     for task in ("query", "document"):
         assert len(encoder.encode([CORPUS["a"].text], task)[0].tokens) == 14
     write_cross_encoder(tmp_path / "cross", folder)
-    assert np.isfinite(score.load(tmp_path / "cross", CORPUS, max_tokens=256).score(PAIRS)).all()
+    assert np.isfinite(scorers.load(tmp_path / "cross", CORPUS, max_tokens=256).score(PAIRS)).all()
     assert len(query_tokens(encoder.model.tokenizer, "rice fish")) == 2
 
 
@@ -243,11 +244,11 @@ def test_scores_are_those_of_the_label_that_says_relevant(names, tiny_encoder, t
     plain.save_pretrained(str(tmp_path), create_model_card=False)
     if NAMED[names] is None:
         with pytest.raises(SettingError, match=f"{tmp_path}.*{names[0]}"):
-            score.check_rates(str(tmp_path))
+            scorers.check_rates(str(tmp_path))
         return
-    score.check_rates(str(tmp_path))
+    scorers.check_rates(str(tmp_path))
     check_model(str(tmp_path), "cross-encoder")
-    found = score.load(tmp_path, CORPUS, max_tokens=64).score(PAIRS[:3])
+    found = scorers.load(tmp_path, CORPUS, max_tokens=64).score(PAIRS[:3])
     texts = [(query.text, CORPUS[doc_id].default_text()) for query, doc_id in PAIRS[:3]]
     logits = torch.as_tensor(plain.predict(texts)).view(3, len(names))
     expected = logits[:, 0] if len(names) == 1 else torch.logit(logits.softmax(-1)[:, NAMED[names]])

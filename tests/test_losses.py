@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.students.losses import Loss  # noqa: E402 (after the check for torch)
+from acclimate.learn.students.losses import Loss  # noqa: E402 (after the check for torch)
 
 SCORES = (1.0, 0.5, 0.0)
 UNIFORM = np.log([1 / 3] * 3).tolist()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.errors import DataError, SettingError
+from acclimate.base.errors import DataError, SettingError
+from acclimate.measure.measures import MEASURES, nothing_relevant, per_query, provider_of, ranks_as_scores
 from acclimate.records import Qrel, ScoredDoc
-from acclimate.stages.measure import MEASURES, nothing_relevant, per_query, provider_of, ranks_as_scores
 
 
 def run_of(query_id: str, *doc_ids: str) -> list[ScoredDoc]:
@@ -145,7 +145,7 @@ def test_measuring_leaves_no_log_handler_that_prints():
     code = (
         "import logging\n"
         "from acclimate.records import Qrel\n"
-        "from acclimate.stages.measure import per_query\n"
+        "from acclimate.measure.measures import per_query\n"
         "per_query([], [Qrel('q', 'a', 1)])\n"
         "logging.getLogger('ir_measures').warning('printed')\n"
     )

@@ -9,8 +9,8 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from tiny import PROMPTS, same, write_llama
 
-from acclimate import models
-from acclimate.errors import AcclimateError
+from acclimate.base import models
+from acclimate.base.errors import AcclimateError
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.local import LocalLLM
 
@@ -154,7 +154,7 @@ def test_a_cuda_gpu_comes_before_it(apple, monkeypatch):
 
 
 def test_no_function_of_cuda_is_called_on_apples_gpu(folder, request):
-    from acclimate.doctor import checks
+    from acclimate.api.doctor import checks
 
     llm, _ = with_room_for(folder, 3)  # its model is on the CPU: here is no other device
     apple = request.getfixturevalue("apple")

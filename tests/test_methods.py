@@ -10,17 +10,16 @@ import pytest
 from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
 from tiny import write_cross_encoder, write_t5
 
-from acclimate import prompts
-from acclimate.cli import main
-from acclimate.files import folder_fingerprint
-from acclimate.formats import read_synthetic
-from acclimate.llm import Completions
+from acclimate.base.files import folder_fingerprint
+from acclimate.base.testing import DOCS, QUERIES, FakeLLM
+from acclimate.cli.main import main
+from acclimate.corpus.formats import read_synthetic
+from acclimate.llm import Completions, prompts
 from acclimate.records import Doc
-from acclimate.runs import stored
-from acclimate.settings import recipe_names
+from acclimate.run.settings import recipe_names
+from acclimate.search.scorers.trained import Trained
+from acclimate.stages.runs import stored
 from acclimate.stages.seed import seed_prompts
-from acclimate.testing import DOCS, QUERIES, FakeLLM
-from acclimate.trained import Trained
 
 FAST = ("distill.student=dense-query", "distill.epochs=1")
 
@@ -165,7 +164,7 @@ def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_ada
     def refuse(*_args, **_kwargs):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("acclimate.judges.source_ranks", refuse)
+    monkeypatch.setattr("acclimate.stages.judges.source_ranks", refuse)
     again = (*changes, "filter.round_trip_k=29")
     assert run_adapt(beir, out, changes=again) == 0
     assert not report_of(out)["stages"][[s["name"] for s in report_of(out)["stages"]].index("filter")]["resumed"]

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.errors import SettingError
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import DOCS
+from acclimate.base.testing import QUERIES as LABELLED
 from acclimate.records import Doc, ScoredDoc, SyntheticQuery
-from acclimate.retrieve.bm25 import BM25
-from acclimate.retrieve.members import BM25Member, Ids
-from acclimate.retrieve.system import System
-from acclimate.stages.candidates import hits
+from acclimate.search.bm25 import BM25
+from acclimate.search.candidates import hits
+from acclimate.search.members import BM25Member, Ids
+from acclimate.search.system import System
 from acclimate.stages.mine import mine
-from acclimate.testing import DOCS
-from acclimate.testing import QUERIES as LABELLED
 
 CORPUS = {f"d{n:03}": Doc(f"d{n:03}", f"text number {n}") for n in range(60)}
 QUERIES = [SyntheticQuery(f"q{n}", f"query {n}", f"d{n:03}", -1.0) for n in range(8)]

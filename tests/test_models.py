@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from acclimate import models
-from acclimate.errors import DataError
+from acclimate.base import models
+from acclimate.base.errors import DataError
 
 
 def test_no_module_of_a_model_is_read_from_a_pickle(tmp_path):

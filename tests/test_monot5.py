@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from test_train import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
 from tiny import write_llama, write_t5
 
-from acclimate import models, score
-from acclimate.errors import DataError, MissingExtra, SettingError
-from acclimate.files import folder_fingerprint
+from acclimate.base import models
+from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.base.files import folder_fingerprint
 from acclimate.records import Doc
-from acclimate.score import template
-from acclimate.score.decoder import Decoder
-from acclimate.score.monot5 import MonoT5
+from acclimate.search import scorers
+from acclimate.search.scorers import template
+from acclimate.search.scorers.decoder import Decoder
+from acclimate.search.scorers.monot5 import MonoT5
 from acclimate.stages.train import check_lora, train
 
 WORDS = sorted({word for doc in CORPUS.values() for word in doc.text.split()} | set("what about food".split()))
@@ -64,13 +65,13 @@ def in_float32(monkeypatch):
 
 
 def separates(path, limit=64):
-    scorer = score.load(path, CORPUS, max_tokens=limit)
+    scorer = scorers.load(path, CORPUS, max_tokens=limit)
     scores = dict(zip(CORPUS, scorer.score(PAIRS), strict=True))
     return min(scores[doc_id] for doc_id in GOOD) > max(scores[doc_id] for doc_id in BAD)
 
 
 def test_the_kind_follows_from_the_configuration(t5, llama, tiny_encoder, made):
-    assert [score.kind_of(str(name)) for name in (t5, llama, tiny_encoder)] == ["monot5", "decoder", "cross-encoder"]
+    assert [scorers.kind_of(str(name)) for name in (t5, llama, tiny_encoder)] == ["monot5", "decoder", "cross-encoder"]
     assert made.notes["rerankers"][0]["kind"] == "monot5"
 
 
@@ -86,7 +87,7 @@ def test_monot5_scores_are_the_log_odds_of_the_first_token_as_plain_transformers
         with torch.no_grad():
             logits = plain(**ids, decoder_input_ids=torch.tensor([[0]])).logits[0, 0]
         expected.append(torch.logit(logits[[false, true]].softmax(0)[1]).item())
-    assert score.load(made.path, CORPUS, max_tokens=64).score(PAIRS) == pytest.approx(expected, abs=1e-3)
+    assert scorers.load(made.path, CORPUS, max_tokens=64).score(PAIRS) == pytest.approx(expected, abs=1e-3)
     assert separates(made.path)
 
 
@@ -100,7 +101,7 @@ def test_what_was_trained_is_a_folder_of_safetensors_with_its_template(made):
 
 def test_half_precision_orders_as_float32_does_and_ties_nothing(made, monkeypatch):
     monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
-    scores = dict(zip(CORPUS, score.load(made.path, CORPUS, max_tokens=64).score(PAIRS), strict=True))
+    scores = dict(zip(CORPUS, scorers.load(made.path, CORPUS, max_tokens=64).score(PAIRS), strict=True))
     assert min(scores[doc_id] for doc_id in GOOD) > max(scores[doc_id] for doc_id in BAD)
     assert len(set(scores.values())) > 6
 
@@ -108,7 +109,7 @@ def test_half_precision_orders_as_float32_does_and_ties_nothing(made, monkeypatc
 def test_a_renamed_folder_scores_the_same(made, tmp_path):
     flan = tmp_path / "flan-mt5-unicamp-gpt"
     shutil.copytree(made.path, flan)
-    one, other = (score.load(path, CORPUS, max_tokens=64) for path in (made.path, flan))
+    one, other = (scorers.load(path, CORPUS, max_tokens=64) for path in (made.path, flan))
     assert one.score(PAIRS) == other.score(PAIRS)
     assert one.fingerprint == other.fingerprint
 
@@ -141,7 +142,7 @@ def test_pickled_weights_are_refused(made, tmp_path):
     shutil.copytree(made.path, folder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(DataError, match="pickled weights are never loaded"):
-        score.load(folder, CORPUS, max_tokens=64)
+        scorers.load(folder, CORPUS, max_tokens=64)
 
 
 def test_braces_in_a_query_or_document_are_text():
@@ -175,13 +176,13 @@ def test_scores_do_not_depend_on_company(made, adapted, in_float32):
     corpus = {**CORPUS, "long": Doc("long", "rice " * 99)}
     pairs = [(QUERY, doc_id) for doc_id in ("b0", "long", "g0", "b1")]
     for path in (made.path, adapted.path):
-        scorer = score.load(path, corpus, max_tokens=64)
+        scorer = scorers.load(path, corpus, max_tokens=64)
         steps = []
         together = scorer.score(pairs, progress=lambda done, total, steps=steps: steps.append((done, total)))
         assert steps[-1] == (4, 4)
         assert together == pytest.approx([scorer.score([pair])[0] for pair in pairs], abs=1e-3)
         assert scorer.score([]) == []
-        assert scorer.fingerprint != score.load(path, corpus, max_tokens=63).fingerprint
+        assert scorer.fingerprint != scorers.load(path, corpus, max_tokens=63).fingerprint
 
 
 @pytest.mark.parametrize("loss", ["token", "bce"])
@@ -233,7 +234,7 @@ def test_an_adapter_is_saved_as_plain_peft_has_it(adapted, llama, in_float32):
             logits = plain(input_ids=ids).logits[0, -1]
         expected.append((logits[yes] - logits[no]).item())
     assert max(len(row) for row in Decoder.of(llama, max_tokens=99, is_new=True).tokens(texts)["input_ids"]) < 99
-    scores = score.load(adapted.path, CORPUS, max_tokens=99).score(PAIRS)
+    scores = scorers.load(adapted.path, CORPUS, max_tokens=99).score(PAIRS)
     assert scores == pytest.approx(expected, abs=1e-3)
 
 
@@ -289,4 +290,4 @@ def test_the_embedded_llm_can_be_asked_and_trained(tmp_path):
     assert (note["kind"], note["steps"]) == ("decoder", 1)
     adapter = json.loads((made.path / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == base
-    assert len(set(score.load(made.path, CORPUS, max_tokens=96).score(PAIRS[:3]))) == 3
+    assert len(set(scorers.load(made.path, CORPUS, max_tokens=96).score(PAIRS[:3]))) == 3

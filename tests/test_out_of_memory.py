@@ -17,13 +17,15 @@ from test_train import TRAIN as PAIRS_TRAIN
 from test_train import trained
 from tiny import write_cross_encoder, write_llama, write_t5
 
-from acclimate import cli, models, score
-from acclimate.errors import SettingError
-from acclimate.memory import Halving, OutOfMemory, is_out_of_memory
-from acclimate.rerankers import learn
-from acclimate.retrieve.encoder import Encoder
-from acclimate.score.yes_no import YesNo
-from acclimate.testing import DOCS, QUERIES
+from acclimate.base import models
+from acclimate.base.errors import SettingError
+from acclimate.base.memory import Halving, OutOfMemory, is_out_of_memory
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.cli import main as cli
+from acclimate.learn.rerankers import learn
+from acclimate.search import scorers
+from acclimate.search.encoder import Encoder
+from acclimate.search.scorers.yes_no import YesNo
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = [doc.default_text() for doc in DOCS]
@@ -86,7 +88,7 @@ def test_other_failures_are_not_taken_for_it(encoder):
 def test_pairs_are_rated_in_smaller_batches(kind, tiny_encoder, tmp_path):
     cross = kind == "cross-encoder"
     path = write_cross_encoder(tmp_path, tiny_encoder) if cross else write_t5(tmp_path, TEXTS[0].split())
-    plain, scorer = (score.load(path, CORPUS, max_tokens=64) for _ in range(2))
+    plain, scorer = (scorers.load(path, CORPUS, max_tokens=64) for _ in range(2))
     tried = with_room_for(embeddings(scorer.reader().model), 200)
     assert scorer.score(ASKED) == pytest.approx(plain.score(ASKED), abs=1e-4)
     assert max(tried) > 200

@@ -21,9 +21,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from acclimate import __version__
-from acclimate.errors import MissingExtra
-from acclimate.models import EMBEDDED, resolve
-from acclimate.testing import DOCS, QRELS, QUERIES
+from acclimate.base.errors import MissingExtra
+from acclimate.base.models import EMBEDDED, resolve
+from acclimate.base.testing import DOCS, QRELS, QUERIES
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [
@@ -116,10 +116,10 @@ def test_the_wheel_holds_all_that_is_read_and_nothing_else(wheel):
     assert {name for name in names if not name.startswith(own)} == there
     for needed_file in (
         "acclimate/py.typed",
-        "acclimate/prompts/inpars.toml",
-        "acclimate/recipes/quick.toml",
-        "acclimate/pydocs/queries.jsonl",
-        "acclimate/pydocs/qrels/test.tsv",
+        "acclimate/llm/prompts/inpars.toml",
+        "acclimate/run/recipes/quick.toml",
+        "acclimate/corpus/pydocs/queries.jsonl",
+        "acclimate/corpus/pydocs/qrels/test.tsv",
         "acclimate/report/report.html.jinja",
         "acclimate/report/report.css",
     ):

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from acclimate import collections
-from acclimate.corpus import Corpus
-from acclimate.errors import DataError, SettingError
-from acclimate.passages import parents, split
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import FakeRetriever
+from acclimate.corpus import collections
+from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.passages import parents, split
+from acclimate.measure.measures import per_query
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
-from acclimate.retrieve.folded import Folded
-from acclimate.retrieve.members import Ids
-from acclimate.retrieve.system import Candidates
-from acclimate.retrieve.weights import alone, ndcg
-from acclimate.stages.measure import per_query
+from acclimate.search.folded import Folded
+from acclimate.search.members import Ids
+from acclimate.search.system import Candidates
+from acclimate.search.weights import alone, ndcg
 from acclimate.stages.sample import sample
-from acclimate.testing import FakeRetriever
 
 texts = st.text("ab.! \n\t\"'\u3042\u4e16\u3002", max_size=120) | st.text(max_size=60)
 lengths = st.integers(1, 12).flatmap(lambda words: st.tuples(st.just(words), st.integers(0, words - 1)))

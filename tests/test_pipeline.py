@@ -22,12 +22,13 @@ import pytest
 from tiny import write_llama
 
 import acclimate.llm
-from acclimate import formats, llm
-from acclimate.cli import main
-from acclimate.errors import MissingExtra
-from acclimate.models import EMBEDDED, resolve
+from acclimate import llm
+from acclimate.base.errors import MissingExtra
+from acclimate.base.models import EMBEDDED, resolve
+from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
+from acclimate.cli.main import main
+from acclimate.corpus import formats
 from acclimate.records import Doc, Qrel
-from acclimate.testing import DOCS, QRELS, QUERIES, FakeLLM
 
 SERVED = llm.load  # before the fake takes its place
 STAGES = ["index", "sample", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
@@ -287,7 +288,7 @@ def test_a_run_writes_in_its_own_folder_only(corpus, run_adapt, tmp_path, monkey
 
 
 def test_the_same_command_again_makes_nothing_and_loads_no_model(corpus, copied, run_adapt, monkeypatch, capsys):
-    from acclimate.retrieve.encoder import Encoder
+    from acclimate.search.encoder import Encoder
 
     monkeypatch.setattr(Encoder, "load", lambda *_, **__: pytest.fail("the encoder was loaded"))
     monkeypatch.setattr(acclimate.llm, "load", lambda *_, **__: pytest.fail("the LLM was loaded"))
@@ -310,7 +311,7 @@ def test_the_same_command_again_makes_nothing_and_loads_no_model(corpus, copied,
 def test_a_finished_run_needs_none_of_the_libraries_that_load_models(copied):
     """Repeating a command takes the time of reading some files."""
     script = (
-        "import sys; from acclimate.cli import main; code = main(['report', sys.argv[1]]); "
+        "import sys; from acclimate.cli.main import main; code = main(['report', sys.argv[1]]); "
         "heavy = {'transformers', 'sentence_transformers', 'bm25s', 'datasets'} & set(sys.modules); "
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )

@@ -21,29 +21,30 @@ from test_encoder import make
 from tiny import PROMPTS, write_cross_encoder, write_llama, write_t5
 from torch.utils._pytree import tree_leaves
 
-from acclimate import models, score
-from acclimate.distilled import Distilled
+from acclimate.base import models
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.learn.rerankers import learn
+from acclimate.learn.rerankers.course import Course as RerankerCourse
+from acclimate.learn.rerankers.losses import LOSSES, pairs
+from acclimate.learn.rerankers.measured import measure
+from acclimate.learn.students.course import Course
+from acclimate.learn.students.distilled import Distilled
+from acclimate.learn.students.kinds import STUDENTS, Lesson, save
+from acclimate.learn.students.losses import Loss
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.generic import Generic
 from acclimate.llm.local import LocalLLM
 from acclimate.records import NWay
-from acclimate.rerankers import learn
-from acclimate.rerankers.course import Course as RerankerCourse
-from acclimate.rerankers.losses import LOSSES, pairs
-from acclimate.rerankers.measured import measure
-from acclimate.retrieve.encoder import Encoder
-from acclimate.retrieve.members import Ids
-from acclimate.retrieve.system import System
-from acclimate.retrieve.vectors import encode_corpus
-from acclimate.score.ensemble import Ensemble
-from acclimate.score.likelihood import Likelihood
-from acclimate.score.yes_no import YesNo
+from acclimate.search import scorers
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import Ids
+from acclimate.search.scorers.ensemble import Ensemble
+from acclimate.search.scorers.likelihood import Likelihood
+from acclimate.search.scorers.yes_no import YesNo
+from acclimate.search.system import System
+from acclimate.search.vectors import encode_corpus
 from acclimate.stages.distill import distill
 from acclimate.stages.train import train
-from acclimate.students.course import Course
-from acclimate.students.kinds import STUDENTS, Lesson, save
-from acclimate.students.losses import Loss
-from acclimate.testing import DOCS, QUERIES
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -189,7 +190,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     folder = tmp_path / "saved"
     learn._save(model, reader, folder)
     assert places(model) == {NAME}
-    scorer = score.load(folder, CORPUS, max_tokens=96)
+    scorer = scorers.load(folder, CORPUS, max_tokens=96)
     assert np.isfinite(Ensemble({"a": scorer, "b": scorer}).score(ASKED)).all()
 
 

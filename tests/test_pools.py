@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acclimate import measuring, systems
+from acclimate.base.testing import FakeScorer
 from acclimate.records import Query
-from acclimate.retrieve.folded import Folded
-from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
-from acclimate.retrieve.reranked import Reranked
-from acclimate.retrieve.system import System
-from acclimate.retrieve.weights import HeldOut
-from acclimate.testing import FakeScorer
+from acclimate.search import measuring, systems
+from acclimate.search.folded import Folded
+from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
+from acclimate.search.reranked import Reranked
+from acclimate.search.system import System
+from acclimate.search.weights import HeldOut
 
 DOCS = 60
 QUERIES = [Query(f"q{number}", f"query {number}") for number in range(12)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acclimate.errors import BudgetExceeded, DataError, SettingError
+from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.llm.completions import Usage
 from acclimate.llm.prices import Budget, Price, cost, limits, price, told
 

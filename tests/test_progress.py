@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from acclimate import progress
-from acclimate.progress import Loading, Progress, duration
+from acclimate.base import progress
+from acclimate.base.progress import Loading, Progress, duration
 
 
 class Terminal(io.StringIO):
@@ -80,7 +80,7 @@ def test_a_terminal_shows_the_first_batch_without_a_rate(clock):
 
 def test_loading_is_a_line_of_its_own():
     stream, live = io.StringIO(), Terminal()
-    logger = logging.getLogger("acclimate.loading")
+    logger = logging.getLogger("acclimate.base.loading")
     with Loading(stream=stream), Loading(stream=live):
         logger.info("loading %s", "some/model")
     logger.info("loading %s", "another")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate import prompts
-from acclimate.errors import DataError, SettingError
-from acclimate.prompts.files import Template, write_toml
+from acclimate.base.errors import DataError, SettingError
+from acclimate.llm import prompts
+from acclimate.llm.prompts.files import Template, write_toml
 from acclimate.records import PromptExample
 
 EXAMPLES = [PromptExample(str(n), str(n), f"query {n}", f"a document about {n}") for n in (1, 2, 3)]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from acclimate import pydocs
-from acclimate.errors import AcclimateError, SettingError
+from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.corpus import pydocs
 from acclimate.records import Doc, Qrel
 
 DOCS = {doc.doc_id: doc for doc in pydocs.build()}

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from test_pipeline import STAGES, contents, corpus, fake_llm, finished, run_adapt  # noqa: F401
 
-from acclimate import pipeline
-from acclimate.files import fingerprint
-from acclimate.run import DOCUMENTS, Run
-from acclimate.runs import opened, stored
-from acclimate.workspace import Made, Workspace
+from acclimate.base.files import fingerprint
+from acclimate.run.run import DOCUMENTS, Run
+from acclimate.run.workspace import Made, Workspace
+from acclimate.stages import chain as pipeline
+from acclimate.stages.runs import opened, stored
 
 Setting = tuple[str, str]
 

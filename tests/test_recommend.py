@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acclimate.measure.compare import compare, verdict
+from acclimate.measure.recommend import recommend
 from acclimate.report import words
-from acclimate.stages.compare import compare, verdict
-from acclimate.stages.recommend import recommend
 
 
 def system(name, values, ms):

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from test_train import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
 
-from acclimate import score
-from acclimate.errors import DataError, SettingError
-from acclimate.files import folder_fingerprint
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import folder_fingerprint
+from acclimate.base.testing import FakeScorer
+from acclimate.learn.rerankers import learn as learning
+from acclimate.learn.rerankers.groups import grouped
+from acclimate.learn.rerankers.merge import merge, slerp
 from acclimate.records import NWay, Query
-from acclimate.rerankers import learn as learning
-from acclimate.rerankers.groups import grouped
-from acclimate.rerankers.merge import merge, slerp
-from acclimate.score.ensemble import Ensemble
-from acclimate.testing import FakeScorer
+from acclimate.search import scorers
+from acclimate.search.scorers.ensemble import Ensemble
 
 PROMPTS = {query_id: "claim" if n % 2 else "long/../title" for n, query_id in enumerate(TEXTS)}
 SEVERAL = {"rerankers": "prompt", "min_queries": 5, "epochs": 1}
@@ -166,7 +166,7 @@ def test_they_are_merged_into_one_that_still_knows(two, tiny_encoder, made_folde
         assert (made.path.name, made.notes["merged"]["method"]) == ("reranker", method)
         assert made.notes["merged"]["of"] == NAMES
         assert made.notes["merged"]["dev_ndcg"] > 0.5
-        rate = score.load(made.path, CORPUS, max_tokens=32).score
+        rate = scorers.load(made.path, CORPUS, max_tokens=32).score
         assert sum(rate([(QUERY, doc_id) for doc_id in GOOD])) > sum(rate([(QUERY, doc_id) for doc_id in BAD]))
     parts = [load_file(two.paths[name] / "model.safetensors") for name in NAMES]
     merge(list(two.paths.values()), tmp_path / "average", method="average")

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.files import folder_fingerprint
+from acclimate.base.files import folder_fingerprint
+from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeRetriever, FakeScorer
 from acclimate.records import Doc, Query, ScoredDoc
-from acclimate.retrieve.bm25 import BM25
-from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember
-from acclimate.retrieve.reranked import Reranked
-from acclimate.retrieve.system import System, fuse, min_max
-from acclimate.retrieve.vectors import Vectors, encode_corpus, quantized
-from acclimate.testing import DOCS, QRELS, QUERIES, FakeRetriever, FakeScorer
+from acclimate.search.bm25 import BM25
+from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.search.reranked import Reranked
+from acclimate.search.system import System, fuse, min_max
+from acclimate.search.vectors import Vectors, encode_corpus, quantized
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = [doc.default_text() for doc in DOCS]
@@ -28,7 +28,7 @@ def bm25():
 
 @pytest.fixture(scope="module")
 def loaded(tiny_encoder):
-    from acclimate.retrieve.encoder import Encoder
+    from acclimate.search.encoder import Encoder
 
     return Encoder.load(str(tiny_encoder), max_tokens=64)
 
@@ -149,7 +149,7 @@ def test_dense_scores_are_cosines_however_many_blocks(vectors, loaded, monkeypat
     queries = np.stack([one.pooled for one in loaded.encode([query.text for query in QUERIES])])
     whole = vectors.dense_scores(queries)
     assert whole == pytest.approx(queries @ np.asarray(vectors.pooled).T, abs=1e-5)
-    monkeypatch.setattr("acclimate.retrieve.vectors._BLOCK_ROWS", 7)
+    monkeypatch.setattr("acclimate.search.vectors._BLOCK_ROWS", 7)
     assert vectors.dense_scores(queries) == pytest.approx(whole, abs=1e-5)
 
 
@@ -176,8 +176,8 @@ def test_texts_without_a_known_token_have_a_vector(loaded):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    from acclimate.memory import batches
-    from acclimate.retrieve import vectors
+    from acclimate.base.memory import batches
+    from acclimate.search import vectors
 
     monkeypatch.setattr(vectors, "batches", lambda lengths: batches(lengths, max_texts=7))
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from test_pipeline import corpus, fake_llm, finished, report_of, run_adapt, write_corpus, write_labels  # noqa: F401
 
-import acclimate.runs
-from acclimate import collections, manifests, workspace
-from acclimate.cli import main
+import acclimate.stages.runs
+from acclimate.base.testing import DOCS
+from acclimate.cli.main import main
+from acclimate.corpus import collections
 from acclimate.records import Doc
-from acclimate.runs import opened
-from acclimate.testing import DOCS
+from acclimate.run import manifests, workspace
+from acclimate.stages.runs import opened
 
 NEW = Doc("new", "Zeppelins are rigid airships that were filled with hydrogen.", "Airships")
 CHANGES = {  # what becomes of the source of a finished run
@@ -80,7 +81,7 @@ def test_reading_a_finished_run_never_opens_its_source_and_makes_nothing(own, mo
 
 def test_a_report_after_an_upgrade_says_so_and_makes_nothing(own, monkeypatch, capsys):
     before = files_of(own)
-    for module in (acclimate, workspace, manifests, collections, acclimate.runs):
+    for module in (acclimate, workspace, manifests, collections, acclimate.stages.runs):
         monkeypatch.setattr(module, "__version__", "99.0")
     assert main(["report", str(own)]) == 0
     shown = capsys.readouterr()

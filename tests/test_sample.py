@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
-from acclimate.errors import SettingError
+from acclimate.base.errors import SettingError
+from acclimate.corpus.similar import Similar
 from acclimate.records import Doc
 from acclimate.stages.sample import METHODS, sample, text_key
-from acclimate.stages.similar import Similar
 
 LONG = [
     Doc(f"d{n}", f"the text number {n} is long enough to be asked about, eighty characters or a few more of them")

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("openai", reason="the openai extra is not installed")
 
-from acclimate.errors import BudgetExceeded, LLMError, SettingError
+from acclimate.base.errors import BudgetExceeded, LLMError, SettingError
 from acclimate.llm import Decoding, check, load
 from acclimate.llm.completions import Completions
 from acclimate.llm.gate import Gate, Patience

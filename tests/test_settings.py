@@ -7,9 +7,9 @@ import typing
 
 import pytest
 
-from acclimate import settings
-from acclimate.errors import DataError, SettingError
-from acclimate.pipeline import STAGES
+from acclimate.base.errors import DataError, SettingError
+from acclimate.run import settings
+from acclimate.stages.chain import STAGES
 from acclimate.stages.sample import sample
 
 EVERY = [(stage, name) for stage, function in STAGES.items() for name in settings.settings_of(function)]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.cli import main
-from acclimate.errors import AcclimateError, DataError, unknown
+from acclimate.api.search import Hit
+from acclimate.base.errors import AcclimateError, DataError, unknown
+from acclimate.base.shown import clean, on_one_line, printable, quoted, shortened
+from acclimate.cli.main import main
 from acclimate.records import Doc
-from acclimate.searching import Hit
-from acclimate.shown import clean, on_one_line, printable, quoted, shortened
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31mred\x9b31m\x08\x7f\u202eflip\u2066\ud800"
 OBEYED = set("\x1b\x07\x9b\x08\x7f\u202e\u2066\ud800\r\0")

@@ -6,13 +6,15 @@ import json
 
 import pytest
 
-from acclimate import artifacts, plan, sizes
-from acclimate.errors import AcclimateError, DataError, SettingError
-from acclimate.making.examples import make_mine
-from acclimate.pipeline import STAGES, adapt
-from acclimate.runs import begin
-from acclimate.settings import load_recipe, resolve
-from acclimate.testing import DOCS
+from acclimate.api.adapt import adapt
+from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.testing import DOCS
+from acclimate.report import plan
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.stages import artifacts, sizes
+from acclimate.stages.chain import STAGES
+from acclimate.stages.making.examples import make_mine
+from acclimate.stages.runs import begin
 
 
 def run_of(tmp_path, docs, *changes, seed=0, out="run"):

@@ -12,19 +12,19 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from sentence_transformers import SentenceTransformer, SparseEncoder  # noqa: E402 (after the check for torch)
 from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
 
-from acclimate import models  # noqa: E402
-from acclimate.errors import SettingError  # noqa: E402
-from acclimate.files import folder_fingerprint  # noqa: E402
+from acclimate.base import models  # noqa: E402
+from acclimate.base.errors import SettingError  # noqa: E402
+from acclimate.base.files import folder_fingerprint  # noqa: E402
+from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
+from acclimate.learn.students import sparse, static  # noqa: E402
+from acclimate.learn.students.kinds import nested_log_softmax  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
-from acclimate.retrieve.encoder import Cut, Encoder  # noqa: E402
-from acclimate.retrieve.members import DenseMember, Ids, SparseMember  # noqa: E402
-from acclimate.retrieve.sparse import Head, SparseIndex, build, centered  # noqa: E402
-from acclimate.retrieve.system import System  # noqa: E402
-from acclimate.retrieve.vectors import Vectors, cut_vectors, quantized  # noqa: E402
+from acclimate.search.encoder import Cut, Encoder  # noqa: E402
+from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402
+from acclimate.search.sparse import Head, SparseIndex, build, centered  # noqa: E402
+from acclimate.search.system import System  # noqa: E402
+from acclimate.search.vectors import Vectors, cut_vectors, quantized  # noqa: E402
 from acclimate.stages.distill import distill  # noqa: E402
-from acclimate.students import sparse, static  # noqa: E402
-from acclimate.students.kinds import nested_log_softmax  # noqa: E402
-from acclimate.testing import DOCS, QUERIES  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 IDS = Ids(list(CORPUS))
@@ -85,7 +85,7 @@ def dense_weights(vectors, head, size, most=0):
 
 @pytest.mark.parametrize("most", [0, 5])
 def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch, most):
-    monkeypatch.setattr("acclimate.retrieve.sparse._ENTRIES_AT_ONCE", 37)  # several blocks
+    monkeypatch.setattr("acclimate.search.sparse._ENTRIES_AT_ONCE", 37)  # several blocks
     rng = np.random.default_rng(0)
     vectors, head = random_vectors(rng), random_head(rng, 8)
     index = build(vectors, head, 50, tmp_path, max_active_dims=most)
@@ -99,7 +99,7 @@ def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch
 
 
 def test_the_heaviest_tokens_of_many_are_found_and_weighed_in_full(tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.retrieve.sparse._TOKENS_AT_ONCE", 100)  # several blocks
+    monkeypatch.setattr("acclimate.search.sparse._TOKENS_AT_ONCE", 100)  # several blocks
     monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
     rng = np.random.default_rng(2)
     vectors, head = random_vectors(rng, dim=32), random_head(rng, 32, size=900, live=700)
@@ -121,7 +121,7 @@ def test_an_index_without_a_single_weight_is_an_index(tmp_path):
 
 @pytest.mark.parametrize("killed_at", [1, 2])
 def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, killed_at):
-    monkeypatch.setattr("acclimate.retrieve.sparse._DOCUMENTS_AT_ONCE", 16)
+    monkeypatch.setattr("acclimate.search.sparse._DOCUMENTS_AT_ONCE", 16)
     rng = np.random.default_rng(1)
     vectors, head = random_vectors(rng), random_head(rng, 8)
     build(vectors, head, 50, tmp_path / "whole", max_active_dims=0)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_curve import labelled  # noqa: F401
 
-from acclimate import pipeline
-from acclimate.errors import SettingError
-from acclimate.files import read_json
+from acclimate.base.errors import SettingError
+from acclimate.base.files import read_json
+from acclimate.stages import chain as pipeline
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,7 +132,7 @@ def test_a_collection_without_rows_leaves_its_cell_empty_and_there_is_no_mean(be
 
 
 def test_the_table_goes_between_its_marks_and_nothing_else_changes(bench, tmp_path, monkeypatch):
-    from acclimate.errors import AcclimateError
+    from acclimate.base.errors import AcclimateError
 
     page = tmp_path / "docs" / "results.md"
     page.parent.mkdir()

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from acclimate.errors import SettingError
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import DOCS, QUERIES, FakeScorer
 from acclimate.records import Query
-from acclimate.retrieve.bm25 import BM25
-from acclimate.retrieve.members import BM25Member, DenseMember, Ids, LateInteractionMember
-from acclimate.retrieve.reranked import Reranked
-from acclimate.retrieve.system import System
-from acclimate.retrieve.weights import HeldOut, Weighed
-from acclimate.systems import check_reranked, choose, contenders, sources_of
-from acclimate.testing import DOCS, QUERIES, FakeScorer
+from acclimate.search.bm25 import BM25
+from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.search.reranked import Reranked
+from acclimate.search.system import System
+from acclimate.search.systems import check_reranked, choose, contenders, sources_of
+from acclimate.search.weights import HeldOut, Weighed
 
 IDS = Ids([doc.doc_id for doc in DOCS])
 ANSWERS = [{row: 1} for row in range(40)]

@@ -12,8 +12,8 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 from test_batches import CHAT, answer, requests_of, write
 from test_server import PROMPTS, chat, echo, error, model, quick, serving  # noqa: F401
 
-from acclimate.cli import main
-from acclimate.errors import LLMError
+from acclimate.base.errors import LLMError
+from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.batches import BatchedCompletions, read_results
 from acclimate.llm.terms import Terms

@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.draws import drawn
-from acclimate.errors import DataError, SettingError
-from acclimate.files import folder_fingerprint
+from acclimate.base.draws import drawn
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import folder_fingerprint
+from acclimate.learn.rerankers import losses
+from acclimate.learn.rerankers.course import Course
+from acclimate.learn.rerankers.measured import measured
 from acclimate.records import Doc, NWay, Query
-from acclimate.rerankers import losses
-from acclimate.rerankers.course import Course
-from acclimate.rerankers.measured import measured
-from acclimate.score.cross_encoder import CrossEncoderScorer, load
+from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
 from acclimate.stages.train import train
 
 # An easy task: whatever is asked, the documents about rice are right.

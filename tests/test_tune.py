@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from test_curve import labelled  # noqa: F401
 
-from acclimate import measuring
-from acclimate.cli import main
-from acclimate.errors import SettingError
-from acclimate.files import write_text
+from acclimate.base.errors import SettingError
+from acclimate.base.files import write_text
+from acclimate.cli.main import main
 from acclimate.report.tried import tried
-from acclimate.settings import settings_of
+from acclimate.run.settings import settings_of
+from acclimate.search import measuring
+from acclimate.search.names import KINDS
 from acclimate.stages.distill import LOSSES, distill
 from acclimate.stages.tune import trials, tuned
-from acclimate.students import KINDS
 
 DEFAULTS = {name: one.default for name, one in settings_of(distill).items()}
 TUNE = ("teacher_temperature:0.03:0.06:0.12", "epochs:1:3")
@@ -74,7 +74,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done(setting, ex
 
 
 def test_every_loss_is_one_that_can_be_named():
-    from acclimate.students import losses
+    from acclimate.learn.students import losses
 
     assert set(losses.LOSSES) == set(LOSSES)
 

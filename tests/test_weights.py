@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.errors import DataError
+from acclimate.base.errors import DataError
+from acclimate.measure.measures import per_query
 from acclimate.records import Qrel, Query, ScoredDoc
-from acclimate.retrieve.system import Candidates, fuse
-from acclimate.retrieve.weights import alone, choose_weights, ndcg
-from acclimate.stages.measure import per_query
+from acclimate.search.system import Candidates, fuse
+from acclimate.search.weights import alone, choose_weights, ndcg
 
 NAMES = ["good", "noise", "other"]
 

@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from acclimate import distributed, files, manifests
-from acclimate.errors import AcclimateError, DataError
-from acclimate.workspace import Account, Workspace
+from acclimate.base import distributed, files
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.run import manifests
+from acclimate.run.workspace import Account, Workspace
 
 
 class Stage:

@@ -1,6 +1,6 @@
 """`acclimate`, and `python -m acclimate`. All else is imported where a signal is understood already."""
 
-from acclimate import signals
+from acclimate.base import signals
 
 
 def entry() -> None:
@@ -9,7 +9,7 @@ def entry() -> None:
 
 
 def _main() -> int:
-    from acclimate.cli import main
+    from acclimate.cli.main import main
 
     return main()
 

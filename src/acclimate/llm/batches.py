@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate.errors import DataError
-from acclimate.files import read_lines, write_jsonl
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_lines, write_jsonl
 from acclimate.llm import wire
 from acclimate.llm.completions import BATCH_TOKENS, Completions, key_of
 from acclimate.llm.decoding import Decoding

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from acclimate.errors import DataError
-from acclimate.llm import reasoning
+from acclimate.base.errors import DataError
+from acclimate.llm.answers import reasoning
 
 # Models that can think aloud before they answer are told not to: their first line is to be the query.
 OPTIONS = {"enable_thinking": False}

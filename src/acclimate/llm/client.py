@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from acclimate.errors import MissingExtra, SettingError
+from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.llm.address import Address, redacted
 from acclimate.llm.failures import PROXIES, cause, one_line
 

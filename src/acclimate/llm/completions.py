@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from acclimate.database import unusable
-from acclimate.errors import DataError, LLMError
-from acclimate.files import make_folder
+from acclimate.base.database import unusable
+from acclimate.base.errors import DataError, LLMError
+from acclimate.base.files import make_folder
 from acclimate.llm import kept
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.llm.terms import Terms

@@ -7,10 +7,10 @@ import json
 import re
 from dataclasses import dataclass
 
-from acclimate.domains import Above, Between
-from acclimate.errors import SettingError
-from acclimate.files import fingerprint
-from acclimate.llm import reasoning
+from acclimate.base.domains import Above, Between
+from acclimate.base.errors import SettingError
+from acclimate.base.files import fingerprint
+from acclimate.llm.answers import reasoning
 
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
 MAX_NEW_TOKENS = Between(1, 100_000)

@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from acclimate import models
-from acclimate.errors import DataError, MissingExtra, SettingError
-from acclimate.files import fingerprint
+from acclimate.base import models
+from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.base.files import fingerprint
 from acclimate.llm.answer import Answer
 from acclimate.llm.chat import OPTIONS, around
 from acclimate.llm.decoding import Decoding, check_room, cut_at

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from acclimate import models
+from acclimate.base import models
+from acclimate.base.loading import loading
+from acclimate.base.memory import Halving
 from acclimate.llm.tokens import Tokens, gguf
-from acclimate.loading import loading
-from acclimate.memory import Halving
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import torch
 
-from acclimate import models
-from acclimate.files import fingerprint
+from acclimate.base import models
+from acclimate.base.files import fingerprint
 from acclimate.llm.answer import Answer
 from acclimate.llm.decoding import Decoding, check_room
 from acclimate.llm.loaded import Loaded

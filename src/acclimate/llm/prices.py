@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate.domains import MOST, Between
-from acclimate.errors import BudgetExceeded, DataError, SettingError
-from acclimate.files import read_toml
+from acclimate.base.domains import MOST, Between
+from acclimate.base.errors import BudgetExceeded, DataError, SettingError
+from acclimate.base.files import read_toml
+from acclimate.base.shown import quoted
 from acclimate.llm.completions import Ledger
-from acclimate.shown import quoted
 
 _OURS = Path(__file__).parent / "prices.toml"
 _KEYS = {"prompt", "completion"}

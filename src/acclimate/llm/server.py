@@ -19,8 +19,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from acclimate.errors import LLMError
-from acclimate.files import fingerprint
+from acclimate.base.errors import LLMError
+from acclimate.base.files import fingerprint
 from acclimate.llm import wire
 from acclimate.llm.address import parse
 from acclimate.llm.client import client, read

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from acclimate import models
-from acclimate.errors import MissingExtra
+from acclimate.base import models
+from acclimate.base.errors import MissingExtra
+from acclimate.base.loading import quiet
 from acclimate.llm.chat import OPTIONS, around
 from acclimate.llm.decoding import cut_at
-from acclimate.loading import quiet
 
 
 class Tokens:

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from acclimate import models
-from acclimate.errors import AcclimateError, MissingExtra, SettingError
-from acclimate.files import fingerprint
+from acclimate.base import models
+from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
+from acclimate.base.files import fingerprint
 from acclimate.llm.answer import Answer
 from acclimate.llm.decoding import Decoding, check_room
 from acclimate.llm.tokens import Tokens

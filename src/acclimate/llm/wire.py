@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.llm import reasoning
+from acclimate.base.shown import printable
 from acclimate.llm.alignment import logprobs_within
+from acclimate.llm.answers import reasoning
 from acclimate.llm.decoding import Decoding, about_tokens
 from acclimate.llm.failures import one_line, said
 from acclimate.llm.terms import Terms
 from acclimate.records import Completion
-from acclimate.shown import printable
 
 _MOST_TOKENS = 10**9  # that one answer may say it took
 # Why an answer ended, in the words of many servers; what is in no row is no end that is known.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from acclimate.files import write_json, write_text
+from acclimate.base.files import write_json, write_text
 from acclimate.report import lines, words
 from acclimate.report.html import template
 from acclimate.report.table import WIDTH, columns, cut

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from acclimate.progress import duration
+from acclimate.base.progress import duration
 from acclimate.report import chart, trade, words
 
 _OPTIONAL: dict[str, Any] = {

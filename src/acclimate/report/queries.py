@@ -10,19 +10,19 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from acclimate import manifests, quality
-from acclimate.errors import unknown
-from acclimate.files import fingerprint, read_jsonl
-from acclimate.formats import read_synthetic
-from acclimate.quality import FOUND_AT, Answer, Statistics
+from acclimate.base.errors import unknown
+from acclimate.base.files import fingerprint, read_jsonl
+from acclimate.corpus.formats import read_synthetic
+from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc, SyntheticQuery
-from acclimate.report import words
+from acclimate.report import quality, words
+from acclimate.report.quality import FOUND_AT, Answer, Statistics
 from acclimate.report.table import WIDTH, columns, cut
+from acclimate.run import manifests
 from acclimate.stages.generate import query_id
-from acclimate.stages.language import code_of, stop_words
 
 if TYPE_CHECKING:
-    from acclimate.run import Run
+    from acclimate.run.run import Run
 
 NOT_FILTERED = "Not filtered yet: acclimate filter says which queries are kept."
 _PROMPTS_A_BLOCK = 5  # columns that a terminal has room for

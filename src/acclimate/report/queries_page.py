@@ -16,15 +16,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from acclimate import quality
-from acclimate.files import write_text
+from acclimate.base.files import write_text
+from acclimate.base.words import words_of
 from acclimate.llm.decoding import cut_at
-from acclimate.quality import Answer
-from acclimate.report import words
+from acclimate.report import quality, words
 from acclimate.report.histogram import histograms
 from acclimate.report.html import template
+from acclimate.report.quality import Answer
 from acclimate.report.queries import NOT_FILTERED, Inspection, headline, note, prompt_name, rows, score_name
-from acclimate.words import words_of
 
 PAGE = "queries.html"
 _EXCERPT = 320  # characters of a document that a reader needs

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from acclimate.progress import duration
+from acclimate.base.progress import duration
 from acclimate.report import trade, words
 
 WIDTH = 100

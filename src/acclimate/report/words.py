@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.shown import clean
-from acclimate.students import MADE
+from acclimate.base.shown import clean
+from acclimate.search.names import MADE
 
 MAIN_MEASURE = "nDCG@10"
 

@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from acclimate import distributed
-from acclimate.domains import Above, AtLeast, Between, OneOf
-from acclimate.draws import drawn
-from acclimate.errors import DataError, SettingError
+from acclimate.base import distributed
+from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.draws import drawn
+from acclimate.base.errors import DataError, SettingError
 from acclimate.records import NWay
-from acclimate.settings import checked
-from acclimate.students import KINDS, MADE
+from acclimate.run.settings import checked
+from acclimate.search.names import KINDS, MADE
 
 if TYPE_CHECKING:
-    from acclimate.retrieve.encoder import Encoder
-    from acclimate.students.kinds import Lesson
+    from acclimate.learn.students.kinds import Lesson
+    from acclimate.search.encoder import Encoder
 
 LOSSES = ("kl", "margin-mse")
 
@@ -108,11 +108,11 @@ def distill(
         Values to try, setting:value:value; those of one more setting after a comma. Each student is trained with every
         combination, and the one that does best on held-out queries is kept.
     """
-    from acclimate.students.course import Course
-    from acclimate.students.kinds import STUDENTS, save
-    from acclimate.students.losses import Loss
-    from acclimate.students.sparse import Sparse
-    from acclimate.students.static import Static
+    from acclimate.learn.students.course import Course
+    from acclimate.learn.students.kinds import STUDENTS, save
+    from acclimate.learn.students.losses import Loss
+    from acclimate.learn.students.sparse import Sparse
+    from acclimate.learn.students.static import Static
 
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)

@@ -14,29 +14,18 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.domains import AtLeast
-from acclimate.draws import drawn
-from acclimate.errors import DataError
-from acclimate.formats.trec import write_qrels, write_run
-from acclimate.records import Qrel, Query, Retriever, ScoredDoc
-from acclimate.settings import checked
-from acclimate.stages.compare import Comparison, compare, interval, verdict
-from acclimate.stages.measure import DEEPEST, MEASURES, per_query
-from acclimate.stages.recommend import Recommendation, recommend
+from acclimate.base.domains import AtLeast
+from acclimate.base.draws import drawn
+from acclimate.base.errors import DataError
+from acclimate.corpus.formats.trec import write_qrels, write_run
+from acclimate.measure.compare import Comparison, compare, interval, verdict
+from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, per_query
+from acclimate.measure.recommend import Recommendation, recommend
+from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.run.settings import checked
+from acclimate.search.systems import Contender
 
-MAIN = "nDCG@10"
 _WARM_UP = 2  # queries answered before the clock counts
-
-
-class Contender(NamedTuple):
-    """A system to be measured."""
-
-    name: str
-    kind: str  # bm25, dense, late-interaction, sparse, static, hybrid or reranked
-    adapted: bool
-    retriever: Retriever
-    index_bytes: int
-    weights: dict[str, float]
 
 
 class Evaluated(NamedTuple):

@@ -19,11 +19,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
 
-from acclimate.domains import AtLeast, Between, OneOf
-from acclimate.errors import SettingError
+from acclimate.base.domains import AtLeast, Between, OneOf
+from acclimate.base.errors import SettingError
+from acclimate.corpus.alike import AlikeQueries
 from acclimate.records import SyntheticQuery
-from acclimate.settings import checked
-from acclimate.stages.alike import AlikeQueries
+from acclimate.run.settings import checked
 
 NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
 DEFAULT = ("duplicates", "logprob", "round-trip")

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from acclimate import llm as llms
-from acclimate import prompts
-from acclimate.domains import Between
+from acclimate.base.domains import Between
+from acclimate.llm import prompts
+from acclimate.llm.answers.clean import clean
+from acclimate.llm.ask import ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding, about_tokens, characters_of, cut_at
-from acclimate.prompts import Material
+from acclimate.llm.prompts import Material
 from acclimate.records import LLM, Completion, Doc, SyntheticQuery
-from acclimate.settings import checked
-from acclimate.stages.ask import ask, tasks_of, tokens_of
-from acclimate.stages.clean import clean
+from acclimate.run.settings import checked
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from acclimate.domains import AtLeast, Between, OneOf
+from acclimate.base.domains import AtLeast, Between, OneOf
+from acclimate.corpus.language import TOLD, language_of_most
+from acclimate.corpus.languages import LANGUAGES
 from acclimate.records import Doc
-from acclimate.retrieve.languages import LANGUAGES
-from acclimate.settings import checked
-from acclimate.stages.language import TOLD, language_of_most
+from acclimate.run.settings import checked
 
 if TYPE_CHECKING:
-    from acclimate.retrieve.encoder import Encoder
+    from acclimate.search.encoder import Encoder
 
 _LOOKED_AT = 200  # documents, spread over the corpus, for the language that they are in
 _BEGINNING = 2000  # characters of each
@@ -59,8 +59,8 @@ def index(
     passage_overlap
         Words that a passage repeats of the one before it.
     """
-    from acclimate.retrieve.bm25 import BM25
-    from acclimate.retrieve.vectors import encode_corpus
+    from acclimate.search.bm25 import BM25
+    from acclimate.search.vectors import encode_corpus
 
     bm25 = BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b)
     bm25.save(folder / "bm25")

@@ -13,18 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.domains import Above, Between, OneOf
-from acclimate.errors import SettingError
-from acclimate.records import NWay, Scorer, SyntheticQuery
-from acclimate.retrieve.members import Ids
-from acclimate.retrieve.scales import NAMES, Scale, bounds, combine, scale
-from acclimate.retrieve.system import Candidates, min_max
-from acclimate.retrieve.weights import HeldOut
-from acclimate.settings import checked
-from acclimate.stages import candidates
-from acclimate.stages.candidates import Find
-from acclimate.stages.rate import Asked
-from acclimate.stages.teachers import (
+from acclimate.base.domains import Above, Between, OneOf
+from acclimate.base.errors import SettingError
+from acclimate.learn.rate import Asked
+from acclimate.learn.teachers import (
     CHOSEN,
     FALSE_NEGATIVES,
     MODES,
@@ -35,6 +27,14 @@ from acclimate.stages.teachers import (
     in_turn,
     teaches,
 )
+from acclimate.records import NWay, Scorer, SyntheticQuery
+from acclimate.run.settings import checked
+from acclimate.search import candidates
+from acclimate.search.candidates import Find
+from acclimate.search.members import Ids
+from acclimate.search.scales import NAMES, Scale, bounds, combine, scale
+from acclimate.search.system import Candidates, min_max
+from acclimate.search.weights import HeldOut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,12 +15,12 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
-from acclimate.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.corpus.alike import AlikeQueries
+from acclimate.corpus.similar import Alike
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
-from acclimate.settings import checked
-from acclimate.stages.alike import AlikeQueries
+from acclimate.run.settings import checked
 from acclimate.stages.sample import text_key
-from acclimate.stages.similar import Alike
 
 SAMPLING = ("top", "random")
 REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")

@@ -18,13 +18,13 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from acclimate.domains import Above, AtLeast, Between, OneOf
-from acclimate.errors import SettingError
+from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.errors import SettingError
+from acclimate.base.words import length_of, normalized
+from acclimate.corpus.diverse import draw_diverse
+from acclimate.corpus.similar import Similar
 from acclimate.records import Doc, PromptExample
-from acclimate.settings import checked
-from acclimate.stages.diverse import draw_diverse
-from acclimate.stages.similar import Similar
-from acclimate.words import length_of, normalized
+from acclimate.run.settings import checked
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from acclimate import llm as llms
-from acclimate import prompts
-from acclimate.domains import AtLeast, Between
-from acclimate.errors import SettingError
+from acclimate.base.domains import AtLeast, Between
+from acclimate.base.errors import SettingError
+from acclimate.llm import prompts
+from acclimate.llm.answers.clean import clean
+from acclimate.llm.answers.unwrap import unwrapped
+from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
-from acclimate.prompts.files import Template
+from acclimate.llm.prompts.files import Template
 from acclimate.records import LLM, Completion, Doc
-from acclimate.settings import checked
-from acclimate.stages.ask import Task, ask, tasks_of, tokens_of
-from acclimate.stages.clean import clean
-from acclimate.stages.unwrap import unwrapped
+from acclimate.run.settings import checked
 
 GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have
 _BAD_CUE = "\nBad Question:"

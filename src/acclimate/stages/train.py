@@ -13,15 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from acclimate import __version__, distributed, models, score
-from acclimate.domains import Above, AtLeast, Between, OneOf
-from acclimate.draws import drawn
-from acclimate.errors import DataError, MissingExtra, SettingError
-from acclimate.files import fingerprint, read_state, write_json
+from acclimate import __version__
+from acclimate.base import distributed, models
+from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.draws import drawn
+from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.base.files import fingerprint, read_state, write_json
+from acclimate.learn.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of
 from acclimate.records import Doc, NWay
-from acclimate.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of
-from acclimate.score.template import AUTO, TEMPLATES
-from acclimate.settings import checked, settings_of
+from acclimate.run.settings import checked, settings_of
+from acclimate.search import scorers
+from acclimate.search.scorers.template import AUTO, TEMPLATES
 
 LOSSES = ("listwise", "lambda", "ranknet", "margin-mse", "bce", "token")
 MERGES = ("none", "average", "slerp")
@@ -131,8 +133,8 @@ def train(
     check_base(**settings)
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
-    from acclimate.rerankers.course import Course
-    from acclimate.rerankers.learn import learn, remove_checkpoints
+    from acclimate.learn.rerankers.course import Course
+    from acclimate.learn.rerankers.learn import learn, remove_checkpoints
 
     course = Course(**{name: settings[name] for name in Course.__dataclass_fields__})
     groups = [
@@ -199,14 +201,14 @@ def collapse(note: Mapping[str, Any]) -> str:
 
 def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:
     """Raises SettingError for settings of `train` that the base cannot follow, MissingExtra, without its weights."""
-    kind = score.kind_of(base)
+    kind = scorers.kind_of(base)
     if kind == "cross-encoder" and loss == "token":
         raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
     if kind == "monot5":
-        score.check_asked(base, template)
+        scorers.check_asked(base, template)
     if kind == "decoder" and lora_rank:
         check_lora()
-        if score.is_adapter(base):
+        if scorers.is_adapter(base):
             raise SettingError(
                 f"train.base, {base}, is an adapter, and no other can be put on it; set train.lora_rank=0, or name its "
                 "own base"
@@ -275,12 +277,12 @@ def _merged(
     method: str,
 ) -> dict[str, Any]:
     """Write the merged reranker, and measure it on all held-out queries."""
+    from acclimate.learn.rerankers.measured import FLAT, measured
+    from acclimate.learn.rerankers.merge import merge as merge_weights
     from acclimate.records import Query
-    from acclimate.rerankers.measured import FLAT, measured
-    from acclimate.rerankers.merge import merge as merge_weights
 
     merge_weights(list(paths.values()), folder / NAME, method=method)
-    scorer = score.load(folder / NAME, corpus, max_tokens=course.max_tokens)
+    scorer = scorers.load(folder / NAME, corpus, max_tokens=course.max_tokens)
     lists = _cut(dev, n_ways)
     scores = iter(
         scorer.score([(Query(one.query_id, texts[one.query_id]), doc) for one in lists for doc in one.doc_ids])

@@ -12,9 +12,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from acclimate.errors import SettingError, unknown
-from acclimate.files import read_json, write_json
-from acclimate.settings import check, settings_of
+from acclimate.base.errors import SettingError, unknown
+from acclimate.base.files import read_json, write_json
+from acclimate.run.settings import check, settings_of
 from acclimate.stages.distill import distill
 
 Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went

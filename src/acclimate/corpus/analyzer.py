@@ -1,0 +1,81 @@
+"""What BM25 counts in a text: one analyzer for documents and queries, with stop words and stemming of a language.
+
+Words are folded (see `words`); those of scripts without blanks, and Korean ones, which carry particles, become their
+characters and their overlapping pairs of characters (bigrams), so no dictionary is needed and a query of one character
+finds something, too. Words of one letter stay (C, R), but not the letters of abbreviations and elisions (e.g., it's).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property, lru_cache
+from typing import Any
+
+from acclimate.base.errors import unknown
+from acclimate.base.words import characters_of, folded, runs_of
+from acclimate.corpus.languages import LANGUAGES
+
+_LETTER_OF_MORE = re.compile(r"(?<=\w['’.])\w\b|\b\w(?=['’]\w\w|\.\w)")
+_STEMS = 1_000_000  # that are remembered
+_STOP_WORDS_TOO = {"en": ("i",)}  # of one letter, which bm25s' lists for words of two and more leave out
+
+
+class Analyzer:
+    """Text to terms, those of a document or of a query. Raises SettingError for a language that it does not know."""
+
+    def __init__(self, language: str) -> None:
+        if language not in LANGUAGES:
+            raise unknown("language", language, LANGUAGES)
+        self.language = language
+
+    def __call__(self, text: str) -> list[str]:
+        """The terms of a text, in order, each as often as it occurs."""
+        text = _LETTER_OF_MORE.sub("", folded(text, is_turkish=self.language == "tr"))
+        stop_words, stem = self._stop_words, self._stem
+        words = [stem(word) or word for word in runs_of(text) if word not in stop_words]  # of some, no stem is left
+        return words if text.isascii() else list(itertools.chain.from_iterable(map(_terms, words)))
+
+    @cached_property
+    def _stop_words(self) -> frozenset[str]:
+        name = LANGUAGES[self.language][0]
+        listed = getattr(bm25s().stopwords, f"STOPWORDS_{name}") if name else ()
+        return frozenset(map(folded, (*listed, *_STOP_WORDS_TOO.get(self.language, ()))))
+
+    @cached_property
+    def _stem(self) -> Callable[[str], str]:
+        name = LANGUAGES[self.language][1]
+        if name is None:
+            return str
+        import Stemmer
+
+        return lru_cache(maxsize=_STEMS)(Stemmer.Stemmer(name).stemWord)
+
+
+def _terms(word: str) -> list[str]:
+    characters = characters_of(word)
+    return [*characters, *map("".join, itertools.pairwise(characters))] if characters else [word]
+
+
+@cache
+def bm25s() -> Any:
+    """The library bm25s, without JAX: where that is installed bm25s imports it, and it takes most of a GPU's memory."""
+    with _missing("jax"):
+        import bm25s
+
+    return bm25s
+
+
+@contextmanager
+def _missing(name: str) -> Iterator[None]:
+    """Whoever imports this package finds that it is not installed."""
+    before = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
+    sys.modules[name] = None  # pyright: ignore[reportArgumentType] (documented: an import of it fails)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(before)

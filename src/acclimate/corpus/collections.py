@@ -1,0 +1,281 @@
+"""A name becomes a collection: a corpus with the queries and judgments that come with it, if any do.
+
+CORPUS is a BEIR folder, a corpus file (JSON Lines, CSV, TSV, Parquet), a folder of text, Markdown or HTML files,
+`irds:` with an id of ir_datasets, or `pydocs`. The corpus is built once into the cache folder, under a name made of
+the bytes of its source: the second run opens it at once, and a changed byte makes another.
+
+Judgments of unknown documents or queries are refused, with the line: measured on them, every system looks bad.
+"""
+
+from __future__ import annotations
+
+import difflib
+import platform
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from acclimate import __version__
+from acclimate.base import files
+from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.base.files import fingerprint, is_sealed, sha256
+from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
+from acclimate.corpus.formats.fields import Place
+from acclimate.corpus.formats.folder import find_files, read_folder
+from acclimate.corpus.passages import check, split
+from acclimate.records import Doc, Qrel, Query
+
+EXPECTED = (
+    "a BEIR folder, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or .html files, "
+    "irds:ID, or pydocs"
+)
+READERS_VERSION = 2  # another number when a reader gives other docs for the same bytes
+PASSAGES_VERSION = 1  # the same of the splitter
+SPLITS = ("test", "dev", "train")
+IR_DATASETS = "irds:"
+BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
+
+
+Judged = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place of each
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A corpus, and what is known about searching it."""
+
+    name: str
+    corpus: Corpus
+    queries: list[Query] = field(default_factory=list)
+    qrels: dict[str, list[Qrel]] = field(default_factory=dict)  # by split: train, dev, test
+
+
+def is_path(name: str) -> bool:
+    """True for the name of a file or folder."""
+    return name != BUILT_IN and not name.startswith(IR_DATASETS)
+
+
+def located(name: str) -> str:
+    """The name that means the same collection in every folder."""
+    return str(Path(name).absolute()) if is_path(name) else name
+
+
+def load(
+    name: str | Path, cache_dir: Path, *, queries: str | Path | None = None, qrels: str | Path | None = None
+) -> Collection:
+    """The collection that `name` means. Files of queries and qrels, when given, replace those that it brings.
+
+    Judgments given as a file are the split `test`.
+    """
+    if name == BUILT_IN:
+        found = _pydocs(cache_dir)
+    elif str(name).startswith(IR_DATASETS):
+        found = _ir_dataset(str(name), cache_dir)
+    else:
+        found = _path(Path(name), cache_dir)
+    asked = found.queries() if queries is None else read_queries(Path(queries))
+    judged = found.judged() if qrels is None else {"test": beir.located_qrels(Path(qrels))}
+    judged = {split: rows for split, rows in judged.items() if rows}
+    for rows in judged.values():
+        _check(rows, asked, found.corpus)
+    return Collection(
+        found.name, found.corpus, asked, {split: [qrel for _, qrel in rows] for split, rows in judged.items()}
+    )
+
+
+def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Corpus:
+    """The corpus with passages in place of its longer docs, out of the cache if it was split so before.
+
+    The corpus itself when `words` is 0. Raises DataError where a passage would have the id of a doc that is there.
+    """
+    check(words, overlap)
+    if not words:
+        return corpus
+    order = corpus.path.name if corpus.path else ""  # the fingerprint alone does not tell
+    key = fingerprint(PASSAGES_VERSION, order, corpus.fingerprint, words, overlap)
+    built = cache_dir / f"passages-{key}.arrow"
+    if is_sealed(built):
+        return Corpus.open(built, source=corpus.source)
+
+    def pieces() -> Iterator[Doc]:
+        for doc in corpus.values():
+            for one in split(doc, words, overlap):
+                if one.doc_id != doc.doc_id and one.doc_id in corpus:
+                    raise DataError(
+                        f"document {doc.doc_id!r} is longer than {words} words, and {one.doc_id!r}, the id of a "
+                        "passage of it, is that of a document; rename one, or set index.passage_words=0",
+                        path=corpus.source or None,
+                    )
+                yield one
+
+    return Corpus.build(pieces(), built, source=corpus.source)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A collection of which queries and judgments are read only if they are wanted."""
+
+    name: str
+    corpus: Corpus
+    queries: Callable[[], list[Query]] = list
+    judged: Callable[[], Judged] = dict
+
+
+def _path(path: Path, cache_dir: Path) -> _Found:
+    if files.is_file(path):
+        return _Found(path.name.split(".")[0], _cached(path, cache_dir))
+    if not path.is_dir():
+        if files.exists(path):
+            files.opened(path).close()  # says what it is: a pipe, for one
+        raise _no_such(path)
+    corpus = _one_of(path, "corpus")
+    if corpus is None:
+        return _Found(path.resolve().name, _cached(path, cache_dir))
+    queries, judgments = _one_of(path, "queries"), sorted((path / "qrels").glob("[!.]*.tsv"))
+    return _Found(
+        path.resolve().name,
+        _cached(corpus, cache_dir),
+        lambda: read_queries(queries) if queries else [],
+        lambda: {file.stem: beir.located_qrels(file) for file in judgments},
+    )
+
+
+def _one_of(folder: Path, stem: str) -> Path | None:
+    """The file of this name with one of the suffixes that are read."""
+    found = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
+    for path in found:
+        if path.is_dir():
+            raise DataError("is a directory; expected a file", path=path)
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise DataError(f"found {names}, and which is meant cannot be told; keep one", path=folder)
+    return found[0] if found else None
+
+
+def _cached(source: Path, cache_dir: Path) -> Corpus:
+    """The corpus of a file or folder, out of the cache if these very bytes were read before."""
+    paths = find_files(source)[0] if source.is_dir() else [source]
+    names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in paths]
+    key = fingerprint(READERS_VERSION, names, [sha256(path) for path in paths])
+    built = cache_dir / f"corpus-{key}.arrow"
+    if is_sealed(built):
+        return Corpus.open(built, source=source)
+    return Corpus.build(read_folder(source) if source.is_dir() else read_corpus(source), built, source=source)
+
+
+def _pydocs(cache_dir: Path) -> _Found:
+    from acclimate.corpus import pydocs
+
+    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, __version__, platform.python_version())}.arrow"
+    corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(pydocs.build(), built, source="pydocs")
+
+    def judged() -> Judged:
+        return {split: [(Place(Path(f"pydocs/{split}")), qrel) for qrel in pydocs.qrels(split)] for split in SPLITS}
+
+    return _Found("pydocs", corpus, pydocs.queries, judged)
+
+
+def _ir_dataset(name: str, cache_dir: Path) -> _Found:
+    """A dataset of ir_datasets; one without judgments brings those of its parts test, dev and train.
+
+    Published judgments cannot be mended, so those of unknown documents are left out here, as ir_measures would.
+    """
+    try:
+        import ir_datasets  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingExtra(f"The collection {name!r}", "pip install ir-datasets") from None
+    wanted = name.removeprefix(IR_DATASETS)
+    whole = _dataset(ir_datasets, wanted)
+    if whole is None or not whole.has_docs():
+        raise SettingError(
+            f"ir_datasets has no documents named {wanted!r}; https://ir-datasets.com lists what there is"
+        )
+    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, name, ir_datasets.__version__)}.arrow"
+    corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
+    if whole.has_qrels():
+        last = wanted.rsplit("/", 1)[-1]
+        parts = {last if last in SPLITS else "test": whole}
+    else:
+        parts = {split: part for split in SPLITS if (part := _dataset(ir_datasets, f"{wanted}/{split}"))}
+
+    def queries() -> list[Query]:
+        sources = [part for part in (*parts.values(), whole) if part.has_queries()]
+        texts = {query.query_id: _text(query) for source in sources for query in source.queries_iter()}
+        return [Query(query_id, text) for query_id, text in texts.items()]
+
+    def judged() -> Judged:
+        place = Place(Path(name))
+        return {
+            split: [
+                (place, Qrel(qrel.query_id, qrel.doc_id, int(qrel.relevance)))
+                for qrel in part.qrels_iter()
+                if qrel.doc_id in corpus
+            ]
+            for split, part in parts.items()
+            if part.has_qrels()
+        }
+
+    return _Found(wanted, corpus, queries, judged)
+
+
+def _dataset(ir_datasets: Any, name: str) -> Any:
+    try:
+        return ir_datasets.load(name)
+    except KeyError:
+        return None
+
+
+def _doc(doc: Any) -> Doc:
+    if hasattr(doc, "title") and hasattr(doc, "text"):
+        return Doc(doc.doc_id, doc.text, doc.title or "")
+    return Doc(doc.doc_id, _text(doc))
+
+
+def _text(record: Any) -> str:
+    return record.default_text() if hasattr(record, "default_text") else record.text
+
+
+def _check(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Corpus) -> None:
+    """Refuses judgments of documents or queries that are not there, and those that find nothing relevant."""
+    if not queries:
+        raise rows[0][0].error(
+            "a judgment, but there are no queries; expected a queries.jsonl beside the corpus, or --queries"
+        )
+    known_queries = {query.query_id for query in queries}
+    _refuse_unknown("document", "corpus", [(place, qrel.doc_id) for place, qrel in rows], corpus, corpus)
+    _refuse_unknown("query", "queries", [(place, q.query_id) for place, q in rows], known_queries, known_queries)
+    if all(qrel.relevance <= 0 for _, qrel in rows):
+        raise rows[0][0].error(
+            f"none of the {len(rows):,} judgments here is above 0: nothing can be measured on them; give what is "
+            "relevant a grade of 1 or more, or leave them out"
+        )
+
+
+def _refuse_unknown(
+    what: str, where: str, judged: list[tuple[Place, str]], known: Container[str], examples: Iterable[str]
+) -> None:
+    first: dict[str, Place] = {}
+    for place, name in judged:
+        first.setdefault(name, place)
+    unknown = [name for name in first if name not in known]
+    if not unknown:
+        return
+    place, shown = first[unknown[0]], ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+    message = f"{what} {unknown[0]!r} is judged here and is not in the {where}"
+    if len(unknown) < len(first):
+        n = f"{len(unknown)} of {len(first)} judged ids are unknown: {shown}"
+        raise place.error(f"{message}; {n}. Remove their lines, or add what is missing to the {where}")
+    there = ", ".join(map(repr, islice(examples, 3)))
+    raise place.error(
+        f"{message}, nor is any of the judged ids ({shown}), while the {where} would know {there}; "
+        "do the two belong together?"
+    )
+
+
+def _no_such(path: Path) -> DataError:
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*siblings, "pydocs"], n=1, cutoff=0.6)
+    hint = f" Did you mean {str(path.parent / near[0]) if near[0] in siblings else near[0]!r}?" if near else ""
+    return DataError(f"no such file or folder.{hint} Expected {EXPECTED}", path=path)

@@ -1,0 +1,278 @@
+"""The documents of a collection by id: one Arrow file, memory-mapped, whatever its size.
+
+Building streams: a batch of docs and 24 bytes per doc are in memory, no more. A lookup hashes the id, finds the hash
+among the sorted hashes of all ids (16 bytes per doc, made at the first lookup) and reads the row.
+
+Decided: the fingerprint is a sum of one hash per doc, so the order of the docs does not matter and any changed byte
+does. A doc with neither title nor text is kept, because published collections have a few and their judgments name
+them, and listed in `blank`; when more than one doc in a hundred is blank the wrong column was read, and it is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from bisect import bisect_right
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import seal, written
+from acclimate.corpus.formats.fields import Place, quoted, unbroken
+from acclimate.records import Doc
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+FORMAT = "acclimate-corpus-1"
+MAX_BLANK = 0.01
+BATCH_DOCS, BATCH_CHARS = 4096, 1 << 22
+
+
+class UnknownDoc(DataError, KeyError):
+    """A doc id that the corpus does not have."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
+class Corpus(Mapping[str, Doc]):
+    """The docs of a collection by id, in the order in which they were given."""
+
+    def __init__(self, content: pa.Buffer, *, path: Path | None = None) -> None:
+        """Use `build`, `open` or `of`."""
+        import pyarrow as pa
+
+        self.path = path
+        try:
+            self._file: Any = pa.ipc.open_file(content)
+            *batches, (_, facts) = map(self._file.get_batch_with_custom_metadata, range(self._file.num_record_batches))
+            known = json.loads(facts[FORMAT.encode()])
+        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
+            raise DataError("not a corpus that this version built; delete it and run again", path=path) from None
+        self._batches: list[Any] = [batch for batch, _ in batches]
+        self._starts = [0]
+        for batch in self._batches:
+            self._starts.append(self._starts[-1] + batch.num_rows)
+        self.fingerprint: str = known["fingerprint"]
+        self.source: str = known["source"]
+        self.blank: tuple[str, ...] = tuple(known["blank"])
+        self.dropped: dict[str, int] = known["dropped"]
+
+    @classmethod
+    def build(cls, docs: Iterable[Doc], path: Path, *, source: str | Path = "") -> Corpus:
+        """Writes docs, as they come, to an Arrow file and opens it. `source` is the name that errors say.
+
+        Refused: no docs, an empty or repeated id, what is not text, more than one blank doc in a hundred.
+        """
+        import pyarrow as pa
+
+        with written(path) as beside, pa.OSFile(str(beside), "wb") as sink:
+            tally = _write(docs, sink, str(source))
+            sink.close()
+            cls.open(beside)._refuse_repeated(tally)
+        seal(path)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path, *, source: str | Path = "") -> Corpus:
+        """A corpus that was built before; nothing is read but its table of contents. `source` renames its source."""
+        import pyarrow as pa
+
+        if not path.is_file():
+            raise DataError("no such corpus", path=path)
+        corpus = cls(pa.memory_map(str(path)).read_buffer(), path=path)
+        corpus.source = str(source) or corpus.source
+        return corpus
+
+    @classmethod
+    def of(cls, docs: Iterable[Doc], *, source: str = "") -> Corpus:
+        """A corpus in memory."""
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        tally = _write(docs, sink, source)
+        corpus = cls(sink.getvalue())
+        corpus._refuse_repeated(tally)
+        return corpus
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self._batches:
+            yield from batch.column(0).to_pylist()
+
+    def __getitem__(self, doc_id: str) -> Doc:
+        row = self._row(doc_id)
+        if row is None:
+            where = f" of {self.source}" if self.source else ""
+            raise UnknownDoc(f"no document {doc_id!r} among the {len(self):,}{where}")
+        return Doc(*self._cells(row))
+
+    def __contains__(self, doc_id: object) -> bool:
+        return self._row(doc_id) is not None
+
+    def values(self) -> ValuesView[Doc]:
+        """The docs, streamed in order."""
+        return _Docs(self)
+
+    def items(self) -> ItemsView[str, Doc]:
+        """The ids and docs, streamed in order."""
+        return _Items(self)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """All ids in order."""
+        return tuple(self)
+
+    def __repr__(self) -> str:
+        return f"Corpus({len(self):,} docs, source={self.source!r}, fingerprint={self.fingerprint!r})"
+
+    def __reduce__(self) -> Any:  # for worker processes: a built corpus travels as its path
+        return (Corpus.open, (self.path,)) if self.path else (_again, (list(self.values()), self.source))
+
+    def _refuse_repeated(self, tally: _Tally) -> None:
+        import numpy as np
+
+        keys, rows = self._index
+        seen: dict[str, int] = {}
+        for row in map(int, np.sort(rows[np.isin(keys, keys[1:][keys[1:] == keys[:-1]])])):  # hashes that repeat
+            doc_id = self._cells(row)[0]
+            first = seen.setdefault(doc_id, row)
+            if first != row:
+                line, first_line = tally.lines[row], tally.lines[first]
+                where = f"first in line {first_line}" if line else f"as documents {first + 1} and {row + 1}"
+                path = self.source or None
+                raise DataError(f"id {doc_id!r} is there twice, {where}; ids must differ", path=path, line=line or None)
+
+    def _row(self, doc_id: object) -> int | None:
+        if not isinstance(doc_id, str):
+            return None
+        keys, rows = self._index
+        wanted = _key(doc_id)
+        at = int(keys.searchsorted(keys.dtype.type(wanted)))
+        while at < len(keys) and keys[at] == wanted:
+            if self._cells(int(rows[at]))[0] == doc_id:
+                return int(rows[at])
+            at += 1
+        return None
+
+    @cached_property
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hashes of the ids, sorted, and the row of each."""
+        import numpy as np
+
+        columns = [batch.column(3) for batch in self._batches]  # frombuffer, because to_numpy would import pandas
+        keys = np.concatenate([np.frombuffer(c.buffers()[1], dtype="<u8", count=len(c)) for c in columns])
+        rows = np.argsort(keys, kind="stable")
+        return keys[rows], rows
+
+    def _cells(self, row: int) -> tuple[str, str, str]:
+        number = bisect_right(self._starts, row) - 1
+        batch, at = self._batches[number], row - self._starts[number]
+        return batch.column(0)[at].as_py(), batch.column(1)[at].as_py(), batch.column(2)[at].as_py()
+
+    def _stream(self) -> Iterator[Doc]:
+        for batch in self._batches:
+            yield from map(Doc, *(batch.column(n).to_pylist() for n in range(3)))
+
+
+class _Docs(ValuesView[Doc]):
+    def __iter__(self) -> Iterator[Doc]:
+        return cast(Corpus, self._mapping)._stream()
+
+
+class _Items(ItemsView[str, Doc]):
+    def __iter__(self) -> Iterator[tuple[str, Doc]]:
+        return ((doc.doc_id, doc) for doc in cast(Corpus, self._mapping)._stream())
+
+
+def _again(docs: list[Doc], source: str) -> Corpus:
+    return Corpus.of(docs, source=source)
+
+
+def _key(doc_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(doc_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+@dataclass
+class _Tally:
+    """Checks the docs that pass by, and knows the facts about all of them at the end."""
+
+    source: str
+    lines: array[int] = field(default_factory=lambda: array("q"))  # of each doc; 0 where not known
+    blank: list[str] = field(default_factory=list)
+    first_blank: DataError | None = None
+    digest: int = 0
+
+    def rows(self, docs: Iterable[Doc]) -> Iterator[tuple[str, str, str, int]]:
+        for doc in docs:
+            place = getattr(docs, "place", None) or Place(Path(self.source or "docs"))  # see Located
+            self.lines.append(place.line or 0)
+            self.digest += int.from_bytes(_digest(doc, place), "little")
+            if not (doc.text.strip() or doc.title.strip()):
+                self.first_blank = self.first_blank or place.error(f"'text' of document {doc.doc_id!r} is empty")
+                self.blank.append(doc.doc_id)
+            yield doc.doc_id, doc.text, doc.title, _key(doc.doc_id)
+
+    def facts(self, dropped: Mapping[str, int]) -> dict[str, Any]:
+        count = len(self.lines)
+        if not count:
+            raise DataError("no documents; expected at least one", path=self.source or None)
+        if self.first_blank and len(self.blank) > MAX_BLANK * count:
+            raise DataError(
+                f"{self.first_blank}, and so is its title; {len(self.blank)} of {count} documents are. Remove them, "
+                f"or name the column that holds the text 'text' (up to {MAX_BLANK:.0%} may be empty)"
+            )
+        return {
+            "fingerprint": f"{self.digest % (1 << 128):032x}",
+            "source": self.source,
+            "blank": self.blank,
+            "dropped": {reason: number for reason, number in sorted(dropped.items()) if number},
+        }
+
+
+def _write(docs: Iterable[Doc], sink: Any, source: str) -> _Tally:
+    """The Arrow file: batches of docs with the hash of each id, and an empty batch that carries the facts."""
+    import pyarrow as pa
+
+    tally = _Tally(source)
+    schema = pa.schema({"doc_id": pa.string(), "text": pa.string(), "title": pa.string(), "key": pa.uint64()})
+    with pa.ipc.new_file(sink, schema) as writer:
+        for rows in _batches(tally.rows(docs)):
+            columns = zip(zip(*rows, strict=True), schema.types, strict=True)
+            writer.write_batch(pa.record_batch([pa.array(cells, kind) for cells, kind in columns], schema=schema))
+        facts = json.dumps(tally.facts(getattr(docs, "dropped", {})))
+        empty = pa.record_batch([pa.array([], kind) for kind in schema.types], schema=schema)
+        writer.write_batch(empty, custom_metadata={FORMAT: facts})
+    return tally
+
+
+def _batches(rows: Iterable[tuple[str, str, str, int]]) -> Iterator[list[tuple[str, str, str, int]]]:
+    batch, chars = [], 0
+    for row in rows:
+        batch.append(row)
+        chars += len(row[1])
+        if len(batch) == BATCH_DOCS or chars > BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+def _digest(doc: Doc, place: Place) -> bytes:
+    """A hash of id, title and text, each preceded by its length, once they are known to be text."""
+    if not isinstance(doc.doc_id, str) or not doc.doc_id:
+        raise place.error(f"'doc_id' is {quoted(doc.doc_id)}; expected an id: text that is not empty")
+    hashed = hashlib.blake2b(digest_size=16)
+    for name, value in zip(doc._fields, doc, strict=True):
+        if not isinstance(value, str):
+            raise place.error(f"{name!r} of document {doc.doc_id!r} is {quoted(value)}; expected text")
+        data = unbroken(value, name, place).encode()
+        hashed.update(len(data).to_bytes(8, "little") + data)
+    return hashed.digest()

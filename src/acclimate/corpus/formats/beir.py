@@ -1,0 +1,107 @@
+"""BEIR's files: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or gzipped.
+
+corpus.jsonl   {"_id", "title" (may be empty, null or absent), "text"}; other keys are passed over
+queries.jsonl  {"_id", "text"}
+qrels          query-id⇥corpus-id⇥score with that header, in any order; grades are integers, 0 may be there; a tab or
+               line end in an id is written as in JSON, `\\u0009` (see `trec`)
+
+Qrels without a header are read only when they are TREC's four columns beyond doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_jsonl, read_lines, write_jsonl, written
+from acclimate.corpus.formats import fields, trec
+from acclimate.corpus.formats.fields import Field, Located, Place
+from acclimate.records import Doc, Qrel, Query
+
+QREL_QUERY = Field("query id", ("query-id", "query_id", "qid"))
+QREL_DOC = Field("document id", ("corpus-id", "corpus_id", "doc_id", "docid"))
+QREL_GRADE = Field("relevance grade", ("score", "relevance", "grade"))
+_BREAKS = r"\t\n\r"  # what would end a cell or a line
+
+
+def read_corpus(path: Path) -> Located[Doc]:
+    """The docs of a corpus.jsonl in the order of its lines, streamed."""
+    return Located(fields.docs(_rows(path)))
+
+
+def read_queries(path: Path) -> list[Query]:
+    """The queries of a queries.jsonl in the order of its lines."""
+    return fields.queries(_rows(path), path)
+
+
+def read_qrels(path: Path) -> list[Qrel]:
+    """The judgments of a qrels file, BEIR's or TREC's, in the order of its lines; a repeated line counts once."""
+    return [qrel for _, qrel in located_qrels(path)]
+
+
+def located_qrels(path: Path) -> list[tuple[Place, Qrel]]:
+    """`read_qrels`, each judgment with its place."""
+    first = next((line for _, line in read_lines(path) if line.strip()), None)
+    if first is None:
+        raise DataError("an empty file; expected the header query-id⇥corpus-id⇥score and judgments", path=path)
+    return trec.judged_once(trec.qrel_rows(path) if _is_trec(first) else _rows_of_qrels(path), path)
+
+
+def write_corpus(path: Path, docs: Iterable[Doc]) -> int:
+    """A corpus.jsonl (gzip for .gz). Returns how many docs."""
+    return write_jsonl(path, ({"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in docs))
+
+
+def write_queries(path: Path, queries: Iterable[Query]) -> int:
+    """A queries.jsonl. Returns how many queries."""
+    return write_jsonl(path, ({"_id": query.query_id, "text": query.text} for query in queries))
+
+
+def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
+    """A qrels TSV with BEIR's header. Returns how many judgments."""
+    count = 0
+    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+        lines.write("query-id\tcorpus-id\tscore\n")
+        for qrel in qrels:
+            cells = (trec.escaped(name, _BREAKS) for name in (qrel.query_id, qrel.doc_id))
+            lines.write("\t".join((*cells, str(qrel.relevance))) + "\n")
+            count += 1
+    return count
+
+
+def _rows(path: Path) -> Iterator[tuple[Place, dict[str, object]]]:
+    return ((Place(path, number), row) for number, row in read_jsonl(path))
+
+
+def _is_trec(first: str) -> bool:
+    """Four columns, the second a number (or Q0), the last a grade: no header reads like that."""
+    columns = first.split()
+    return len(columns) == 4 and bool(re.fullmatch(r"Q?\d+", columns[1])) and bool(trec.GRADE.fullmatch(columns[3]))
+
+
+def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
+    header: list[str] = []
+    at: list[int] = []
+    for number, line in read_lines(path):
+        place, cells = Place(path, number), line.split("\t")
+        if not line.strip():
+            continue
+        if not header:
+            header = cells
+            if trec.GRADE.fullmatch(cells[-1].strip()):
+                raise place.error(f"no header: found {fields.quoted(line)}; expected query-id⇥corpus-id⇥score above it")
+            at = [header.index(fields.pick(header, field, place)) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE)]
+            continue
+        if len(cells) != len(header):
+            raise place.error(f"found {len(cells)} columns; expected {len(header)} between tabs, as in the header")
+        query_id, doc_id, grade = (cells[column] for column in at)
+        yield (
+            place,
+            Qrel(
+                fields.identifier(trec.unescaped(query_id), header[at[0]], place),
+                fields.identifier(trec.unescaped(doc_id), header[at[1]], place),
+                trec.grade(grade, header[at[2]], place),
+            ),
+        )

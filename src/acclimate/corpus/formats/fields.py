@@ -1,0 +1,160 @@
+"""What every reader here shares: columns by name, values that are checked, and records that know where they were read.
+
+Decided: ids are text and are never cast. A JSON or Parquet integer is taken as its decimal text, which loses nothing;
+a float, a boolean or null is refused. A column is found by its name, in any order; a few other tools' names are
+accepted, the first one listed wins, and two of the others at once are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from acclimate.base.errors import DataError
+from acclimate.base.shown import quoted as shown_as_python
+from acclimate.records import Doc, Query
+
+T = TypeVar("T")
+
+
+class Field(NamedTuple):
+    """What a field is, and the column names it may have."""
+
+    what: str
+    names: tuple[str, ...]
+
+
+DOC_ID = Field("document id", ("_id", "doc_id", "docid", "docno", "id"))
+DOC_TEXT = Field("document text", ("text", "contents", "document_text", "doc_text", "passage"))
+QUERY_ID = Field("query id", ("_id", "query_id", "qid", "id"))
+QUERY_TEXT = Field("query text", ("text", "query", "question"))
+
+
+class Place(NamedTuple):
+    """Where a record was read; `line` is the row in a Parquet file, and None where a record is a whole file."""
+
+    path: Path
+    line: int | None = None
+
+    def error(self, message: str) -> DataError:
+        return DataError(message, path=self.path, line=self.line)
+
+
+class Located(Iterator[T], Generic[T]):
+    """Records one by one; `place` is where the last one was read, `dropped` counts by reason what was passed over.
+
+    The first record is read at once, so that a file that cannot be used is refused where it is named.
+    """
+
+    def __init__(self, records: Iterable[tuple[Place, T]], *, dropped: Counter[str] | None = None) -> None:
+        rest = iter(records)
+        self._records = chain([first], rest) if (first := next(rest, None)) else rest
+        self.dropped: Counter[str] = Counter() if dropped is None else dropped
+        self.place: Place | None = None
+
+    def __next__(self) -> T:
+        self.place, record = next(self._records)
+        return record
+
+
+def pick(found: Iterable[str], field: Field, place: Place) -> str:
+    """The one of `found` that holds `field`."""
+    columns = found if isinstance(found, dict) else list(found)
+    present = [name for name in field.names if name in columns]
+    if len(present) == 1 or field.names[0] in present:
+        return present[0]
+    if present:
+        raise place.error(
+            f"{' and '.join(map(repr, present))} could both be the {field.what}; name the right one {field.names[0]!r}"
+        )
+    raise place.error(_missing(list(columns), field))
+
+
+def _missing(columns: list[str], field: Field) -> str:
+    listed = ", ".join(quoted(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
+    message = f"no {field.what}: found {listed or 'nothing'}; expected {' or '.join(map(repr, field.names))}"
+    if len(columns) == 1 and (other := next((mark for mark in ";\t|," if mark in columns[0]), "")):
+        return f"{message}. It looks as if {other!r} separated the columns: save the file as CSV with commas, or as TSV"
+    for name in columns:
+        if name.strip() in field.names:
+            return f"{message}. Remove the blanks around {name!r}"
+    folded = {name.strip().casefold()[:40]: name for name in columns[:1000]}
+    near = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
+    return f"{message}. The closest is {quoted(folded[near[0]])}: rename it" if near else message
+
+
+def identifier(value: Any, name: str, place: Place) -> str:
+    """An id: text that is not empty, or an integer as its decimal text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise place.error(f"{name!r} is {quoted(value)}; expected an id: text that is not empty")
+    return unbroken(value, name, place)
+
+
+def text(value: Any, name: str, place: Place) -> str:
+    """A text, which may be empty."""
+    if not isinstance(value, str):
+        raise place.error(f"{name!r} is {quoted(value)}; expected text")
+    return unbroken(value, name, place)
+
+
+def unbroken(value: str, name: str, place: Place) -> str:
+    """`value`, once it is sure that it can be written as UTF-8."""
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise place.error(f"{name!r} has half a surrogate pair (\\ud800-\\udfff), which is no character; remove it")
+    return value
+
+
+def number(value: Any, name: str, place: Place) -> float:
+    """A finite number out of JSON."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise place.error(f"{name!r} is {quoted(value)}; expected a number")
+    return float(value)
+
+
+def quoted(value: Any) -> str:
+    """A value as an error shows it: as JSON, cut to a few words."""
+    try:
+        shown = json.dumps(value, ensure_ascii=True, default=repr)
+    except (ValueError, RecursionError):  # what is nested too deeply, or a number of thousands of digits
+        shown = shown_as_python(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Place, Doc]]:
+    """A Doc from each row that has a document id, a text and perhaps a title."""
+    for place, row in rows:
+        id_name, text_name = pick(row, DOC_ID, place), pick(row, DOC_TEXT, place)
+        title = row.get("title")
+        yield (
+            place,
+            Doc(
+                doc_id=identifier(row[id_name], id_name, place),
+                text=text(row[text_name], text_name, place),
+                title="" if title is None else text(title, "title", place),
+            ),
+        )
+
+
+def queries(rows: Iterable[tuple[Place, Mapping[str, Any]]], path: Path) -> list[Query]:
+    """A Query from each row that has a query id and a text; an id that comes twice and a blank text are refused."""
+    read: dict[str, tuple[Query, Place]] = {}
+    for place, row in rows:
+        id_name, text_name = pick(row, QUERY_ID, place), pick(row, QUERY_TEXT, place)
+        query = Query(identifier(row[id_name], id_name, place), text(row[text_name], text_name, place))
+        if not query.text.strip():
+            raise place.error(f"{text_name!r} of query {query.query_id!r} is empty; remove the line or write the query")
+        if query.query_id in read:
+            first = read[query.query_id][1].line
+            raise place.error(f"{id_name!r} {query.query_id!r} is there twice, first in line {first}; ids must differ")
+        read[query.query_id] = query, place
+    if not read:
+        raise DataError("no queries in this file; expected one JSON object or row per query", path=path)
+    return [query for query, _ in read.values()]

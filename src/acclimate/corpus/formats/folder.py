@@ -1,0 +1,156 @@
+"""A folder of text, Markdown and HTML files: one document per file, its id the path below the folder, with slashes.
+
+title   Markdown: the first heading, taken out of the text when the file begins with it; HTML: <title>; text: none
+text    text and Markdown as they are; HTML without tags, scripts and styles
+
+Hidden files and folders are passed over. Links that lead out of the folder or to nothing, pipes and the like, empty
+files and files of other types are passed over and counted. A file that is not UTF-8 text is an error: a corpus with
+silent holes is worse than no corpus.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import LONGEST, is_file, read_text
+from acclimate.base.shown import quoted
+from acclimate.corpus.formats.fields import Located, Place
+from acclimate.records import Doc
+
+MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
+
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
+_UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
+_FENCE = re.compile(r" {0,3}(```|~~~)")
+
+
+def read_folder(folder: Path) -> Located[Doc]:
+    """The docs in the order of their ids, streamed; `dropped` counts the files that gave none, by reason."""
+    files, dropped = find_files(folder)
+    return Located(_docs(folder, files, dropped), dropped=dropped)
+
+
+def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The files that are documents, sorted by id, and how many others there are, by reason."""
+    if not folder.is_dir():
+        raise DataError("is a file; expected a folder" if folder.exists() else "no such folder", path=folder)
+    found: list[Path] = []
+    dropped: Counter[str] = Counter()
+    inside = folder.resolve()
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot be read: {error.strerror}", path=error.filename)
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        dropped["link to a folder"] += sum(Path(parent, name).is_symlink() for name in folders)
+        for path in (Path(parent, name) for name in names if not name.startswith(".")):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                dropped["link out of the folder"] += 1
+            elif not is_file(path):
+                dropped["link to nothing" if path.is_symlink() else "pipe, socket or device"] += 1
+            elif path.suffix.lower() not in MARKDOWN | HTML | TEXT:
+                dropped[f"{path.suffix.lower() or 'no'} file type"] += 1
+            else:
+                found.append(path)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix()), dropped
+
+
+def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc]]:
+    found = 0
+    for path in files:
+        if any("\ud800" <= char <= "\udfff" for char in str(path)):
+            raise DataError(f"{quoted(path.name)} is no name in UTF-8; rename the file", path=path.parent)
+        content = read_text(path, largest=LONGEST)
+        kind = path.suffix.lower()
+        title, text = _html(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
+        if not (title or text.strip()):
+            dropped["empty file"] += 1
+            continue
+        found += 1
+        yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title)
+    if not found:
+        others = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
+        raise DataError(
+            f"no documents in this folder{f' (passed over: {others})' if others else ''}; expected a corpus.jsonl, or "
+            "files that end in .txt, .md or .html",
+            path=folder,
+        )
+
+
+def _markdown(content: str) -> tuple[str, str]:
+    lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
+    at = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    first, fence = at, ""
+    if lines and lines[at].rstrip() == "---":  # front matter is no heading
+        at = next((n for n in range(at + 1, len(lines)) if lines[n].rstrip() in ("---", "...")), at) + 1
+    for n in range(at, len(lines)):
+        line = lines[n].rstrip()
+        if mark := _FENCE.match(line):
+            fence = "" if fence == mark[1] else fence or mark[1]
+        elif not fence and (heading := _HEADING.fullmatch(line)) and heading["title"]:
+            return heading["title"], "".join(lines[n + 1 :]).lstrip("\r\n") if n == first else content
+        elif not fence and line.strip() and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()):
+            return line.strip(), "".join(lines[n + 2 :]).lstrip("\r\n") if n == first else content
+    return "", content
+
+
+def _html(content: str) -> tuple[str, str]:
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] (compiled, without types)
+
+    page = _Page()
+    # The parser calls the page and builds no tree, so that depth costs nothing.
+    parser = etree.HTMLParser(target=page, huge_tree=True)
+    parser.feed(content)
+    if content.strip():
+        parser.close()
+    lines = (" ".join(line.split()) for line in "".join(page.text).splitlines())
+    return " ".join("".join(page.title).split()), "\n".join(line for line in lines if line)
+
+
+class _Page:
+    """Collects what a reader of the page sees: `title` and `text`, a line end at each border of a block."""
+
+    HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "object", "iframe"})
+    INLINE = frozenset(
+        "a abbr b bdi bdo cite code dfn em font i ins del kbd label mark q s samp small span strike strong sub sup "
+        "time tt u var wbr".split()
+    )
+
+    def __init__(self) -> None:
+        self.title: list[str] = []
+        self.text: list[str] = []
+        self._hidden = 0  # open elements that nobody sees
+        self._in_title = False
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in self.HIDDEN:
+            self._hidden += 1
+        elif tag == "title":
+            self._in_title = True
+        elif tag not in self.INLINE:
+            self.text.append("\n")
+
+    def end(self, tag: str) -> None:
+        if tag in self.HIDDEN:
+            self._hidden -= 1
+        elif tag == "title":
+            self._in_title = False
+        elif tag not in self.INLINE:
+            self.text.append("\n")
+
+    def data(self, data: str) -> None:
+        if not self._hidden:
+            (self.title if self._in_title else self.text).append(" ".join(data.split("\n")))
+
+    def comment(self, text: str) -> None:
+        """What nobody sees."""
+
+    def close(self) -> None:
+        """The parser wants to call it."""

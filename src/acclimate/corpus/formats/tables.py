@@ -1,0 +1,160 @@
+"""Tables with named columns: CSV, TSV and Parquet, of documents or queries.
+
+CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. TSV comes in two dialects, raw (a quote
+is a letter, a cell holds no tab and no line end) and quoted like CSV, and nothing in the file says which; reading one
+as the other swallows lines. So a TSV is looked through first and read in the dialect that fits; where both fit and
+disagree it is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import LONGEST, opened, read_lines, read_raw_lines
+from acclimate.corpus.formats import fields
+from acclimate.corpus.formats.fields import Field, Located, Place
+from acclimate.records import Doc, Query
+
+Cells = Iterator[tuple[int, list[str]]]  # line number and cells of each record
+
+
+def read_corpus(path: Path) -> Located[Doc]:
+    """The docs of a table in the order of its rows, streamed."""
+    return Located(fields.docs(_rows(path, fields.DOC_ID, fields.DOC_TEXT)))
+
+
+def read_queries(path: Path) -> list[Query]:
+    """The queries of a table in the order of its rows."""
+    return fields.queries(_rows(path, fields.QUERY_ID, fields.QUERY_TEXT), path)
+
+
+def _rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, Any]]]:
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return _parquet_rows(path, needed)
+    return _text_rows(path, _quoted_cells(path, ",") if name.endswith(".csv") else _tsv_cells(path))
+
+
+def _text_rows(path: Path, records: Cells) -> Iterator[tuple[Place, dict[str, Any]]]:
+    line, header = next(records, (0, []))
+    if not header:
+        raise DataError("an empty file; expected a first line with the names of the columns", path=path)
+    _distinct(header, Place(path, line))
+    for line, cells in records:
+        place = Place(path, line)
+        if len(cells) != len(header):
+            raise place.error(f"found {len(cells)} cells; expected {len(header)}, as in the first line: {header}")
+        yield place, dict(zip(header, cells, strict=True))
+
+
+def _quoted_cells(path: Path, delimiter: str) -> Cells:
+    """The records of a CSV file, with the line where each begins."""
+    csv.field_size_limit(LONGEST)  # a document may be longer than csv's 128 KiB
+    records = csv.reader((line for _, line in read_raw_lines(path)), delimiter=delimiter, strict=True)
+    begin = 1
+    try:
+        for cells in records:
+            if cells:
+                yield begin, cells
+            begin = records.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}, in the record that begins here", path=path, line=begin) from None
+
+
+def _raw_cells(path: Path) -> Cells:
+    """The records of a TSV file without quoting: one a line."""
+    return ((number, line.split("\t")) for number, line in read_lines(path) if line)
+
+
+def _tsv_cells(path: Path) -> Cells:
+    """The records of a TSV file in the one dialect that explains it."""
+    marked = next((line for line, cells in _raw_cells(path) if any(cell.startswith('"') for cell in cells)), None)
+    if marked is None:  # both dialects read the same
+        return _raw_cells(path)
+    if marked == 1:  # a writer that quotes names quotes every cell; nobody's column is called "doc_id" with the quotes
+        return _quoted_cells(path, "\t")
+    raw, quoted = _shape(_raw_cells(path)), _shape(_quoted_cells(path, "\t"))
+    if raw != quoted:
+        return _raw_cells(path) if raw else _quoted_cells(path, "\t")
+    quotes = {_quotes(cell) for _, cells in _raw_cells(path) for cell in cells if cell.startswith('"')}
+    if not raw or quotes == {"needless"}:  # no writer of the quoted dialect quotes without need; raw names bad lines
+        return _raw_cells(path)
+    if quotes == {"needed"}:
+        return _quoted_cells(path, "\t")
+    raise DataError(
+        "a cell begins with a quotation mark, and the file can be read with quoting as well as without. If it is "
+        "quoted, put the names in the first line into quotes too; else save it as JSON Lines or CSV",
+        path=path,
+        line=marked,
+    )
+
+
+def _shape(records: Cells) -> bool:
+    """Whether the records all have as many cells as the first."""
+    try:
+        _, header = next(records)
+        return all(len(cells) == len(header) for _, cells in records)
+    except DataError:
+        return False
+
+
+def _quotes(cell: str) -> str:
+    """What the quotation mark that begins a cell would be for, if the cell were quoted."""
+    if len(cell) < 2 or not cell.endswith('"') or '"' in cell[1:-1].replace('""', ""):
+        return "open"  # the cell would go on behind the next tab or in the next line
+    return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
+
+
+def _parquet_rows(path: Path, needed: tuple[Field, ...]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    opened(path).close()  # says what is wrong with a path that is no file's
+    row = 0
+    try:
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            names = file.schema_arrow.names
+            _distinct(names, Place(path))
+            columns = [fields.pick(names, field, Place(path)) for field in needed]  # no other column is read
+            columns += ["title"] if "title" in names else []
+            for name in columns:
+                _check_type(file.schema_arrow.field(name).type, name, Place(path))
+            for batch in file.iter_batches(batch_size=1024, columns=columns):
+                for cells in _cells(batch):
+                    row += 1
+                    yield Place(path, row), cells
+    except UnicodeDecodeError as error:
+        raise DataError(f"a text is not UTF-8: {error.reason}", path=path, line=row + 1) from None
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # a corrupt file raises any of these
+        where = f" behind row {row:,}" if row else ""
+        raise DataError(f"not a Parquet file that can be read{where}: {error}", path=path) from None
+
+
+def _check_type(kind: Any, name: str, place: Place) -> None:
+    """Texts and whole numbers are read as what they are; of anything else it would be guessed how it is written."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
+    if not any(is_of(kind) for is_of in texts):
+        raise place.error(f"column {fields.quoted(name)} holds {kind}; expected text or whole numbers")
+
+
+def _cells(batch: Any) -> Iterable[dict[str, Any]]:
+    """The rows of a batch: one by one where one of them cannot be decoded, so that its number is known."""
+    batch.validate()
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        return (row.as_py() for row in batch.to_struct_array())
+
+
+def _distinct(header: list[str], place: Place) -> None:
+    for name, count in Counter(header).items():
+        if count > 1:
+            raise place.error(f"{count} columns are named {fields.quoted(name)}; names must differ")

@@ -1,0 +1,163 @@
+"""TREC's run and qrels files.
+
+run    qid Q0 docid rank score tag      qrels  qid 0 docid grade
+
+Read at any white space, written with tabs. The order in a written run is ours: score, larger first, then doc id;
+ranks count from 1. trec_eval ignores ranks, reads scores in single precision and breaks ties the other way round, so
+no two scores of a query are written equal in single precision: any evaluator sees the order that was measured here.
+
+White space and control characters in an id are written as in JSON, `\\u0020`, and read back as what they were; so is
+the backslash of an id that looks as if it had been written so. Every other id stands as it is, `%20` included.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_lines, written
+from acclimate.corpus.formats.fields import Located, Place, quoted
+from acclimate.records import Qrel, ScoredDoc
+
+GRADE = re.compile(r"[+-]?[0-9]{1,9}")
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # as C reads it, so as trec_eval does
+_BREAKS = r"\s\x00-\x1f\x7f-\x9f\ufeff"  # what would end a word or a line, or be taken for a byte order mark
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
+_LARGEST = 2.0**127  # of the scores written: below it single precision has room for ties
+
+
+def escaped(name: str, breaks: str = _BREAKS) -> str:
+    """An id as one word of a line; `unescaped` gives it back. breaks: characters that no word may have."""
+    return re.sub(rf"[{breaks}]|\\(?=u[0-9a-f]{{4}})", lambda found: f"\\u{ord(found[0]):04x}", name)
+
+
+def unescaped(word: str) -> str:
+    """The id that was written as this word. Escapes of other characters are none of ours and stay."""
+
+    def character(found: re.Match[str]) -> str:
+        one = chr(int(found[1], 16))
+        return one if one == "\\" or re.match(f"[{_BREAKS}]", one) else found[0]
+
+    return _ESCAPE.sub(character, word)
+
+
+def read_run(path: Path) -> Located[ScoredDoc]:
+    """The lines of a run in the order of the file, streamed. The lines of one query must stand together."""
+    return Located(_run_rows(path))
+
+
+def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -> int:
+    """A run: queries in the order given, docs by (-score, doc_id). Returns how many lines.
+
+    The lines of one query must come together. Scores are read back as they are given, but for those that are equal to
+    the one before or differ too little from it for single precision: these become the next lower number.
+    Refused: an empty id or tag, a score that is not finite, a doc that comes twice for a query.
+    """
+    import numpy as np
+
+    tag, count, done = _word(tag, "tag", path), 0, set[str]()
+    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+        for query_id, hits in groupby(run, attrgetter("query_id")):
+            if query_id in done:
+                raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
+            done.add(query_id)
+            seen = set[str]()
+            query, last = _word(query_id, "query id", path), np.float32(np.inf)
+            for rank, hit in enumerate(sorted(hits, key=lambda hit: (-hit.score, hit.doc_id)), 1):
+                if not math.isfinite(hit.score):
+                    raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {hit.score}", path=path)
+                if hit.doc_id in seen:
+                    raise DataError(f"doc {hit.doc_id!r} comes twice for query {query_id!r}", path=path)
+                seen.add(hit.doc_id)
+                score = min(max(float(hit.score), -_LARGEST), _LARGEST)
+                if not np.float32(score) < last:
+                    score = float(np.nextafter(last, np.float32(-np.inf)))
+                last = np.float32(score)
+                lines.write(f"{query}\tQ0\t{_word(hit.doc_id, 'doc id', path)}\t{rank}\t{score!r}\t{tag}\n")
+                count += 1
+    return count
+
+
+def read_qrels(path: Path) -> list[Qrel]:
+    """The judgments in the order of the file; a repeated line counts once."""
+    return [qrel for _, qrel in judged_once(qrel_rows(path), path)]
+
+
+def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
+    """Four columns, tabs between. Returns how many judgments."""
+    count = 0
+    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+        for qrel in qrels:
+            names = {"query id": qrel.query_id, "iteration": qrel.iteration, "doc id": qrel.doc_id}
+            words = [_word(name, what, path) for what, name in names.items()]
+            lines.write("\t".join((*words, str(qrel.relevance))) + "\n")
+            count += 1
+    return count
+
+
+def qrel_rows(path: Path) -> Iterator[tuple[Place, Qrel]]:
+    """Each judgment with its place."""
+    for place, (query_id, iteration, doc_id, relevance) in _words(path, ("qid", "0", "docid", "grade")):
+        grade_ = grade(relevance, "grade", place)
+        yield place, Qrel(unescaped(query_id), unescaped(doc_id), grade_, unescaped(iteration))
+
+
+def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Place, Qrel]]:
+    """The rows without repetitions. Two grades for one pair, and no row at all, are refused."""
+    first: dict[tuple[str, str], tuple[Place, Qrel]] = {}
+    for place, qrel in rows:
+        before, known = first.setdefault((qrel.query_id, qrel.doc_id), (place, qrel))
+        if known.relevance != qrel.relevance:
+            raise place.error(
+                f"query {qrel.query_id!r} and doc {qrel.doc_id!r} are graded {qrel.relevance} here and "
+                f"{known.relevance} in line {before.line}; remove one"
+            )
+    if not first:
+        raise DataError("no judgments in this file; expected one per line", path=path)
+    return list(first.values())
+
+
+def grade(value: str, name: str, place: Place) -> int:
+    """A relevance grade: an integer."""
+    if not GRADE.fullmatch(value.strip()):
+        raise place.error(f"{name!r} is {quoted(value)}; expected an integer grade")
+    return int(value)
+
+
+def _run_rows(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
+    done, current, seen = set[str](), None, set[str]()
+    for place, (query_id, _, doc_id, _, score, _) in _words(path, ("qid", "Q0", "docid", "rank", "score", "tag")):
+        if query_id != current:
+            if query_id in done:
+                raise place.error(f"query {query_id!r} comes again; put its lines together: sort -s -k1,1 {path.name}")
+            done.add(query_id)
+            current, seen = query_id, set[str]()
+        if doc_id in seen:
+            raise place.error(f"doc {doc_id!r} comes twice for query {query_id!r}; remove one line")
+        seen.add(doc_id)
+        value = float(score) if _NUMBER.fullmatch(score) else math.nan
+        if not math.isfinite(value):
+            raise place.error(f"'score' is {quoted(score)}; expected a finite number")
+        yield place, ScoredDoc(unescaped(query_id), unescaped(doc_id), value)
+
+
+def _words(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Place, list[str]]]:
+    for number, line in read_lines(path):
+        place, words = Place(path, number), line.split()
+        if not words:
+            continue
+        if len(words) != len(names):
+            raise place.error(f"found {len(words)} columns, {quoted(line)}; expected {len(names)}: {' '.join(names)}")
+        yield place, words
+
+
+def _word(name: str, what: str, path: Path) -> str:
+    if not name:
+        raise DataError(f"a {what} is empty; expected text", path=path)
+    return escaped(name)

@@ -1,0 +1,59 @@
+"""Queries that are documents of the collection themselves, as in ArguAna and Quora, and so would find themselves first.
+
+Where most of a collection's queries are, they are left out of their own results, as BEIR leaves them out of ArguAna's
+and Quora's: what is asked for is another document. A query is a document when their texts are the same, or nearly so
+under the same id; one id for two texts means nothing. A document that is judged relevant is an answer, whatever its
+text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from acclimate.base.words import normalized, shared, words_of
+from acclimate.records import Doc, Qrel, Query
+
+_MOST = 0.5  # share of the queries from which a collection is of this kind
+_NEARLY = 0.8  # share of the words of two texts that both have
+
+
+class Identical(NamedTuple):
+    """The documents that queries are."""
+
+    documents: dict[str, frozenset[str]]  # query_id -> doc_ids
+    is_kind: bool  # whether most queries are documents
+
+    @property
+    def left_out(self) -> dict[str, frozenset[str]]:
+        """What is left out of each query's results."""
+        return self.documents if self.is_kind else {}
+
+
+def identical(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[str, Doc]) -> Identical:
+    """Which documents of the corpus the queries are, those left aside that are judged relevant for them."""
+    relevant = {(qrel.query_id, qrel.doc_id) for qrel in qrels if qrel.relevance > 0}
+    by_text: dict[str, list[str]] = {}
+    for query in queries:
+        by_text.setdefault(normalized(query.text), []).append(query.query_id)
+    longest = max((len(query.text) for query in queries), default=0)
+    found: dict[str, set[str]] = {}
+    for doc in corpus.values():
+        if len(doc.text) <= 2 * longest + 100:  # blanks may differ; no other text can be the same
+            for text in {doc.text, doc.default_text()}:
+                for query_id in by_text.get(normalized(text), ()):
+                    found.setdefault(query_id, set()).add(doc.doc_id)
+    for query in queries:
+        if query.query_id in corpus and _is_nearly(query.text, corpus[query.query_id]):
+            found.setdefault(query.query_id, set()).add(query.query_id)
+    others = {
+        query_id: frozenset(doc_id for doc_id in doc_ids if (query_id, doc_id) not in relevant)
+        for query_id, doc_ids in sorted(found.items())
+    }
+    documents = {query_id: doc_ids for query_id, doc_ids in others.items() if doc_ids}
+    return Identical(documents, len(documents) > _MOST * len(queries))
+
+
+def _is_nearly(query: str, doc: Doc) -> bool:
+    words = set(words_of(query))
+    return any(shared(words, set(words_of(text))) >= _NEARLY for text in (doc.text, doc.default_text()))

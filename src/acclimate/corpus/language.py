@@ -1,0 +1,112 @@
+"""In which language a text is, as far as its letters and its most frequent words tell: enough to see a wrong one.
+
+Whoever is not sure says None: search words have no frequent words, and a name may be in any script.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+
+from acclimate.base.words import folded, words_of
+from acclimate.corpus.analyzer import bm25s
+
+LANGUAGES = {
+    "en": "english",
+    "da": "danish",
+    "de": "german",
+    "es": "spanish",
+    "fr": "french",
+    "it": "italian",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ru": "russian",
+    "sv": "swedish",
+    "tr": "turkish",
+}
+_OWN_NAMES = {"deutsch": "de", "español": "es", "français": "fr", "italiano": "it", "nederlands": "nl", "svenska": "sv"}
+_ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written in all three
+_MANY = 0.6  # of the letters, to say which script a text is in
+_OF_SCRIPT = {
+    "ARMENIAN": "hy",
+    "DEVANAGARI": "hi",
+    "GREEK": "el",
+    "HANGUL": "ko",
+    "KHMER": "km",
+    "LAO": "lo",
+    "MYANMAR": "my",
+    "TAMIL": "ta",
+    "THAI": "th",
+}
+_KANA = re.compile("[\u3041-\u30fa]")
+_PERSIAN, _URDU = re.compile("[\u06a9\u06cc]"), re.compile("[\u0679\u0688\u0691\u06ba\u06d2]")
+TOLD = {*LANGUAGES, *_OF_SCRIPT.values(), "ar", "fa", "ja", "zh"}  # by frequent words, or by letters
+
+
+def code_of(name: str) -> str | None:
+    """The code of a language that can be told here, by its code or name: `German` is de."""
+    name = name.strip().casefold()
+    codes = {english: code for code, english in LANGUAGES.items()} | _OWN_NAMES
+    return name if name in LANGUAGES else codes.get(name)
+
+
+def language_of(text: str) -> str | None:
+    """The code of the language of a text's frequent words: two different ones at least, and twice as many as of any
+    other language."""
+    found = Counter(code for word in set(words_of(text)) for code in _languages_of().get(word, ()))
+    if not found:
+        return None
+    (best, most), second = found.most_common(1)[0], found.most_common(2)[1:]
+    return best if most >= 2 and (not second or most >= 2 * second[0][1]) else None
+
+
+def language_of_most(texts: Iterable[str]) -> str | None:
+    """The code of the language of at least half of the texts, by their letters or their frequent words."""
+    found = Counter(_language_by_letters(text) or language_of(text) for text in texts)
+    code, count = found.most_common(1)[0] if found else (None, 0)
+    return code if 2 * count >= found.total() else None
+
+
+def script_of(text: str) -> str | None:
+    """The script of most letters, such as LATIN, CYRILLIC or CJK; None when there are few or they are mixed."""
+    scripts = scripts_of(text)
+    if scripts.total() < 4:
+        return None
+    script, count = scripts.most_common(1)[0]
+    return script if count >= _MANY * scripts.total() else None
+
+
+@cache
+def stop_words(code: str) -> frozenset[str]:
+    """The most frequent words of a language, folded, which say little of what it is about; none of an unknown one."""
+    name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
+    return frozenset(map(folded, getattr(bm25s().stopwords, f"STOPWORDS_{name}", ())))
+
+
+def scripts_of(text: str) -> Counter[str]:
+    """How many letters of each script a text has."""
+    named = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
+    return Counter(_ONE_SCRIPT.get(script, script) for script in named)
+
+
+def _language_by_letters(text: str) -> str | None:
+    script = script_of(text)
+    if script == "CJK":
+        return "ja" if _KANA.search(text) else "zh"
+    if script == "ARABIC":
+        return None if _URDU.search(text) else "fa" if _PERSIAN.search(text) else "ar"
+    return _OF_SCRIPT.get(script or "")
+
+
+@cache
+def _languages_of() -> dict[str, tuple[str, ...]]:
+    """Frequent word -> the languages that have it."""
+    words: dict[str, tuple[str, ...]] = {}
+    for code in LANGUAGES:
+        for word in stop_words(code):
+            words[word] = (*words.get(word, ()), code)
+    return words

@@ -1,0 +1,77 @@
+"""Long docs become passages: `doc_id#n`, n from 0, each with the doc's title.
+
+A doc that fits stays itself, under its own id. Passages end at the end of a sentence or paragraph where one is near,
+else between words, and without overlap their texts joined are the doc's text, byte for byte. Which passage is of which
+doc is told by what was split, not by the look of an id: a corpus may have ids with `#` of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterable
+
+from acclimate.base.errors import SettingError
+from acclimate.records import Doc
+
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Chinese and Japanese: a sign counts as a word
+_WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
+_SENTENCE_END = re.compile(r"""[.!?…。！？][.!?…。！？"'”’»」)\]]*$""")
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+
+
+def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
+    """The passages of a doc: at most `words` words of its text, the first `overlap` of them those that ended the last.
+
+    The doc itself when it is no longer than that, or when `words` is 0. Raises SettingError for numbers that cannot be.
+    """
+    check(words, overlap)
+    found = list(_WORD.finditer(doc.text))
+    if not words or len(found) <= words:
+        return [doc]
+    starts = [match.start() for match in found]
+    ends = [at for at in range(1, len(found)) if _ends(doc.text, found[at - 1].span(), starts[at])]
+    spans: list[tuple[int, int]] = []  # of words
+    first = 0
+    while len(found) - first > words:
+        cut = first + _length(len(found) - first, words, overlap, first, ends)
+        spans.append((first, cut))
+        first = cut - overlap
+    spans.append((first, len(found)))
+    starts = [0, *starts[1:], len(doc.text)]  # blanks go with what is before them, at the very start with the first
+    return [
+        Doc(f"{doc.doc_id}#{number}", doc.text[starts[begin] : starts[end]], doc.title)
+        for number, (begin, end) in enumerate(spans)
+    ]
+
+
+def check(words: int, overlap: int) -> None:
+    """Raises SettingError for passages of fewer than 0 words, and for an overlap that leaves nothing new in one."""
+    if words < 0:
+        raise SettingError(f"index.passage_words is {words}; expected 0 (whole documents) or more")
+    if overlap < 0 or (words and overlap >= words):
+        raise SettingError(
+            f"index.passage_overlap is {overlap}; expected 0 or more, and fewer than index.passage_words ({words})"
+        )
+
+
+def parents(passages: Iterable[str], documents: Container[str]) -> dict[str, str]:
+    """passage id -> id of the doc that it was split from. Docs that were not split are left out, whatever their id."""
+    return {one: one.rpartition("#")[0] for one in passages if "#" in one and one not in documents}
+
+
+def _ends(text: str, word: tuple[int, int], following: int) -> bool:
+    """True where a sentence or a paragraph ends behind this word, before the following one starts."""
+    return bool(_SENTENCE_END.search(text, *word) or _PARAGRAPH_END.search(text, word[1], following))
+
+
+def _length(left: int, words: int, overlap: int, first: int, ends: list[int]) -> int:
+    """How many words the next passage has: up to the best of the `ends`, which count words from the doc's start.
+
+    As many as may be, or, where all that is `left` makes two passages, about half, so that no scrap remains.
+    """
+    aim = words if left + overlap > 2 * words else (left + overlap) // 2
+    low, high = max(aim // 2, overlap + 1), min(words, left + overlap - aim // 2)
+    near = ends[bisect_left(ends, first + low) : bisect_right(ends, first + high)]
+    best = min(near, key=lambda end: abs(end - first - aim), default=first + aim)
+    return max(low, min(high, best - first))

@@ -1,0 +1,1 @@
+"""What learns: rerankers, students, and the teachers that tell them."""

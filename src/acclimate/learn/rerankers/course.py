@@ -1,0 +1,69 @@
+"""How one reranker is trained: the settings, and what follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from acclimate.base import distributed, models
+from acclimate.base.memory import OutOfMemory
+from acclimate.learn.rerankers.losses import LOSSES
+from acclimate.records import NWay
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a reranker is trained: the settings of the stage `train`, where they are told."""
+
+    base: str
+    template: str
+    loss: str
+    epochs: int
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    batch_size: int
+    gradient_accumulation: int
+    mini_batch_size: int
+    precision: str
+    evaluations: int
+    patience: int
+    lora_rank: int
+    max_tokens: int
+    seed: int
+
+    @property
+    def is_bf16(self) -> bool:
+        return self.precision == "bfloat16" or (self.precision == "auto" and models.fast_bf16())
+
+    @property
+    def queries_at_once(self) -> int:
+        """Queries per step, those of all processes."""
+        return self.batch_size * self.gradient_accumulation * distributed.size()
+
+    def rows_at_once(self, examples: Sequence[NWay]) -> int:
+        """Rows of the data that `batch_size` queries are: what one process reads."""
+        return self.batch_size * (width(examples) if LOSSES[self.loss].is_pointwise else 1)
+
+    def steps(self, examples: Sequence[NWay]) -> int:
+        """Steps of the optimizer."""
+        rows = sum(len(e.doc_ids) for e in examples) if LOSSES[self.loss].is_pointwise else len(examples)
+        batches = -(-rows // (self.rows_at_once(examples) * distributed.size()))
+        return -(-batches // self.gradient_accumulation) * self.epochs
+
+    def in_smaller_batches(self) -> Course:
+        """The same steps, each of smaller batches that are added up. Raises OutOfMemory where none is smaller."""
+        size = max((size for size in range(1, self.batch_size) if self.batch_size % size == 0), default=0)
+        if not size or distributed.size() > 1:
+            raise OutOfMemory(
+                f"no room in memory to train {self.base} on {self.batch_size} queries and their documents together; "
+                "lower train.batch_size, train.n_ways or train.max_tokens"
+            )
+        accumulation = self.gradient_accumulation * (self.batch_size // size)
+        return dataclasses.replace(self, batch_size=size, gradient_accumulation=accumulation)
+
+
+def width(examples: Sequence[NWay]) -> int:
+    """Documents of the longest list."""
+    return max(len(example.doc_ids) for example in examples)

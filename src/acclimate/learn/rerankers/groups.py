@@ -1,0 +1,94 @@
+"""Which queries teach which reranker: all of them one, or one per prompt that wrote them, or one per part.
+
+UDAPDR (arXiv 2303.00807) trains one per prompt: its gain needs several rerankers and different prompts together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from acclimate.base.errors import SettingError
+from acclimate.records import NWay
+
+ONE, PROMPT = "one", "prompt"
+NAME = "reranker"
+_OTHERS = "others"
+
+
+class Group(NamedTuple):
+    """A reranker to be trained, and what teaches and checks it."""
+
+    name: str
+    examples: list[NWay]
+    dev: list[NWay]
+    prompts: tuple[str, ...] = ()  # whose queries it gets, where it is one of several by prompt
+
+
+def number_of(rerankers: str) -> int:
+    """How many parts `train.rerankers` asks for; 0 where it is `one` or `prompt`."""
+    return 0 if rerankers in (ONE, PROMPT) else int(rerankers)
+
+
+def grouped(
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    prompts: Mapping[str, str],
+    *,
+    rerankers: str,
+    min_queries: int,
+    seed: int,
+) -> list[Group]:
+    """The rerankers to train, by name. Each query is in one of them.
+
+    prompts: query_id -> the prompt that asked for it. Prompts with fewer than `min_queries` queries teach one reranker
+    together; if they are still too few, the largest of the others takes them. A reranker of a prompt is checked on
+    held-out queries of that prompt where there are any, so nothing about it changes when prompts are added.
+    Parts are drawn by query id, and checked on all held-out queries. Raises SettingError for parts that are too small.
+    """
+    parts = number_of(rerankers)
+    if rerankers == ONE or parts == 1:
+        return [Group(NAME, list(examples), list(dev))]
+    if parts:
+        return _drawn(examples, dev, parts, min_queries, seed)
+    of_prompt: dict[tuple[str, ...], list[NWay]] = {}
+    for example in examples:
+        of_prompt.setdefault((prompts.get(example.query_id, ""),), []).append(example)
+    small = sorted(key for key, own in of_prompt.items() if len(own) < min_queries)
+    together = [example for key in small for example in of_prompt.pop(key)]
+    names = tuple(name for key in small for name in key)
+    if together and len(together) < min_queries and of_prompt:
+        largest = min(of_prompt, key=lambda key: (-len(of_prompt[key]), key))
+        of_prompt[(*largest, *names)] = of_prompt.pop(largest) + together
+    elif together:
+        of_prompt[names] = together
+    if len(of_prompt) == 1:
+        return [Group(NAME, list(examples), list(dev), tuple(sorted(next(iter(of_prompt)))))]
+    groups: dict[str, Group] = {}
+    for key, own in sorted(of_prompt.items()):
+        checks = [example for example in dev if prompts.get(example.query_id, "") in key]
+        name = f"{NAME}-{_slug(key[0] if key != names else _OTHERS)}"
+        while name in groups:
+            name += "-"
+        groups[name] = Group(name, own, checks or list(dev), key)
+    return list(groups.values())
+
+
+def _drawn(examples: Sequence[NWay], dev: Sequence[NWay], parts: int, min_queries: int, seed: int) -> list[Group]:
+    split: list[list[NWay]] = [[] for _ in range(parts)]
+    for example in examples:
+        draw = hashlib.sha256(f"{seed}:{example.query_id}".encode("utf-8", "surrogatepass")).digest()
+        split[int.from_bytes(draw[:8], "big") % parts].append(example)
+    if min(map(len, split)) < min_queries:
+        raise SettingError(
+            f"train.rerankers is {parts} and there are {len(examples)} queries to learn from: a part has "
+            f"{min(map(len, split))}; expected {min_queries} (train.min_queries) for each: ask for fewer parts"
+        )
+    return [Group(f"{NAME}-{at}", own, list(dev)) for at, own in enumerate(split, 1)]
+
+
+def _slug(prompt: str) -> str:
+    """A prompt's name as part of a folder's: it may come from a file of somebody's."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", prompt).strip("-")[:60] or "unnamed"

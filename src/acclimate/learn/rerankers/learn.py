@@ -1,0 +1,274 @@
+"""One reranker learns, of whatever kind, through sentence-transformers' trainer for cross-encoders.
+
+The weights kept are those with the lowest loss on held-out queries: rerankers are best in the middle of their training
+more often than at its end. Checkpoints stay until training ends, so a killed run goes on from the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from acclimate.base import distributed, models
+from acclimate.base.errors import SettingError
+from acclimate.base.files import read_state, write_json
+from acclimate.base.loading import loading, quiet
+from acclimate.base.memory import is_out_of_memory
+from acclimate.learn.rerankers.course import Course, width
+from acclimate.learn.rerankers.losses import LOSSES
+from acclimate.learn.rerankers.measured import FLAT, measure
+from acclimate.records import Doc, NWay
+from acclimate.search import scorers
+from acclimate.search.scorers import cross_encoder
+from acclimate.search.scorers.pairs import Reader
+from acclimate.search.scorers.prompted import Prompted
+
+CHECKPOINTS = "checkpoints"
+_KEY = "begun.json"
+
+
+def load(course: Course) -> tuple[CrossEncoder, Reader]:
+    """The base as what the trainer trains, and as what reads pairs; they share their weights."""
+    kind = scorers.kind_of(course.base)
+    if kind == "cross-encoder":
+        model = cross_encoder.load(course.base, max_tokens=course.max_tokens, is_new=True)
+        return model, cross_encoder.CrossEncoderReader(model, max_tokens=course.max_tokens)
+    make = scorers.language_model(kind).of
+    with loading(course.base):
+        reader = make(course.base, max_tokens=course.max_tokens, template=course.template, is_new=True)
+        if kind == "decoder" and course.lora_rank:
+            reader.add_adapter(course.lora_rank)
+        model = CrossEncoder(modules=[reader], activation_fn=torch.nn.Identity(), device=models.device())
+    return model, reader
+
+
+def learn(
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    folder: Path,
+    name: str,
+    course: Course,
+    *,
+    key: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Train into `folder/name`; returns what there is to say about it.
+
+    key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
+    """
+    kept = folder / CHECKPOINTS
+    while True:
+        torch.manual_seed(course.seed)  # an encoder without a head gets one of random weights
+        model, reader = load(course)
+        before = measure(model, reader, dev, texts, corpus)
+        checkpoint = distributed.main_first(lambda: _begun(kept, key))
+        trainer = _trainer(model, examples, dev, texts, corpus, kept, course, progress)
+        if _has_room(trainer, checkpoint):
+            break
+        del model, reader, trainer
+        models.free_memory()
+        course = course.in_smaller_batches()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        history = list(trainer.state.log_history)
+        steps, passes = trainer.state.global_step, trainer.state.epoch or 0.0
+        after = measure(model, reader, dev, texts, corpus)
+        chance = None
+        if LOSSES[course.loss].of_scores:
+            with _all_equal(model):
+                chance = round(trainer.evaluate()["eval_loss"], 5)
+    losses = _told(history, "eval_loss", "dev_loss")
+    best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
+    if distributed.is_main():
+        with quiet():
+            _save(model, reader, folder / name)
+    rows = sum(len(example.doc_ids) for example in examples)
+    schedule: Any = trainer.lr_scheduler
+    notes = {
+        "name": name,
+        "kind": scorers.kind_of(course.base),
+        "queries": len(examples),
+        "documents_per_query": width(examples),
+        "steps": steps,
+        "epochs": round(passes, 3),
+        "rows_seen": round(rows * passes),
+        "effective_batch": course.queries_at_once,
+        "last_learning_rate": course.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
+        "loss": _told(history, "loss", "loss"),
+        "dev_queries": len(dev),
+        "dev_loss": losses,
+        "chance_loss": chance,
+        "dev_ndcg_before": round(before.ndcg, 5),
+        "dev_ndcg": round(after.ndcg, 5),
+        "spread": round(after.spread, 5),
+        "collapsed": not (after.spread >= FLAT and best < (math.inf if chance is None else chance)),
+    }
+    logging.getLogger(__name__).info("reranker trained: %s", notes)
+    return notes
+
+
+def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
+    """Train; False where memory ran out."""
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.train(resume_from_checkpoint=checkpoint)
+        return True
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+
+
+def _begun(kept: Path, key: str) -> str | None:
+    """Make the folder of checkpoints of this training, and tell the last one that is in it."""
+    if kept.exists() and not read_state(kept / _KEY, key):
+        shutil.rmtree(kept)
+    write_json(kept / _KEY, {"key": key})
+    return _last_whole(kept)
+
+
+def _save(model: CrossEncoder, reader: Reader, path: Path) -> None:
+    if isinstance(reader, Prompted):
+        reader.save(str(path))
+    else:
+        models.forget_last_call(model.tokenizer)
+        model.save_pretrained(str(path), create_model_card=False)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """At once: of checkpoints removed by half, the best might be gone and another taken."""
+    kept, done = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
+    shutil.rmtree(done, ignore_errors=True)
+    if kept.exists():
+        kept.rename(done)
+        shutil.rmtree(done)
+
+
+def _trainer(
+    model: CrossEncoder,
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    checkpoints: Path,
+    course: Course,
+    progress: Callable[[int, int], None],
+) -> CrossEncoderTrainer:
+    loss = LOSSES[course.loss]
+    steps = course.steps(examples)
+    every = max(1, steps // course.evaluations)
+    queries = course.queries_at_once
+    lessons, checks = (loss.dataset(side, texts, corpus) for side in (examples, dev))
+
+    class Report(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress(state.global_step * queries, steps * queries)
+
+    arguments = CrossEncoderTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=course.epochs,
+        per_device_train_batch_size=course.rows_at_once(examples),
+        # The trainer leaves out what does not fill a batch of every process.
+        per_device_eval_batch_size=max(1, min(course.rows_at_once(examples), len(checks) // distributed.size())),
+        gradient_accumulation_steps=course.gradient_accumulation,
+        learning_rate=course.learning_rate,
+        lr_scheduler_type=course.schedule,
+        warmup_steps=max(1, steps // 10) if course.schedule == "linear" else 0,
+        weight_decay=course.weight_decay,
+        bf16=course.is_bf16,
+        use_cpu=models.device() == "cpu",
+        seed=course.seed,
+        data_seed=course.seed,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        restore_callback_states_from_checkpoint=course.patience > 0,
+        logging_steps=every,
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several are used by several processes
+
+    class Trainer(CrossEncoderTrainer):
+        def add_model_card_callback(self, default_args_dict: Any) -> None:
+            """No card is written, so its statistics of every text are not needed."""
+
+        def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+            found = super().training_step(*given, **named)
+            if not torch.isfinite(found).all():
+                raise SettingError(
+                    f"the reranker diverged: its loss is {found.item():g} after {self.state.global_step} of {steps} "
+                    f"steps; lower train.learning_rate, which is {course.learning_rate:g}"
+                )
+            return found
+
+    patient = [EarlyStoppingCallback(course.patience)] if course.patience else []
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=lessons,
+        eval_dataset=checks,
+        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
+        loss=loss.make(model, list(examples), course.mini_batch_size if distributed.size() == 1 else -1),
+        callbacks=[Report(), *patient],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _told(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
+    """What the trainer logged under that key, by step; None for what is no number."""
+    return [
+        {"step": entry["step"], name: round(entry[key], 5) if math.isfinite(entry[key]) else None}
+        for entry in history
+        if key in entry
+    ]
+
+
+@contextmanager
+def _all_equal(model: CrossEncoder) -> Iterator[None]:
+    """Within, the model gives every pair the same score: what a loss is then is chance."""
+
+    def same(features: Mapping[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
+        return {"scores": torch.zeros(len(features["input_ids"]), 1, device=model.device)}
+
+    instance: Any = model
+    instance.forward = same
+    try:
+        yield
+    finally:
+        del instance.forward
+
+
+def _last_whole(checkpoints: Path) -> str | None:
+    """The last checkpoint that was written to its end; a later one, cut short by a kill, is removed."""
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+            return str(path)
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+    return None

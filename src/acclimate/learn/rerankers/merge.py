@@ -1,0 +1,55 @@
+"""The weights of several rerankers made one: what an ensemble knows for the price of one model.
+
+Only weights that were trained from the same base lie close enough together for that.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from acclimate.base.errors import DataError
+
+
+def merge(folders: Sequence[Path], into: Path, *, method: str) -> None:
+    """Write to `into` what is in the first folder, its weights merged with those of the same names in the others.
+
+    average: the mean. slerp: along the arc between each tensor and the mean so far (Shoemake 1985), the next one's
+    share 1/2, 1/3, ... Raises DataError for weights of other names or shapes.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(folders[0], into)
+    for path in sorted(folders[0].rglob("*.safetensors")):
+        name = path.relative_to(folders[0])
+        states = [load_file(folder / name) for folder in folders]
+        for folder, state in zip(folders, states, strict=True):
+            if {key: one.shape for key, one in state.items()} != {key: one.shape for key, one in states[0].items()}:
+                raise DataError("other weights than the first one's; merged are rerankers of one base", path=folder)
+        merged = {key: _one([state[key] for state in states], method) for key in states[0]}
+        save_file(merged, into / name, metadata={"format": "pt"})
+
+
+def _one(tensors: list[torch.Tensor], method: str) -> torch.Tensor:
+    first = tensors[0]
+    if not first.is_floating_point():
+        return first
+    wide = [tensor.double() for tensor in tensors]
+    if method == "average":
+        return torch.stack(wide).mean(0).to(first.dtype).contiguous()
+    merged = wide[0]
+    for count, tensor in enumerate(wide[1:], 2):
+        merged = slerp(merged, tensor, 1 / count)
+    return merged.to(first.dtype).contiguous()
+
+
+def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+    """The point at `share` of the way along the arc between their directions; straight where they are parallel."""
+    lengths = one.norm() * other.norm()
+    angle = torch.arccos((one.flatten() @ other.flatten() / lengths.clamp_min(1e-12)).clamp(-1, 1))
+    if lengths == 0 or torch.sin(angle) < 1e-4:
+        return torch.lerp(one, other, share)
+    return (torch.sin((1 - share) * angle) * one + torch.sin(share * angle) * other) / torch.sin(angle)

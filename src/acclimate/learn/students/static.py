@@ -1,0 +1,176 @@
+"""The static student: queries as the mean of one vector per token, in the space of the base's document vectors.
+
+Document vectors stay those of the index. A token starts as the mean of its own vectors in the corpus, which the index
+holds and which are what the base's pooling averages, weighted by inverse document frequency (as SIF, Arora et al.
+2017, and model2vec weigh by how rare a token is). That is the untouched start. Before any teacher it learns to find
+the document that a stretch of tokens was taken from, which takes no LLM. No transformer runs, neither to start nor to
+learn.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Router
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
+from torch.nn.functional import cross_entropy, embedding_bag, log_softmax, normalize
+
+from acclimate.base import models
+from acclimate.base.errors import SettingError
+from acclimate.learn.students.tokens import occurrences
+from acclimate.records import NWay
+from acclimate.search.static import StaticQuery
+
+if TYPE_CHECKING:
+    from acclimate.learn.students.kinds import Lesson
+    from acclimate.search.encoder import Encoder
+# The warm-up, on documents alone.
+_TIMES = 5  # that a document is asked for, about
+_FEWEST_STEPS, _MOST_STEPS = 20, 500
+_BATCH, _CANDIDATES = 128, 8192  # stretches of documents per step, and documents that each is compared with
+_STRETCH = (4, 24)  # tokens
+_MOST_TOKENS = 256  # of a document
+_RATE = 2e-3
+_TEMPERATURE = 0.05
+
+
+class StaticTable(torch.nn.Module):
+    """What the static student learns: a vector per token. `tokenizer` makes ids of texts as plain libraries do."""
+
+    def __init__(self, table: torch.Tensor, tokenizer: Any) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(table)
+        self.tokenizer = tokenizer
+
+    def forward(self, texts: Sequence[str]) -> torch.Tensor:
+        """(n_texts, dim) of unit length; zeros for a text without tokens."""
+        return self.mean([one.ids for one in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)])
+
+    def mean(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """The same for texts that are tokens already."""
+        starts = torch.tensor([0, *np.cumsum([len(one) for one in ids])[:-1].tolist()])
+        flat = torch.tensor([token for one in ids for token in one], dtype=torch.long)
+        device = self.table.device
+        return normalize(embedding_bag(flat.to(device), self.table, starts.to(device), mode="mean"), dim=-1)
+
+    def query(self) -> StaticQuery:
+        """The query side as arrays."""
+        return StaticQuery(self.tokenizer, self.table.detach().float().cpu().numpy())
+
+
+class StaticLearner:
+    """The static student's weights and the encoder of its documents, as a course takes them."""
+
+    def __init__(self, encoder: Encoder, table: StaticTable) -> None:
+        self.body, self.model = encoder, table.to(models.device())
+
+
+class Static:
+    """Dense retrieval with static queries: a softmax over the whole corpus, whose vectors are fixed."""
+
+    kind: ClassVar[str] = "static"
+    keeps_index: ClassVar[bool] = True
+    sees_corpus: ClassVar[bool] = True
+
+    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
+        self.encoder = StaticLearner(encoder, start(encoder, lesson))
+        self.lesson, self.temperature = lesson, temperature
+
+    @cached_property
+    def documents(self) -> torch.Tensor:
+        """(n_docs, dim) the vectors of the index."""
+        return torch.tensor(self.lesson.vectors.pooled).to(models.device())
+
+    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
+        """Per example: (n_ways,) log-probabilities of its documents among all of the corpus."""
+        queries = self.encoder.model([self.lesson.queries[example.query_id] for example in batch])
+        logs = log_softmax(queries @ self.documents.T / self.temperature, dim=-1)
+        rows = self.lesson.ids.row
+        return [
+            one[torch.tensor([rows[doc_id] for doc_id in example.doc_ids], device=one.device)]
+            for one, example in zip(logs, batch, strict=True)
+        ]
+
+    def penalty(self) -> float:
+        """Nothing."""
+        return 0.0
+
+    def warm_up(self) -> None:
+        """Learn from the documents alone, before any teacher."""
+        _inverse_cloze(self.encoder.model, self.lesson)
+
+
+def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
+    """The untouched static student. A token that the corpus does not have adds nothing to a query."""
+    found = occurrences(encoder, lesson, lambda vectors: vectors)
+    table = found.sums / np.maximum(found.counts, 1)[:, None] * found.idf()[:, None]
+    lengths = np.linalg.norm(table, axis=1)
+    # Steps of the optimizer have a size of their own: vectors of length 1 on average, whatever the frequencies are.
+    table /= max(lengths.sum() / max(1, np.count_nonzero(lengths)), 1e-9)
+    return StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder)).to(models.device())
+
+
+def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
+    """Teach the table to find the document that a stretch of tokens was taken from."""
+    steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
+    optimizer = torch.optim.Adam([table.table], lr=_RATE)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    doc_ids = sorted(lesson.ids.doc_ids)
+    for step in range(steps):
+        rng = random.Random(f"cloze:{step}")
+        optimizer.zero_grad()
+        _cloze_loss(table, lesson, rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids))), rng).backward()
+        optimizer.step()
+        schedule.step()
+
+
+def _cloze_loss(table: StaticTable, lesson: Lesson, drawn: Sequence[str], rng: random.Random) -> torch.Tensor:
+    """InfoNCE of stretches of the first documents towards their vectors (inverse cloze task, Lee et al. 2019)."""
+    asked = [lesson.corpus[doc_id].default_text() for doc_id in drawn[:_BATCH]]
+    stretches: list[list[int]] = []
+    for one in table.tokenizer.encode_batch(asked, add_special_tokens=False):
+        ids = one.ids[:_MOST_TOKENS]
+        size = min(rng.randint(*_STRETCH), len(ids))
+        at = rng.randint(0, len(ids) - size)
+        stretches.append(ids[at : at + size])
+    documents = torch.from_numpy(lesson.vectors.pooled[[lesson.ids.row[doc_id] for doc_id in drawn]])
+    scores = table.mean(stretches) @ documents.to(table.table.device).T / _TEMPERATURE
+    return cross_entropy(scores, torch.arange(len(asked), device=scores.device))
+
+
+def save(learner: StaticLearner, path: Path) -> None:
+    """A folder that plain `SentenceTransformer(path)` loads: `encode_query` and `encode` are static, `encode_document`
+    is the base.
+    """
+    table = learner.model.table.detach().float().cpu()
+    static: Any = StaticEmbedding(_tokenizer(learner.body), embedding_weights=table)
+    documents = models.for_saving(list(learner.body.model))
+    router: Any = Router.for_query_document([static, Normalize()], documents, default_route="query")
+    prompts = {"document": learner.body.prompts["document"]}
+    model = SentenceTransformer(modules=[router], prompts=prompts, device=models.device())
+    model.save_pretrained(str(path), create_model_card=False)
+
+
+def load_query(path: Path) -> StaticQuery:
+    """The query side of a folder that `save` made."""
+    side = StaticEmbedding.load(str(path / "query_0_StaticEmbedding"))
+    return StaticQuery(side.tokenizer, side.embedding.weight.detach().numpy())
+
+
+def _tokenizer(encoder: Encoder) -> Tokenizer:
+    """The encoder's tokenizer by itself, which neither cuts nor pads. Raises SettingError where it is a slow one."""
+    whole: Any = encoder.model.tokenizer
+    if not whole.is_fast:
+        raise SettingError("distill.student=static takes a base whose tokenizer is a fast one (tokenizer.json)")
+    tokenizer = Tokenizer.from_str(whole.backend_tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

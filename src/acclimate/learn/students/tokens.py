@@ -1,0 +1,64 @@
+"""What the index knows of each token of the vocabulary: how often it occurs, and its vectors there, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from acclimate.learn.students.kinds import Lesson
+    from acclimate.search.encoder import Encoder
+
+_DOCUMENTS_AT_ONCE = 512
+
+
+class Occurrences(NamedTuple):
+    """Of each token of a vocabulary, over a corpus; special tokens never occur."""
+
+    counts: NDArray[np.int64]  # (n_vocabulary,)
+    documents: NDArray[np.int64]  # (n_vocabulary,) that have it
+    sums: NDArray[np.float64]  # (n_vocabulary, dim) of its vectors
+    products: NDArray[np.float64]  # (dim, dim) of all vectors with themselves
+    n_docs: int
+
+    def idf(self) -> NDArray[np.float32]:
+        """(n_vocabulary,) inverse document frequency, above 0 (as in BM25)."""
+        return np.log1p((self.n_docs - self.documents + 0.5) / (self.documents + 0.5)).astype(np.float32)
+
+
+def occurrences(
+    encoder: Encoder, lesson: Lesson, prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> Occurrences:
+    """Read the token vectors of the index once, block by block, as `prepare` changes them."""
+    vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
+    size, dim = vocabulary_size(encoder), vectors.tokens.shape[1]
+    found = Occurrences(
+        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros((size, dim)), np.zeros((dim, dim)), len(doc_ids)
+    )
+    special = set(encoder.model.tokenizer.all_special_ids)
+    for first in range(0, len(doc_ids), _DOCUMENTS_AT_ONCE):
+        rows = range(first, min(first + _DOCUMENTS_AT_ONCE, len(doc_ids)))
+        texts = [lesson.corpus[doc_ids[row]].default_text() for row in rows]
+        read = encoder.tokenize(texts, "document")
+        kept = [[token for token, is_kept in zip(text.ids, text.keep, strict=True) if is_kept] for text in read]
+        tokens = np.array([token for ids in kept for token in ids])
+        here = prepare(vectors.gather(rows)[0])
+        order = np.argsort(tokens, kind="stable")
+        present, begins = np.unique(tokens[order], return_index=True)
+        found.sums[present] += np.add.reduceat(here[order], begins, axis=0, dtype=np.float64)
+        found.products[:] += here.T @ here
+        found.counts[:] += np.bincount(tokens, minlength=size)
+        found.documents[:] += np.bincount([token for ids in kept for token in set(ids)], minlength=size)
+    for part in (found.counts, found.documents, found.sums):
+        part[sorted(special)] = 0
+    return found
+
+
+def vocabulary_size(encoder: Encoder) -> int:
+    """Rows of the encoder's input embeddings: tokens, and what may pad them."""
+    transformer: Any = encoder.model[0]
+    return transformer.model.get_input_embeddings().weight.shape[0]

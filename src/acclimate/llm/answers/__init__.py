@@ -1,0 +1,1 @@
+"""What LLMs wrote, made into queries or turned down with a reason."""

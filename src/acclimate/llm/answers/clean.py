@@ -1,0 +1,142 @@
+"""What an LLM wrote, made into a query or turned down with a reason.
+
+Cleaning takes off what is wrapped around a query (`unwrap.py`) and never touches the query inside. Whoever wants other
+rules gets the raw texts back: rejects are kept and counted, not thrown away.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import lru_cache
+
+from acclimate.base.words import characters_of, words_of
+from acclimate.corpus.language import code_of, language_of, script_of, scripts_of
+from acclimate.llm.answers import reasoning
+from acclimate.llm.answers.phrases import APOLOGY, NEEDS_THE_DOC, THOUGHT
+from acclimate.llm.answers.unwrap import unwrapped
+
+MIN_WORDS = 2
+MAX_WORDS = 40
+ECHO_WORDS = 6  # a verbatim run so long is a copy, if it is most of the query
+REASONS = (
+    "refused",
+    "too long for the LLM",
+    "unusable answer",
+    "unfinished reasoning",
+    "empty",
+    "preamble",
+    "unfinished",
+    "too short",
+    "too long",
+    "repeated",
+    "not self-contained",
+    "echo",
+    "from the examples",
+    "wrong language",
+)
+# Why an answer is none, by how it ended; what ended in no way that is known is not taken for finished.
+_ENDED = {
+    "content_filter": "refused",
+    "context": "too long for the LLM",
+    "error": "unusable answer",
+    "reasoning": "unfinished reasoning",
+}
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_SAYS_LITTLE = frozenset(
+    "about after also been before being between both could does doing done down each ever first from good have having "
+    "here into just like long made make makes many more most much must only other over same should some such than that "
+    "their them then there these they this those through under until used uses using very want were what when where "
+    "whether which while will with without would your".split()
+)
+
+
+def clean(
+    text: str, doc_text: str, finish_reason: str, examples: str = "", language: str = ""
+) -> tuple[str, str | None]:
+    """The query in `text`, and why it is dropped: one of REASONS, the first that holds, or None.
+
+    doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`. examples: what came before the
+    doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
+    """
+    query, had_preamble = unwrapped(text)
+    if finish_reason in _ENDED:
+        return query, _ENDED[finish_reason]
+    words = words_of(query)
+    if not words and reasoning.shows_in(text):
+        return query, "unfinished reasoning"
+    if not words:
+        return query, "preamble" if had_preamble else "empty"
+    if APOLOGY.match(query):
+        return query, "refused"
+    if THOUGHT.match(query):
+        return query, "unfinished reasoning"
+    if finish_reason != "stop":
+        return query, "unfinished"
+    if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 is two words by its point
+        return query, "too short"
+    if _loops(words):
+        return query, "repeated"
+    if len(words) - sum(map(_is_character, words)) / 2 > MAX_WORDS:  # a word has two characters there, about
+        return query, "too long"
+    if NEEDS_THE_DOC.search(query):
+        return query, "not self-contained"
+    if _copies(words, doc_text):
+        return query, "echo"
+    if _borrows(words, doc_text, examples):
+        return query, "from the examples"
+    if _is_foreign(query, doc_text, language):
+        return query, "wrong language"
+    return query, None
+
+
+def _is_character(word: str) -> bool:
+    return len(characters_of(word)) == 1
+
+
+def _loops(words: list[str]) -> bool:
+    """A word three times running, three words in a row that come three times, or fewer than half the words new."""
+    if any(a == b == c for a, b, c in zip(words, words[1:], words[2:], strict=False)):
+        return True
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    if any(threes.count(three) > 2 for three in set(threes)):
+        return True
+    return len(words) >= 8 and len(set(words)) < len(words) / 2
+
+
+def _copies(words: list[str], doc_text: str) -> bool:
+    """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query. A short
+    heading is no sentence: people search for it as it is."""
+    ended = [part for part in _SENTENCE_END.split(doc_text) if part.rstrip().endswith((*".!?。！？",))]
+    sentences = [words_of(sentence) for sentence in ended]
+    if len(words) > 3 and words in sentences:
+        return True
+    run = max(ECHO_WORDS, -(-4 * len(words) // 5))
+    doc = f" {' '.join(words_of(doc_text))} "
+    return any(f" {' '.join(words[at : at + run])} " in doc for at in range(len(words) - run + 1))
+
+
+def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
+    """Two words that say something, side by side as in the examples, and neither of them in the doc."""
+    pairs = set(itertools.pairwise(words)) & _telling_pairs(examples)
+    doc = set(words_of(doc_text)) if pairs else set()
+    return any(doc.isdisjoint(pair) for pair in pairs)
+
+
+def _is_foreign(query: str, doc_text: str, language: str) -> bool:
+    """In another language than the one asked for, or in another script than the doc, as far as that can be told."""
+    written = language_of(query)
+    if language:
+        wanted = code_of(language)
+        return None not in (wanted, written) and wanted != written
+    script, expected = script_of(doc_text), language_of(doc_text)
+    lacks_it = script is not None and script_of(query) is not None and script not in scripts_of(query)
+    return lacks_it or (None not in (expected, written) and expected != written)
+
+
+@lru_cache(maxsize=64)
+def _telling_pairs(text: str) -> frozenset[tuple[str, str]]:
+    words = words_of(text)
+    telling = {word for word in words if len(word) > 3 and word not in _SAYS_LITTLE}
+    return frozenset((a, b) for a, b in itertools.pairwise(words) if a in telling and b in telling)

@@ -1,0 +1,75 @@
+"""How stages ask an LLM: tasks, each a doc in a prompt, and answers through the completion cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from acclimate.llm.completions import Completions
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.prompts import Mix, Prompt
+from acclimate.records import LLM, Completion
+
+
+class Task(NamedTuple):
+    """A doc to show to a prompt, for the `sample`th time."""
+
+    doc_id: str
+    prompt: Prompt
+    sample: int
+    text: str  # the prompt with the doc in it
+
+    def decoding(self, decoding: Decoding) -> Decoding:
+        """How its answer is decoded."""
+        return replace(decoding, stop=self.prompt.stop, chat=self.prompt.chat, sample=self.sample)
+
+
+def tasks_of(shown: Mapping[str, str], mix: Mix, per_doc: int, *, is_drawn: bool) -> Iterator[Task]:
+    """What to ask, doc by doc; `shown` is the text of each. The same prompt would get the same answer again, unless
+    answers are drawn."""
+    for doc_id, text in shown.items():
+        for prompt, sample in mix.share_out(doc_id, per_doc):
+            if is_drawn or not sample:
+                yield Task(doc_id, prompt, sample, prompt.render(text))
+
+
+def together(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Tasks that are decoded alike: prompt by prompt, so that a batch shares all but the doc."""
+    groups: dict[tuple[str, int], list[Task]] = {}
+    for task in tasks:
+        groups.setdefault((task.prompt.name, task.sample), []).append(task)
+    yield from (groups[key] for key in sorted(groups))
+
+
+def ask(
+    model: LLM,
+    decoding: Decoding,
+    completions: Completions,
+    tasks: Sequence[Task],
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Task, Completion]:
+    """Task -> answer. `progress` is called with (prompts answered, prompts in all) after each batch."""
+    total = len({(task.text, task.prompt.name, task.sample) for task in tasks})
+    answers: dict[Task, Completion] = {}
+    done = 0
+
+    def report(of_these: int, _total: int, _batch: list[Completion]) -> None:
+        if progress is not None:
+            progress(done + of_these, total)
+
+    for group in together(tasks):
+        texts = [task.text for task in group]
+        found = completions.complete(model.decoding_as(group[0].decoding(decoding)), texts, on_batch=report)
+        answers.update(zip(group, found, strict=True))
+        done += len(set(texts))
+    return answers
+
+
+def tokens_of(answers: Mapping[Task, Completion]) -> dict[str, int]:
+    """What the answers cost, or did when they were given: prompt and completion tokens, equal prompts once."""
+    different = {(task.text, task.prompt.name, task.sample): answer for task, answer in answers.items()}.values()
+    return {
+        "prompt": sum(answer.prompt_tokens for answer in different),
+        "completion": sum(answer.completion_tokens for answer in different),
+    }

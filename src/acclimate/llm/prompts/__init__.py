@@ -1,0 +1,216 @@
+"""Prompts: what an LLM is shown around a document, so that it writes a query. `files.py` says what their files hold.
+
+Everything but the target is the same for all documents and comes first: an LLM reads it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from acclimate.base.errors import DataError, SettingError, unknown
+from acclimate.base.files import fingerprint, is_file
+from acclimate.base.shown import quoted
+from acclimate.llm.prompts import files
+from acclimate.llm.prompts.files import HERE, Template, fill, filled
+from acclimate.records import PromptExample
+
+JUDGES = HERE / "judges"
+ADAPTED = "adapted"  # stands for the prompts that the seed stage made from the corpus
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A template with its examples filled in."""
+
+    name: str
+    description: str
+    prefix: str  # instruction and examples: the same for every document
+    target: str  # holds {document}; {number} is already replaced
+    stop: tuple[str, ...] = ("\n",)
+    chat: bool = False
+    hints: str = ""  # what comes before all that: the task, the language, the style
+
+    def render(self, document: str, query: str = "") -> str:
+        """The whole prompt for a document, and for a query where one is asked about; both go through unchanged."""
+        told = f"{self.hints}\n\n" if self.hints else ""
+        return told + self.prefix + fill(self.target, {"document": document, "query": query})
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that reaches the LLM; name and description do not."""
+        return fingerprint(self.hints, self.prefix, self.target, self.stop, self.chat)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Prompts that share documents out among themselves."""
+
+    prompts: tuple[Prompt, ...]
+    shares: tuple[float, ...]  # above 0
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint([(p.name, p.fingerprint, s) for p, s in zip(self.prompts, self.shares, strict=True)])
+
+    def share_out(self, doc_id: str, n: int = 1) -> list[tuple[Prompt, int]]:
+        """The `n` prompts that this document is shown to, each with the number of times it was before.
+
+        They are drawn by their shares, none again before all have come, and follow from the document's id alone, so
+        that a document more or less changes no other's queries.
+        """
+        chosen: list[tuple[Prompt, int]] = []
+        for number in range(n):
+            times, place = divmod(number, len(self.prompts))
+            had = [prompt.name for prompt, _ in chosen[number - place :]]
+            left = [one for one in zip(self.prompts, self.shares, strict=True) if one[0].name not in had]
+            chosen.append((_at(_point(doc_id, number), left), times))
+        return chosen
+
+
+def _point(doc_id: str, number: int) -> float:
+    """A number in [0, 1) that depends on nothing else."""
+    of = f"prompt:{doc_id}" if number == 0 else f"prompt:{number}:{doc_id}"
+    return int.from_bytes(hashlib.sha256(of.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
+
+
+def _at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:
+    """The prompt whose part of [0, 1) the point falls in."""
+    below, total = 0.0, sum(share for _, share in shared)
+    for prompt, share in shared:
+        below += share / total
+        if point < below:
+            return prompt
+    return shared[-1][0]
+
+
+class Material(NamedTuple):
+    """What a run has for the prompts that draw on it."""
+
+    examples: Sequence[PromptExample] = ()  # of the task itself
+    adapted: Sequence[Path] = ()  # what the name `adapted` stands for
+    collection: str = ""  # whose labels prompts take that have some
+
+
+def hints(task: str = "", language: str = "", style: str = "") -> str:
+    """What a prompt tells its writer first, whatever else it says."""
+    told = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
+    return " ".join(sentence.format(value.rstrip(".")) for sentence, value in told.items() if value)
+
+
+def load_mix(wanted: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
+    """Prompts by name or path, each with `:SHARE` behind it where the shares are not equal; hints as in `load`.
+
+    Raises SettingError for an unknown name, a share that is not above 0 and two prompts of one name; DataError for a
+    file that is not a prompt.
+    """
+    loaded: list[Prompt] = []
+    shares: list[float] = []
+    for entry in wanted:
+        name, share = _share(entry)
+        if name == ADAPTED and not material.adapted:
+            raise SettingError(f"generate.prompt: {ADAPTED!r} stands for what the seed stage makes, which has not run")
+        paths = [str(path) for path in material.adapted] if name == ADAPTED else [name]
+        loaded += [load(path, material.examples, collection=material.collection, hints=hints) for path in paths]
+        shares += [share / len(paths)] * len(paths)
+    if not loaded or len({prompt.name for prompt in loaded}) < len(loaded):
+        raise SettingError(f"generate.prompt is {quoted(','.join(wanted))}; expected one or more prompts, each once")
+    return Mix(tuple(loaded), tuple(shares))
+
+
+def plain_names(wanted: Sequence[str]) -> list[str]:
+    """The names or paths in a setting, without their shares."""
+    return [_share(entry)[0] for entry in wanted]
+
+
+def _share(entry: str) -> tuple[str, float]:
+    name, colon, number = entry.rpartition(":")
+    if not (colon and re.fullmatch(r"-?\d+(\.\d+)?", number)):
+        return entry, 1.0
+    if float(number) <= 0:
+        raise SettingError(
+            f"generate.prompt: {quoted(entry)} has no share; expected NAME or NAME:SHARE with a share above 0"
+        )
+    return name, float(number)
+
+
+@cache
+def names() -> list[str]:
+    """The built-in prompts."""
+    return sorted(name for path in HERE.glob("*.toml") if path != files.POOL for name in _names(path))
+
+
+def _names(path: Path) -> list[str]:
+    """A prompt with labels for some collections has a name for each of them, too."""
+    labels = files.read(path).labels.keys() - {"default"}
+    return [path.stem, *(f"{path.stem}-{collection}" for collection in labels)]
+
+
+def template(name_or_path: str | Path, *, collection: str = "") -> Template:
+    """A built-in prompt by name, or a file by path, with the labels of a collection where it has some.
+
+    FILE.yaml#NAME is one of the InPars templates in a file. Raises SettingError for an unknown name, DataError for a
+    file that is not a prompt.
+    """
+    name = str(name_or_path)
+    if name in names():
+        stem = next(stem for stem in (name, *_stems(name)) if (HERE / f"{stem}.toml").is_file())
+        return files.read(HERE / f"{stem}.toml").labelled(name.removeprefix(stem).removeprefix("-") or collection)
+    file, _, entry = name.partition("#")
+    path = Path(file)
+    if path.suffix in (".toml", ".yaml", ".yml", ".txt") or is_file(path):
+        return files.read(path, entry).labelled(collection)
+    raise unknown("prompt (or file)", name, names())
+
+
+def judge(name_or_path: str | Path) -> Prompt:
+    """A prompt that asks about a query and a document, by name or path. Raises as `template` does."""
+    known = sorted(path.stem for path in JUDGES.glob("*.toml"))
+    path = JUDGES / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
+    if path.suffix != ".toml":
+        raise unknown("prompt of a judge (or file)", str(name_or_path), known)
+    found = files.read(path)
+    if "{query}" not in found.target:
+        raise DataError("target has no {query}; a judge is asked about a query and a document", path=path)
+    if found.examples is None:
+        raise DataError("examples is 'yours', and a judge has none; write them into the file", path=path)
+    prefix = found.instruction + "".join(filled(found, ()))
+    target = fill(found.target, {"number": str(len(found.examples) + 1)})
+    return Prompt(found.name, found.description, prefix, target, found.stop, found.chat)
+
+
+def _stems(name: str) -> list[str]:
+    parts = name.split("-")
+    return ["-".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+
+
+def load(
+    name_or_path: str | Path, examples: Sequence[PromptExample] = (), *, collection: str = "", hints: str = ""
+) -> Prompt:
+    """A prompt, ready for documents.
+
+    examples: what a prompt shows that needs examples of the task itself. collection: whose labels it takes, where it
+    has labels. hints: what its writer is told first. Raises what `template` raises, and SettingError without examples
+    where they are needed.
+    """
+    found = template(name_or_path, collection=collection)
+    if found.examples is None and not examples:
+        raise SettingError(
+            f"the prompt {found.name} shows the LLM examples of your task: name a file of them, or a collection's "
+            "training queries, with --set sample.examples=FILE or sample.examples=train"
+        )
+    shown = filled(found, examples)
+    return Prompt(
+        name=found.name,
+        description=found.description,
+        prefix=found.instruction + "".join(shown),
+        target=fill(found.target, {"number": str(len(shown) + 1)}),
+        stop=found.stop,
+        chat=found.chat,
+        hints=hints,
+    )

@@ -1,0 +1,233 @@
+"""Prompt files: our TOML, and the templates of the InPars toolkit (YAML, plain text), read into one form.
+
+TOML (what each key is, `docs/prompts.md` says with examples):
+
+    name = "mine"
+    description = "what it is for, in a line"
+    instruction = "text before the examples; may be left out"
+    example = "Document: {document}\\nQuery: {query}\\n\\n"     # once for each of the examples
+    target = "Document: {document}\\nQuery:"                   # once, last; its end is the cue to write
+    stop = ["\\n"]                                             # texts that end an answer; this is the default
+    chat = false                                               # true: an instruction, put to a chat model as a message
+    [[examples]]
+    document = "..."
+    query = "..."
+
+In place of the tables, `examples = "keyword"` takes the queries of that type from `examples.toml` beside this file, and
+`examples = "yours"` the pairs that `sample.examples` names. `{document}`, `{query}`, `{number}` (of the example, from
+1), `{bad_query}` and the two labels are replaced in one pass: braces anywhere else, and in documents, are text.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import read_text, read_toml
+from acclimate.base.shown import quoted
+from acclimate.records import PromptExample
+
+HERE = Path(__file__).parent
+POOL = HERE / "examples.toml"
+_KEYS = {"name", "description", "instruction", "example", "target", "stop", "chat", "examples", "labels"}
+_OF_AN_EXAMPLE = {"document", "query", "bad_query"}  # the last one where `example` shows it
+_YOURS = "yours"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt before its examples are filled in."""
+
+    name: str
+    description: str
+    instruction: str
+    example: str
+    target: str  # holds {document}
+    stop: tuple[str, ...] = ("\n",)
+    chat: bool = False
+    examples: tuple[dict[str, str], ...] | None = ()  # None: it needs those of the task
+    labels: dict[str, tuple[str, str]] = field(default_factory=dict)  # collection -> before a document, before a query
+
+    def labelled(self, collection: str) -> Template:
+        """With the labels of a collection, whose name may be a path or an id such as irds:beir/scifact/test; without
+        labels of its own it takes those of any."""
+        if not self.labels:
+            return self
+        parts = [part for part in re.split(r"[/\\:]", collection) if part in self.labels]
+        labels = self.labels[parts[-1] if parts else "default"]
+        document, query = (f"{label} " if label else "" for label in labels)
+        values = {"document_label": document, "query_label": query}
+        return replace(
+            self,
+            example=fill(self.example, values),
+            target=fill(self.target, values).rstrip(" "),
+            labels={},
+        )
+
+
+def read(path: Path, name: str = "") -> Template:
+    """The template in a .toml, .yaml, .yml or plain text file; `name` is one of a YAML file's, where it has several.
+
+    Raises DataError for a file that is no prompt, SettingError for a name that is not in it.
+    """
+    if path.suffix == ".toml":
+        return _from_toml(read_toml(path), path)
+    text = read_text(path).replace("\r\n", "\n")
+    if path.suffix in (".yaml", ".yml"):
+        return _from_yaml(text, name, path)
+    return _static(text, path.stem, path)
+
+
+def _from_toml(row: dict[str, Any], path: Path) -> Template:
+    if foreign := sorted(row.keys() - _KEYS):
+        raise DataError(f"unknown keys {quoted(foreign)}; a prompt has {sorted(_KEYS)}", path=path)
+    template = Template(
+        name=_text(row, "name", path, default=path.stem),
+        description=_text(row, "description", path, default=""),
+        instruction=_text(row, "instruction", path, default=""),
+        example=_text(row, "example", path, default=""),
+        target=_text(row, "target", path),
+        stop=_stop(row.get("stop", ["\n"]), path),
+        chat=_flag(row.get("chat", False), path),
+        examples=_examples(row.get("examples", []), path),
+        labels=_labels(row.get("labels", {}), path),
+    )
+    if "{document}" not in template.target:
+        raise DataError("target has no {document}", path=path)
+    if template.target != template.target.rstrip(" \t"):
+        raise DataError("target ends with a blank, which LLMs read as half a word; end it with the cue", path=path)
+    if template.examples != () and not ("{document}" in template.example and "{query}" in template.example):
+        raise DataError("there are examples, so `example` needs {document} and {query}", path=path)
+    if "{bad_query}" in template.example and template.examples is None:
+        raise DataError("examples is 'yours', which have no {bad_query}; take it out of `example`", path=path)
+    if "{bad_query}" in template.example:
+        for shot in template.examples or ():
+            _text(shot, "bad_query", path)
+    return template
+
+
+def _from_yaml(text: str, name: str, path: Path) -> Template:
+    """InPars' templates: a name, and below it mode and template. A dynamic one comes once for each example, and for the
+    target without its query."""
+    import yaml
+
+    try:
+        entries = yaml.load(text, Loader=yaml.BaseLoader)  # in which every value is a text or made of texts
+    except yaml.YAMLError as error:
+        raise DataError(f"not YAML: {error}", path=path) from None
+    except RecursionError:
+        raise DataError("not YAML that can be read: nested too deeply", path=path) from None
+    if not isinstance(entries, dict) or not entries:
+        raise DataError("expected InPars templates: a name, and below it mode and template", path=path)
+    if not name and len(entries) > 1:
+        raise SettingError(f"{path} holds {quoted(list(entries))}; name one: {path}#{next(iter(entries))}")
+    name = name or next(iter(entries))
+    entry = entries.get(name)
+    if name not in entries:
+        raise SettingError(f"{path} has no template {quoted(name)}; it holds {quoted(list(entries))}")
+    if not isinstance(entry, dict) or entry.get("mode") not in ("static", "dynamic"):
+        raise DataError(f"{name}: expected mode (static or dynamic) and template", path=path)
+    template = _text(entry, "template", path)
+    if entry["mode"] == "static":
+        return _static(template, name, path)
+    if not ("{document}" in template and "{query}" in template):
+        raise DataError(f"{name}: a dynamic template needs {{document}} and {{query}}", path=path)
+    target = template.partition("{query}")[0].rstrip()
+    example = template if template.endswith("\n") else template + "\n"
+    return Template(name, f"from {path.name}", "", example, target, examples=None)
+
+
+def _static(text: str, name: str, path: Path) -> Template:
+    before, placeholder, after = text.replace("{document_text}", "{document}").partition("{document}")
+    if not placeholder:
+        raise DataError("no {document} in this template", path=path)
+    return Template(name, f"from {path.name}", before, "", f"{placeholder}{after}".rstrip())
+
+
+def _examples(found: Any, path: Path) -> tuple[dict[str, str], ...] | None:
+    if found == _YOURS:
+        return None
+    if isinstance(found, str):
+        return _of_type(found, path)
+    if not isinstance(found, list):
+        raise DataError("examples: expected [[examples]] tables, a query type, or 'yours'", path=path)
+    for row in found:
+        if not isinstance(row, dict) or not row.keys() >= {"document", "query"} or row.keys() - _OF_AN_EXAMPLE:
+            expected = ", ".join(sorted(_OF_AN_EXAMPLE))
+            raise DataError(f"an example is {quoted(row)}; expected a table with {expected}", path=path)
+        for key in row:
+            _text(row, key, path)
+    return tuple(found)
+
+
+def _of_type(kind: str, path: Path) -> tuple[dict[str, str], ...]:
+    """The examples of one query type."""
+    documents = tomllib.loads(POOL.read_text(encoding="utf-8"))["documents"]
+    if kind not in documents[0] or kind == "text":
+        known = sorted(documents[0].keys() - {"text"})
+        raise DataError(f"examples is {quoted(kind)}; expected tables, {_YOURS!r}, or one of {known}", path=path)
+    return tuple({"document": document["text"], "query": document[kind]} for document in documents)
+
+
+def _labels(found: Any, path: Path) -> dict[str, tuple[str, str]]:
+    if not isinstance(found, dict) or (found and "default" not in found):
+        raise DataError("labels: expected a table with `default` and other collections", path=path)
+    for name, pair in found.items():
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(label, str) for label in pair):
+            raise DataError(f"labels: {name} is {quoted(pair)}; expected a document's label and a query's", path=path)
+    return {name: (pair[0], pair[1]) for name, pair in found.items()}
+
+
+def _stop(found: Any, path: Path) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(text, str) and text for text in found):
+        raise DataError(f"stop is {quoted(found)}; expected a list of texts", path=path)
+    return tuple(found)
+
+
+def _flag(found: Any, path: Path) -> bool:
+    if not isinstance(found, bool):
+        raise DataError(f"chat is {quoted(found)}; expected true or false", path=path)
+    return found
+
+
+def _text(row: Any, key: str, path: Path, *, default: str | None = None) -> str:
+    value = row.get(key, default) if isinstance(row, dict) else row
+    if not isinstance(value, str):
+        raise DataError(f"{key} is {quoted(value)}; expected a text", path=path)
+    return value
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """`template` with each {key} replaced by its value, in one pass: what a value holds is never looked at."""
+    return re.sub("|".join(re.escape(f"{{{key}}}") for key in values), lambda match: values[match[0][1:-1]], template)
+
+
+def filled(template: Template, examples: Sequence[PromptExample]) -> list[str]:
+    """Each example of a template, its own or those of the task, as text."""
+    rows = template.examples
+    if rows is None:
+        rows = tuple({"document": one.document, "query": one.query} for one in examples)
+    return [fill(template.example, {**row, "number": str(number)}) for number, row in enumerate(rows, 1)]
+
+
+def write_toml(path: Path, template: Template) -> None:
+    """A template as a file that `read` reads back."""
+    from acclimate.base.files import write_text
+
+    lines = [f"{key} = {_toml(getattr(template, key))}" for key in ("name", "description", "instruction")]
+    lines += [f"{key} = {_toml(getattr(template, key))}" for key in ("example", "target")]
+    lines += [f"stop = [{', '.join(map(_toml, template.stop))}]", f"chat = {str(template.chat).lower()}"]
+    for row in template.examples or ():
+        lines += ["", "[[examples]]", *(f"{key} = {_toml(value)}" for key, value in row.items())]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return '"' + "".join(c if c.isprintable() or ord(c) > 0x9F else f"\\u{ord(c):04x}" for c in escaped) + '"'

@@ -1,0 +1,137 @@
+"""Is one system better than another, or was it luck?
+
+Both answer the same queries. The p-value is of a two-sided paired randomization test: were the systems the same, each
+query's difference could as well have had the other sign (Smucker, Allan and Carterette, CIKM 2007). The interval is a
+percentile bootstrap over queries. It covers the mean of queries like these, not of other collections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.base.errors import DataError
+
+TIE = 1e-9  # differences up to here are rounding
+EXACT_PAIRS = 14  # up to so many different pairs, all 2**14 assignments of signs are tried
+_CELLS = 2**21  # random numbers held at once
+
+Verdict = Literal["WIN", "NO DIFFERENCE", "REGRESSION"]
+Floats = NDArray[np.float64]
+
+
+class Comparison(NamedTuple):
+    """A system against a baseline on one measure; `delta` is the system's mean less the baseline's."""
+
+    system: str
+    baseline: str
+    measure: str
+    delta: float
+    ci95: tuple[float, float]
+    p: float
+    wins: int
+    losses: int
+    ties: int
+    queries: int
+
+
+def compare(
+    system_values: Mapping[str, float],
+    baseline_values: Mapping[str, float],
+    *,
+    system: str,
+    baseline: str,
+    measure: str,
+    seed: int = 0,
+    samples: int = 10_000,
+) -> Comparison:
+    """Compare two systems' values of one measure, query_id -> value, over the same queries.
+
+    The order of the queries cannot matter, and swapping the systems only changes the sign. Raises DataError when the
+    queries differ, when there are none, and for a value that is not a finite number.
+
+    Parameters
+    ----------
+    samples
+        Assignments of signs, and bootstrap samples, to draw. With 14 different pairs or fewer the test tries all.
+    """
+    _check_same_queries(system_values, baseline_values, system, baseline)
+    ours, theirs = _by_query(system_values), _by_query(baseline_values)
+    differences = ours - theirs
+    differences[np.abs(differences) <= TIE] = 0.0
+    return Comparison(
+        system=system,
+        baseline=baseline,
+        measure=measure,
+        delta=float(differences.mean()),
+        ci95=_interval(differences, seed, samples),
+        p=_randomization_p(differences[differences != 0], seed, samples),
+        wins=int((differences > 0).sum()),
+        losses=int((differences < 0).sum()),
+        ties=int((differences == 0).sum()),
+        queries=len(differences),
+    )
+
+
+def verdict(comparison: Comparison, alpha: float = 0.05) -> Verdict:
+    """In one word: a WIN or a REGRESSION needs p below `alpha`."""
+    if comparison.p >= alpha or comparison.delta == 0:
+        return "NO DIFFERENCE"
+    return "WIN" if comparison.delta > 0 else "REGRESSION"
+
+
+def interval(values: Mapping[str, float], *, seed: int = 0, samples: int = 10_000) -> tuple[float, float]:
+    """The 95% interval of the mean of one system's values, query_id -> value."""
+    return _interval(_by_query(values), seed, samples)
+
+
+def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
+    """The share of sign assignments whose sum is at least as far from 0 as the sum found. No difference may be 0."""
+    count = len(differences)
+    total = differences.sum()
+    least = abs(total) - TIE * np.abs(differences).sum()  # equal sums may differ by rounding
+    if count <= EXACT_PAIRS:
+        flipped = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+        return float((np.abs(total - 2 * (flipped @ differences)) >= least).mean())
+    random = np.random.default_rng([seed, 0])
+    as_far = 0
+    for rows in _batches(samples, count):
+        flipped = random.integers(2, size=(rows, count), dtype=np.int8)
+        as_far += int((np.abs(total - 2 * (flipped @ differences)) >= least).sum())
+    return (as_far + 1) / (samples + 1)
+
+
+def _interval(values: Floats, seed: int, samples: int) -> tuple[float, float]:
+    random = np.random.default_rng([seed, 1])
+    count = len(values)
+    means = [values[random.integers(count, size=(rows, count))].mean(axis=1) for rows in _batches(samples, count)]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _batches(samples: int, width: int) -> Iterator[int]:
+    """Numbers of rows that add up to `samples`, each few enough for memory."""
+    most = max(1, _CELLS // width)
+    for done in range(0, samples, most):
+        yield min(most, samples - done)
+
+
+def _by_query(values: Mapping[str, float]) -> Floats:
+    """The values in the order of their query ids."""
+    if not values:
+        raise DataError("no queries to compare on")
+    array = np.array([values[query_id] for query_id in sorted(values)], dtype=np.float64)
+    if not np.isfinite(array).all():
+        bad = next(query_id for query_id in sorted(values) if not np.isfinite(values[query_id]))
+        raise DataError(f"query {bad!r}: found {values[bad]}; expected a finite number")
+    return array
+
+
+def _check_same_queries(ours: Mapping[str, float], theirs: Mapping[str, float], system: str, baseline: str) -> None:
+    for have, lack, name in ((ours, theirs, baseline), (theirs, ours, system)):
+        if missing := sorted(have.keys() - lack.keys()):
+            some = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+            raise DataError(f"{name} has no value for {len(missing):,} queries that the other has: {some}")

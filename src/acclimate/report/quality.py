@@ -1,0 +1,178 @@
+"""What synthetic queries are like, in numbers: pure functions over what an LLM wrote and what became of it.
+
+No number here says that queries are good. Each one finds a known way to be bad: words copied from the document
+(overlap), one phrase over and over (distinct-2, the most common beginning), the same query again (near-duplicates), a
+query that another document answers as well (the rank of its source).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from acclimate.base.words import words_of
+from acclimate.records import SyntheticQuery
+from acclimate.stages.filter import near_duplicates
+
+FOUND_AT = 20  # how far down the source of a query may be to count as found
+
+QUESTION_WORDS: dict[str, frozenset[str]] = {
+    language: frozenset(words.split())
+    for language, words in {
+        "da": "hvad hvem hvor hvordan hvorfor hvornår hvilken hvilket hvilke",
+        "de": "was wer wem wen wessen wann wo woher wohin womit wofür warum wieso weshalb wie welche welcher welches",
+        "en": "what who whom whose when where why which how",
+        "es": "qué quién quiénes cuándo dónde cómo cuál cuáles cuánto cuánta cuántos cuántas",
+        "fr": "quoi quel quelle quels quelles qui quand où pourquoi comment combien",
+        "it": "cosa chi quando dove perché come quale quali quanto quanta quanti quante",
+        "nl": "wat wie wiens wanneer waar waarom waarmee hoe hoeveel welk welke",
+        "no": "hva hvem hvor hvordan hvorfor når hvilken hvilket hvilke",
+        "pt": "que quê quem quando onde porque como qual quais quanto quanta quantos quantas",
+        "ru": "что кто кого кому чей когда где куда откуда почему зачем как какой какая какое какие сколько",
+        "sv": "vad vem vems när var vart varför hur vilken vilket vilka",
+        "tr": "ne kim kimin nerede nereye neden niçin nasıl hangi kaç",
+    }.items()
+}
+
+
+class Answer(NamedTuple):
+    """What an LLM wrote for a doc, and what became of it."""
+
+    query: SyntheticQuery  # its text as it was written, where that is no query
+    is_query: bool = True  # False: turned down as it came
+    reason: str | None = None  # why it was turned down, as it came or by a filter; None: it was not
+    overlap: float | None = None  # share of its content words that its source doc has, 0 to 1; see `overlap`
+    scores: Mapping[str, float] = {}  # by name, finite; `rank` is the source doc's, from 1
+
+
+class Statistics(NamedTuple):
+    """Of a group of answers. Shares are from 0 to 1, and None where there is nothing to take a share of."""
+
+    answers: int
+    queries: int
+    kept: int  # queries that no filter dropped
+    words: float | None  # per query, mean
+    overlap: float | None  # mean of the queries' overlaps
+    question_words: float | None  # share of queries with a question word; None too in a language that is not known here
+    question_marks: float | None  # share of queries that end in one
+    distinct_2: float | None  # different pairs of neighboring words / all pairs (after Li et al., arXiv 1510.03055)
+    common_start: float | None  # share of queries that begin with `start`
+    start: str  # the most common first two words
+    near_duplicates: float | None  # share of queries as good as equal to another one, which is not counted
+    searched: int  # queries that a search was made with
+    found_first: float | None  # share of those whose source doc is ranked first
+    found: float | None  # share of those whose source doc is among the first FOUND_AT
+    scores: dict[str, float]  # mean of each score over the queries that have it; ranks have none
+
+
+def statistics(answers: Iterable[Answer], *, language: str = "en", min_difference: float = 0.2) -> Statistics:
+    """The statistics of these answers, whatever their order; texts count without their case.
+
+    Everything from `words` on is of the queries only, dropped ones included. distinct_2 falls as queries get more, so
+    it compares groups of one size. min_difference: as in `stages.filter.filter_queries`.
+    """
+    answers = list(answers)
+    rows = [answer for answer in answers if answer.is_query]
+    texts = [words_of(row.query.text) for row in rows]
+    pairs = Counter(pair for words in texts for pair in itertools.pairwise(words))
+    starts = Counter(" ".join(words[:2]) for words in texts if words)
+    start, starting = min(starts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+    asks = QUESTION_WORDS.get(language)
+    ranks = [rank for row in rows if (rank := source_rank(row)) is not None]
+    same = near_duplicates([row.query for row in rows], min_difference)
+    return Statistics(
+        answers=len(answers),
+        queries=len(rows),
+        kept=sum(row.reason is None for row in rows),
+        words=mean(map(len, texts)),
+        overlap=mean(row.overlap for row in rows if row.overlap is not None),
+        question_words=mean(not asks.isdisjoint(words) for words in texts) if asks else None,
+        question_marks=mean(row.query.text.rstrip().endswith(("?", "？", "؟")) for row in rows),
+        distinct_2=len(pairs) / pairs.total() if pairs else None,
+        common_start=starting / len(rows) if rows else None,
+        start=start,
+        near_duplicates=mean(row.query.query_id in same for row in rows),
+        searched=len(ranks),
+        found_first=mean(rank == 1 for rank in ranks),
+        found=mean(rank <= FOUND_AT for rank in ranks),
+        scores={
+            name: average
+            for name in score_names(rows)
+            if name != "rank" and (average := mean(scored(rows, name))) is not None
+        },
+    )
+
+
+def by_prompt(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
+    """The answers of each prompt, prompts by name."""
+    groups: dict[str, list[Answer]] = {}
+    for answer in answers:
+        groups.setdefault(answer.query.prompt, []).append(answer)
+    return dict(sorted(groups.items()))
+
+
+def overlap(query: str, doc_text: str, stop_words: Collection[str] = ()) -> float | None:
+    """Share of the query's different content words that are in the doc, 0 to 1; None when it has none.
+
+    Content words are those that are no stop words; words count as they are written, without stemming.
+    """
+    words = set(words_of(query)).difference(stop_words)
+    return len(words.intersection(words_of(doc_text))) / len(words) if words else None
+
+
+def source_rank(answer: Answer) -> float | None:
+    """Where a search with the query found its source doc, from 1; inf when it did not, None when there was none."""
+    # A query that was dropped before the search has no rank either, but another reason.
+    return answer.scores.get("rank", math.inf if answer.reason == "round-trip" else None)
+
+
+def funnel(answers: Sequence[Answer], filters: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """(step, answers left after it): the answers, what of them is a query, and what each filter left, in order."""
+    reasons = Counter(answer.reason for answer in answers if answer.is_query)
+    left = sum(answer.is_query for answer in answers)
+    steps = [("answers", len(answers)), ("queries", left)]
+    for name in dict.fromkeys([*filters, *sorted(filter(None, reasons))]):
+        left -= reasons[name]
+        steps.append((name, left))
+    return steps
+
+
+def reasons(answers: Iterable[Answer], *, seed: int = 0) -> list[tuple[str, int, Answer]]:
+    """(reason, how many, an example) of what was turned down: as it came first, then by filters; most common first."""
+    groups: dict[tuple[bool, str], list[Answer]] = {}
+    for answer in answers:
+        if answer.reason is not None:
+            groups.setdefault((answer.is_query, answer.reason), []).append(answer)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1]))
+    return [(reason, len(group), drawn(group, 1, seed=seed)[0]) for (_, reason), group in ordered]
+
+
+def drawn(answers: Iterable[Answer], count: int, *, seed: int = 0) -> list[Answer]:
+    """At most `count` answers, uniformly drawn; the draw follows from seed, ids and texts, a smaller one begins it."""
+
+    def draw(answer: Answer) -> tuple[bytes, str, str]:
+        one = answer.query
+        key = f"{seed}:inspect:{one.query_id}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(key).digest(), one.prompt, one.text
+
+    return sorted(answers, key=draw)[:count]
+
+
+def score_names(answers: Iterable[Answer]) -> list[str]:
+    """The names of the scores that any answer has, in the order of their first appearance."""
+    return list(dict.fromkeys(name for answer in answers for name in answer.scores))
+
+
+def scored(answers: Iterable[Answer], name: str) -> list[float]:
+    """The values of one score, of the answers that have it."""
+    return [answer.scores[name] for answer in answers if name in answer.scores]
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """None of nothing; the same to the last bit whatever the order."""
+    found = list(values)
+    return math.fsum(found) / len(found) if found else None

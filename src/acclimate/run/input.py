@@ -1,0 +1,152 @@
+"""What a run reads: documents, passages of them, queries and judgments; from their source, or as the run keeps them.
+
+A run keeps all of it in its folder: documents and passages as Arrow files that are named by what they were made from,
+queries with their judgments in `queries.jsonl`. A finished run is read from there, so it can be read from any folder,
+and after its source has changed or is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import is_sealed, read_jsonl, seal, write_jsonl
+from acclimate.corpus import collections, passages
+from acclimate.corpus.collections import Collection
+from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.formats import read_prompt_examples
+from acclimate.corpus.judged import Labels
+from acclimate.records import PromptExample, Qrel, Query
+
+QUERIES = "queries.jsonl"
+
+
+class Kept(NamedTuple):
+    """The files of the corpus folder that an index was made from."""
+
+    documents: str
+    corpus: str = ""  # the same file where no document was split; "" where documents are to be split again
+
+
+@dataclass
+class Input:
+    """The input of one run. `folder` is where it is kept."""
+
+    name: str
+    source: str
+    queries_file: str | None
+    qrels_file: str | None
+    folder: Path
+    passage_words: int
+    passage_overlap: int
+    kept: Kept | None = None  # read these files, and never the source
+
+    @property
+    def is_there(self) -> bool:
+        """True where the source is."""
+        files = [name for name in (self.queries_file, self.qrels_file) if name]
+        return all(Path(name).exists() for name in files) and (
+            not collections.is_path(self.source) or Path(self.source).exists()
+        )
+
+    @cached_property
+    def collection(self) -> Collection:
+        if self.kept is None:
+            return collections.load(self.source, self.folder, queries=self.queries_file, qrels=self.qrels_file)
+        documents = self._sealed(self.kept.documents)
+        queries, qrels = _read(self._sealed(QUERIES))
+        return Collection(self.name, Corpus.open(documents, source=self.source), queries, qrels)
+
+    @property
+    def documents(self) -> Corpus:
+        """What judgments are about."""
+        return self.collection.corpus
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """What is indexed and what queries are written for: the documents, or passages of them."""
+        if self.kept is None or not self.kept.corpus:
+            words, overlap = self.passage_words, self.passage_overlap
+            return collections.passages(self.documents, self.folder, words=words, overlap=overlap)
+        if self.kept.corpus == self.kept.documents:
+            return self.documents
+        return Corpus.open(self._sealed(self.kept.corpus), source=self.source)
+
+    @cached_property
+    def parents(self) -> dict[str, str]:
+        """Passage -> the document that it is of; what is not in it is a document."""
+        return {} if self.corpus is self.documents else passages.parents(self.corpus, self.documents)
+
+    @cached_property
+    def labels(self) -> Labels:
+        return Labels(self.collection)
+
+    def files(self) -> Kept:
+        """The files that documents and passages are in."""
+        documents, corpus = self.documents.path, self.corpus.path
+        assert documents
+        assert corpus
+        return Kept(documents.name, corpus.name)
+
+    def keep(self) -> None:
+        """Keep queries and judgments; the documents are kept as soon as they are read."""
+        if self.kept is None:
+            path = self.folder / QUERIES
+            write_jsonl(path, _rows(self.collection))
+            seal(path)
+
+    def _sealed(self, name: str) -> Path:
+        path = self.folder / name
+        if not is_sealed(path):
+            how = f"read the documents again with: acclimate adapt CORPUS --out {self.folder.parent}"
+            raise DataError(f"not what the run kept (damaged, or removed); {how}", path=path)
+        return path
+
+    def pairs(self, source: str) -> list[PromptExample]:
+        """Queries with a document each: those of a file, or the collection's training queries when it is `train`.
+
+        Raises SettingError when there are none.
+        """
+        if source != "train":
+            found = read_prompt_examples(Path(source), self.documents)
+            texts = {one.document for one in found if not one.doc_id}
+            ids = {doc.default_text().strip(): doc.doc_id for doc in self.documents.values()} if texts else {}
+            return [one if one.doc_id else one._replace(doc_id=ids.get(one.document, "")) for one in found]
+        queries = {query.query_id: query.text for query in self.collection.queries}
+        judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
+        if not judged:
+            raise SettingError(
+                f"sample.examples is train, and {self.name} brings no training judgments; expected a file"
+            )
+        return [
+            PromptExample(
+                qrel.query_id, qrel.doc_id, queries[qrel.query_id], self.documents[qrel.doc_id].default_text()
+            )
+            for qrel in judged
+        ]
+
+
+def _rows(collection: Collection) -> Iterator[dict[str, Any]]:
+    """A row for each query: its judgments are lists of document, grade and iteration, by split."""
+    judged: dict[str, dict[str, list[Any]]] = {}
+    for split, qrels in collection.qrels.items():
+        for qrel in qrels:
+            judgment = [qrel.doc_id, qrel.relevance, qrel.iteration]
+            judged.setdefault(qrel.query_id, {}).setdefault(split, []).append(judgment)
+    for query in collection.queries:
+        yield {"_id": query.query_id, "text": query.text, "qrels": judged.get(query.query_id, {})}
+
+
+def _read(path: Path) -> tuple[list[Query], dict[str, list[Qrel]]]:
+    """Queries, and judgments by split, as `Input.keep` wrote them."""
+    queries: list[Query] = []
+    qrels: dict[str, list[Qrel]] = {}
+    for _, row in read_jsonl(path):
+        queries.append(Query(row["_id"], row["text"]))
+        for split, judgments in row["qrels"].items():
+            qrels.setdefault(split, []).extend(Qrel(row["_id"], *judgment) for judgment in judgments)
+    return queries, qrels

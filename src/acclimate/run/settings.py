@@ -1,0 +1,226 @@
+"""A stage's settings are the keyword-only arguments of its function; a recipe is a TOML file of changed ones.
+
+So a default and the values that a setting can have (`domains`) have one home, and the command line, the recipes, the
+manifests and the help all read them there. `seed` and `progress` are keyword arguments too, but belong to the run and
+not to a stage.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, wraps
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, cast
+
+from acclimate.base.domains import Domain, OneOf, Text
+from acclimate.base.errors import SettingError, unknown
+from acclimate.base.files import is_file, read_toml
+from acclimate.base.shown import quoted
+
+_OF_THE_RUN = {"seed", "progress"}
+_MOST_PARTS = 1000  # of a setting that takes several values
+
+Settings = dict[str, dict[str, Any]]  # stage -> setting -> value
+
+_Stage = TypeVar("_Stage", bound=Callable[..., Any])
+
+
+class Setting(NamedTuple):
+    """One keyword-only argument of a stage."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    domain: Domain | None = None
+
+    @property
+    def expected(self) -> str:
+        """What values it can have, to end `expected ...` with."""
+        kind = _spoken(self.type)
+        if self.domain is None:
+            return kind
+        return str(self.domain) if kind == "text" else f"{kind}: {self.domain}"
+
+    @property
+    def values(self) -> str:
+        """The same, shorter, for a table."""
+        return str(self.domain or _spoken(self.type))
+
+
+@cache
+def settings_of(stage: Callable[..., Any]) -> Mapping[str, Setting]:
+    """The settings of a stage function, in the order of its signature, with the help of its docstring."""
+    helps = _parameter_helps(inspect.getdoc(stage) or "")
+    found: dict[str, Setting] = {}
+    for name, parameter in inspect.signature(stage).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in _OF_THE_RUN:
+            kind, domain = _type(parameter.annotation, stage)
+            found[name] = Setting(name, kind, parameter.default, helps.get(name, ""), domain)
+    return found
+
+
+def checked(stage: _Stage) -> _Stage:
+    """A stage that raises SettingError for settings outside their domains, whoever calls it."""
+
+    @wraps(stage)
+    def call(*data: Any, **values: Any) -> Any:
+        settings = settings_of(stage)
+        for name in settings.keys() & values.keys():
+            _check_domain(values[name], settings[name], name)
+        return stage(*data, **values)
+
+    return cast(_Stage, call)
+
+
+def _type(annotation: Any, stage: Callable[..., Any]) -> tuple[Any, Domain | None]:
+    """The annotation as a type, with its domain. `str | LLM` is `str` to whoever types it; None stays.
+
+    Only the settings' annotations are read: those of the data may name types that are not imported at run time.
+    """
+    hint = eval(annotation, inspect.unwrap(stage).__globals__) if isinstance(annotation, str) else annotation
+    domain = None
+    if typing.get_origin(hint) is Annotated:
+        hint, domain = typing.get_args(hint)
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        plain = [part for part in typing.get_args(hint) if part in (str, int, float, bool, type(None))]
+        return (plain[0] if len(plain) == 1 else typing.Union[tuple(plain)]), domain  # noqa: UP007 (made at run time)
+    return hint, domain
+
+
+def _parameter_helps(docstring: str) -> dict[str, str]:
+    """The text below each name in the docstring's numpydoc section "Parameters"."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.M | re.S)
+    helps: dict[str, list[str]] = {}
+    name = ""
+    for line in (section.group(1) if section else "").splitlines():
+        if line and not line[0].isspace():
+            name = line.split(":")[0].strip()
+            helps[name] = []
+        elif line.strip() and name:
+            helps[name].append(line.strip())
+    return {name: " ".join(lines) for name, lines in helps.items()}
+
+
+def check(value: Any, setting: Setting, where: str) -> Any:
+    """`value` (from TOML, or text from a command line) as the setting's type. Raises SettingError."""
+    kinds = typing.get_args(setting.type) or (setting.type,)
+    if isinstance(value, str) and str not in kinds:
+        value = value.strip()  # of texts, such as a prompt, spaces are a part
+    try:
+        typed = _typed(value, setting.type, kinds)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise SettingError(f"{where} is {quoted(value)}; expected {setting.expected}") from None
+    _check_domain(typed, setting, where)
+    return typed
+
+
+def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
+    """Raises ValueError and its like for what is not of that kind."""
+    if typing.get_origin(kind) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ValueError
+        parts = [part.strip() if isinstance(part, str) else part for part in parts]
+        if len(parts) > _MOST_PARTS:
+            raise ValueError
+        return tuple(_typed(part, kinds[0], kinds[:1]) for part in parts if part != "")
+    if type(None) in kinds and value in (None, "none", ""):
+        return None
+    if bool in kinds:
+        return {"true": True, "false": False}[str(value).lower()]
+    if isinstance(value, bool):
+        raise ValueError
+    if int in kinds and float not in kinds:
+        return int(value) if not isinstance(value, float) or value.is_integer() else int(str(value))
+    if float in kinds:
+        return float(value)
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _check_domain(value: Any, setting: Setting, where: str) -> None:
+    """Raises SettingError for a value, or a part of a tuple, that is outside: what is of no plain type is passed over,
+    as models that a program hands over are."""
+    for part in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(part, str) and part not in Text():
+            raise SettingError(f"{where} is {quoted(part)}; expected {Text()}")
+        if setting.domain is None or not isinstance(part, str | int | float):
+            if isinstance(part, float) and not math.isfinite(part):
+                raise SettingError(f"{where} is {part}; expected a number")
+        elif part not in setting.domain:
+            if isinstance(setting.domain, OneOf):
+                raise unknown(where, str(part), setting.domain.names)
+            raise SettingError(f"{where} is {quoted(part)}; expected {setting.expected}")
+
+
+def _spoken(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return f"{'whole numbers' if typing.get_args(kind)[0] is int else 'names'} separated by commas"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    return " or ".join(words[part] for part in typing.get_args(kind) or (kind,))
+
+
+def resolve(
+    stages: Mapping[str, Callable[..., Any]],
+    recipe: Mapping[str, Any],
+    changes: Iterable[str] = (),
+    source: str | Path = "recipe",
+) -> Settings:
+    """Every setting of every stage: the defaults, changed by the recipe, then by `stage.setting=value` texts.
+
+    Raises SettingError for a stage or setting that does not exist, naming the nearest, and for a value that it cannot
+    have. `source` is where the recipe is from.
+    """
+    known = {name: settings_of(stage) for name, stage in stages.items()}
+    values = {name: {key: setting.default for key, setting in of.items()} for name, of in known.items()}
+
+    def change(stage: str, key: str, value: Any) -> None:
+        if stage not in known:
+            raise unknown("stage", stage, known)
+        if key not in known[stage]:
+            raise unknown(f"setting of {stage}", key, known[stage])
+        values[stage][key] = check(value, known[stage][key], f"{stage}.{key}")
+
+    try:
+        for stage, table in recipe.items():
+            if not isinstance(table, dict):
+                raise SettingError(f"{quoted(stage)} is not a table; expected [stage] tables: {', '.join(known)}")
+            for key, value in table.items():
+                change(stage, key, value)
+    except SettingError as error:
+        raise SettingError(f"{source}: {error}") from None
+    for text in changes:
+        name, equals, value = text.partition("=")
+        stage, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise SettingError(f"--set {quoted(text)}: expected stage.setting=value, such as sample.n_docs=500")
+        change(stage, key.strip(), value)
+    return values
+
+
+def recipe_names() -> list[str]:
+    """The recipes that acclimate brings."""
+    folder = resources.files("acclimate.run") / "recipes"
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """A recipe by name or by path: stage -> changed settings."""
+    if name in recipe_names():
+        recipe = tomllib.loads(
+            (resources.files("acclimate.run") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        )
+    elif name.endswith(".toml") or is_file(name):
+        recipe = read_toml(Path(name))
+    else:
+        raise unknown("recipe (or file)", name, recipe_names())
+    return {key: value for key, value in recipe.items() if key != "description"}

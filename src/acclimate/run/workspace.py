@@ -1,0 +1,294 @@
+"""A run's folder: one folder per stage, its manifest written last.
+
+A stage is made when its folder holds a manifest with the fingerprint of its settings and of the content of its inputs.
+A folder with another fingerprint is made again, and the reason is said; one without a manifest was interrupted, and is
+handed back to the stage as it is if it was begun from the same inputs, else emptied. What is replaced is put aside, and
+removed when its successor is finished.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acclimate import __version__
+from acclimate.base import distributed
+from acclimate.base.disk import writing
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.files import exists, fingerprint, is_file, make_folder, read_state, write_json
+from acclimate.base.progress import Progress, duration
+from acclimate.run import manifests
+
+LOCK = ".lock"
+_REPLACED = ".replaced"  # ends the name of a stage that is being made again
+_OWN = "acclimate\n"  # in the lock file of a run's folder
+
+
+@dataclass
+class Account:
+    """What a stage reports of itself; the workspace adds the rest."""
+
+    read: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> count
+    tokens: dict[str, int] = field(default_factory=dict)  # "prompt", "completion"
+    cost_usd: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)  # whatever else a reader should know, JSON-able
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished stage."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+    resumed: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what it made, not of how: a stage that comes to the same bytes leaves later ones as they are."""
+        return fingerprint(self.manifest["outputs"])
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        return self.manifest["notes"]
+
+    def noted(self, *names: str) -> str:
+        """The fingerprint of some of the notes, for a stage that reads them; of all where none are named."""
+        return fingerprint({name: self.notes[name] for name in names or self.notes})
+
+
+class Workspace:
+    """The folder of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise AcclimateError(f"{folder} is a file; expected a folder to write to")
+        self.folder = folder
+
+    def refuse_foreign(self) -> None:
+        """Raises AcclimateError for a folder that holds something, and no run: stages would replace what is there."""
+        if not self._is_own():
+            raise AcclimateError(
+                f"{self.folder} is not empty, and what it holds is no run; choose a new folder, or empty it"
+            )
+
+    def _is_own(self) -> bool:
+        """True for a folder that holds a run, or nothing."""
+        if not self.folder.is_dir():
+            return True
+        names, lock = {path.name for path in self.folder.iterdir()}, self.folder / LOCK
+        return not names or (names == {LOCK} and not lock.stat().st_size) or self.is_run()
+
+    def is_run(self) -> bool:
+        """True for a folder that holds a run, however far it came."""
+        for name, holds in (
+            (LOCK, lambda text: text == _OWN),
+            ("run.json", lambda text: {"corpus", "recipe", "seed", "settings"} <= json.loads(text).keys()),
+        ):
+            try:
+                if is_file(self.folder / name) and holds((self.folder / name).read_text(encoding="utf-8")):
+                    return True
+            except (OSError, ValueError, AttributeError, RecursionError):  # a file of somebody else's
+                continue
+        return False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second process out of this folder. The lock goes with the process, however that ends.
+
+        A folder that was made here and stayed empty goes too: a mistyped corpus leaves nothing behind. Of several
+        processes of one run the first one holds it.
+        """
+        import fcntl
+
+        if not distributed.is_main():
+            yield
+            return
+
+        is_own, is_new = self._is_own(), not self.folder.exists()
+        make_folder(self.folder)
+        if exists(self.folder / LOCK) and not is_file(self.folder / LOCK):  # to open a pipe would wait for ever
+            raise DataError(
+                "expected a file, so that no two commands work here at once; remove it", path=self.folder / LOCK
+            )
+        with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
+            if is_own:
+                if not handle.tell():
+                    handle.write(_OWN)
+                    handle.flush()
+                _sweep(self.folder)
+            try:
+                yield
+            finally:
+                if is_new and [path.name for path in self.folder.iterdir()] == [LOCK]:
+                    (self.folder / LOCK).unlink()
+                    self.folder.rmdir()
+
+    def manifest(self, stage: str) -> dict[str, Any] | None:
+        """The manifest of a finished stage, else None. Raises DataError for one that is damaged."""
+        return manifests.read(self.folder / stage)
+
+    def is_made(self, stage: str) -> bool:
+        """True for a finished stage; one whose manifest is damaged will be made again."""
+        try:
+            return self.manifest(stage) is not None
+        except DataError:
+            return False
+
+    def make(
+        self,
+        stage: str,
+        run: Callable[[Path, Progress], Account],
+        *,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        seed: int,
+        unit: str = "documents",
+        together: bool = False,
+        keeps: bool = False,
+    ) -> Made:
+        """The stage's result, from its folder if it is made, else by `run(folder, progress)`.
+
+        `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
+        together: where the run has several processes, all of them call `run`; else the others wait for the first.
+        keeps: `run` knows itself what of a folder was made from the same, and removes the rest; no folder with a
+        damaged file is left to it.
+        """
+        if not distributed.is_main():
+            return self._followed(stage, run, together=together)
+        folder = self.folder / stage
+        recipe = {"stage": stage, "settings": plain(settings), "inputs": dict(inputs), "seed": seed}
+        key = fingerprint(recipe, __version__)
+        begun, aside = folder / "begun.json", self.folder / f".{stage}{_REPLACED}"
+        manifest, reason = _found(folder, recipe, key)
+        if manifest is None and (replaced := _found(aside, recipe, key))[0] and not replaced[1]:
+            _remove(folder)  # what was to replace it was not finished, and is not wanted any more
+            aside.replace(folder)
+            manifest, reason = replaced
+        if manifest is not None and not reason:
+            distributed.told(True)
+            begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
+            distributed.say(stage, f"made already: {_counts(manifest)}")
+            return Made(stage, folder, manifest, resumed=True)
+        if reason:
+            distributed.say(stage, f"is made again: {reason}")
+        if reason or not read_state(begun, key):
+            is_damaged = bool(reason) and (manifest is None or manifests.harmed(folder, manifest) is not None)
+            if keeps and not is_damaged:
+                (folder / manifests.NAME).unlink(missing_ok=True)
+            else:
+                _make_way(folder, aside if reason else None)
+            make_folder(folder)
+            write_json(begun, {"key": key})
+
+        distributed.told(False)
+        progress = Progress(stage, unit)
+        started = time.monotonic()
+        with writing(folder):
+            account = run(folder, progress)
+        progress.end()
+        manifest = {
+            **recipe,
+            "fingerprint": key,
+            "outputs": manifests.outputs(folder, begun),
+            "in": account.read,
+            "out": account.kept,
+            "dropped": account.dropped,
+            "tokens": account.tokens,
+            "cost_usd": account.cost_usd,
+            "notes": account.notes,
+            "seconds": round(time.monotonic() - started, 3),
+            "versions": manifests.versions(),
+        }
+        manifest = manifests.write(folder, manifest)
+        begun.unlink()
+        _remove(aside)
+        distributed.told(None)
+        distributed.say(stage, f"{_counts(manifest)}   {duration(manifest['seconds'])}")
+        return Made(stage, folder, manifest, resumed=False)
+
+    def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> Made:
+        """The result of a stage that the first process makes, with the help of this one or without."""
+        is_made = distributed.told(False)
+        if not is_made:
+            if together:
+                run(self.folder / stage, Progress(stage, "", stream=io.StringIO()))
+            distributed.told(None)
+        manifest = self.manifest(stage)
+        assert manifest is not None
+        return Made(stage, self.folder / stage, manifest, resumed=is_made)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process was writing, which would pass for a result, and what it had replaced already."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+    for aside in [*folder.rglob(f".*{_REPLACED}")]:
+        if (aside.parent / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
+            _remove(aside)
+
+
+def _make_way(folder: Path, aside: Path | None) -> None:
+    """Put a finished stage aside until its successor is finished; without `aside` remove an interrupted one."""
+    if aside is None:
+        _remove(folder)
+    else:
+        _remove(aside)
+        folder.replace(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, if it is there; of a link only the link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _found(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
+    """The manifest of a finished stage, and why it is to be made again all the same."""
+    try:
+        manifest = manifests.read(folder)
+    except DataError:
+        return None, "its manifest is damaged"
+    if manifest is None:
+        return None, ""
+    if manifest["fingerprint"] != key:
+        return manifest, _difference(manifest, recipe)
+    harmed = manifests.harmed(folder, manifest)
+    return manifest, f"{harmed.relative_to(folder)} is not as it was made" if harmed else ""
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON will give them back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+
+
+def _difference(manifest: dict[str, Any], recipe: dict[str, Any]) -> str:
+    """What changed since a stage was made, in words."""
+    changed = [
+        f"{key} was {manifest['settings'].get(key)!r} and is {value!r}"
+        for key, value in recipe["settings"].items()
+        if manifest["settings"].get(key) != value
+    ]
+    changed += [f"{key} changed" for key, value in recipe["inputs"].items() if manifest["inputs"].get(key) != value]
+    changed += ["the seed changed"] if manifest["seed"] != recipe["seed"] else []
+    return "; ".join(changed) or f"it was made by acclimate {manifest['versions']['acclimate']}"
+
+
+def _counts(manifest: dict[str, Any]) -> str:
+    dropped = " · ".join(f"{reason} {count:,}" for reason, count in manifest["dropped"].items() if count)
+    return f"read {manifest['in']:,}   kept {manifest['out']:,}" + (f"   dropped: {dropped}" if dropped else "")

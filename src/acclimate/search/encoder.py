@@ -1,0 +1,297 @@
+"""One forward pass of an encoder: the pooled vector of a text and the vector of each of its tokens.
+
+Dense retrieval reads the first, late interaction the second, so a corpus is encoded once for both. A bi-encoder pools
+as it was made to, and its token vectors are those behind the pooled one; a late-interaction model (ColBERT) has token
+vectors of its own, and what is pooled is their mean. Prompts are put before the text. Texts are sorted by length and
+batched under a token budget.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, MultiVectorMask
+from torch.nn.utils.rnn import pad_sequence
+
+from acclimate.base import models
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import fingerprint, folder_fingerprint
+from acclimate.base.loading import loading
+from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Task = Literal["query", "document"]
+AUTO = "auto"  # the prompt that the model brings
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as models name it
+
+
+class Encoded(NamedTuple):
+    """One text as vectors of unit length."""
+
+    pooled: NDArray[np.float32]  # (dim,)
+    tokens: NDArray[np.float32]  # (n_tokens, token_dim), those that are kept
+
+
+class Tokens(NamedTuple):
+    """One text as an encoder reads it, cut to what it reads at most."""
+
+    ids: Sequence[int]  # with special tokens, prompt, and what a model adds to a query
+    keep: Sequence[bool]  # whose vectors late interaction compares; one at least
+    attend: Sequence[bool]  # which of them the others look at
+
+
+class Encoder:
+    """A sentence-transformers model, read at both levels: a bi-encoder or a late-interaction model.
+
+    prompts: what is put before a text, by task; what is not there is the model's own.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer | MultiVectorEncoder,
+        *,
+        name: str,
+        weights: str,
+        max_tokens: int = 256,
+        prompts: Mapping[Task, str] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.name = name
+        self.weights = weights
+        positions = models.positions(model)
+        if (model.max_seq_length or positions) > positions:
+            model.max_seq_length = positions  # as RoBERTa's tokenizers say that count the padding's, too
+        self.max_tokens = min(max_tokens, positions, model.max_seq_length or max_tokens)
+        self.tokens_at_once = TOKENS_AT_ONCE  # while gradients are computed
+        self._halving = Halving()
+        self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
+        self._fast: SentenceTransformer | MultiVectorEncoder | None = None
+
+    @classmethod
+    def load(cls, name: str, *, max_tokens: int = 256, prompts: Mapping[Task, str] | None = None) -> Encoder:
+        """The encoder of a model name (see `models`), cut at `max_tokens` tokens, special ones included.
+
+        Raises SettingError for a model that is read in another way: one for queries and another for documents, without
+        a transformer, or with fewer vectors than tokens. Raises DataError for pickled weights.
+        """
+        weights, folder = models.weights_fingerprint(name), models.folder(name)
+        models.check_modules(folder)
+        model = _loaded(folder)
+        if isinstance(model[0], Router):
+            raise SettingError(
+                f"{name} encodes queries by one model and documents by another (as students do whose index stays); "
+                "expected one model for both"
+            )
+        if not isinstance(model[0], Transformer) or any(isinstance(module, BaseTokenPooling) for module in model):
+            parts = ", ".join(type(module).__name__ for module in model)
+            raise SettingError(f"{name} is made of {parts}; expected a Transformer, with a vector for each token")
+        return cls(model, name=name, weights=weights, max_tokens=max_tokens, prompts=prompts)
+
+    @classmethod
+    def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
+        """The query side of a student that `distill` saved, dense or late interaction."""
+        model = _loaded(folder)
+        router: Any = model[0]
+        if isinstance(router, Router):
+            query: Any = router.sub_modules["query"]
+            prompts = {name: prompt for name, prompt in model.prompts.items() if prompt}
+            model = type(model)(modules=list(query), prompts=prompts, device=models.device())
+        return cls(model, name=str(folder), weights=folder_fingerprint(folder), max_tokens=max_tokens)
+
+    @property
+    def fingerprint(self) -> str:
+        prompts = [self.prompts] if any(self.prompts.values()) else []
+        return fingerprint("encoder", self.weights, self.max_tokens, str(models.dtype()), *prompts)
+
+    @property
+    def is_late_interaction(self) -> bool:
+        """Whether it was made for late interaction, with no pooled vector of its own."""
+        return isinstance(self.model, MultiVectorEncoder)
+
+    @property
+    def dim(self) -> int:
+        """The length of a pooled vector."""
+        dim = self.model.get_embedding_dimension()
+        assert dim is not None
+        return dim
+
+    @property
+    def token_dim(self) -> int:
+        """The length of a token's vector."""
+        transformer: Any = self.model[0]
+        return self.dim if self.is_late_interaction else transformer.get_embedding_dimension()
+
+    def copy(self) -> Encoder:
+        """The same encoder with weights of its own, to be trained."""
+        return Encoder(
+            copy.deepcopy(self.model),
+            name=self.name,
+            weights=self.weights,
+            max_tokens=self.max_tokens,
+            prompts=self.prompts,
+        )
+
+    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
+        """Each text's tokens, cut to `max_tokens`."""
+        if not texts:
+            return []
+        if self.is_late_interaction:
+            return self._as_late_interaction(texts, task)
+        tokenizer, prompt = self.model.tokenizer, self.prompts[task]
+        special = set(tokenizer.all_special_ids)
+        asked = [prompt + text for text in texts] if prompt else list(texts)
+        blank = [next((t for t in (tokenizer.eos_token_id, tokenizer.pad_token_id) if t is not None), 0)]
+        found: list[Tokens] = []
+        for read in tokenizer(asked, truncation=True, max_length=self.max_tokens)["input_ids"]:
+            ids = read or blank  # of tokenizers that begin and end a text with nothing
+            found.append(_tokens(ids, [token not in special for token in ids], [True] * len(ids)))
+        return found
+
+    def _as_late_interaction(self, texts: Sequence[str], task: Task) -> list[Tokens]:
+        """As the model does it: queries may be filled up with tokens that are scored, marks may not be scored."""
+        module: Any = self.model[0]
+        own = (module.query_length if task == "query" else module.document_length) or self.max_tokens
+        # Queries that are filled up have a length of their own.
+        is_filled = task == "query" and module.query_expansion
+        cut = {} if is_filled else {"max_length": min(own, self.max_tokens)}
+        features = module.preprocess(list(texts), prompt=self.prompts[task] or None, task=task, **cut)
+        attend = features["attention_mask"].bool()
+        there = attend | features.get("query_expansion_positions", torch.zeros_like(attend)).bool()
+        keep = there
+        for mask in self.model:
+            if isinstance(mask, MultiVectorMask):
+                keep = mask(dict(features), task=task)["attention_mask"].bool()
+        rows = zip(features["input_ids"], keep, attend, there, strict=True)
+        return [_tokens(*(part[real].tolist() for part in parts)) for *parts, real in rows]
+
+    def features(self, texts: Sequence[Tokens], task: Task) -> dict[str, Any]:
+        """A padded batch on the model's device, with `keep`: True where a token's vector counts."""
+        tokenizer = self.model.tokenizer
+
+        def padded(parts: Sequence[Sequence[int]], value: int = 0) -> torch.Tensor:
+            rows = [torch.tensor(part) for part in parts]
+            together = pad_sequence(rows, batch_first=True, padding_value=value, padding_side=tokenizer.padding_side)
+            return together.to(self.model.device)
+
+        found: dict[str, Any] = {
+            "input_ids": padded([text.ids for text in texts], tokenizer.pad_token_id or 0),
+            "attention_mask": padded([text.attend for text in texts]).long(),
+            "keep": padded([text.keep for text in texts]),
+        }
+        if self.prompts[task] and not self.is_late_interaction:
+            found["prompt_length"] = self._prompt_length(self.prompts[task])  # for pooling that leaves it out
+        return found
+
+    def _prompt_length(self, prompt: str) -> int:
+        ids, special = self.model.tokenizer(prompt)["input_ids"], set(self.model.tokenizer.all_special_ids)
+        return len(ids) - (bool(ids) and ids[-1] in special)
+
+    def forward(self, features: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(pooled (batch, dim), tokens (batch, longest, token_dim)), of unit length, with gradients where enabled."""
+        return forward(self.model, features)
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
+        """Vectors of each text, in the order given."""
+        found: dict[int, Encoded] = {}
+        tokens = self.tokenize(texts, task)
+        for rows in batches([len(text.ids) for text in tokens]):
+            for row, encoded in zip(rows, self.encode_batch([tokens[row] for row in rows], task), strict=True):
+                found[row] = encoded
+        return [found[row] for row in range(len(tokens))]
+
+    @torch.inference_mode()
+    def encode_batch(self, texts: Sequence[Tokens], task: Task) -> Iterator[Encoded]:
+        """Vectors of one batch of tokenized texts, in bfloat16 where this machine is fast at it."""
+        lengths = [len(text.ids) for text in texts]
+        what = f"one text of {max(lengths, default=0)} tokens in {self.name}; lower index.max_tokens"
+        yield from self._halving(lambda some: self._encoded(some, task), texts, lengths=lengths, what=what)
+
+    def _encoded(self, texts: Sequence[Tokens], task: Task) -> list[Encoded]:
+        features = self.features(texts, task)
+        pooled, tokens = (part.float().cpu() for part in forward(self._inference_model(), features))
+        keep = features["keep"].cpu()
+        kept = tokens[keep]  # what pads a text may be anything
+        if not pooled.isfinite().all() or not kept.isfinite().all():
+            raise DataError(
+                f"vectors that are no numbers come of {self.name}: its weights have such, or too large ones for "
+                f"{models.dtype_name()}; use another model"
+            )
+        parts = kept.split(keep.sum(dim=1).tolist())
+        return [Encoded(one.numpy(), part.numpy()) for one, part in zip(pooled, parts, strict=True)]
+
+    def _inference_model(self) -> SentenceTransformer | MultiVectorEncoder:
+        if models.dtype() == torch.float32:
+            return self.model
+        if self._fast is None:
+            self._fast = copy.deepcopy(self.model).to(models.dtype())
+        return self._fast
+
+    def save(self, path: Path) -> None:
+        """A folder that plain `SentenceTransformer(path)` loads."""
+        self.model.save(str(path), create_model_card=False)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An encoder whose pooled vectors keep their first `dim` components, at unit length."""
+
+    encoder: Encoder
+    dim: int
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("cut", self.encoder.fingerprint, self.dim)
+
+    def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
+        """Vectors of each text, in the order given."""
+        return [one._replace(pooled=cut(one.pooled, self.dim)) for one in self.encoder.encode(texts, task)]
+
+
+def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """(..., dim) the first components of vectors, at unit length."""
+    vectors = vectors[..., :dim]
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def forward(
+    model: SentenceTransformer | MultiVectorEncoder, features: dict[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(pooled, tokens), both normalized in float32: half precision there would tie near neighbors."""
+    out: Any = model({name: value for name, value in features.items() if name != "keep"})
+    normalize = torch.nn.functional.normalize
+    tokens = normalize(out["token_embeddings"].float(), dim=-1)
+    pooled = out.get("sentence_embedding")
+    if pooled is None:
+        pooled = (tokens * features["keep"][..., None]).sum(dim=1)
+    return normalize(pooled.float(), dim=-1), tokens
+
+
+def own_prompts(named: Mapping[str, str | None]) -> dict[Task, str]:
+    """By task, of the prompts that a model names. Models call that of documents passage or corpus, too."""
+    return {
+        "query": named.get("query") or "",
+        "document": next((prompt for name in _DOCUMENT_PROMPTS if (prompt := named.get(name))), ""),
+    }
+
+
+def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) -> Tokens:
+    """A text of special tokens alone (an empty query, say) keeps them: it must have at least one vector."""
+    return Tokens(ids, keep if any(keep) else [True] * len(ids), attend)
+
+
+def _loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
+    """In float32, whatever the weights are kept in: training adds small steps to large numbers."""
+    make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
+    with loading(folder):
+        return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})

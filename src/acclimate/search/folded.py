@@ -1,0 +1,55 @@
+"""A retriever of documents made of one of passages: a document ranks where its best passage does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from acclimate.base.files import fingerprint
+from acclimate.records import Query, Retriever, ScoredDoc
+
+
+@dataclass(frozen=True)
+class Folded:
+    """`first` finds passages; `parents` has the doc of each passage that is one: what is not in it is a doc itself."""
+
+    first: Retriever
+    parents: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("folded", self.first.fingerprint)
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """At most `k` docs per query, each with the score of its best passage; best first, ties by doc_id."""
+        return [hit._replace(doc_id=self.document(hit.doc_id)) for hit in self.passages(queries, k)]
+
+    def passages(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """The same docs in the same order, each by the id of its best passage."""
+        found: dict[str, list[ScoredDoc]] = {}
+        waiting, depth = list(queries), 2 * k
+        while waiting:  # as many passages as it takes to be sure of `k` docs and of their order, or all there are
+            hits = {query.query_id: [] for query in waiting}
+            for query_id, of_query in groupby(self.first.search(waiting, depth), key=lambda hit: hit.query_id):
+                hits[query_id] = list(of_query)
+            found |= {query_id: self._best(of_query) for query_id, of_query in hits.items()}
+            waiting = [
+                query
+                for query in waiting
+                if len(own := hits[query.query_id]) == depth
+                and (len(best := found[query.query_id]) < k or best[k - 1].score == own[-1].score)
+            ]
+            depth *= 2
+        return [hit for query in queries for hit in found[query.query_id][:k]]
+
+    def document(self, doc_id: str) -> str:
+        """The id of the doc that a passage is of, or that this is."""
+        return self.parents.get(doc_id, doc_id)
+
+    def _best(self, hits: Sequence[ScoredDoc]) -> list[ScoredDoc]:
+        """The first hit of each doc."""
+        first: dict[str, ScoredDoc] = {}
+        for hit in hits:
+            first.setdefault(self.document(hit.doc_id), hit)
+        return [hit for _, hit in sorted(first.items(), key=lambda item: (-item[1].score, item[0]))]

@@ -1,0 +1,211 @@
+"""What a system is made of: members that find candidates, members that score them, one view per query.
+
+BM25 and dense members know every document's score and so can name candidates; late interaction only scores what
+others name. Rows are positions in the corpus; ids come back at the very end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from acclimate.base.files import fingerprint
+from acclimate.records import Query
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from acclimate.search.bm25 import BM25
+    from acclimate.search.encoder import Encoded, Encoder
+    from acclimate.search.sparse import SparseIndex, SparseQuery
+    from acclimate.search.vectors import Vectors
+
+
+class View(Protocol):
+    """One query as one member sees it."""
+
+    def all_scores(self) -> NDArray[np.float32]:
+        """(n_docs,) scores of every document."""
+        ...
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n_rows,) scores of these documents."""
+        ...
+
+
+class QueryEncoder(Protocol):
+    """What makes vectors of queries."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]: ...
+
+
+class Member(Protocol):
+    """A way to score documents. `encoder` is the one whose vectors of the query it needs, if any."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def encoder(self) -> QueryEncoder | None: ...
+
+    def view(self, query: Query, encoded: Encoded | None) -> View: ...
+
+
+@dataclass(frozen=True)
+class _AllScores:
+    """A view over scores that are known for every document."""
+
+    values: NDArray[np.float32]
+
+    def all_scores(self) -> NDArray[np.float32]:
+        return self.values
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.values[rows]
+
+
+@dataclass(frozen=True)
+class BM25Member:
+    """BM25 scores, unbounded above, 0 where no word is shared."""
+
+    index: BM25
+    encoder: Encoder | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return self.index.fingerprint
+
+    def view(self, query: Query, encoded: Encoded | None) -> View:
+        return _AllScores(self.index.scores(query.text))
+
+
+@dataclass(frozen=True)
+class DenseMember:
+    """Cosine of pooled vectors, in [-1, 1]; exact, over every document."""
+
+    vectors: Vectors
+    encoder: QueryEncoder
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("dense", self.encoder.fingerprint)
+
+    def view(self, query: Query, encoded: Encoded | None) -> View:
+        assert encoded is not None
+        return _AllScores(self.vectors.dense_scores(encoded.pooled[None])[0])
+
+
+@dataclass(frozen=True)
+class _MaxSim:
+    vectors: Vectors
+    tokens: NDArray[np.float32]
+
+    def all_scores(self) -> NDArray[np.float32]:
+        return self.scores(np.arange(len(self.vectors.pooled)))
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.vectors.max_sim(self.tokens, rows)
+
+
+@dataclass(frozen=True)
+class LateInteractionMember:
+    """MaxSim over token vectors, averaged over the query's tokens, in [-1, 1]; exact, over the candidates."""
+
+    vectors: Vectors
+    encoder: Encoder
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("late-interaction", self.encoder.fingerprint)
+
+    def view(self, query: Query, encoded: Encoded | None) -> View:
+        assert encoded is not None
+        return _MaxSim(self.vectors, encoded.tokens)
+
+
+@dataclass(frozen=True)
+class SparseMember:
+    """Learned sparse scores, 0 where no token is shared; exact, over every document."""
+
+    index: SparseIndex
+    query: SparseQuery
+    encoder: Encoder | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("sparse", self.query.fingerprint, self.index.fingerprint)
+
+    def view(self, query: Query, encoded: Encoded | None) -> View:
+        return _AllScores(self.index.scores(*self.query(query.text)))
+
+
+LEXICAL = (BM25Member, SparseMember)  # a document with a score of 0 was not found
+
+
+class Ids:
+    """The ids of a corpus by row, the order in which ties are broken, and which rows are passages of one document."""
+
+    def __init__(self, doc_ids: Sequence[str], parents: Mapping[str, str] | None = None) -> None:
+        """parents: passage id -> id of the document that it was split from, where there are passages."""
+        self.doc_ids = list(doc_ids)
+        self.parents = parents or {}
+
+    def __len__(self) -> int:
+        return len(self.doc_ids)
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """Id -> row."""
+        return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
+
+    @cached_property
+    def document_row(self) -> dict[str, int]:
+        """Id of a document -> its row, or that of its first passage, which stands for all of them."""
+        rows: dict[str, int] = {}
+        for row, doc_id in enumerate(self.doc_ids):
+            rows.setdefault(self.parents.get(doc_id, doc_id), row)
+        return rows
+
+    @cached_property
+    def documents(self) -> NDArray[np.int64] | None:
+        """(n_docs,) the row that stands for each row's document; None when every row is one."""
+        if not self.parents:
+            return None
+        return np.array([self.document_row[self.parents.get(doc_id, doc_id)] for doc_id in self.doc_ids], np.int64)
+
+    @cached_property
+    def rank(self) -> NDArray[np.int64]:
+        """(n_docs,) the place of each row's id among the sorted ids: ties do not depend on the corpus' order."""
+        rank = np.empty(len(self.doc_ids), dtype=np.int64)
+        rank[sorted(range(len(self.doc_ids)), key=self.doc_ids.__getitem__)] = np.arange(len(self.doc_ids))
+        return rank
+
+    @cached_property
+    def document_rank(self) -> NDArray[np.int64]:
+        """(n_docs,) the place of each row's document among the sorted ids of documents."""
+        if not self.parents:
+            return self.rank
+        names = [self.parents.get(doc_id, doc_id) for doc_id in self.doc_ids]
+        places = {name: place for place, name in enumerate(sorted(set(names)))}
+        return np.array([places[name] for name in names], np.int64)
+
+    def order(self, scores: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions in `rows`, best score first, ties by id."""
+        return np.lexsort((self.rank[rows], -scores))
+
+    def best(self, scores: NDArray[np.floating], depth: int, *, above: float | None = None) -> NDArray[np.int64]:
+        """The rows of the `depth` best of all documents' scores, best first, ties by id; none at or below `above`."""
+        if depth < len(scores):
+            rows = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])  # every tie of the last one
+        else:
+            rows = np.arange(len(scores))
+        if above is not None:
+            rows = rows[scores[rows] > above]
+        return rows[self.order(scores[rows], rows)][:depth]

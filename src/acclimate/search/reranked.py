@@ -1,0 +1,52 @@
+"""A retriever whose first documents a scorer has put in order. It is a retriever like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from acclimate.base.files import fingerprint
+from acclimate.records import Query, Retriever, ScoredDoc, Scorer
+from acclimate.search.system import min_max
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """`first` finds, `scorer` orders the first `depth` docs, counting for `weight` of the score and `first` the rest.
+
+    Both are brought to [0, 1] over those docs before they are added. Whatever lies deeper follows in its old order,
+    below all of them, for every sign and size of score.
+    """
+
+    first: Retriever
+    scorer: Scorer
+    depth: int = 20
+    weight: float = 1.0
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("reranked", self.first.fingerprint, self.scorer.fingerprint, self.depth, self.weight)
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """At most `k` docs per query, best first, ties by doc_id."""
+        by_id = {query.query_id: query for query in queries}
+        found: list[ScoredDoc] = []
+        for query_id, hits in groupby(self.first.search(queries, max(k, self.depth)), key=lambda hit: hit.query_id):
+            ranked = list(hits)
+            rated = self.scorer.score([(by_id[query_id], hit.doc_id) for hit in ranked[: self.depth]])
+            found += reordered(ranked, rated, self.weight)[:k]
+        return found
+
+
+def reordered(hits: Sequence[ScoredDoc], rated: Sequence[float], weight: float) -> list[ScoredDoc]:
+    """The hits of one query, best first, with as many as are `rated` put in order."""
+    head, tail = hits[: len(rated)], hits[len(rated) :]
+    first = np.array([hit.score for hit in head], dtype=np.float32)
+    total = weight * min_max(np.array(rated, dtype=np.float32)) + (1 - weight) * min_max(first)
+    best = [hit._replace(score=float(score)) for hit, score in zip(head, total, strict=True)]
+    best.sort(key=lambda hit: (-hit.score, hit.doc_id))
+    # The head lies in [0, 1]: each doc of the tail gets a place of its own below it.
+    return [*best, *(hit._replace(score=-1.0 - at) for at, hit in enumerate(tail))]

@@ -1,0 +1,110 @@
+"""How scores of different members and scorers are brought to one scale, on which they can be added.
+
+min-max      per list: the lowest is 0, the highest 1
+rank         per list: places from the last, 0, to the first, 1; equal scores share a place
+z            per list: mean 0, standard deviation 1
+percentile   over all lists: the 1st percentile is 0, the 99th 1, what lies outside is cut (CADET, arXiv 2505.19274)
+
+A candidate that a scorer was not asked about (NaN) counts as the worst of those that it was asked about: candidates are
+rated from the best one on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acclimate.base.errors import unknown
+from acclimate.search.system import Candidates, min_max
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Scale = Callable[
+    [str, "NDArray[np.float32]"], "NDArray[np.float32]"
+]  # (who scored, one list's scores) -> the same (n,)
+
+NAMES = ("min-max", "rank", "z", "percentile")
+_LOW, _HIGH = 1, 99
+
+
+def of_rated(to_scale: Scale) -> Scale:
+    """The same scale, fitted to what was asked for; the rest counts as the worst of it."""
+
+    def scaled(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        missing = np.isnan(scores)
+        if not missing.any():
+            return to_scale(name, scores)
+        rated = to_scale(name, scores[~missing])
+        every = np.full_like(scores, rated.min())
+        every[~missing] = rated
+        return every
+
+    return scaled
+
+
+@of_rated
+def by_list(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """min-max."""
+    return min_max(scores)
+
+
+def as_it_is(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scale of one who is not added to anything."""
+    return scores
+
+
+@of_rated
+def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Places in [0, 1], the mean of its places for each of equal scores; all 0 when none differ."""
+    below = np.searchsorted(np.sort(scores), scores, side="left")
+    up_to = np.searchsorted(np.sort(scores), scores, side="right")
+    return min_max(((below + up_to) / 2).astype(np.float32))
+
+
+@of_rated
+def z(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In standard deviations from the mean; all 0 when none differ."""
+    spread = scores.std() if len(scores) else 0.0
+    return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
+
+
+def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale:
+    """The scale of that kind for `names`, fitted to `lists` where it is one over all of them.
+
+    Raises SettingError for a kind that there is not.
+    """
+    if kind not in NAMES:
+        raise unknown("scale", kind, NAMES)
+    if kind != "percentile":
+        return {"min-max": by_list, "rank": rank, "z": z}[kind]
+    found = bounds(lists, names)
+
+    @of_rated
+    def percentile(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        low, high = found.get(name, (0.0, 1.0))  # what was combined already lies in [0, 1]
+        within = (scores - np.float32(low)) / np.float32(high - low) if high > low else np.zeros_like(scores)
+        return within.clip(0, 1)
+
+    return percentile
+
+
+def bounds(lists: Sequence[Candidates], names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The 1st and 99th percentile of each one's scores over all lists."""
+    if not lists:
+        return {}
+    return {
+        name: tuple(np.nanpercentile(np.concatenate([one.scores[name] for one in lists]), (_LOW, _HIGH)).tolist())
+        for name in names
+    }
+
+
+def combine(one: Candidates, weights: Mapping[str, float], to_scale: Scale) -> NDArray[np.float32]:
+    """(n,) the weighted sum of scaled scores."""
+    total = np.zeros(len(one.rows), dtype=np.float32)
+    for name, weight in weights.items():
+        if weight:
+            total += np.float32(weight) * to_scale(name, one.scores[name])
+    return total

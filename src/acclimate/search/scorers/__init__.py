@@ -1,0 +1,129 @@
+"""Scorers: models that rate a (query, document) pair.
+
+What kind a model is follows from its own configuration, never from its name or path:
+
+    cross-encoder    an encoder with one logit, or any encoder that is to become one
+    monot5           an encoder and a decoder that writes (T5 and its like): the first token of its answer
+    decoder          a causal LM, or an adapter of one: the token behind the prompt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from acclimate.base import models
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import read_json
+from acclimate.records import Doc, Scorer
+from acclimate.search.scorers.labels import labels, relevant
+from acclimate.search.scorers.template import AUTO, check_template, saved, template_of
+
+ADAPTER = "adapter_config.json"
+KINDS = ("cross-encoder", "monot5", "decoder")
+
+
+def kind_of(name: str) -> str:
+    """Which of `KINDS` the model of that name is. Raises what `models.resolve` raises."""
+    at = models.resolve(name)
+    folder = Path(at.path_or_id)
+    if at.gguf_file or is_adapter(name):
+        return "decoder"
+    config = _config(at, folder)
+    written_by = _architecture(config)
+    if written_by.endswith(("ForConditionalGeneration", "WithLMHeadModel")) and config.get("is_encoder_decoder"):
+        return "monot5"
+    if written_by.endswith(("ForCausalLM", "LMHeadModel")):
+        return "decoder"
+    return "cross-encoder"
+
+
+def is_adapter(name: str) -> bool:
+    """True for a folder of a decoder's adapter."""
+    return (Path(models.resolve(name).path_or_id) / ADAPTER).is_file()
+
+
+def check_rates(name: str) -> None:
+    """Raises SettingError for a model that nobody taught to rate, or nobody knows how; its weights are not read."""
+    kind = kind_of(name)
+    if kind != "cross-encoder":
+        check_asked(name, AUTO)
+        return
+    at = models.resolve(name)
+    config = _config(at, Path(at.path_or_id))
+    if "SequenceClassification" not in (found := _architecture(config)):
+        raise SettingError(
+            f"{name} is an encoder ({found or 'of no known architecture'}) that was never taught to rate pairs; "
+            "expected a reranker, such as a folder that train wrote"
+        )
+    relevant(labels(config), name)
+
+
+def check_asked(name: str, template: str) -> None:
+    """Raises SettingError for a language model of which nothing says what to ask it; its weights are not read."""
+    at = models.resolve(name)
+    if template != AUTO or saved(Path(at.path_or_id)) is not None:
+        return
+    config, tokenizer = SimpleNamespace(model_type="", is_encoder_decoder=False), None
+    if kind_of(name) == "monot5":
+        from acclimate.llm.tokens import Tokens
+
+        found = _config(at, Path(at.path_or_id))
+        config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **found})
+        tokenizer = Tokens(name).tokenizer
+    template_of(name, Path(at.path_or_id), config, tokenizer, AUTO, is_new=False)
+
+
+def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO) -> Scorer:
+    """The reranker of that name: a folder that `train` wrote, or any other, or a Hugging Face id.
+
+    It is loaded when it is first asked.
+    max_tokens: of query and document together, prompt included. template: what a language model is asked (see
+    `score.template`); `auto` is what is saved beside its weights.
+    """
+    name = str(name)
+    check_template(template)
+    kind = kind_of(name)
+    if kind == "cross-encoder":
+        from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
+
+        return CrossEncoderScorer(name, corpus, max_tokens=max_tokens)
+    from acclimate.search.scorers.prompted import PromptedScorer
+
+    make = partial(language_model(kind).of, name, max_tokens=max_tokens, template=template)
+    return PromptedScorer(make, name, corpus, max_tokens=max_tokens, template=template)
+
+
+def language_model(kind: str) -> Any:
+    """The class of a kind that is a language model."""
+    if kind == "monot5":
+        from acclimate.search.scorers.monot5 import MonoT5
+
+        return MonoT5
+    from acclimate.search.scorers.decoder import Decoder
+
+    return Decoder
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    found = config.get("architectures")
+    return str(found[0]) if isinstance(found, list) and found else ""
+
+
+def _config(at: models.ModelName, folder: Path) -> dict[str, Any]:
+    if not at.is_local:
+        from transformers import AutoConfig
+
+        try:
+            return AutoConfig.from_pretrained(at.path_or_id, revision=at.revision or "main").to_dict()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{at.path_or_id}: no model with a configuration that could be read: {error}") from None
+    if not (folder / "config.json").is_file():
+        return {}
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
+    return config

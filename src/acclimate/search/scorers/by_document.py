@@ -1,0 +1,103 @@
+"""An LLM that rates (query, doc) pairs reads each document once, whatever the number of queries that it is rated for.
+
+A prompt is three parts: what comes before the document, what stands between it and the query, and what follows the
+query. The keys and values up to the query are computed once per document. The document is cut, never prompt or query.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import ClassVar, cast
+
+from acclimate.base import models
+from acclimate.base.errors import SettingError
+from acclimate.base.files import fingerprint
+from acclimate.llm.loaded import Loaded, Reader, Rows
+from acclimate.records import Doc, Query
+
+MAX_DOC_TOKENS = 256
+
+
+class ByDocument(ABC):
+    """A scorer that asks an LLM of transformers, loaded when first asked, about a document and each of its queries."""
+
+    kind: ClassVar[str]
+    prompt: ClassVar[str]  # with {document} and, somewhere behind it, {query}
+
+    def __init__(self, name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int = MAX_DOC_TOKENS) -> None:
+        self.name = name
+        self.corpus = corpus
+        self.max_doc_tokens = max_doc_tokens
+
+    @property
+    def fingerprint(self) -> str:
+        """Of weights, prompt, precision and length."""
+        weights = models.weights_fingerprint(self.name)
+        return fingerprint(self.kind, weights, self.prompt, models.dtype_name(), self.max_doc_tokens)
+
+    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
+        """One float per (query, doc_id), in order. Raises SettingError where there is no room for a query."""
+        if not pairs:
+            return []
+        numbers = {doc_id: number for number, doc_id in enumerate(dict.fromkeys(doc_id for _, doc_id in pairs))}
+        read = [self._document(doc_id) for doc_id in numbers]
+        of = [numbers[doc_id] for _, doc_id in pairs]
+        rows = [self._query(query.text) for query, _ in pairs]
+        for (query, doc_id), number, row in zip(pairs, of, rows, strict=True):
+            if len(read[number]) + len(row) > self._loaded.context:
+                raise SettingError(
+                    f"{self.kind}:{self.name} reads {self._loaded.context} tokens; found {len(read[number])} with "
+                    f"document {doc_id} and {len(row)} of query {query.query_id}"
+                )
+        # The last token before the query is read with it: how likely the first one of a query is counts, too.
+        starts = [tokens[:-1] for tokens in read]
+        asked = [[read[number][-1], *row] for number, row in zip(of, rows, strict=True)]
+
+        def rate(places: Sequence[int]) -> list[float]:
+            number = {at: number for number, at in enumerate(dict.fromkeys(of[place] for place in places))}
+            own = [number[of[place]] for place in places]
+            return self._rate([starts[at] for at in number], [asked[place] for place in places], own)
+
+        what = f"a document and a query in {self.name}; choose a smaller model, or lower index.max_tokens"
+        return self._loaded.halving(rate, range(len(asked)), what=what, spare=self._loaded.forget_prefixes)
+
+    @abstractmethod
+    def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:
+        """A score for each row behind the start that `of` names."""
+
+    def _document(self, doc_id: str) -> list[int]:
+        """The tokens up to the query."""
+        text = self._loaded.cut(self.corpus[doc_id].default_text().strip(), self.max_doc_tokens)
+        before, between, _ = self._parts
+        return [*before, *self._ids(f" {text}"), *between]
+
+    def _query(self, text: str) -> list[int]:
+        """The tokens of the query and behind it."""
+        return [*self._ids(f" {text.strip()}"), *self._parts[2]]
+
+    def _ids(self, text: str) -> list[int]:
+        """Tokens without special ones, whatever the text says."""
+        return self._loaded.tokenizer(text, split_special_tokens=True, add_special_tokens=False)["input_ids"]
+
+    @cached_property
+    def _parts(self) -> tuple[list[int], list[int], list[int]]:
+        """Tokens before the document, between it and the query, behind the query."""
+        before, _, rest = self.prompt.partition(" {document}")
+        between, _, behind = rest.partition(" {query}")
+        start = self._loaded.tokenizer(before, split_special_tokens=True)[
+            "input_ids"
+        ]  # with a first token, if it has one
+        return start, self._ids(between), self._ids(behind)
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        loaded = Loaded(self.name, models.dtype())
+        if loaded.is_seq2seq:
+            raise SettingError(f"{self.kind}:{self.name} is an encoder-decoder; expected a causal LLM, or monot5:MODEL")
+        return loaded
+
+    @property
+    def _reader(self) -> Reader:
+        return cast(Reader, self._loaded.decoder)

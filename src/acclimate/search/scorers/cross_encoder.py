@@ -1,0 +1,121 @@
+"""A cross-encoder as a scorer: query and document read together, one logit.
+
+Pairs are scored in float32 logits before any activation; of a classifier with several labels, by the log-odds of the
+one that says relevant. The document is cut, and the query only where it leaves no
+room for one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder
+
+from acclimate.base import models
+from acclimate.base.files import fingerprint
+from acclimate.base.loading import loading
+from acclimate.records import Doc
+from acclimate.search.scorers.labels import relevant
+from acclimate.search.scorers.pairs import PairScorer, Reader, weights_of
+
+
+def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
+    """A cross-encoder without an activation, in float32: a reranker with its labels, or one to be trained.
+
+    is_new: it has one logit, whatever the weights are of: an encoder, or a classifier of several labels. Pair tokens
+    are cut to `max_tokens` in all, special ones included, or to what the model has positions for.
+    """
+    at = models.resolve(name)
+    with loading(name):
+        model = CrossEncoder(
+            at.path_or_id,
+            revision=at.revision,
+            num_labels=1 if is_new else None,
+            max_length=max_tokens,
+            activation_fn=torch.nn.Identity(),
+            device=models.device(),
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32, "ignore_mismatched_sizes": is_new},
+        )
+    model.max_seq_length = min(max_tokens, models.positions(model))
+    return model
+
+
+class CrossEncoderReader:
+    """Reads pairs with a cross-encoder; implements `score.pairs.Reader`."""
+
+    def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
+        self.model = model
+        self.max_tokens = min(max_tokens, models.positions(model))
+        config: Any = model.config
+        self.label = relevant(config.id2label, str(config.name_or_path)) if model.num_labels > 1 else None
+
+    def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
+        tokenizer = self.model.tokenizer
+        queries = list(dict.fromkeys(query for query, _ in texts))
+        room = self.max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
+        read = tokenizer(queries, add_special_tokens=False)["input_ids"]
+        long = {query for query, ids in zip(queries, read, strict=True) if len(ids) >= room}
+        found: dict[str, list[list[int]]] = {}
+        for is_long in (False, True):
+            own = [at for at, (query, _) in enumerate(texts) if (query in long) == is_long]
+            if own:
+                rows = tokenizer(
+                    [texts[at][0] for at in own],
+                    [texts[at][1] for at in own],
+                    truncation="longest_first" if is_long else "only_second",
+                    max_length=self.max_tokens,
+                )
+                for name, values in rows.items():
+                    place = found.setdefault(name, [[]] * len(texts))
+                    for at, value in zip(own, values, strict=True):
+                        place[at] = value
+        return found
+
+    def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
+        batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
+        scores = self.model(dict(batch))["scores"].float()
+        if self.label is None:
+            return scores.view(-1)
+        others = [at for at in range(scores.shape[1]) if at != self.label]
+        return scores[:, self.label] - scores[:, others].logsumexp(dim=1)  # log-odds
+
+
+class CrossEncoderScorer(PairScorer):
+    """Scores pairs with a cross-encoder: a folder that `train` wrote, or any other, or a Hugging Face id.
+
+    It is loaded when it is first asked.
+    """
+
+    def __init__(self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int) -> None:
+        self.name = str(name)
+        self.corpus = corpus
+        self.max_tokens = max_tokens
+
+    @cached_property
+    def model(self) -> CrossEncoder:
+        return load(self.name, max_tokens=self.max_tokens).eval()
+
+    @cached_property
+    def _reader(self) -> CrossEncoderReader:
+        fast = self.model if models.dtype() == torch.float32 else _faster(self.model)
+        return CrossEncoderReader(fast, max_tokens=self.max_tokens)
+
+    def reader(self) -> Reader:
+        return self._reader
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("cross-encoder", weights_of(self.name), self.max_tokens, str(models.dtype()))
+
+
+def _faster(model: CrossEncoder) -> CrossEncoder:
+    """A copy in half precision but for the last layer: logits rounded to eight bits would tie the best documents."""
+    fast = copy.deepcopy(model).to(models.dtype())
+    head = [module for module in fast.modules() if isinstance(module, torch.nn.Linear)][-1].float()
+    head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    return fast

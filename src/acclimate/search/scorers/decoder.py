@@ -1,0 +1,96 @@
+"""A decoder LLM as a reranker: it reads a chat message or a plain prompt, and the next token answers yes or no.
+
+What is trained are adapters of low rank (LoRA, arXiv 2106.09685), saved as peft saves them; or, with rank 0, all
+weights.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from acclimate.base import models
+from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.files import read_json, write_json
+from acclimate.base.loading import loading
+from acclimate.llm.loaded import Loaded
+from acclimate.search.scorers import ADAPTER, is_adapter
+from acclimate.search.scorers.prompted import Prompted
+from acclimate.search.scorers.template import AUTO, template_of
+
+
+class Decoder(Prompted):
+    """The logits behind the last token of the prompt."""
+
+    padding: ClassVar[str] = "left"
+
+    @classmethod
+    def of(cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False) -> Self:
+        """The model of that name, or of the base of an adapter's folder, with the adapter in its weights."""
+        if not is_adapter(name):
+            return super().of(name, max_tokens=max_tokens, template=template, is_new=is_new)
+        folder = Path(models.resolve(name).path_or_id)
+        base = _base_of(folder)
+        loaded = Loaded(base, torch.float32)
+        with loading(name):
+            model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
+        asked = template_of(name, folder, model.config, loaded.tokenizer, template, is_new=is_new)
+        return cls(model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=base)
+
+    def add_adapter(self, rank: int) -> None:
+        """Freeze the weights and put adapters to be trained beside every linear layer but the last."""
+        config = peft().LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        self.model = peft().get_peft_model(self.model, config)
+
+    def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        mask = features["attention_mask"]
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        answered = self.model(
+            input_ids=features["input_ids"], attention_mask=mask, position_ids=positions, logits_to_keep=1
+        )
+        return answered.logits[:, -1]
+
+    def save_weights(self, folder: Path) -> None:
+        if not hasattr(self.model, "peft_config"):
+            super().save_weights(folder)
+            return
+        self.model.save_pretrained(str(folder), save_embedding_layers=False)
+        # peft writes a set, in an order of its own each time, and a path that is this machine's
+        config = read_json(folder / ADAPTER) | {"base_model_name_or_path": self.base}
+        write_json(folder / ADAPTER, config | {"target_modules": sorted(config["target_modules"])})
+        (folder / "README.md").unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
+        """A checkpoint of training: the same modules with these weights."""
+        folder = Path(model_name_or_path)
+        if not is_adapter(model_name_or_path):
+            return cls.of(model_name_or_path, max_tokens=0)
+        base = _base_of(folder)
+        loaded = Loaded(base, torch.float32)
+        model = peft().PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=True)
+        asked = template_of(base, folder, loaded.model.config, loaded.tokenizer, AUTO, is_new=True)
+        return cls(model, loaded.tokenizer, asked, max_tokens=0, base=base)
+
+
+def _base_of(folder: Path) -> str:
+    """What the adapter in this folder is for. Raises DataError for a folder that holds no safe one."""
+    config = read_json(folder / ADAPTER)
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str) or not base:
+        raise DataError("expected base_model_name_or_path, the model that the adapter is for", path=folder / ADAPTER)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise DataError("no adapter_model.safetensors; pickled weights are never loaded: convert them", path=folder)
+    return base
+
+
+def peft() -> Any:
+    """The library of that name. Raises MissingExtra when it is not installed."""
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtra("An adapter of low rank (train.lora_rank)", "pip install 'acclimate[lora]'")
+    return importlib.import_module("peft")

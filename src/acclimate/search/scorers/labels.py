@@ -1,0 +1,35 @@
+"""What the labels of a cross-encoder mean: which one says that the document is relevant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from acclimate.base.errors import SettingError
+
+_RELEVANT = ("relevant", "entailment", "yes", "true")
+_PAIRS = (["label_0", "label_1"], ["0", "1"])  # of two without names the second is the positive one
+
+
+def labels(config: Mapping[str, Any]) -> dict[int, str]:
+    """Of a configuration as transformers reads it, by number."""
+    named = config.get("id2label")
+    if isinstance(named, dict) and all(str(number).isdecimal() for number in named):
+        return {int(number): str(label) for number, label in named.items()}
+    many = config.get("num_labels", 2)
+    return {number: f"LABEL_{number}" for number in range(many if isinstance(many, int) else 2)}
+
+
+def relevant(labels: Mapping[int, str], name: str) -> int:
+    """The number of the label that says relevant. Raises SettingError where none of several does."""
+    plain = [re.sub(r"[^a-z0-9]+", "_", labels[number].lower()) for number in sorted(labels)]
+    own = [number for number, label in zip(sorted(labels), plain, strict=True) if label in _RELEVANT]
+    if len(labels) == 1 or plain in _PAIRS:
+        return max(labels)
+    if len(own) == 1:
+        return own[0]
+    raise SettingError(
+        f"{name} rates by the labels {', '.join(labels.values())}; expected a reranker with one label, or with one "
+        f"that is named {', '.join(_RELEVANT)}"
+    )

@@ -1,0 +1,30 @@
+"""monoT5 (arXiv 2003.06713): a T5, Flan-T5 or mT5 whose first answered token says whether the document is relevant.
+
+Folders of published checkpoints are read as they are, and what is trained here is such a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+
+from acclimate.search.scorers.prompted import Prompted
+
+
+class MonoT5(Prompted):
+    """An encoder reads the prompt; the decoder's first step answers."""
+
+    padding: ClassVar[str] = "right"
+
+    def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        ids = features["input_ids"]
+        start = torch.full((len(ids), 1), self.model.config.decoder_start_token_id, device=ids.device)
+        answered = self.model(input_ids=ids, attention_mask=features["attention_mask"], decoder_input_ids=start)
+        return answered.logits[:, 0]
+
+    @classmethod
+    def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
+        """A checkpoint of training."""
+        return cls.of(model_name_or_path, max_tokens=0)

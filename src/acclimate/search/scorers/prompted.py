@@ -1,0 +1,168 @@
+"""A language model as a reranker: asked about a query and a document, it answers with one of two tokens.
+
+The score is the log-odds of the two, logit(true) - logit(false): the order is that of the probability (monoT5's
+softmax over the two), without its ties near 0 and 1. It is a module of sentence-transformers, so every loss of a
+cross-encoder trains it. The document is cut, never the prompt, in training and scoring alike.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from sentence_transformers.cross_encoder.modules import InputModule
+
+from acclimate.base import models
+from acclimate.base.errors import DataError
+from acclimate.base.files import fingerprint
+from acclimate.llm.chat import OPTIONS, around
+from acclimate.llm.loaded import Loaded
+from acclimate.records import Doc
+from acclimate.search.scorers.pairs import PairScorer, Reader, weights_of
+from acclimate.search.scorers.template import AUTO, Template, save, template_of
+
+
+class Prompted(InputModule):
+    """A language model that is asked; implements `score.pairs.Reader`.
+
+    model: gives the logits of the first token of its answer. max_tokens: of the whole prompt.
+    """
+
+    padding: ClassVar[str]
+    tokenizer: Any
+
+    def __init__(self, model: Any, tokenizer: Any, template: Template, *, max_tokens: int, base: str) -> None:
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.template = template
+        self.max_tokens = max_tokens
+        self.base = base
+        self.true_id, self.false_id = (self._first_token(answer) for answer in (template.true, template.false))
+        if self.true_id == self.false_id:
+            raise DataError(f"{base}: {template.true!r} and {template.false!r} begin with the same token; name another")
+
+    @classmethod
+    def of(cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False) -> Self:
+        """The model of that name, in float32."""
+        loaded = Loaded(name, torch.float32)
+        folder = Path(models.resolve(name).path_or_id)
+        asked = template_of(name, folder, loaded.model.config, loaded.tokenizer, template, is_new=is_new)
+        return cls(loaded.model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=name)
+
+    @abstractmethod
+    def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(n, vocabulary) logits of the first token of each answer."""
+
+    def faster(self) -> Self:
+        """A copy in half precision but for the last layer: logits of eight bits would tie the best documents."""
+        fast = copy.deepcopy(self)
+        head = copy.deepcopy(fast.model.get_output_embeddings()).float()
+        fast.model.to(models.dtype()).set_output_embeddings(head)
+        head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+        return fast
+
+    def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
+        """The filled prompts as tokens, at most `max_tokens` each: first the document is cut, then the query."""
+        fill = self.template.fill
+        rows = self._ids([fill(query, document) for query, document in texts])
+        for at, (query, document) in enumerate(texts):
+            if len(rows[at]) > self.max_tokens:
+                rows[at] = self._cut(document, partial(fill, query), rows[at])
+            if len(rows[at]) > self.max_tokens:
+                rows[at] = self._cut(query, lambda text: fill(text, ""), rows[at])
+        return {"input_ids": rows}
+
+    def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
+        return self(self._padded(rows["input_ids"]))["scores"].view(-1)
+
+    def preprocess(self, inputs: Any, prompt: str | None = None, **_: Any) -> dict[str, torch.Tensor]:
+        """What `forward` takes, for the losses of sentence-transformers."""
+        return self._padded(self.tokens(inputs)["input_ids"])
+
+    def forward(self, features: dict[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
+        logits = self.first_logits(features).float()
+        features["logits"] = logits
+        features["scores"] = (logits[:, self.true_id] - logits[:, self.false_id])[:, None]
+        return features
+
+    def save(self, output_path: str, *_: Any, **__: Any) -> None:
+        """A folder that plain transformers loads, with the template beside the weights."""
+        folder = Path(output_path)
+        models.forget_last_call(self.tokenizer)
+        self.save_weights(folder)
+        self.tokenizer.save_pretrained(str(folder))
+        save(self.template, folder)
+
+    def save_weights(self, folder: Path) -> None:
+        self.model.save_pretrained(str(folder), safe_serialization=True)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        return self.template._asdict()
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        longest, device = max(map(len, rows)), self.model.device
+        ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for at, row in enumerate(rows):
+            where = slice(longest - len(row), None) if self.padding == "left" else slice(len(row))
+            ids[at, where] = torch.tensor(row)
+            mask[at, where] = 1
+        return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+    def _ids(self, prompts: list[str]) -> list[list[int]]:
+        """Tokens of prompts. Special ones are never read from their text."""
+        read = partial(self.tokenizer, split_special_tokens=True)
+        if not self.template.chat:
+            return read(prompts)["input_ids"]
+        before, after = self._around
+        return [[*before, *ids, *after] for ids in read(prompts, add_special_tokens=False)["input_ids"]]
+
+    @cached_property
+    def _around(self) -> list[list[int]]:
+        """The tokens of the chat template before and behind a message."""
+        render = partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True, **OPTIONS)
+        return [self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in around(self.base, render)]
+
+    def _cut(self, text: str, fill: Callable[[str], str], row: list[int]) -> list[int]:
+        """The tokens of `fill(text)`, the end of `text` left out as far as it must be."""
+        read = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in read["offset_mapping"]]
+        kept = len(ends)
+        while len(row) > self.max_tokens and kept > 0:
+            kept = max(0, kept - (len(row) - self.max_tokens))
+            row = self._ids([fill(text[: ends[kept - 1]] if kept else "")])[0]
+        return row
+
+    def _first_token(self, answer: str) -> int:
+        return self.tokenizer(answer, add_special_tokens=False)["input_ids"][0]
+
+
+class PromptedScorer(PairScorer):
+    """Scores pairs with a language model that is asked; loaded when it is first asked."""
+
+    def __init__(
+        self, load: Callable[[], Prompted], name: str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str
+    ) -> None:
+        self.name = name
+        self.corpus = corpus
+        self.max_tokens = max_tokens
+        self.template = template
+        self._load = load
+
+    @cached_property
+    def _reader(self) -> Prompted:
+        model = self._load().eval()
+        return model if models.dtype() == torch.float32 else model.faster()
+
+    def reader(self) -> Reader:
+        return self._reader
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("prompted", weights_of(self.name), self.template, self.max_tokens, str(models.dtype()))

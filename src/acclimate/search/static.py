@@ -1,0 +1,44 @@
+"""Static query encoders: one vector per token, averaged. No transformer runs when a query is asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.base.files import fingerprint
+from acclimate.search.encoder import Encoded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class StaticQuery:
+    """Texts as the mean of their tokens' vectors, of unit length: tokenizer, gather, mean.
+
+    A text without tokens is the zero vector, and is as near to every document as to any.
+    """
+
+    tokenizer: Any
+    table: NDArray[np.float32]  # (n_vocabulary, dim)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("static-query", hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest())
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text's tokens, without special ones."""
+        return [one.ids for one in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """One vector per text; no token vectors."""
+        none = np.empty((0, self.table.shape[1]), np.float32)
+        found: list[Encoded] = []
+        for ids in self.token_ids(texts):
+            mean = self.table[ids].mean(axis=0) if ids else np.zeros(self.table.shape[1], np.float32)
+            found.append(Encoded(mean / max(float(np.linalg.norm(mean)), 1e-12), none))
+        return found

@@ -1,0 +1,158 @@
+"""The vectors of a corpus on disk: pooled and token vectors, memory-mapped, written batch by batch.
+
+A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) int8 with `scales.npy` (n_tokens,)
+float32, and `offsets.npy` (n_docs + 1). Token vectors in eight bits rank as they do in sixteen (docs/log.md).
+Batches and their order follow from the documents alone; `done.json` counts the batches that are written, so an
+interrupted encoding goes on where it was and ends with the same bytes. Memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from acclimate.base.disk import new_array
+from acclimate.base.files import fingerprint, read_state, write_json
+from acclimate.base.memory import batches
+from acclimate.records import Doc
+from acclimate.search.encoder import Encoder, cut
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ARRAYS = ("pooled", "tokens", "scales", "offsets")
+_TOKENIZE_AT_ONCE = 1024
+_BLOCK_ROWS = 65_536  # rows of pooled vectors compared at once
+_BLOCK_DOCS = 8  # whose token vectors are compared at once: they stay in the cache
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What an encoder made of a corpus; row i belongs to the i-th document."""
+
+    pooled: NDArray[np.float32]  # (n_docs, dim), unit length
+    tokens: NDArray[np.int8]  # (n_tokens, token_dim)
+    scales: NDArray[np.float32]  # (n_tokens,): tokens[j] * scales[j] has unit length
+    offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
+
+    @classmethod
+    def open(cls, folder: Path) -> Vectors:
+        """Memory-mapped from the folder that `encode_corpus` made; torch wants arrays that could be written to."""
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
+
+    def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_queries, n_docs) cosines, computed block by block."""
+        scores = np.empty((len(queries), len(self.pooled)), dtype=np.float32)
+        for start in range(0, len(self.pooled), _BLOCK_ROWS):
+            scores[:, start : start + _BLOCK_ROWS] = queries @ self.pooled[start : start + _BLOCK_ROWS].T
+        return scores
+
+    def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(token vectors of these documents one after the other, where each one starts)."""
+        tokens, scales, starts = self._read(rows)
+        return tokens.mul_(scales[:, None]).numpy(), starts
+
+    def _read(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]:
+        """(numbers as they are kept, their scales, where each document starts)."""
+        spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        tokens, scales = (np.concatenate([part[span] for span in spans]) for part in (self.tokens, self.scales))
+        starts = np.cumsum([0, *(span.stop - span.start for span in spans[:-1])]).astype(np.int64)
+        return torch.from_numpy(tokens).float(), torch.from_numpy(scales), starts
+
+    def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
+
+        query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale.
+        """
+        scores = np.empty(len(rows), dtype=np.float32)
+        wanted = torch.from_numpy(query).T
+        for start in range(0, len(rows), _BLOCK_DOCS):
+            tokens, scales, starts = self._read(rows[start : start + _BLOCK_DOCS])
+            similarity = (tokens @ wanted).mul_(scales[:, None]).numpy()
+            scores[start : start + _BLOCK_DOCS] = np.maximum.reduceat(similarity, starts, axis=0).mean(axis=1)
+        return scores
+
+
+def encode_corpus(
+    encoder: Encoder,
+    corpus: Mapping[str, Doc],
+    folder: Path,
+    *,
+    key: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Vectors:
+    """Encode a corpus into `folder`, going on from what an interrupted call with the same `key` left there.
+
+    `key` names corpus and encoder: what was begun under another key is begun again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / "done.json"
+    doc_ids = list(corpus)
+    lengths, counts = _token_counts(encoder, corpus, doc_ids)
+    plan = list(batches(lengths))
+    key = fingerprint(key, "int8", encoder.fingerprint, len(lengths), sum(lengths))
+    done = read_state(journal, key).get("batches", 0)
+    if not done:
+        _create(folder, encoder.dim, counts, encoder.token_dim)
+    pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
+
+    encoded = sum(len(rows) for rows in plan[:done])
+    for number, rows in enumerate(plan[done:], done + 1):
+        texts = encoder.tokenize([corpus[doc_ids[row]].default_text() for row in rows], "document")
+        for row, vectors in zip(rows, encoder.encode_batch(texts, "document"), strict=True):
+            pooled[row] = vectors.pooled
+            own = slice(offsets[row], offsets[row + 1])
+            tokens[own], scales[own] = quantized(vectors.tokens)
+        write_json(journal, {"key": key, "batches": number})
+        encoded += len(rows)
+        progress(encoded, len(lengths))
+    for array in (pooled, tokens, scales):
+        array.flush()
+    return Vectors.open(folder)
+
+
+def quantized(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(n, dim) whole numbers from -127 to 127, and (n,) what makes the vectors of them again."""
+    scales = np.abs(vectors).max(axis=1) / 127
+    return np.rint(vectors / np.maximum(scales, 1e-12)[:, None]).astype(np.int8), scales.astype(np.float32)
+
+
+def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
+    """Pooled vectors that keep their first `dim` components, written to `folder`; no token vectors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _create(folder, dim, [0] * len(vectors.pooled))
+    pooled = np.load(folder / "pooled.npy", mmap_mode="r+")
+    for start in range(0, len(pooled), _BLOCK_ROWS):
+        pooled[start : start + _BLOCK_ROWS] = cut(vectors.pooled[start : start + _BLOCK_ROWS], dim)
+    pooled.flush()
+    return Vectors.open(folder)
+
+
+def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int]]:
+    """Per document: tokens to feed, and token vectors to keep."""
+    lengths: list[int] = []
+    counts: list[int] = []
+    for start in range(0, len(doc_ids), _TOKENIZE_AT_ONCE):
+        texts = [corpus[doc_id].default_text() for doc_id in doc_ids[start : start + _TOKENIZE_AT_ONCE]]
+        for text in encoder.tokenize(texts, "document"):
+            lengths.append(len(text.ids))
+            counts.append(sum(text.keep))
+    return lengths, counts
+
+
+def _create(folder: Path, dim: int, counts: list[int], token_dim: int = 0) -> None:
+    """The arrays, still empty; without token vectors where these have no length."""
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    np.save(folder / "offsets.npy", offsets)
+    new_array(folder / "pooled.npy", np.float32, (len(counts), dim))
+    if token_dim:
+        new_array(folder / "tokens.npy", np.int8, (int(offsets[-1]), token_dim))
+        new_array(folder / "scales.npy", np.float32, (int(offsets[-1]),))
+    else:
+        np.save(folder / "tokens.npy", np.empty((0, dim), np.int8))
+        np.save(folder / "scales.npy", np.empty(0, np.float32))

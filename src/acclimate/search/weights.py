@@ -1,0 +1,140 @@
+"""How much each member counts in a fusion, chosen on queries whose answers are known.
+
+All weights in tenths that add to 1 are tried, up to four members; with more, members are added one by one, with
+replacement, whichever helps most (Caruana et al., ICML 2004). The best weights on a hundred queries are partly luck, so
+what is chosen is the mean of all that come within a third of a standard error of the best. Synthetic queries share more
+words with their document than people's queries do and so overrate whatever matches words: weights chosen on them are
+moved half-way to equal ones (`trust`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.base.errors import DataError
+from acclimate.records import Query
+from acclimate.search.scales import Scale, by_list
+from acclimate.search.system import Candidates
+
+_TENTHS = 10
+_GRID = 4  # members at most whose weights are all tried
+_NEAR = 1 / 3  # standard errors
+
+LEFT_OUT = -1  # the grade of a document that is not to be found, because it is the query itself
+Answers = Sequence[Mapping[int, int]]  # per query: row of each judged document, or of its first passage -> its grade
+
+
+class HeldOut(NamedTuple):
+    """Queries to choose on. Real ones, of a dev split, are better than synthetic ones."""
+
+    queries: Sequence[Query]
+    answers: Answers
+    synthetic: bool
+
+    def __str__(self) -> str:
+        return f"{len(self.queries):,} {'synthetic' if self.synthetic else 'dev'} queries"
+
+
+class Weighed(NamedTuple):
+    """Weights that add to 1, and the mean nDCG@10 that they reach on the queries they were chosen on."""
+
+    weights: dict[str, float]
+    ndcg: float
+    near: float = 0.0  # how far a mean may be from this one and count as equal: a third of its standard error
+
+
+def choose_weights(
+    found: Sequence[Candidates], answers: Answers, names: Sequence[str], *, trust: float, scale: Scale = by_list
+) -> Weighed:
+    """The weights with the best mean nDCG@10; a query whose answers are not among its candidates counts 0.
+
+    trust: how far to go from equal weights (0) to those that are best on these queries (1).
+    Raises DataError without queries.
+    """
+    if not found:
+        raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
+    if len(names) <= _GRID:
+        grid = np.array(list(_compositions(_TENTHS, len(names))), dtype=np.float32) / _TENTHS  # (n_weights, n_names)
+    else:
+        grid = _greedy(found, answers, names, scale)
+    values = ndcg(found, answers, names, grid, scale=scale)
+    means = values.mean(axis=0)
+    best = int(means.argmax())
+    error = values[:, best].std() / np.sqrt(len(found))
+    near = grid[means >= means[best] - _NEAR * error].mean(axis=0)
+    chosen = (trust * near + (1 - trust) / len(names)).round(4).astype(np.float32)
+    weights = {name: round(float(weight), 4) for name, weight in zip(names, chosen, strict=True)}
+    reached = ndcg(found, answers, names, chosen[None], scale=scale)
+    return Weighed(weights, float(reached.mean()), round(_NEAR * float(reached.std() / np.sqrt(len(found))), 5))
+
+
+def _greedy(found: Sequence[Candidates], answers: Answers, names: Sequence[str], scale: Scale) -> NDArray[np.floating]:
+    """(n_weights, n_names) all weights tried on the way: once more the name that is best, again and again."""
+    tried: list[NDArray[np.floating]] = []
+    counts = np.zeros(len(names), dtype=np.float32)
+    for step in range(1, 2 * _TENTHS + 1):
+        grid = (counts + np.eye(len(names), dtype=np.float32)) / step
+        tried.append(grid)
+        counts += np.eye(len(names))[int(ndcg(found, answers, names, grid, scale=scale).mean(axis=0).argmax())]
+    return np.concatenate(tried)
+
+
+def ndcg(
+    found: Sequence[Candidates],
+    answers: Answers,
+    names: Sequence[str],
+    grid: NDArray[np.floating],
+    *,
+    scale: Scale = by_list,
+) -> NDArray[np.float64]:
+    """(n_queries, n_weights) nDCG@10 of each row of `grid` (n_weights, n_names), whose members are `names`."""
+    return np.stack([_one(one, grades, names, grid, scale) for one, grades in zip(found, answers, strict=True)])
+
+
+def alone(found: Sequence[Candidates], answers: Answers, name: str, *, scale: Scale = by_list) -> float:
+    """Mean nDCG@10 of one member."""
+    return float(ndcg(found, answers, [name], np.ones((1, 1), dtype=np.float32), scale=scale).mean())
+
+
+def _one(
+    one: Candidates, grades: Mapping[int, int], names: Sequence[str], grid: NDArray[np.floating], scale: Scale
+) -> NDArray[np.float64]:
+    """(n_weights,) nDCG@10 of one query, as it is measured: summed as `fuse` does, ties by the documents' ids.
+
+    A document ranks where its best passage does.
+    """
+    total = np.zeros(len(grid))
+    if len(one.rows):
+        scores = np.zeros((len(grid), len(one.rows)), dtype=np.float32)
+        for at in sorted(range(len(names)), key=names.__getitem__):
+            scores += np.float32(grid[:, at, None]) * scale(names[at], one.scores[names[at]])
+        rows, places = one.rows, one.rows if one.places is None else one.places
+        if one.documents is not None:
+            order = np.argsort(one.documents, kind="stable")
+            rows, starts = np.unique(one.documents[order], return_index=True)
+            scores, places = np.maximum.reduceat(scores[:, order], starts, axis=1), places[order][starts]
+        left_out = [row for row, grade in grades.items() if grade == LEFT_OUT]
+        scores[:, np.isin(rows, left_out)] = -np.inf
+        for row, grade in grades.items():
+            at = np.flatnonzero(rows == row)
+            if grade > 0 and len(at):
+                own = scores[:, at]
+                rank = 1 + (scores > own).sum(axis=1) + ((scores == own) & (places < places[at])).sum(axis=1)
+                total += np.where(rank <= 10, grade / np.log2(1 + rank), 0.0)
+    best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:10]
+    ideal = sum(grade / np.log2(1 + at) for at, grade in enumerate(best, 1))
+    return total / ideal if ideal else total
+
+
+def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """All ways to write `total` as an ordered sum of `parts` numbers, 0 included."""
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        for rest in _compositions(total - first, parts - 1):
+            yield (first, *rest)

@@ -1,0 +1,33 @@
+"""A retriever that leaves out of a query's results the documents that the query itself is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from acclimate.base.files import fingerprint
+from acclimate.records import Query, Retriever, ScoredDoc
+
+
+@dataclass(frozen=True)
+class Without:
+    """`first` finds; `left_out` has the docs of each query that are not to be found for it."""
+
+    first: Retriever
+    left_out: Mapping[str, Collection[str]]
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(
+            "without", self.first.fingerprint, {one: sorted(docs) for one, docs in self.left_out.items()}
+        )
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """At most `k` docs per query, best first, ties by doc_id."""
+        more = max((len(self.left_out.get(query.query_id, ())) for query in queries), default=0)
+        found: list[ScoredDoc] = []
+        for query_id, hits in groupby(self.first.search(queries, k + more), key=lambda hit: hit.query_id):
+            left_out = self.left_out.get(query_id, ())
+            found += [hit for hit in hits if hit.doc_id not in left_out][:k]
+        return found

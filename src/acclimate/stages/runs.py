@@ -1,0 +1,151 @@
+"""Runs by their folders: one that begins, one to go on with, and one to read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from acclimate import __version__
+from acclimate.base import distributed
+from acclimate.base.domains import SEEDS
+from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.files import read_json
+from acclimate.base.shown import quoted
+from acclimate.corpus import collections
+from acclimate.llm.prices import Budget, limits
+from acclimate.run.input import Kept
+from acclimate.run.run import Run
+from acclimate.run.settings import resolve
+from acclimate.run.workspace import Made, Workspace
+
+_OPTIONAL = (str, type(None))
+_FIELDS = {  # of run.json, with what they may be
+    "corpus": (str,),
+    "source": (str,),
+    "queries": _OPTIONAL,
+    "qrels": _OPTIONAL,
+    "recipe": (str,),
+    "seed": (int,),
+    "settings": (dict,),
+    "max_tokens": (list,),
+    "max_cost": (list,),
+    "prices": _OPTIONAL,
+}
+
+
+def begin(
+    out: Path,
+    corpus: str,
+    settings: dict[str, dict[str, Any]],
+    *,
+    recipe: str,
+    seed: int,
+    queries: str | None = None,
+    qrels: str | None = None,
+) -> Run:
+    """A run that is to be in `out`. Raises SettingError where that is inside the corpus."""
+    if not corpus:
+        raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
+    if corpus != collections.BUILT_IN and Path(corpus).is_dir():
+        _refuse_runs(out, Path(corpus))
+    run = Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
+    run.workspace.refuse_foreign()
+    return run
+
+
+def _refuse_runs(out: Path, corpus: Path) -> None:
+    """Raises SettingError for a corpus that is a run, or that this run would become a part of."""
+    if Workspace(corpus).is_run():
+        raise SettingError(f"{corpus} is a run; expected the documents that it was made from, or others")
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(corpus)):
+        raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
+
+
+def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
+    """The run that a folder holds, to go on with, with some settings changed. Where its source is gone it goes on with
+    the documents that it keeps. Raises DataError for a folder without a run.
+    """
+    run = _described(folder, changes)
+    if not run.input.is_there and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
+        distributed.say("corpus", f"{run.source} is not there any more; going on with what the run keeps of it")
+        run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
+    return run
+
+
+def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
+    """The run that a folder holds, to read, and its stages up to `until`: with the settings and the seed that
+    these were made with, and the documents that were indexed. Nothing is read from outside the folder but models.
+
+    Raises DataError for a folder without a run, for a stage that is not made or damaged.
+    """
+    from acclimate.stages.chain import made_already
+
+    run = _described(folder)
+    made = made_already(run, until)
+    settings = {stage: one.manifest["settings"] for stage, one in made.items()}
+    run.settings = {
+        stage: {**values, **_known(settings.get(stage, {}), values)} for stage, values in run.settings.items()
+    }
+    run.seed = made[until].manifest["seed"]
+    run.kept = Kept(**made["index"].notes["kept"])
+    return run, made
+
+
+def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
+    """In what the stages of an opened run are not what the same command would make today, a line for each."""
+    described = _described(run.workspace.folder)
+    wanted = described.settings
+    found: list[str] = []
+    for stage, one in made.items():
+        version = one.manifest["versions"]["acclimate"]
+        found += (
+            [f"{stage} was made by acclimate {version}, and this is {__version__}"] if version != __version__ else []
+        )
+        for name, value in run.settings[stage].items():
+            if value != wanted[stage][name]:
+                found.append(
+                    f"{stage} was made with {stage}.{name}={value}; the run's settings say {wanted[stage][name]}"
+                )
+        if one.manifest["seed"] != described.seed:
+            found.append(f"{stage} was made with the seed {one.manifest['seed']}; the run's is {described.seed}")
+    return found
+
+
+def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's settings as they are in a run: JSON has no tuples, and an earlier version may have had others."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known}
+
+
+def _described(folder: Path, changes: Sequence[str] = ()) -> Run:
+    """The run that run.json describes."""
+    from acclimate.stages.chain import STAGES
+
+    path = folder / "run.json"
+    if not path.exists():
+        raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
+    again = f"write it again with the command that began the run: acclimate adapt CORPUS --out {folder}"
+    try:
+        told = read_json(path)
+        if not isinstance(told, dict):
+            raise DataError(f"found a {type(told).__name__}; expected the JSON object that describes a run", path=path)
+        for name, kinds in _FIELDS.items():
+            if name not in told or not isinstance(told[name], kinds) or isinstance(told[name], bool):
+                found = f"{name!r} is {told[name]!r:.50}" if name in told else f"{name!r} is missing"
+                raise DataError(f"{found}; expected the JSON object that describes a run", path=path)
+        if told["seed"] not in SEEDS:
+            raise DataError(f"'seed' is {quoted(told['seed'])}; expected a whole number: {SEEDS}", path=path)
+        resolve(STAGES, told["settings"], (), path)
+        budget = Budget(
+            limits(*(list(map(str, told[name])) for name in ("max_tokens", "max_cost"))),
+            told["prices"] and Path(told["prices"]),
+        )
+    except AcclimateError as error:
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise DataError(f"{where}{error}; {again}") from None
+    settings = resolve(STAGES, told["settings"], changes, path)
+    files = told["queries"], told["qrels"]
+    run = Run(Workspace(folder), settings, told["seed"], told["corpus"], *files, told["recipe"], budget)
+    run.source = told["source"]
+    return run
