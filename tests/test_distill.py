@@ -15,7 +15,8 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noq
 from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.learn.students import KINDS, MADE, kinds  # noqa: E402
+from acclimate.learn.students import kinds  # noqa: E402
+from acclimate.search.names import KINDS, MADE  # noqa: E402
 from acclimate.learn.students.course import Course  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS, max_sim  # noqa: E402
 from acclimate.learn.students.losses import Loss  # noqa: E402
