@@ -23,7 +23,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.base.words import normalized
 from acclimate.corpus.language import stop_words
-from acclimate.learn.students.kinds import Lesson
+from acclimate.learn.students.lesson import Lesson
 from acclimate.llm import Completions, load
 from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery

@@ -104,7 +104,7 @@ def base(tiny_encoder):
 @pytest.fixture(scope="session")
 def lesson(base, tmp_path_factory):
     """The built-in documents and queries with the tiny encoder's vectors."""
-    from acclimate.learn.students.kinds import Lesson
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.members import Ids
     from acclimate.search.vectors import encode_corpus
 

@@ -16,13 +16,13 @@ from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students import kinds  # noqa: E402
-from acclimate.search.names import KINDS, MADE  # noqa: E402
 from acclimate.learn.students.course import Course  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS, max_sim  # noqa: E402
 from acclimate.learn.students.losses import Loss  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.run.settings import resolve  # noqa: E402
 from acclimate.search.encoder import Encoder  # noqa: E402
+from acclimate.search.names import KINDS, MADE  # noqa: E402
 from acclimate.stages.chain import STAGES  # noqa: E402
 from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
 

@@ -23,7 +23,7 @@ from transformers import Qwen2Config, Qwen2Model  # noqa: E402
 from acclimate.base import models  # noqa: E402
 from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.learn.students.kinds import Lesson  # noqa: E402
+from acclimate.learn.students.lesson import Lesson  # noqa: E402
 from acclimate.records import Doc, NWay  # noqa: E402
 from acclimate.search.encoder import Encoder  # noqa: E402
 from acclimate.search.members import Ids  # noqa: E402

@@ -29,7 +29,8 @@ from acclimate.learn.rerankers.losses import LOSSES, pairs
 from acclimate.learn.rerankers.measured import measure
 from acclimate.learn.students.course import Course
 from acclimate.learn.students.distilled import Distilled
-from acclimate.learn.students.kinds import STUDENTS, Lesson, save
+from acclimate.learn.students.kinds import STUDENTS, save
+from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.losses import Loss
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.generic import Generic

@@ -19,7 +19,7 @@ from acclimate.run.settings import checked
 from acclimate.search.names import KINDS, MADE
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.kinds import Lesson
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
 
 LOSSES = ("kl", "margin-mse")

@@ -81,7 +81,7 @@ class RunJudges:
 
     def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:
         """Dense retrieval whose query encoder learned, from these very queries, to find their source documents."""
-        from acclimate.learn.students.kinds import Lesson
+        from acclimate.learn.students.lesson import Lesson
         from acclimate.search.encoder import Encoder
         from acclimate.search.members import DenseMember
         from acclimate.search.system import System

@@ -22,7 +22,7 @@ from acclimate.base import distributed, models
 from acclimate.base.errors import SettingError
 from acclimate.base.files import written
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
-from acclimate.learn.students.kinds import Student
+from acclimate.learn.students.lesson import Student
 from acclimate.learn.students.losses import Loss
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder

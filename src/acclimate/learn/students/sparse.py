@@ -32,7 +32,7 @@ from acclimate.records import NWay
 from acclimate.search.sparse import Head, SparseQuery, centered, query_tokens
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.kinds import Lesson
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
 
 _SAMPLE = 512  # documents that biases are set on

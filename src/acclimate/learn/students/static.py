@@ -30,7 +30,7 @@ from acclimate.records import NWay
 from acclimate.search.static import StaticQuery
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.kinds import Lesson
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
 # The warm-up, on documents alone.
 _TIMES = 5  # that a document is asked for, about

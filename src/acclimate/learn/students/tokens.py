@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from acclimate.learn.students.kinds import Lesson
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
 
 _DOCUMENTS_AT_ONCE = 512

@@ -118,7 +118,7 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
 
 def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
     def work(folder: Path, progress: Progress) -> Account:
-        from acclimate.learn.students.kinds import Lesson
+        from acclimate.learn.students.lesson import Lesson
 
         texts = {query.query_id: query.text for side in artifacts.sides(made).values() for query in side}
         lesson = Lesson(texts, run.corpus, run.ids, run.vectors)
