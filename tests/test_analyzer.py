@@ -152,8 +152,8 @@ def test_bm25_never_imports_jax(tmp_path):
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from acclimate.retrieve.bm25 import BM25
-from acclimate.stages.language import stop_words
+from acclimate.search.bm25 import BM25
+from acclimate.corpus.language import stop_words
 assert BM25.build(["red fox", "dog"]).scores("fox")[0] > 0 and stop_words("de")
 assert not any(name.partition(".")[0] == "jax" for name in sys.modules), "jax was imported"
 import jax  # whoever else wants it gets it

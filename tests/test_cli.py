@@ -421,7 +421,7 @@ def test_a_signal_stops_a_run_and_the_same_command_goes_on(
     script = """
 import sys, time
 import acclimate.llm
-from acclimate.testing import FakeLLM
+from acclimate.base.testing import FakeLLM
 
 class Slow(FakeLLM):
     def complete(self, prompts):
@@ -478,7 +478,7 @@ entry()
 def test_a_program_that_is_started_without_signals_is_not_stopped_by_them():
     script = """
 import os, signal, subprocess, sys
-from acclimate import signals
+from acclimate.base import signals
 
 def main():
     os.kill(os.getpid(), signal.SIGINT)

@@ -20,15 +20,15 @@ PROGRAM = """
 import json, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-from acclimate import distributed
-from acclimate.retrieve.encoder import Encoder
-from acclimate.retrieve.members import Ids
-from acclimate.retrieve.vectors import encode_corpus
+from acclimate.base import distributed
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import Ids
+from acclimate.search.vectors import encode_corpus
 from acclimate.stages.distill import distill
 from acclimate.stages.train import train
-from acclimate.students.kinds import Lesson
-from acclimate.testing import QUERIES
-from acclimate.workspace import Account, Workspace
+from acclimate.learn.students.kinds import Lesson
+from acclimate.base.testing import QUERIES
+from acclimate.run.workspace import Account, Workspace
 from test_distill import CORPUS, DEV, LEARN, TRAIN
 
 base, out = sys.argv[1], Path(sys.argv[2])
@@ -42,7 +42,7 @@ def index(folder, progress):
 def learn(folder, progress):
     calls.append("learn")
     encoder = Encoder.load(base, max_tokens=64)
-    from acclimate.retrieve.vectors import Vectors
+    from acclimate.search.vectors import Vectors
     texts = {query.query_id: query.text for query in QUERIES}
     lesson = Lesson(texts, CORPUS, Ids(list(CORPUS)), Vectors.open(out / "index/vectors"))
     notes = distill(TRAIN, DEV, encoder, lesson, folder, student=("dense-query",), **LEARN)

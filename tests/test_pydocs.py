@@ -122,7 +122,7 @@ def test_a_name_that_fails_when_looked_up_is_passed_over() -> None:
 
 def test_two_processes_make_the_same_docs_and_print_nothing() -> None:
     script = (
-        "import hashlib, sys; from acclimate import pydocs; "
+        "import hashlib, sys; from acclimate.corpus import pydocs; "
         "sys.stderr.write(hashlib.sha256(repr(pydocs.build()).encode()).hexdigest())"
     )
     prints = set()
@@ -142,7 +142,9 @@ def test_two_processes_make_the_same_docs_and_print_nothing() -> None:
 
 def test_python_without_docstrings_is_refused() -> None:
     run = subprocess.run(
-        [sys.executable, "-OO", "-c", "from acclimate import pydocs; pydocs.build()"], capture_output=True, text=True
+        [sys.executable, "-OO", "-c", "from acclimate.corpus import pydocs; pydocs.build()"],
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 1
     assert "run without -OO" in run.stderr

@@ -311,7 +311,7 @@ def test_a_killed_process_leaves_an_unfinished_stage(workspace):
     code = f"""
 import os, signal
 from pathlib import Path
-from acclimate.workspace import Workspace
+from acclimate.run.workspace import Workspace
 def work(folder, progress):
     (folder / "part.txt").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -331,8 +331,8 @@ def test_two_at_once_are_kept_apart(workspace):
     code = f"""
 import sys
 from pathlib import Path
-from acclimate.errors import AcclimateError
-from acclimate.workspace import Workspace
+from acclimate.base.errors import AcclimateError
+from acclimate.run.workspace import Workspace
 try:
     with Workspace(Path({str(workspace.folder)!r})).lock():
         pass
