@@ -207,11 +207,18 @@ class Bench:
         return fingerprint({stage: self.settings[stage] for stage in stages})[:10]
 
     def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluated:
-        _, queries, qrels, *_ = artifacts.test(run, self.made)
+        judged = artifacts.test(run, self.made)
         settings = {key: self.settings["evaluate"][key] for key in ("k", "max_queries")}
         progress = Progress("evaluate", "searches")
         result = evaluate(
-            contenders, queries, qrels, candidate, folder / "evaluate", seed=0, progress=progress, **settings
+            contenders,
+            judged.queries,
+            judged.qrels,
+            candidate,
+            folder / "evaluate",
+            seed=0,
+            progress=progress,
+            **settings,
         )
         progress.end()
         return result

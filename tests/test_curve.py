@@ -284,9 +284,9 @@ def test_the_page_loads_nothing_and_escapes_what_it_shows(drawn):
 
 
 def test_no_curve_without_anything_held_out(labelled, monkeypatch):
-    from acclimate.search.weights import HeldOut
+    from acclimate.corpus.judged import NOTHING_JUDGED
     from acclimate.stages.runs import opened
 
-    monkeypatch.setattr(artifacts, "held_out", lambda run, made: HeldOut([], [], True))
+    monkeypatch.setattr(artifacts, "held_out", lambda run, made: NOTHING_JUDGED)
     with pytest.raises(DataError, match="nothing is held out"):
         curve.learning_curves(*opened(labelled, "label"))

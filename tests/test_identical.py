@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS, FakeRetriever
-from acclimate.corpus.identical import identical
+from acclimate.corpus.identical import Identical, identical
+from acclimate.corpus.judged import Judged
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import words
 from acclimate.search import measuring
 from acclimate.search.members import Ids
-from acclimate.search.weights import LEFT_OUT, HeldOut
+from acclimate.search.weights import LEFT_OUT, row_grades
 from acclimate.search.without import Without
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -90,13 +91,13 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     from acclimate.search.weights import alone
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
-    held_out = HeldOut([query], [{0: LEFT_OUT, 1: 1}], synthetic=False)
+    judged = Judged("dev", [query], [Qrel("q", "answer", 1)], Identical({"q": frozenset({"self"})}, is_kind=True))
+    answers = row_grades(judged, ids)
+    assert answers == [{0: LEFT_OUT, 1: 1}]
     scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
     one = Candidates(query, np.arange(3), {"m": np.array(list(scores.values()), np.float32)})
-    assert alone([one], held_out.answers, "m") == 1.0
-    on = measuring.judged(held_out, ids)
-    assert on.qrels == [Qrel("q", "answer", 1)]
-    assert measuring.ndcg(FakeRetriever({"x": scores}), on) == {"q": 1.0}
+    assert alone([one], answers, "m") == 1.0
+    assert measuring.ndcg(FakeRetriever({"x": scores}), judged) == {"q": 1.0}
     assert FakeRetriever({"x": scores}).search([query], 1) == [ScoredDoc("q", "self", 9.0)]
 
 

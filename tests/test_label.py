@@ -9,14 +9,14 @@ import pytest
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
+from acclimate.corpus.judged import NOTHING_JUDGED, SYNTHETIC, Judged
 from acclimate.learn.teachers import given_weights, warnings
-from acclimate.records import Query, SyntheticQuery
+from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, Ids
 from acclimate.search.scales import NAMES, scale
 from acclimate.search.scorers.kept import Kept, Scores
 from acclimate.search.system import Candidates, System, min_max
-from acclimate.search.weights import HeldOut
 from acclimate.stages.label import RERANKER, label
 
 DOC_IDS = [f"d{n:02}" for n in range(50)]
@@ -24,7 +24,9 @@ IDS = Ids(DOC_IDS)
 MEMBERS = ("bm25", "dense")
 QUERIES = [SyntheticQuery(f"q{n:02}", f"query about {n}", DOC_IDS[n], -1.0) for n in range(40)]
 TRAIN, DEV = QUERIES[:25], QUERIES[25:]
-HELD_OUT = HeldOut([query.as_query() for query in DEV], [{IDS.row[query.doc_id]: 1} for query in DEV], synthetic=True)
+HELD_OUT = Judged(
+    SYNTHETIC, [query.as_query() for query in DEV], [Qrel(query.query_id, query.doc_id, 1) for query in DEV]
+)
 
 
 def draw(*parts):
@@ -229,7 +231,7 @@ def test_fewer_candidates_than_ways():
 
 def test_nothing_held_out_is_an_error_and_nothing_to_teach_is_not():
     with pytest.raises(DataError, match="no held-out queries"):
-        label(TRAIN, [], HeldOut([], [], synthetic=True), find, IDS, MEMBERS, {})
+        label(TRAIN, [], NOTHING_JUDGED, find, IDS, MEMBERS, {})
     made = label([], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT})
     assert (made.train, made.entropy) == ([], 0.0)
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.base.testing import FakeScorer
-from acclimate.records import Query
+from acclimate.corpus.judged import Judged
+from acclimate.records import Qrel, Query
 from acclimate.search import measuring, systems
 from acclimate.search.folded import Folded
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
-from acclimate.search.weights import HeldOut
 
 DOCS = 60
 QUERIES = [Query(f"q{number}", f"query {number}") for number in range(12)]
@@ -125,9 +125,13 @@ def test_dense_retrieval_goes_on_to_the_last_document_with_its_own_scores():
 def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypatch, ids, synthetic, steps, depth):
     monkeypatch.setattr(systems, "DEPTH", 15)  # so that members' candidates differ
     members, rated = members_of(steps % 7, steps), scorer(steps)
-    rows = sorted(ids.document_row.values())
-    answers = [{rows[(at * 5) % len(rows)]: 2, rows[(at * 11 + 3) % len(rows)]: 1} for at in range(len(QUERIES))]
-    held_out = HeldOut(QUERIES, answers, synthetic=synthetic)
+    documents = list(ids.document_row)
+    qrels = [
+        Qrel(query.query_id, documents[(number * step + first) % len(documents)], grade)
+        for number, query in enumerate(QUERIES)
+        for step, first, grade in ((5, 0, 2), (11, 3, 1))
+    ]
+    held_out = Judged("synthetic" if synthetic else "dev", QUERIES, qrels)
     chosen = systems.choose(
         ids,
         members,
@@ -138,9 +142,8 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
     )
     made = systems.contenders(ids, members, chosen, rated, dict.fromkeys(members, 1), rerank_depth=depth)
     assert [one.name for one in made] == list(chosen.ndcg)
-    on = measuring.judged(held_out, ids)
     for one in made:
-        measured = measuring.mean(measuring.ndcg(one.retriever, on))
+        measured = measuring.mean(measuring.ndcg(one.retriever, held_out))
         assert measured == pytest.approx(chosen.ndcg[one.name], abs=2e-5), one.name
 
 

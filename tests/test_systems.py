@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import DOCS, QUERIES, FakeScorer
-from acclimate.records import Query
+from acclimate.corpus.judged import Judged
+from acclimate.records import Qrel, Query
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
 from acclimate.search.systems import check_reranked, choose, contenders, sources_of
-from acclimate.search.weights import HeldOut, Weighed
+from acclimate.search.weights import Weighed
 
 IDS = Ids([doc.doc_id for doc in DOCS])
-ANSWERS = [{row: 1} for row in range(40)]
-HELD_OUT = HeldOut(QUERIES, ANSWERS, synthetic=True)
+QRELS = [Qrel(query.query_id, doc.doc_id, 1) for query, doc in zip(QUERIES, DOCS, strict=True)]
+HELD_OUT = Judged("synthetic", QUERIES, QRELS)
+DEV = replace(HELD_OUT, split="dev")
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def test_without_adapted_members_there_is_no_adapted_hybrid():
 
 def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
     for reranker in (RERANKED, USELESS, None):
-        chosen = choose(IDS, ADAPTED, HELD_OUT._replace(synthetic=False), reranker, trust=0.5)
+        chosen = choose(IDS, ADAPTED, DEV, reranker, trust=0.5)
         contending = [name for name in chosen.ndcg if name.endswith((":adapted", "+reranker"))]
         assert chosen.candidate in contending
         assert chosen.ndcg[chosen.candidate] >= max(chosen.ndcg[name] for name in contending) - 0.02
@@ -118,7 +120,7 @@ def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
 
 def test_what_is_hardly_better_gives_way_to_the_adapted_hybrid():
     unsure = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.5, 2)}
-    held_out = HeldOut([Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES], ANSWERS, synthetic=True)
+    held_out = replace(HELD_OUT, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
     reached = choose(IDS, unsure, held_out, None, trust=0.5).ndcg["hybrid:adapted"]
     assert reached < 0.9
     for gain, candidate in ((0.001, "hybrid:adapted"), (0.1, "hybrid+reranker")):
@@ -135,15 +137,15 @@ def test_what_is_not_measured_is_not_the_candidate():
 def test_synthetic_queries_do_not_leave_the_other_members_out():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "late-interaction": KnowingLess(None, None)}
     strange = [Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES]
-    for synthetic in (True, False):
-        chosen = choose(IDS, certain, HeldOut(strange, ANSWERS, synthetic=synthetic), None, trust=0.0)
+    for held_out in (HELD_OUT, DEV):
+        chosen = choose(IDS, certain, replace(held_out, queries=strange), None, trust=0.0)
         assert chosen.ndcg["dense:adapted"] > chosen.ndcg["hybrid:adapted"] + 0.02
-        assert chosen.candidate == ("hybrid:adapted" if synthetic else "dense:adapted")
+        assert chosen.candidate == ("hybrid:adapted" if held_out is HELD_OUT else "dense:adapted")
 
 
 def test_of_equals_the_fastest_is_the_candidate():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "dense": Knowing(None, None, 2.0, 3)}
-    chosen = choose(IDS, certain, HELD_OUT._replace(synthetic=False), behind(1.0), trust=1.0)
+    chosen = choose(IDS, certain, DEV, behind(1.0), trust=1.0)
     assert chosen.ndcg["dense:adapted"] == 1.0
     assert chosen.candidate == "dense:adapted"
 
@@ -252,7 +254,7 @@ def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():
         "dense:adapted": Knowing(None, None, 0.3, 2),
         "sparse:adapted": Knowing(None, None, 2.0, 3),
     }
-    for held_out in (HELD_OUT, HELD_OUT._replace(synthetic=False)):
+    for held_out in (HELD_OUT, DEV):
         weights = choose(IDS, members, held_out, None, trust=1.0).weights["hybrid:adapted"]
-        assert ("sparse:adapted" in weights) is not held_out.synthetic
-        assert ("bm25" in weights) is held_out.synthetic
+        assert ("sparse:adapted" in weights) is not held_out.is_synthetic
+        assert ("bm25" in weights) is held_out.is_synthetic

@@ -202,7 +202,9 @@ def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, mon
     shutil.copytree(labelled, run)
     asked = []
     measure = measuring.ndcg
-    monkeypatch.setattr(measuring, "ndcg", lambda retriever, on: (asked.append(on.name), measure(retriever, on))[1])
+    monkeypatch.setattr(
+        measuring, "ndcg", lambda retriever, judged: (asked.append(str(judged)), measure(retriever, judged))[1]
+    )
     assert main(["distill", str(run), "--student", "dense-query", "--tune", "learning_rate:0.5:1e-5"]) == 0
     assert len(asked) == 3
     assert all("synthetic" in name for name in asked)

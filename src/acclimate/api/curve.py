@@ -19,13 +19,13 @@ from acclimate.base.draws import drawn
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.corpus.formats import read_nway, read_synthetic
+from acclimate.corpus.judged import Judged
 from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.records import Query, Retriever, ScoredDoc
 from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
 from acclimate.run.workspace import Account, Made, Workspace
 from acclimate.search import measuring
-from acclimate.search.measuring import Judged
 from acclimate.search.names import KINDS
 from acclimate.stages import artifacts
 from acclimate.stages import chain as pipeline
@@ -69,8 +69,8 @@ def learning_curves(
         "corpus": run.collection_name,
         "seed": run.seed,
         "sets": {
-            name: {"name": one.name, "queries": len(one.queries), "synthetic": one.synthetic}
-            for name, one in curves.sets.items()
+            name: {"name": curves.name_of(name), "queries": len(judged.queries), "synthetic": judged.is_synthetic}
+            for name, judged in curves.sets.items()
         },
         "curves": found,
     }
@@ -101,15 +101,19 @@ class _Curves:
     @cached_property
     def sets(self) -> dict[str, Judged]:
         """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
-        found = {HELD_OUT: measuring.judged(artifacts.held_out(self.run, self.made), self.run.ids)}
-        split, queries, qrels, _, own = artifacts.test(self.run, self.made)
-        asked = drawn(queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
-        if asked:
-            kept = {query.query_id for query in asked}
-            name = f"{len(asked):,} {split} queries" + (f" of {len(queries):,}" if len(asked) < len(queries) else "")
-            qrels = [qrel for qrel in qrels if qrel.query_id in kept]
-            found[TEST] = Judged(name, asked, qrels, split == "synthetic", own.left_out)
-        return found
+        sets = {HELD_OUT: artifacts.held_out(self.run, self.made)}
+        asked = drawn(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        return {**sets, TEST: self._test.among(asked)} if asked else sets
+
+    @cached_property
+    def _test(self) -> Judged:
+        return artifacts.test(self.run, self.made)
+
+    def name_of(self, name: str) -> str:
+        """What the queries of a set are, for people: `300 test queries of 5,000`."""
+        total = len(self._test.queries)
+        is_part = name == TEST and len(self.sets[name].queries) < total
+        return f"{self.sets[name]} of {total:,}" if is_part else str(self.sets[name])
 
     @cached_property
     def n_queries(self) -> int:
@@ -131,8 +135,8 @@ class _Curves:
         def work(folder: Path, progress: Callable[[int, int], None]) -> Account:
             found = measure(count, folder / "made")
             values = {
-                name: {system: measuring.ndcg(retriever, on) for system, retriever in found.items()}
-                for name, on in self.sets.items()
+                name: {system: measuring.ndcg(retriever, judged) for system, retriever in found.items()}
+                for name, judged in self.sets.items()
             }
             write_json(folder / "measured.json", values)
             shutil.rmtree(folder / "made", ignore_errors=True)

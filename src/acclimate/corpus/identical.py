@@ -30,6 +30,9 @@ class Identical(NamedTuple):
         return self.documents if self.is_kind else {}
 
 
+NONE_IDENTICAL = Identical({}, is_kind=False)
+
+
 def identical(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[str, Doc]) -> Identical:
     """Which documents of the corpus the queries are, those left aside that are judged relevant for them."""
     relevant = {(qrel.query_id, qrel.doc_id) for qrel in qrels if qrel.relevance > 0}

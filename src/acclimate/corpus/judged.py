@@ -1,28 +1,61 @@
-"""The judged queries of a collection: those that measure, and those that choose."""
+"""Queries whose relevant documents are known: those that measure, and those that choose.
+
+Judgments are of documents, by their ids. Who works on rows of an index turns them into rows itself
+(`search.weights.row_grades`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 from acclimate.base.files import fingerprint
 from acclimate.corpus.collections import Collection
+from acclimate.corpus.identical import NONE_IDENTICAL, Identical
 from acclimate.records import Qrel, Query
 
+SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
 
 
-class Judged(NamedTuple):
-    """A split's judged queries, and all of its judgments; the split is "" where there are none."""
+@dataclass(frozen=True)
+class Judged:
+    """A split's judged queries."""
 
-    split: str
-    queries: list[Query]
-    qrels: list[Qrel]
+    split: str  # of a collection; "synthetic"; "" where there are no queries
+    queries: Sequence[Query]
+    qrels: Sequence[Qrel]  # of these queries, and maybe of others
+    identical: Identical = NONE_IDENTICAL  # the documents that are the query itself
+
+    def __str__(self) -> str:
+        return f"{len(self.queries):,} {self.split} queries"
+
+    @property
+    def is_synthetic(self) -> bool:
+        return self.split == SYNTHETIC
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(sorted(self.queries), sorted(self.qrels))
+        left_out = {query_id: sorted(doc_ids) for query_id, doc_ids in self.identical.left_out.items()}
+        return fingerprint(sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []))
+
+    @cached_property
+    def grades(self) -> Mapping[str, Mapping[str, int]]:
+        """query_id -> doc_id -> how relevant it is, 0 or more."""
+        grades: dict[str, dict[str, int]] = {query.query_id: {} for query in self.queries}
+        for qrel in self.qrels:
+            grades.setdefault(qrel.query_id, {})[qrel.doc_id] = max(qrel.relevance, 0)
+        return grades
+
+    def among(self, queries: Iterable[Query]) -> Judged:
+        """These of its queries with their judgments."""
+        queries = list(queries)
+        query_ids = {query.query_id for query in queries}
+        return replace(self, queries=queries, qrels=[qrel for qrel in self.qrels if qrel.query_id in query_ids])
+
+
+NOTHING_JUDGED = Judged("", [], [])
 
 
 @dataclass(frozen=True)
@@ -45,13 +78,13 @@ class Labels:
     def choosing(self) -> Judged:
         """The dev split where another one measures: test judgments choose nothing. Only queries that can tell."""
         if self.measuring.split != "test":
-            return Judged("", [], [])
-        split, queries, qrels = self._judged("dev")
-        relevant = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
-        return Judged(split, [query for query in queries if query.query_id in relevant], qrels)
+            return NOTHING_JUDGED
+        dev = self._judged("dev")
+        relevant = {qrel.query_id for qrel in dev.qrels if qrel.relevance > 0}
+        return replace(dev, queries=[query for query in dev.queries if query.query_id in relevant])
 
     def _judged(self, split: str) -> Judged:
         qrels = self.collection.qrels.get(split, [])
         judged = {qrel.query_id for qrel in qrels}
         queries = [query for query in self.collection.queries if query.query_id in judged]
-        return Judged(split, queries, qrels) if queries else Judged("", [], [])
+        return Judged(split, queries, qrels) if queries else NOTHING_JUDGED

@@ -15,7 +15,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.shown import quoted
 from acclimate.search.scales import Scale, combine, scale
 from acclimate.search.system import Candidates
-from acclimate.search.weights import HeldOut, Weighed, alone, choose_weights
+from acclimate.search.weights import Answers, Weighed, alone, choose_weights
 
 RERANKER = "reranker"
 CHOSEN, EQUAL = "chosen", "equal"
@@ -71,19 +71,18 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
 
 
 def fuse_retrievers(
-    found: Sequence[Candidates], held_out: HeldOut, members: Sequence[str], kind: str, trust: float
+    found: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str, trust: float
 ) -> Weighed:
-    """The members' weights among themselves."""
+    """The members' weights among themselves; `trust` as in `choose_weights`."""
     if not found:
         raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
     to_scale = scale(kind, found, members)
-    trust = trust if held_out.synthetic else 1.0
-    return choose_weights(found, held_out.answers, members, trust=trust, scale=to_scale)
+    return choose_weights(found, answers, members, trust=trust, scale=to_scale)
 
 
 def choose_teachers(
     found: Sequence[Candidates],
-    held_out: HeldOut,
+    answers: Answers,
     fusion: Weighed | None,
     names: Sequence[str],
     scorers: Sequence[str],
@@ -97,7 +96,6 @@ def choose_teachers(
 
     fusion: of the retrievers that teach; None where none does.
     """
-    answers = held_out.answers
     to_scale = scale(kind, found, names)
     together = [name for name in scorers if is_reranker(name)]
     groups = {name: [name] for name in scorers if name not in together} | ({RERANKER: together} if together else {})

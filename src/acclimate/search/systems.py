@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from acclimate.base.errors import unknown
+from acclimate.corpus.judged import Judged
 from acclimate.records import Query, Retriever, ScoredDoc, Scorer
 from acclimate.search.folded import Folded
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, Member, SparseMember
@@ -20,7 +21,7 @@ from acclimate.search.names import MADE
 from acclimate.search.reranked import Reranked, reordered
 from acclimate.search.scales import as_it_is
 from acclimate.search.system import Candidates, System
-from acclimate.search.weights import HeldOut, Weighed, alone, choose_weights
+from acclimate.search.weights import Weighed, alone, choose_weights, row_grades
 
 HYBRID, RERANKER = "hybrid", "reranker"
 BASE = ("bm25", "dense", "late-interaction")
@@ -59,7 +60,7 @@ def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
 def choose(
     ids: Ids,
     members: Mapping[str, Member],
-    held_out: HeldOut,
+    held_out: Judged,
     behind: Callable[[System], Weighed] | None,
     *,
     trust: float,
@@ -77,23 +78,23 @@ def choose(
     """
     able = [name for name, member in members.items() if not isinstance(member, LateInteractionMember)]
     everything = System(ids, members, able, dict.fromkeys(members, 1.0), DEPTH)
-    found = list(everything.candidates(held_out.queries))
+    found, answers = list(everything.candidates(held_out.queries)), row_grades(held_out, ids)
 
     def candidates(names: Iterable[str]) -> list[Candidates]:
         sources = sources_of(names, members)
         return [one.of(sources) for one in found]
 
     weights = {name: {name: 1.0} for name in members}
-    reached = {name: alone(candidates([name]), held_out.answers, name, scale=as_it_is) for name in members}
+    reached = {name: alone(candidates([name]), answers, name, scale=as_it_is) for name in members}
 
     def best(groups: Sequence[Sequence[str]]) -> Weighed:
-        tried = [choose_weights(candidates(parts), held_out.answers, parts, trust=trust) for parts in groups]
+        tried = [choose_weights(candidates(parts), answers, parts, trust=trust) for parts in groups]
         return max(tried, key=lambda one: one.ndcg)
 
     near = 0.0
     for system, groups in {
         HYBRID: [BASE],
-        f"{HYBRID}:adapted": _mixtures(members, synthetic=held_out.synthetic),
+        f"{HYBRID}:adapted": _mixtures(members, synthetic=held_out.is_synthetic),
     }.items():
         if groups:
             weights[system], reached[system], near = best(groups)
@@ -105,7 +106,7 @@ def choose(
         weighed = behind(system_of(ids, members, weights[name]))
         reranker_weights[name], reached[f"{name}+reranker"] = weighed.weights[RERANKER], weighed.ndcg
     contending = [name for name in reached if name.endswith((":adapted", "+reranker"))]
-    if held_out.synthetic:  # no more trusted to leave members out altogether than to weigh them
+    if held_out.is_synthetic:  # no more trusted to leave members out altogether than to weigh them
         contending = [name for name in contending if name not in members] or contending
     # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
     candidate = max(contending, key=lambda name: (reached[name], "+" not in name, HYBRID not in name))
@@ -114,11 +115,12 @@ def choose(
     return Chosen(weights, reranker_weights, candidate, {name: round(value, 5) for name, value in reached.items()})
 
 
-def weigh_reranker(first: System, scorer: Scorer, held_out: HeldOut, depth: int) -> Weighed:
+def weigh_reranker(first: System, scorer: Scorer, held_out: Judged, depth: int) -> Weighed:
     """What a reranker counts for behind `first`, over the very documents that it will put in order when it serves.
 
     The nDCG@10 is that of the whole ranking, which goes on below them.
     """
+    answers = row_grades(held_out, first.ids)
     found: dict[str, list[ScoredDoc]] = {query.query_id: [] for query in held_out.queries}
     for hit in first.search(held_out.queries, max(DEPTH, depth)):
         found[hit.query_id].append(hit)
@@ -137,12 +139,12 @@ def weigh_reranker(first: System, scorer: Scorer, held_out: HeldOut, depth: int)
     for query in held_out.queries:
         head = found[query.query_id][:depth]
         heads.append(ranked(query, head, first=[hit.score for hit in head], reranker=rated[query.query_id]))
-    chosen = choose_weights(heads, held_out.answers, ["first", RERANKER], trust=1.0)
+    chosen = choose_weights(heads, answers, ["first", RERANKER], trust=1.0)
     wholes: list[Candidates] = []
     for query in held_out.queries:
         hits = reordered(found[query.query_id], rated[query.query_id], chosen.weights[RERANKER])
         wholes.append(ranked(query, hits, whole=[hit.score for hit in hits]))
-    return chosen._replace(ndcg=alone(wholes, held_out.answers, "whole", scale=as_it_is))
+    return chosen._replace(ndcg=alone(wholes, answers, "whole", scale=as_it_is))
 
 
 def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[str]]:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.base.errors import DataError
-from acclimate.records import Query
+from acclimate.corpus.judged import Judged
+from acclimate.search.members import Ids
 from acclimate.search.scales import Scale, by_list
 from acclimate.search.system import Candidates
 
@@ -28,15 +29,14 @@ LEFT_OUT = -1  # the grade of a document that is not to be found, because it is 
 Answers = Sequence[Mapping[int, int]]  # per query: row of each judged document, or of its first passage -> its grade
 
 
-class HeldOut(NamedTuple):
-    """Queries to choose on. Real ones, of a dev split, are better than synthetic ones."""
-
-    queries: Sequence[Query]
-    answers: Answers
-    synthetic: bool
-
-    def __str__(self) -> str:
-        return f"{len(self.queries):,} {'synthetic' if self.synthetic else 'dev'} queries"
+def row_grades(judged: Judged, ids: Ids) -> Answers:
+    """The grades of judged documents by their rows; the documents that a query is itself are `LEFT_OUT`."""
+    row, left_out = ids.document_row, judged.identical.left_out
+    return [
+        {row[doc_id]: grade for doc_id, grade in judged.grades[query.query_id].items()}
+        | {row[doc_id]: LEFT_OUT for doc_id in left_out.get(query.query_id, ())}
+        for query in judged.queries
+    ]
 
 
 class Weighed(NamedTuple):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from acclimate.base.files import read_json, read_jsonl
 from acclimate.base.words import normalized
 from acclimate.corpus.formats import read_synthetic
-from acclimate.corpus.identical import Identical, identical
-from acclimate.records import PromptExample, Qrel, Query, SyntheticQuery
+from acclimate.corpus.identical import identical
+from acclimate.corpus.judged import SYNTHETIC, Judged
+from acclimate.records import PromptExample, Qrel, SyntheticQuery
 from acclimate.run.run import Run
 from acclimate.run.workspace import Made
-
-if TYPE_CHECKING:
-    from acclimate.search.weights import HeldOut
 
 
 def splits(made: Mapping[str, Made]) -> dict[str, str]:
@@ -22,51 +20,29 @@ def splits(made: Mapping[str, Made]) -> dict[str, str]:
     return read_json(made["sample"].folder / "splits.json")
 
 
-def held_out(run: Run, made: Mapping[str, Made]) -> HeldOut:
+def held_out(run: Run, made: Mapping[str, Made]) -> Judged:
     """What choices are made on: real dev queries where there are some, else synthetic ones."""
-    from acclimate.search.weights import LEFT_OUT, HeldOut
-
-    judged, seen = run.labels.choosing, shown(made)
-    if judged.queries:
-        own = identical(judged.queries, judged.qrels, run.documents).left_out
-        row = run.ids.document_row
-        grades: dict[str, dict[int, int]] = {
-            query_id: {row[doc_id]: LEFT_OUT for doc_id in docs} for query_id, docs in own.items()
-        }
-        for qrel in judged.qrels:
-            grades.setdefault(qrel.query_id, {}).setdefault(row[qrel.doc_id], max(qrel.relevance, 0))
-        asked = [query for query in judged.queries if normalized(query.text) not in seen]
-        return HeldOut(asked, [grades[query.query_id] for query in asked], synthetic=False)
-    synthetic = sides(made)["dev"]
-    return HeldOut(
-        [query.as_query() for query in synthetic],
-        [{run.ids.document_row[run.parents.get(query.doc_id, query.doc_id)]: 1} for query in synthetic],
-        synthetic=True,
-    )
+    labelled = run.labels.choosing
+    return _unseen(labelled, run, made) if labelled.queries else _synthetic(run, sides(made)["dev"])
 
 
-class Test(NamedTuple):
-    """What measures."""
-
-    split: str  # "synthetic" where nothing is labelled
-    queries: list[Query]
-    qrels: list[Qrel]
-    shown: list[Query]  # of the split, left out because a prompt shows them
-    identical: Identical
-
-
-def test(run: Run, made: Mapping[str, Made]) -> Test:
+def test(run: Run, made: Mapping[str, Made]) -> Judged:
     """The labelled queries, or where there are none synthetic ones whose documents taught and chose nothing."""
-    split, queries, qrels = run.labels.measuring
-    if not split:
-        synthetic = sides(made)["test"]
-        qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in synthetic]
-        return Test("synthetic", [query.as_query() for query in synthetic], qrels, [], Identical({}, is_kind=False))
+    labelled = run.labels.measuring
+    return _unseen(labelled, run, made) if labelled.queries else _synthetic(run, sides(made)["test"])
+
+
+def _unseen(labelled: Judged, run: Run, made: Mapping[str, Made]) -> Judged:
+    """Those of the labelled queries that no prompt shows."""
     seen = shown(made)
-    asked, left_out = (
-        [query for query in queries if (normalized(query.text) in seen) == is_seen] for is_seen in (False, True)
-    )
-    return Test(split, asked, qrels, left_out, identical(asked, qrels, run.documents))
+    judged = labelled.among(query for query in labelled.queries if normalized(query.text) not in seen)
+    return replace(judged, identical=identical(judged.queries, judged.qrels, run.documents))
+
+
+def _synthetic(run: Run, queries: Sequence[SyntheticQuery]) -> Judged:
+    """Synthetic queries, for which the document that they were written for is relevant."""
+    qrels = [Qrel(query.query_id, run.parents.get(query.doc_id, query.doc_id), 1) for query in queries]
+    return Judged(SYNTHETIC, [query.as_query() for query in queries], qrels)
 
 
 def examples(made: Mapping[str, Made]) -> list[PromptExample]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from acclimate.base.domains import Above, Between, OneOf
 from acclimate.base.errors import SettingError
+from acclimate.corpus.judged import Judged
 from acclimate.learn.rate import Asked
 from acclimate.learn.teachers import (
     CHOSEN,
@@ -34,7 +35,7 @@ from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
 from acclimate.search.scales import NAMES, Scale, bounds, combine, scale
 from acclimate.search.system import Candidates, min_max
-from acclimate.search.weights import HeldOut
+from acclimate.search.weights import row_grades
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,7 @@ class Labelled(NamedTuple):
 def label(
     train: Sequence[SyntheticQuery],
     dev: Sequence[SyntheticQuery],
-    held_out: HeldOut,
+    held_out: Judged,
     find: Find,
     ids: Ids,
     members: Sequence[str],
@@ -133,13 +134,14 @@ def label(
     teaching = [name for name in members if teaches(name, teachers)]
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
-    fusion = fuse_retrievers(found, held_out, teaching or members, normalize, trust)
+    answers, trust = row_grades(held_out, ids), trust if held_out.is_synthetic else 1.0
+    fusion = fuse_retrievers(found, answers, teaching or members, normalize, trust)
     asked = Asked(scorers, ids, progress)
     first = [candidates.best_places(one, ids, fusion.weights, reranker_ways) for one in found]
     found = asked.rate(found, list(scorers), first)
     able = [*members, *scorers]
     chosen = choose_teachers(
-        found, held_out, fusion if teaching else None, able, list(scorers), teachers,
+        found, answers, fusion if teaching else None, able, list(scorers), teachers,
         kind=normalize, weights=weights, min_gain=min_gain,
     )  # fmt: skip
     used = [name for name, weight in chosen.weights.items() if weight > 0]

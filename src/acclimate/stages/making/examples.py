@@ -222,8 +222,8 @@ def _check_sides(run: Run, made: Mapping[str, Made]) -> None:
                 path=run.folder("filter"),
             )
     if not artifacts.held_out(run, made).queries:
-        split, queries, _ = run.labels.choosing
+        shown = run.labels.choosing
         raise DataError(
-            f"prompts show all {len(queries):,} queries of the {split} split, so none is left to choose on; show "
-            "fewer (sample.n_examples), or others (sample.examples)"
+            f"prompts show all {len(shown.queries):,} queries of the {shown.split} split, so none is left to choose "
+            "on; show fewer (sample.n_examples), or others (sample.examples)"
         )

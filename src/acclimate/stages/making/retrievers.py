@@ -134,9 +134,8 @@ def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
         def reached(into: Path, notes: Mapping[str, Any]) -> dict[str, float]:
             notes = run.distilled(into, notes).index()
             members = {**run.members, **run.distilled(into, notes).members()}
-            on = measuring.judged(held_out, run.ids)
             found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in notes}
-            return {kind: measuring.mean(measuring.ndcg(retriever, on)) for kind, retriever in found.items()}
+            return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in found.items()}
 
         notes = tuned(folder, run.settings["distill"], learn, reached)
         if distributed.is_main():
@@ -161,7 +160,8 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         from acclimate.search import systems
         from acclimate.search.without import Without
 
-        split, queries, qrels, shown, own = artifacts.test(run, made)
+        judged = artifacts.test(run, made)
+        queries, qrels, own = judged.queries, judged.qrels, judged.identical
         members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = artifacts.held_out(run, made)
         reranker, depth = run.trained(made["train"]).reranker(), settings["rerank_depth"]
@@ -170,7 +170,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             members,
             held_out,
             lambda first: systems.weigh_reranker(first, reranker, held_out, depth),
-            trust=run.settings["label"]["trust"] if held_out.synthetic else 1.0,
+            trust=run.settings["label"]["trust"] if held_out.is_synthetic else 1.0,
             rerank=settings["rerank"],
         )
         contenders = systems.contenders(
@@ -190,15 +190,16 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         write_json(folder / "measured.json", measured.measured(result))
         write_jsonl(folder / "examples.jsonl", measured.examples(result, queries, qrels, run.documents))
         asked = result.per_query[chosen.candidate][MAIN]
-        dropped = {"example of a prompt": len(shown), "not drawn": len(queries) - len(asked)}
+        shown = 0 if judged.is_synthetic else len(run.labels.measuring.queries) - len(queries)
+        dropped = {"example of a prompt": shown, "not drawn": len(queries) - len(asked)}
         notes = {
-            "split": split,
+            "split": judged.split,
             "of": len(queries),
             "nothing_relevant": nothing_relevant([qrel for qrel in qrels if qrel.query_id in asked]),
             "identical": {"queries": len(own.documents.keys() & asked), "left_out": own.is_kind},
         }
         dropped = {reason: count for reason, count in dropped.items() if count}
-        return Account(len(queries) + len(shown), len(asked), dropped, notes=notes)
+        return Account(len(queries) + shown, len(asked), dropped, notes=notes)
 
     inputs = {
         **{name: made[name].fingerprint for name in ("sample", "filter", "index", "train", "label", "distill")},
