@@ -16,23 +16,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from acclimate.search.names import SystemName
+
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: begin -->", "<!-- table: end -->"
 STUDENTS = "dense-query,late-interaction-query,sparse-query,static"
 COLUMNS = {
-    "bm25": "BM25",
-    "dense": "dense",
-    "late-interaction": "late int.",
-    "sparse": "sparse",
-    "static": "static",
-    "hybrid": "hybrid",
-    "bm25+reranker": "BM25 + reranker",
-    "hybrid+reranker": "hybrid + reranker",
-    "dense:adapted": "dense, adapted",
-    "late-interaction:adapted": "late int., adapted",
-    "sparse:adapted": "sparse, adapted",
-    "static:adapted": "static, adapted",
-    "hybrid:adapted": "hybrid, adapted",
+    SystemName(name): title
+    for name, title in {
+        "bm25": "BM25",
+        "dense": "dense",
+        "late-interaction": "late int.",
+        "sparse": "sparse",
+        "static": "static",
+        "hybrid": "hybrid",
+        "bm25+reranker": "BM25 + reranker",
+        "hybrid+reranker": "hybrid + reranker",
+        "dense:adapted": "dense, adapted",
+        "late-interaction:adapted": "late int., adapted",
+        "sparse:adapted": "sparse, adapted",
+        "static:adapted": "static, adapted",
+        "hybrid:adapted": "hybrid, adapted",
+    }.items()
 }
 
 
@@ -90,8 +95,8 @@ def _measured(reports: dict[str, dict[str, Any]], measure: str, *, intervals: bo
 
 def _differences(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
-    for system in (name for name in COLUMNS if name.endswith(":adapted")):
-        base = system.removesuffix(":adapted")
+    for system in (name for name in COLUMNS if name.is_adapted and not name.is_reranked):
+        base = system.origin
         rows.append([f"{COLUMNS[system]} − {COLUMNS[base]}", *(_difference(r, system, base) for r in reports.values())])
     rows.append(
         [
@@ -124,7 +129,7 @@ def _latencies(reports: dict[str, dict[str, Any]]) -> str:
 
 def _shares(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
-    for system in (name for name in COLUMNS if name.endswith(":adapted")):
+    for system in (name for name in COLUMNS if name.is_adapted and not name.is_reranked):
         cells = []
         for report in reports.values():
             found = {one["name"]: one for one in report["systems"]}

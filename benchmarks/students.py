@@ -29,7 +29,7 @@ from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import resolve
 from acclimate.run.workspace import Made
 from acclimate.search import systems
-from acclimate.search.names import KINDS
+from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.stages import artifacts
 from acclimate.stages import chain as pipeline
 from acclimate.stages.evaluate import Evaluated, evaluate
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="folders of runs, made up to mine")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-run" / "students")
     parser.add_argument("--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}")
-    parser.add_argument("--kinds", default="dense-query,late-interaction-query", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--kinds", default="dense-query,late-interaction-query", help=f"of {', '.join(STUDENT_KINDS)}")
     parser.add_argument("--seeds", default="0,1,2", help="of rerankers and students; documents and queries stay")
     parser.add_argument("--queries", type=int, default=0, help="synthetic queries to train on, at most; 0: all")
     parser.add_argument("--test-queries", type=int, default=1000, help="test queries to ask, at most")
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.SETTING=VALUE", help="for every arm")
     parser.add_argument("--write", action="store_true", help="write the table to docs/results.md")
     arguments = parser.parse_args()
-    arms, kinds = _names(arguments.arms, ARMS, "arm"), _names(arguments.kinds, KINDS, "student")
+    arms, kinds = _names(arguments.arms, ARMS, "arm"), _names(arguments.kinds, STUDENT_KINDS, "student")
     changes = [*arguments.set, f"evaluate.max_queries={arguments.test_queries}"]
     if arguments.queries:
         changes += [f"train.max_queries={arguments.queries}", f"distill.max_queries={arguments.queries}"]
@@ -124,14 +124,15 @@ class Bench:
         place = self.folder / f"distill-{self.arm}-{name}-{self._key('train', 'label', 'distill')}"
         variant = self._variant(place, "train", "label", "distill", "evaluate", student=(name,))
         trained = pipeline.make(variant, "distill", made)
-        kind = KINDS[name]
+        kind = STUDENT_KINDS[name]
+        adapted = SystemName(kind).adapted()
         members = {**variant.members, **variant.distilled(trained.folder, trained.notes).members()}
         start = kind if kind in members else "dense"  # something has to be the baseline
-        weights = {one: {one: 1.0} for one in (start, f"{kind}:adapted")}
-        chosen = systems.Chosen(weights, {}, f"{kind}:adapted", {})
+        weights = {one: {one: 1.0} for one in (start, adapted)}
+        chosen = systems.Chosen(weights, {}, adapted, {})
         sizes = {one: variant.index_bytes(member) for one, member in members.items()}
         contenders = systems.contenders(variant.ids, members, chosen, None, sizes, rerank_depth=0)
-        result = self._measured(variant, contenders, f"{kind}:adapted", place)
+        result = self._measured(variant, contenders, adapted, place)
         if kind == start and not self._row(BASE, name).exists():
             self._write(self._row(BASE, name), name, result, kind, arm=BASE, seed=None)
         seconds = {"train": made["train"], "label": made["label"], "distill": trained}
@@ -139,7 +140,7 @@ class Bench:
             row,
             name,
             result,
-            f"{kind}:adapted",
+            adapted,
             training_seconds={stage: one.manifest["seconds"] for stage, one in seconds.items()},
             queries=trained.manifest["out"],
             dev_loss=trained.notes[kind].get("dev_loss"),
@@ -160,7 +161,7 @@ class Bench:
         reranker, depth = variant.trained(made["train"]).reranker(), self.settings["evaluate"]["rerank_depth"]
         first = systems.system_of(variant.ids, variant.members, equal)
         weighed = systems.weigh_reranker(first, reranker, artifacts.held_out(variant, made), depth)
-        name = f"{systems.HYBRID}+reranker"
+        name = systems.HYBRID.reranked()
         weights = {systems.HYBRID: weighed.weights[systems.RERANKER]}
         chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})
         sizes = {one: variant.index_bytes(member) for one, member in variant.members.items()}

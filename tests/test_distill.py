@@ -22,14 +22,16 @@ from acclimate.learn.students.losses import Loss  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.run.settings import resolve  # noqa: E402
 from acclimate.search.encoder import Encoder  # noqa: E402
-from acclimate.search.names import KINDS, MADE  # noqa: E402
+from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS  # noqa: E402
 from acclimate.stages.chain import STAGES  # noqa: E402
 from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}
 LEARN = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8}
-OF_ENCODERS = [name for name in STUDENTS if KINDS[name] not in MADE]  # test_sparse_static.py has the others
+OF_ENCODERS = [
+    name for name in STUDENTS if STUDENT_KINDS[name] not in KINDS_WITHOUT_BASE
+]  # test_sparse_static.py has the others
 
 
 def examples(numbers):
@@ -91,7 +93,7 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
     before = {key: value.clone() for key, value in base.model.state_dict().items()}
     # Random weights have nothing to generalize from: what falls is the loss on queries that were seen.
     notes = distill(TRAIN, TRAIN[::4], base, lesson, tmp_path, student=(name,), **LEARN)
-    kind = KINDS[name]
+    kind = STUDENT_KINDS[name]
     note = notes[kind]
     assert list(notes) == [kind]
     assert note["student"] == name
@@ -258,7 +260,7 @@ def test_two_students_of_one_kind_and_none_at_all_are_refused(names):
 def test_an_unknown_student_is_named_with_the_nearest():
     with pytest.raises(SettingError, match=r"no distill.student named 'dense-qery'\. Did you mean 'dense-query'"):
         resolve(STAGES, {}, ["distill.student=dense-qery"])
-    assert STUDENTS.keys() == KINDS.keys()
+    assert STUDENTS.keys() == STUDENT_KINDS.keys()
     check_students(("dense", "late-interaction-query"))
 
 

@@ -11,7 +11,8 @@ from acclimate.corpus.formats import read_run
 from acclimate.measure.measures import MEASURES, per_query
 from acclimate.measure.recommend import Recommendation
 from acclimate.records import Qrel, Query, ScoredDoc
-from acclimate.stages.evaluate import Contender, evaluate, file_name
+from acclimate.search.names import SystemName
+from acclimate.stages.evaluate import Contender, evaluate
 
 QUERIES = [Query(f"q{n:02}", f"query {n}") for n in range(40)]
 QRELS = [Qrel(query.query_id, f"d{n:02}", 1) for n, query in enumerate(QUERIES)]
@@ -27,8 +28,8 @@ def ranker(rank_of):
     return FakeRetriever(found)
 
 
-def contender(name, rank_of, adapted=None):
-    return Contender(name, "dense", ":adapted" in name if adapted is None else adapted, ranker(rank_of), 1000, {})
+def contender(name, rank_of):
+    return Contender(SystemName(name), ranker(rank_of), 1000, {})
 
 
 BM25 = contender("bm25", lambda n: 3 + n % 3)
@@ -36,7 +37,7 @@ DENSE = contender("dense", lambda n: 2 + n % 3)
 GOOD = contender("dense:adapted", lambda n: 1 + n % 2)
 BAD = contender("dense:adapted", lambda n: 6)
 SAME = contender("dense:adapted", lambda n: 2 + n % 3)
-RERANKED = contender("dense+reranker", lambda n: 1, adapted=True)
+RERANKED = contender("dense+reranker", lambda n: 1)
 
 
 def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, **settings):
@@ -79,7 +80,7 @@ def test_the_numbers_are_those_of_the_runs_on_disk(tmp_path):
     found = evaluated(tmp_path, BM25, DENSE, GOOD)
     for system in found.systems:
         name = system["name"]
-        run = list(read_run(tmp_path / "runs" / f"{file_name(name)}.trec"))
+        run = list(read_run(tmp_path / "runs" / f"{SystemName(name).file_name}.trec"))
         assert [(hit.query_id, hit.doc_id) for hit in run] == [(h.query_id, h.doc_id) for h in found.runs[name]]
         values = per_query(run, QRELS)
         assert values == found.per_query[name]
@@ -133,9 +134,8 @@ def test_any_evaluator_gives_our_figures_for_what_is_left(tmp_path):
     """trec_eval, from the files alone: ties, too, and queries without a relevant document."""
     import pytrec_eval
 
-    tied = Contender(
-        "dense", "dense", False, FakeRetriever({q.text: dict.fromkeys("dbca", 1.0) for q in QUERIES}), 0, {}
-    )
+    every = FakeRetriever({q.text: dict.fromkeys("dbca", 1.0) for q in QUERIES})
+    tied = Contender(SystemName("dense"), every, 0, {})
     qrels = [Qrel(query.query_id, "abcd"[at % 4], int(at % 5 > 0)) for at, query in enumerate(QUERIES)]
     found = evaluated(tmp_path, tied, GOOD, qrels=qrels, max_queries=30)
     judged: dict = {}
@@ -144,7 +144,7 @@ def test_any_evaluator_gives_our_figures_for_what_is_left(tmp_path):
         judged.setdefault(query_id, {})[doc_id] = int(grade)
     for system in found.systems:
         run: dict = {}
-        for line in (tmp_path / "runs" / f"{file_name(system['name'])}.trec").read_text().splitlines():
+        for line in (tmp_path / "runs" / f"{SystemName(system['name']).file_name}.trec").read_text().splitlines():
             query_id, _, doc_id, _, score, _ = line.split()
             run.setdefault(query_id, {})[doc_id] = float(score)
         theirs = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.100", "success.5"}).evaluate(run)
@@ -168,7 +168,7 @@ def test_progress_counts_every_search(tmp_path):
 
 
 def test_a_query_that_finds_nothing_counts_as_nothing_found(tmp_path):
-    deaf = Contender("dense:adapted", "dense", True, FakeRetriever({}), 0, {})
+    deaf = Contender(SystemName("dense:adapted"), FakeRetriever({}), 0, {})
     found = evaluated(tmp_path, DENSE, deaf)
     assert found.verdict == "REGRESSION"
     assert found.systems[1]["measures"] == dict.fromkeys(MEASURES, 0.0)

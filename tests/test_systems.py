@@ -13,6 +13,7 @@ from acclimate.corpus.judged import Judged
 from acclimate.records import Qrel, Query
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
 from acclimate.search.systems import check_reranked, choose, contenders, sources_of
@@ -113,7 +114,7 @@ def test_without_adapted_members_there_is_no_adapted_hybrid():
 def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
     for reranker in (RERANKED, USELESS, None):
         chosen = choose(IDS, ADAPTED, DEV, reranker, trust=0.5)
-        contending = [name for name in chosen.ndcg if name.endswith((":adapted", "+reranker"))]
+        contending = [name for name in chosen.ndcg if SystemName(name).is_adapted]
         assert chosen.candidate in contending
         assert chosen.ndcg[chosen.candidate] >= max(chosen.ndcg[name] for name in contending) - 0.02
 
@@ -171,13 +172,13 @@ def test_no_reranker_is_no_reranked_system():
     chosen = choose(IDS, ADAPTED, HELD_OUT, None, trust=0.5)
     assert chosen.reranker_weights == {}
     assert not [name for name in chosen.ndcg if "+" in name]
-    assert not [c for c in made_of(ADAPTED, chosen, scorer=None).values() if c.kind == "reranked"]
+    assert not [c for c in made_of(ADAPTED, chosen, scorer=None).values() if c.name.is_reranked]
 
 
 def test_contenders_are_what_their_names_say():
     chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
     made = made_of(ADAPTED, chosen)
-    assert {name: (c.kind, c.adapted) for name, c in made.items()} == {
+    assert {name: (c.name.kind, c.name.is_adapted) for name, c in made.items()} == {
         "bm25": ("bm25", False),
         "dense": ("dense", False),
         "late-interaction": ("late-interaction", False),

@@ -15,7 +15,7 @@ from acclimate.cli.main import main
 from acclimate.report.tried import tried
 from acclimate.run.settings import settings_of
 from acclimate.search import measuring
-from acclimate.search.names import KINDS
+from acclimate.search.names import STUDENT_KINDS
 from acclimate.stages.distill import LOSSES, distill
 from acclimate.stages.tune import trials, tuned
 
@@ -90,7 +90,7 @@ class Trials:
         self.learned.append((settings["student"], settings["epochs"], settings["teacher_temperature"]))
         notes = {}
         for name in settings["student"]:
-            kind = KINDS[name]
+            kind = STUDENT_KINDS[name]
             write_text(folder / kind / "model", json.dumps([name, settings["epochs"], settings["teacher_temperature"]]))
             notes[kind] = {"student": name, "dev_loss": [settings["epochs"]]}
         return notes

@@ -26,7 +26,7 @@ from acclimate.records import Query, Retriever, ScoredDoc
 from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
 from acclimate.run.workspace import Account, Made, Workspace
 from acclimate.search import measuring
-from acclimate.search.names import KINDS
+from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.stages import artifacts
 from acclimate.stages import chain as pipeline
 
@@ -177,13 +177,13 @@ class _Curves:
         """Each student, as an index of its own; 0: what it starts from."""
         run = self.run
         if not count:
-            kinds = [KINDS[name] for name in run.settings["distill"]["student"]]
+            kinds = [STUDENT_KINDS[name] for name in run.settings["distill"]["student"]]
             return {kind: measuring.alone(run.ids, run.members, kind) for kind in kinds if kind in run.members}
         run.members  # noqa: B018 (loaded once for all points)
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         trained = pipeline.make(variant, "distill", self.made)
         members = {**run.members, **variant.distilled(trained.folder, trained.notes).members()}
-        found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in trained.notes}
+        found = {kind: measuring.alone(run.ids, members, SystemName(kind).adapted()) for kind in trained.notes}
         # Where a student of a kind that the base is not starts is known only once it is made.
         starts = [kind for kind in trained.notes if kind in members and kind not in run.members]
         return found | {f"{kind}{_START}": measuring.alone(run.ids, members, kind) for kind in starts}

@@ -14,6 +14,7 @@ from acclimate.records import Doc, Query, Retriever
 from acclimate.report.words import excerpt
 from acclimate.run.workspace import Made
 from acclimate.search.folded import Folded
+from acclimate.search.names import SystemName
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -57,11 +58,11 @@ def load(run: Run, made: Mapping[str, Made], system: str | None = None) -> Searc
     from acclimate.search import systems
 
     measured = read_json(made["evaluate"].folder / "measured.json")
-    name = measured["recommended"] if system is None else system
+    name = SystemName(measured["recommended"] if system is None else system)
     members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
     stored = read_json(made["evaluate"].folder / "chosen.json")
     chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
-    reranker = run.trained(made["train"]).reranker() if name.endswith("+reranker") else None
+    reranker = run.trained(made["train"]).reranker() if name.is_reranked else None
     settings = run.settings["evaluate"]
     contenders = systems.contenders(
         run.ids,

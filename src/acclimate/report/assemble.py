@@ -15,6 +15,7 @@ from acclimate.report.trade import trades
 from acclimate.report.tried import tried
 from acclimate.run.manifests import versions
 from acclimate.run.workspace import Made
+from acclimate.search.names import SystemName
 from acclimate.stages.train import collapse
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     warnings += words.of_queries(made["evaluate"].notes, count)
     scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
     for name, score in scores.items():
-        base = scores.get(name.removesuffix(":adapted").removesuffix("+reranker"))
+        base = scores.get(SystemName(name).origin)
         if base is not None and score < base:
             warnings.append(f"{name} ranks worse ({score:.3f}) than what it was made from ({base:.3f}).")
     teacher = next(row for row in made["label"].notes["teachers"] if row["name"] == "teacher")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from acclimate.report import words
+from acclimate.search.names import SystemName
 
 _MAIN = words.MAIN_MEASURE
 _TEACHER = "teacher"  # its name in the notes of `label`
@@ -36,7 +37,7 @@ def _teachers(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
 def _students(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     for kind, note in notes.items():
         for row in note.get("tried", ()):
-            yield f"settings of {kind}:adapted", row["value"], row[_MAIN], row["chosen"]
+            yield f"settings of {SystemName(kind).adapted()}", row["value"], row[_MAIN], row["chosen"]
 
 
 def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
@@ -46,12 +47,13 @@ def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
             yield f"weights of {system}", said(used), chosen["ndcg"].get(system), True
     for system, share in chosen["reranker_weights"].items():
         shares = said({"reranker": share, "first stage": round(1 - share, 4)})
-        yield f"weights of {system}+reranker", shares, chosen["ndcg"].get(f"{system}+reranker"), True
+        reranked = SystemName(system).reranked()
+        yield f"weights of {reranked}", shares, chosen["ndcg"].get(reranked), True
 
 
 def _candidates(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     for system, ndcg in chosen["ndcg"].items():
-        if system.endswith((":adapted", "+reranker")):
+        if SystemName(system).is_adapted:
             yield "candidate", system, ndcg, system == chosen["candidate"]
 
 

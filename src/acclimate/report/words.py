@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from acclimate.base.shown import clean
-from acclimate.search.names import MADE
+from acclimate.search.names import KINDS_WITHOUT_BASE
 
 MAIN_MEASURE = "nDCG@10"
 
@@ -55,7 +55,7 @@ def outcome(report: Mapping[str, Any]) -> str:
 
 def starts(report: Mapping[str, Any]) -> str:
     """What untouched sparse and static systems are, which no base brings; nothing where there are none."""
-    names = [one["name"] for one in report["systems"] if one["kind"] in MADE and not one["adapted"]]
+    names = [one["name"] for one in report["systems"] if one["kind"] in KINDS_WITHOUT_BASE and not one["adapted"]]
     if not names:
         return ""
     return (

@@ -27,7 +27,7 @@ from acclimate.records import Query, Scorer
 from acclimate.run.input import Input, Kept
 from acclimate.run.settings import Settings
 from acclimate.run.workspace import Account, Made, Workspace, plain
-from acclimate.search.names import KINDS
+from acclimate.search.names import STUDENT_KINDS
 
 if TYPE_CHECKING:
     from acclimate.learn.students.distilled import Distilled
@@ -256,7 +256,7 @@ class Run:
     @property
     def student_kinds(self) -> list[str]:
         """The kinds of retrievers that students are, which are the names of those that they begin as."""
-        return [KINDS[name] for name in self.settings["distill"]["student"]]
+        return [STUDENT_KINDS[name] for name in self.settings["distill"]["student"]]
 
     @property
     def other_scorers(self) -> list[str]:

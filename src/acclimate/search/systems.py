@@ -17,23 +17,21 @@ from acclimate.corpus.judged import Judged
 from acclimate.records import Query, Retriever, ScoredDoc, Scorer
 from acclimate.search.folded import Folded
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, Member, SparseMember
-from acclimate.search.names import MADE
+from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
 from acclimate.search.reranked import Reranked, reordered
 from acclimate.search.scales import as_it_is
 from acclimate.search.system import Candidates, System
 from acclimate.search.weights import Weighed, alone, choose_weights, row_grades
 
-HYBRID, RERANKER = "hybrid", "reranker"
-BASE = ("bm25", "dense", "late-interaction")
+HYBRID, RERANKER = SystemName("hybrid"), "reranker"
+BASE = tuple(map(SystemName, ("bm25", "dense", "late-interaction")))
 DEPTH = 100
 
 
 class Contender(NamedTuple):
     """A system to be measured."""
 
-    name: str
-    kind: str  # bm25, dense, late-interaction, sparse, static, hybrid or reranked
-    adapted: bool
+    name: SystemName
     retriever: Retriever
     index_bytes: int
     weights: dict[str, float]
@@ -50,8 +48,8 @@ class Chosen(NamedTuple):
 
 def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
     """Raises SettingError for a system to rerank that a run with students of these kinds will not have."""
-    adapted = [f"{kind}:adapted" for kind in (*kinds, HYBRID)]
-    known = [*BASE, HYBRID, *(kind for kind in kinds if kind in MADE), *adapted]
+    adapted = [SystemName(kind).adapted() for kind in (*kinds, HYBRID)]
+    known = [*BASE, HYBRID, *(kind for kind in kinds if kind in KINDS_WITHOUT_BASE), *adapted]
     for name in names:
         if name not in known:
             raise unknown("system to rerank (evaluate.rerank)", name, known)
@@ -94,7 +92,7 @@ def choose(
     near = 0.0
     for system, groups in {
         HYBRID: [BASE],
-        f"{HYBRID}:adapted": _mixtures(members, synthetic=held_out.is_synthetic),
+        HYBRID.adapted(): _mixtures(members, synthetic=held_out.is_synthetic),
     }.items():
         if groups:
             weights[system], reached[system], near = best(groups)
@@ -104,14 +102,14 @@ def choose(
             raise unknown("system to rerank", name, weights)
         assert behind is not None
         weighed = behind(system_of(ids, members, weights[name]))
-        reranker_weights[name], reached[f"{name}+reranker"] = weighed.weights[RERANKER], weighed.ndcg
-    contending = [name for name in reached if name.endswith((":adapted", "+reranker"))]
+        reranker_weights[name], reached[SystemName(name).reranked()] = weighed.weights[RERANKER], weighed.ndcg
+    contending = [name for name in map(SystemName, reached) if name.is_adapted]
     if held_out.is_synthetic:  # no more trusted to leave members out altogether than to weigh them
         contending = [name for name in contending if name not in members] or contending
     # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
-    candidate = max(contending, key=lambda name: (reached[name], "+" not in name, HYBRID not in name))
-    if 0 < reached[candidate] - reached.get(f"{HYBRID}:adapted", -1.0) <= near:
-        candidate = f"{HYBRID}:adapted"
+    candidate = max(contending, key=lambda name: (reached[name], not name.is_reranked, name.retriever != HYBRID))
+    if 0 < reached[candidate] - reached.get(HYBRID.adapted(), -1.0) <= near:
+        candidate = HYBRID.adapted()
     return Chosen(weights, reranker_weights, candidate, {name: round(value, 5) for name, value in reached.items()})
 
 
@@ -153,9 +151,9 @@ def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[st
     BM25 by what is sparse, but not on synthetic queries: they do not show what is lost with it, the one member that no
     encoder has a part in.
     """
-    also = {name: f"{name}:adapted" for name in BASE} | ({} if synthetic else {"bm25": "sparse:adapted"})
+    also = {name: name.adapted() for name in BASE} | ({} if synthetic else {"bm25": SystemName("sparse").adapted()})
     options = [[name, also[name]] if also[name] in members else [name] for name in BASE]
-    return [list(parts) for parts in product(*options) if any(name.endswith(":adapted") for name in parts)]
+    return [list(parts) for parts in product(*options) if any(name.is_adapted for name in parts)]
 
 
 def contenders(
@@ -176,19 +174,16 @@ def contenders(
         used = {member: weight for member, weight in weights.items() if weight > 0}
         system = system_of(ids, members, weights)
         found[name] = Contender(
-            name,
-            name.removesuffix(":adapted") if name in members else HYBRID,
-            name.endswith(":adapted"),
+            SystemName(name),
             system,
             sum(sizes[member] for member in {*used, *system.sources}),
             used if len(used) > 1 else {},
         )
     for name, weight in chosen.reranker_weights.items() if reranker is not None else ():
         assert reranker is not None
-        found[f"{name}+reranker"] = Contender(
-            f"{name}+reranker",
-            "reranked",
-            True,
+        reranked = SystemName(name).reranked()
+        found[reranked] = Contender(
+            reranked,
             Reranked(found[name].retriever, reranker, rerank_depth, weight),
             found[name].index_bytes,
             {name: round(1 - weight, 4), RERANKER: weight},

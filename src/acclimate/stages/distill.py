@@ -16,7 +16,7 @@ from acclimate.base.draws import drawn
 from acclimate.base.errors import DataError, SettingError
 from acclimate.records import NWay
 from acclimate.run.settings import checked
-from acclimate.search.names import KINDS, MADE
+from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 
 if TYPE_CHECKING:
     from acclimate.learn.students.lesson import Lesson
@@ -34,7 +34,7 @@ def distill(
     folder: Path,
     later: Sequence[Sequence[Sequence[NWay]]] = (),
     *,
-    student: Annotated[tuple[str, ...], OneOf(KINDS)] = ("dense-query", "late-interaction-query"),
+    student: Annotated[tuple[str, ...], OneOf(STUDENT_KINDS)] = ("dense-query", "late-interaction-query"),
     base: str = "embedded:all-minilm-l6-v2",
     epochs: Annotated[int, Between(0, 10_000)] = 3,
     learning_rate: Annotated[float, Above(0, 1)] = 4e-5,
@@ -133,11 +133,11 @@ def distill(
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):
         make, temperature = STUDENTS[name]
-        own: dict[str, Any] = {"sparse": {"sparsity": sparsity}}.get(KINDS[name], {})
-        if KINDS[name] == "dense":
+        own: dict[str, Any] = {"sparse": {"sparsity": sparsity}}.get(STUDENT_KINDS[name], {})
+        if STUDENT_KINDS[name] == "dense":
             own = {"dims": tuple(sorted({*matryoshka, *((dim,) if dim else ())} - {encoder.dim}))}
         learner = make(encoder.copy(), lesson, student_temperature or temperature, **own)
-        if learner.kind in MADE and distributed.is_main():
+        if learner.kind in KINDS_WITHOUT_BASE and distributed.is_main():
             save(learner, encoder, folder / f"{learner.kind}-start")
         if isinstance(learner, Static):
             learner.warm_up()
@@ -152,7 +152,7 @@ def distill(
                 Loss(loss, teacher_temperature, contrastive, mask_above),
                 state,
                 epochs=epochs,
-                learning_rate=table_learning_rate if learner.kind in MADE else learning_rate,
+                learning_rate=table_learning_rate if learner.kind in KINDS_WITHOUT_BASE else learning_rate,
                 batch_size=batch_size,
                 seed=seed,
             )
@@ -177,14 +177,14 @@ def distill(
 
 def check_students(names: Sequence[str]) -> None:
     """Raises SettingError for no student, and for two that would have one name when adapted."""
-    kinds = [KINDS[name] for name in names]
+    kinds = [STUDENT_KINDS[name] for name in names]
     if not names or len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
 
 
 def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:
     """Raises SettingError for students that a late-interaction model cannot begin."""
-    others = [name for name in names if KINDS[name] != "late-interaction"]
+    others = [name for name in names if STUDENT_KINDS[name] != "late-interaction"]
     if is_late_interaction and others:
         raise SettingError(
             f"{base} is a late-interaction model, which no {others[0]} student begins from; set "

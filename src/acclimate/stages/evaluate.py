@@ -95,13 +95,13 @@ def evaluate(
             run += contender.retriever.search([query], k)
             seconds.append(time.perf_counter() - started)
             progress(number * len(asked) + at, len(contenders) * len(asked))
-        write_run(folder / "runs" / f"{file_name(contender.name)}.trec", run, tag=contender.name)
+        write_run(folder / "runs" / f"{contender.name.file_name}.trec", run, tag=contender.name)
         runs[contender.name] = run
         values[contender.name] = per_query(run, qrels)
         systems.append(_summary(contender, values[contender.name], seconds, seed))
 
     mean = {system["name"]: system["measures"][MAIN] for system in systems}
-    baseline = max((c.name for c in contenders if not c.adapted), key=lambda name: (mean[name], name))
+    baseline = max((c.name for c in contenders if not c.name.is_adapted), key=lambda name: (mean[name], name))
     comparisons = [
         _compared(values, one, other, measure, seed)
         for measure in MEASURES
@@ -123,19 +123,13 @@ def evaluate(
     )
 
 
-def file_name(system: str) -> str:
-    """A system's name as a file's, on every file system."""
-    return system.replace(":", "-")
-
-
 def _pairs(contenders: Sequence[Contender], baseline: str) -> list[tuple[str, str]]:
     """Each adapted system against the best unadapted one, and against what it was made from."""
     names = {contender.name for contender in contenders}
     pairs: list[tuple[str, str]] = []
     for contender in contenders:
-        if contender.adapted:
-            origin = contender.name.removesuffix(":adapted").partition("+reranker")[0]
-            others = [baseline, *([origin] if origin in names else [])]
+        if contender.name.is_adapted:
+            others = [baseline, *({contender.name.origin} & names)]
             pairs += [(contender.name, other) for other in dict.fromkeys(others)]
     return pairs
 
@@ -152,8 +146,8 @@ def _summary(
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
     return {
         "name": contender.name,
-        "adapted": contender.adapted,
-        "kind": contender.kind,
+        "adapted": contender.name.is_adapted,
+        "kind": contender.name.kind,
         "measures": {m: round(float(np.mean(list(values[m].values()))), 5) for m in MEASURES},
         "intervals": {m: [round(edge, 5) for edge in interval(values[m], seed=seed)] for m in MEASURES},
         "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},

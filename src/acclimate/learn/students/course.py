@@ -26,7 +26,7 @@ from acclimate.learn.students.lesson import Student
 from acclimate.learn.students.losses import Loss
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
-from acclimate.search.names import MADE
+from acclimate.search.names import KINDS_WITHOUT_BASE
 
 T = TypeVar("T")
 _MAX_NORM = 1.0
@@ -83,7 +83,7 @@ class Course:
 
     def _step(self, batch: list[NWay]) -> None:
         # Tables by token gain nothing from half precision, and thresholds suffer.
-        is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in MADE
+        is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in KINDS_WITHOUT_BASE
         own = distributed.share(batch)
 
         def compute() -> None:
@@ -153,7 +153,7 @@ class Course:
     def _check(self, loss: float) -> None:
         """Raises SettingError for a loss that is no number."""
         if not math.isfinite(loss):
-            rate = "table_learning_rate" if self.student.kind in MADE else "learning_rate"
+            rate = "table_learning_rate" if self.student.kind in KINDS_WITHOUT_BASE else "learning_rate"
             raise SettingError(
                 f"the {self.student.kind} student diverged: its loss is {loss} after {self.schedule.last_epoch} of "
                 f"{self.steps} steps; lower distill.{rate}, which is {self.learning_rate:g}"

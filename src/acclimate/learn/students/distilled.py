@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.base.progress import Progress
 from acclimate.corpus.corpus import Corpus
-from acclimate.search.names import MADE
+from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
@@ -72,19 +72,21 @@ class Distilled:
 
         members: dict[str, Member] = {}
         for kind, note in self.notes.items():
-            if kind in MADE:
+            if kind in KINDS_WITHOUT_BASE:
                 start = f"{kind}-start"
                 members[kind] = self._made_member(start, start)
-                members[f"{kind}:adapted"] = self._made_member(kind, start if note["keeps_index"] else kind)
+                members[SystemName(kind).adapted()] = self._made_member(kind, start if note["keeps_index"] else kind)
                 continue
             student, dim = self._student(kind), note.get("dim", 0)
             vectors = self.vectors if note["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
             if kind == "late-interaction":
-                members[f"{kind}:adapted"] = LateInteractionMember(vectors, student)
+                members[SystemName(kind).adapted()] = LateInteractionMember(vectors, student)
             elif dim:
-                members[f"{kind}:adapted"] = DenseMember(Vectors.open(self.folder / f"{kind}-cut"), Cut(student, dim))
+                members[SystemName(kind).adapted()] = DenseMember(
+                    Vectors.open(self.folder / f"{kind}-cut"), Cut(student, dim)
+                )
             else:
-                members[f"{kind}:adapted"] = DenseMember(vectors, student)
+                members[SystemName(kind).adapted()] = DenseMember(vectors, student)
         return members
 
     def _made_member(self, name: str, documents: str) -> Member:

@@ -14,6 +14,7 @@ from acclimate.measure.measures import MAIN, nothing_relevant
 from acclimate.run.run import BASE_MEMBERS, DOCUMENTS, ENCODER, Run
 from acclimate.run.workspace import Account, Made
 from acclimate.search import measuring
+from acclimate.search.names import SystemName
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import Kept, Scores
 from acclimate.stages import artifacts, measured
@@ -134,7 +135,7 @@ def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
         def reached(into: Path, notes: Mapping[str, Any]) -> dict[str, float]:
             notes = run.distilled(into, notes).index()
             members = {**run.members, **run.distilled(into, notes).members()}
-            found = {kind: measuring.alone(run.ids, members, f"{kind}:adapted") for kind in notes}
+            found = {kind: measuring.alone(run.ids, members, SystemName(kind).adapted()) for kind in notes}
             return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in found.items()}
 
         notes = tuned(folder, run.settings["distill"], learn, reached)
