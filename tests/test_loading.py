@@ -187,7 +187,7 @@ def test_loading_is_told_and_errors_of_libraries_name_the_model(caplog):
         raise ValueError("of\ntwo lines")
     with pytest.raises(OutOfMemory, match="no room in memory for some/model"), loading("some/model"):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    assert [record.getMessage() for record in caplog.records] == ["loading some/model"] * 2
+    assert [record.getMessage().strip() for record in caplog.records] == ["loading some/model"] * 2
 
 
 def roberta(folder, tiny_encoder, *, positions=18, limit=None):

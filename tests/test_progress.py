@@ -7,8 +7,9 @@ import logging
 
 import pytest
 
-from acclimate.base import progress
-from acclimate.base.progress import Loading, Progress, duration
+from acclimate.base import distributed, progress
+from acclimate.base.progress import Bar, LogLines, Progress, duration, shown
+from acclimate.cli.shell import log_on_stderr
 
 
 class Terminal(io.StringIO):
@@ -31,93 +32,124 @@ def clock(monkeypatch):
     return clock
 
 
-def test_a_log_gets_a_line_every_few_seconds(clock):
-    stream = io.StringIO()
-    report = Progress("generate", "queries", stream=stream)
+@pytest.fixture
+def lines(caplog):
+    """What the log has, as it is now."""
+    caplog.set_level(logging.INFO, "acclimate")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_a_log_gets_a_line_every_few_seconds(clock, lines):
+    log = LogLines()
     for done in range(1, 61):
         clock.now += 1
-        report(done, 60)
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == 6
-    assert lines[0] == "generate   11 of 60 queries, 1 a second, 49s left"
-    assert lines[-1] == "generate   60 of 60 queries, 1 a second"
+        log("generate", done, 60, "queries")
+    assert len(lines()) == 6
+    assert lines()[0] == "generate   11 of 60 queries, 1 a second, 49s left"
+    assert lines()[-1] == "generate   60 of 60 queries, 1 a second"
 
 
 @pytest.mark.parametrize("had", [0, 900])
-def test_loading_a_model_and_what_was_done_before_are_no_work(clock, had):
-    stream = io.StringIO()
-    report = Progress("generate", "queries", stream=stream)
+def test_loading_a_model_and_what_was_done_before_are_no_work(clock, lines, had):
+    log = LogLines()
     clock.now += 400  # to load
     for done in range(100, had + 1, 100):
         clock.now += 0.01
-        report(done, 1000)
+        log("generate", done, 1000, "queries")
     for done in range(had + 4, had + 44, 4):
         clock.now += 8
-        report(done, 1000)
-    lines = stream.getvalue().splitlines()
-    assert len(lines) >= 4
-    assert all("0.5 a second" in line for line in lines)
-    first = int(lines[0].split()[1])
-    assert lines[0].endswith(f"{duration(2 * (1000 - first))} left")
+        log("generate", done, 1000, "queries")
+    assert len(lines()) >= 4
+    assert all("0.5 a second" in line for line in lines())
+    first = int(lines()[0].split()[1])
+    assert lines()[0].endswith(f"{duration(2 * (1000 - first))} left")
 
 
-def test_time_left_is_that_of_the_last_lines(clock):
-    stream = io.StringIO()
-    report = Progress("index", "documents", stream=stream)
+def test_time_left_is_that_of_the_last_lines(clock, lines):
+    log = LogLines()
     for done, seconds in [*((done, 1) for done in range(100)), *((done, 100) for done in range(100, 120))]:
         clock.now += seconds
-        report(done, 200)
-    assert stream.getvalue().splitlines()[-1] == "index      119 of 200 documents, 0.01 a second, 2h 15m left"
+        log("index", done, 200, "documents")
+    assert lines()[-1] == "index      119 of 200 documents, 0.01 a second, 2h 15m left"
 
 
-def test_a_terminal_shows_the_first_batch_without_a_rate(clock):
-    stream = Terminal()
-    report = Progress("index", "documents", stream=stream)
-    clock.now += 100
-    report(32, 1000)
-    assert stream.getvalue() == "\r\x1b[Kindex      32 of 1,000 documents"
+def test_the_time_of_each_work_is_its_own(clock, lines):
+    log = LogLines()
+    for _ in range(2):  # two students, say
+        for done in range(1, 31):
+            clock.now += 1
+            log("distill", done, 30, "documents")
+        clock.now += 1000
+    assert len(lines()) == 6
+    assert all("1 a second" in line for line in lines())
 
 
-def test_loading_is_a_line_of_its_own():
-    stream, live = io.StringIO(), Terminal()
-    logger = logging.getLogger("acclimate.base.loading")
-    with Loading(stream=stream), Loading(stream=live):
-        logger.info("loading %s", "some/model")
-    logger.info("loading %s", "another")
-    assert stream.getvalue() == "           loading some/model\n"
-    assert live.getvalue() == "\r\x1b[K           loading some/model\n"
-    assert not logger.handlers
-
-
-def test_a_quick_stage_says_nothing_in_a_log(clock):
-    stream = io.StringIO()
-    report = Progress("filter", "queries", stream=stream)
+def test_a_quick_stage_says_nothing_in_a_log(clock, lines):
+    log = LogLines()
     for done in range(1, 11):
         clock.now += 0.1
-        report(done, 10)
-    report.end()
-    assert stream.getvalue() == ""
-
-
-def test_a_terminal_gets_one_line_that_is_rewritten_and_cleared(clock):
-    stream = Terminal()
-    report = Progress("index", "documents", stream=stream)
-    for done in range(1, 11):
-        clock.now += 0.1
-        report(done, 10)
-    report.end()
-    shown = stream.getvalue()
-    assert "\n" not in shown
-    assert shown.endswith("\r\x1b[K")
-    assert 4 <= shown.count("\r\x1b[Kindex") <= 11
+        log("filter", done, 10, "queries")
+    assert lines() == []
 
 
 @pytest.mark.parametrize("done", [0, 1])
-def test_no_time_at_all_is_no_division_by_zero(clock, done):
-    stream = Terminal()
-    Progress("index", "documents", stream=stream)(done, 1)
+@pytest.mark.parametrize("listener", [LogLines, Bar])
+def test_no_time_at_all_is_no_division_by_zero(clock, done, listener):
+    told = listener()
+    told("index", done, 1, "documents")
     clock.now += 5
-    Progress("index", "documents", stream=stream)(0, 0)
+    told("index", 0, 0, "documents")
+    told.close()
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten_and_cleared(monkeypatch):
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with shown():
+        work = Progress("index", "documents")
+        for done in range(1, 11):
+            work(done, 10)
+    screen = terminal.getvalue()
+    assert "index" in screen
+    assert "10/10" in screen or "1/10" in screen
+    assert "\n" not in screen
+    assert screen.rpartition("\r")[2] == ""
+
+
+def test_what_is_said_while_there_is_a_bar_has_a_line_of_its_own(monkeypatch):
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with shown(), log_on_stderr():
+        Progress("index", "documents")(1, 10)
+        distributed.say("index", "something")
+        Progress("index", "documents")(2, 10)
+    before, _, after = terminal.getvalue().partition("index      something\n")
+    assert before.endswith("\r")
+    assert "10 " in after
+
+
+def test_a_callback_is_told_of_everything_within_and_of_nothing_outside():
+    calls = []
+    with shown(lambda *call: calls.append(call)):
+        work = Progress("mine", "queries")
+        work(1, 2)
+        work(2, 2)
+    Progress("mine", "queries")(1, 2)
+    assert calls == [("mine", 1, 2, "queries"), ("mine", 2, 2, "queries")]
+
+
+def test_none_is_silent(capsys, lines):
+    with shown(None):
+        Progress("mine", "queries")(1, 2)
+    Progress("mine", "queries")(1, 2)
+    assert capsys.readouterr() == ("", "")
+    assert lines() == []
+
+
+def test_of_several_processes_the_first_shows_progress(monkeypatch):
+    calls = []
+    monkeypatch.setenv("RANK", "1")
+    with shown(lambda *call: calls.append(call)):
+        Progress("train", "examples")(1, 2)
+    assert calls == []
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from acclimate.base import distributed, files
 from acclimate.base.errors import AcclimateError, DataError
+from acclimate.cli.shell import log_on_stderr
 from acclimate.run import manifests
 from acclimate.run.workspace import Account, Workspace
 
@@ -36,6 +37,13 @@ class Stage:
         (folder / "deep").mkdir(exist_ok=True)
         (folder / "deep" / "out.txt").write_text(self.text)
         return Account(10, 7, {"short": 3, "odd": 0}, {"prompt": 5}, notes={"n": 1})
+
+
+@pytest.fixture(autouse=True)
+def as_a_command():
+    """What is said is on stderr."""
+    with log_on_stderr():
+        yield
 
 
 @pytest.fixture
@@ -374,8 +382,10 @@ def test_a_run_that_made_nothing_leaves_no_folder(tmp_path):
     assert (tmp_path / "mine").exists()
 
 
-def test_of_several_processes_one_says_what_happens(monkeypatch, capsys):
+def test_of_several_processes_one_says_what_happens(monkeypatch, caplog):
+    caplog.set_level("INFO", "acclimate")
     for rank in ("0", "1", "2"):
         monkeypatch.setenv("RANK", rank)
-        distributed.say("label", "warning: odd\x1b[31m\nlines")
-    assert capsys.readouterr().err == "label      warning: odd[31m lines\n"
+        distributed.say("label", "odd\x1b[31m\nlines")
+        distributed.warn("label", "odd")
+    assert [record.getMessage() for record in caplog.records] == ["label      odd[31m lines", "label      warning: odd"]

@@ -6,8 +6,8 @@ GPU and on a share of every batch, and else wait. Nothing here does anything in 
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,8 @@ from acclimate.base.shown import on_one_line
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger("acclimate")
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=30)  # stages of the first process may take that long
@@ -36,9 +38,15 @@ def is_main() -> bool:
 
 
 def say(what: str, text: str) -> None:
-    """A line on stderr of a stage, or of what else it is about; only the first process says it."""
+    """A line in the log on a stage, or on what else it is about; only the first process says it."""
     if is_main():
-        print(f"{what:<10} {on_one_line(text)}", file=sys.stderr, flush=True)
+        logger.info("%-10s %s", what, on_one_line(text))
+
+
+def warn(what: str, text: str) -> None:
+    """The same for what a person should know before going on."""
+    if is_main():
+        logger.warning("%-10s warning: %s", what, on_one_line(text))
 
 
 def join() -> None:

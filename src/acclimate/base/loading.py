@@ -9,19 +9,16 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import logging
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from acclimate.base import files, models
+from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.base.shown import clean
-
-logger = logging.getLogger(__name__)
 
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _TOKENIZERS = (
@@ -46,8 +43,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 @contextmanager
 def loading(name: str | Path) -> Iterator[None]:
-    """Around the loading of a model: it is told, in the log, and an error of a library names the model."""
-    logger.info("loading %s", name)
+    """Around the loading of a model: it is said in the log, and an error of a library names the model."""
+    distributed.say("", f"loading {name}")
     try:
         with quiet():
             yield

@@ -1,7 +1,8 @@
-"""Progress for people, on stderr: what is done, how fast, and the time left.
+"""How far a stage is, told to whoever asked for it: a program's callback, a bar for people, or lines in a log.
 
-A terminal gets one line that rewrites itself; anything else (a log, a pipe) gets a line every few seconds. Time starts
-with the first that is done: models are loaded before it, which is a line of its own.
+The library itself shows nothing: `shown` says who is told, and outside of it nobody is. A callback is called with the
+stage, how much is done, how much there is, and what is counted ("queries"); what it raises ends the run, of which
+everything made is kept.
 """
 
 from __future__ import annotations
@@ -9,84 +10,122 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import warnings
 from collections import deque
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from acclimate.base import distributed
+
+Callback = Callable[[str, int, int, str], object]  # stage, done, total, unit
+Shown = Callback | Literal["auto"] | None  # a bar or lines, whichever fits; nothing
+
+logger = logging.getLogger(__name__)
 
 _POINTS = 8  # lines that a rate is taken over
-_AT_ONCE = 1.0  # seconds after the first call: what is told in them, an interrupted run had done
-_CLEARED = "\r\x1b[K"
+_AT_ONCE = 1.0  # seconds after the first call: what is done in them, an interrupted run had done
+
+_listener: ContextVar[Callback | None] = ContextVar("progress of acclimate", default=None)
 
 
 class Progress:
-    """A callable `(done, total)`; `unit` is what is counted ("queries"). The first call starts the clock.
+    """A callable `(done, total)` for the work of one stage; `unit` is what is counted."""
 
-    Rates are those of the last lines.
-    """
-
-    def __init__(self, name: str, unit: str, *, stream: TextIO | None = None, every_seconds: float = 10.0) -> None:
-        self.name = name
+    def __init__(self, stage: str, unit: str) -> None:
+        self.stage = stage
         self.unit = unit
-        self.stream = stream or sys.stderr
-        self.live = self.stream.isatty()
-        self.every_seconds = 0.2 if self.live else every_seconds
-        self.started = 0.0
-        self.points: deque[tuple[float, int]] = deque(maxlen=_POINTS)  # when, how many done
+        self.listener = _listener.get()
 
     def __call__(self, done: int, total: int) -> None:
+        if self.listener is not None:
+            self.listener(self.stage, done, total, self.unit)
+
+
+@contextmanager
+def shown(progress: Shown = "auto") -> Iterator[None]:
+    """Within it, progress goes to a callback, or by default to a bar in a terminal or a notebook, else to the log."""
+    automatic = Bar() if _is_watched() else LogLines()
+    listener = automatic if progress == "auto" else progress
+    token = _listener.set(listener if distributed.is_main() else None)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+        automatic.close()
+
+
+class Bar:
+    """A bar that goes when its work is done. Its time starts with the first call: models are loaded before it."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._work: tuple[str, str, int] | None = None
+        self._started = 0.0
+
+    def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
+        if self._work != (stage, unit, total) or done < self._bar.n:
+            self.close()
+            self._work, self._started = (stage, unit, total), time.monotonic()
+            self._bar = _bar_class()(desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False)
+        elif time.monotonic() - self._started < _AT_ONCE:
+            self._bar.initial = done
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = self._work = None
+
+
+class LogLines:
+    """A line in the log every few seconds: what is done, how fast by the last lines, and the time left.
+
+    Time starts with the first call, and none of what is told within a second of it counts.
+    """
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        self.every_seconds = every_seconds
+        self._work: tuple[str, str] | None = None
+        self._started = 0.0
+        self._points: deque[tuple[float, int]] = deque(maxlen=_POINTS)  # when, how many done
+
+    def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
         now = time.monotonic()
-        if not self.points:
-            self.started = now
-        if now - self.started < _AT_ONCE:
-            self.points.clear()
-            self.points.append((now, done))
-            if self.live:
-                self._write(f"{_CLEARED}{self.name:<10} {done:,} of {total:,} {self.unit}")
+        if self._work != (stage, unit) or done < self._points[-1][1]:
+            self._work, self._started = (stage, unit), now
+        if now - self._started < _AT_ONCE:
+            self._points.clear()
+            self._points.append((now, done))
             return
-        if done < total and now - self.points[-1][0] < self.every_seconds:
+        if done < total and now - self._points[-1][0] < self.every_seconds:
             return
-        then, done_then = self.points[0]
-        self.points.append((now, done))
-        elapsed = now - self.started
+        then, done_then = self._points[0]
+        self._points.append((now, done))
         rate = (done - done_then) / max(now - then, 1e-9)
         left = "" if done >= total else f", {duration((total - done) / rate)} left" if rate > 0 else ""
-        line = f"{self.name:<10} {done:,} of {total:,} {self.unit}, {rate:,.3g} a second{left}"
-        if self.live:
-            self._write(f"{_CLEARED}{line}")
-        elif done < total or elapsed > self.every_seconds:
-            self._write(line + "\n")
+        if done < total or now - self._started > self.every_seconds:
+            logger.info("%-10s %s", stage, f"{done:,} of {total:,} {unit}, {rate:,.3g} a second{left}")
 
-    def end(self) -> None:
-        """Clear the live line."""
-        if self.live:
-            self._write(_CLEARED)
-
-    def _write(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+    def close(self) -> None:
+        """Nothing is held."""
 
 
-class Loading(logging.Handler):
-    """Writes a line for each model that `acclimate.base.loading` says it loads, for as long as it is entered."""
+def _is_watched() -> bool:
+    """True in a terminal and in a notebook."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel") or (sys.stderr is not None and sys.stderr.isatty())
 
-    def __init__(self, *, stream: TextIO | None = None) -> None:
-        super().__init__(logging.INFO)
-        self.stream = stream or sys.stderr
-        self.said = logging.getLogger("acclimate.base.loading")
 
-    def emit(self, record: logging.LogRecord) -> None:
-        cleared = _CLEARED if self.stream.isatty() else ""
-        self.stream.write(f"{cleared}{'':<10} {record.getMessage()}\n")
-        self.stream.flush()
-
-    def __enter__(self) -> Loading:
-        self.level_before = self.said.level
-        self.said.setLevel(logging.INFO)
-        self.said.addHandler(self)
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.said.removeHandler(self)
-        self.said.setLevel(self.level_before)
+def _bar_class() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of text
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 def duration(seconds: float) -> str:

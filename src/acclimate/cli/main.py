@@ -19,6 +19,7 @@ from acclimate import __version__
 from acclimate.base import distributed, signals
 from acclimate.base.errors import OF_FILES, AcclimateError, SettingError
 from acclimate.base.memory import is_out_of_memory
+from acclimate.base.progress import shown
 from acclimate.base.shown import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
@@ -236,7 +237,7 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     from acclimate.report import curves
 
     run, made = opened(run_dir, "label")
-    with run.workspace.lock():
+    with run.workspace.lock(), shown():
         found = learning_curves(run, made, queries=queries, lists=lists)
         page = curves.write(found, run_dir)
     print(curves.text(found))
@@ -269,7 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments
         check_arguments(tokens)
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        with shell.log_on_stderr():
+            app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except (AcclimateError, CycloptsError) as error:
         _say(str(error))
         return getattr(error, "exit_code", 2)

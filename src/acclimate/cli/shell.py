@@ -6,6 +6,8 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from acclimate.base.domains import Between
@@ -33,3 +35,26 @@ def check_folder() -> None:
         Path.cwd()
     except FileNotFoundError:
         raise SettingError("the folder that this was started in is not there any more; change to one that is") from None
+
+
+@contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Within it, what acclimate logs is a line each on stderr."""
+    logger, handler = logging.getLogger("acclimate"), _Lines(logging.INFO)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    """Lines on stderr as it is now; a bar that is there makes room for them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        with bars.tqdm.external_write_mode(sys.stderr) if bars else nullcontext():
+            print(record.getMessage(), file=sys.stderr, flush=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from acclimate.base import distributed
 from acclimate.base.files import read_json
-from acclimate.base.progress import Loading
+from acclimate.base.progress import shown
 from acclimate.cli.options import Folder
 from acclimate.run.run import Run
 from acclimate.stages.runs import begin, stored
@@ -23,7 +21,7 @@ def go(run: Run, *, until: str = "evaluate") -> None:
     from acclimate.api.adapt import adapt as run_chain
 
     run.workspace.refuse_foreign()
-    with run.workspace.lock(), Loading() if distributed.is_main() else nullcontext():
+    with run.workspace.lock(), shown():
         made = run_chain(run, until=until)
     if made is not None:
         show(run, made)
@@ -34,8 +32,8 @@ def show(run: Run, report: Mapping[str, Any]) -> None:
     from acclimate.report import table
 
     print(table.text(report))
-    if shown := table.examples(report):
-        print(shown)
+    if examples := table.examples(report):
+        print(examples)
     print(f"Report: {run.workspace.folder / 'report.html'}")
     print(f'Search: acclimate search {run.workspace.folder} "your query"')
 

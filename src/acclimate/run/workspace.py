@@ -8,7 +8,6 @@ removed when its successor is finished.
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import time
@@ -199,7 +198,6 @@ class Workspace:
         started = time.monotonic()
         with writing(folder):
             account = run(folder, progress)
-        progress.end()
         manifest = {
             **recipe,
             "fingerprint": key,
@@ -225,7 +223,7 @@ class Workspace:
         is_made = distributed.told(False)
         if not is_made:
             if together:
-                run(self.folder / stage, Progress(stage, "", stream=io.StringIO()))
+                run(self.folder / stage, Progress(stage, ""))
             distributed.told(None)
         manifest = self.manifest(stage)
         assert manifest is not None

@@ -47,7 +47,7 @@ def check(run_folder: Path, made: Mapping[str, Made], stage: str) -> None:
 def _warn(dropped: Mapping[str, int]) -> None:
     for reason in _TOLD:
         if count := dropped.get(reason):
-            distributed.say("generate", f"warning: {count:,} {reason}: {_ADVICE[reason]}")
+            distributed.warn("generate", f"{count:,} {reason}: {_ADVICE[reason]}")
 
 
 def _told(run_folder: Path, made: Made) -> str:

@@ -7,7 +7,6 @@ every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one l
 from __future__ import annotations
 
 import importlib.util
-import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -185,8 +184,8 @@ def train(
         told["merged"] = _merged(paths, folder, sorted(dev), n_ways, texts, corpus, course, merge)
         paths = {NAME: folder / NAME}
     for one in [*told["rerankers"], *([told["merged"]] if "merged" in told else [])]:
-        if one["collapsed"] and distributed.is_main():
-            logging.getLogger(__name__).warning("%s", collapse(one))
+        if one["collapsed"]:
+            distributed.warn("train", collapse(one))
     return Trained(paths, told)
 
 

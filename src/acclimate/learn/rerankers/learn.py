@@ -118,7 +118,7 @@ def learn(
         "spread": round(after.spread, 5),
         "collapsed": not (after.spread >= FLAT and best < (math.inf if chance is None else chance)),
     }
-    logging.getLogger(__name__).info("reranker trained: %s", notes)
+    logging.getLogger(__name__).debug("reranker trained: %s", notes)
     return notes
 
 

@@ -46,7 +46,6 @@ class Distilled:
                 student, progress = self._student(kind), Progress("distill", "documents indexed")
                 into = self.folder / f"{kind}-vectors"
                 encode_corpus(student, self.corpus, into, key=student.fingerprint, progress=progress)
-                progress.end()
             if note.get("dim"):
                 whole = self.vectors if note["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
                 cut_vectors(whole, note["dim"], self.folder / f"{kind}-cut")
@@ -61,7 +60,6 @@ class Distilled:
         most, into = self.max_active_dims, self.folder / f"{name}-index"
         progress = Progress("distill", "documents indexed")
         index = build(self.vectors, head, n_vocabulary, into, max_active_dims=most, progress=progress)
-        progress.end()
         return round(index.active_dims, 1)
 
     def members(self) -> dict[str, Member]:

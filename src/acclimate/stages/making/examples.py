@@ -48,7 +48,7 @@ def make_index(run: Run, made: Mapping[str, Made]) -> Made:
     }
     indexed = run.make("index", work, inputs=inputs, unit="documents")
     for warning in indexed.notes.get("warnings", []):
-        distributed.say("index", f"warning: {warning}")
+        distributed.warn("index", warning)
     return indexed
 
 

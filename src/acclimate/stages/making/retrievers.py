@@ -113,7 +113,7 @@ def make_label(run: Run, made: Mapping[str, Made]) -> Made:
     share, near = settings["false_negative_share"], labelled.notes["false_negatives"]
     distributed.say("label", f"{near:,} candidates rated above {share:g} of their source document: {treated}")
     for warning in teacher_warnings(labelled.notes, run.student_kinds):
-        distributed.say("label", f"warning: {warning}")
+        distributed.warn("label", warning)
     return labelled
 
 
