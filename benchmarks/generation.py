@@ -90,10 +90,10 @@ def main() -> None:
     from acclimate.base import models
     from acclimate.corpus import collections
     from acclimate.llm import prompts
+    from acclimate.llm.backends.local import LocalLLM
     from acclimate.llm.completions import _batches
+    from acclimate.llm.decoders.loaded import Loaded
     from acclimate.llm.decoding import Decoding
-    from acclimate.llm.loaded import Loaded
-    from acclimate.llm.local import LocalLLM
 
     template = prompts.load(PROMPT)
     ours = LocalLLM(LLM, Decoding(NEW_TOKENS, template.stop))

@@ -31,7 +31,8 @@ from pathlib import Path
 from acclimate.base.files import write_json
 from acclimate.base.testing import DOCS
 from acclimate.llm.decoding import Decoding
-from acclimate.records import LLM, Completion
+from acclimate.llm.protocol import LLM
+from acclimate.records import Completion
 from acclimate.stages.chain import STAGES
 
 SETTINGS = """

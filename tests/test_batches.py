@@ -12,8 +12,8 @@ from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeLLM
 from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
+from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.batches import BatchedCompletions, read_results
-from acclimate.llm.server import ServerLLM
 
 PROMPTS = [f"Document: the mine number {n}\nQuestion:" for n in range(5)]
 CHAT = ServerLLM("openai:tiny@http://there/v1", Decoding(max_new_tokens=9))

@@ -23,17 +23,17 @@ from typing import NamedTuple
 import pytest
 
 from acclimate.base.errors import AcclimateError
-from acclimate.base.shown import on_one_line
 from acclimate.base.testing import DOCS, QUERIES
+from acclimate.base.text import on_one_line
 from acclimate.cli.main import main
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_nway, read_prompt_examples, read_synthetic
 from acclimate.llm import prompts
+from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.batches import BatchedCompletions, read_results
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prices import price
-from acclimate.llm.server import ServerLLM
 from acclimate.measure.runs import compare_runs
 from acclimate.records import PromptExample
 from acclimate.run.settings import load_recipe, resolve

@@ -10,8 +10,8 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from tiny import same, write_llama
 
 from acclimate.base.errors import DataError
+from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.local import LocalLLM
 
 TEMPLATE = (
     "<|start|>system\nBe brief.{% if enable_thinking is not defined or enable_thinking %} Think.{% endif %}<|end|>\n"

@@ -15,7 +15,7 @@ import pytest
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
 from acclimate.corpus import collections, formats
 from acclimate.corpus.collections import Collection, load
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import beir
 from acclimate.records import Doc, Qrel, Query
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.base.errors import AcclimateError, DataError
-from acclimate.corpus import corpus as corpus_module
-from acclimate.corpus.corpus import Corpus, UnknownDoc
+from acclimate.corpus import documents
+from acclimate.corpus.documents import Corpus, UnknownDoc
 from acclimate.corpus.formats import read_corpus, write_corpus
 from acclimate.records import Doc
 
@@ -94,7 +94,7 @@ def test_the_fingerprint_and_the_bytes_are_the_same_in_another_process(tmp_path:
     there = tmp_path / "there.arrow"
     Corpus.build(DOCS, tmp_path / "here.arrow")
     docs = [tuple(doc) for doc in DOCS]
-    code = f"from acclimate.corpus.corpus import *; Corpus.build([Doc(*d) for d in {docs!r}], Path({str(there)!r}))"
+    code = f"from acclimate.corpus.documents import *; Corpus.build([Doc(*d) for d in {docs!r}], Path({str(there)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "here.arrow").read_bytes() == there.read_bytes()
 
@@ -102,8 +102,8 @@ def test_the_fingerprint_and_the_bytes_are_the_same_in_another_process(tmp_path:
 def test_many_batches_are_one_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs = [Doc(f"{n}", f"text {n} " * (n % 7) + ".", f"title {n}") for n in range(1000)]
     whole = Corpus.of(docs)
-    monkeypatch.setattr(corpus_module, "BATCH_DOCS", 64)
-    monkeypatch.setattr(corpus_module, "BATCH_CHARS", 500)
+    monkeypatch.setattr(documents, "BATCH_DOCS", 64)
+    monkeypatch.setattr(documents, "BATCH_CHARS", 500)
     parts = Corpus.build(docs, tmp_path / "c.arrow")
     assert len(parts._batches) > 16
     assert list(parts.values()) == docs and [parts[doc.doc_id] for doc in docs] == docs
@@ -111,7 +111,7 @@ def test_many_batches_are_one_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_ids_whose_hashes_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "_key", lambda doc_id: 7)
+    monkeypatch.setattr(documents, "_key", lambda doc_id: 7)
     corpus = Corpus.of(DOCS)
     assert [corpus[doc.doc_id] for doc in DOCS] == DOCS
     assert "c" not in corpus
@@ -175,7 +175,7 @@ def test_a_file_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
 
 def test_importing_the_core_imports_nothing_heavy() -> None:
     code = (
-        "import sys, acclimate.corpus.corpus, acclimate.corpus.collections, acclimate.corpus.formats;"
+        "import sys, acclimate.corpus.documents, acclimate.corpus.collections, acclimate.corpus.formats;"
         "print(sorted({'pyarrow', 'numpy', 'pandas', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"
@@ -185,7 +185,7 @@ def test_a_lookup_imports_no_pandas(tmp_path: Path) -> None:
     path = tmp_path / "c.arrow"
     Corpus.build(DOCS, path)
     code = (
-        f"import sys; from acclimate.corpus.corpus import *; c = Corpus.open(Path({str(path)!r}));"
+        f"import sys; from acclimate.corpus.documents import *; c = Corpus.open(Path({str(path)!r}));"
         "c['b'], list(c.values());"
         "print('pandas' in sys.modules)"
     )

@@ -17,7 +17,7 @@ from test_pipeline import SMALL, write_corpus, write_labels
 import acclimate.llm
 from acclimate.api import curve
 from acclimate.api.adapt import adapt
-from acclimate.base.draws import drawn as drawn_of
+from acclimate.base.draw import drawn as drawn_of
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeLLM, FakeRetriever
 from acclimate.cli.main import main

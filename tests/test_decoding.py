@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.llm.answer import Answer
-from acclimate.llm.chat import around
+from acclimate.llm.decoders.answer import Answer
+from acclimate.llm.decoders.chat_template import around
 from acclimate.llm.decoding import Decoding, check_room, cut_at
 
 TEXTS = st.text(st.sampled_from("ab:.\n \t。é"), max_size=24)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.base.draws import drawn
+from acclimate.base.draw import drawn
 from acclimate.learn.rerankers.groups import Group
 from acclimate.records import NWay, Query
 from acclimate.stages.train import _limited

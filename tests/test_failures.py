@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.llm import wire
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.failures import Means, cause, failure, lost, one_line, page
-from acclimate.llm.terms import Terms
+from acclimate.llm.server import wire
+from acclimate.llm.server.failures import Means, cause, failure, lost, one_line, page
+from acclimate.llm.server.terms import Terms
 
 CHAT, DRAWN = Decoding(chat=True), Decoding(temperature=0.7, top_p=0.9)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS, FakeRetriever
-from acclimate.corpus.identical import Identical, identical
 from acclimate.corpus.judged import Judged
+from acclimate.corpus.self_matches import Identical, identical
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import words
 from acclimate.search import measuring

@@ -19,10 +19,10 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from tiny import PROMPTS, SHARED, same, shrinks_and_moves_nothing, write_llama
 
+from acclimate.llm.backends.local import LocalLLM, _drawn
+from acclimate.llm.decoders.generic import Generic
+from acclimate.llm.decoders.llama import Llama, _product
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.generic import Generic
-from acclimate.llm.llama import Llama, _product
-from acclimate.llm.local import LocalLLM, _drawn
 
 LOAD = llms.load  # before other tests put a fake in its place
 
@@ -142,7 +142,7 @@ def test_the_same_batch_gets_the_same_bytes_whatever_came_before(folder, tiny):
 
 def test_long_prompts_are_read_in_pieces_and_many_in_groups(tiny, monkeypatch):
     whole = tiny.complete(PROMPTS)
-    monkeypatch.setattr("acclimate.llm.llama.GROUP_TOKENS", 7)
+    monkeypatch.setattr("acclimate.llm.decoders.llama.GROUP_TOKENS", 7)
     tiny._loaded.forget_prefixes()
     same(tiny.complete(PROMPTS), whole)
 

@@ -11,8 +11,8 @@ from tiny import write_cross_encoder, write_llama, write_t5
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
-from acclimate.llm.generic import Generic
-from acclimate.llm.loaded import Loaded
+from acclimate.llm.decoders.generic import Generic
+from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc, Query
 from acclimate.run.settings import settings_of
 from acclimate.search.scorers import named

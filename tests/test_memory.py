@@ -11,8 +11,8 @@ from tiny import PROMPTS, same, write_llama
 
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError
+from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.local import LocalLLM
 
 DECODING = Decoding(max_new_tokens=6, stop=())
 MANY = [f"{PROMPTS[0]} {n}" for n in range(13)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeRetriever
 from acclimate.corpus import collections
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.passages import parents, split
 from acclimate.measure.measures import per_query
 from acclimate.records import Doc, Qrel, Query, ScoredDoc

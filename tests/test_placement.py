@@ -32,9 +32,9 @@ from acclimate.learn.students.distilled import Distilled
 from acclimate.learn.students.kinds import STUDENTS, save
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.losses import Loss
+from acclimate.llm.backends.local import LocalLLM
+from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.generic import Generic
-from acclimate.llm.local import LocalLLM
 from acclimate.records import NWay
 from acclimate.search import scorers
 from acclimate.search.encoder import Encoder

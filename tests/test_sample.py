@@ -12,7 +12,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from acclimate.base.errors import SettingError
-from acclimate.corpus.similar import Similar
+from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.records import Doc
 from acclimate.stages.sample import METHODS, sample, text_key
 
@@ -205,13 +205,13 @@ def test_who_is_like_a_drawn_one_leaves_its_place_to_another():
 @example("")
 @example("日本語")
 def test_any_text_is_like_itself(text):
-    differs = Similar(0.99)
+    differs = DistinctTexts(0.99)
     assert [differs.add(text), differs.add(text)] == [True, False]
 
 
 def test_few_texts_are_taken_for_near_duplicates_by_mistake():
     """What MinHash only suspects is counted on the words."""
-    differs = Similar(0.5)
+    differs = DistinctTexts(0.5)
     rng = random.Random(0)
     assert all(differs.add(" ".join(f"w{rng.randrange(300)}" for _ in range(40))) for _ in range(300))
 

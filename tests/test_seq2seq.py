@@ -9,9 +9,9 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from tiny import PROMPTS, same, shrinks_and_moves_nothing, write_tokenizer
 
+from acclimate.llm.backends.local import LocalLLM
+from acclimate.llm.decoders.seq2seq import Seq2Seq
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.local import LocalLLM
-from acclimate.llm.seq2seq import Seq2Seq
 
 
 @pytest.fixture(scope="module")

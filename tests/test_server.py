@@ -14,11 +14,11 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 
 from acclimate.base.errors import BudgetExceeded, LLMError, SettingError
 from acclimate.llm import Decoding, check, load
+from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.completions import Completions
-from acclimate.llm.gate import Gate, Patience
 from acclimate.llm.prices import Budget, limits
-from acclimate.llm.server import ServerLLM
-from acclimate.records import StreamingLLM
+from acclimate.llm.protocol import StreamingLLM
+from acclimate.llm.server.gate import Gate, Patience
 
 PROMPTS = [f"Document: number {n}\nQuestion:" for n in range(24)]
 HASTY = Patience(retries=5, request_seconds=1.0, prompt_seconds=20)  # more than a busy machine needs for an answer
@@ -113,7 +113,7 @@ def serving(reply=None):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
-    monkeypatch.setattr("acclimate.llm.server._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("acclimate.llm.backends.server._FIRST_WAIT", 0.01)
 
 
 def model(server, concurrency=16, patience=HASTY, **decoding):

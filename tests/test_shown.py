@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from acclimate.api.search import Hit
 from acclimate.base.errors import AcclimateError, DataError, unknown
-from acclimate.base.shown import clean, on_one_line, printable, quoted, shortened
+from acclimate.base.text import clean, on_one_line, printable, quoted, shortened
 from acclimate.cli.main import main
 from acclimate.records import Doc
 

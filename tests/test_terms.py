@@ -16,7 +16,7 @@ from acclimate.base.errors import LLMError
 from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.batches import BatchedCompletions, read_results
-from acclimate.llm.terms import Terms
+from acclimate.llm.server.terms import Terms
 
 QUERIES = [f"what is number {n}" for n in range(24)]
 

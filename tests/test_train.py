@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.base.draws import drawn
+from acclimate.base.draw import drawn
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import folder_fingerprint
 from acclimate.learn.rerankers import losses

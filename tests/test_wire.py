@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from acclimate.llm import kept, wire
-from acclimate.llm.alignment import logprobs_within
-from acclimate.llm.client import read
+from acclimate.llm import completion_json
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.terms import Terms
+from acclimate.llm.server import wire
+from acclimate.llm.server.alignment import logprobs_within
+from acclimate.llm.server.client import read
+from acclimate.llm.server.terms import Terms
 
 CHAT = Decoding(chat=True)
 Q = "what is a dhow"
@@ -80,7 +81,7 @@ def test_what_is_a_default_is_not_sent_and_what_is_refused_is_left_out():
 def test_what_servers_call_an_answer_is_read(found, text, finish):
     got = wire.completion("a prompt", found, CHAT)
     assert (got.text, got.finish_reason) == (text, finish)
-    assert kept.load(kept.dump(got)) == got
+    assert completion_json.load(completion_json.dump(got)) == got
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_whatever_an_answer_holds_it_can_be_kept_or_is_none(content, finish, log
             got = wire.completion("a prompt", found, CHAT)
         except ValueError:
             continue
-        assert kept.load(kept.dump(got)) == got
+        assert completion_json.load(completion_json.dump(got)) == got
 
 
 def test_a_stream_of_events_is_one_answer():

@@ -1,4 +1,4 @@
-"""The records that stages exchange, and the three protocols that do the work.
+"""The records that stages exchange, and the protocols of what rates and what finds (what writes: `llm/protocol.py`).
 
 Records are named tuples with the field names of ir_datasets and ir_measures, so both take them unconverted. Ids are
 strings everywhere. A reranked retriever is a retriever; a teacher is a scorer.
@@ -6,11 +6,8 @@ strings everywhere. A reranked retriever is a retriever; a teacher is a scorer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
-
-if TYPE_CHECKING:
-    from acclimate.llm.decoding import Decoding
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 
 class Doc(NamedTuple):
@@ -91,48 +88,6 @@ class Completion(NamedTuple):
     # "content_filter" and "context" (the prompt was refused, or too long), "error" (no answer that can be used), or
     # what else a server says, which is no "stop"
     finish_reason: str
-
-
-class LLM(Protocol):
-    """Answers prompts."""
-
-    @property
-    def name(self) -> str:
-        """As its user calls it; accounts are kept by it."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same prompt could get another answer: weights, precision, decoding parameters."""
-        ...
-
-    def complete(self, prompts: Sequence[str]) -> list[Completion]:
-        """One completion per prompt, in order."""
-        ...
-
-    def cut(self, text: str, max_tokens: int) -> str:
-        """`text`, cut to at most `max_tokens` of this model's tokens: at the end of a sentence or of a word."""
-        ...
-
-    def decoding_as(self, decoding: Decoding) -> LLM:
-        """The same LLM, decoding so; what is loaded is shared."""
-        ...
-
-
-@runtime_checkable
-class StreamingLLM(LLM, Protocol):
-    """An LLM whose answers come one by one, and are kept one by one: a server, whose every answer was paid for."""
-
-    def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
-        """The place of a prompt and its completion, in the order in which they come.
-
-        What it raises it raises at the end, when no answer is under way any more.
-        """
-        ...
-
-    def stop_asking(self) -> None:
-        """Send no more requests; `answers` goes on with those that are under way, and ends."""
-        ...
 
 
 class Scorer(Protocol):

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from acclimate.base.draws import drawn
+from acclimate.base.draw import drawn
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.corpus.formats import read_nway, read_synthetic

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.errors import unknown
 from acclimate.base.files import read_json
-from acclimate.base.shown import clean
-from acclimate.corpus.corpus import Corpus
+from acclimate.base.text import clean
+from acclimate.corpus.documents import Corpus
 from acclimate.records import Doc, Query, Retriever
 from acclimate.report.words import excerpt
 from acclimate.run.workspace import Made

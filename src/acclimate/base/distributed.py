@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from acclimate.base.shown import on_one_line
+from acclimate.base.text import on_one_line
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-from acclimate.base.shown import on_one_line, quoted, shortened
+from acclimate.base.text import on_one_line, quoted, shortened
 
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
 OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}

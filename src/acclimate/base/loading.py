@@ -18,7 +18,7 @@ from typing import Any
 from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
-from acclimate.base.shown import clean
+from acclimate.base.text import clean
 
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _TOKENIZERS = (

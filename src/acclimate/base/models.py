@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.base import files
 from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 
 if TYPE_CHECKING:
     import torch

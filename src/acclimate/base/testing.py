@@ -9,12 +9,8 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from acclimate.records import Completion, Doc, Qrel, Query, ScoredDoc
-
-if TYPE_CHECKING:
-    from acclimate.llm.decoding import Decoding
 
 # title | text | a query that this document alone answers
 _FACTS = """
@@ -81,7 +77,7 @@ class FakeLLM:
         """One completion per prompt, in order; words count as tokens."""
         return [self._answer(prompt) for prompt in prompts]
 
-    def decoding_as(self, decoding: Decoding) -> FakeLLM:
+    def decoding_as(self, decoding: object) -> FakeLLM:
         """Itself: it has one way."""
         return self
 

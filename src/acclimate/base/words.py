@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from functools import cache
 
 # Scripts without blanks: Thai, Lao, Burmese, Khmer, Japanese, Chinese; marks among them are no letters.
@@ -55,11 +55,6 @@ def words_of(text: str) -> list[str]:
     """The words of a text, folded; where none are set apart by blanks, its characters."""
     text = folded(text)
     return _ASCII_WORD.findall(text) if text.isascii() else _words().findall(text)
-
-
-def shared(one: Set[str], other: Set[str]) -> float:
-    """The share of two texts' words that both have (Jaccard), in [0, 1]."""
-    return len(one & other) / len(one | other) if one or other else 0.0
 
 
 def runs_of(text: str) -> list[str]:

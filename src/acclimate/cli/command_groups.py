@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from acclimate.base.errors import DataError
-from acclimate.base.shown import clean, on_one_line, printable
+from acclimate.base.text import clean, on_one_line, printable
 from acclimate.records import PromptExample
 
 prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")

@@ -20,7 +20,7 @@ from acclimate.base import distributed, signals
 from acclimate.base.errors import OF_FILES, AcclimateError, SettingError
 from acclimate.base.memory import is_out_of_memory
 from acclimate.base.progress import shown
-from acclimate.base.shown import on_one_line, shortened
+from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
 from acclimate.cli.options import Changes, Count, Counts, Folder, K, Limits, Seed, check_arguments
@@ -290,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say(message: str) -> None:
     """A line on stderr."""
-    from acclimate.llm.address import redacted
+    from acclimate.llm.server.address import redacted
 
     print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)
 

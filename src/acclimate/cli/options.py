@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from acclimate.base.domains import SEEDS, AtLeast, Between, Domain
 from acclimate.base.errors import SettingError
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.run.settings import Setting, check
 
 

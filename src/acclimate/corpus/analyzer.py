@@ -17,7 +17,50 @@ from typing import Any
 
 from acclimate.base.errors import unknown
 from acclimate.base.words import characters_of, folded, runs_of
-from acclimate.corpus.languages import LANGUAGES
+
+# language -> (bm25s' stop words, Snowball's stemmer); "none" neither drops nor stems
+LANGUAGES: dict[str, tuple[str | None, str | None]] = {
+    "en": ("EN", "english"),
+    "ar": (None, "arabic"),
+    "ca": (None, "catalan"),
+    "cs": (None, "czech"),
+    "da": ("DANISH", "danish"),
+    "de": ("GERMAN", "german"),
+    "el": (None, "greek"),
+    "es": ("SPANISH", "spanish"),
+    "et": (None, "estonian"),
+    "eu": (None, "basque"),
+    "fa": (None, "persian"),
+    "fi": (None, "finnish"),
+    "fr": ("FRENCH", "french"),
+    "ga": (None, "irish"),
+    "hi": (None, "hindi"),
+    "hu": (None, "hungarian"),
+    "hy": (None, "armenian"),
+    "id": (None, "indonesian"),
+    "it": ("ITALIAN", "italian"),
+    "ja": (None, None),
+    "km": (None, None),
+    "ko": (None, None),
+    "lo": (None, None),
+    "lt": (None, "lithuanian"),
+    "my": (None, None),
+    "ne": (None, "nepali"),
+    "nl": ("DUTCH", "dutch"),
+    "no": ("NORWEGIAN", "norwegian"),
+    "pl": (None, "polish"),
+    "pt": ("PORTUGUESE", "portuguese"),
+    "ro": (None, "romanian"),
+    "ru": ("RUSSIAN", "russian"),
+    "sr": (None, "serbian"),
+    "sv": ("SWEDISH", "swedish"),
+    "ta": (None, "tamil"),
+    "th": (None, None),
+    "tr": ("TURKISH", "turkish"),
+    "yi": (None, "yiddish"),
+    "zh": (None, None),
+    "none": (None, None),
+}
 
 _LETTER_OF_MORE = re.compile(r"(?<=\w['’.])\w\b|\b\w(?=['’]\w\w|\.\w)")
 _STEMS = 1_000_000  # that are remembered

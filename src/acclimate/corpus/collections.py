@@ -21,7 +21,7 @@ from acclimate import __version__
 from acclimate.base import files
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint, is_sealed, sha256
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.folder import find_files, read_folder

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from acclimate.base.files import fingerprint
 from acclimate.corpus.collections import Collection
-from acclimate.corpus.identical import NONE_IDENTICAL, Identical
+from acclimate.corpus.self_matches import NONE_IDENTICAL, Identical
 from acclimate.records import Qrel, Query
 
 SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote

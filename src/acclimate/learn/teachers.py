@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.search.scales import Scale, combine, scale
 from acclimate.search.system import Candidates
 from acclimate.search.weights import Answers, Weighed, alone, choose_weights

@@ -1,8 +1,8 @@
-"""Language models by name. Every backend is an `acclimate.records.LLM`: prompts in, completions out.
+"""Language models by name. Every backend is an `LLM` (`protocol.py`): prompts in, completions out.
 
-A backend is one file here and one line in `BACKENDS`; its class takes a name and a `Decoding`, and loads nothing before
-it is asked. Decoding is greedy unless a temperature is set: a query that an LLM is sure of is worth more than a varied
-one.
+A backend is one file in `backends/` and one line in `BACKENDS`; its class takes a name and a `Decoding`, and loads
+nothing before it is asked. Decoding is greedy unless a temperature is set: a query that an LLM is sure of is worth more
+than a varied one.
 """
 
 from __future__ import annotations
@@ -12,15 +12,26 @@ from typing import Any, NamedTuple
 
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
-from acclimate.records import LLM
+from acclimate.llm.protocol import LLM, StreamingLLM
 
-__all__ = ["BACKENDS", "Backend", "Completions", "Decoding", "check", "fingerprint_of", "is_served", "load"]
+__all__ = [
+    "BACKENDS",
+    "LLM",
+    "Backend",
+    "Completions",
+    "Decoding",
+    "StreamingLLM",
+    "check",
+    "fingerprint_of",
+    "is_served",
+    "load",
+]
 
 
 class Backend(NamedTuple):
     """Where LLMs whose names begin alike come from."""
 
-    module: str  # in this package, imported when one of its LLMs is named
+    module: str  # in `backends/`, imported when one of its LLMs is named
     llm: str  # the class in it
     names: str  # what follows the prefix
     about: str
@@ -75,4 +86,4 @@ def _backend(name: str) -> Backend:
 
 def _class(name: str) -> Any:
     backend = _backend(name)
-    return getattr(importlib.import_module(f"acclimate.llm.{backend.module}"), backend.llm)
+    return getattr(importlib.import_module(f"acclimate.llm.backends.{backend.module}"), backend.llm)

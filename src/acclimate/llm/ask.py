@@ -9,7 +9,8 @@ from typing import NamedTuple
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prompts import Mix, Prompt
-from acclimate.records import LLM, Completion
+from acclimate.llm.protocol import LLM
+from acclimate.records import Completion
 
 
 class Task(NamedTuple):

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, write_jsonl
-from acclimate.llm import wire
+from acclimate.llm.backends.server import ServerLLM, wire
 from acclimate.llm.completions import BATCH_TOKENS, Completions, key_of
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.failures import Failure, Means, failure, one_line
-from acclimate.llm.server import ServerLLM
-from acclimate.llm.terms import Terms
-from acclimate.records import LLM, Completion
+from acclimate.llm.protocol import LLM
+from acclimate.llm.server.failures import Failure, Means, failure, one_line
+from acclimate.llm.server.terms import Terms
+from acclimate.records import Completion
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NOT_ASKED = "custom_id is none that this run asked for"

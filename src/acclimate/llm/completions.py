@@ -20,10 +20,11 @@ from typing import Any, NamedTuple, Self
 from acclimate.base.database import unusable
 from acclimate.base.errors import DataError, LLMError
 from acclimate.base.files import make_folder
-from acclimate.llm import kept
+from acclimate.llm import completion_json
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
-from acclimate.llm.terms import Terms
-from acclimate.records import LLM, Completion, StreamingLLM
+from acclimate.llm.protocol import LLM, StreamingLLM
+from acclimate.llm.server.terms import Terms
+from acclimate.records import Completion
 
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
 BATCH_TOKENS = 8192
@@ -105,7 +106,7 @@ class Completions:
         try:
             for key, payload in self._rows.execute("SELECT key, payload FROM completions"):
                 try:
-                    kept.load(payload)
+                    completion_json.load(payload)
                 except ValueError:
                     damaged.append(key)
         except sqlite3.DatabaseError as error:
@@ -235,7 +236,7 @@ class Completions:
         damaged: list[tuple[str]] = []
         for key, payload in self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys):
             try:
-                found[key] = kept.load(payload)
+                found[key] = completion_json.load(payload)
             except ValueError:
                 damaged.append((key,))
         if damaged:
@@ -249,7 +250,7 @@ class Completions:
 
     def _keep(self, llm: str, stage: str, keys: Sequence[str], completions: Sequence[Completion]) -> None:
         try:
-            rows = [(key, kept.dump(completion)) for key, completion in zip(keys, completions, strict=True)]
+            rows = [(key, completion_json.dump(completion)) for key, completion in zip(keys, completions, strict=True)]
         except ValueError as error:
             raise LLMError(f"{llm} gave an answer that cannot be kept: {error}") from None
         used = Usage().plus(completions)

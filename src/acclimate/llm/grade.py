@@ -15,7 +15,8 @@ from acclimate.llm import prompts
 from acclimate.llm.ask import Task, ask, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
-from acclimate.records import LLM, Doc, SyntheticQuery
+from acclimate.llm.protocol import LLM
+from acclimate.records import Doc, SyntheticQuery
 
 MAX_DOC_TOKENS = 400
 GRADE_TOKENS = 8  # room for a word around the digit

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from acclimate.base.domains import MOST, Between
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.base.files import read_toml
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.llm.completions import Ledger
 
 _OURS = Path(__file__).parent / "prices.toml"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.base.shown import clean
+from acclimate.base.text import clean
 from acclimate.search.names import KINDS_WITHOUT_BASE
 
 MAIN_MEASURE = "nDCG@10"

@@ -17,7 +17,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import is_sealed, read_jsonl, seal, write_jsonl
 from acclimate.corpus import collections, passages
 from acclimate.corpus.collections import Collection
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import read_prompt_examples
 from acclimate.corpus.judged import Labels
 from acclimate.records import PromptExample, Qrel, Query

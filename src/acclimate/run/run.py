@@ -18,7 +18,7 @@ from acclimate.base.errors import AcclimateError, BatchWritten, SettingError
 from acclimate.base.files import fingerprint
 from acclimate.base.progress import Progress
 from acclimate.corpus import collections
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.judged import Labels
 from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget, told

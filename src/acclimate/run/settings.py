@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, cast
 from acclimate.base.domains import Domain, OneOf, Text
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.files import is_file, read_toml
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 
 _OF_THE_RUN = {"seed", "progress"}
 _MOST_PARTS = 1000  # of a setting that takes several values

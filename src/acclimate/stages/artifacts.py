@@ -8,8 +8,8 @@ from dataclasses import replace
 from acclimate.base.files import read_json, read_jsonl
 from acclimate.base.words import normalized
 from acclimate.corpus.formats import read_synthetic
-from acclimate.corpus.identical import identical
 from acclimate.corpus.judged import SYNTHETIC, Judged
+from acclimate.corpus.self_matches import identical
 from acclimate.records import PromptExample, Qrel, SyntheticQuery
 from acclimate.run.run import Run
 from acclimate.run.workspace import Made

@@ -9,9 +9,9 @@ from acclimate.base.loading import check_model
 from acclimate.corpus import passages
 from acclimate.learn.teachers import check_teaching
 from acclimate.llm import prompts
-from acclimate.llm.address import check_no_secrets
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prompts import ADAPTED, Material
+from acclimate.llm.server.address import check_no_secrets
 from acclimate.records import PromptExample
 from acclimate.run.run import Run
 from acclimate.search import scorers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate.base import distributed
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.draws import drawn
+from acclimate.base.draw import drawn
 from acclimate.base.errors import DataError, SettingError
 from acclimate.records import NWay
 from acclimate.run.settings import checked

@@ -9,7 +9,7 @@ from typing import Any
 from acclimate.base import distributed
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl
-from acclimate.base.shown import clean, shortened
+from acclimate.base.text import clean, shortened
 from acclimate.run.workspace import Made
 
 _LONGEST = 120  # characters of an example

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from acclimate.base.domains import AtLeast
-from acclimate.base.draws import drawn
+from acclimate.base.draw import drawn
 from acclimate.base.errors import DataError
 from acclimate.corpus.formats.trec import write_qrels, write_run
 from acclimate.measure.compare import Comparison, compare, interval, verdict

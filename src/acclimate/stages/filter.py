@@ -21,7 +21,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
-from acclimate.corpus.alike import AlikeQueries
+from acclimate.corpus.near_duplicates import NearDuplicateQueries
 from acclimate.records import SyntheticQuery
 from acclimate.run.settings import checked
 
@@ -182,10 +182,10 @@ def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, 
 
 def near_duplicates(queries: Sequence[SyntheticQuery], min_difference: float) -> set[str]:
     """Ids of queries whose words are nearly those of a query with a higher log-probability, or that have none."""
-    kept = AlikeQueries({query.query_id: query.text for query in queries}, min_difference)
+    kept = NearDuplicateQueries({query.query_id: query.text for query in queries}, min_difference)
     dropped: set[str] = set()
     for query in _best_first(queries, {query.query_id: query.logprob for query in queries}):
-        if not kept.words[query.query_id] or kept.like(query.query_id):
+        if not kept.words[query.query_id] or kept.matches(query.query_id):
             dropped.add(query.query_id)
         else:
             kept.add(query.query_id)

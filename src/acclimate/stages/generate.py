@@ -22,7 +22,8 @@ from acclimate.llm.ask import ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding, about_tokens, characters_of, cut_at
 from acclimate.llm.prompts import Material
-from acclimate.records import LLM, Completion, Doc, SyntheticQuery
+from acclimate.llm.protocol import LLM
+from acclimate.records import Completion, Doc, SyntheticQuery
 from acclimate.run.settings import checked
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from acclimate.base.domains import AtLeast, Between, OneOf
+from acclimate.corpus.analyzer import LANGUAGES
 from acclimate.corpus.language import TOLD, language_of_most
-from acclimate.corpus.languages import LANGUAGES
 from acclimate.records import Doc
 from acclimate.run.settings import checked
 

@@ -16,8 +16,7 @@ from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.corpus.alike import AlikeQueries
-from acclimate.corpus.similar import Alike
+from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.settings import checked
 from acclimate.stages.sample import text_key
@@ -129,7 +128,7 @@ class _Positives:
 
         self._keys = lru_cache(maxsize=_KEPT)(keys)
         self._parents, self._answers = parents, answers
-        self._alike = Alike(corpus, near_duplicates) if near_duplicates < 1 else None
+        self._alike = NearDuplicateDocs(corpus, near_duplicates) if near_duplicates < 1 else None
 
     def reason(self, query: SyntheticQuery, doc_id: str) -> str | None:
         """Why this document is no negative, if it is none."""
@@ -151,10 +150,10 @@ def _is_near(score: float, positive: float | None, max_share: float) -> bool:
 def _answers(queries: Sequence[SyntheticQuery], written: Sequence[SyntheticQuery]) -> dict[str, set[str]]:
     """query_id -> the sources of the queries that are nearly the same, its own among them."""
     everything = {query.query_id: query for query in (*written, *queries)}
-    alike = AlikeQueries({query_id: query.text for query_id, query in everything.items()}, _SAME_QUERY)
+    alike = NearDuplicateQueries({query_id: query.text for query_id, query in everything.items()}, _SAME_QUERY)
     for query_id in everything:
         alike.add(query_id)
     return {
-        query.query_id: {query.doc_id, *(everything[other].doc_id for other in alike.like(query.query_id))}
+        query.query_id: {query.doc_id, *(everything[other].doc_id for other in alike.matches(query.query_id))}
         for query in queries
     }

@@ -12,7 +12,7 @@ from acclimate.base import distributed
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import read_json
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.llm.prices import Budget, limits
 from acclimate.run.input import Kept

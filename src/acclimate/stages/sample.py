@@ -22,7 +22,7 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
-from acclimate.corpus.similar import Similar
+from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.records import Doc, PromptExample
 from acclimate.run.settings import checked
 
@@ -96,7 +96,7 @@ def sample(
     n_examples
         How many of them are shown. They are left out of training and of what is measured.
     """
-    differs = Similar(near_duplicates) if near_duplicates != 1 else None
+    differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {one.doc_id for one in shown} | {_key(one.document) for one in shown}
     first: dict[bytes, tuple[str, int]] = {}  # normalized text -> the id that stands for it, and its row

@@ -23,7 +23,8 @@ from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.llm.prompts.files import Template
-from acclimate.records import LLM, Completion, Doc
+from acclimate.llm.protocol import LLM
+from acclimate.records import Completion, Doc
 from acclimate.run.settings import checked
 
 GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have

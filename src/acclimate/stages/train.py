@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 from acclimate import __version__
 from acclimate.base import distributed, models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.draws import drawn
+from acclimate.base.draw import drawn
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint, read_state, write_json
 from acclimate.learn.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of

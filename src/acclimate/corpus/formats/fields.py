@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from acclimate.base.errors import DataError
-from acclimate.base.shown import quoted as shown_as_python
+from acclimate.base.text import quoted as shown_as_python
 from acclimate.records import Doc, Query
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.records import Doc
 

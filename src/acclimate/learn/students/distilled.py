@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.progress import Progress
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
 
 if TYPE_CHECKING:

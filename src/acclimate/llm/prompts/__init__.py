@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import fingerprint, is_file
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.llm.prompts import files
 from acclimate.llm.prompts.files import HERE, Template, fill, filled
 from acclimate.records import PromptExample

@@ -29,7 +29,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_text, read_toml
-from acclimate.base.shown import quoted
+from acclimate.base.text import quoted
 from acclimate.records import PromptExample
 
 HERE = Path(__file__).parent

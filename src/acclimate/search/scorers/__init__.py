@@ -69,11 +69,11 @@ def check_asked(name: str, template: str) -> None:
         return
     config, tokenizer = SimpleNamespace(model_type="", is_encoder_decoder=False), None
     if kind_of(name) == "monot5":
-        from acclimate.llm.tokens import Tokens
+        from acclimate.llm.decoders.tokenizer import Tokenizer
 
         found = _config(at, Path(at.path_or_id))
         config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **found})
-        tokenizer = Tokens(name).tokenizer
+        tokenizer = Tokenizer(name).tokenizer
     template_of(name, Path(at.path_or_id), config, tokenizer, AUTO, is_new=False)
 
 

@@ -14,7 +14,8 @@ from typing import ClassVar, cast
 from acclimate.base import models
 from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint
-from acclimate.llm.loaded import Loaded, Reader, Rows
+from acclimate.llm.decoders.decoder import LikelihoodDecoder, Rows
+from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc, Query
 
 MAX_DOC_TOKENS = 256
@@ -99,5 +100,5 @@ class ByDocument(ABC):
         return loaded
 
     @property
-    def _reader(self) -> Reader:
-        return cast(Reader, self._loaded.decoder)
+    def _reader(self) -> LikelihoodDecoder:
+        return cast(LikelihoodDecoder, self._loaded.decoder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from acclimate.llm.loaded import Rows
+from acclimate.llm.decoders.decoder import Rows
 from acclimate.search.scorers.by_document import ByDocument
 
 

@@ -20,8 +20,8 @@ from sentence_transformers.cross_encoder.modules import InputModule
 from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.base.files import fingerprint
-from acclimate.llm.chat import OPTIONS, around
-from acclimate.llm.loaded import Loaded
+from acclimate.llm.decoders.chat_template import OPTIONS, around
+from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc
 from acclimate.search.scorers.pairs import PairScorer, Reader, weights_of
 from acclimate.search.scorers.template import AUTO, Template, save, template_of

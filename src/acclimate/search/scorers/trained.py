@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acclimate.corpus.corpus import Corpus
+from acclimate.corpus.documents import Corpus
 from acclimate.records import Scorer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from acclimate.llm.loaded import Rows
+from acclimate.llm.decoders.decoder import Rows
 from acclimate.search.scorers.by_document import ByDocument
 
 

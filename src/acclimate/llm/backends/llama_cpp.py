@@ -20,8 +20,8 @@ from typing import Any
 from acclimate.base import models
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint
-from acclimate.llm.answer import Answer
-from acclimate.llm.chat import OPTIONS, around
+from acclimate.llm.decoders.answer import Answer
+from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoding import Decoding, check_room, cut_at
 from acclimate.records import Completion
 
@@ -146,7 +146,7 @@ class _Gguf:
 
 
 class LlamaCppLLM:
-    """Implements `acclimate.records.LLM`.
+    """Implements `acclimate.llm.LLM`.
 
     The first special token chosen ends an answer, whose tokens are counted with the one that ended it. With a
     temperature above 0 each prompt's tokens are drawn from a sequence of its own, by llama.cpp, which applies `top_p`

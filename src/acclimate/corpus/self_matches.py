@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from acclimate.base.words import normalized, shared, words_of
+from acclimate.base.words import normalized, words_of
+from acclimate.corpus.near_duplicates import jaccard
 from acclimate.records import Doc, Qrel, Query
 
 _MOST = 0.5  # share of the queries from which a collection is of this kind
@@ -59,4 +60,4 @@ def identical(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[s
 
 def _is_nearly(query: str, doc: Doc) -> bool:
     words = set(words_of(query))
-    return any(shared(words, set(words_of(text))) >= _NEARLY for text in (doc.text, doc.default_text()))
+    return any(jaccard(words, set(words_of(text))) >= _NEARLY for text in (doc.text, doc.default_text()))

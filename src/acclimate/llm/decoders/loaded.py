@@ -6,43 +6,23 @@ Any number of `LocalLLM`s with different decodings share one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from acclimate.base import models
 from acclimate.base.loading import loading
 from acclimate.base.memory import Halving
-from acclimate.llm.tokens import Tokens, gguf
+from acclimate.llm.decoders.decoder import Decoder
+from acclimate.llm.decoders.tokenizer import Tokenizer, gguf
 
 if TYPE_CHECKING:
     import torch
-
-Rows = Sequence[Sequence[int]]  # token ids
 
 KEPT_PREFIXES = 4
 RELATIVE_CONTEXT = 2048  # tokens, for models whose positions are relative and have no end
 
 
-class Decoder(Protocol):
-    """Steps over a batch. What `prefix` returns may be given to any number of `start`s."""
-
-    def prefix(self, ids: Sequence[int], /) -> Any: ...
-
-    def start(self, prefix: Any, rows: Sequence[Sequence[int]], room: int, /) -> tuple[torch.Tensor, Any]: ...
-
-    def step(self, tokens: torch.Tensor, cache: Any, /) -> torch.Tensor: ...
-
-
-class Reader(Decoder, Protocol):
-    """A decoder that can also say how likely given tokens are: of rows, each behind one of the starts."""
-
-    def logits_of(self, starts: Rows, rows: Rows, of: Sequence[int], tokens: Sequence[int], /) -> torch.Tensor: ...
-
-    def logprobs(self, starts: Rows, rows: Rows, of: Sequence[int], /) -> list[torch.Tensor]: ...
-
-
-class Loaded(Tokens):
+class Loaded(Tokenizer):
     """The model of that name, in that precision, and its tokenizer."""
 
     def __init__(self, name: str, dtype: torch.dtype) -> None:
@@ -71,9 +51,9 @@ class Loaded(Tokens):
 
     @cached_property
     def decoder(self) -> Decoder:
-        from acclimate.llm.generic import Generic
-        from acclimate.llm.llama import Llama
-        from acclimate.llm.seq2seq import Seq2Seq
+        from acclimate.llm.decoders.generic import Generic
+        from acclimate.llm.decoders.llama import Llama
+        from acclimate.llm.decoders.seq2seq import Seq2Seq
 
         if self.is_seq2seq:
             return Seq2Seq(self.model)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from acclimate.base.errors import MissingExtra, SettingError
-from acclimate.llm.address import Address, redacted
-from acclimate.llm.failures import PROXIES, cause, one_line
+from acclimate.llm.server.address import Address, redacted
+from acclimate.llm.server.failures import PROXIES, cause, one_line
 
 
 def key() -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from acclimate.llm.address import redacted
+from acclimate.llm.server.address import redacted
 
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")  # where the client looks for them, and in lower case
 _MOST_SAID = 300  # characters

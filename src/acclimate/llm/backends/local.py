@@ -14,9 +14,9 @@ import torch
 
 from acclimate.base import models
 from acclimate.base.files import fingerprint
-from acclimate.llm.answer import Answer
+from acclimate.llm.decoders.answer import Answer
+from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoding import Decoding, check_room
-from acclimate.llm.loaded import Loaded
 from acclimate.records import Completion
 
 BATCH = 64  # at most so many prompts are decoded together; whoever knows better sends fewer at a time
@@ -24,7 +24,7 @@ COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows 
 
 
 class LocalLLM:
-    """A model that transformers can load, causal or sequence-to-sequence; implements `acclimate.records.LLM`.
+    """A model that transformers can load, causal or sequence-to-sequence; implements `acclimate.llm.LLM`.
 
     The first special token chosen ends an answer, whose tokens are counted with the one that ended it. With a
     temperature above 0 each prompt's tokens are drawn from a sequence of its own: order and company change nothing.

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.base.shown import printable
-from acclimate.llm.alignment import logprobs_within
+from acclimate.base.text import printable
 from acclimate.llm.answers import reasoning
 from acclimate.llm.decoding import Decoding, about_tokens
-from acclimate.llm.failures import one_line, said
-from acclimate.llm.terms import Terms
+from acclimate.llm.server.alignment import logprobs_within
+from acclimate.llm.server.failures import one_line, said
+from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
 _MOST_TOKENS = 10**9  # that one answer may say it took

@@ -21,13 +21,13 @@ from typing import Any
 
 from acclimate.base.errors import LLMError
 from acclimate.base.files import fingerprint
-from acclimate.llm import wire
-from acclimate.llm.address import parse
-from acclimate.llm.client import client, read
 from acclimate.llm.decoding import Decoding, characters_of, cut_at
-from acclimate.llm.failures import Failure, Means, cause, failure, lost, one_line, page
-from acclimate.llm.gate import Gate, Patience
-from acclimate.llm.terms import Terms
+from acclimate.llm.server import wire
+from acclimate.llm.server.address import parse
+from acclimate.llm.server.client import client, read
+from acclimate.llm.server.failures import Failure, Means, cause, failure, lost, one_line, page
+from acclimate.llm.server.gate import Gate, Patience
+from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
@@ -48,7 +48,7 @@ class _Again(Exception):
 
 
 class ServerLLM:
-    """Implements `acclimate.records.StreamingLLM`.
+    """Implements `acclimate.llm.StreamingLLM`.
 
     Raises SettingError for a name that is none, MissingExtra without the `openai` package.
     """

@@ -18,9 +18,9 @@ from typing import Any
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint
-from acclimate.llm.answer import Answer
+from acclimate.llm.decoders.answer import Answer
+from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.llm.decoding import Decoding, check_room
-from acclimate.llm.tokens import Tokens
 from acclimate.records import Completion
 
 PREFIX = "vllm:"
@@ -32,7 +32,7 @@ class _Engine:
     """vLLM with the model of that name, started when first needed; LLMs with different decodings share one."""
 
     def __init__(self, model: str) -> None:
-        self.model, self.tokens = model, Tokens(model)
+        self.model, self.tokens = model, Tokenizer(model)
 
     @cached_property
     def context(self) -> int:
@@ -76,7 +76,7 @@ class _Engine:
 
 
 class VllmLLM:
-    """Implements `acclimate.records.StreamingLLM`, whose answers all come at once: only so do many prompts reach vLLM
+    """Implements `acclimate.llm.StreamingLLM`, whose answers all come at once: only so do many prompts reach vLLM
     together.
 
     The first special token chosen ends an answer. Log-probabilities are the model's own, whatever the temperature.

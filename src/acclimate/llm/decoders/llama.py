@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Rows = Sequence[Sequence[int]]  # token ids
+from acclimate.llm.decoders.decoder import Rows
 
 PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys and values
 GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache

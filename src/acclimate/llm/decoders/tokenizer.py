@@ -14,11 +14,11 @@ from typing import Any
 from acclimate.base import models
 from acclimate.base.errors import MissingExtra
 from acclimate.base.loading import quiet
-from acclimate.llm.chat import OPTIONS, around
+from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoding import cut_at
 
 
-class Tokens:
+class Tokenizer:
     """The tokenizer of the model of that name."""
 
     def __init__(self, name: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acclimate.llm.llama import PAIRS_AT_ONCE
-from acclimate.llm.loaded import Rows
+from acclimate.llm.decoders.decoder import Rows
+from acclimate.llm.decoders.llama import PAIRS_AT_ONCE
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from acclimate.llm.failures import Failure, Means
+from acclimate.llm.server.failures import Failure, Means
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "")  # names for the number of new tokens, in the order of trying
 # What can be left out, by how complaints name it; what is missed least comes first, where several are named.

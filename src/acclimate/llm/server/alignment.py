@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from acclimate.base.shown import printable
-from acclimate.llm.kept import LEAST_LOGPROB
+from acclimate.base.text import printable
+from acclimate.llm.completion_json import LEAST_LOGPROB
 
 _LONGEST = 24  # bytes that a token which cannot be read may stand for
 _MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})

@@ -1,0 +1,141 @@
+"""Near-duplicates, by Jaccard similarity: of documents by their runs of three words, of queries by their words.
+
+What is compared differs because what is the same differs. Two documents about one thing have most of their words in
+common and are two documents: only equal runs of words (shingles, Broder 1997) show that one is a copy. A query has a
+handful of words, and with another order it asks the same.
+
+Documents may be many: MinHash (datasketch) finds who may be alike and estimates how much, and the last word has a count
+of the runs themselves. Queries are compared exactly, with those that share one of their rarest words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Set
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acclimate.base.words import words_of
+from acclimate.records import Doc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SHINGLE = 3  # words
+_HASHES = 128
+_CACHED_DOCS = 10_000
+_RECALL = 0.999  # of pairs exactly as alike as asked for; those more alike are found more surely
+_SLACK = 0.15  # how far below its similarity a pair may be estimated: three standard errors and more
+
+
+class DistinctTexts:
+    """Texts of which no two are near-duplicates: `add` keeps one unless it nearly repeats one that was kept.
+
+    A text is compared only with those that were kept before it, so the work grows with what is kept, not with the
+    corpus.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        """threshold: Jaccard similarity of shingles, in (0, 1), from which on two texts are near-duplicates."""
+        from datasketch import MinHash, MinHashLSH
+
+        self._threshold = threshold
+        self._index = MinHashLSH(num_perm=_HASHES, params=_bands(threshold))
+        self._empty = MinHash(_HASHES, seed=1, hashfunc=int)  # the shingles are hashes already
+        self._shingles: list[NDArray[np.uint32]] = []
+        self._signatures = np.empty((0, _HASHES), dtype=self._empty.hashvalues.dtype)
+
+    def add(self, text: str) -> bool:
+        """Keep a text; False, and it is not kept, when it nearly repeats one that was."""
+        shingles = _shingles(text)
+        minhash = self._empty.copy()
+        minhash.update_batch(shingles.tolist())
+        signature = minhash.hashvalues
+        rows = np.array(self._index.query(minhash), dtype=np.int64)
+        estimates = (self._signatures[rows] == signature).mean(axis=1)
+        likely = rows[estimates >= self._threshold - _SLACK]
+        if any(_shingle_jaccard(shingles, self._shingles[row]) >= self._threshold for row in likely):
+            return False
+        row = len(self._shingles)
+        if row == len(self._signatures):
+            self._signatures = np.concatenate([self._signatures, np.empty((row + 256, _HASHES), signature.dtype)])
+        self._signatures[row] = signature
+        self._index.insert(row, minhash)
+        self._shingles.append(shingles)
+        return True
+
+
+class NearDuplicateDocs:
+    """Whether two documents of a corpus are near-duplicates. The shingles of those looked at last are kept."""
+
+    def __init__(self, corpus: Mapping[str, Doc], threshold: float) -> None:
+        """threshold: as for `DistinctTexts`."""
+        self._shingles = lru_cache(maxsize=_CACHED_DOCS)(lambda doc_id: _shingles(corpus[doc_id].default_text()))
+        self._threshold = threshold
+
+    def __call__(self, doc_id: str, other_id: str) -> bool:
+        """True for the ids of two documents that are."""
+        first, second = self._shingles(doc_id), self._shingles(other_id)
+        few, many = sorted((len(first), len(second)))
+        return few >= self._threshold * many and _shingle_jaccard(first, second) >= self._threshold
+
+
+class NearDuplicateQueries:
+    """Finds, among the queries that were added, the near-duplicates of a given one.
+
+    Only queries that share one of their rarest words are compared, so the work does not grow with the square.
+    """
+
+    def __init__(self, texts: Mapping[str, str], min_difference: float) -> None:
+        """texts: all queries that there will be, by id. min_difference: the Jaccard distance of their words, in [0, 1],
+        below which two are the same."""
+        self.words = {query_id: frozenset(words_of(text)) for query_id, text in texts.items()}
+        self._min_difference = min_difference
+        self._count = Counter(word for words in self.words.values() for word in words)
+        self._ids_by_word: dict[str, list[str]] = {}
+
+    def add(self, query_id: str) -> None:
+        for word in self._rarest(query_id):
+            self._ids_by_word.setdefault(word, []).append(query_id)
+
+    def matches(self, query_id: str) -> list[str]:
+        """The ids of those that were added and are nearly this one, in the order in which they were."""
+        words = self.words[query_id]
+        rivals = dict.fromkeys(rival for word in self._rarest(query_id) for rival in self._ids_by_word.get(word, ()))
+        return [rival for rival in rivals if 1 - jaccard(words, self.words[rival]) < self._min_difference]
+
+    def _rarest(self, query_id: str) -> list[str]:
+        # Sets at least 1 - d alike share a word among the rarest ceil(d * size) + 1 of each (prefix filtering).
+        words = self.words[query_id]
+        ordered = sorted(words, key=lambda word: (self._count[word], word))
+        return ordered[: int(self._min_difference * len(words)) + 1]
+
+
+def jaccard(words: Set[str], others: Set[str]) -> float:
+    """The share of two sets of words that both have, in [0, 1]; 0 of two empty ones."""
+    return len(words & others) / len(words | others) if words or others else 0.0
+
+
+def _bands(threshold: float) -> tuple[int, int]:
+    """(bands, rows of each): as many rows, and so as few false alarms, as the recall allows."""
+    for rows in range(_HASHES, 1, -1):
+        bands = _HASHES // rows
+        if 1 - (1 - threshold**rows) ** bands >= _RECALL:
+            return bands, rows
+    return _HASHES, 1
+
+
+def _shingles(text: str) -> NDArray[np.uint32]:
+    """The hashes of a text's runs of three words, sorted, each once; a text of fewer words is one run."""
+    words = words_of(text) or text.split()
+    runs = {" ".join(words[start : start + _SHINGLE]) for start in range(max(1, len(words) - _SHINGLE + 1))}
+    hashed = b"".join(hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=4).digest() for run in runs)
+    return np.unique(np.frombuffer(hashed, dtype="<u4"))
+
+
+def _shingle_jaccard(shingles: NDArray[np.uint32], others: NDArray[np.uint32]) -> float:
+    shared = len(np.intersect1d(shingles, others, assume_unique=True))
+    return shared / (len(shingles) + len(others) - shared)

@@ -1,0 +1,1 @@
+"""The backends: one file each, named in the table of `acclimate.llm`."""
