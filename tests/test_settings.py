@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,32 @@ def test_spaces_are_a_part_of_texts_and_of_nothing_else():
     found = settings.resolve(STAGES, {}, ["index.query_prompt=query: ", " index.max_tokens = 99", "sample.n_docs= 7 "])
     assert found["index"]["query_prompt"] == "query: "
     assert (found["index"]["max_tokens"], found["sample"]["n_docs"]) == (99, 7)
+
+
+def test_settings_from_a_program_are_those_of_a_command_line():
+    texts = ["sample.n_docs=7", "distill.student=dense,static", "train.base=models/x", "label.n_ways= 5 "]
+    typed = {
+        "sample": {"n_docs": 7},
+        "distill": {"student": ["dense", "static"]},
+        "train": {"base": Path("models/x")},
+        "label": {"n_ways": "5"},
+    }
+    assert settings.resolve(STAGES, {}, typed) == settings.resolve(STAGES, {}, texts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampel": {}, "sample": {"n_doc": 7}}, "no setting of sample named 'n_doc'. Did you mean 'n_docs'"),
+        ({"sampel": {"n_docs": 7}}, "no stage named 'sampel'"),
+        ({"sample": 7}, "'sample' is 7; expected a dict of settings"),
+        ({"sample": {"n_docs": "many"}}, "sample.n_docs is 'many'; expected a whole number"),
+        ({"sample": {"n_docs": object}}, "sample.n_docs is <class 'object'>; expected a whole number"),
+    ],
+)
+def test_what_a_program_cannot_mean_is_refused_as_on_a_command_line(changes, message):
+    with pytest.raises(SettingError, match=re.escape(message)):
+        settings.resolve(STAGES, {}, changes)
 
 
 def test_defaults_are_those_of_the_signatures():

@@ -48,7 +48,7 @@ def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., Non
         from acclimate.run.settings import load_recipe, resolve
         from acclimate.stages.chain import STAGES
 
-        given = [f"{stage}.{name}={value}" for name, value in values.items() if value is not None]
+        given = {stage: {name: value for name, value in values.items() if value is not None}}
         if corpus is None:
             run = stored(run_dir, given)
         else:

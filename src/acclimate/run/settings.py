@@ -13,9 +13,10 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
 from importlib import resources
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
@@ -28,6 +29,9 @@ _OF_THE_RUN = {"seed", "progress"}
 _MOST_PARTS = 1000  # of a setting that takes several values
 
 Settings = dict[str, dict[str, Any]]  # stage -> setting -> value
+
+# Settings to change, as a program gives them, or as `stage.setting=value` texts
+Changes = Iterable[str] | Mapping[str, Mapping[str, Any]]
 
 _Stage = TypeVar("_Stage", bound=Callable[..., Any])
 
@@ -172,10 +176,10 @@ def _spoken(kind: Any) -> str:
 def resolve(
     stages: Mapping[str, Callable[..., Any]],
     recipe: Mapping[str, Any],
-    changes: Iterable[str] = (),
+    changes: Changes = (),
     source: str | Path = "recipe",
 ) -> Settings:
-    """Every setting of every stage: the defaults, changed by the recipe, then by `stage.setting=value` texts.
+    """Every setting of every stage: the defaults, changed by the recipe, then by `changes`.
 
     Raises SettingError for a stage or setting that does not exist, naming the nearest, and for a value that it cannot
     have. `source` is where the recipe is from.
@@ -198,13 +202,26 @@ def resolve(
                 change(stage, key, value)
     except SettingError as error:
         raise SettingError(f"{source}: {error}") from None
+    for stage, key, value in _changed(changes):
+        change(stage, key, value)
+    return values
+
+
+def _changed(changes: Changes) -> Iterator[tuple[str, str, Any]]:
+    """Stage, setting and value of each change."""
+    if isinstance(changes, Mapping):
+        for stage, table in changes.items():
+            if not isinstance(table, Mapping):
+                raise SettingError(f"{quoted(stage)} is {quoted(table)}; expected a dict of settings and their values")
+            for key, value in table.items():
+                yield stage, str(key), fspath(value) if isinstance(value, PathLike) else value
+        return
     for text in changes:
         name, equals, value = text.partition("=")
         stage, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
             raise SettingError(f"--set {quoted(text)}: expected stage.setting=value, such as sample.n_docs=500")
-        change(stage, key.strip(), value)
-    return values
+        yield stage, key.strip(), value
 
 
 def recipe_names() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from acclimate.corpus import collections
 from acclimate.llm.prices import Budget, limits
 from acclimate.run.input import Kept
 from acclimate.run.run import Run
-from acclimate.run.settings import resolve
+from acclimate.run.settings import Changes, resolve
 from acclimate.run.workspace import Made, Workspace
 
 _OPTIONAL = (str, type(None))
@@ -63,11 +63,11 @@ def _refuse_runs(out: Path, corpus: Path) -> None:
         raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
 
 
-def stored(folder: Path, changes: Sequence[str] = ()) -> Run:
+def stored(folder: Path, changes: Changes = ()) -> Run:
     """The run that a folder holds, to go on with, with some settings changed. Where its source is gone it goes on with
     the documents that it keeps. Raises DataError for a folder without a run.
     """
-    run = _described(folder, changes)
+    run = described(folder, changes)
     if not run.input.is_there and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
         distributed.say("corpus", f"{run.source} is not there any more; going on with what the run keeps of it")
         run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
@@ -82,7 +82,7 @@ def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
     """
     from acclimate.stages.chain import made_already
 
-    run = _described(folder)
+    run = described(folder)
     made = made_already(run, until)
     settings = {stage: one.manifest["settings"] for stage, one in made.items()}
     run.settings = {
@@ -95,8 +95,7 @@ def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
 
 def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
     """In what the stages of an opened run are not what the same command would make today, a line for each."""
-    described = _described(run.workspace.folder)
-    wanted = described.settings
+    wanted = described(run.workspace.folder)
     found: list[str] = []
     for stage, one in made.items():
         version = one.manifest["versions"]["acclimate"]
@@ -104,12 +103,11 @@ def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
             [f"{stage} was made by acclimate {version}, and this is {__version__}"] if version != __version__ else []
         )
         for name, value in run.settings[stage].items():
-            if value != wanted[stage][name]:
-                found.append(
-                    f"{stage} was made with {stage}.{name}={value}; the run's settings say {wanted[stage][name]}"
-                )
-        if one.manifest["seed"] != described.seed:
-            found.append(f"{stage} was made with the seed {one.manifest['seed']}; the run's is {described.seed}")
+            now = wanted.settings[stage][name]
+            if value != now:
+                found.append(f"{stage} was made with {stage}.{name}={value}; the run's settings say {now}")
+        if one.manifest["seed"] != wanted.seed:
+            found.append(f"{stage} was made with the seed {one.manifest['seed']}; the run's is {wanted.seed}")
     return found
 
 
@@ -118,8 +116,8 @@ def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, A
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known}
 
 
-def _described(folder: Path, changes: Sequence[str] = ()) -> Run:
-    """The run that run.json describes."""
+def described(folder: Path, changes: Changes = ()) -> Run:
+    """The run that run.json describes, however far it came. Raises DataError where there is none."""
     from acclimate.stages.chain import STAGES
 
     path = folder / "run.json"
