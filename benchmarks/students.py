@@ -29,6 +29,7 @@ from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import resolve
 from acclimate.run.workspace import Made
 from acclimate.search import systems
+from acclimate.search.choice import weigh_reranker
 from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.stages import artifacts
 from acclimate.stages import chain as pipeline
@@ -160,7 +161,7 @@ class Bench:
         equal: dict[str, float] = dict.fromkeys(BASE_MEMBERS, round(1 / len(BASE_MEMBERS), 4))
         reranker, depth = variant.trained(made["train"]).reranker(), self.settings["evaluate"]["rerank_depth"]
         first = systems.system_of(variant.ids, variant.members, equal)
-        weighed = systems.weigh_reranker(first, reranker, artifacts.held_out(variant, made), depth)
+        weighed = weigh_reranker(first, reranker, artifacts.held_out(variant, made), depth)
         name = systems.HYBRID.reranked()
         weights = {systems.HYBRID: weighed.weights[systems.RERANKER]}
         chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})

@@ -88,7 +88,7 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     import numpy as np
 
     from acclimate.search.system import Candidates
-    from acclimate.search.weights import alone
+    from acclimate.search.weights import mean_ndcg
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
     judged = Judged("dev", [query], [Qrel("q", "answer", 1)], Identical({"q": frozenset({"self"})}, is_kind=True))
@@ -96,7 +96,7 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     assert answers == [{0: LEFT_OUT, 1: 1}]
     scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
     one = Candidates(query, np.arange(3), {"m": np.array(list(scores.values()), np.float32)})
-    assert alone([one], answers, "m") == 1.0
+    assert mean_ndcg([one], answers, "m") == 1.0
     assert measuring.ndcg(FakeRetriever({"x": scores}), judged) == {"q": 1.0}
     assert FakeRetriever({"x": scores}).search([query], 1) == [ScoredDoc("q", "self", 9.0)]
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from math import log2
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.measure.measures import MEASURES, nothing_relevant, per_query, provider_of, ranks_as_scores
+from acclimate.measure.measures import MEASURES, ndcg, nothing_relevant, per_query, provider_of, ranks_as_scores
 from acclimate.records import Qrel, ScoredDoc
 
 
@@ -34,6 +35,26 @@ def test_gains_are_linear_in_the_grade():
     values = per_query(run_of("q", "low", "none", "high"), [Qrel("q", "low", 1), Qrel("q", "high", 3)], ["nDCG@10"])
 
     assert values["nDCG@10"]["q"] == pytest.approx((1 + 3 / log2(4)) / (3 + 1 / log2(3)))
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=30).filter(any),
+    st.lists(st.integers(1, 4), max_size=15),
+    st.integers(1, 40),
+)
+def test_ndcg_of_ranks_is_that_of_the_library(ranked: list[int], missed: list[int], k: int):
+    """ranked: the grades of what is found, best first. missed: those of relevant documents that are not."""
+    qrels = [Qrel("q", f"d{at:02}", grade) for at, grade in enumerate([*ranked, *missed])]
+    expected = per_query(run_of("q", *(f"d{at:02}" for at in range(len(ranked)))), qrels, [f"nDCG@{k}"])
+    grades = np.array([*ranked, *missed])
+    ranks = np.array([*range(1, len(ranked) + 1), *[np.inf] * len(missed)])
+    relevant = grades > 0
+    both = ndcg(grades[relevant], np.stack([ranks, np.full(len(ranks), np.inf)])[:, relevant], k=k)
+    assert both == pytest.approx([expected[f"nDCG@{k}"]["q"], 0.0], abs=1e-9)
+
+
+def test_ndcg_of_ranks_without_anything_relevant_is_nothing():
+    assert ndcg(np.array([]), np.empty((3, 0))).tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(("relevant", "rank"), [("a", 1), ("b", 2), ("c", 3)])

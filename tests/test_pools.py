@@ -14,6 +14,7 @@ from acclimate.base.testing import FakeScorer
 from acclimate.corpus.judged import Judged
 from acclimate.records import Qrel, Query
 from acclimate.search import measuring, systems
+from acclimate.search.choice import choose, weigh_reranker
 from acclimate.search.folded import Folded
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
 from acclimate.search.reranked import Reranked
@@ -132,11 +133,11 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         for step, first, grade in ((5, 0, 2), (11, 3, 1))
     ]
     held_out = Judged("synthetic" if synthetic else "dev", QUERIES, qrels)
-    chosen = systems.choose(
+    chosen = choose(
         ids,
         members,
         held_out,
-        lambda first: systems.weigh_reranker(first, rated, held_out, depth),
+        lambda first: weigh_reranker(first, rated, held_out, depth),
         trust=0.5 if synthetic else 1.0,
         rerank=("hybrid", "bm25", "hybrid:adapted"),
     )

@@ -12,11 +12,12 @@ from acclimate.base.testing import DOCS, QUERIES, FakeScorer
 from acclimate.corpus.judged import Judged
 from acclimate.records import Qrel, Query
 from acclimate.search.bm25 import BM25
+from acclimate.search.choice import choose
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
-from acclimate.search.systems import check_reranked, choose, contenders, sources_of
+from acclimate.search.systems import check_reranked, contenders, sources_of
 from acclimate.search.weights import Weighed
 
 IDS = Ids([doc.doc_id for doc in DOCS])

@@ -27,6 +27,7 @@ from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
 from acclimate.run.workspace import Account, Made, Workspace
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS, SystemName
+from acclimate.search.systems import of_documents
 from acclimate.stages import artifacts
 from acclimate.stages import chain as pipeline
 
@@ -156,13 +157,13 @@ class _Curves:
         """What the rerankers alone make of the best documents of an untrained fusion; 0: that fusion as it is."""
         ids, depth = self.run.ids, self.run.settings["evaluate"]["rerank_depth"]
         if not count:
-            return {"reranker": measuring.documents(self.found, ids)}
+            return {"reranker": of_documents(self.found, ids)}
         from acclimate.search.reranked import Reranked
 
         variant = self.run.variant(folder, {"train": {"max_queries": count}})
         trained = pipeline.make(variant, "train", self.made)
         scorer = variant.trained(trained).reranker()
-        return {"reranker": measuring.documents(Reranked(self.found, scorer, depth), ids)}
+        return {"reranker": of_documents(Reranked(self.found, scorer, depth), ids)}
 
     @cached_property
     def found(self) -> Found:
@@ -178,15 +179,15 @@ class _Curves:
         run = self.run
         if not count:
             kinds = [STUDENT_KINDS[name] for name in run.settings["distill"]["student"]]
-            return {kind: measuring.alone(run.ids, run.members, kind) for kind in kinds if kind in run.members}
+            return {kind: measuring.member_alone(run.ids, run.members, kind) for kind in kinds if kind in run.members}
         run.members  # noqa: B018 (loaded once for all points)
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         trained = pipeline.make(variant, "distill", self.made)
         members = {**run.members, **variant.distilled(trained.folder, trained.notes).members()}
-        found = {kind: measuring.alone(run.ids, members, SystemName(kind).adapted()) for kind in trained.notes}
+        found = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in trained.notes}
         # Where a student of a kind that the base is not starts is known only once it is made.
         starts = [kind for kind in trained.notes if kind in members and kind not in run.members]
-        return found | {f"{kind}{_START}": measuring.alone(run.ids, members, kind) for kind in starts}
+        return found | {f"{kind}{_START}": measuring.member_alone(run.ids, members, kind) for kind in starts}
 
 
 @dataclass(frozen=True)

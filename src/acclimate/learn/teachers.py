@@ -15,7 +15,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import quoted
 from acclimate.search.scales import Scale, combine, scale
 from acclimate.search.system import Candidates
-from acclimate.search.weights import Answers, Weighed, alone, choose_weights
+from acclimate.search.weights import Answers, Weighed, choose_weights, mean_ndcg
 
 RERANKER = "reranker"
 CHOSEN, EQUAL = "chosen", "equal"
@@ -130,12 +130,12 @@ def choose_teachers(
         able = [name for name in names if teaches(name, teachers)]
         chosen = given_weights(weights, able) if weights != EQUAL else {name: round(1 / len(able), 4) for name in able}
         both = [one._replace(scores={"teacher": combine(one, chosen, to_scale)}) for one in found]
-        reached = alone(both, answers, "teacher")
+        reached = mean_ndcg(both, answers, "teacher")
 
     table: list[dict[str, Any]] = [
         {
             "name": name,
-            "nDCG@10": round(alone(found, answers, name), 4),
+            "nDCG@10": round(mean_ndcg(found, answers, name), 4),
             "weight": chosen.get(name, 0.0),
             "used": chosen.get(name, 0.0) > 0,
             "reason": reasons.get(name, "") if teaches(name, teachers) else "not among label.teachers",

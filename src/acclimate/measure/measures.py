@@ -1,4 +1,4 @@
-"""How good a run is, query by query.
+"""How good a run is, query by query; and nDCG from ranks, for what is chosen on the way.
 
 Each measure is always computed by the same library, whatever else is installed: `provider_of` says which, for the
 manifest. Ties are broken here, by doc_id, before any library sees the run, because they would break them differently.
@@ -11,12 +11,17 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.corpus.formats.fields import quoted
 from acclimate.corpus.formats.trec import escaped, unescaped
 from acclimate.records import Qrel, ScoredDoc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAIN = "nDCG@10"  # what decides
 MEASURES = ("nDCG@10", "R@100", "RR@10", "Success@5")
@@ -62,9 +67,26 @@ def per_query(
     return values
 
 
-def _plain(one: Record) -> Record:
+def ndcg(grades: NDArray[Any], ranks: NDArray[Any], *, k: int = 10) -> NDArray[np.float64]:
+    """(...) nDCG@k of one query's rankings, in [0, 1]: what `per_query` calls nDCG@k, where arrays are at hand.
+
+    grades: (n,) of the documents that are relevant to the query, above 0. ranks: (..., n) where each ranking has them,
+    from 1, infinite where it does not. Gains are grades, discounts log2(1 + rank), as in trec_eval (Järvelin and
+    Kekäläinen, TOIS 2002). 0 where nothing is relevant.
+    """
+    if not len(grades):
+        return np.zeros(np.shape(ranks)[:-1])
+    best = np.sort(np.asarray(grades, np.float64))[::-1]
+    return _dcg(grades, ranks, k) / _dcg(best, np.arange(1, len(best) + 1), k)
+
+
+def _dcg(grades: NDArray[Any], ranks: NDArray[Any], k: int) -> NDArray[np.float64]:
+    return np.where(ranks <= k, grades / np.log2(1.0 + ranks), 0.0).sum(axis=-1)
+
+
+def _plain(record: Record) -> Record:
     """The same with ids that a library written in C can hold: pytrec_eval ends an id, or the process, at a NUL."""
-    return one._replace(query_id=escaped(one.query_id), doc_id=escaped(one.doc_id))
+    return record._replace(query_id=escaped(record.query_id), doc_id=escaped(record.doc_id))
 
 
 def provider_of(measure: str) -> str:

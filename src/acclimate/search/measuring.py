@@ -10,29 +10,22 @@ from collections.abc import Mapping
 from acclimate.corpus.judged import Judged
 from acclimate.measure.measures import MAIN, per_query
 from acclimate.records import Retriever
-from acclimate.search.folded import Folded
 from acclimate.search.members import Ids, Member
-from acclimate.search.systems import system_of
+from acclimate.search.systems import of_documents, system_of
 from acclimate.search.without import Without
 
 _K = 10
 
 
-def alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
+def member_alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
     """One member as a retriever of documents."""
-    return documents(system_of(ids, members, {name: 1.0}), ids)
-
-
-def documents(retriever: Retriever, ids: Ids) -> Retriever:
-    """The same, finding documents also where the corpus is one of passages."""
-    return Folded(retriever, ids.parents) if ids.parents else retriever
+    return of_documents(system_of(ids, members, {name: 1.0}), ids)
 
 
 def ndcg(retriever: Retriever, judged: Judged) -> dict[str, float]:
     """query_id -> nDCG@10, in [0, 1]. Raises DataError when no query has a relevant document."""
-    return per_query(Without(retriever, judged.identical.left_out).search(judged.queries, _K), judged.qrels, [MAIN])[
-        MAIN
-    ]
+    run = Without(retriever, judged.identical.left_out).search(judged.queries, _K)
+    return per_query(run, judged.qrels, [MAIN])[MAIN]
 
 
 def mean(values: Mapping[str, float]) -> float:

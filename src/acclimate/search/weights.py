@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.judged import Judged
+from acclimate.measure.measures import ndcg
 from acclimate.search.members import Ids
 from acclimate.search.scales import Scale, by_list
 from acclimate.search.system import Candidates
 
 _TENTHS = 10
-_GRID = 4  # members at most whose weights are all tried
-_NEAR = 1 / 3  # standard errors
+_MOST_IN_GRID = 4  # members at most whose weights are all tried
+_TOLERANCE = 1 / 3  # standard errors
 
 LEFT_OUT = -1  # the grade of a document that is not to be found, because it is the query itself
 Answers = Sequence[Mapping[int, int]]  # per query: row of each judged document, or of its first passage -> its grade
@@ -44,47 +45,49 @@ class Weighed(NamedTuple):
 
     weights: dict[str, float]
     ndcg: float
-    near: float = 0.0  # how far a mean may be from this one and count as equal: a third of its standard error
+    tolerance: float = 0.0  # how far a mean may be from this one and count as equal: a third of its standard error
 
 
 def choose_weights(
-    found: Sequence[Candidates], answers: Answers, names: Sequence[str], *, trust: float, scale: Scale = by_list
+    lists: Sequence[Candidates], answers: Answers, names: Sequence[str], *, trust: float, scale: Scale = by_list
 ) -> Weighed:
     """The weights with the best mean nDCG@10; a query whose answers are not among its candidates counts 0.
 
     trust: how far to go from equal weights (0) to those that are best on these queries (1).
     Raises DataError without queries.
     """
-    if not found:
+    if not lists:
         raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
-    if len(names) <= _GRID:
+    if len(names) <= _MOST_IN_GRID:
         grid = np.array(list(_compositions(_TENTHS, len(names))), dtype=np.float32) / _TENTHS  # (n_weights, n_names)
     else:
-        grid = _greedy(found, answers, names, scale)
-    values = ndcg(found, answers, names, grid, scale=scale)
+        grid = _greedy(lists, answers, names, scale)
+    values = ndcg_of_weights(lists, answers, names, grid, scale=scale)
     means = values.mean(axis=0)
     best = int(means.argmax())
-    error = values[:, best].std() / np.sqrt(len(found))
-    near = grid[means >= means[best] - _NEAR * error].mean(axis=0)
-    chosen = (trust * near + (1 - trust) / len(names)).round(4).astype(np.float32)
+    error = values[:, best].std() / np.sqrt(len(lists))
+    as_good = grid[means >= means[best] - _TOLERANCE * error].mean(axis=0)
+    chosen = (trust * as_good + (1 - trust) / len(names)).round(4).astype(np.float32)
     weights = {name: round(float(weight), 4) for name, weight in zip(names, chosen, strict=True)}
-    reached = ndcg(found, answers, names, chosen[None], scale=scale)
-    return Weighed(weights, float(reached.mean()), round(_NEAR * float(reached.std() / np.sqrt(len(found))), 5))
+    values = ndcg_of_weights(lists, answers, names, chosen[None], scale=scale)
+    tolerance = round(_TOLERANCE * float(values.std() / np.sqrt(len(lists))), 5)
+    return Weighed(weights, float(values.mean()), tolerance)
 
 
-def _greedy(found: Sequence[Candidates], answers: Answers, names: Sequence[str], scale: Scale) -> NDArray[np.floating]:
+def _greedy(lists: Sequence[Candidates], answers: Answers, names: Sequence[str], scale: Scale) -> NDArray[np.floating]:
     """(n_weights, n_names) all weights tried on the way: once more the name that is best, again and again."""
-    tried: list[NDArray[np.floating]] = []
+    grids: list[NDArray[np.floating]] = []
     counts = np.zeros(len(names), dtype=np.float32)
     for step in range(1, 2 * _TENTHS + 1):
         grid = (counts + np.eye(len(names), dtype=np.float32)) / step
-        tried.append(grid)
-        counts += np.eye(len(names))[int(ndcg(found, answers, names, grid, scale=scale).mean(axis=0).argmax())]
-    return np.concatenate(tried)
+        grids.append(grid)
+        means = ndcg_of_weights(lists, answers, names, grid, scale=scale).mean(axis=0)
+        counts += np.eye(len(names))[int(means.argmax())]
+    return np.concatenate(grids)
 
 
-def ndcg(
-    found: Sequence[Candidates],
+def ndcg_of_weights(
+    lists: Sequence[Candidates],
     answers: Answers,
     names: Sequence[str],
     grid: NDArray[np.floating],
@@ -92,42 +95,51 @@ def ndcg(
     scale: Scale = by_list,
 ) -> NDArray[np.float64]:
     """(n_queries, n_weights) nDCG@10 of each row of `grid` (n_weights, n_names), whose members are `names`."""
-    return np.stack([_one(one, grades, names, grid, scale) for one, grades in zip(found, answers, strict=True)])
+    return np.stack(
+        [
+            _ndcg_of_query(candidates, grades, names, grid, scale)
+            for candidates, grades in zip(lists, answers, strict=True)
+        ]
+    )
 
 
-def alone(found: Sequence[Candidates], answers: Answers, name: str, *, scale: Scale = by_list) -> float:
-    """Mean nDCG@10 of one member."""
-    return float(ndcg(found, answers, [name], np.ones((1, 1), dtype=np.float32), scale=scale).mean())
+def mean_ndcg(lists: Sequence[Candidates], answers: Answers, name: str, *, scale: Scale = by_list) -> float:
+    """Mean nDCG@10 of one member alone."""
+    return float(ndcg_of_weights(lists, answers, [name], np.ones((1, 1), dtype=np.float32), scale=scale).mean())
 
 
-def _one(
-    one: Candidates, grades: Mapping[int, int], names: Sequence[str], grid: NDArray[np.floating], scale: Scale
+def _ndcg_of_query(
+    candidates: Candidates,
+    grades: Mapping[int, int],
+    names: Sequence[str],
+    grid: NDArray[np.floating],
+    scale: Scale,
 ) -> NDArray[np.float64]:
     """(n_weights,) nDCG@10 of one query, as it is measured: summed as `fuse` does, ties by the documents' ids.
 
     A document ranks where its best passage does.
     """
-    total = np.zeros(len(grid))
-    if len(one.rows):
-        scores = np.zeros((len(grid), len(one.rows)), dtype=np.float32)
-        for at in sorted(range(len(names)), key=names.__getitem__):
-            scores += np.float32(grid[:, at, None]) * scale(names[at], one.scores[names[at]])
-        rows, places = one.rows, one.rows if one.places is None else one.places
-        if one.documents is not None:
-            order = np.argsort(one.documents, kind="stable")
-            rows, starts = np.unique(one.documents[order], return_index=True)
+    relevant = {row: grade for row, grade in grades.items() if grade > 0}
+    ranks = np.full((len(grid), len(relevant)), np.inf)
+    if len(candidates.rows):
+        scores = np.zeros((len(grid), len(candidates.rows)), dtype=np.float32)
+        for column in sorted(range(len(names)), key=names.__getitem__):
+            name = names[column]
+            scores += np.float32(grid[:, column, None]) * scale(name, candidates.scores[name])
+        rows, places = candidates.rows, candidates.rows if candidates.places is None else candidates.places
+        if candidates.documents is not None:
+            order = np.argsort(candidates.documents, kind="stable")
+            rows, starts = np.unique(candidates.documents[order], return_index=True)
             scores, places = np.maximum.reduceat(scores[:, order], starts, axis=1), places[order][starts]
         left_out = [row for row, grade in grades.items() if grade == LEFT_OUT]
         scores[:, np.isin(rows, left_out)] = -np.inf
-        for row, grade in grades.items():
-            at = np.flatnonzero(rows == row)
-            if grade > 0 and len(at):
-                own = scores[:, at]
-                rank = 1 + (scores > own).sum(axis=1) + ((scores == own) & (places < places[at])).sum(axis=1)
-                total += np.where(rank <= 10, grade / np.log2(1 + rank), 0.0)
-    best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:10]
-    ideal = sum(grade / np.log2(1 + at) for at, grade in enumerate(best, 1))
-    return total / ideal if ideal else total
+        for column, row in enumerate(relevant):
+            position = np.flatnonzero(rows == row)
+            if len(position):
+                score = scores[:, position]
+                before = (scores > score) | ((scores == score) & (places < places[position]))
+                ranks[:, column] = 1 + before.sum(axis=1)
+    return ndcg(np.array(list(relevant.values())), ranks)
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:

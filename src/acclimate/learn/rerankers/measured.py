@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from acclimate.measure.measures import ndcg
 from acclimate.records import Doc, NWay
 from acclimate.search.scorers.pairs import Reader, rate
 
@@ -34,9 +36,10 @@ def measure(
 
 def measured(lists: Sequence[Sequence[float]]) -> Measured:
     """Of the scores of lists, positive first."""
-    gains: list[float] = []
-    for first, *others in lists:
-        rank = 1 + sum(not other < first for other in others)
-        gains.append(1 / math.log2(1 + rank) if rank <= 10 and math.isfinite(first) else 0.0)
+    ranks = [
+        1 + sum(not negative < positive for negative in negatives) if math.isfinite(positive) else math.inf
+        for positive, *negatives in lists
+    ]
+    values = ndcg(np.ones(1), np.array(ranks)[:, None])
     spreads = [statistics.pstdev(scores) if all(map(math.isfinite, scores)) else 0.0 for scores in lists]
-    return Measured(statistics.fmean(gains), statistics.fmean(spreads))
+    return Measured(float(values.mean()), statistics.fmean(spreads))

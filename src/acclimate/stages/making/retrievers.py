@@ -135,7 +135,7 @@ def make_distill(run: Run, made: Mapping[str, Made]) -> Made:
         def reached(into: Path, notes: Mapping[str, Any]) -> dict[str, float]:
             notes = run.distilled(into, notes).index()
             members = {**run.members, **run.distilled(into, notes).members()}
-            found = {kind: measuring.alone(run.ids, members, SystemName(kind).adapted()) for kind in notes}
+            found = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in notes}
             return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in found.items()}
 
         notes = tuned(folder, run.settings["distill"], learn, reached)
@@ -159,6 +159,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate.search import systems
+        from acclimate.search.choice import choose, weigh_reranker
         from acclimate.search.without import Without
 
         judged = artifacts.test(run, made)
@@ -166,11 +167,11 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = artifacts.held_out(run, made)
         reranker, depth = run.trained(made["train"]).reranker(), settings["rerank_depth"]
-        chosen = systems.choose(
+        chosen = choose(
             run.ids,
             members,
             held_out,
-            lambda first: systems.weigh_reranker(first, reranker, held_out, depth),
+            lambda first: weigh_reranker(first, reranker, held_out, depth),
             trust=run.settings["label"]["trust"] if held_out.is_synthetic else 1.0,
             rerank=settings["rerank"],
         )

@@ -1,0 +1,126 @@
+"""What fuses with which weight, and which adapted system is the candidate, chosen on held-out queries.
+
+Held-out means: real queries of a dev split where the collection brings one beside its test split, else synthetic
+queries whose documents no training query came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby, product
+
+import numpy as np
+
+from acclimate.base.errors import unknown
+from acclimate.corpus.judged import Judged
+from acclimate.records import Query, ScoredDoc, Scorer
+from acclimate.search import systems
+from acclimate.search.members import Ids, LateInteractionMember, Member
+from acclimate.search.names import SystemName
+from acclimate.search.reranked import reordered
+from acclimate.search.scales import as_it_is
+from acclimate.search.system import Candidates, System
+from acclimate.search.systems import BASE, HYBRID, RERANKER, Chosen, sources_of, system_of
+from acclimate.search.weights import Weighed, choose_weights, mean_ndcg, row_grades
+
+Weigh = Callable[[System], Weighed]  # a first stage -> what the reranker counts for behind it, and what they reach
+
+
+def choose(
+    ids: Ids,
+    members: Mapping[str, Member],
+    held_out: Judged,
+    weigh: Weigh | None,
+    *,
+    trust: float,
+    rerank: Sequence[str] = (HYBRID,),
+) -> Chosen:
+    """Weights for the hybrids, and the adapted system that does best on the held-out queries.
+
+    Each is chosen among the candidates that it will have when it serves: those of its own sources. `weigh` weighs a
+    reranker behind the systems that `rerank` names, see `weigh_reranker`; None where there is no reranker.
+    The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
+    from the fusion agrees with it, and one that agrees adds less to it.
+    Raises SettingError for a system to rerank that does not exist.
+    """
+    sources = [name for name, member in members.items() if not isinstance(member, LateInteractionMember)]
+    everything = System(ids, members, sources, dict.fromkeys(members, 1.0), systems.DEPTH)
+    pools, answers = list(everything.candidates(held_out.queries)), row_grades(held_out, ids)
+
+    def lists(names: Iterable[str]) -> list[Candidates]:
+        """What a system of these members finds."""
+        sources = sources_of(names, members)
+        return [candidates.of(sources) for candidates in pools]
+
+    weights = {name: {name: 1.0} for name in members}
+    reached = {name: mean_ndcg(lists([name]), answers, name, scale=as_it_is) for name in members}
+    tolerance = 0.0
+    mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
+    for system, groups in ((HYBRID, [BASE]), (HYBRID.adapted(), mixtures)):
+        if groups:
+            fusions = [choose_weights(lists(names), answers, names, trust=trust) for names in groups]
+            weights[system], reached[system], tolerance = max(fusions, key=lambda fusion: fusion.ndcg)
+    reranker_weights: dict[str, float] = {}
+    for name in rerank if weigh is not None else ():
+        if name not in weights:
+            raise unknown("system to rerank", name, weights)
+        assert weigh is not None
+        weighed = weigh(system_of(ids, members, weights[name]))
+        reranker_weights[name], reached[SystemName(name).reranked()] = weighed.weights[RERANKER], weighed.ndcg
+    candidate = _candidate(reached, members if held_out.is_synthetic else (), tolerance)
+    return Chosen(weights, reranker_weights, candidate, {name: round(value, 5) for name, value in reached.items()})
+
+
+def _candidate(reached: Mapping[str, float], out_of_question: Iterable[str], tolerance: float) -> str:
+    """The adapted system with the highest nDCG@10; one better than the adapted hybrid by next to nothing gives way.
+
+    out_of_question: on synthetic queries, the members alone. A fusion depends least on how far these are like people's,
+    and they are no more trusted to leave members out altogether than to weigh them.
+    """
+    adapted = [name for name in map(SystemName, reached) if name.is_adapted]
+    contending = [name for name in adapted if name not in out_of_question] or adapted
+    # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
+    best = max(contending, key=lambda name: (reached[name], not name.is_reranked, name.retriever != HYBRID))
+    gain = reached[best] - reached.get(HYBRID.adapted(), -1.0)
+    return HYBRID.adapted() if 0 < gain <= tolerance else best
+
+
+def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[SystemName]]:
+    """The base's members with one or more replaced by what was trained of the same kind.
+
+    BM25 by what is sparse, but not on synthetic queries: they do not show what is lost with it, the one member that no
+    encoder has a part in.
+    """
+    trained = {name: name.adapted() for name in BASE} | ({} if synthetic else {"bm25": SystemName("sparse").adapted()})
+    options = [[name, trained[name]] if trained[name] in members else [name] for name in BASE]
+    return [list(names) for names in product(*options) if any(name.is_adapted for name in names)]
+
+
+def weigh_reranker(first_stage: System, scorer: Scorer, held_out: Judged, depth: int) -> Weighed:
+    """What a reranker counts for behind `first_stage`, over the documents that it will put in order when it serves.
+
+    The nDCG@10 is that of the whole ranking, which goes on below them.
+    """
+    ids, answers = first_stage.ids, row_grades(held_out, first_stage.ids)
+    run = groupby(first_stage.search(held_out.queries, max(systems.DEPTH, depth)), key=lambda hit: hit.query_id)
+    hits = {query_id: list(ranked) for query_id, ranked in run}
+    heads: list[Candidates] = []
+    for query in held_out.queries:
+        head = hits.get(query.query_id, [])[:depth]
+        rated = scorer.score([(query, hit.doc_id) for hit in head])
+        heads.append(_candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated}))
+    weighed = choose_weights(heads, answers, ["first", RERANKER], trust=1.0)
+    wholes: list[Candidates] = []
+    for head in heads:
+        rated = head.scores[RERANKER].tolist()
+        ranked = reordered(hits.get(head.query.query_id, []), rated, weighed.weights[RERANKER])
+        wholes.append(_candidates(head.query, ranked, ids, {"whole": [hit.score for hit in ranked]}))
+    return weighed._replace(ndcg=mean_ndcg(wholes, answers, "whole", scale=as_it_is))
+
+
+def _candidates(query: Query, hits: Sequence[ScoredDoc], ids: Ids, scores: Mapping[str, Sequence[float]]) -> Candidates:
+    """A ranking as candidates with these scores."""
+    rows = np.array([ids.row[hit.doc_id] for hit in hits], dtype=np.int64)
+    documents = None if ids.documents is None else ids.documents[rows]
+    by_name = {name: np.array(values, dtype=np.float32) for name, values in scores.items()}
+    return Candidates(query, rows, by_name, documents, ids.document_rank[rows])
