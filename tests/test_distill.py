@@ -15,10 +15,11 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noq
 from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.learn.students import kinds  # noqa: E402
-from acclimate.learn.students.course import Course  # noqa: E402
-from acclimate.learn.students.kinds import STUDENTS, max_sim  # noqa: E402
-from acclimate.learn.students.losses import Loss  # noqa: E402
+from acclimate.learn.students.dense import Dense  # noqa: E402
+from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
+from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
+from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
+from acclimate.learn.students.training import StudentTraining  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.run.settings import resolve  # noqa: E402
 from acclimate.search.encoder import Encoder  # noqa: E402
@@ -48,10 +49,12 @@ def examples(numbers):
 TRAIN, DEV = examples(range(32)), examples(range(32, 40))
 
 
-def course(name, base, lesson, path, **changes):
+def training_of(name, base, lesson, path, **changes):
     make, temperature = STUDENTS[name]
-    loss = Loss("kl", 0.1, changes.pop("contrastive", 0.1))
-    return Course(make(base.copy(), lesson, temperature), TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, **changes})
+    loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1))
+    return StudentTraining(
+        make(base.copy(), lesson, temperature), TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, **changes}
+    )
 
 
 def test_max_sim_is_the_plain_double_loop():
@@ -152,7 +155,7 @@ def test_scores_on_another_scale_are_refused(base, lesson, tmp_path):
 
 
 def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson, tmp_path):
-    learner = course("dense-query", base, lesson, tmp_path / "x.state", contrastive=1.0)
+    learner = training_of("dense-query", base, lesson, tmp_path / "x.state", contrastive=1.0)
     with torch.no_grad():
         for example in TRAIN[:3]:
             first, second = learner.student.log_probs([example])[0][:2].tolist()
@@ -169,12 +172,12 @@ def test_an_interrupted_course_ends_with_the_same_bytes(name, base, lesson, tmp_
         if step == 6:  # in the middle of the second epoch of four steps
             raise KeyboardInterrupt
 
-    whole = course(name, base, lesson, tmp_path / "a")
+    whole = training_of(name, base, lesson, tmp_path / "a")
     history = whole.run(lambda step: None)
     with pytest.raises(KeyboardInterrupt):
-        course(name, base, lesson, tmp_path / "b").run(after_an_epoch)
+        training_of(name, base, lesson, tmp_path / "b").run(after_an_epoch)
     steps = []
-    resumed = course(name, base, lesson, tmp_path / "b")
+    resumed = training_of(name, base, lesson, tmp_path / "b")
     assert resumed.run(steps.append) == history
     assert steps == [5, 6, 7, 8]
     for key, value in whole.weights.state_dict().items():
@@ -189,18 +192,18 @@ def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, 
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch(base, lesson, tmp_path):
-    ruinous = course("dense-query", base, lesson, tmp_path / "a", learning_rate=5.0)
+    ruinous = training_of("dense-query", base, lesson, tmp_path / "a", learning_rate=5.0)
     history = ruinous.run(lambda step: None)
     assert min(history) == history[0]
     assert all(torch.equal(value, base.model.state_dict()[key]) for key, value in ruinous.weights.state_dict().items())
-    good = course("dense-query", base, lesson, tmp_path / "b")
+    good = training_of("dense-query", base, lesson, tmp_path / "b")
     history = good.run(lambda step: None)
     assert good.dev_loss() == pytest.approx(min(history), abs=1e-5)
 
 
 def test_every_query_is_seen_once_an_epoch(base, lesson, tmp_path):
     seen = []
-    one = course("dense-query", base, lesson, tmp_path / "a", batch_size=5)
+    one = training_of("dense-query", base, lesson, tmp_path / "a", batch_size=5)
     one._step = lambda batch: seen.append([example.query_id for example in batch])
     one.dev_loss = lambda: 1.0
     one.run(lambda step: None)
@@ -212,7 +215,7 @@ def test_every_query_is_seen_once_an_epoch(base, lesson, tmp_path):
 
 def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
     rates = []
-    one = course("dense-query", base, lesson, tmp_path / "a", epochs=5)
+    one = training_of("dense-query", base, lesson, tmp_path / "a", epochs=5)
     step = one._step
     one._step = lambda batch: (rates.append(one.optimizer.param_groups[0]["lr"]), step(batch))
     one.run(lambda step: None)
@@ -223,19 +226,19 @@ def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
 
 
 def test_what_was_seen_is_those_of_the_untouched_student(base, lesson, tmp_path):
-    one = course("dense-query", base, lesson, tmp_path / "a")
+    one = training_of("dense-query", base, lesson, tmp_path / "a")
     said = one.student.log_probs([TRAIN[5]])[0].exp().sum().item()
-    assert one.seen[TRAIN[5].query_id] == pytest.approx(said, abs=1e-5)
-    assert set(one.seen) == {example.query_id for example in (*TRAIN, *DEV)}
+    assert one.priors[TRAIN[5].query_id] == pytest.approx(said, abs=1e-5)
+    assert set(one.priors) == {example.query_id for example in (*TRAIN, *DEV)}
     one.run(lambda step: None)
-    assert course("dense-query", base, lesson, tmp_path / "a").seen == one.seen
-    assert course("late-interaction-query", base, lesson, tmp_path / "b").seen == {}
+    assert training_of("dense-query", base, lesson, tmp_path / "a").priors == one.priors
+    assert training_of("late-interaction-query", base, lesson, tmp_path / "b").priors == {}
 
 
 def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson):
     gradients = []
     for at_once in (10_000, 40):
-        student = kinds.Dense(base.copy(), lesson, 0.05)
+        student = Dense(base.copy(), lesson, 0.05)
         student.encoder.tokens_at_once = at_once
         torch.stack([logs[0] for logs in student.log_probs(TRAIN[:4])]).sum().backward()
         gradients.append([weight.grad for weight in student.encoder.model.parameters() if weight.grad is not None])

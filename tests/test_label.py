@@ -10,7 +10,7 @@ import pytest
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
 from acclimate.corpus.judged import NOTHING_JUDGED, SYNTHETIC, Judged
-from acclimate.learn.teachers import given_weights, warnings
+from acclimate.learn.teachers.selection import given_weights, teacher_warnings
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, Ids
@@ -435,7 +435,7 @@ def test_a_pair_is_rated_once():
 
 
 def test_a_killed_rating_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.learn.rate.PAIRS_AT_ONCE", 16)
+    monkeypatch.setattr("acclimate.learn.teachers.rating.PAIRS_AT_ONCE", 16)
     batches = []
 
     def made(folder, *, until=None):
@@ -550,9 +550,9 @@ def test_a_teacher_that_does_not_beat_where_students_begin_is_warned_of():
         ],
         "target_entropy": 0.5,
     }
-    (warning,) = warnings(notes, ["dense", "sparse"])
+    (warning,) = teacher_warnings(notes, ["dense", "sparse"])
     assert "dense (0.600)" in warning
-    assert not warnings(
+    assert not teacher_warnings(
         {**notes, "teachers": [{"name": "dense", "nDCG@10": 0.5}, {"name": "teacher", "nDCG@10": 0.6}]}, ["dense"]
     )
 
@@ -560,7 +560,7 @@ def test_a_teacher_that_does_not_beat_where_students_begin_is_warned_of():
 def test_a_target_that_says_nothing_is_warned_of():
     made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {LLM: FakeScorer(lambda *_: 2.0)}, teachers=(LLM,), n_ways=8)
     notes = {"teachers": made.teachers, "target_entropy": made.entropy, "ties": made.ties}
-    found = " ".join(warnings(notes, []))
+    found = " ".join(teacher_warnings(notes, []))
     assert "hardly differ" in found
     assert f"{LLM} gave all documents the same score in 40 of 40 lists" in found
 

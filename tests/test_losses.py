@@ -7,14 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.learn.students.losses import Loss  # noqa: E402 (after the check for torch)
+from acclimate.learn.students.losses import DistillationLoss  # noqa: E402 (after the check for torch)
 
 SCORES = (1.0, 0.5, 0.0)
 UNIFORM = np.log([1 / 3] * 3).tolist()
 
 
 def loss_of(logs, scores=SCORES, *, seen=None, **settings):
-    return Loss(**settings)(torch.tensor(logs), torch.tensor(scores), seen).item()
+    return DistillationLoss(**settings)(torch.tensor(logs), torch.tensor(scores), seen).item()
 
 
 def kl_of(logs, temperature, seen=None):

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from safetensors.torch import load_file
-from test_distill import course
+from test_distill import training_of
 from test_memory import SAID
 from test_train import DEV as PAIRS_DEV
 from test_train import TRAIN as PAIRS_TRAIN
@@ -22,7 +22,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.memory import Halving, OutOfMemory, is_out_of_memory
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli import main as cli
-from acclimate.learn.rerankers import learn
+from acclimate.learn.rerankers import training
 from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.yes_no import YesNo
@@ -112,15 +112,15 @@ def test_queries_of_a_document_are_rated_in_smaller_batches(tmp_path):
 
 @pytest.mark.parametrize("name", ["dense", "dense-query"])
 def test_a_student_encodes_less_at_once(name, base, lesson, tmp_path):
-    plain = course(name, base, lesson, tmp_path / "plain", epochs=1).run(lambda step: None)
-    one = course(name, base, lesson, tmp_path / "state", epochs=1)
+    plain = training_of(name, base, lesson, tmp_path / "plain", epochs=1).run(lambda step: None)
+    one = training_of(name, base, lesson, tmp_path / "state", epochs=1)
     tried = with_room_for(embeddings(one.weights), 70, learning=True)
     assert one.run(lambda step: None) == pytest.approx(plain, abs=0.02)
     assert max(tried) > 70
 
 
 def test_a_step_that_does_not_fit_is_told_what_to_lower(base, lesson, tmp_path):
-    one = course("dense", base, lesson, tmp_path / "state", epochs=1)
+    one = training_of("dense", base, lesson, tmp_path / "state", epochs=1)
     with_room_for(embeddings(one.weights), 3, learning=True)
     with pytest.raises(OutOfMemory, match=r"lower distill.batch_size"):
         one.run(lambda step: None)
@@ -128,7 +128,7 @@ def test_a_step_that_does_not_fit_is_told_what_to_lower(base, lesson, tmp_path):
 
 def test_a_reranker_takes_the_same_steps_in_smaller_batches(tiny_encoder, tmp_path, monkeypatch):
     plain = trained(tiny_encoder, tmp_path / "plain", epochs=1)
-    load, tried = learn.load, []
+    load, tried = training.load, []
 
     def guarded(wanted):
         model, reader = load(wanted)
@@ -136,7 +136,7 @@ def test_a_reranker_takes_the_same_steps_in_smaller_batches(tiny_encoder, tmp_pa
         with_room_for(embeddings(model), 80, learning=True)
         return model, reader
 
-    monkeypatch.setattr(learn, "load", guarded)
+    monkeypatch.setattr(training, "load", guarded)
     made = trained(tiny_encoder, tmp_path / "halved", epochs=1)
     assert tried == [(4, 1), (2, 2)]
     (one,), (other,) = plain.notes["rerankers"], made.notes["rerankers"]
@@ -149,9 +149,11 @@ def test_a_reranker_takes_the_same_steps_in_smaller_batches(tiny_encoder, tmp_pa
 
 
 def test_a_query_that_does_not_fit_is_told_what_to_lower(tiny_encoder, tmp_path, monkeypatch):
-    load = learn.load
+    load = training.load
     monkeypatch.setattr(
-        learn, "load", lambda wanted: (found := load(wanted), with_room_for(embeddings(found[0]), 3, learning=True))[0]
+        training,
+        "load",
+        lambda wanted: (found := load(wanted), with_room_for(embeddings(found[0]), 3, learning=True))[0],
     )
     with pytest.raises(OutOfMemory, match=r"lower train.batch_size"):
         trained(tiny_encoder, tmp_path, epochs=1)
@@ -175,7 +177,7 @@ def test_halves_keep_the_order_of_any_work():
 
 @pytest.mark.parametrize("name", ["dense", "late-interaction-query", "static"])
 def test_a_student_that_diverges_is_told_at_the_step(name, base, lesson, tmp_path):
-    one = course(name, base, lesson, tmp_path / "state")
+    one = training_of(name, base, lesson, tmp_path / "state")
     steps = []
 
     def poison(step):
@@ -193,7 +195,7 @@ def test_a_student_that_diverges_is_told_at_the_step(name, base, lesson, tmp_pat
 
 
 def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, monkeypatch):
-    load = learn.load
+    load = training.load
 
     def poisoned(wanted):
         model, reader = load(wanted)
@@ -206,7 +208,7 @@ def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, mo
         embeddings(model).register_forward_hook(guard)
         return model, reader
 
-    monkeypatch.setattr(learn, "load", poisoned)
+    monkeypatch.setattr(training, "load", poisoned)
     with pytest.raises(SettingError, match=r"diverged: its loss is nan after \d of 6 steps; lower train.learning_rate"):
         trained(tiny_encoder, tmp_path, PAIRS_TRAIN, PAIRS_DEV, epochs=1)
 

@@ -23,15 +23,15 @@ from torch.utils._pytree import tree_leaves
 
 from acclimate.base import models
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.learn.rerankers import learn
-from acclimate.learn.rerankers.course import Course as RerankerCourse
+from acclimate.learn.rerankers import training
+from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.losses import LOSSES, pairs
-from acclimate.learn.rerankers.measured import measure
-from acclimate.learn.students.course import Course
+from acclimate.learn.rerankers.ranking import rank_held_out
 from acclimate.learn.students.distilled import Distilled
 from acclimate.learn.students.kinds import STUDENTS, save
 from acclimate.learn.students.lesson import Lesson
-from acclimate.learn.students.losses import Loss
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.training import StudentTraining
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoding import Decoding
@@ -133,18 +133,20 @@ def test_training_that_was_interrupted_goes_on_on_the_device(elsewhere, tiny_enc
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
     lesson = taught(base, tmp_path)
 
-    def course():
+    def training_from_start():
         student = STUDENTS["dense-query"][0](base.copy(), lesson, 0.05)
         sides = examples(range(4)), examples(range(4, 6))
-        return Course(student, *sides, Loss(), tmp_path / "state", epochs=2, learning_rate=1e-3, batch_size=4, seed=0)
+        return StudentTraining(
+            student, *sides, DistillationLoss(), tmp_path / "state", epochs=2, learning_rate=1e-3, batch_size=4, seed=0
+        )
 
     def stop(step):
         if step == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        course().run(stop)
-    (again := course()).run(lambda step: None)
+        training_from_start().run(stop)
+    (again := training_from_start()).run(lambda step: None)
     moments = [one for slots in again.optimizer.state.values() for name, one in slots.items() if name != "step"]
     assert {one.device.type for one in moments} == places(again.weights) == {NAME}
 
@@ -173,12 +175,14 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     base = rerankers(tmp_path, tiny_encoder)[kind]()
     given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
-    model, reader = learn.load(RerankerCourse(**{name: defaults[name] for name in RerankerCourse.__dataclass_fields__}))
+    model, reader = training.load(
+        Hyperparameters(**{name: defaults[name] for name in Hyperparameters.__dataclass_fields__})
+    )
     seen = used(model)
     assert places(model) == {NAME}
     lists = examples(range(3))
     texts = {query.query_id: query.text for query in QUERIES}
-    assert np.isfinite(measure(model, reader, lists, texts, CORPUS).spread)
+    assert np.isfinite(rank_held_out(model, reader, lists, texts, CORPUS).spread)
     for name in ("listwise", "bce", "token") if kind != "cross-encoder" else set(LOSSES) - {"token"}:
         rows = LOSSES[name].dataset(lists, texts, CORPUS)
         *columns, labels = (list(rows[column]) for column in rows.column_names)
@@ -189,7 +193,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
         assert {weight.grad.device.type for weight in model.parameters() if weight.grad is not None} == {NAME}
     assert set(seen) == {NAME}
     folder = tmp_path / "saved"
-    learn._save(model, reader, folder)
+    training._save(model, reader, folder)
     assert places(model) == {NAME}
     scorer = scorers.load(folder, CORPUS, max_tokens=96)
     assert np.isfinite(Ensemble({"a": scorer, "b": scorer}).score(ASKED)).all()

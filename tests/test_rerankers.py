@@ -16,7 +16,7 @@ from test_train import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import folder_fingerprint
 from acclimate.base.testing import FakeScorer
-from acclimate.learn.rerankers import learn as learning
+from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.groups import grouped
 from acclimate.learn.rerankers.merge import merge, slerp
 from acclimate.records import NWay, Query
@@ -40,9 +40,9 @@ def ids(groups):
 @pytest.fixture
 def learned(monkeypatch):
     """The names of the rerankers that are trained."""
-    names, learn = [], learning.learn
+    names, learn = [], training.train_reranker
     monkeypatch.setattr(
-        learning, "learn", lambda *args, **settings: (names.append(args[5]), learn(*args, **settings))[1]
+        training, "train_reranker", lambda *args, **settings: (names.append(args[5]), learn(*args, **settings))[1]
     )
     return names
 

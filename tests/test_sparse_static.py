@@ -17,7 +17,7 @@ from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students import sparse, static  # noqa: E402
-from acclimate.learn.students.kinds import nested_log_softmax  # noqa: E402
+from acclimate.learn.students.dense import nested_log_softmax  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
 from acclimate.search.encoder import Cut, Encoder  # noqa: E402
 from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402

@@ -13,8 +13,8 @@ from acclimate.base.draw import drawn
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import folder_fingerprint
 from acclimate.learn.rerankers import losses
-from acclimate.learn.rerankers.course import Course
-from acclimate.learn.rerankers.measured import measured
+from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+from acclimate.learn.rerankers.ranking import ranking_of
 from acclimate.records import Doc, NWay, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
 from acclimate.stages.train import train
@@ -229,10 +229,10 @@ def test_a_reranker_that_has_collapsed_is_told_and_warned_of(tiny_encoder, tmp_p
 
 
 def test_ties_and_scores_that_are_no_numbers_are_no_success():
-    assert measured([[1.0, 0.0], [2.0, 1.0, 0.5]]).ndcg == 1
-    assert measured([[0.0, 0.0]]) == (1 / math.log2(3), 0.0)
-    assert measured([[0.0, *[1.0] * 10]]).ndcg == 0
-    assert measured([[math.nan, 0.0]]).ndcg == 0
+    assert ranking_of([[1.0, 0.0], [2.0, 1.0, 0.5]]).ndcg == 1
+    assert ranking_of([[0.0, 0.0]]) == (1 / math.log2(3), 0.0)
+    assert ranking_of([[0.0, *[1.0] * 10]]).ndcg == 0
+    assert ranking_of([[math.nan, 0.0]]).ndcg == 0
 
 
 def test_checkpoints_of_another_training_are_not_resumed_from(made, tiny_encoder, tmp_path):
@@ -270,8 +270,8 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
 
 @pytest.mark.parametrize("loss", ["listwise", "bce"])
 def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatch):
-    course = Course("", "", loss, 2, 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0)
-    alone = course.steps(TRAIN)  # 24 queries
-    assert (alone, course.queries_at_once) == (12, 4)
+    hyperparameters = Hyperparameters("", "", loss, 2, 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0)
+    alone = hyperparameters.steps(TRAIN)  # 24 queries
+    assert (alone, hyperparameters.queries_at_once) == (12, 4)
     monkeypatch.setenv("WORLD_SIZE", "3")
-    assert (course.steps(TRAIN), course.queries_at_once) == (4, 12)
+    assert (hyperparameters.steps(TRAIN), hyperparameters.queries_at_once) == (4, 12)

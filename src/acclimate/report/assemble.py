@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.base.files import read_json, read_jsonl, write_json, write_text
 from acclimate.corpus.formats import read_synthetic
-from acclimate.learn.teachers import warnings as teacher_warnings
+from acclimate.learn.teachers.selection import teacher_warnings
 from acclimate.measure.measures import MAIN
 from acclimate.report import words
 from acclimate.report.html import render

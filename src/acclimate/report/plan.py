@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.base.errors import AcclimateError
 from acclimate.base.progress import duration
 from acclimate.learn.rerankers.groups import PROMPT, number_of
-from acclimate.learn.teachers import CHOSEN, RERANKER
+from acclimate.learn.teachers.selection import CHOSEN, RERANKER
 from acclimate.llm import is_served, prompts
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
 from acclimate.llm.grade import GRADE_TOKENS, MAX_DOC_TOKENS

@@ -7,7 +7,7 @@ from acclimate.base import distributed, models
 from acclimate.base.errors import SettingError
 from acclimate.base.loading import check_model
 from acclimate.corpus import passages
-from acclimate.learn.teachers import check_teaching
+from acclimate.learn.teachers.selection import check_teaching
 from acclimate.llm import prompts
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prompts import ADAPTED, Material

@@ -1,6 +1,6 @@
 """The teacher's judgement goes into fast retrievers: KL divergence, and a share of InfoNCE for the source document.
 
-One loop serves every kind of student: `students.course` is the loop, `students.kinds` what differs, `students.losses`
+One loop serves every kind of student: `students.training` is the loop, `students.kinds` what differs, `students.losses`
 what is taught.
 """
 
@@ -108,11 +108,11 @@ def distill(
         Values to try, setting:value:value; those of one more setting after a comma. Each student is trained with every
         combination, and the one that does best on held-out queries is kept.
     """
-    from acclimate.learn.students.course import Course
     from acclimate.learn.students.kinds import STUDENTS, save
-    from acclimate.learn.students.losses import Loss
+    from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.sparse import Sparse
     from acclimate.learn.students.static import Static
+    from acclimate.learn.students.training import StudentTraining
 
     check_dims(dim, matryoshka, encoder.dim)
     check_students(student)
@@ -145,11 +145,11 @@ def distill(
         states = [folder / f"{learner.kind}-{turn}.state" for turn in range(len(turns))]
         history: list[float] = []
         for turn, (sides, state) in enumerate(zip(turns, states, strict=True)):
-            course = Course(
+            training = StudentTraining(
                 learner,
                 [_shortened(example, ways) for example in sides[0]],
                 [_shortened(example, ways) for example in sides[1]],
-                Loss(loss, teacher_temperature, contrastive, mask_above),
+                DistillationLoss(loss, teacher_temperature, contrastive, mask_above),
                 state,
                 epochs=epochs,
                 learning_rate=table_learning_rate if learner.kind in KINDS_WITHOUT_BASE else learning_rate,
@@ -157,7 +157,7 @@ def distill(
                 seed=seed,
             )
             before = number * steps + turn * steps // len(turns)
-            history = course.run(lambda step, before=before: progress(before + step, len(student) * steps))
+            history = training.run(lambda step, before=before: progress(before + step, len(student) * steps))
         cut = dim if learner.kind == "dense" and dim < encoder.dim else 0
         if distributed.is_main():
             save(learner, encoder, folder / learner.kind, dim=cut)

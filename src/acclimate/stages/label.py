@@ -16,8 +16,8 @@ import numpy as np
 from acclimate.base.domains import Above, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.corpus.judged import Judged
-from acclimate.learn.rate import Asked
-from acclimate.learn.teachers import (
+from acclimate.learn.teachers.rating import Asked
+from acclimate.learn.teachers.selection import (
     CHOSEN,
     FALSE_NEGATIVES,
     MODES,

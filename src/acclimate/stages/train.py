@@ -1,7 +1,7 @@
 """Rerankers learn from n-way examples: a cross-encoder, monoT5 or a decoder LLM; one, or one per prompt or part.
 
 The losses compare the documents of one query with each other unless another is asked for: pointwise ones are behind on
-every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one learns is in `rerankers.learn`.
+every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one learns is in `rerankers.training`.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ def train(
     check_base(**settings)
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
-    from acclimate.learn.rerankers.course import Course
-    from acclimate.learn.rerankers.learn import learn, remove_checkpoints
+    from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+    from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
 
-    course = Course(**{name: settings[name] for name in Course.__dataclass_fields__})
+    hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
     groups = [
         _limited(group, n_ways, max_queries, seed)
         for group in grouped(examples, dev, prompts or {}, rerankers=rerankers, min_queries=min_queries, seed=seed)
@@ -152,19 +152,19 @@ def train(
     notes = distributed.told(notes)
     if distributed.is_main():
         _clear(folder, {*notes, "checkpoints"})
-    sizes = [course.steps(group.examples) * course.queries_at_once for group in groups]
+    sizes = [hyperparameters.steps(group.examples) * hyperparameters.queries_at_once for group in groups]
     for at, group in enumerate(groups):
         if group.name in notes:
             continue
         before = sum(sizes[:at])
-        notes[group.name] = learn(
+        notes[group.name] = train_reranker(
             group.examples,
             group.dev,
             texts,
             corpus,
             folder,
             group.name,
-            course,
+            hyperparameters,
             key=keys[group.name],
             progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
         ) | ({"prompts": list(group.prompts)} if group.prompts else {})
@@ -181,7 +181,7 @@ def train(
         "rerankers": [notes[group.name] for group in groups],
     }
     if merge != "none" and several and distributed.is_main():
-        told["merged"] = _merged(paths, folder, sorted(dev), n_ways, texts, corpus, course, merge)
+        told["merged"] = _merged(paths, folder, sorted(dev), n_ways, texts, corpus, hyperparameters.max_tokens, merge)
         paths = {NAME: folder / NAME}
     for one in [*told["rerankers"], *([told["merged"]] if "merged" in told else [])]:
         if one["collapsed"]:
@@ -272,20 +272,20 @@ def _merged(
     n_ways: int,
     texts: Mapping[str, str],
     corpus: Mapping[str, Doc],
-    course: Any,
+    max_tokens: int,
     method: str,
 ) -> dict[str, Any]:
     """Write the merged reranker, and measure it on all held-out queries."""
-    from acclimate.learn.rerankers.measured import FLAT, measured
     from acclimate.learn.rerankers.merge import merge as merge_weights
+    from acclimate.learn.rerankers.ranking import FLAT, ranking_of
     from acclimate.records import Query
 
     merge_weights(list(paths.values()), folder / NAME, method=method)
-    scorer = scorers.load(folder / NAME, corpus, max_tokens=course.max_tokens)
+    scorer = scorers.load(folder / NAME, corpus, max_tokens=max_tokens)
     lists = _cut(dev, n_ways)
     scores = iter(
         scorer.score([(Query(one.query_id, texts[one.query_id]), doc) for one in lists for doc in one.doc_ids])
     )
-    ndcg, spread = measured([[next(scores) for _ in one.doc_ids] for one in lists])
+    ndcg, spread = ranking_of([[next(scores) for _ in one.doc_ids] for one in lists])
     note = {"name": NAME, "method": method, "of": list(paths), "dev_ndcg": round(ndcg, 5), "spread": round(spread, 5)}
     return note | {"collapsed": not spread >= FLAT}

@@ -56,7 +56,7 @@ def grouped(
     of_prompt: dict[tuple[str, ...], list[NWay]] = {}
     for example in examples:
         of_prompt.setdefault((prompts.get(example.query_id, ""),), []).append(example)
-    small = sorted(key for key, own in of_prompt.items() if len(own) < min_queries)
+    small = sorted(key for key, taught in of_prompt.items() if len(taught) < min_queries)
     together = [example for key in small for example in of_prompt.pop(key)]
     names = tuple(name for key in small for name in key)
     if together and len(together) < min_queries and of_prompt:
@@ -67,12 +67,12 @@ def grouped(
     if len(of_prompt) == 1:
         return [Group(NAME, list(examples), list(dev), tuple(sorted(next(iter(of_prompt)))))]
     groups: dict[str, Group] = {}
-    for key, own in sorted(of_prompt.items()):
+    for key, taught in sorted(of_prompt.items()):
         checks = [example for example in dev if prompts.get(example.query_id, "") in key]
         name = f"{NAME}-{_slug(key[0] if key != names else _OTHERS)}"
         while name in groups:
             name += "-"
-        groups[name] = Group(name, own, checks or list(dev), key)
+        groups[name] = Group(name, taught, checks or list(dev), key)
     return list(groups.values())
 
 
@@ -86,7 +86,7 @@ def _drawn(examples: Sequence[NWay], dev: Sequence[NWay], parts: int, min_querie
             f"train.rerankers is {parts} and there are {len(examples)} queries to learn from: a part has "
             f"{min(map(len, split))}; expected {min_queries} (train.min_queries) for each: ask for fewer parts"
         )
-    return [Group(f"{NAME}-{at}", own, list(dev)) for at, own in enumerate(split, 1)]
+    return [Group(f"{NAME}-{number}", part, list(dev)) for number, part in enumerate(split, 1)]
 
 
 def _slug(prompt: str) -> str:

@@ -28,7 +28,7 @@ Texts = Mapping[str, str]
 Corpus = Mapping[str, Doc]
 
 
-class Loss(NamedTuple):
+class RerankerLoss(NamedTuple):
     """A loss, made for a model, and the data that it takes."""
 
     make: Callable[[Any, list[NWay], int], Any]  # model, examples, pairs at once
@@ -55,9 +55,13 @@ def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts, Corpu
 
 def pairs(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
     """Columns query, document, label: a row per document, 1.0 for positives."""
-    rows = [(texts[e.query_id], doc, float(at == 0)) for e in examples for at, doc in enumerate(_docs(e, corpus))]
+    rows = [
+        (texts[example.query_id], text, float(place == 0))
+        for example in examples
+        for place, text in enumerate(_docs(example, corpus))
+    ]
     return Dataset.from_dict(
-        {name: [row[at] for row in rows] for at, name in enumerate(("query", "document", "label"))}
+        {name: [row[column] for row in rows] for column, name in enumerate(("query", "document", "label"))}
     )
 
 
@@ -70,8 +74,8 @@ def margins(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
 
     docs = [filled(_docs(example, corpus)) for example in examples]
     scores = [filled(example.scores or (1.0, *[0.0] * (len(example.doc_ids) - 1))) for example in examples]
-    columns = {f"document_{at}": [row[at] for row in docs] for at in range(width)}
-    return Dataset.from_dict({"query": [texts[e.query_id] for e in examples], **columns, "label": scores})
+    columns = {f"document_{column}": [row[column] for row in docs] for column in range(width)}
+    return Dataset.from_dict({"query": [texts[example.query_id] for example in examples], **columns, "label": scores})
 
 
 class TokenLoss(torch.nn.Module):
@@ -96,13 +100,15 @@ def _weighed(model: Any, examples: list[NWay], _: int) -> Any:
     return losses.BinaryCrossEntropyLoss(model, pos_weight=torch.tensor(ratio, device=model.device))
 
 
-LOSSES = {
-    "listwise": Loss(lambda model, _, size: losses.ListNetLoss(model, mini_batch_size=size), lists((0.0, _NEVER))),
-    "lambda": Loss(lambda model, _, size: losses.LambdaLoss(model, mini_batch_size=size), lists((1.0, 0.0))),
-    "ranknet": Loss(lambda model, _, size: losses.RankNetLoss(model, mini_batch_size=size), lists((1.0, 0.0))),
-    "margin-mse": Loss(lambda model, *_: losses.MarginMSELoss(model), margins),
-    "bce": Loss(_weighed, pairs, is_pointwise=True),
-    "token": Loss(lambda model, *_: TokenLoss(model), pairs, is_pointwise=True, of_scores=False),
+LOSSES: dict[str, RerankerLoss] = {
+    "listwise": RerankerLoss(
+        lambda model, _, size: losses.ListNetLoss(model, mini_batch_size=size), lists((0.0, _NEVER))
+    ),
+    "lambda": RerankerLoss(lambda model, _, size: losses.LambdaLoss(model, mini_batch_size=size), lists((1.0, 0.0))),
+    "ranknet": RerankerLoss(lambda model, _, size: losses.RankNetLoss(model, mini_batch_size=size), lists((1.0, 0.0))),
+    "margin-mse": RerankerLoss(lambda model, *_: losses.MarginMSELoss(model), margins),
+    "bce": RerankerLoss(_weighed, pairs, is_pointwise=True),
+    "token": RerankerLoss(lambda model, *_: TokenLoss(model), pairs, is_pointwise=True, of_scores=False),
 }
 
 

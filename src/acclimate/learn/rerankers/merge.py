@@ -6,7 +6,7 @@ Only weights that were trained from the same base lie close enough together for 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -27,13 +27,17 @@ def merge(folders: Sequence[Path], into: Path, *, method: str) -> None:
         name = path.relative_to(folders[0])
         states = [load_file(folder / name) for folder in folders]
         for folder, state in zip(folders, states, strict=True):
-            if {key: one.shape for key, one in state.items()} != {key: one.shape for key, one in states[0].items()}:
+            if _shapes(state) != _shapes(states[0]):
                 raise DataError("other weights than the first one's; merged are rerankers of one base", path=folder)
-        merged = {key: _one([state[key] for state in states], method) for key in states[0]}
+        merged = {key: _merge_tensors([state[key] for state in states], method) for key in states[0]}
         save_file(merged, into / name, metadata={"format": "pt"})
 
 
-def _one(tensors: list[torch.Tensor], method: str) -> torch.Tensor:
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in state.items()}
+
+
+def _merge_tensors(tensors: list[torch.Tensor], method: str) -> torch.Tensor:
     first = tensors[0]
     if not first.is_floating_point():
         return first
@@ -46,10 +50,10 @@ def _one(tensors: list[torch.Tensor], method: str) -> torch.Tensor:
     return merged.to(first.dtype).contiguous()
 
 
-def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+def slerp(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:
     """The point at `share` of the way along the arc between their directions; straight where they are parallel."""
-    lengths = one.norm() * other.norm()
-    angle = torch.arccos((one.flatten() @ other.flatten() / lengths.clamp_min(1e-12)).clamp(-1, 1))
+    lengths = start.norm() * end.norm()
+    angle = torch.arccos((start.flatten() @ end.flatten() / lengths.clamp_min(1e-12)).clamp(-1, 1))
     if lengths == 0 or torch.sin(angle) < 1e-4:
-        return torch.lerp(one, other, share)
-    return (torch.sin((1 - share) * angle) * one + torch.sin(share * angle) * other) / torch.sin(angle)
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
+if TYPE_CHECKING:
     from acclimate.records import Doc, NWay
     from acclimate.search.members import Ids
     from acclimate.search.vectors import Vectors
@@ -22,6 +22,18 @@ class Lesson:
     corpus: Mapping[str, Doc]
     ids: Ids
     vectors: Vectors
+
+    def rows(self, example: NWay) -> list[int]:
+        """The row of each document of the example, in its order."""
+        return [self.ids.row[doc_id] for doc_id in example.doc_ids]
+
+    def query_texts(self, batch: Sequence[NWay]) -> list[str]:
+        """The text of each example's query."""
+        return [self.queries[example.query_id] for example in batch]
+
+    def document_texts(self, doc_ids: Sequence[str]) -> list[str]:
+        """The text of each of these documents."""
+        return [self.corpus[doc_id].default_text() for doc_id in doc_ids]
 
 
 class Learner(Protocol):
@@ -51,3 +63,20 @@ class Student(Protocol):
     def penalty(self) -> torch.Tensor | float:
         """What is added to the loss of the batch that was asked for last; 0 where nothing is."""
         ...
+
+
+def batch_documents(batch: Sequence[NWay]) -> dict[str, int]:
+    """Id of each document of the batch -> its place among them, in the order of their first mention."""
+    doc_ids = dict.fromkeys(doc_id for example in batch for doc_id in example.doc_ids)
+    return {doc_id: place for place, doc_id in enumerate(doc_ids)}
+
+
+def by_example(log_probs: torch.Tensor, batch: Sequence[NWay], place: Mapping[str, int]) -> list[torch.Tensor]:
+    """Per example of the batch: (n_ways,) its documents' log-probabilities, in its order.
+
+    log_probs: (n_queries, n_docs), a row per example; place: doc_id -> column.
+    """
+    return [
+        row[torch.tensor([place[doc_id] for doc_id in example.doc_ids], device=row.device)]
+        for row, example in zip(log_probs, batch, strict=True)
+    ]

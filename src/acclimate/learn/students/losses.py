@@ -16,7 +16,7 @@ _TINY = 1e-6
 
 
 @dataclass(frozen=True)
-class Loss:
+class DistillationLoss:
     """The teacher's part, weighed `1 - contrastive`, and InfoNCE towards the source document, weighed `contrastive`."""
 
     name: str = "kl"
@@ -24,34 +24,34 @@ class Loss:
     contrastive: float = 0.3
     mask_above: float = 1.0  # share of the source document's teacher score above which InfoNCE passes over a document
 
-    def __call__(self, logs: torch.Tensor, scores: torch.Tensor, seen: float | None) -> torch.Tensor:
+    def __call__(self, logs: torch.Tensor, scores: torch.Tensor, prior: float | None) -> torch.Tensor:
         """The loss of one example.
 
-        seen: where the student's softmax covers every document, the probability that the untouched student gave to
+        prior: where the student's softmax covers every document, the probability that the untouched student gave to
         those of the example together; else None.
         """
         loss = torch.zeros((), device=logs.device)
         if self.contrastive < 1:
-            loss = loss + (1 - self.contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, seen)
+            loss = loss + (1 - self.contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, prior)
         if self.contrastive:
             loss = loss + self.contrastive * info_nce(logs, scores, self.mask_above)
         return loss
 
 
-def kl(logs: torch.Tensor, logits: torch.Tensor, seen: float | None) -> torch.Tensor:
+def kl(logs: torch.Tensor, logits: torch.Tensor, prior: float | None) -> torch.Tensor:
     """KL divergence of the student from the softmax of the teacher's logits.
 
     The teacher says how the documents that it rated divide their probability, not how much of it they have: the rest
     of a corpus keeps what it had, as one more outcome. Else a student learns, above all, to be sure of itself.
     """
-    target = torch.softmax(logits, dim=-1) * (1.0 if seen is None else seen)
+    target = torch.softmax(logits, dim=-1) * (1.0 if prior is None else prior)
     loss = _divergence(target, logs)
-    if seen is not None:
+    if prior is not None:
         loss = loss + _divergence(1 - target.sum(), torch.log1p(-logs.exp().sum().clamp(max=1 - _TINY)))
     return loss
 
 
-def margin_mse(logs: torch.Tensor, logits: torch.Tensor, seen: float | None) -> torch.Tensor:
+def margin_mse(logs: torch.Tensor, logits: torch.Tensor, prior: float | None) -> torch.Tensor:
     """Mean squared difference of the margins between source document and others (Hofstätter et al. 2020, section 3.2).
 
     Both sides are divided by their temperatures, which so decide how the scales compare.

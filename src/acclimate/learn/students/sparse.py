@@ -27,12 +27,12 @@ from transformers import AutoModelForMaskedLM
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.tokens import occurrences
+from acclimate.learn.students.lesson import Lesson, batch_documents, by_example
+from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.records import NWay
 from acclimate.search.sparse import Head, SparseQuery, centered, query_tokens
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
 
 _SAMPLE = 512  # documents that biases are set on
@@ -75,16 +75,16 @@ class SparseWeights(torch.nn.Module):
         """(n_live,) weights of tokens in queries, above 0."""
         return self.idf * torch.exp(_QUERY_STEP * self.change)
 
-    def activations(self, vectors: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        """(n_docs, n_at) weights that documents have at these tokens.
+    def activations(self, vectors: torch.Tensor, lengths: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(n_docs, n_places) weights that documents have at these tokens.
 
-        vectors: (sum of lengths, dim), centered, one document after the other; at: (n_at,) places among `tokens`.
+        vectors: (sum of lengths, dim), centered, one document after the other; places: (n_places,) among `tokens`.
         """
-        logits = vectors @ (self.rows[at] * self.scale).T
-        owner = torch.repeat_interleave(torch.arange(len(lengths), device=logits.device), lengths)
-        best = torch.full((len(lengths), len(at)), -torch.inf, device=logits.device, dtype=logits.dtype)
-        best = best.scatter_reduce(0, owner[:, None].expand(-1, len(at)), logits, "amax")
-        return torch.log1p(torch.relu(best + self.bias[at]))
+        logits = vectors @ (self.rows[places] * self.scale).T
+        document_of_token = torch.repeat_interleave(torch.arange(len(lengths), device=logits.device), lengths)
+        best = torch.full((len(lengths), len(places)), -torch.inf, device=logits.device, dtype=logits.dtype)
+        best = best.scatter_reduce(0, document_of_token[:, None].expand(-1, len(places)), logits, "amax")
+        return torch.log1p(torch.relu(best + self.bias[places]))
 
     def head(self) -> Head:
         """The document side as arrays."""
@@ -99,7 +99,7 @@ class SparseWeights(torch.nn.Module):
 
 
 class SparseLearner:
-    """The sparse student's weights and the encoder that they read, as a course takes them."""
+    """The sparse student's weights and the encoder that they read, as training takes them."""
 
     def __init__(self, encoder: Encoder, weights: SparseWeights) -> None:
         self.body, self.model = encoder, weights.to(models.device())
@@ -115,7 +115,7 @@ class Sparse:
     def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float, *, sparsity: float = 1e-3) -> None:
         self.encoder = SparseLearner(encoder, start(encoder, lesson))
         self.lesson, self.temperature, self.sparsity = lesson, temperature, sparsity
-        self._place = {token: at for at, token in enumerate(self.encoder.model.tokens.tolist())}
+        self._place = {token: place for place, token in enumerate(self.encoder.model.tokens.tolist())}
         self._flops: torch.Tensor | float = 0.0
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
@@ -123,25 +123,22 @@ class Sparse:
         weights = self.encoder.model
         device = weights.rows.device
         tokenizer = self.encoder.body.model.tokenizer
-        asked = [query_tokens(tokenizer, self.lesson.queries[example.query_id]) for example in batch]
-        queries = [[self._place[token] for token in query if token in self._place] for query in asked]
+        token_ids = [query_tokens(tokenizer, text) for text in self.lesson.query_texts(batch)]
+        queries = [[self._place[token] for token in query if token in self._place] for query in token_ids]
         tokens = sorted({token for query in queries for token in query}) or [0]
-        among = {token: at for at, token in enumerate(tokens)}
+        column = {token: number for number, token in enumerate(tokens)}
         present = torch.zeros(len(batch), len(tokens))
-        for at, query in enumerate(queries):
-            present[at, [among[token] for token in query]] = 1.0
-        place = {doc_id: at for at, doc_id in enumerate(dict.fromkeys(d for e in batch for d in e.doc_ids))}
+        for row, query in zip(present, queries, strict=True):
+            row[[column[token] for token in query]] = 1.0
+        place = batch_documents(batch)
         vectors, starts = self.lesson.vectors.gather([self.lesson.ids.row[doc_id] for doc_id in place])
         lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(vectors)]))
-        at = torch.tensor(tokens, device=device)
-        documents = weights.activations(torch.from_numpy(centered(vectors)).to(device), lengths.to(device), at)
+        places = torch.tensor(tokens, device=device)
+        documents = weights.activations(torch.from_numpy(centered(vectors)).to(device), lengths.to(device), places)
         self._flops = (documents.float().mean(dim=0) ** 2).sum()
-        scores = (present.to(device) * weights.query_weights()[at]) @ documents.T
+        scores = (present.to(device) * weights.query_weights()[places]) @ documents.T
         logs = log_softmax(scores.float() / self.temperature, dim=-1)
-        return [
-            row[torch.tensor([place[doc_id] for doc_id in example.doc_ids], device=device)]
-            for row, example in zip(logs, batch, strict=True)
-        ]
+        return by_example(logs, batch, place)
 
     def query_dims(self) -> float:
         """Active dimensions of the lesson's queries, on average."""
@@ -169,13 +166,13 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
     _layers(encoder)
     vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
     n_docs, dim = len(doc_ids), vectors.tokens.shape[1]
-    found = occurrences(encoder, lesson, centered)
-    live = np.flatnonzero(found.counts)
-    n_tokens = found.counts.sum()
-    mean = found.sums.sum(axis=0) / n_tokens
-    covariance = found.products / n_tokens - np.outer(mean, mean)
+    occurrences = count_occurrences(encoder, lesson, centered)
+    live = np.flatnonzero(occurrences.counts)
+    n_tokens = occurrences.counts.sum()
+    mean = occurrences.sums.sum(axis=0) / n_tokens
+    covariance = occurrences.products / n_tokens - np.outer(mean, mean)
     ridge = _RIDGE * np.trace(covariance) / dim + 1e-6
-    centers = found.sums[live] / found.counts[live, None]
+    centers = occurrences.sums[live] / occurrences.counts[live, None]
     rows = np.linalg.solve(covariance + ridge * np.eye(dim), (centers - mean).T).T
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     at_home = (rows * centers).sum(axis=1)
@@ -184,13 +181,13 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
     drawn = sorted(random.Random("sparse").sample(sorted(doc_ids), min(_SAMPLE, n_docs)))
     best = np.stack([(centered(vectors.gather([lesson.ids.row[doc_id]])[0]) @ rows.T).max(axis=0) for doc_id in drawn])
     more = min(_EXPANSION / len(live), _MOST)
-    wanted = np.minimum(2 * found.documents[live] / n_docs + more, 0.9)  # the share of documents that get a token
+    wanted = np.minimum(2 * occurrences.documents[live] / n_docs + more, 0.9)  # the share of documents that get a token
     ranks = np.minimum((wanted * len(drawn)).astype(int), len(drawn) - 1)
     threshold = -np.take_along_axis(np.sort(-best, axis=0), ranks[None], axis=0)[0]
     scale = _HEIGHT / np.maximum(at_home - threshold, _NARROWEST * dim**0.5)
     head = Head(live, (rows * scale[:, None]).astype(np.float32), (-threshold * scale).astype(np.float32))
     # Plain `SparseEncoder` loads as many weights of a query as the tokenizer has tokens: embeddings may be padded.
-    return SparseWeights(head, found.idf()[live], len(encoder.model.tokenizer.get_vocab()))
+    return SparseWeights(head, occurrences.idf()[live], len(encoder.model.tokenizer.get_vocab()))
 
 
 def save(learner: SparseLearner, path: Path) -> None:
@@ -224,10 +221,10 @@ def save(learner: SparseLearner, path: Path) -> None:
         owner: Any = whole.get_submodule(decoder.rpartition(".")[0])
         if isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
             owner.bias = torch.nn.Parameter(bias.clone())
-    with tempfile.TemporaryDirectory() as made:
-        whole.save_pretrained(made)
-        tokenizer.save_pretrained(made)
-        transformer = Transformer(made, transformer_task="fill-mask", max_seq_length=learner.body.max_tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        whole.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        transformer = Transformer(folder, transformer_task="fill-mask", max_seq_length=learner.body.max_tokens)
     special = [str(token) for token in tokenizer.all_special_tokens]
     mask: Any = MultiVectorMask(skiplist_words=special, skiplist_tasks=["query", "document"])
     weights = torch.from_numpy(learner.model.query(tokenizer).weights)

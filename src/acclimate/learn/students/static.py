@@ -25,12 +25,12 @@ from torch.nn.functional import cross_entropy, embedding_bag, log_softmax, norma
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.tokens import occurrences
+from acclimate.learn.students.lesson import Lesson, by_example
+from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.records import NWay
 from acclimate.search.static import StaticQuery
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
 # The warm-up, on documents alone.
 _TIMES = 5  # that a document is asked for, about
@@ -52,12 +52,12 @@ class StaticTable(torch.nn.Module):
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """(n_texts, dim) of unit length; zeros for a text without tokens."""
-        return self.mean([one.ids for one in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)])
+        return self.mean(_token_ids(self.tokenizer, texts))
 
     def mean(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """The same for texts that are tokens already."""
-        starts = torch.tensor([0, *np.cumsum([len(one) for one in ids])[:-1].tolist()])
-        flat = torch.tensor([token for one in ids for token in one], dtype=torch.long)
+        starts = torch.tensor([0, *np.cumsum([len(text) for text in ids])[:-1].tolist()])
+        flat = torch.tensor([token for text in ids for token in text], dtype=torch.long)
         device = self.table.device
         return normalize(embedding_bag(flat.to(device), self.table, starts.to(device), mode="mean"), dim=-1)
 
@@ -67,7 +67,7 @@ class StaticTable(torch.nn.Module):
 
 
 class StaticLearner:
-    """The static student's weights and the encoder of its documents, as a course takes them."""
+    """The static student's weights and the encoder of its documents, as training takes them."""
 
     def __init__(self, encoder: Encoder, table: StaticTable) -> None:
         self.body, self.model = encoder, table.to(models.device())
@@ -91,16 +91,12 @@ class Static:
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
         """Per example: (n_ways,) log-probabilities of its documents among all of the corpus."""
-        queries = self.encoder.model([self.lesson.queries[example.query_id] for example in batch])
+        queries = self.encoder.model(self.lesson.query_texts(batch))
         logs = log_softmax(queries @ self.documents.T / self.temperature, dim=-1)
-        rows = self.lesson.ids.row
-        return [
-            one[torch.tensor([rows[doc_id] for doc_id in example.doc_ids], device=one.device)]
-            for one, example in zip(logs, batch, strict=True)
-        ]
+        return by_example(logs, batch, self.lesson.ids.row)
 
     def penalty(self) -> float:
-        """Nothing."""
+        """None."""
         return 0.0
 
     def warm_up(self) -> None:
@@ -110,8 +106,8 @@ class Static:
 
 def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
     """The untouched static student. A token that the corpus does not have adds nothing to a query."""
-    found = occurrences(encoder, lesson, lambda vectors: vectors)
-    table = found.sums / np.maximum(found.counts, 1)[:, None] * found.idf()[:, None]
+    corpus = count_occurrences(encoder, lesson, lambda vectors: vectors)
+    table = corpus.sums / np.maximum(corpus.counts, 1)[:, None] * corpus.idf()[:, None]
     lengths = np.linalg.norm(table, axis=1)
     # Steps of the optimizer have a size of their own: vectors of length 1 on average, whatever the frequencies are.
     table /= max(lengths.sum() / max(1, np.count_nonzero(lengths)), 1e-9)
@@ -134,16 +130,16 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
 
 def _cloze_loss(table: StaticTable, lesson: Lesson, drawn: Sequence[str], rng: random.Random) -> torch.Tensor:
     """InfoNCE of stretches of the first documents towards their vectors (inverse cloze task, Lee et al. 2019)."""
-    asked = [lesson.corpus[doc_id].default_text() for doc_id in drawn[:_BATCH]]
+    texts = lesson.document_texts(drawn[:_BATCH])
     stretches: list[list[int]] = []
-    for one in table.tokenizer.encode_batch(asked, add_special_tokens=False):
-        ids = one.ids[:_MOST_TOKENS]
+    for ids in _token_ids(table.tokenizer, texts):
+        ids = ids[:_MOST_TOKENS]
         size = min(rng.randint(*_STRETCH), len(ids))
-        at = rng.randint(0, len(ids) - size)
-        stretches.append(ids[at : at + size])
+        start = rng.randint(0, len(ids) - size)
+        stretches.append(ids[start : start + size])
     documents = torch.from_numpy(lesson.vectors.pooled[[lesson.ids.row[doc_id] for doc_id in drawn]])
     scores = table.mean(stretches) @ documents.to(table.table.device).T / _TEMPERATURE
-    return cross_entropy(scores, torch.arange(len(asked), device=scores.device))
+    return cross_entropy(scores, torch.arange(len(texts), device=scores.device))
 
 
 def save(learner: StaticLearner, path: Path) -> None:
@@ -163,6 +159,11 @@ def load_query(path: Path) -> StaticQuery:
     """The query side of a folder that `save` made."""
     side = StaticEmbedding.load(str(path / "query_0_StaticEmbedding"))
     return StaticQuery(side.tokenizer, side.embedding.weight.detach().numpy())
+
+
+def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Each text's tokens, without special ones."""
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def _tokenizer(encoder: Encoder) -> Tokenizer:

@@ -9,7 +9,7 @@ from typing import Any
 from acclimate.base import distributed, models
 from acclimate.base.files import write_json, write_jsonl
 from acclimate.corpus.formats import read_nway, write_nway
-from acclimate.learn.teachers import warnings as teacher_warnings
+from acclimate.learn.teachers.selection import teacher_warnings
 from acclimate.measure.measures import MAIN, nothing_relevant
 from acclimate.run.run import BASE_MEMBERS, DOCUMENTS, ENCODER, Run
 from acclimate.run.workspace import Account, Made

@@ -17,24 +17,24 @@ from acclimate.search.scorers.pairs import Reader, rate
 FLAT = 1e-3  # a list whose scores differ by less, as logits, is in no order
 
 
-class Measured(NamedTuple):
-    """How a reranker orders the held-out lists."""
+class Ranking(NamedTuple):
+    """How well lists are ordered, and how surely."""
 
-    ndcg: float  # mean nDCG@10 of the positive; a tie counts as lost
+    ndcg: float  # mean nDCG@10 of the positive, in [0, 1]; a tie counts as lost
     spread: float  # mean standard deviation of a list's scores
 
 
-def measure(
+def rank_held_out(
     model: torch.nn.Module, reader: Reader, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
-) -> Measured:
+) -> Ranking:
     """How the model, as it is, orders the held-out lists."""
     model.eval()
-    asked = [(texts[one.query_id], corpus[doc_id].default_text()) for one in dev for doc_id in one.doc_ids]
-    scores = iter(rate(reader, asked))
-    return measured([[next(scores) for _ in one.doc_ids] for one in dev])
+    pairs = [(texts[example.query_id], corpus[doc_id].default_text()) for example in dev for doc_id in example.doc_ids]
+    scores = iter(rate(reader, pairs))
+    return ranking_of([[next(scores) for _ in example.doc_ids] for example in dev])
 
 
-def measured(lists: Sequence[Sequence[float]]) -> Measured:
+def ranking_of(lists: Sequence[Sequence[float]]) -> Ranking:
     """Of the scores of lists, positive first."""
     ranks = [
         1 + sum(not negative < positive for negative in negatives) if math.isfinite(positive) else math.inf
@@ -42,4 +42,4 @@ def measured(lists: Sequence[Sequence[float]]) -> Measured:
     ]
     values = ndcg(np.ones(1), np.array(ranks)[:, None])
     spreads = [statistics.pstdev(scores) if all(map(math.isfinite, scores)) else 0.0 for scores in lists]
-    return Measured(float(values.mean()), statistics.fmean(spreads))
+    return Ranking(float(values.mean()), statistics.fmean(spreads))

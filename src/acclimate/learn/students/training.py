@@ -23,7 +23,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import written
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.learn.students.lesson import Student
-from acclimate.learn.students.losses import Loss
+from acclimate.learn.students.losses import DistillationLoss
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
 from acclimate.search.names import KINDS_WITHOUT_BASE
@@ -32,7 +32,7 @@ T = TypeVar("T")
 _MAX_NORM = 1.0
 
 
-class Course:
+class StudentTraining:
     """One student's training, which can be interrupted between epochs."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Course:
         student: Student,
         train: list[NWay],
         dev: list[NWay],
-        loss: Loss,
+        loss: DistillationLoss,
         state_path: Path,
         *,
         epochs: int,
@@ -60,7 +60,7 @@ class Course:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up))
         )
-        self.seen = self._seen() if student.sees_corpus else {}
+        self.priors = self._priors() if student.sees_corpus else {}
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
         """Losses on the held-out queries: before training, then after each epoch. Leaves the best weights in place."""
@@ -84,17 +84,17 @@ class Course:
     def _step(self, batch: list[NWay]) -> None:
         # Tables by token gain nothing from half precision, and thresholds suffer.
         is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in KINDS_WITHOUT_BASE
-        own = distributed.share(batch)
+        share = distributed.share(batch)
 
         def compute() -> None:
             self.optimizer.zero_grad()
             with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
-                loss = (self._loss(own) + self.student.penalty()) * (len(own) / len(batch))
+                loss = (self._loss(share) + self.student.penalty()) * (len(share) / len(batch))
             self._check(loss.item())
             loss.backward()
 
-        if own:
-            self._fitting(compute)
+        if share:
+            self._fit_in_memory(compute)
         else:
             self.optimizer.zero_grad()
         distributed.add_gradients(self.weights.parameters())
@@ -103,22 +103,22 @@ class Course:
         self.schedule.step()
 
     @torch.no_grad()
-    def _seen(self) -> dict[str, float]:
+    def _priors(self) -> dict[str, float]:
         """Per query: the probability that the untouched student gives to all documents of its example together."""
-        seen: dict[str, float] = {}
+        priors: dict[str, float] = {}
         for start in range(0, len(self.train) + len(self.dev), self.batch_size):
             batch = [*self.train, *self.dev][start : start + self.batch_size]
-            found = self._fitting(lambda batch=batch: self.student.log_probs(batch))
-            for example, logs in zip(batch, found, strict=True):
-                seen[example.query_id] = min(1.0, logs.float().exp().sum().item())
-        return seen
+            log_probs = self._fit_in_memory(lambda batch=batch: self.student.log_probs(batch))
+            for example, logs in zip(batch, log_probs, strict=True):
+                priors[example.query_id] = min(1.0, logs.float().exp().sum().item())
+        return priors
 
     def _loss(self, batch: list[NWay]) -> torch.Tensor:
         """Mean loss of a batch."""
         losses: list[torch.Tensor] = []
         for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
             scores = torch.tensor(example.scores, device=logs.device)
-            losses.append(self.loss(logs.float(), scores, self.seen.get(example.query_id)))
+            losses.append(self.loss(logs.float(), scores, self.priors.get(example.query_id)))
         return torch.stack(losses).mean()
 
     @torch.no_grad()
@@ -127,11 +127,11 @@ class Course:
         total = 0.0
         for start in range(0, len(self.dev), self.batch_size):
             batch = self.dev[start : start + self.batch_size]
-            total += self._fitting(lambda batch=batch: self._loss(batch).item()) * len(batch)
+            total += self._fit_in_memory(lambda batch=batch: self._loss(batch).item()) * len(batch)
         self._check(total)
         return round(total / len(self.dev), 6)
 
-    def _fitting(self, work: Callable[[], T]) -> T:
+    def _fit_in_memory(self, work: Callable[[], T]) -> T:
         """The result of `work`, which encodes less at once where memory has no room for it."""
         encoder = self.student.encoder
         while True:

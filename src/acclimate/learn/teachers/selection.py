@@ -173,7 +173,7 @@ def _with_groups(
     return one._replace(scores={**one.scores, **fused, **means})
 
 
-def warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[str]:
+def teacher_warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[str]:
     """What to know before students learn from this teacher.
 
     notes: of `label`'s manifest. starts: retrievers, of those that were measured, that students begin as.

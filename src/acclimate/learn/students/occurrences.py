@@ -30,32 +30,31 @@ class Occurrences(NamedTuple):
         return np.log1p((self.n_docs - self.documents + 0.5) / (self.documents + 0.5)).astype(np.float32)
 
 
-def occurrences(
+def count_occurrences(
     encoder: Encoder, lesson: Lesson, prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> Occurrences:
     """Read the token vectors of the index once, block by block, as `prepare` changes them."""
     vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
     size, dim = vocabulary_size(encoder), vectors.tokens.shape[1]
-    found = Occurrences(
+    total = Occurrences(
         np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros((size, dim)), np.zeros((dim, dim)), len(doc_ids)
     )
     special = set(encoder.model.tokenizer.all_special_ids)
     for first in range(0, len(doc_ids), _DOCUMENTS_AT_ONCE):
         rows = range(first, min(first + _DOCUMENTS_AT_ONCE, len(doc_ids)))
-        texts = [lesson.corpus[doc_ids[row]].default_text() for row in rows]
-        read = encoder.tokenize(texts, "document")
-        kept = [[token for token, is_kept in zip(text.ids, text.keep, strict=True) if is_kept] for text in read]
-        tokens = np.array([token for ids in kept for token in ids])
-        here = prepare(vectors.gather(rows)[0])
+        tokenized = encoder.tokenize(lesson.document_texts([doc_ids[row] for row in rows]), "document")
+        ids = [[token for token, is_kept in zip(text.ids, text.keep, strict=True) if is_kept] for text in tokenized]
+        tokens = np.array([token for document in ids for token in document])
+        block = prepare(vectors.gather(rows)[0])
         order = np.argsort(tokens, kind="stable")
         present, begins = np.unique(tokens[order], return_index=True)
-        found.sums[present] += np.add.reduceat(here[order], begins, axis=0, dtype=np.float64)
-        found.products[:] += here.T @ here
-        found.counts[:] += np.bincount(tokens, minlength=size)
-        found.documents[:] += np.bincount([token for ids in kept for token in set(ids)], minlength=size)
-    for part in (found.counts, found.documents, found.sums):
+        total.sums[present] += np.add.reduceat(block[order], begins, axis=0, dtype=np.float64)
+        total.products[:] += block.T @ block
+        total.counts[:] += np.bincount(tokens, minlength=size)
+        total.documents[:] += np.bincount([token for document in ids for token in set(document)], minlength=size)
+    for part in (total.counts, total.documents, total.sums):
         part[sorted(special)] = 0
-    return found
+    return total
 
 
 def vocabulary_size(encoder: Encoder) -> int:

@@ -1,4 +1,4 @@
-"""How one reranker is trained: the settings, and what follows from them."""
+"""How one reranker is trained: the settings of the stage `train`, and what follows from them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from acclimate.records import NWay
 
 
 @dataclass(frozen=True)
-class Course:
-    """How a reranker is trained: the settings of the stage `train`, where they are told."""
+class Hyperparameters:
+    """The settings of the stage `train` that one reranker's training follows; what they mean is said there."""
 
     base: str
     template: str
@@ -35,6 +35,7 @@ class Course:
 
     @property
     def is_bf16(self) -> bool:
+        """True where training computes in bfloat16."""
         return self.precision == "bfloat16" or (self.precision == "auto" and models.fast_bf16())
 
     @property
@@ -48,11 +49,11 @@ class Course:
 
     def steps(self, examples: Sequence[NWay]) -> int:
         """Steps of the optimizer."""
-        rows = sum(len(e.doc_ids) for e in examples) if LOSSES[self.loss].is_pointwise else len(examples)
+        rows = sum(len(example.doc_ids) for example in examples) if LOSSES[self.loss].is_pointwise else len(examples)
         batches = -(-rows // (self.rows_at_once(examples) * distributed.size()))
         return -(-batches // self.gradient_accumulation) * self.epochs
 
-    def in_smaller_batches(self) -> Course:
+    def in_smaller_batches(self) -> Hyperparameters:
         """The same steps, each of smaller batches that are added up. Raises OutOfMemory where none is smaller."""
         size = max((size for size in range(1, self.batch_size) if self.batch_size % size == 0), default=0)
         if not size or distributed.size() > 1:

@@ -27,9 +27,9 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import read_state, write_json
 from acclimate.base.loading import loading, quiet
 from acclimate.base.memory import is_out_of_memory
-from acclimate.learn.rerankers.course import Course, width
+from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.losses import LOSSES
-from acclimate.learn.rerankers.measured import FLAT, measure
+from acclimate.learn.rerankers.ranking import FLAT, rank_held_out
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
@@ -40,59 +40,59 @@ CHECKPOINTS = "checkpoints"
 _KEY = "begun.json"
 
 
-def load(course: Course) -> tuple[CrossEncoder, Reader]:
+def load(settings: Hyperparameters) -> tuple[CrossEncoder, Reader]:
     """The base as what the trainer trains, and as what reads pairs; they share their weights."""
-    kind = scorers.kind_of(course.base)
+    kind = scorers.kind_of(settings.base)
     if kind == "cross-encoder":
-        model = cross_encoder.load(course.base, max_tokens=course.max_tokens, is_new=True)
-        return model, cross_encoder.CrossEncoderReader(model, max_tokens=course.max_tokens)
+        model = cross_encoder.load(settings.base, max_tokens=settings.max_tokens, is_new=True)
+        return model, cross_encoder.CrossEncoderReader(model, max_tokens=settings.max_tokens)
     make = scorers.language_model(kind).of
-    with loading(course.base):
-        reader = make(course.base, max_tokens=course.max_tokens, template=course.template, is_new=True)
-        if kind == "decoder" and course.lora_rank:
-            reader.add_adapter(course.lora_rank)
+    with loading(settings.base):
+        reader = make(settings.base, max_tokens=settings.max_tokens, template=settings.template, is_new=True)
+        if kind == "decoder" and settings.lora_rank:
+            reader.add_adapter(settings.lora_rank)
         model = CrossEncoder(modules=[reader], activation_fn=torch.nn.Identity(), device=models.device())
     return model, reader
 
 
-def learn(
+def train_reranker(
     examples: Sequence[NWay],
     dev: Sequence[NWay],
     texts: Mapping[str, str],
     corpus: Mapping[str, Doc],
     folder: Path,
     name: str,
-    course: Course,
+    settings: Hyperparameters,
     *,
     key: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Train into `folder/name`; returns what there is to say about it.
+    """Train into `folder/name`. Returns the notes of the training, as report.json has them.
 
     key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
     """
-    kept = folder / CHECKPOINTS
+    checkpoints = folder / CHECKPOINTS
     while True:
-        torch.manual_seed(course.seed)  # an encoder without a head gets one of random weights
-        model, reader = load(course)
-        before = measure(model, reader, dev, texts, corpus)
-        checkpoint = distributed.main_first(lambda: _begun(kept, key))
-        trainer = _trainer(model, examples, dev, texts, corpus, kept, course, progress)
+        torch.manual_seed(settings.seed)  # an encoder without a head gets one of random weights
+        model, reader = load(settings)
+        before = rank_held_out(model, reader, dev, texts, corpus)
+        checkpoint = distributed.main_first(lambda: _begin(checkpoints, key))
+        trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, progress)
         if _has_room(trainer, checkpoint):
             break
         del model, reader, trainer
         models.free_memory()
-        course = course.in_smaller_batches()
+        settings = settings.in_smaller_batches()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         history = list(trainer.state.log_history)
         steps, passes = trainer.state.global_step, trainer.state.epoch or 0.0
-        after = measure(model, reader, dev, texts, corpus)
+        after = rank_held_out(model, reader, dev, texts, corpus)
         chance = None
-        if LOSSES[course.loss].of_scores:
+        if LOSSES[settings.loss].of_scores:
             with _all_equal(model):
                 chance = round(trainer.evaluate()["eval_loss"], 5)
-    losses = _told(history, "eval_loss", "dev_loss")
+    losses = _logged(history, "eval_loss", "dev_loss")
     best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     if distributed.is_main():
         with quiet():
@@ -101,15 +101,15 @@ def learn(
     schedule: Any = trainer.lr_scheduler
     notes = {
         "name": name,
-        "kind": scorers.kind_of(course.base),
+        "kind": scorers.kind_of(settings.base),
         "queries": len(examples),
         "documents_per_query": width(examples),
         "steps": steps,
         "epochs": round(passes, 3),
         "rows_seen": round(rows * passes),
-        "effective_batch": course.queries_at_once,
-        "last_learning_rate": course.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
-        "loss": _told(history, "loss", "loss"),
+        "effective_batch": settings.queries_at_once,
+        "last_learning_rate": settings.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
+        "loss": _logged(history, "loss", "loss"),
         "dev_queries": len(dev),
         "dev_loss": losses,
         "chance_loss": chance,
@@ -135,12 +135,12 @@ def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
         return False
 
 
-def _begun(kept: Path, key: str) -> str | None:
-    """Make the folder of checkpoints of this training, and tell the last one that is in it."""
-    if kept.exists() and not read_state(kept / _KEY, key):
-        shutil.rmtree(kept)
-    write_json(kept / _KEY, {"key": key})
-    return _last_whole(kept)
+def _begin(checkpoints: Path, key: str) -> str | None:
+    """Make the folder of checkpoints of this training, and return the last one that is in it."""
+    if checkpoints.exists() and not read_state(checkpoints / _KEY, key):
+        shutil.rmtree(checkpoints)
+    write_json(checkpoints / _KEY, {"key": key})
+    return _last_whole(checkpoints)
 
 
 def _save(model: CrossEncoder, reader: Reader, path: Path) -> None:
@@ -153,11 +153,11 @@ def _save(model: CrossEncoder, reader: Reader, path: Path) -> None:
 
 def remove_checkpoints(folder: Path) -> None:
     """At once: of checkpoints removed by half, the best might be gone and another taken."""
-    kept, done = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
-    shutil.rmtree(done, ignore_errors=True)
-    if kept.exists():
-        kept.rename(done)
-        shutil.rmtree(done)
+    checkpoints, leaving = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
+    shutil.rmtree(leaving, ignore_errors=True)
+    if checkpoints.exists():
+        checkpoints.rename(leaving)
+        shutil.rmtree(leaving)
 
 
 def _trainer(
@@ -167,34 +167,34 @@ def _trainer(
     texts: Mapping[str, str],
     corpus: Mapping[str, Doc],
     checkpoints: Path,
-    course: Course,
+    settings: Hyperparameters,
     progress: Callable[[int, int], None],
 ) -> CrossEncoderTrainer:
-    loss = LOSSES[course.loss]
-    steps = course.steps(examples)
-    every = max(1, steps // course.evaluations)
-    queries = course.queries_at_once
-    lessons, checks = (loss.dataset(side, texts, corpus) for side in (examples, dev))
+    loss = LOSSES[settings.loss]
+    steps = settings.steps(examples)
+    every = max(1, steps // settings.evaluations)
+    queries = settings.queries_at_once
+    training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
 
-    class Report(TrainerCallback):
+    class ShowProgress(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step * queries, steps * queries)
 
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(checkpoints),
-        num_train_epochs=course.epochs,
-        per_device_train_batch_size=course.rows_at_once(examples),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.rows_at_once(examples),
         # The trainer leaves out what does not fill a batch of every process.
-        per_device_eval_batch_size=max(1, min(course.rows_at_once(examples), len(checks) // distributed.size())),
-        gradient_accumulation_steps=course.gradient_accumulation,
-        learning_rate=course.learning_rate,
-        lr_scheduler_type=course.schedule,
-        warmup_steps=max(1, steps // 10) if course.schedule == "linear" else 0,
-        weight_decay=course.weight_decay,
-        bf16=course.is_bf16,
+        per_device_eval_batch_size=max(1, min(settings.rows_at_once(examples), len(dev_rows) // distributed.size())),
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=max(1, steps // 10) if settings.schedule == "linear" else 0,
+        weight_decay=settings.weight_decay,
+        bf16=settings.is_bf16,
         use_cpu=models.device() == "cpu",
-        seed=course.seed,
-        data_seed=course.seed,
+        seed=settings.seed,
+        data_seed=settings.seed,
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",
@@ -202,7 +202,7 @@ def _trainer(
         save_total_limit=2,
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
-        restore_callback_states_from_checkpoint=course.patience > 0,
+        restore_callback_states_from_checkpoint=settings.patience > 0,
         logging_steps=every,
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
@@ -215,30 +215,30 @@ def _trainer(
         def add_model_card_callback(self, default_args_dict: Any) -> None:
             """No card is written, so its statistics of every text are not needed."""
 
-        def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
-            found = super().training_step(*given, **named)
-            if not torch.isfinite(found).all():
+        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            step_loss = super().training_step(*args, **kwargs)
+            if not torch.isfinite(step_loss).all():
                 raise SettingError(
-                    f"the reranker diverged: its loss is {found.item():g} after {self.state.global_step} of {steps} "
-                    f"steps; lower train.learning_rate, which is {course.learning_rate:g}"
+                    f"the reranker diverged: its loss is {step_loss.item():g} after {self.state.global_step} of "
+                    f"{steps} steps; lower train.learning_rate, which is {settings.learning_rate:g}"
                 )
-            return found
+            return step_loss
 
-    patient = [EarlyStoppingCallback(course.patience)] if course.patience else []
+    patient = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=lessons,
-        eval_dataset=checks,
+        train_dataset=training_rows,
+        eval_dataset=dev_rows,
         # Of several processes each passes through the model once a step: gradients are exchanged at its end.
-        loss=loss.make(model, list(examples), course.mini_batch_size if distributed.size() == 1 else -1),
-        callbacks=[Report(), *patient],
+        loss=loss.make(model, list(examples), settings.mini_batch_size if distributed.size() == 1 else -1),
+        callbacks=[ShowProgress(), *patient],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _told(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
+def _logged(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
     """What the trainer logged under that key, by step; None for what is no number."""
     return [
         {"step": entry["step"], name: round(entry[key], 5) if math.isfinite(entry[key]) else None}
@@ -264,8 +264,8 @@ def _all_equal(model: CrossEncoder) -> Iterator[None]:
 
 def _last_whole(checkpoints: Path) -> str | None:
     """The last checkpoint that was written to its end; a later one, cut short by a kill, is removed."""
-    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
-    for path in found:
+    latest_first = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
+    for path in latest_first:
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
             return str(path)

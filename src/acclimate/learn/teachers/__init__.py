@@ -1,0 +1,1 @@
+"""Who teaches students: scorers rate candidates, and those that help are chosen and weighed."""
