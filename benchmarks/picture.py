@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate.report import chart, words
-from acclimate.report.trade import sentence, trades
+from acclimate.measure.measures import MAIN
+from acclimate.report import formatting, sentences
+from acclimate.report.against_reranked import sentence, trades
+from acclimate.report.pictures.svg import standalone
+from acclimate.report.pictures.tradeoff import tradeoff
 
 ROOT = Path(__file__).parents[1]
-MAIN = words.MAIN_MEASURE
+MAIN = MAIN
 
 
 def main() -> None:
@@ -33,7 +36,8 @@ def main() -> None:
     systems = averaged([report["systems"] for report in reports])
     arguments.out.write_text(picture(systems, reports), encoding="utf-8", newline="\n")
     for system in systems:
-        print(f"{system['name']:<28} {system['measures'][MAIN]:.3f}  {words.milliseconds(system['latency_ms']['p50'])}")
+        latency = formatting.milliseconds(system["latency_ms"]["p50"])
+        print(f"{system['name']:<28} {system['measures'][MAIN]:.3f}  {latency}")
     print("\n".join(map(sentence, trades(systems))))
     print(f"wrote {arguments.out}")
 
@@ -66,11 +70,11 @@ def _mean(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def picture(systems: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) -> str:
     """The SVG file. Reports measured on synthetic queries say so in it."""
     names = [Path(report["corpus"]["name"]).name for report in reports]
-    kinds = sorted({words.CAVEATS[report["verdict_basis"]] for report in reports} - {""})
+    kinds = sorted({sentences.CAVEATS[report["verdict_basis"]] for report in reports} - {""})
     caveat = ", ".join([*(["mean of " + ", ".join(names)] if len(names) > 1 else names), *kinds])
     found = trades(systems)
     goal = found[0]["reranked"] if found else ""
-    return chart.standalone(chart.svg(systems, recommended="", caveat=caveat, goal=goal, key="picture"))
+    return standalone(tradeoff(systems, recommended="", caveat=caveat, goal=goal, key="picture"))
 
 
 if __name__ == "__main__":

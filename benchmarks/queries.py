@@ -27,7 +27,7 @@ from acclimate.learn.students.lesson import Lesson
 from acclimate.llm import Completions, load
 from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
-from acclimate.report import quality
+from acclimate.report.queries import statistics
 from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
@@ -147,14 +147,15 @@ class Bench:
         half = System(self.run.ids, self.run.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
         ranks = source_ranks(queries, half, depth=100)
         overlaps = [
-            quality.overlap(one.text, self.run.corpus[one.doc_id].default_text(), stop_words("en")) for one in queries
+            statistics.overlap(one.text, self.run.corpus[one.doc_id].default_text(), stop_words("en"))
+            for one in queries
         ]
         row = Row(
             name,
             len(queries),
             len(kept),
             round(sum(rank == 1 for rank in ranks.values()) / max(1, len(queries)), 4),
-            round(quality.mean([one for one in overlaps if one is not None]) or 0.0, 4),
+            round(statistics.mean([one for one in overlaps if one is not None]) or 0.0, 4),
             round(self.learned(kept, held_out), 4),
         )
         write_json(path, row._asdict())

@@ -23,7 +23,7 @@ from acclimate.base.testing import FakeLLM, FakeRetriever
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
-from acclimate.report import curves, words
+from acclimate.report import curves, formatting
 from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
@@ -258,8 +258,8 @@ def test_table_and_page_say_every_figure_and_mark_synthetic_ones(drawn):
     for one in whole["curves"]:
         for point in (*one["points"], one["untrained"]):
             for name in whole["sets"]:
-                assert words.score(point[name]["nDCG@10"]) in table
-                assert words.score(point[name]["nDCG@10"]) in page
+                assert formatting.score(point[name]["nDCG@10"]) in table
+                assert formatting.score(point[name]["nDCG@10"]) in page
     assert all(len(line) <= 100 for line in table.splitlines())
     for text in (table, page):
         assert "held-out synthetic queries, which usually flatter" in text

@@ -12,7 +12,7 @@ from acclimate.base.testing import DOCS, FakeRetriever
 from acclimate.corpus.judged import Judged
 from acclimate.corpus.self_matches import Identical, identical
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
-from acclimate.report import words
+from acclimate.report import sentences
 from acclimate.search import measuring
 from acclimate.search.members import Ids
 from acclimate.search.weights import LEFT_OUT, row_grades
@@ -49,7 +49,7 @@ def test_where_few_queries_are_documents_nothing_is_left_out():
     queries = [Query(doc.doc_id, doc.text if at < 5 else doc.title) for at, doc in enumerate(DOCS)]
     found = identical(queries, ANSWERS, CORPUS)
     assert (len(found.documents), found.is_kind, found.left_out) == (5, False, {})
-    told = words.of_queries({"identical": {"queries": 5, "left_out": False}}, 40)
+    told = sentences.of_queries({"identical": {"queries": 5, "left_out": False}}, 40)
     assert told[0].startswith("5 of the 40 queries are documents of the collection themselves: they are few, so they")
 
 

@@ -22,9 +22,18 @@ from acclimate.base.testing import DOCS, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.language import stop_words
 from acclimate.records import Completion, SyntheticQuery
-from acclimate.report import quality
-from acclimate.report.histogram import histograms
-from acclimate.report.quality import Answer, Statistics, drawn, funnel, overlap, reasons, statistics
+from acclimate.report.queries.histogram import histograms
+from acclimate.report.queries.statistics import (
+    Answer,
+    Statistics,
+    by_prompt,
+    drawn,
+    funnel,
+    overlap,
+    reasons,
+    source_rank,
+    statistics_of,
+)
 from acclimate.run import manifests
 from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
@@ -79,7 +88,7 @@ def test_overlap_leaves_stop_words_out_and_needs_whole_words():
 @given(some_answers, st.randoms(use_true_random=False))
 def test_the_order_of_answers_changes_nothing(answers, chance):
     shuffled = chance.sample(answers, len(answers))
-    assert statistics(answers) == statistics(shuffled)
+    assert statistics_of(answers) == statistics_of(shuffled)
     assert reasons(answers) == reasons(shuffled)
     assert drawn(answers, 5) == drawn(shuffled, 5)
 
@@ -87,15 +96,15 @@ def test_the_order_of_answers_changes_nothing(answers, chance):
 @given(some_answers)
 def test_case_changes_nothing(answers):
     loud = [one._replace(query=one.query._replace(text=one.query.text.upper())) for one in answers]
-    assert statistics(loud) == statistics(answers)
+    assert statistics_of(loud) == statistics_of(answers)
 
 
 @given(some_answers)
 def test_shares_are_shares_and_counts_add_up(answers):
-    found = statistics(answers)
+    found = statistics_of(answers)
     shares = found._replace(answers=0, queries=0, kept=0, words=None, searched=0, start="", scores={})
     assert all(0 <= share <= 1 for share in shares if isinstance(share, float))
-    groups = [statistics(group) for group in quality.by_prompt(answers).values()]
+    groups = [statistics_of(group) for group in by_prompt(answers).values()]
     for count in ("answers", "queries", "kept", "searched"):
         assert sum(getattr(group, count) for group in groups) == getattr(found, count)
     turned_down = sum(count for _, count, _ in reasons(answers))
@@ -106,7 +115,7 @@ def test_shares_are_shares_and_counts_add_up(answers):
 
 
 def test_of_nothing_there_are_counts_and_no_shares():
-    found = statistics([])
+    found = statistics_of([])
     assert (found.answers, found.queries, found.kept, found.start, found.scores) == (0, 0, 0, "", {})
     assert {getattr(found, name) for name in Statistics._fields if name not in ("start", "scores")} == {0, None}
     assert (funnel([]), reasons([]), drawn([], 3)) == ([("answers", 0), ("queries", 0)], [], [])
@@ -120,7 +129,7 @@ def test_each_number_counts_what_it_says():
         query(text, n, scores={"score": float(n), **rank}, reason=state, overlap=n / 4)
         for n, (text, rank, state) in enumerate(zip(texts, ranks, states, strict=True))
     ]
-    found = statistics([*answers, query("never counted?", 9, is_query=False, reason="too short")])
+    found = statistics_of([*answers, query("never counted?", 9, is_query=False, reason="too short")])
     assert found == Statistics(
         answers=5,
         queries=4,
@@ -141,15 +150,15 @@ def test_each_number_counts_what_it_says():
 
 
 def test_a_query_whose_document_was_not_found_was_searched_with():
-    assert quality.source_rank(query("a b", reason="round-trip")) == math.inf
-    assert quality.source_rank(query("a b", reason="duplicates")) is None
-    assert statistics([query("a b", reason="round-trip")]).found == 0
+    assert source_rank(query("a b", reason="round-trip")) == math.inf
+    assert source_rank(query("a b", reason="duplicates")) is None
+    assert statistics_of([query("a b", reason="round-trip")]).found == 0
 
 
 def test_question_words_are_those_of_the_language():
-    assert statistics([query("was ist Lava")], language="de").question_words == 1
-    assert statistics([query("was ist Lava")], language="en").question_words == 0
-    assert statistics([query("was ist Lava")], language="none").question_words is None
+    assert statistics_of([query("was ist Lava")], language="de").question_words == 1
+    assert statistics_of([query("was ist Lava")], language="en").question_words == 0
+    assert statistics_of([query("was ist Lava")], language="none").question_words is None
 
 
 @given(some_answers, st.integers(0, 12), st.integers(0, 3))

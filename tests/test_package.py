@@ -120,8 +120,8 @@ def test_the_wheel_holds_all_that_is_read_and_nothing_else(wheel):
         "acclimate/run/recipes/quick.toml",
         "acclimate/corpus/pydocs/queries.jsonl",
         "acclimate/corpus/pydocs/qrels/test.tsv",
-        "acclimate/report/report.html.jinja",
-        "acclimate/report/report.css",
+        "acclimate/report/templates/report.html.jinja",
+        "acclimate/report/templates/report.css",
     ):
         assert needed_file in names
     assert own + "licenses/LICENSE" in names

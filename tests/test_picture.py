@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from test_report import HOSTILE, system
 
-from acclimate.report import chart
-from acclimate.report.trade import sentence, trades
+from acclimate.report.against_reranked import sentence, trades
+from acclimate.report.pictures.svg import standalone
+from acclimate.report.pictures.tradeoff import tradeoff
 
 ROOT = Path(__file__).parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -89,7 +90,7 @@ def place(picture: str, name: str) -> tuple[float, float]:
 def test_who_is_in_the_region_has_reached_the_goal(score, p50, reached, width):
     shown = systems()
     shown[1] = system("dense:adapted", score, p50)
-    picture = chart.svg(shown, recommended="", goal="hybrid+reranker", width=width)
+    picture = tradeoff(shown, recommended="", goal="hybrid+reranker", width=width)
     found = region(picture)
     assert found is not None
     left, top, right, bottom = found
@@ -98,15 +99,15 @@ def test_who_is_in_the_region_has_reached_the_goal(score, p50, reached, width):
 
 
 def test_no_region_without_a_goal_and_none_outside_the_plot():
-    assert region(chart.svg(systems(), recommended="")) is None
+    assert region(tradeoff(systems(), recommended="")) is None
     slow = [one for one in systems(p50=100.0) if one["name"] != "bm25"]
-    picture = chart.svg(slow, recommended="", goal="hybrid+reranker")
+    picture = tradeoff(slow, recommended="", goal="hybrid+reranker")
     assert region(picture) is None or "in 1/10" not in picture
 
 
 def test_a_picture_alone_is_well_formed_escapes_and_loads_nothing():
     shown = [*systems(), system(HOSTILE, 0.6, 5.0)]
-    picture = chart.standalone(chart.svg(shown, recommended="", goal="hybrid+reranker", key="picture"))
+    picture = standalone(tradeoff(shown, recommended="", goal="hybrid+reranker", key="picture"))
     root = ElementTree.fromstring(picture)
     assert root.tag == f"{SVG}svg"
     assert {one.tag for one in root.iter()} <= {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from acclimate.measure.compare import compare, verdict
 from acclimate.measure.recommend import recommend
-from acclimate.report import words
+from acclimate.report import sentences
 
 
 def system(name, values, ms):
@@ -80,11 +80,11 @@ def test_the_report_says_why():
     rows = [system("hybrid", HIGH, 52), system("hybrid!", NEAR, 92)]
     report = {"systems": rows, "recommended": "hybrid"}
     equals = [{"system": "hybrid", "p": 0.61}]
-    assert words.why({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
+    assert sentences.why({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
         "hybrid! measured best (0.520); not to be told apart from it: hybrid (p = 0.610). Of these, what is not "
         "adapted goes before what is, then the faster."
     )
-    assert words.why({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
+    assert sentences.why({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
         "can be told apart from it."
     )
-    assert words.why(report) == ""
+    assert sentences.why(report) == ""

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from acclimate.report import chart, table, words
+from acclimate.report import formatting, sentences, terminal
 from acclimate.report.html import render
+from acclimate.report.pictures.tradeoff import tradeoff
 
 HOSTILE = """<script>alert(1)</script>{{7*7}}{% raw %}" onload="alert(2)' ]]> --> &amp; </style></title></svg>"""
 VOID = {"meta", "wbr", "br", "hr", "img", "link"}
@@ -174,7 +175,7 @@ def test_hostile_text_is_text_wherever_it_stands(report):
 
 
 def test_the_picture_escapes_names():
-    picture = chart.svg([system(HOSTILE, 0.5, 1.0)], recommended=HOSTILE)
+    picture = tradeoff([system(HOSTILE, 0.5, 1.0)], recommended=HOSTILE)
     assert "<script" not in picture
     assert '" onload' not in picture
     assert picture.count("&lt;script&gt;") == 2  # description and label
@@ -182,28 +183,28 @@ def test_the_picture_escapes_names():
 
 def test_control_characters_and_half_surrogates_reach_neither_page_nor_terminal(report):
     report = with_text(report, "\x1b[2J\x00\u202e\ud800")
-    for written in (render(report), table.text(report), table.examples(report), table.generated(report)):
+    for written in (render(report), terminal.text(report), terminal.examples(report), terminal.generated(report)):
         assert not re.search("[\x00\x1b\u202e\ud800]", written)
         written.encode("utf-8")
 
 
-@pytest.mark.parametrize("verdict", words.HEADLINES)
-@pytest.mark.parametrize("basis", words.CAVEATS)
+@pytest.mark.parametrize("verdict", sentences.HEADLINES)
+@pytest.mark.parametrize("basis", sentences.CAVEATS)
 def test_every_score_is_marked_when_people_did_not_label_the_queries(report, verdict: str, basis: str):
     report |= {"verdict": verdict, "verdict_basis": basis}
-    page, terminal = Page(render(report)).text, " ".join(table.text(report).split())
-    for written in (page, terminal):
+    page, printed = Page(render(report)).text, " ".join(terminal.text(report).split())
+    for written in (page, printed):
         assert verdict in written
-        assert words.HEADLINES[verdict] in written
-        assert words.outcome(report) in written
-        assert words.advice(report) in written
-        assert words.QUERIES[basis] in written
-    if caveat := words.CAVEATS[basis]:
+        assert sentences.HEADLINES[verdict] in written
+        assert sentences.outcome(report) in written
+        assert sentences.advice(report) in written
+        assert sentences.QUERIES[basis] in written
+    if caveat := sentences.CAVEATS[basis]:
         assert page.count(caveat) >= 5  # the head, the picture, systems, comparisons, examples
-        assert terminal.count(caveat) == 2
-        assert caveat in table.examples(report)
+        assert printed.count(caveat) == 2
+        assert caveat in terminal.examples(report)
     else:
-        assert "flatter" not in terminal
+        assert "flatter" not in printed
 
 
 @pytest.mark.parametrize(
@@ -216,16 +217,16 @@ def test_every_score_is_marked_when_people_did_not_label_the_queries(report, ver
 )
 def test_the_verdict_in_words_is_the_verdict(report, verdict: str, helped: str, ranks: str):
     report["verdict"] = verdict
-    for written in (Page(render(report)).text, table.text(report)):
+    for written in (Page(render(report)).text, terminal.text(report)):
         assert helped in written
         assert f"hybrid:adapted {ranks} bm25, the best system without training" in " ".join(written.split())
 
 
 def test_what_an_untouched_start_is_stands_beside_it(report):
-    assert words.starts(report) == ""
+    assert sentences.starts(report) == ""
     starts = [system(name, 0.5, 1.0, kind=name, adapted=False) for name in ("sparse", "static")]
     report["systems"] = [*report["systems"], *starts]
-    for written in (table.text(report), render(report)):
+    for written in (terminal.text(report), render(report)):
         assert "sparse and static: how such a student starts" in " ".join(written.split())
 
 
@@ -234,7 +235,7 @@ def test_page_and_terminal_say_why_and_on_how_many_of_how_many_queries(report):
     equals = [{"system": one["name"], "p": 0.25} for one in report["systems"][1:3]]
     report |= {"recommendation": {"best": best, "equals": equals}}
     report["queries"] |= {"count": 7, "of": 1406}
-    for text in (render(report), " ".join(table.text(report).split())):
+    for text in (render(report), " ".join(terminal.text(report).split())):
         assert f"{best} measured best" in text
         assert f"{equals[0]['system']} (p = 0.250)" in text
         assert "7 (drawn) of 1,406 " in text
@@ -246,8 +247,8 @@ def test_what_may_be_absent_may_be_absent(report):
     for one in report["systems"]:
         del one["intervals"]
     assert "Teachers" not in Page(render(report)).text
-    assert "warning" not in table.text(report)
-    assert table.examples(report) == table.generated(report) == ""
+    assert "warning" not in terminal.text(report)
+    assert terminal.examples(report) == terminal.generated(report) == ""
 
 
 def test_a_report_read_back_from_json_is_the_same_page(report):
@@ -258,9 +259,9 @@ def test_a_report_read_back_from_json_is_the_same_page(report):
 
 def test_a_comparison_that_is_missing_leaves_out_its_numbers_only(report):
     report["comparisons"] = []
-    assert words.evidence(report) == []
+    assert sentences.evidence(report) == []
     assert "ranks better than bm25" in Page(render(report)).text
-    assert "ranks better than bm25" in table.text(report)
+    assert "ranks better than bm25" in terminal.text(report)
 
 
 def test_long_documents_are_cut(report):
@@ -271,7 +272,7 @@ def test_long_documents_are_cut(report):
 def test_labels_in_the_picture_do_not_overlap():
     named = ["bm25", "dense", "hybrid", "late-interaction", "dense:adapted", "hybrid:adapted", "static:adapted"]
     systems = [system(name, 0.6 + 0.002 * i, 5.0 + 0.5 * i) for i, name in enumerate(named)]
-    picture = chart.svg(systems, recommended="hybrid:adapted")
+    picture = tradeoff(systems, recommended="hybrid:adapted")
     boxes = []
     for x, y, anchor, label in re.findall(
         r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" class="label[^>]*>([^<]+)<', picture
@@ -287,7 +288,7 @@ def test_labels_in_the_picture_do_not_overlap():
 
 @pytest.mark.parametrize("p50", [[0.0], [5.0], [0.001, 60_000.0], [3.0] * 12])
 def test_the_picture_stays_inside_itself(p50: list[float]):
-    picture = chart.svg([system(f"s{i}", 0.5, ms) for i, ms in enumerate(p50)], recommended="s0", width=360)
+    picture = tradeoff([system(f"s{i}", 0.5, ms) for i, ms in enumerate(p50)], recommended="s0", width=360)
     assert all(0 <= float(x) <= 360 for x in re.findall(r' c?x[12]?="([-\d.]+)"', picture))
     assert "nan" not in picture and "inf" not in picture
     assert picture.count("ms</text>") + picture.count(" s</text>") >= 2
@@ -295,37 +296,37 @@ def test_the_picture_stays_inside_itself(p50: list[float]):
 
 def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report):
     report = with_text(report, "-with-a-name-that-goes-on-and-on")
-    for written in (table.text(report), table.examples(report), table.generated(report)):
-        assert max(map(len, written.splitlines())) <= table.WIDTH
+    for written in (terminal.text(report), terminal.examples(report), terminal.generated(report)):
+        assert max(map(len, written.splitlines())) <= terminal.WIDTH
         assert all(line == line.rstrip() for line in written.splitlines())
         assert written.endswith("\n")
 
 
 def test_the_terminal_shows_systems_best_first_and_marks_the_relevant(report):
-    lines = table.text(report).splitlines()
+    lines = terminal.text(report).splitlines()
     names = [line.split()[0] for line in lines if re.search(r"\d [kMG]?B$", line)]
     assert names == ["hybrid:adapted", "hybrid+reranker", "bm25", "dense"]
     assert any(line.startswith("hybrid:adapted *  ") for line in lines)
     assert "    dropped: empty 31" in lines
-    assert "  * 1  001  Title of 001: Text of 001." in table.examples(report).splitlines()
+    assert "  * 1  001  Title of 001: Text of 001." in terminal.examples(report).splitlines()
 
 
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (words.signed(0.0001), "0.000"),
-        (words.signed(-0.0431), "-0.043"),
-        (words.p_value(0.0005), "< 0.001"),
-        (words.milliseconds(0.42), "0.42 ms"),
-        (words.milliseconds(12.4), "12 ms"),
-        (words.size(999), "999 B"),
-        (words.size(999_700), "1.0 MB"),
-        (words.size(112_000_000), "112 MB"),
-        (words.size(2_340_000_000), "2.3 GB"),
-        (words.usd(0.004), "< $0.01"),
-        (words.usd(None), "-"),
-        (words.excerpt("one two three", 9), "one two…"),
-        (words.excerpt(" one\n\ttwo ", 9), "one two"),
+        (formatting.signed(0.0001), "0.000"),
+        (formatting.signed(-0.0431), "-0.043"),
+        (formatting.p_value(0.0005), "< 0.001"),
+        (formatting.milliseconds(0.42), "0.42 ms"),
+        (formatting.milliseconds(12.4), "12 ms"),
+        (formatting.size(999), "999 B"),
+        (formatting.size(999_700), "1.0 MB"),
+        (formatting.size(112_000_000), "112 MB"),
+        (formatting.size(2_340_000_000), "2.3 GB"),
+        (formatting.usd(0.004), "< $0.01"),
+        (formatting.usd(None), "-"),
+        (formatting.excerpt("one two three", 9), "one two…"),
+        (formatting.excerpt(" one\n\ttwo ", 9), "one two"),
     ],
 )
 def test_numbers_and_excerpts(written: str, expected: str):
@@ -333,12 +334,12 @@ def test_numbers_and_excerpts(written: str, expected: str):
 
 
 def test_what_llms_were_asked_and_what_a_kept_query_cost(report):
-    for shown in (table.text(report), Page(render(report)).text):
+    for shown in (terminal.text(report), Page(render(report)).text):
         shown = " ".join(shown.split())
         assert "seed: dear was asked 60 times, read 40,000 tokens and wrote 900; cost not known" in shown
         assert "generate: cheap was asked 2,947 times" in shown
         assert "A kept query: $0.000223 (1,893 of 2,947 kept)" in shown
     report["ledger"]["cost_usd"] = None
-    assert "A kept query: 689 tokens" in table.text(report)
+    assert "A kept query: 689 tokens" in terminal.text(report)
     report["ledger"]["kept_queries"] = 0
-    assert "nothing was kept" in table.text(report)
+    assert "nothing was kept" in terminal.text(report)

@@ -12,7 +12,7 @@ from test_curve import labelled  # noqa: F401
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
 from acclimate.cli.main import main
-from acclimate.report.tried import tried
+from acclimate.report.choices import tried
 from acclimate.run.settings import settings_of
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS

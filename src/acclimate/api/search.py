@@ -11,7 +11,7 @@ from acclimate.base.files import read_json
 from acclimate.base.text import clean
 from acclimate.corpus.documents import Corpus
 from acclimate.records import Doc, Query, Retriever
-from acclimate.report.words import excerpt
+from acclimate.report.formatting import excerpt
 from acclimate.run.workspace import Made
 from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName

@@ -77,7 +77,7 @@ def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
         TOML file with the prices of LLMs; see adapt.
     """
     from acclimate.llm.prices import Budget, read_prices
-    from acclimate.report.words import usd
+    from acclimate.report.formatting import usd
 
     if prices is not None:
         read_prices(prices)

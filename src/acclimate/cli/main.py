@@ -153,12 +153,12 @@ def inspect_queries(
     reason
         Draw the sample only from what was turned down for this reason.
     """
-    from acclimate.report import queries, queries_page
+    from acclimate.report.queries import inspection, page
 
     run, _ = opened(run_dir, "generate")
-    found = queries.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
-    print(queries.text(found))
-    print(f"Page: {queries_page.write(found, run.workspace.folder)}")
+    answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
+    print(inspection.text(answers))
+    print(f"Page: {page.write(answers, run.workspace.folder)}")
 
 
 @app.command

@@ -29,10 +29,10 @@ def go(run: Run, *, until: str = "evaluate") -> None:
 
 def show(run: Run, report: Mapping[str, Any]) -> None:
     """Print a report, and what to do next."""
-    from acclimate.report import table
+    from acclimate.report import terminal
 
-    print(table.text(report))
-    if examples := table.examples(report):
+    print(terminal.text(report))
+    if examples := terminal.examples(report):
         print(examples)
     print(f"Report: {run.workspace.folder / 'report.html'}")
     print(f'Search: acclimate search {run.workspace.folder} "your query"')
@@ -55,7 +55,7 @@ def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., Non
             run = begin(run_dir, corpus, resolve(STAGES, load_recipe("quick"), given), recipe="quick", seed=0)
         go(run, until=stage)
         if stage == "filter":
-            from acclimate.report.table import funnel
+            from acclimate.report.terminal import funnel
 
             print(funnel(read_json(run.folder("filter") / "manifest.json")))
 

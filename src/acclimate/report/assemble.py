@@ -9,10 +9,10 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_text
 from acclimate.corpus.formats import read_synthetic
 from acclimate.learn.teachers.selection import teacher_warnings
 from acclimate.measure.measures import MAIN
-from acclimate.report import words
+from acclimate.report import sentences
+from acclimate.report.against_reranked import trades
+from acclimate.report.choices import tried
 from acclimate.report.html import render
-from acclimate.report.trade import trades
-from acclimate.report.tried import tried
 from acclimate.run.manifests import versions
 from acclimate.run.workspace import Made
 from acclimate.search.names import SystemName
@@ -59,7 +59,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "generated_sample": _generated(run, made),
         "warnings": _warnings(run, made, measured),
     }
-    report["recommendation"]["reason"] = words.why(report)
+    report["recommendation"]["reason"] = sentences.why(report)
     write_json(run.workspace.folder / "report.json", report)
     write_text(run.workspace.folder / "report.html", render(report))
     return report
@@ -118,7 +118,7 @@ def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -
     count = made["evaluate"].manifest["out"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
-    warnings += words.of_queries(made["evaluate"].notes, count)
+    warnings += sentences.of_queries(made["evaluate"].notes, count)
     scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
     for name, score in scores.items():
         base = scores.get(SystemName(name).origin)

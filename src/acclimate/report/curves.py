@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_json, write_text
-from acclimate.report import lines, words
+from acclimate.report.formatting import between, p_value, safe, score
 from acclimate.report.html import template
-from acclimate.report.table import WIDTH, columns, cut
+from acclimate.report.pictures.curve import learning_curve
+from acclimate.report.terminal import WIDTH, columns, cut
 
 ALPHA = 0.05
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
@@ -23,39 +24,39 @@ WHAT = {"queries": "synthetic queries that train the reranker", "lists": "labell
 UNTRAINED = {"queries": "what it reranks", "lists": "untrained"}
 
 
-def write(found: Mapping[str, Any], folder: Path) -> Path:
+def write(curves: Mapping[str, Any], folder: Path) -> Path:
     """`curve.json` and `curve.html` in a run's folder; returns where the page is."""
-    write_json(folder / "curve.json", {**found, "sentences": sentences(found), "rule": RULE})
-    write_text(folder / "curve.html", page(found))
+    write_json(folder / "curve.json", {**curves, "sentences": sentences(curves), "rule": RULE})
+    write_text(folder / "curve.html", page(curves))
     return folder / "curve.html"
 
 
-def text(found: Mapping[str, Any]) -> str:
+def text(curves: Mapping[str, Any]) -> str:
     """A table of every point, and what to make of it."""
-    found = words.safe(found)
-    short = [name + (" (synthetic)" if one["synthetic"] else "") for name, one in found["sets"].items()]
+    curves = safe(curves)
+    short = [name + (" (synthetic)" if one["synthetic"] else "") for name, one in curves["sets"].items()]
     rows = [["trained on", "system", *(cell for name in short for cell in (name, "95% interval"))]]
-    for curve in found["curves"]:
+    for curve in curves["curves"]:
         for count, point in _rows(curve):
-            cells = [cell for name in found["sets"] for cell in _cells(point[name])]
+            cells = [cell for name in curves["sets"] for cell in _cells(point[name])]
             rows.append([count, curve["system"], *cells])
-    said = [f"{name}: {title(found, name)}" for name in found["sets"]]
+    said = [f"{name}: {title(curves, name)}" for name in curves["sets"]]
     table = [*columns(rows, "><" + ">>" * len(short)), *said]
-    lines_of = ["\n".join(map(cut, table)), *(textwrap.fill(one, WIDTH) for one in [*sentences(found), RULE])]
+    lines_of = ["\n".join(map(cut, table)), *(textwrap.fill(one, WIDTH) for one in [*sentences(curves), RULE])]
     return "\n\n".join(lines_of) + "\n"
 
 
-def title(found: Mapping[str, Any], name: str) -> str:
+def title(curves: Mapping[str, Any], name: str) -> str:
     """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
-    one = found["sets"][name]
+    one = curves["sets"][name]
     said = one["name"].replace(" ", " held-out ", 1) if name == "held-out" else one["name"]
-    return f"{found['measure']} on {said}" + (", which usually flatter" if one["synthetic"] else "")
+    return f"{curves['measure']} on {said}" + (", which usually flatter" if one["synthetic"] else "")
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
+def sentences(curves: Mapping[str, Any]) -> list[str]:
     """Each curve in a sentence: what the last step brought, and whether to go on."""
-    names = {name: one["name"] for name, one in found["sets"].items()}
-    return [sentence(one, names[one["last"]["on"]] if one["last"] else "") for one in found["curves"]]
+    names = {name: one["name"] for name, one in curves["sets"].items()}
+    return [sentence(one, names[one["last"]["on"]] if one["last"] else "") for one in curves["curves"]]
 
 
 def sentence(curve: Mapping[str, Any], on: str) -> str:
@@ -67,7 +68,7 @@ def sentence(curve: Mapping[str, Any], on: str) -> str:
         return f"{system}: one point shows no trend; give more numbers, or get more {unit}."
     delta = last["delta"]
     moved = "stayed where it was" if not round(delta, 3) else f"{'gained' if delta > 0 else 'lost'} {abs(delta):.3f}"
-    p = words.p_value(last["p"]).removeprefix("< ")
+    p = p_value(last["p"]).removeprefix("< ")
     chance = f"p {'<' if last['p'] < 0.001 else '='} {p} on {on}"
     step = f"from {last['from']:,} to {last['to']:,} {unit} {system} {moved}"
     if last["p"] < ALPHA and delta > 0:
@@ -79,29 +80,31 @@ def sentence(curve: Mapping[str, Any], on: str) -> str:
     return f"{step}, no more than chance gives ({chance}): these queries cannot tell whether more {unit} help."
 
 
-def page(found: Mapping[str, Any]) -> str:
+def page(curves: Mapping[str, Any]) -> str:
     """The page, from the mapping that is written as curve.json; one picture for each system and set of queries."""
-    found = words.safe(found)
-    names = list(found["sets"])
+    curves = safe(curves)
+    names = list(curves["sets"])
     parts = []
     for unit, what in WHAT.items():
-        own = [curve for curve in found["curves"] if curve["unit"] == unit]
+        own = [curve for curve in curves["curves"] if curve["unit"] == unit]
         pictures = [
-            (curve, [lines.svg(curve, name, unit, key=f"{unit}-{at}-{number}") for number, name in enumerate(names)])
+            (
+                curve,
+                [learning_curve(curve, name, unit, key=f"{unit}-{at}-{number}") for number, name in enumerate(names)],
+            )
             for at, curve in enumerate(own)
         ]
         if own:
             parts.append((what, unit, pictures))
     return template("curve.html.jinja").render(
-        found=found,
+        curves=curves,
         parts=parts,
-        titles={name: title(found, name) for name in names},
+        titles={name: title(curves, name) for name in names},
         rows=_rows,
         sentences={
-            curve["system"] + curve["unit"]: s for curve, s in zip(found["curves"], sentences(found), strict=True)
+            curve["system"] + curve["unit"]: s for curve, s in zip(curves["curves"], sentences(curves), strict=True)
         },
         rule=RULE,
-        words=words,
     )
 
 
@@ -113,4 +116,4 @@ def _rows(curve: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _cells(point: Mapping[str, Any]) -> tuple[str, str]:
-    return words.score(point["nDCG@10"]), words.between(tuple(point["interval"]))
+    return score(point["nDCG@10"]), between(tuple(point["interval"]))

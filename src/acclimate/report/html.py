@@ -1,6 +1,6 @@
 """The report as one page: no scripts, nothing loaded from anywhere, light and dark, screen and paper.
 
-Everything in a report that is text may come from a stranger's document or from an LLM. `words.safe`
+Everything in a report that is text may come from a stranger's document or from an LLM. `formatting.safe`
 cleans all of it, Jinja escapes all of it, and the page's own policy forbids scripts and requests besides.
 """
 
@@ -15,7 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from acclimate.base.progress import duration
-from acclimate.report import chart, trade, words
+from acclimate.measure.measures import MAIN
+from acclimate.report import against_reranked, formatting, sentences
+from acclimate.report.pictures.tradeoff import tradeoff
 
 _OPTIONAL: dict[str, Any] = {
     "examples": [],
@@ -30,10 +32,10 @@ _DOCS_SHOWN = 5
 
 def render(report: Mapping[str, Any]) -> str:
     """The page, from the mapping that is written as report.json."""
-    report = _OPTIONAL | words.safe(report)
-    systems = sorted(report["systems"], key=lambda system: -system["measures"][words.MAIN_MEASURE])
+    report = _OPTIONAL | formatting.safe(report)
+    systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
     # On the picture a word is enough; the heading above it has the whole caveat.
-    caveat = {"qrels": "", "judge": "LLM judgments", "synthetic": "synthetic queries"}[report["verdict_basis"]]
+    caveat = {"qrels": "", "synthetic": "synthetic queries"}[report["verdict_basis"]]
     goal = report["against_reranked"][0]["reranked"] if report["against_reranked"] else ""
     pictured = {"recommended": report["recommended"], "caveat": caveat, "goal": goal}
     return template("report.html.jinja").render(
@@ -42,15 +44,17 @@ def render(report: Mapping[str, Any]) -> str:
         measures=list(dict.fromkeys(measure for system in systems for measure in system["measures"])),
         system_scale=_scale([_interval(system) for system in systems]),
         delta_scale=_scale([(0.0, 0.0), *(comparison["ci95"] for comparison in report["comparisons"])]),
-        key_comparison=words.key_comparison(report),
+        key_comparison=sentences.key_comparison(report),
         charts=[
-            chart.svg(systems, **pictured, key="wide"),
-            chart.svg(systems, **pictured, width=360, height=340, key="narrow"),
+            tradeoff(systems, **pictured, key="wide"),
+            tradeoff(systems, **pictured, width=360, height=340, key="narrow"),
         ],
         totals=_totals(report["stages"]),
         examples=[_example(example) for example in report["examples"]],
-        trade_sentence=trade.sentence,
-        words=words,
+        trade_sentence=against_reranked.sentence,
+        formatting=formatting,
+        sentences=sentences,
+        main_measure=MAIN,
     )
 
 
@@ -58,22 +62,22 @@ def render(report: Mapping[str, Any]) -> str:
 def template(name: str) -> Any:
     """A page's template beside this file; whatever it is given as text, it escapes."""
     environment = Environment(
-        loader=PackageLoader("acclimate.report", ""),
+        loader=PackageLoader("acclimate.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "score": words.score,
-        "share": words.share,
-        "signed": words.signed,
-        "between": words.between,
-        "p": words.p_value,
-        "ms": words.milliseconds,
-        "size": words.size,
-        "usd": words.usd,
-        "excerpt": words.excerpt,
+        "score": formatting.score,
+        "share": formatting.share,
+        "signed": formatting.signed,
+        "between": formatting.between,
+        "p": formatting.p_value,
+        "ms": formatting.milliseconds,
+        "size": formatting.size,
+        "usd": formatting.usd,
+        "excerpt": formatting.excerpt,
         "breakable": _breakable,
         "duration": duration,
         "count": lambda value: f"{value:,}",
@@ -83,7 +87,7 @@ def template(name: str) -> Any:
     return environment.get_template(name)
 
 
-def _interval(system: Mapping[str, Any], measure: str = words.MAIN_MEASURE) -> tuple[float, float] | None:
+def _interval(system: Mapping[str, Any], measure: str = MAIN) -> tuple[float, float] | None:
     ends = system.get("intervals", {}).get(measure)
     return (ends[0], ends[1]) if ends else None
 

@@ -19,7 +19,7 @@ from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
 from acclimate.llm.grade import GRADE_TOKENS, MAX_DOC_TOKENS
 from acclimate.llm.prices import price
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
-from acclimate.report.table import columns
+from acclimate.report.terminal import columns
 from acclimate.stages import sizes
 from acclimate.stages.generate import Estimate, estimate
 from acclimate.stages.sample import Sample, sample

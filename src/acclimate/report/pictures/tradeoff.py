@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from acclimate.report.words import MAIN_MEASURE, milliseconds, score
+from acclimate.measure.measures import MAIN
+from acclimate.report.formatting import milliseconds, score
+from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
 _CHARACTER, _LINE = 6.6, 14  # of a label, in px
@@ -37,24 +38,7 @@ class _Point(NamedTuple):
     recommended: bool
 
 
-class Box(NamedTuple):
-    """A part of a picture, in px."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlap(self, other: Box) -> float:
-        wide = min(self.right, other.right) - max(self.left, other.left)
-        high = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(wide, 0) * max(high, 0)
-
-    def area(self) -> float:
-        return (self.right - self.left) * (self.bottom - self.top)
-
-
-def svg(
+def tradeoff(
     systems: Sequence[Mapping[str, Any]],
     *,
     recommended: str,
@@ -85,7 +69,7 @@ def svg(
         _Point(
             name=system["name"],
             x=x(_latency(system)),
-            y=y(system["measures"][MAIN_MEASURE]),
+            y=y(system["measures"][MAIN]),
             whisker=(y(ends[1]), y(ends[0])),
             adapted=system["adapted"],
             recommended=system["name"] == recommended,
@@ -97,7 +81,7 @@ def svg(
     taken: list[Box] = []
     if wanted := next((system for system in systems if system["name"] == goal), None):
         share, part = GOAL
-        right, bottom = x(_latency(wanted) * part), y(wanted["measures"][MAIN_MEASURE] * share)
+        right, bottom = x(_latency(wanted) * part), y(wanted["measures"][MAIN] * share)
         region, label = _goal(plot, min(right, plot.right), min(bottom, plot.bottom), goal)
         parts, taken = [*parts, *region], label
     parts += [*_legend(points), *y_axis(plot, low, high, step, y, caveat)]
@@ -118,28 +102,9 @@ def _latency(system: Mapping[str, Any]) -> float:
 
 
 def _interval(system: Mapping[str, Any]) -> tuple[float, float]:
-    value = system["measures"][MAIN_MEASURE]
-    low, high = system.get("intervals", {}).get(MAIN_MEASURE, (value, value))
+    value = system["measures"][MAIN]
+    low, high = system.get("intervals", {}).get(MAIN, (value, value))
     return min(low, value), max(high, value)
-
-
-def y_range(low: float, high: float) -> tuple[float, float, float]:
-    """Ends and step of an axis of at most 7 round ticks around the values."""
-    span = max(high - low, 0.05)
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
-    first, last = math.floor(low / step - 0.1), math.ceil(high / step + 0.1)
-    first = max(first, 0)
-    return first * step, max(last, first + 1) * step, step
-
-
-def y_axis(plot: Box, low: float, high: float, step: float, y: Any, caveat: str, *, top: int = 40) -> list[Markup]:
-    """Title, lines and ticks of an axis of nDCG@10; `y` gives the place of a value, `top` is where the title stands."""
-    parts = [tag("text", f"↑ {MAIN_MEASURE}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
-    for tick in range(round(low / step), round(high / step) + 1):
-        at = y(tick * step)
-        parts.append(tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
-        parts.append(tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=at + 4, text_anchor="end", class_="tick"))
-    return parts
 
 
 def _x_axis(plot: Box, start: float, stop: float, x: Any, *, most: int) -> list[Markup]:
@@ -160,11 +125,11 @@ def _x_axis(plot: Box, start: float, stop: float, x: Any, *, most: int) -> list[
 
 def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
     each = "; ".join(
-        f"{system['name']} {score(system['measures'][MAIN_MEASURE])} at {milliseconds(system['latency_ms']['p50'])}"
+        f"{system['name']} {score(system['measures'][MAIN])} at {milliseconds(system['latency_ms']['p50'])}"
         for system in systems
     )
-    title = tag("title", f"{MAIN_MEASURE} against latency", id=f"{key}-title")
-    return title + tag("desc", f"Each system's {MAIN_MEASURE} and median latency: {each}.", id=f"{key}-desc")
+    title = tag("title", f"{MAIN} against latency", id=f"{key}-title")
+    return title + tag("desc", f"Each system's {MAIN} and median latency: {each}.", id=f"{key}-desc")
 
 
 def _legend(points: Sequence[_Point]) -> list[Markup]:
@@ -239,27 +204,3 @@ def _label_box(point: _Point, place: int) -> Box:
     wide = _CHARACTER * len(point.name) * (1.08 if point.recommended else 1)  # bold is wider
     left = point.x + dx - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
     return Box(left, point.y + dy - _LINE + 3, left + wide, point.y + dy + 3)
-
-
-def standalone(picture: Markup, *, width: int = 1000, height: int = 420) -> str:
-    """A picture as a file of its own, with the colors of the report, light and dark."""
-    css = resources.files("acclimate.report").joinpath("report.css").read_text(encoding="utf-8")
-    colors = css.partition("* {")[0]
-    rules = [line for line in css.splitlines() if line.startswith(".chart ")]
-    font = ".chart { font: 12.5px Helvetica, Arial, sans-serif; }"
-    style = Markup("<style>\n{}\n</style>").format(Markup("\n".join([colors.strip(), font, *rules])))
-    paper = tag("rect", width="100%", height="100%", style="fill: var(--paper)")
-    head, _, rest = picture.partition(">")
-    opening = f'{head} xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
-    return f"{opening}{style}{paper}{rest}\n"
-
-
-def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
-    """An element; `_` in an attribute's name stands for `-`. Everything that is not Markup is escaped."""
-    written = Markup("").join(
-        Markup(' {}="{}"').format(
-            key.strip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
-        )
-        for key, value in attributes.items()
-    )
-    return Markup("<{0}{1}>{2}</{0}>").format(name, written, Markup("").join(content))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from acclimate.report import words
+from acclimate.measure.measures import MAIN
 from acclimate.search.names import SystemName
 
-_MAIN = words.MAIN_MEASURE
+_MAIN = MAIN
 _TEACHER = "teacher"  # its name in the notes of `label`
 
 

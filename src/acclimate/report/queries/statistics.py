@@ -69,7 +69,7 @@ class Statistics(NamedTuple):
     scores: dict[str, float]  # mean of each score over the queries that have it; ranks have none
 
 
-def statistics(answers: Iterable[Answer], *, language: str = "en", min_difference: float = 0.2) -> Statistics:
+def statistics_of(answers: Iterable[Answer], *, language: str = "en", min_difference: float = 0.2) -> Statistics:
     """The statistics of these answers, whatever their order; texts count without their case.
 
     Everything from `words` on is of the queries only, dropped ones included. distinct_2 falls as queries get more, so

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import unknown
 from acclimate.base.files import fingerprint, read_jsonl
+from acclimate.base.text import clean
 from acclimate.corpus.formats import read_synthetic
 from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc, SyntheticQuery
-from acclimate.report import quality, words
-from acclimate.report.quality import FOUND_AT, Answer, Statistics
-from acclimate.report.table import WIDTH, columns, cut
+from acclimate.report.formatting import excerpt, share
+from acclimate.report.queries import statistics
+from acclimate.report.queries.statistics import FOUND_AT, Answer, Statistics, statistics_of
+from acclimate.report.terminal import WIDTH, columns, cut
 from acclimate.run import manifests
 from acclimate.stages.generate import query_id
 
@@ -48,7 +50,7 @@ class Inspection(NamedTuple):
     llm: str
     groups: list[Group]  # all answers first, then each prompt's
     filters: tuple[str, ...] | None  # in their order; None: not filtered yet
-    reasons: list[tuple[str, int, Answer]]  # as `quality.reasons`
+    reasons: list[tuple[str, int, Answer]]  # as `statistics.reasons`
     sample: list[Answer]
     drawn_from: str  # what the sample was drawn from, in words
     docs: dict[str, Doc]  # of the sample
@@ -78,26 +80,26 @@ def inspect(
     language = code_of(run.settings["generate"]["language"]) or run.settings["index"]["language"]
     little = stop_words(language)
     answers, filters, min_difference = _read(run, little)
-    prompts, reasons = quality.by_prompt(answers), quality.reasons(answers, seed=seed)
+    prompts, reasons = statistics.by_prompt(answers), statistics.reasons(answers, seed=seed)
     if prompt is not None and prompt not in prompts:
         raise unknown("prompt", prompt, prompts)
     if reason is not None and reason not in (known := {name for name, _, _ in reasons}):
         raise unknown("reason", reason, known)
     wanted = [one for one in answers if prompt in (None, one.query.prompt) and reason in (None, one.reason)]
-    drawn = quality.drawn(wanted, sample, seed=seed)
+    drawn = statistics.drawn(wanted, sample, seed=seed)
     narrowed = [f"{what} {name}" for what, name in (("prompt", prompt), ("reason", reason)) if name is not None]
 
     def group(name: str, of: list[Answer]) -> Group:
-        return Group(name, of, quality.statistics(of, language=language, min_difference=min_difference))
+        return Group(name, of, statistics_of(of, language=language, min_difference=min_difference))
 
     return Inspection(
-        corpus=words.clean(Path(run.collection_name).name),
-        llm=words.clean(run.settings["generate"]["llm"]),
+        corpus=clean(Path(run.collection_name).name),
+        llm=clean(run.settings["generate"]["llm"]),
         groups=[group("all", answers), *(group(prompt_name(name), of) for name, of in prompts.items())],
         filters=filters,
         reasons=reasons,
         sample=drawn,
-        drawn_from=words.clean(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
+        drawn_from=clean(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
         docs={one.query.doc_id: run.corpus[one.query.doc_id] for one in drawn},
         little=little,
     )
@@ -130,7 +132,7 @@ def _answer(query: SyntheticQuery, judged: Mapping[str, Any], doc: Doc, little: 
         for name, value in known.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-    share = quality.overlap(query.text, doc.default_text(), little)
+    share = statistics.overlap(query.text, doc.default_text(), little)
     return Answer(query, reason=judged.get("reason"), overlap=share, scores=scores)
 
 
@@ -141,38 +143,46 @@ def _reject(row: Mapping[str, Any]) -> Answer:
     return Answer(query, is_query=False, reason=row["reason"])
 
 
-def rows(found: Inspection) -> list[Row]:
+def rows(inspection: Inspection) -> list[Row]:
     """The statistics as a table."""
-    groups = [group.statistics for group in found.groups]
+    groups = [group.statistics for group in inspection.groups]
 
     def row(name: str, note: str, cell: Callable[[Statistics], str]) -> Row:
-        return Row(name, note, [words.clean(cell(one)) for one in groups])
+        return Row(name, note, [clean(cell(one)) for one in groups])
 
     table = [
         row("answers", "what the LLM wrote, for a document and a prompt each", lambda one: f"{one.answers:,}"),
         row("queries", "answers that are a query", lambda one: f"{one.queries:,}"),
     ]
-    if found.filters is not None:
+    if inspection.filters is not None:
         table += [
             row("kept", "queries that passed every filter", lambda one: f"{one.kept:,}"),
-            row("kept, of answers", "", lambda one: words.share(one.kept / one.answers if one.answers else None)),
+            row("kept, of answers", "", lambda one: share(one.kept / one.answers if one.answers else None)),
         ]
     table += [
         row("words", "of a query, mean", lambda one: _number(one.words, 1)),
-        row("overlap", _NOTES["overlap"], lambda one: words.share(one.overlap)),
-        row("question words", "queries with what, how, why or the like", lambda one: words.share(one.question_words)),
-        row("question marks", "queries that end in one", lambda one: words.share(one.question_marks)),
+        row("overlap", _NOTES["overlap"], lambda one: share(one.overlap)),
+        row(
+            "question words",
+            "queries with what, how, why or the like",
+            lambda one: share(one.question_words),
+        ),
+        row("question marks", "queries that end in one", lambda one: share(one.question_marks)),
         row(
             "distinct-2", "different word pairs of all; falls as queries get more", lambda one: _number(one.distinct_2)
         ),
-        row("same beginning", "queries that begin with the same two words", lambda one: words.share(one.common_start)),
+        row(
+            "same beginning",
+            "queries that begin with the same two words",
+            lambda one: share(one.common_start),
+        ),
         row("which is", "", lambda one: one.start or "-"),
-        row("near-duplicates", "queries with nearly another's words", lambda one: words.share(one.near_duplicates)),
+        row("near-duplicates", "queries with nearly another's words", lambda one: share(one.near_duplicates)),
     ]
     if any(one.searched for one in groups):
         table += [
-            row("source first", "a search finds their document first", lambda one: words.share(one.found_first)),
-            row(f"source in top {FOUND_AT}", "", lambda one: words.share(one.found)),
+            row("source first", "a search finds their document first", lambda one: share(one.found_first)),
+            row(f"source in top {FOUND_AT}", "", lambda one: share(one.found)),
         ]
     for score in dict.fromkeys(score for one in groups for score in one.scores):
         read = note(score) if score in _NOTES else f"mean of {note(score)}"
@@ -187,38 +197,41 @@ def note(score: str) -> str:
 
 def score_name(name: str) -> str:
     """A score's name as it is shown."""
-    return words.excerpt(name, 20)
+    return excerpt(name, 20)
 
 
 def prompt_name(name: str) -> str:
     """A prompt's name as it is shown."""
-    return words.clean(name) or "(no name)"
+    return clean(name) or "(no name)"
 
 
-def headline(found: Inspection) -> str:
+def headline(inspection: Inspection) -> str:
     """What came of the answers."""
-    whole = found.whole.statistics
-    kept = "" if found.filters is None else f", {whole.kept:,} kept"
+    whole = inspection.whole.statistics
+    kept = "" if inspection.filters is None else f", {whole.kept:,} kept"
     return f"{whole.answers:,} answers, {whole.queries:,} queries{kept}"
 
 
-def text(found: Inspection) -> str:
+def text(inspection: Inspection) -> str:
     """Statistics and reasons for a terminal, at most 100 columns wide."""
-    parts = [words.excerpt(f"{headline(found)} (LLM: {found.llm})", WIDTH)]
-    table = rows(found)
-    for at in range(1, max(len(found.groups), 2), _PROMPTS_A_BLOCK):
-        shown = [0, *range(at, min(at + _PROMPTS_A_BLOCK, len(found.groups)))]
+    parts = [excerpt(f"{headline(inspection)} (LLM: {inspection.llm})", WIDTH)]
+    table = rows(inspection)
+    for at in range(1, max(len(inspection.groups), 2), _PROMPTS_A_BLOCK):
+        shown = [0, *range(at, min(at + _PROMPTS_A_BLOCK, len(inspection.groups)))]
         room = min(24, (WIDTH - 20) // len(shown) - 2)
-        head = ["", *(words.excerpt(found.groups[one].name, room) for one in shown)]
-        body = [[row.name, *(words.excerpt(row.cells[one], room) for one in shown)] for row in table]
+        head = ["", *(excerpt(inspection.groups[one].name, room) for one in shown)]
+        body = [[row.name, *(excerpt(row.cells[one], room) for one in shown)] for row in table]
         parts.append("\n".join(columns([head, *body], "<" + ">" * len(shown))))
-    if found.reasons:
+    if inspection.reasons:
         lines = [["turned down", "", "for example"]]
-        for reason, count, example in found.reasons:
-            doc_id, written = words.excerpt(example.query.doc_id, 40), words.excerpt(example.query.text, WIDTH)
-            lines.append([words.excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])
+        for reason, count, example in inspection.reasons:
+            doc_id, written = (
+                excerpt(example.query.doc_id, 40),
+                excerpt(example.query.text, WIDTH),
+            )
+            lines.append([excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])
         parts.append("\n".join(map(cut, columns(lines, "<><"))))
-    if found.filters is None:
+    if inspection.filters is None:
         parts.append(NOT_FILTERED)
     return "\n\n".join(parts) + "\n"
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from acclimate.report import words
-from acclimate.report.chart import Box, tag, y_axis, y_range
+from acclimate.measure.measures import MAIN
+from acclimate.report.formatting import score
+from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
 
 _WIDTH, _HEIGHT = 480, 280
 _PLOT = Box(44, 34, _WIDTH - 30, _HEIGHT - 46)
 
 
-def svg(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
+def learning_curve(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
     """One system's nDCG@10 on one set of queries, by how many of `unit` it was trained on."""
     counts = [point[unit] for point in curve["points"]]
     points = [point[on] for point in curve["points"]]
@@ -38,7 +39,7 @@ def svg(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
         parts.append(tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=at, y2=at, class_="start"))
         # Where the line is lowest on the right, the label goes above it, so that it is not written through.
         above = points[-1]["nDCG@10"] < start["nDCG@10"]
-        said = f"{'first stage' if unit == 'queries' else 'untrained'} {words.score(start['nDCG@10'])}"
+        said = f"{'first stage' if unit == 'queries' else 'untrained'} {score(start['nDCG@10'])}"
         place = {"x": float(_PLOT.right - 4), "y": at - 6 if above else at + 15, "text_anchor": "end"}
         parts.append(tag("text", said, **place, class_="label untrained"))
     ends_of = [
@@ -53,7 +54,7 @@ def svg(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
         parts.append(tag("text", f"{count:,}", x=at, y=_PLOT.bottom + 19, text_anchor="middle", class_="tick"))
     for place, point in {middle[0]: points[0], middle[-1]: points[-1]}.items():
         dy = -11 if start is None or point["nDCG@10"] >= start["nDCG@10"] else 19
-        said = words.score(point["nDCG@10"])
+        said = score(point["nDCG@10"])
         parts.append(tag("text", said, x=place[0], y=place[1] + dy, text_anchor="middle", class_="label adapted"))
     axis = f"{unit} trained on, log scale"
     parts.append(tag("text", axis, x=_PLOT.right, y=_PLOT.bottom + 40, text_anchor="end", class_="axis"))
@@ -62,9 +63,9 @@ def svg(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
 
 
 def _title(curve: Mapping[str, Any], on: str, unit: str, key: str) -> Markup:
-    each = "; ".join(f"{words.score(point[on]['nDCG@10'])} after {point[unit]:,}" for point in curve["points"])
+    each = "; ".join(f"{score(point[on]['nDCG@10'])} after {point[unit]:,}" for point in curve["points"])
     title = tag("title", f"{curve['system']} by {unit} trained on", id=f"{key}-title")
-    return title + tag("desc", f"{words.MAIN_MEASURE}: {each}.", id=f"{key}-desc")
+    return title + tag("desc", f"{MAIN}: {each}.", id=f"{key}-desc")
 
 
 def _joined(points: list[tuple[float, float]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from acclimate.report import words
+from acclimate.measure.measures import MAIN
 
 
 def trades(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -16,13 +16,13 @@ def trades(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     reranked = [system for system in systems if system["kind"] == "reranked"]
     if not reranked:
         return []
-    best = max(reranked, key=lambda system: (system["measures"][words.MAIN_MEASURE], system["name"]))
-    whole, time = best["measures"][words.MAIN_MEASURE], best["latency_ms"]["p50"]
+    best = max(reranked, key=lambda system: (system["measures"][MAIN], system["name"]))
+    whole, time = best["measures"][MAIN], best["latency_ms"]["p50"]
     return [
         {
             "system": system["name"],
             "reranked": best["name"],
-            "share_of_ndcg": round(system["measures"][words.MAIN_MEASURE] / whole, 4),
+            "share_of_ndcg": round(system["measures"][MAIN] / whole, 4),
             "share_of_latency": round(system["latency_ms"]["p50"] / time, 5),
         }
         for system in systems
@@ -33,7 +33,7 @@ def trades(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def sentence(trade: Mapping[str, Any]) -> str:
     """`dense:adapted reaches 97% of hybrid+reranker's nDCG@10 in 1/12 of its time.`"""
     return (
-        f"{trade['system']} reaches {trade['share_of_ndcg']:.0%} of {trade['reranked']}'s {words.MAIN_MEASURE} "
+        f"{trade['system']} reaches {trade['share_of_ndcg']:.0%} of {trade['reranked']}'s {MAIN} "
         f"in {_part(trade['share_of_latency'])} its time."
     )
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from acclimate.report.chart import tag
-from acclimate.report.quality import Answer, source_rank
+from acclimate.report.pictures.svg import tag
+from acclimate.report.queries.statistics import Answer, source_rank
 
 _BINS = 20
 _WIDTH, _HEIGHT, _FOOT = 240, 96, 18

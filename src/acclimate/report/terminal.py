@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from acclimate.base.progress import duration
-from acclimate.report import trade, words
+from acclimate.measure.measures import MAIN
+from acclimate.report import against_reranked, sentences
+from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
 
 WIDTH = 100
 _NAME = 30  # longest name of a system shown whole
@@ -15,10 +17,10 @@ _NAME = 30  # longest name of a system shown whole
 
 def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
-    report = words.safe(report)
+    report = safe(report)
     parts = [_verdict(report), _systems(report), _comparisons(report), _stages(report["stages"])]
-    parts.append("\n".join(_wrap(trade.sentence(one)) for one in report.get("against_reranked", [])))
-    parts.append("\n".join(map(_wrap, words.spending(report))))
+    parts.append("\n".join(_wrap(against_reranked.sentence(one)) for one in report.get("against_reranked", [])))
+    parts.append("\n".join(map(_wrap, sentences.spending(report))))
     parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
     parts = [part for part in parts if part]
     return "\n\n".join(parts) + "\n"
@@ -26,22 +28,22 @@ def text(report: Mapping[str, Any]) -> str:
 
 def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
     """Queries before and after, the first `docs` documents of each side; `*` marks the relevant ones."""
-    report = words.safe(report)
+    report = safe(report)
     parts: list[str] = []
     for example in report.get("examples", []):
-        lines = [cut(f"{words.MAIN_MEASURE} {words.signed(example['delta'])}  {_line(example['query'])}")]
+        lines = [cut(f"{MAIN} {signed(example['delta'])}  {_line(example['query'])}")]
         for when in ("before", "after"):
             side = example[when]
             lines.append(cut(f"  {when}  {side['system']}"))
             lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:docs], 1)]
         parts.append("\n".join(lines))
-    caveat = words.CAVEATS[report["verdict_basis"]]
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
     return "\n\n".join([*([f"({caveat})"] if caveat and parts else []), *parts]) + "\n" if parts else ""
 
 
 def generated(report: Mapping[str, Any]) -> str:
     """The sample of synthetic queries, two lines each: kept or why not, the query, the document it is for."""
-    report = words.safe(report)
+    report = safe(report)
     lines: list[str] = []
     for one in report.get("generated_sample", []):
         state = "kept" if one["kept"] else f"dropped: {one['reason']}"
@@ -71,22 +73,22 @@ def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
-    headline = f"{report['verdict']}: {words.HEADLINES[report['verdict']]}."
-    numbers = [(what, number, f"({note})") for what, number, note in words.evidence(report)]
+    headline = f"{report['verdict']}: {sentences.HEADLINES[report['verdict']]}."
+    numbers = [(what, number, f"({note})") for what, number, note in sentences.evidence(report)]
     return "\n".join(
         [
             _wrap(headline),
-            _wrap(words.outcome(report)),
+            _wrap(sentences.outcome(report)),
             *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
-            _wrap(f"{words.advice(report)} {words.why(report)}".rstrip()),
-            _wrap(words.basis(report)),
+            _wrap(f"{sentences.advice(report)} {sentences.why(report)}".rstrip()),
+            _wrap(sentences.basis(report)),
         ]
     )
 
 
 def _systems(report: Mapping[str, Any]) -> str:
-    systems = sorted(report["systems"], key=lambda system: -system["measures"][words.MAIN_MEASURE])
-    main = words.MAIN_MEASURE
+    systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
+    main = MAIN
     others = [measure for measure in systems[0]["measures"] if measure != main][:3]
     rows = [["system", main, "95% interval", *others, "p50", "index"]]
     for system in systems:
@@ -94,29 +96,29 @@ def _systems(report: Mapping[str, Any]) -> str:
         rows.append(
             [
                 _name(system["name"]) + (" *" if system["name"] == report["recommended"] else ""),
-                words.score(system["measures"][main]),
-                words.between(interval),
-                *(words.score(system["measures"].get(measure)) for measure in others),
-                words.milliseconds(system["latency_ms"]["p50"]),
-                words.size(system["index_bytes"]),
+                score(system["measures"][main]),
+                between(interval),
+                *(score(system["measures"].get(measure)) for measure in others),
+                milliseconds(system["latency_ms"]["p50"]),
+                size(system["index_bytes"]),
             ]
         )
-    caveat = words.CAVEATS[report["verdict_basis"]]
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
     note = f"* serve this   ({caveat})" if caveat else "* serve this"
-    said = [_wrap(one) for one in [words.starts(report)] if one]
+    said = [_wrap(one) for one in [sentences.starts(report)] if one]
     return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *said])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
     rows = [["system", "against", "measure", "delta", "95% interval", "p", "won/lost/tied"]]
     for one in report["comparisons"]:
-        if one["measure"] != words.MAIN_MEASURE:
+        if one["measure"] != MAIN:
             continue  # report.json and report.html have the others
-        interval = f"{words.signed(one['ci95'][0])} {words.signed(one['ci95'][1])}"
+        interval = f"{signed(one['ci95'][0])} {signed(one['ci95'][1])}"
         counts = f"{one['wins']}/{one['losses']}/{one['ties']}"
         names = (_name(one["system"], 24), _name(one["baseline"], 16))
-        rows.append([*names, one["measure"], words.signed(one["delta"]), interval, words.p_value(one["p"]), counts])
-    caveat = words.CAVEATS[report["verdict_basis"]]
+        rows.append([*names, one["measure"], signed(one["delta"]), interval, p_value(one["p"]), counts])
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
     return "\n".join([*map(cut, columns(rows, "<<<>>>>")), *([f"({caveat})"] if caveat else [])])
 
 
@@ -131,7 +133,7 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
                 f"{stage['out']:,}",
                 duration(stage["seconds"]),
                 f"{tokens:,}" if tokens else "-",
-                words.usd(stage["cost_usd"]),
+                usd(stage["cost_usd"]),
             ]
         )
     lines = columns(rows, "<>>>>>")
@@ -161,7 +163,7 @@ def _name(name: str, longest: int = _NAME) -> str:
 
 
 def _line(text: str) -> str:
-    return words.excerpt(text, WIDTH)
+    return excerpt(text, WIDTH)
 
 
 def cut(line: str) -> str:

@@ -17,78 +17,83 @@ from typing import Any
 from markupsafe import Markup
 
 from acclimate.base.files import write_text
+from acclimate.base.text import clean
 from acclimate.base.words import words_of
 from acclimate.llm.decoding import cut_at
-from acclimate.report import quality, words
-from acclimate.report.histogram import histograms
+from acclimate.report.formatting import excerpt, share
 from acclimate.report.html import template
-from acclimate.report.quality import Answer
-from acclimate.report.queries import NOT_FILTERED, Inspection, headline, note, prompt_name, rows, score_name
+from acclimate.report.queries import statistics
+from acclimate.report.queries.histogram import histograms
+from acclimate.report.queries.inspection import NOT_FILTERED, Inspection, headline, note, prompt_name, rows, score_name
+from acclimate.report.queries.statistics import Answer
 
 PAGE = "queries.html"
 _EXCERPT = 320  # characters of a document that a reader needs
 _QUERY = 400
 
 
-def write(found: Inspection, folder: Path) -> Path:
+def write(inspection: Inspection, folder: Path) -> Path:
     """The page, into the folder of its run; returns where it is."""
-    write_text(folder / PAGE, render(found))
+    write_text(folder / PAGE, render(inspection))
     return folder / PAGE
 
 
-def render(found: Inspection) -> str:
+def render(inspection: Inspection) -> str:
     """The page's HTML: the same for the same inspection."""
-    script = resources.files("acclimate.report").joinpath("queries.js").read_text(encoding="utf-8")
-    answers = found.whole.answers
+    script = resources.files("acclimate.report").joinpath("templates/queries.js").read_text(encoding="utf-8")
+    answers = inspection.whole.answers
     pictures = [
-        (score_name(score), note(score), histograms([(group.name, group.answers) for group in found.groups], score))
-        for score in ("overlap", *quality.score_names(answers))
+        (
+            score_name(score),
+            note(score),
+            histograms([(group.name, group.answers) for group in inspection.groups], score),
+        )
+        for score in ("overlap", *statistics.score_names(answers))
     ]
     return template("queries.html.jinja").render(
-        found=found,
-        whole=found.whole.statistics,
-        headline=headline(found),
-        rows=rows(found),
-        steps=_steps(found),
-        reasons=[(words.clean(reason), count, _shown(example, found)) for reason, count, example in found.reasons],
+        inspection=inspection,
+        whole=inspection.whole.statistics,
+        headline=headline(inspection),
+        rows=rows(inspection),
+        steps=_steps(inspection),
+        reasons=[(clean(reason), count, _shown(example, inspection)) for reason, count, example in inspection.reasons],
         pictures=[one for one in pictures if one[2]],
-        sample=[_shown(one, found) for one in found.sample],
+        sample=[_shown(one, inspection) for one in inspection.sample],
         not_filtered=NOT_FILTERED,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        words=words,
     )
 
 
-def _steps(found: Inspection) -> list[dict[str, Any]]:
+def _steps(inspection: Inspection) -> list[dict[str, Any]]:
     """The funnel: each step with what is left after it, as a count and as a share of the answers."""
-    steps = quality.funnel(found.whole.answers, found.filters or ())
+    steps = statistics.funnel(inspection.whole.answers, inspection.filters or ())
     before = [count for _, count in steps[:1] + steps[:-1]]
     return [
-        {"name": words.clean(name), "count": count, "lost": came - count, "share": count / max(1, before[0])}
+        {"name": clean(name), "count": count, "lost": came - count, "share": count / max(1, before[0])}
         for (name, count), came in zip(steps, before, strict=True)
     ]
 
 
-def _shown(answer: Answer, found: Inspection) -> dict[str, Any]:
+def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
     """An answer as the page has it."""
-    query, doc = answer.query, found.docs.get(answer.query.doc_id)
-    text = words.excerpt(query.text, _QUERY)
+    query, doc = answer.query, inspection.docs.get(answer.query.doc_id)
+    text = excerpt(query.text, _QUERY)
     state = "dropped" if answer.is_query else "no query"
     if answer.reason is None:
-        state = "query" if found.filters is None else "kept"
-    facts = [] if answer.overlap is None else [("overlap", words.share(answer.overlap))]
+        state = "query" if inspection.filters is None else "kept"
+    facts = [] if answer.overlap is None else [("overlap", share(answer.overlap))]
     facts += [(score_name(name), f"{value:.2f}") for name, value in answer.scores.items() if name != "rank"]
-    if (rank := quality.source_rank(answer)) is not None:
+    if (rank := statistics.source_rank(answer)) is not None:
         facts.append(("rank", f"{rank:.0f}" if rank < math.inf else "none"))
     return {
-        "text": _marked(text, doc.default_text(), found) if doc and answer.is_query else text,
+        "text": _marked(text, doc.default_text(), inspection) if doc and answer.is_query else text,
         "prompt": prompt_name(query.prompt),
         "state": state,
-        "reason": words.clean(answer.reason or ""),
+        "reason": clean(answer.reason or ""),
         "facts": facts,
-        "doc_id": words.clean(query.doc_id),
-        "title": words.excerpt(doc.title, 140) if doc else "",
+        "doc_id": clean(query.doc_id),
+        "title": excerpt(doc.title, 140) if doc else "",
         "document": _beginning(doc.text.strip()) if doc else "",
     }
 
@@ -96,12 +101,12 @@ def _shown(answer: Answer, found: Inspection) -> dict[str, Any]:
 def _beginning(text: str) -> str:
     """The first sentences of a document, on one line."""
     shown = cut_at(text, _EXCERPT)
-    return words.clean(shown) + (" …" if shown != text else "")
+    return clean(shown) + (" …" if shown != text else "")
 
 
-def _marked(text: str, doc_text: str, found: Inspection) -> Markup:
+def _marked(text: str, doc_text: str, inspection: Inspection) -> Markup:
     """A query in which the content words that its document has are marked."""
-    there = set(words_of(doc_text)).difference(found.little)
+    there = set(words_of(doc_text)).difference(inspection.little)
     parts = re.split(r"(\w+)", text)  # every second one is a word
     return Markup("").join(
         Markup("<mark>{}</mark>").format(part) if at % 2 and there.issuperset(words_of(part)) else part

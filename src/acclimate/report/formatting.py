@@ -1,0 +1,78 @@
+"""One way to write each kind of number, and a stranger's text, wherever a report shows them.
+
+Text from documents and queries is a stranger's: `safe` takes out what could move a terminal's cursor, turn the
+reading direction of a page, or not be written as UTF-8 at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acclimate.base.text import clean
+
+
+def safe(value: Any) -> Any:
+    """A report with every text in it, keys included, made `clean`."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {safe(key): safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [safe(item) for item in value]
+    return value
+
+
+def excerpt(text: str, limit: int) -> str:
+    """At most `limit` characters of `text`, on one line, cut between words where it can be."""
+    line = clean(text[: 4 * limit])
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    return (cut[: cut.rfind(" ")] if cut.rfind(" ") > limit // 2 else cut) + "…"
+
+
+def score(value: float | None) -> str:
+    """`0.724`; `-` when there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """`62.3%`; `-` when there is none."""
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def signed(value: float) -> str:
+    """`+0.043`, `-0.012`, and `0.000` when it rounds to that."""
+    return f"{value:+.3f}" if round(value, 3) else "0.000"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """`0.690-0.752`; nothing when there is no interval."""
+    return f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else ""
+
+
+def p_value(p: float) -> str:
+    """`0.034`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def milliseconds(value: float) -> str:
+    """`0.42 ms`, `12 ms`, `1.3 s`."""
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.2f} ms" if value < 1 else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def size(count: float) -> str:
+    """`812 B`, `41 MB`, `1.3 GB`; decimal units."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def usd(cost: float | None) -> str:
+    """`$0.42`; `-` when nothing was paid for."""
+    return "-" if cost is None else f"${cost:,.2f}" if cost >= 0.01 or cost == 0 else "< $0.01"

@@ -1,0 +1,74 @@
+"""What every picture shares: elements of inline SVG, boxes, the axis of nDCG@10, and a picture as a file of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib import resources
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from acclimate.measure.measures import MAIN
+
+
+class Box(NamedTuple):
+    """A part of a picture, in px."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: Box) -> float:
+        wide = min(self.right, other.right) - max(self.left, other.left)
+        high = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(wide, 0) * max(high, 0)
+
+    def area(self) -> float:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+def y_range(low: float, high: float) -> tuple[float, float, float]:
+    """Ends and step of an axis of at most 7 round ticks around the values."""
+    span = max(high - low, 0.05)
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
+    first, last = math.floor(low / step - 0.1), math.ceil(high / step + 0.1)
+    first = max(first, 0)
+    return first * step, max(last, first + 1) * step, step
+
+
+def y_axis(
+    plot: Box, low: float, high: float, step: float, y: Callable[[float], float], caveat: str, *, top: int = 40
+) -> list[Markup]:
+    """Title, lines and ticks of an axis of nDCG@10; `y` gives the place of a value, `top` is where the title stands."""
+    parts = [tag("text", f"↑ {MAIN}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
+    for tick in range(round(low / step), round(high / step) + 1):
+        at = y(tick * step)
+        parts.append(tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
+        parts.append(tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=at + 4, text_anchor="end", class_="tick"))
+    return parts
+
+
+def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
+    """An element; `_` in an attribute's name stands for `-`. Everything that is not Markup is escaped."""
+    written = Markup("").join(
+        Markup(' {}="{}"').format(
+            key.strip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
+        )
+        for key, value in attributes.items()
+    )
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, Markup("").join(content))
+
+
+def standalone(picture: Markup, *, width: int = 1000, height: int = 420) -> str:
+    """A picture as a file of its own, with the colors of the report, light and dark."""
+    css = resources.files("acclimate.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    colors = css.partition("* {")[0]
+    rules = [line for line in css.splitlines() if line.startswith(".chart ")]
+    font = ".chart { font: 12.5px Helvetica, Arial, sans-serif; }"
+    style = Markup("<style>\n{}\n</style>").format(Markup("\n".join([colors.strip(), font, *rules])))
+    paper = tag("rect", width="100%", height="100%", style="fill: var(--paper)")
+    head, _, rest = picture.partition(">")
+    opening = f'{head} xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+    return f"{opening}{style}{paper}{rest}\n"
