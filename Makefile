@@ -10,6 +10,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.
 PINS = pyproject.toml constraints.txt requirements-embedded.txt
 RUN = .venv/bin
 DEV = .venv-test/bin
+PYTEST = $(DEV)/python -m pytest --numprocesses 2 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .PHONY: help setup demo test check fmt bench docs clean
@@ -26,13 +27,13 @@ demo: setup ## Adapt search to the documentation of this Python; the same comman
 test: .venv-test/.made ## Make an environment for tests and run every check and every test in it.
 	@failed=""; \
 	$(CHECKS) \
-	echo "==> pytest"; $(DEV)/python -m pytest || failed="$$failed pytest"; \
+	echo "==> pytest"; $(PYTEST) || failed="$$failed pytest"; \
 	$(VERDICT)
 
 check: .venv-test/.made ## The same without the slow tests.
 	@failed=""; \
 	$(CHECKS) \
-	echo "==> pytest"; $(DEV)/python -m pytest -q -m "not slow" || failed="$$failed pytest"; \
+	echo "==> pytest"; $(PYTEST) -m "not slow and not models" || failed="$$failed pytest"; \
 	$(VERDICT)
 
 fmt: .venv-test/.made ## Format the code and mend what can be mended by itself.

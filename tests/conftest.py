@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # read when the libraries are imported
+# Read when the libraries are imported. Models this small only wait for each other's threads.
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 import re
+import shutil
 import signal
 import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from chain import HOSTILE, SMALL, fake_answers, write_corpus, write_labels
 from hypothesis import settings
 
 from acclimate.base.testing import DOCS, QUERIES
@@ -119,3 +124,65 @@ def encoder(tiny_encoder):
     from acclimate.search.encoder import Encoder
 
     return Encoder.load(str(tiny_encoder), max_tokens=64)
+
+
+# Runs of the whole chain, with the tiny encoder and an LLM that is a fake
+
+
+@pytest.fixture
+def fake_llm() -> Iterator[None]:
+    with fake_answers():
+        yield
+
+
+@pytest.fixture(scope="session")
+def run_adapt(tiny_encoder) -> Callable[..., int]:
+    """`acclimate adapt` with small settings. Returns its exit code."""
+    from acclimate.cli.main import main
+
+    def run(corpus: Path, out: Path, *options: str, changes: tuple[str, ...] = (), seed: int = 0) -> int:
+        models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
+        sets = [part for change in (*SMALL, *models, *changes) for part in ("--set", change)]
+        return main(["adapt", str(corpus), "--out", str(out), "--seed", str(seed), *sets, *options])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    docs = [DOCS[0]._replace(text=f"{DOCS[0].text} {HOSTILE}", title=f"Volcano {HOSTILE}"), *DOCS[1:]]
+    return write_corpus(tmp_path_factory.mktemp("documents") / "nature.jsonl", docs)
+
+
+@pytest.fixture(scope="session")
+def finished(corpus, run_adapt, tmp_path_factory) -> Path:
+    """A run without labels. Tests read it, or work on a copy."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with fake_answers():
+        assert run_adapt(corpus, out) == 0
+    return out
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def labelled(tiny_encoder, tmp_path_factory) -> Path:
+    """A run with labelled test queries, made up to its lists."""
+    from acclimate.api.adapt import adapt
+    from acclimate.run.run import Run
+    from acclimate.run.settings import load_recipe, resolve
+    from acclimate.run.workspace import Workspace
+    from acclimate.stages.chain import STAGES
+
+    folder = tmp_path_factory.mktemp("labelled")
+    queries, qrels = write_labels(folder)
+    models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
+    settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3"])
+    with fake_answers():
+        corpus = str(write_corpus(folder / "nature.jsonl"))
+        adapt(Run(Workspace(folder / "run"), settings, 0, corpus, queries, qrels), until="label")
+    return folder / "run"

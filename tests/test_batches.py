@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from test_pipeline import SERVED, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
+from chain import SERVED, report_of, write_corpus
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeLLM
@@ -14,6 +14,8 @@ from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.batches import BatchedCompletions, read_results
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
 
 PROMPTS = [f"Document: the mine number {n}\nQuestion:" for n in range(5)]
 CHAT = ServerLLM("openai:tiny@http://there/v1", Decoding(max_new_tokens=9))
@@ -110,13 +112,13 @@ def test_an_llm_on_this_machine_is_asked_as_ever(tmp_path):
         assert (len(kept), kept.requests) == (5, {})
 
 
-def test_only_a_run_with_an_llm_behind_a_server_has_a_batch(run_adapt, tmp_path, capsys):  # noqa: F811
+def test_only_a_run_with_an_llm_behind_a_server_has_a_batch(run_adapt, tmp_path, capsys):
     corpus = write_corpus(tmp_path / "nature.jsonl")
     assert run_adapt(corpus, tmp_path / "run", "--batch", str(tmp_path / "requests.jsonl")) == 2
     assert "takes no batch files" in capsys.readouterr().err
 
 
-def test_a_run_by_batches_is_the_run_that_asked(run_adapt, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_a_run_by_batches_is_the_run_that_asked(run_adapt, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("acclimate.llm.load", SERVED)
     corpus, out = write_corpus(tmp_path / "nature.jsonl"), tmp_path / "run"
     changes = ("generate.llm=openai:tiny", "generate.prompt=adapted", "seed.llm=openai:tiny", "seed.n_docs=10")

@@ -12,44 +12,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from test_pipeline import SMALL, write_corpus, write_labels
 
-import acclimate.llm
 from acclimate.api import curve
-from acclimate.api.adapt import adapt
 from acclimate.base.draw import drawn as drawn_of
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.testing import FakeLLM, FakeRetriever
+from acclimate.base.testing import FakeRetriever
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
 from acclimate.report import curves, formatting
-from acclimate.run.run import Run
-from acclimate.run.settings import load_recipe, resolve
-from acclimate.run.workspace import Workspace
 from acclimate.stages import artifacts
 from acclimate.stages import chain as pipeline
-from acclimate.stages.chain import STAGES
-
-
-@pytest.fixture(scope="module")
-def labelled(tiny_encoder, tmp_path_factory) -> Path:
-    """A run with labelled test queries, made up to its lists."""
-    import torch
-
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "labelled"  # for all modules that import this
-    if (folder / "run" / "label" / "manifest.json").exists():
-        return folder / "run"
-    folder.mkdir()
-    queries, qrels = write_labels(folder)
-    models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-    settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(acclimate.llm, "load", lambda name, **_: FakeLLM())
-        corpus = str(write_corpus(folder / "nature.jsonl"))
-        adapt(Run(Workspace(folder / "run"), settings, 0, corpus, queries, qrels), until="label")
-    return folder / "run"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Whatever becomes of a run's files, and of the disk: a result, or one line that names the file. Never a traceback."""
 
-# ruff: noqa: F811 (fixtures are imported)
 from __future__ import annotations
 
 import errno
@@ -15,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_pipeline import STAGES, contents, corpus, fake_llm, finished, made_again, run_adapt  # noqa: F401
+from chain import STAGES, contents, made_again
 
 from acclimate.base import disk
 from acclimate.cli.main import main
 from acclimate.run.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
 
 SEED = 20
 READERS = (["search", "lava", "-k", "1"], ["report"], ["inspect", "--sample", "1"])

@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from test_pipeline import CountingLLM, fake_llm, report_of, run_adapt, write_corpus  # noqa: F401
+from chain import FAST, CountingLLM, report_of, write_corpus
 from tiny import write_cross_encoder, write_t5
 
 from acclimate.base.files import folder_fingerprint
@@ -21,7 +21,7 @@ from acclimate.search.scorers.trained import Trained
 from acclimate.stages.runs import stored
 from acclimate.stages.seed import seed_prompts
 
-FAST = ("distill.student=dense-query", "distill.epochs=1")
+pytestmark = pytest.mark.usefixtures("fake_llm")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def beir(tmp_path):
     return folder
 
 
-def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir, run_adapt, tmp_path, prompts_asked):  # noqa: F811
+def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir, run_adapt, tmp_path, prompts_asked):
     out = tmp_path / "run"
     changes = ("generate.prompt=promptagator", "sample.examples=train", "sample.n_examples=2", *FAST)
     assert run_adapt(beir, out, changes=changes) == 0
@@ -70,7 +70,7 @@ def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir
     assert not any(line.split()[0] in again for line in measured.splitlines())
 
 
-def test_a_prompt_that_needs_examples_says_how_to_give_them(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+def test_a_prompt_that_needs_examples_says_how_to_give_them(beir, run_adapt, tmp_path, capsys):
     assert run_adapt(beir, tmp_path / "run", changes=("generate.prompt=promptagator",)) == 2
     assert "--set sample.examples=FILE or sample.examples=train" in capsys.readouterr().err
     missing = ("generate.prompt=promptagator", f"sample.examples={tmp_path / 'none.jsonl'}")
@@ -78,7 +78,7 @@ def test_a_prompt_that_needs_examples_says_how_to_give_them(beir, run_adapt, tmp
     assert "none.jsonl" in capsys.readouterr().err
 
 
-def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_adapt, tmp_path, prompts_asked):  # noqa: F811
+def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_adapt, tmp_path, prompts_asked):
     out = tmp_path / "run"
     changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", "filter.round_trip_k=100", *FAST)
     assert run_adapt(beir, out, changes=changes) == 0
@@ -105,7 +105,7 @@ def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_a
     assert not [stage["name"] for stage in report_of(out)["stages"] if not stage["resumed"]]
 
 
-def test_a_stage_s_limit_stops_that_stage(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+def test_a_stage_s_limit_stops_that_stage(beir, run_adapt, tmp_path, capsys):
     out = tmp_path / "run"
     changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", *FAST)
     assert run_adapt(beir, out, "--max-tokens", "generate=1", changes=changes) == 3
@@ -145,7 +145,7 @@ def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(tmp_path):
         assert made.dropped == {"not needed": 5}
 
 
-def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_adapt, tmp_path, monkeypatch):  # noqa: F811
+def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_adapt, tmp_path, monkeypatch):
     out = tmp_path / "run"
     filters = "duplicates,logprob,percentile,round-trip,teacher,judge"
     changes = (f"filter.filters={filters}", "filter.retriever=trained", "filter.min_grade=1", *FAST)
@@ -170,7 +170,7 @@ def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_ada
     assert not report_of(out)["stages"][[s["name"] for s in report_of(out)["stages"]].index("filter")]["resumed"]
 
 
-def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):
     out = tmp_path / "run"
     assert run_adapt(beir, out, changes=FAST) == 0
     capsys.readouterr()
@@ -180,7 +180,7 @@ def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):  # noqa: F811
     shutil.rmtree(out)
 
 
-def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adapt, tmp_path, capsys):  # noqa: F811
+def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adapt, tmp_path, capsys):
     out = tmp_path / "run"
     changes = ("generate.prompt=claim,keyword", "train.rerankers=prompt", "train.min_queries=2", *FAST)
     assert run_adapt(beir, out, changes=changes) == 0
@@ -200,14 +200,14 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert list(Trained(out / "train", merged, run.corpus, 48).rerankers()) == ["reranker"]
 
 
-def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):  # noqa: F811
+def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):
     out = tmp_path / "run"
     assert run_adapt(beir, out, changes=("train.learning_rate=1e-12", *FAST)) == 0
     assert any("reranker has collapsed" in warning for warning in report_of(out)["warnings"])
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
-def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp_path):  # noqa: F811
+def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp_path):
     changes = ("train.max_queries=20", "mine.n_ways=3", "seed.n_docs=20")
     published = write_cross_encoder(tmp_path / "published", tiny_encoder)
     small = (*changes, f"filter.reranker={published}") if recipe == "inpars-v2" else changes

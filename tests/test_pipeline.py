@@ -14,127 +14,34 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chain import (
+    FAST,
+    SERVED,
+    STAGES,
+    CountingLLM,
+    contents,
+    fake_answers,
+    made_again,
+    report_of,
+    write_corpus,
+    write_labels,
+)
 from tiny import write_llama
 
 import acclimate.llm
-from acclimate import llm
 from acclimate.base.errors import MissingExtra
 from acclimate.base.models import EMBEDDED, resolve
-from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
+from acclimate.base.testing import DOCS, QRELS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus import formats
 from acclimate.records import Doc, Qrel
 
-SERVED = llm.load  # before the fake takes its place
-STAGES = ["index", "sample", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
-SMALL = """
-sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
-mine.n_ways=3 train.batch_size=4 train.max_tokens=48 label.n_ways=8 distill.epochs=2 evaluate.rerank_depth=5
-""".split()
+pytestmark = pytest.mark.usefixtures("fake_llm")
+
 MEASURES = {"nDCG@10", "R@100", "RR@10", "Success@5"}
-HOSTILE = "<script>alert('volcano')</script>"
-
-
-class CountingLLM(FakeLLM):
-    """The fake, and how many prompts it was asked."""
-
-    asked = 0
-
-    def complete(self, prompts):
-        type(self).asked += len(prompts)
-        return super().complete(prompts)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fake_llm():
-    """Whatever LLM is named, the fake answers. (A subprocess has the real ones.)"""
-    import torch
-
-    torch.set_num_threads(1)  # models this small only wait for each other's threads
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(acclimate.llm, "load", lambda name, **_: CountingLLM())
-        yield
-
-
-@pytest.fixture(scope="session")
-def run_adapt(tiny_encoder) -> Callable[..., int]:
-    def run(corpus: Path, out: Path, *options: str, changes: tuple[str, ...] = (), seed: int = 0) -> int:
-        models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-        sets = [part for change in (*SMALL, *models, *changes) for part in ("--set", change)]
-        return main(["adapt", str(corpus), "--out", str(out), "--seed", str(seed), *sets, *options])
-
-    return run
-
-
-def write_corpus(path: Path, docs=tuple(DOCS)) -> Path:
-    path.write_text("".join(json.dumps({"_id": d.doc_id, "title": d.title, "text": d.text}) + "\n" for d in docs))
-    return path
-
-
-def write_labels(folder: Path) -> tuple[str, str]:
-    queries, qrels = folder / "queries.jsonl", folder / "qrels.tsv"
-    queries.write_text("".join(json.dumps({"_id": q.query_id, "text": q.text}) + "\n" for q in QUERIES))
-    qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q.query_id}\t{q.doc_id}\t1\n" for q in QRELS))
-    return str(queries), str(qrels)
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory) -> Path:
-    docs = [DOCS[0]._replace(text=f"{DOCS[0].text} {HOSTILE}", title=f"Volcano {HOSTILE}"), *DOCS[1:]]
-    return write_corpus(tmp_path_factory.mktemp("documents") / "nature.jsonl", docs)
-
-
-@pytest.fixture(scope="session")
-def finished(corpus, run_adapt, tmp_path_factory) -> Path:
-    """A run without labels. Tests read it, or work on a copy."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    assert run_adapt(corpus, out) == 0
-    return out
-
-
-@pytest.fixture
-def copied(finished, tmp_path) -> Path:
-    shutil.copytree(finished, tmp_path / "run")
-    return tmp_path / "run"
-
-
-def report_of(run: Path) -> dict[str, Any]:
-    return json.loads((run / "report.json").read_text())
-
-
-def made_again(run: Path) -> list[str]:
-    """Stages that the last command made, by the report."""
-    return [stage["name"] for stage in report_of(run)["stages"] if not stage["resumed"]]
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """Every file of a run without what a clock writes: seconds and latencies, and whatever is told from them."""
-    found: dict[str, bytes] = {}
-    for path in sorted(run.rglob("*")):
-        name = path.relative_to(run).as_posix()
-        if (
-            path.is_dir()
-            or name.startswith(("completions.sqlite", "scores.sqlite"))
-            or name in (".lock", "report.html")
-        ):
-            continue
-        content = path.read_bytes()
-        if path.suffix == ".json":
-            content = re.sub(rb'"(seconds|p50|p95|share_of_latency)": [\d.e-]+', rb'"\1": 0', content)
-            content = re.sub(rb'"resumed": (true|false)', b'"resumed": 0', content)
-        if name == "evaluate/manifest.json":
-            content = re.sub(rb'("measured.json": \{[^}]*"sha256": )"\w+"', rb"\1 0", content)
-            content = re.sub(rb'("measured.json": \{\s*"bytes": )\d+', rb"\1 0", content)
-        if name == "run.json" or name == "report.json":
-            content = content.replace(str(run.parent).encode(), b"")
-        found[name] = content
-    return found
-
 
 # What a run leaves
 
@@ -450,8 +357,7 @@ def test_documents_in_another_order_are_indexed_again(corpus, copied, run_adapt,
 def test_labelled_queries_are_measured_on_and_never_trained_on(corpus, run_adapt, tmp_path):
     queries, qrels = write_labels(tmp_path)
     out = tmp_path / "run"
-    changes = ("distill.student=dense-query", "distill.epochs=1")
-    assert run_adapt(corpus, out, "--queries", queries, "--qrels", qrels, changes=changes) == 0
+    assert run_adapt(corpus, out, "--queries", queries, "--qrels", qrels, changes=FAST) == 0
     report = report_of(out)
     assert report["verdict_basis"] == "qrels"
     assert report["queries"]["count"] == len(QUERIES)
@@ -484,7 +390,7 @@ def test_a_beir_folder_brings_its_own_labels_whatever_the_ids(run_adapt, tmp_pat
     formats.write_queries(folder / "queries.jsonl", [query._replace(query_id=odd[query.query_id]) for query in QUERIES])
     qrels = [Qrel(odd[one.query_id], odd[one.doc_id], one.relevance) for one in QRELS]
     formats.write_qrels(folder / "qrels" / "test.tsv", qrels)
-    assert run_adapt(folder, out, changes=("distill.student=dense-query", "distill.epochs=1")) == 0
+    assert run_adapt(folder, out, changes=FAST) == 0
     report = report_of(out)
     assert report["verdict_basis"] == "qrels"
     for judged in (folder / "qrels" / "test.tsv", out / "evaluate" / "qrels.trec"):
@@ -501,7 +407,7 @@ def test_a_beir_folder_brings_its_own_labels_whatever_the_ids(run_adapt, tmp_pat
 LONG = [  # four facts each
     Doc(f"long#{n}", "\n\n".join(f"{doc.title}. {doc.text}" for doc in DOCS[n::10]), f"Facts {n}") for n in range(10)
 ]
-PASSAGES = ("index.passage_words=22", "index.passage_overlap=3", "distill.student=dense-query", "distill.epochs=1")
+PASSAGES = ("index.passage_words=22", "index.passage_overlap=3", *FAST)
 
 
 @pytest.fixture(scope="session")
@@ -515,7 +421,8 @@ def of_passages(run_adapt, tmp_path_factory) -> Path:
     for split, start in (("test", 0), ("dev", 1)):
         rows = [f"{query.query_id}\tlong#{n % 10}\t1\n" for n, query in enumerate(QUERIES) if n % 2 == start]
         (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
-    assert run_adapt(folder, folder.parent / "run", changes=PASSAGES) == 0
+    with fake_answers():
+        assert run_adapt(folder, folder.parent / "run", changes=PASSAGES) == 0
     return folder.parent / "run"
 
 
@@ -702,10 +609,7 @@ def test_the_chain_with_the_models_that_travel_as_packages(tmp_path):
     command = [sys.executable, "-m", "acclimate", "adapt", str(corpus), "--out", str(tmp_path / "run")]
     for change in changes.split():
         command += ["--set", change]
-    queries, qrels = write_labels(tmp_path)
-    Path(qrels).write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"{q.query_id}\t{q.doc_id}\t1\n" for q in QRELS[:24])
-    )
+    queries, qrels = write_labels(tmp_path, QRELS[:24])
     done = subprocess.run(
         [*command, "--queries", queries, "--qrels", qrels],
         capture_output=True,

@@ -1,6 +1,5 @@
 """What a stage is made from covers all that it reads: each setting, and each note of an earlier stage."""
 
-# ruff: noqa: F811 (fixtures are imported)
 from __future__ import annotations
 
 import shutil
@@ -8,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_pipeline import STAGES, contents, corpus, fake_llm, finished, run_adapt  # noqa: F401
+from chain import STAGES, contents, fake_answers
 
 from acclimate.base.files import fingerprint
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.workspace import Made, Workspace
 from acclimate.stages import chain as pipeline
 from acclimate.stages.runs import opened, stored
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
 
 Setting = tuple[str, str]
 
@@ -109,7 +110,8 @@ def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setti
             for name, one in made.items()
             if STAGES.index(name) < STAGES.index(stage)
         }
-        assert not pipeline.make(run, stage, earlier).resumed
+        with fake_answers():
+            assert not pipeline.make(run, stage, earlier).resumed
         found[stage] = (settings[stage], notes[stage])
     again = contents(folder)
     assert [name for name in whole if whole[name] != again[name] and "/" in name] == []

@@ -1,6 +1,5 @@
 """A finished run is read from its folder alone: from anywhere, whatever became of its source, making nothing."""
 
-# ruff: noqa: F811 (fixtures are imported)
 from __future__ import annotations
 
 import json
@@ -8,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_pipeline import corpus, fake_llm, finished, report_of, run_adapt, write_corpus, write_labels  # noqa: F401
+from chain import FAST, report_of, write_corpus, write_labels
 
 import acclimate.stages.runs
 from acclimate.base.testing import DOCS
@@ -17,6 +16,8 @@ from acclimate.corpus import collections
 from acclimate.records import Doc
 from acclimate.run import manifests, workspace
 from acclimate.stages.runs import opened
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
 
 NEW = Doc("new", "Zeppelins are rigid airships that were filled with hydrogen.", "Airships")
 CHANGES = {  # what becomes of the source of a finished run
@@ -166,7 +167,7 @@ def test_a_run_keeps_its_labels(run_adapt, tmp_path, monkeypatch):
     _, qrels = write_labels(source)
     Path(qrels).rename(source / "qrels" / "test.tsv")
     (source / "qrels" / "dev.tsv").write_bytes((source / "qrels" / "test.tsv").read_bytes())
-    assert run_adapt(source, tmp_path / "run", changes=("distill.student=dense-query", "distill.epochs=1")) == 0
+    assert run_adapt(source, tmp_path / "run", changes=FAST) == 0
     found = collections.load(source, tmp_path / "cache")
     shutil.rmtree(source)
     run, _ = opened(tmp_path / "run", "evaluate")

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_curve import labelled  # noqa: F401
 
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json
@@ -39,7 +38,7 @@ def run(bench, monkeypatch, *arguments) -> None:
 
 
 @pytest.fixture
-def source(labelled, tmp_path) -> Path:  # noqa: F811
+def source(labelled, tmp_path) -> Path:
     """A run made up to `mine` only."""
     shutil.copytree(labelled, tmp_path / "source")
     for stage in ("train", "label"):

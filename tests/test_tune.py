@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_curve import labelled  # noqa: F401
 
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
@@ -197,7 +196,7 @@ def test_no_more_than_two_trials_take_space_at_once(tmp_path):
     assert max(most) == 2  # the best so far, and the one that is made
 
 
-def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, monkeypatch):  # noqa: F811
+def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(labelled, run)
     asked = []
