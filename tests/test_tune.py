@@ -11,7 +11,7 @@ import pytest
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
 from acclimate.cli.main import main
-from acclimate.report.choices import tried
+from acclimate.report.choices import choices
 from acclimate.run.settings import settings_of
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS
@@ -244,7 +244,9 @@ CHOSEN = {
 
 
 def test_every_choice_has_its_figures_and_one_that_was_taken():
-    rows = tried(LABEL, CHOSEN, {"dense": {"tried": [{"value": "epochs 3", "nDCG@10": 0.5, "chosen": True}]}, "x": {}})
+    rows = choices(
+        LABEL, CHOSEN, {"dense": {"tried": [{"value": "epochs 3", "nDCG@10": 0.5, "chosen": True}]}, "x": {}}
+    )
     of = {what: [row for row in rows if row["what"] == what] for what in dict.fromkeys(row["what"] for row in rows)}
     assert list(of) == [
         "teacher",

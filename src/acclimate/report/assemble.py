@@ -11,7 +11,7 @@ from acclimate.learn.teachers.selection import teacher_warnings
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
-from acclimate.report.choices import tried
+from acclimate.report.choices import choices
 from acclimate.report.html import render
 from acclimate.run.manifests import versions
 from acclimate.run.workspace import Made
@@ -53,7 +53,7 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "ledger": _ledger(run, made),
         "teachers": made["label"].notes["teachers"],
         "students": dict(made["distill"].notes),
-        "tried": tried(made["label"].notes, chosen, made["distill"].notes),
+        "tried": choices(made["label"].notes, chosen, made["distill"].notes),
         "against_reranked": trades(measured["systems"]),
         "examples": [row for _, row in read_jsonl(made["evaluate"].folder / "examples.jsonl")],
         "generated_sample": _generated(run, made),

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from acclimate.learn.teachers.selection import TEACHER
 from acclimate.measure.measures import MAIN
 from acclimate.search.names import SystemName
 
-_MAIN = MAIN
-_TEACHER = "teacher"  # its name in the notes of `label`
 
-
-def tried(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[str, Any]) -> list[dict[str, Any]]:
+def choices(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of what, value, nDCG@10 (None where it was not measured) and chosen.
 
     label, distill: notes of these stages' manifests. chosen: the content of evaluate's `chosen.json`.
     """
     return [
-        {"what": what, "value": value, _MAIN: None if ndcg is None else round(ndcg, 5), "chosen": is_chosen}
+        {"what": what, "value": value, MAIN: None if ndcg is None else round(ndcg, 5), "chosen": is_chosen}
         for rows in (_teachers(label), _students(distill), _weights(chosen), _candidates(chosen))
         for what, value, ndcg, is_chosen in rows
     ]
@@ -26,27 +24,27 @@ def tried(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[
 
 def _teachers(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     weights = {name: weight for name, weight in notes["weights"].items() if weight}
-    own = {row["name"]: row[_MAIN] for row in notes["teachers"]}
-    for name, ndcg in own.items():
-        if name != _TEACHER:
+    ndcg_of = {row["name"]: row[MAIN] for row in notes["teachers"]}
+    for name, ndcg in ndcg_of.items():
+        if name != TEACHER:
             yield "teacher", f"{name} alone", ndcg, list(weights) == [name]
     if len(weights) > 1:
-        yield "teacher", said(weights), own.get(_TEACHER), True
+        yield "teacher", weighted_sum(weights), ndcg_of.get(TEACHER), True
 
 
 def _students(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     for kind, note in notes.items():
         for row in note.get("tried", ()):
-            yield f"settings of {SystemName(kind).adapted()}", row["value"], row[_MAIN], row["chosen"]
+            yield f"settings of {SystemName(kind).adapted()}", row["value"], row[MAIN], row["chosen"]
 
 
 def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     for system, weights in chosen["weights"].items():
         used = {name: weight for name, weight in weights.items() if weight}
         if system not in used:
-            yield f"weights of {system}", said(used), chosen["ndcg"].get(system), True
+            yield f"weights of {system}", weighted_sum(used), chosen["ndcg"].get(system), True
     for system, share in chosen["reranker_weights"].items():
-        shares = said({"reranker": share, "first stage": round(1 - share, 4)})
+        shares = weighted_sum({"reranker": share, "first stage": round(1 - share, 4)})
         reranked = SystemName(system).reranked()
         yield f"weights of {reranked}", shares, chosen["ndcg"].get(reranked), True
 
@@ -57,6 +55,6 @@ def _candidates(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | N
             yield "candidate", system, ndcg, system == chosen["candidate"]
 
 
-def said(weights: Mapping[str, float]) -> str:
+def weighted_sum(weights: Mapping[str, float]) -> str:
     """`bm25 0.25 + dense 0.75`"""
     return " + ".join(f"{name} {weight:.2f}" for name, weight in weights.items())

@@ -16,7 +16,7 @@ import numpy as np
 from acclimate.base.domains import Above, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.corpus.judged import Judged
-from acclimate.learn.teachers.rating import Asked
+from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     CHOSEN,
     FALSE_NEGATIVES,
@@ -136,9 +136,9 @@ def label(
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     answers, trust = row_grades(held_out, ids), trust if held_out.is_synthetic else 1.0
     fusion = fuse_retrievers(found, answers, teaching or members, normalize, trust)
-    asked = Asked(scorers, ids, progress)
+    ratings = Ratings(scorers, ids, progress)
     first = [candidates.best_places(one, ids, fusion.weights, reranker_ways) for one in found]
-    found = asked.rate(found, list(scorers), first)
+    found = ratings.rate(found, list(scorers), first)
     able = [*members, *scorers]
     chosen = choose_teachers(
         found, answers, fusion if teaching else None, able, list(scorers), teachers,
@@ -156,7 +156,7 @@ def label(
         candidates.best_places(one, ids, equal, reranker_ways, ids.row[query.doc_id])
         for query, one in zip(queries, lists, strict=True)
     ]
-    rated = asked.rate(lists, asking, first)
+    rated = ratings.rate(lists, asking, first)
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
     in_train = {query.query_id for query in train}

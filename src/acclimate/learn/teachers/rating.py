@@ -23,34 +23,34 @@ if TYPE_CHECKING:
 PAIRS_AT_ONCE = 256  # in one call; what a killed run rates again, at most
 
 
-class Asked:
-    """Scorers by name, and what they said so far."""
+class Ratings:
+    """Scorers by name, and every score that they have given so far."""
 
     def __init__(self, scorers: Mapping[str, Scorer], ids: Ids, progress: Callable[[int, int], None]) -> None:
         self.scorers, self.ids, self.progress = scorers, ids, progress
-        self.said: dict[str, dict[tuple[str, str], float]] = {name: {} for name in scorers}
+        self.scores: dict[str, dict[tuple[str, str], float]] = {name: {} for name in scorers}
         self.done = 0
 
     def rate(
-        self, found: Sequence[Candidates], names: Sequence[str], which: Sequence[NDArray[np.int64]] | None = None
+        self, lists: Sequence[Candidates], names: Sequence[str], which: Sequence[NDArray[np.int64]] | None = None
     ) -> list[Candidates]:
         """The same candidates with the scores of the named scorers, in float32.
 
         which: per list the places of candidates to rate, the others get NaN; None: all.
         Raises DataError for a score that is not finite.
         """
-        places = which or [np.arange(len(one.rows)) for one in found]
+        which = which or [np.arange(len(candidates.rows)) for candidates in lists]
         pairs = {
-            (self.ids.doc_ids[row], one.query.text): one.query
-            for one, at in zip(found, places, strict=True)
-            for row in one.rows[at]
+            (self.ids.doc_ids[row], candidates.query.text): candidates.query
+            for candidates, places in zip(lists, which, strict=True)
+            for row in candidates.rows[places]
         }
         # Document by document, so that who reads a document once for all its queries can.
-        fresh = {name: sorted(pair for pair in pairs if pair not in self.said[name]) for name in names}
-        total = self.done + sum(map(len, fresh.values()))
-        for name, left in fresh.items():
-            for start in range(0, len(left), PAIRS_AT_ONCE):
-                batch = left[start : start + PAIRS_AT_ONCE]
+        missing = {name: sorted(pair for pair in pairs if pair not in self.scores[name]) for name in names}
+        total = self.done + sum(map(len, missing.values()))
+        for name, unrated in missing.items():
+            for start in range(0, len(unrated), PAIRS_AT_ONCE):
+                batch = unrated[start : start + PAIRS_AT_ONCE]
                 scores = self.scorers[name].score([(pairs[pair], pair[0]) for pair in batch])
                 for pair, score in zip(batch, scores, strict=True):
                     if not math.isfinite(score):
@@ -58,15 +58,19 @@ class Asked:
                             f"{name} rated query {pairs[pair].query_id} and document {pair[0]} {score}; "
                             "expected a finite number"
                         )
-                    self.said[name][pair] = score
+                    self.scores[name][pair] = score
                 self.done += len(batch)
                 self.progress(self.done, total)
         return [
-            one._replace(scores={**one.scores, **{name: self._of(one, name, at) for name in names}})
-            for one, at in zip(found, places, strict=True)
+            candidates._replace(
+                scores={**candidates.scores, **{name: self._scores(candidates, name, places) for name in names}}
+            )
+            for candidates, places in zip(lists, which, strict=True)
         ]
 
-    def _of(self, one: Candidates, name: str, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        scores = np.full(len(one.rows), np.nan, dtype=np.float32)
-        scores[places] = [self.said[name][self.ids.doc_ids[row], one.query.text] for row in one.rows[places]]
+    def _scores(self, candidates: Candidates, name: str, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n_candidates,) what the scorer said of those at these places; NaN for the others."""
+        text = candidates.query.text
+        scores = np.full(len(candidates.rows), np.nan, dtype=np.float32)
+        scores[places] = [self.scores[name][self.ids.doc_ids[row], text] for row in candidates.rows[places]]
         return scores

@@ -18,6 +18,8 @@ from acclimate.search.system import Candidates
 from acclimate.search.weights import Answers, Weighed, choose_weights, mean_ndcg
 
 RERANKER = "reranker"
+TEACHER = "teacher"  # all of them together
+_FUSION = "fusion"  # of the retrievers
 CHOSEN, EQUAL = "chosen", "equal"
 MODES = ("mean", "sequential")
 FALSE_NEGATIVES = ("keep", "drop", "positive")
@@ -51,37 +53,36 @@ def check_teaching(*, teachers: Sequence[str], weights: str, **_: Any) -> None:
 
 def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
     """`bm25=.3,dense=.7` as weights that add to 1. Raises SettingError for other names or no such numbers."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for part in weights.split(","):
         name, _, number = (piece.strip() for piece in part.rpartition("="))
-        if not any(teaches(teacher, (name,)) for teacher in teachers):
+        named = [teacher for teacher in teachers if teaches(teacher, (name,))]  # several, where these are rerankers
+        if not named:
             raise SettingError(
                 f"label.weights is {quoted(weights)}; expected {CHOSEN}, {EQUAL}, or NAME=NUMBER,... with names of "
                 f"label.teachers: {', '.join(teachers)}"
             )
         try:
-            own = [teacher for teacher in teachers if teaches(teacher, (name,))]  # several, where these are rerankers
-            found |= {teacher: float(number) / len(own) for teacher in own}
+            numbers |= {teacher: float(number) / len(named) for teacher in named}
         except ValueError:
             raise SettingError(f"label.weights: {quoted(number)} of {name} is no number") from None
-    total = sum(found.values())
-    if not 0 < total < float("inf") or min(found.values()) < 0:
+    total = sum(numbers.values())
+    if not 0 < total < float("inf") or min(numbers.values()) < 0:
         raise SettingError(f"label.weights is {quoted(weights)}; expected numbers of at least 0, one of them above it")
-    return {name: round(number / total, 4) for name, number in found.items()}
+    return {name: round(number / total, 4) for name, number in numbers.items()}
 
 
 def fuse_retrievers(
-    found: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str, trust: float
+    lists: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str, trust: float
 ) -> Weighed:
     """The members' weights among themselves; `trust` as in `choose_weights`."""
-    if not found:
+    if not lists:
         raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
-    to_scale = scale(kind, found, members)
-    return choose_weights(found, answers, members, trust=trust, scale=to_scale)
+    return choose_weights(lists, answers, members, trust=trust, scale=scale(kind, lists, members))
 
 
 def choose_teachers(
-    found: Sequence[Candidates],
+    lists: Sequence[Candidates],
     answers: Answers,
     fusion: Weighed | None,
     names: Sequence[str],
@@ -92,58 +93,73 @@ def choose_teachers(
     weights: str,
     min_gain: float,
 ) -> Teachers:
-    """Weights for the teachers among `names`, retrievers and `scorers`, that scored `found`.
+    """Weights for the teachers among `names`, retrievers and `scorers`, that scored the candidates in `lists`.
 
     fusion: of the retrievers that teach; None where none does.
     """
-    to_scale = scale(kind, found, names)
-    together = [name for name in scorers if is_reranker(name)]
-    groups = {name: [name] for name in scorers if name not in together} | ({RERANKER: together} if together else {})
-    rows = [_with_groups(one, fusion, groups, to_scale) for one in found]
-    base = [] if fusion is None else ["fusion"]
+    to_scale = scale(kind, lists, names)
     reasons: dict[str, str] = {}
-
-    def weighed(chosen: Sequence[str]) -> Weighed:
-        return choose_weights(rows, answers, chosen, trust=1.0, scale=to_scale)
-
     if weights == CHOSEN:
-        used, best, left = list(base), fusion, [name for name in groups if teaches(name, teachers)]
-        while left:
-            tried = {name: weighed([*used, name]) for name in left}
-            name = max(tried, key=lambda name: tried[name].ndcg)
-            if best is not None and tried[name].ndcg < best.ndcg + min_gain:
-                reasons = {
-                    name: f"with it {one.ndcg:.3f}, without it {best.ndcg:.3f}: it does not help to rank"
-                    for group, one in tried.items()
-                    for name in groups[group]
-                }
-                break
-            used, best = [*used, name], tried[name]
-            left.remove(name)
-        assert best is not None
-        shares = best.weights if used != base else {"fusion": 1.0}
-        chosen = {} if fusion is None else {n: round(w * shares["fusion"], 4) for n, w in fusion.weights.items()}
-        for group, weight in shares.items():
-            chosen |= {name: round(weight / len(groups[group]), 4) for name in groups.get(group, ())}
-        reached = best.ndcg
+        teaching = [name for name in scorers if teaches(name, teachers)]
+        chosen, reached, reasons = _add_scorers(lists, answers, fusion, teaching, to_scale, min_gain)
     else:
         able = [name for name in names if teaches(name, teachers)]
         chosen = given_weights(weights, able) if weights != EQUAL else {name: round(1 / len(able), 4) for name in able}
-        both = [one._replace(scores={"teacher": combine(one, chosen, to_scale)}) for one in found]
-        reached = mean_ndcg(both, answers, "teacher")
+        together = [one._replace(scores={TEACHER: combine(one, chosen, to_scale)}) for one in lists]
+        reached = mean_ndcg(together, answers, TEACHER)
 
     table: list[dict[str, Any]] = [
         {
             "name": name,
-            "nDCG@10": round(mean_ndcg(found, answers, name), 4),
+            "nDCG@10": round(mean_ndcg(lists, answers, name), 4),
             "weight": chosen.get(name, 0.0),
             "used": chosen.get(name, 0.0) > 0,
             "reason": reasons.get(name, "") if teaches(name, teachers) else "not among label.teachers",
         }
         for name in names
     ]
-    table.append({"name": "teacher", "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
+    table.append({"name": TEACHER, "nDCG@10": round(reached, 4), "weight": 1.0, "used": True, "reason": ""})
     return Teachers(chosen, table)
+
+
+def _add_scorers(
+    lists: Sequence[Candidates],
+    answers: Answers,
+    fusion: Weighed | None,
+    scorers: Sequence[str],
+    to_scale: Scale,
+    min_gain: float,
+) -> tuple[dict[str, float], float, dict[str, str]]:
+    """(weights of retrievers and scorers, nDCG@10 that they reach, why each scorer that has none was left out).
+
+    One group at a time is added to the retrievers' fusion, whichever helps most, as long as one does.
+    """
+    rerankers = [name for name in scorers if is_reranker(name)]
+    groups = {name: [name] for name in scorers if name not in rerankers}
+    groups |= {RERANKER: rerankers} if rerankers else {}
+    grouped = [_with_groups(one, fusion, groups, to_scale) for one in lists]
+    used, best, left = [] if fusion is None else [_FUSION], fusion, list(groups)
+    reasons: dict[str, str] = {}
+    while left and not reasons:
+        trials = {group: choose_weights(grouped, answers, [*used, group], trust=1.0, scale=to_scale) for group in left}
+        group = max(trials, key=lambda group: trials[group].ndcg)
+        if best is not None and trials[group].ndcg < best.ndcg + min_gain:
+            reasons = {
+                name: f"with it {trial.ndcg:.3f}, without it {best.ndcg:.3f}: it does not help to rank"
+                for group, trial in trials.items()
+                for name in groups[group]
+            }
+        else:
+            used, best = [*used, group], trials[group]
+            left.remove(group)
+    assert best is not None  # label refuses teachers of which there is none
+    shares = best.weights if best is not fusion else {_FUSION: 1.0}
+    weights: dict[str, float] = {}
+    if fusion is not None:
+        weights = {name: round(weight * shares[_FUSION], 4) for name, weight in fusion.weights.items()}
+    for group, share in shares.items():
+        weights |= {name: round(share / len(groups[group]), 4) for name in groups.get(group, ())}
+    return weights, best.ndcg, reasons
 
 
 def in_turn(chosen: Teachers, names: Sequence[str]) -> Teachers:
@@ -151,7 +167,7 @@ def in_turn(chosen: Teachers, names: Sequence[str]) -> Teachers:
     reached = {row["name"]: row["nDCG@10"] for row in chosen.rows}
     rows = [
         {**row, "nDCG@10": reached[names[-1]]}
-        if row["name"] == "teacher"
+        if row["name"] == TEACHER
         else {**row, "weight": float(row["name"] in names), "used": row["name"] in names}
         for row in chosen.rows
     ]
@@ -161,16 +177,16 @@ def in_turn(chosen: Teachers, names: Sequence[str]) -> Teachers:
 
 
 def _with_groups(
-    one: Candidates, fusion: Weighed | None, groups: Mapping[str, Sequence[str]], to_scale: Scale
+    candidates: Candidates, fusion: Weighed | None, groups: Mapping[str, Sequence[str]], to_scale: Scale
 ) -> Candidates:
     """With groups' means, and the retrievers' fusion: weighing it against a scorer takes two weights, not four."""
-    fused = {} if fusion is None else {"fusion": combine(one, fusion.weights, to_scale)}
+    fused = {} if fusion is None else {_FUSION: combine(candidates, fusion.weights, to_scale)}
     means = {
-        group: combine(one, dict.fromkeys(names, 1 / len(names)), to_scale)
+        group: combine(candidates, dict.fromkeys(names, 1 / len(names)), to_scale)
         for group, names in groups.items()
         if names != [group]
     }
-    return one._replace(scores={**one.scores, **fused, **means})
+    return candidates._replace(scores={**candidates.scores, **fused, **means})
 
 
 def teacher_warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[str]:
@@ -178,21 +194,21 @@ def teacher_warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[st
 
     notes: of `label`'s manifest. starts: retrievers, of those that were measured, that students begin as.
     """
-    found: list[str] = []
+    warnings: list[str] = []
     reached = {row["name"]: row["nDCG@10"] for row in notes["teachers"]}
-    teacher = reached.pop("teacher")
+    teacher = reached.pop(TEACHER)
     for name in starts:
         if name in reached and teacher <= reached[name]:
-            found.append(
+            warnings.append(
                 f"On the held-out queries the teacher ({teacher:.3f}) ranks no better than the untouched {name} "
                 f"({reached[name]:.3f}), which is to learn from it."
             )
     if notes["target_entropy"] > _UNIFORM:
-        found.append(
+        warnings.append(
             f"The teacher's scores hardly differ within a list: as a target, {notes['target_entropy']:.0%} of the "
             "entropy of a uniform one."
         )
     for name, ties in notes.get("ties", {}).items():
         if ties["flat"] > 0.5 * ties["lists"]:
-            found.append(f"{name} gave all documents the same score in {ties['flat']:,} of {ties['lists']:,} lists.")
-    return found
+            warnings.append(f"{name} gave all documents the same score in {ties['flat']:,} of {ties['lists']:,} lists.")
+    return warnings
