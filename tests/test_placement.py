@@ -27,7 +27,6 @@ from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.losses import LOSSES, pairs
 from acclimate.learn.rerankers.ranking import rank_held_out
-from acclimate.learn.students.distilled import Distilled
 from acclimate.learn.students.kinds import STUDENTS, save
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.losses import DistillationLoss
@@ -42,6 +41,7 @@ from acclimate.search.members import Ids
 from acclimate.search.scorers.ensemble import Ensemble
 from acclimate.search.scorers.likelihood import Likelihood
 from acclimate.search.scorers.yes_no import YesNo
+from acclimate.search.students import Students
 from acclimate.search.system import System
 from acclimate.search.vectors import encode_corpus
 from acclimate.stages.distill import distill
@@ -112,8 +112,8 @@ def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, t
     sides = examples(range(8)), examples(range(8, 12))
     notes = distill(*sides, base, lesson, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
     assert places(base.model) == {NAME}
-    found = Distilled(tmp_path, notes, lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
-    found = Distilled(tmp_path, found.index(), lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Students(tmp_path, notes, lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Students(tmp_path, found.index(), lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
     weights = dict.fromkeys(members := found.members(), 1.0)
     hits = list(System(lesson.ids, members, list(members), weights, 5).candidates(QUERIES[:2]))
     assert len(hits) == 2

@@ -21,7 +21,8 @@ from acclimate.learn.students.dense import nested_log_softmax  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
 from acclimate.search.encoder import Cut, Encoder  # noqa: E402
 from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402
-from acclimate.search.sparse import Head, SparseIndex, build, centered  # noqa: E402
+from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered  # noqa: E402
+from acclimate.search.static import StaticQuery  # noqa: E402
 from acclimate.search.system import System  # noqa: E402
 from acclimate.search.vectors import Vectors, cut_vectors, quantized  # noqa: E402
 from acclimate.stages.distill import distill  # noqa: E402
@@ -51,9 +52,9 @@ def trained(base, lesson, tmp_path_factory):
 
 
 def sparse_member(folder, lesson, index, most=0):
-    head, size = sparse.load_head(folder)
+    head, size = Head.open(folder)
     build(lesson.vectors, head, size, index, max_active_dims=most)
-    return SparseMember(SparseIndex.open(index), sparse.load_query(folder))
+    return SparseMember(SparseIndex.open(index), SparseQuery.open(folder))
 
 
 def random_head(rng, dim, size=50, live=30):
@@ -171,22 +172,22 @@ def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encod
 def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_path):
     notes = distill(TRAIN, DEV, base, lesson, tmp_path, student=("sparse-query",), **LEARN)
     assert notes["sparse"]["keeps_index"]
-    before, after = (sparse.load_head(tmp_path / name)[0] for name in ("sparse-start", "sparse"))
+    before, after = (Head.open(tmp_path / name)[0] for name in ("sparse-start", "sparse"))
     assert np.array_equal(before.weights, after.weights)
     assert np.array_equal(before.bias, after.bias)
-    queries = [sparse.load_query(tmp_path / name).weights for name in ("sparse-start", "sparse")]
+    queries = [SparseQuery.open(tmp_path / name).weights for name in ("sparse-start", "sparse")]
     assert np.abs(queries[0] - queries[1]).max() > 1e-3
     assert min(notes["sparse"]["dev_loss"][1:]) < notes["sparse"]["dev_loss"][0]
 
 
 def test_what_is_saved_is_the_head_that_was_made(trained, base, lesson):
     made = sparse.Sparse(base, lesson, 1.0).encoder.model
-    head, size = sparse.load_head(trained[0] / "sparse-start")
+    head, size = Head.open(trained[0] / "sparse-start")
     assert size == made.n_vocabulary
     assert head.tokens.tolist() == made.head().tokens.tolist()
     assert head.weights == pytest.approx(made.head().weights)
     assert head.bias == pytest.approx(made.head().bias)
-    assert sparse.load_query(trained[0] / "sparse-start").weights == pytest.approx(made.query(None).weights)
+    assert SparseQuery.open(trained[0] / "sparse-start").weights == pytest.approx(made.query(None).weights)
 
 
 @pytest.mark.parametrize("name", ["sparse-start", "sparse"])
@@ -205,7 +206,7 @@ def test_plain_sparse_encoder_ranks_as_the_index_does(trained, lesson, tmp_path,
 
 @pytest.mark.parametrize("name", ["static-start", "static"])
 def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, base, name):
-    ours = static.load_query(trained[0] / name)
+    ours = StaticQuery.open(trained[0] / name)
     plain = SentenceTransformer(str(trained[0] / name), device="cpu")
     texts = [query.text for query in QUERIES]
     assert np.stack([one.pooled for one in ours.encode(texts)]) == pytest.approx(plain.encode_query(texts), abs=1e-6)
@@ -217,7 +218,7 @@ def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, b
 def test_the_untouched_static_start_has_learned_nothing(trained, base, lesson):
     made = static.start(base, lesson)
     untouched = made.table.detach().numpy().copy()
-    assert static.load_query(trained[0] / "static-start").table == pytest.approx(untouched)
+    assert StaticQuery.open(trained[0] / "static-start").table == pytest.approx(untouched)
     student = static.Static(base, lesson, 0.05)
     student.warm_up()
     assert np.abs(student.encoder.model.table.detach().numpy() - untouched).max() > 1e-3
@@ -226,7 +227,7 @@ def test_the_untouched_static_start_has_learned_nothing(trained, base, lesson):
 def test_the_untouched_starts_find_better_than_chance(trained, lesson, tmp_path):
     members = {
         "sparse": sparse_member(trained[0] / "sparse-start", lesson, tmp_path),
-        "static": DenseMember(lesson.vectors, static.load_query(trained[0] / "static-start")),
+        "static": DenseMember(lesson.vectors, StaticQuery.open(trained[0] / "static-start")),
     }
     for name in members:
         found = System(IDS, members, [name], {name: 1.0}).search(QUERIES, 3)
@@ -237,7 +238,7 @@ def test_the_untouched_starts_find_better_than_chance(trained, lesson, tmp_path)
 def test_odd_queries_crash_nothing(trained, lesson, tmp_path):
     members = {
         "sparse": sparse_member(trained[0] / "sparse", lesson, tmp_path),
-        "static": DenseMember(lesson.vectors, static.load_query(trained[0] / "static")),
+        "static": DenseMember(lesson.vectors, StaticQuery.open(trained[0] / "static")),
     }
     queries = [Query(f"s{at}", text) for at, text in enumerate(STRANGE)]
     for name in members:
@@ -293,7 +294,7 @@ def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(bas
     with torch.no_grad():
         made.encoder.model.bias[3] = -70.0
     sparse.save(made.encoder, tmp_path)
-    assert sparse.load_head(tmp_path)[0].tokens.tolist() == made.encoder.model.tokens.tolist()
+    assert Head.open(tmp_path)[0].tokens.tolist() == made.encoder.model.tokens.tolist()
 
 
 @pytest.mark.parametrize("name", ["dense", "dense-query"])

@@ -30,10 +30,10 @@ from acclimate.run.workspace import Account, Made, Workspace, plain
 from acclimate.search.names import STUDENT_KINDS
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.distilled import Distilled
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Ids, Member
     from acclimate.search.scorers.trained import Trained
+    from acclimate.search.students import Students
     from acclimate.search.system import Candidates
     from acclimate.search.vectors import Vectors
 
@@ -263,12 +263,12 @@ class Run:
         """Of label.teachers: neither retrievers nor rerankers of this run."""
         return [name for name in self.settings["label"]["teachers"] if name not in BASE_MEMBERS and name != "reranker"]
 
-    def distilled(self, folder: Path, notes: Mapping[str, Any]) -> Distilled:
+    def distilled(self, folder: Path, notes: Mapping[str, Any]) -> Students:
         """The students that `distill` left in its folder."""
-        from acclimate.learn.students.distilled import Distilled
+        from acclimate.search.students import Students
 
         limits = self.settings["index"]["max_tokens"], self.settings["distill"]["max_active_dims"]
-        return Distilled(folder, notes, self.vectors, self.corpus, *limits)
+        return Students(folder, notes, self.vectors, self.corpus, *limits)
 
     def index_bytes(self, member: Member) -> int:
         """What a member's index takes on disk."""

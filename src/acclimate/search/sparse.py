@@ -31,6 +31,7 @@ _TOKENS_AT_ONCE = 2048  # of the vocabulary, in such a block
 _SPARE = 64  # more candidates than tokens that are kept
 _MOST_QUERY_TOKENS = 8192
 _ENTRIES_AT_ONCE = 1 << 22  # postings put in order at once
+SILENT = -100.0  # bias of tokens that the corpus does not have
 
 
 class Head(NamedTuple):
@@ -39,6 +40,17 @@ class Head(NamedTuple):
     tokens: NDArray[np.int64]  # (n_live,) ascending
     weights: NDArray[np.float32]  # (n_live, dim)
     bias: NDArray[np.float32]  # (n_live,)
+
+    @classmethod
+    def open(cls, folder: Path) -> tuple[Head, int]:
+        """The document side of a student that `distill` saved, and how many tokens its vocabulary has."""
+        from sentence_transformers.base.modules import Transformer
+
+        model: Any = Transformer.load(str(folder / "document_0_Transformer")).model
+        decoder = model.get_output_embeddings()
+        weights, bias = (part.detach().float().numpy() for part in (decoder.weight, decoder.bias))
+        live = np.flatnonzero(bias != SILENT)  # another token's may be as low, where documents are all alike
+        return cls(live, weights[live], bias[live]), len(bias)
 
     @property
     def fingerprint(self) -> str:
@@ -134,6 +146,14 @@ class SparseQuery:
 
     tokenizer: Any
     weights: NDArray[np.float32]  # (n_vocabulary,), 0 or more
+
+    @classmethod
+    def open(cls, folder: Path) -> SparseQuery:
+        """The query side of a student that `distill` saved."""
+        from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+        embedding = SparseStaticEmbedding.load(str(folder / "query_0_SparseStaticEmbedding"))
+        return cls(embedding.tokenizer, embedding.weight.detach().numpy())
 
     @property
     def fingerprint(self) -> str:

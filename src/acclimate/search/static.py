@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,19 +27,27 @@ class StaticQuery:
     tokenizer: Any
     table: NDArray[np.float32]  # (n_vocabulary, dim)
 
+    @classmethod
+    def open(cls, folder: Path) -> StaticQuery:
+        """The query side of a student that `distill` saved."""
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+        embedding: Any = StaticEmbedding.load(str(folder / "query_0_StaticEmbedding"))
+        return cls(embedding.tokenizer, embedding.embedding.weight.detach().numpy())
+
     @property
     def fingerprint(self) -> str:
         return fingerprint("static-query", hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest())
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Each text's tokens, without special ones."""
-        return [one.ids for one in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """One vector per text; no token vectors."""
         none = np.empty((0, self.table.shape[1]), np.float32)
-        found: list[Encoded] = []
+        encoded: list[Encoded] = []
         for ids in self.token_ids(texts):
             mean = self.table[ids].mean(axis=0) if ids else np.zeros(self.table.shape[1], np.float32)
-            found.append(Encoded(mean / max(float(np.linalg.norm(mean)), 1e-12), none))
-        return found
+            encoded.append(Encoded(mean / max(float(np.linalg.norm(mean)), 1e-12), none))
+        return encoded

@@ -30,7 +30,7 @@ from acclimate.base.errors import SettingError
 from acclimate.learn.students.lesson import Lesson, batch_documents, by_example
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.records import NWay
-from acclimate.search.sparse import Head, SparseQuery, centered, query_tokens
+from acclimate.search.sparse import SILENT, Head, SparseQuery, centered, query_tokens
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
@@ -42,7 +42,6 @@ _HEIGHT = 4.0  # of a token's activation at its own occurrences, before the loga
 _RIDGE = 0.05  # of the mean variance, added to each
 _NARROWEST = 0.05  # distance between a token's threshold and its occurrences
 _QUERY_STEP = 15.0  # the query's weights learn this much faster than the head
-_SILENT = -100.0  # bias of tokens that the corpus does not have
 _SHIFT = 20.0  # GELU leaves numbers so far above zero as they are
 
 # The head of each kind of model: (the transform's linear layer, its layer norm, the decoder).
@@ -214,7 +213,7 @@ def save(learner: SparseLearner, path: Path) -> None:
         layers[norm].bias.fill_(0.0)
         layers[decoder].weight.zero_()
         layers[decoder].weight[torch.from_numpy(head.tokens)] = torch.from_numpy(head.weights)
-        bias = torch.full((len(layers[decoder].weight),), _SILENT)
+        bias = torch.full((len(layers[decoder].weight),), SILENT)
         bias[torch.from_numpy(head.tokens)] = torch.from_numpy(head.bias)
         # BERT's head has its bias twice, as one; with untied weights it is loaded as two, so it is saved as two.
         layers[decoder].bias = torch.nn.Parameter(bias)
@@ -236,21 +235,6 @@ def save(learner: SparseLearner, path: Path) -> None:
     models.forget_last_call(transformer.tokenizer)
     prompts = {"document": learner.body.prompts["document"]}
     SparseEncoder(modules=[router], prompts=prompts, device="cpu").save_pretrained(str(path), create_model_card=False)
-
-
-def load_query(path: Path) -> SparseQuery:
-    """The query side of a folder that `save` made."""
-    side = SparseStaticEmbedding.load(str(path / "query_0_SparseStaticEmbedding"))
-    return SparseQuery(side.tokenizer, side.weight.detach().numpy())
-
-
-def load_head(path: Path) -> tuple[Head, int]:
-    """(document side, size of its vocabulary) of a folder that `save` made, for token vectors that are at hand."""
-    body: Any = Transformer.load(str(path / "document_0_Transformer")).model
-    decoder = body.get_submodule(_HEADS[body.config.model_type][2])
-    weights, bias = (part.detach().float().numpy() for part in (decoder.weight, decoder.bias))
-    live = np.flatnonzero(bias != _SILENT)  # another token's may be as low, where documents are all alike
-    return Head(live, weights[live], bias[live]), len(bias)
 
 
 def _layers(encoder: Encoder) -> tuple[str, str, str]:

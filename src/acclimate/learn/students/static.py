@@ -155,12 +155,6 @@ def save(learner: StaticLearner, path: Path) -> None:
     model.save_pretrained(str(path), create_model_card=False)
 
 
-def load_query(path: Path) -> StaticQuery:
-    """The query side of a folder that `save` made."""
-    side = StaticEmbedding.load(str(path / "query_0_StaticEmbedding"))
-    return StaticQuery(side.tokenizer, side.embedding.weight.detach().numpy())
-
-
 def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Each text's tokens, without special ones."""
     return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]

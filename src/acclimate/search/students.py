@@ -1,0 +1,105 @@
+"""The retrievers that `distill` left in a folder: their indexes, and the members that they are in systems.
+
+A student is a folder `KIND` that sentence-transformers loads. Sparse and static ones, which no base is of, have a
+folder `KIND-start` beside it: what they were before they learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.base.progress import Progress
+from acclimate.corpus.documents import Corpus
+from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
+
+if TYPE_CHECKING:
+    from acclimate.search.encoder import Encoder
+    from acclimate.search.members import Member
+    from acclimate.search.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Students:
+    """Students in a folder."""
+
+    folder: Path
+    notes: Mapping[str, Any]  # kind -> how its training went
+    vectors: Vectors  # the base's
+    corpus: Corpus
+    max_tokens: int  # of a text
+    max_active_dims: int  # of a document in a sparse index
+
+    def index(self) -> dict[str, Any]:
+        """Index the corpus with each student whose documents are not the base's. Returns the notes, with what came out.
+
+        Vectors go into `folder/KIND-vectors` (cut ones: `KIND-cut`), sparse ones into `folder/sparse-index` and, as the
+        student started, `folder/sparse-start-index`.
+        """
+        from acclimate.search.vectors import cut_vectors, encode_corpus
+
+        notes = {kind: dict(note) for kind, note in self.notes.items()}
+        for kind, note in notes.items():
+            if kind == "sparse":
+                names = ["sparse-start", *([] if note["keeps_index"] else [kind])]
+                note["active_dims"] = {name: self._index_sparse(name) for name in names}
+            elif not note["keeps_index"]:
+                encoder, progress = self._encoder(kind), Progress("distill", "documents indexed")
+                folder = self.folder / f"{kind}-vectors"
+                encode_corpus(encoder, self.corpus, folder, key=encoder.fingerprint, progress=progress)
+            if note.get("dim"):
+                cut_vectors(self._vectors(kind), note["dim"], self.folder / f"{kind}-cut")
+        return notes
+
+    def _index_sparse(self, name: str) -> float:
+        """Active dimensions of documents, on average, of the sparse student in `folder/name`."""
+        from acclimate.search.sparse import Head, build
+
+        head, n_vocabulary = Head.open(self.folder / name)
+        most, folder = self.max_active_dims, self.folder / f"{name}-index"
+        progress = Progress("distill", "documents indexed")
+        index = build(self.vectors, head, n_vocabulary, folder, max_active_dims=most, progress=progress)
+        return round(index.active_dims, 1)
+
+    def members(self) -> dict[str, Member]:
+        """The members that `distill` trained, as `KIND:adapted`; sparse and static ones also as they started."""
+        members: dict[str, Member] = {}
+        for kind in self.notes:
+            if kind in KINDS_WITHOUT_BASE:
+                members[kind] = self._member(kind, is_start=True)
+            members[SystemName(kind).adapted()] = self._member(kind)
+        return members
+
+    def _member(self, kind: str, *, is_start: bool = False) -> Member:
+        from acclimate.search.encoder import Cut
+        from acclimate.search.members import DenseMember, LateInteractionMember, SparseMember
+        from acclimate.search.sparse import SparseIndex, SparseQuery
+        from acclimate.search.static import StaticQuery
+        from acclimate.search.vectors import Vectors
+
+        note, name = self.notes[kind], f"{kind}-start" if is_start else kind
+        if kind == "static":
+            return DenseMember(self.vectors, StaticQuery.open(self.folder / name))
+        if kind == "sparse":
+            documents = f"{kind}-start" if note["keeps_index"] else name
+            index = SparseIndex.open(self.folder / f"{documents}-index")
+            return SparseMember(index, SparseQuery.open(self.folder / name))
+        encoder = self._encoder(kind)
+        if kind == "late-interaction":
+            return LateInteractionMember(self._vectors(kind), encoder)
+        if dim := note.get("dim", 0):
+            return DenseMember(Vectors.open(self.folder / f"{kind}-cut"), Cut(encoder, dim))
+        return DenseMember(self._vectors(kind), encoder)
+
+    def _vectors(self, kind: str) -> Vectors:
+        """Those of the documents that the student compares with: the base's, or its own."""
+        from acclimate.search.vectors import Vectors
+
+        return self.vectors if self.notes[kind]["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
+
+    def _encoder(self, kind: str) -> Encoder:
+        from acclimate.search.encoder import Encoder
+
+        return Encoder.load_student(self.folder / kind, max_tokens=self.max_tokens)
