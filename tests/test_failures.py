@@ -175,7 +175,7 @@ def test_a_limit_has_other_names_and_is_left_out_at_last():
     use = error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", param="max_tokens")
     for _ in range(2):  # what is recommended is not refused
         terms.learned(failure(400, use), wire.request("m", "p", CHAT, terms))
-        assert (terms.limit, terms.told()) == ("max_completion_tokens", [])
+        assert (terms.limit, terms.omitted()) == ("max_completion_tokens", [])
     no = error("Unknown parameter: 'max_completion_tokens'", param="max_completion_tokens")
     assert terms.learned(failure(400, no), wire.request("m", "p", CHAT, terms))
     assert not {"max_tokens", "max_completion_tokens"} & wire.request("m", "p", CHAT, terms).keys()

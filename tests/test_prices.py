@@ -6,7 +6,7 @@ import pytest
 
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.llm.completions import Usage
-from acclimate.llm.prices import Budget, Price, cost, limits, price, told
+from acclimate.llm.prices import Budget, Price, as_options, cost, price, read_limits
 
 OWN = '["openai:mine"]\nprompt = 1\ncompletion = 4.0\n'
 
@@ -56,60 +56,60 @@ def test_a_missing_price_file_is_named(tmp_path):
 
 
 def test_a_limit_in_dollars_needs_a_price(own):
-    Budget(limits([], ["1.0"]), own).check_names({"seed": "openai:mine", "generate": "here"})
-    Budget(limits(["1"], [])).check_names({"generate": "openai:other"})
-    Budget(limits([], ["generate=1"])).check_names({"seed": "openai:other", "generate": "here"})
+    Budget(read_limits([], ["1.0"]), own).check_names({"seed": "openai:mine", "generate": "here"})
+    Budget(read_limits(["1"], [])).check_names({"generate": "openai:other"})
+    Budget(read_limits([], ["generate=1"])).check_names({"seed": "openai:other", "generate": "here"})
     with pytest.raises(SettingError, match="price of openai:other is not known"):
-        Budget(limits([], ["1.0"]), own).check_names({"generate": "openai:other"})
+        Budget(read_limits([], ["1.0"]), own).check_names({"generate": "openai:other"})
     with pytest.raises(SettingError, match="--max-tokens is '-1'; expected a number: 0 to"):
-        Budget(limits(["-1"], [])).check_names({})
+        Budget(read_limits(["-1"], [])).check_names({})
     with pytest.raises(SettingError, match="'sed', which asks no LLM in this run; these do: seed, generate"):
-        Budget(limits(["sed=5"], [])).check_names({"seed": "here", "generate": "here"})
+        Budget(read_limits(["sed=5"], [])).check_names({"seed": "here", "generate": "here"})
 
 
 @pytest.mark.parametrize("text", ["many", "seed=", "seed=many", "="])
 def test_a_limit_that_is_no_number_is_refused(text):
     with pytest.raises(SettingError, match="expected a number, or STAGE=NUMBER"):
-        limits([text], [])
+        read_limits([text], [])
     with pytest.raises(SettingError, match="--max-cost"):
-        limits([], [text])
+        read_limits([], [text])
 
 
 def test_limits_stop_when_reached_and_not_when_all_is_done(own):
     ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000)}  # $1.00
-    for budget in (Budget(limits([], ["1"]), own), Budget(limits(["925000"], []))):
+    for budget in (Budget(read_limits([], ["1"]), own), Budget(read_limits(["925000"], []))):
         with pytest.raises(BudgetExceeded, match=r"with 2 prompts left.* goes on"):
             budget.check(ledger, 2)
-    for budget in (Budget(limits([], ["1.01"]), own), Budget(limits(["925001"], [])), Budget()):
+    for budget in (Budget(read_limits([], ["1.01"]), own), Budget(read_limits(["925001"], [])), Budget()):
         budget.check(ledger, 2)
 
 
 def test_a_stage_s_own_limit_counts_what_that_stage_asked(own):
     ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000), ("generate", "here"): Usage(9, 50, 50)}
-    Budget(limits(["generate=101"], ["generate=0.5"]), own).check(ledger, 2)
+    Budget(read_limits(["generate=101"], ["generate=0.5"]), own).check(ledger, 2)
     with pytest.raises(BudgetExceeded, match=r"LLMs of generate have used 100 tokens of --max-tokens generate=100"):
-        Budget(limits(["5000000", "generate=100"], [])).check(ledger, 2)
+        Budget(read_limits(["5000000", "generate=100"], [])).check(ledger, 2)
     with pytest.raises(BudgetExceeded, match=r"LLMs of seed have cost \$1.0000 of --max-cost seed=1"):
-        Budget(limits([], ["seed=1"]), own).check(ledger, 2)
+        Budget(read_limits([], ["seed=1"]), own).check(ledger, 2)
 
 
 def test_local_llms_never_reach_a_limit_in_dollars():
-    Budget(limits([], ["0"])).check({("generate", "here"): Usage(3, 10**9, 10**9)}, 2)
+    Budget(read_limits([], ["0"])).check({("generate", "here"): Usage(3, 10**9, 10**9)}, 2)
 
 
 @pytest.mark.parametrize("limit", ["nan", "inf", "-inf"])
 def test_a_limit_that_could_never_be_reached_is_refused(limit):
     with pytest.raises(SettingError, match="expected a number: 0 to"):
-        Budget(limits([], [limit])).check_names({"generate": "here"})
+        Budget(read_limits([], [limit])).check_names({"generate": "here"})
 
 
 def test_what_nobody_knows_the_price_of_does_not_silence_a_limit(own):
     ledger = {("generate", "openai:mine"): Usage(3, 900_000, 25_000), ("generate", "openai:other"): Usage(1, 1, 1)}
     with pytest.raises(BudgetExceeded, match="have cost"):
-        Budget(limits([], ["1"]), own).check(ledger, 2)
+        Budget(read_limits([], ["1"]), own).check(ledger, 2)
 
 
 def test_limits_are_told_as_they_were_given():
-    given = limits(["1e6", "seed=5"], ["2.5", "generate=0.1"])
+    given = read_limits(["1e6", "seed=5"], ["2.5", "generate=0.1"])
     assert given[""].tokens == 1_000_000
-    assert limits(**told(given)) == given
+    assert read_limits(**as_options(given)) == given

@@ -16,7 +16,7 @@ from acclimate.base.errors import BudgetExceeded, LLMError, SettingError
 from acclimate.llm import Decoding, check, load
 from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.completions import Completions
-from acclimate.llm.prices import Budget, limits
+from acclimate.llm.prices import Budget, read_limits
 from acclimate.llm.protocol import StreamingLLM
 from acclimate.llm.server.gate import Gate, Patience
 
@@ -262,7 +262,7 @@ def test_what_was_under_way_when_somebody_interrupts_is_kept(tmp_path, interrupt
 
 def test_a_limit_pays_for_nothing_once_it_is_reached_and_stops_nothing_that_is_paid_for(tmp_path):
     with serving() as server, Completions(tmp_path / "c.sqlite") as kept:
-        budget = Budget(limits(["100"], []))
+        budget = Budget(read_limits(["100"], []))
         kept.guard = lambda left: budget.check(kept.ledger(), left)
         with pytest.raises(BudgetExceeded):
             kept.complete(model(server, concurrency=2), PROMPTS)

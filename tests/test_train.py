@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.base.draw import drawn
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import folder_fingerprint
 from acclimate.learn.rerankers import losses
@@ -140,7 +140,7 @@ def test_every_query_is_learned_from_first_middle_and_last(tiny_encoder, tmp_pat
     )
     monkeypatch.setitem(losses.LOSSES, "listwise", watched)
     notes = trained(tiny_encoder, tmp_path, epochs=1, max_queries=10, batch_size=3).notes
-    assert seen == [sorted(one.query_id for one in drawn(TRAIN, 10, 0)), [f"q{n:02}" for n in range(24, 30)]]
+    assert seen == [sorted(one.query_id for one in subset(TRAIN, 10, 0)), [f"q{n:02}" for n in range(24, 30)]]
     assert (notes["queries"], notes["steps"]) == (10, 4)  # the last, smaller batch is a step
 
 

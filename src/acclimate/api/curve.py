@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from acclimate.base.draw import drawn
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.corpus.formats import read_nway, read_synthetic
@@ -103,7 +103,7 @@ class _Curves:
     def sets(self) -> dict[str, Judged]:
         """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
         sets = {HELD_OUT: artifacts.held_out(self.run, self.made)}
-        asked = drawn(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        asked = subset(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
         return {**sets, TEST: self._test.among(asked)} if asked else sets
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.errors import unknown
 from acclimate.base.files import read_json
-from acclimate.base.text import clean
+from acclimate.base.text import single_spaced
 from acclimate.corpus.documents import Corpus
 from acclimate.records import Doc, Query, Retriever
 from acclimate.report.formatting import excerpt
@@ -32,7 +32,7 @@ class Hit(NamedTuple):
     def __str__(self) -> str:
         """Two lines for a terminal."""
         whole = f"(of {self.document_id})" if self.document_id != self.doc.doc_id else ""
-        names = "  ".join(filter(None, map(clean, (self.doc.doc_id, whole, self.doc.title))))
+        names = "  ".join(filter(None, map(single_spaced, (self.doc.doc_id, whole, self.doc.title))))
         return f"{self.score:8.4f}  {names}\n          {excerpt(self.doc.text, _SHOWN)}"
 
 

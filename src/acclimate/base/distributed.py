@@ -72,25 +72,25 @@ def leave() -> None:
             distributed.destroy_process_group()
 
 
-def told(value: T) -> T:
-    """What the first process says, for all of them; none goes on before it is said."""
+def broadcast(value: T) -> T:
+    """The first process' value, for all of them; none goes on before it has it."""
     if size() == 1:
         return value
     from torch import distributed
 
     join()
-    said: list[Any] = [value]
-    distributed.broadcast_object_list(said, src=0)
-    return said[0]
+    values: list[Any] = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def main_first(work: Callable[[], T]) -> T:
     """The result of `work`, done by the first process before the others, which then find its files."""
     if is_main():
         result = work()
-        told(None)
+        broadcast(None)
         return result
-    told(None)
+    broadcast(None)
     return work()
 
 
@@ -99,7 +99,7 @@ def share(batch: list[T]) -> list[T]:
     return batch[rank() :: size()]
 
 
-def add_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
+def sum_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
     """Each gradient becomes the sum over all processes; one that got none counts as zeros."""
     if size() == 1:
         return

@@ -18,7 +18,7 @@ from typing import Any
 from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
-from acclimate.base.text import clean
+from acclimate.base.text import single_spaced
 
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _TOKENIZERS = (
@@ -53,7 +53,7 @@ def loading(name: str | Path) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"no room in memory for {name}; choose a smaller model") from error
-        reason = clean(str(error)) or type(error).__name__
+        reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(f"no model that could be loaded: {reason}", path=name) from error
 
 
@@ -193,7 +193,7 @@ def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
         with torch.device("meta"):
             return make.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
     except Exception as error:
-        reason = clean(str(error)) or type(error).__name__
+        reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(f"no {kind} can be made from it: {reason}", path=folder / "config.json") from None
 
 

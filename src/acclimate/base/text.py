@@ -26,7 +26,7 @@ def on_one_line(text: str) -> str:
     return printable(" ".join(text.expandtabs(1).splitlines()))
 
 
-def clean(text: str) -> str:
+def single_spaced(text: str) -> str:
     """The same, with one blank for any white space."""
     return printable(" ".join(text.split()))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from acclimate.base.errors import DataError
-from acclimate.base.text import clean, on_one_line, printable
+from acclimate.base.text import on_one_line, printable, single_spaced
 from acclimate.records import PromptExample
 
 prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
@@ -87,7 +87,7 @@ def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
             cost = Budget(prices=prices).cost(llm, {"prompt": used.prompt_tokens, "completion": used.completion_tokens})
             tokens = f"{used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written"
             price = "cost not known" if cost is None else usd(cost)
-            print(f"{stage}: {clean(llm)} asked {used.calls:,} times, {tokens}, {price}")
+            print(f"{stage}: {single_spaced(llm)} asked {used.calls:,} times, {tokens}, {price}")
 
 
 @cache_app.command(name="verify")
@@ -138,7 +138,7 @@ def fill_cache(run_dir: Path, results: Path) -> None:
         taken = read_results(kept, results)
     print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()) + sum(taken.refused.values()):,} failed")
     for reason, count in {**taken.failed, **taken.refused}.items():
-        print(f"  {count:,}: {clean(reason)}")
+        print(f"  {count:,}: {single_spaced(reason)}")
     if taken.refused:
         print(f"{sum(taken.refused.values()):,} of them are refused for good: their documents are passed over.")
     if taken.failed:

@@ -91,7 +91,7 @@ def adapt(
     seed
         Every draw follows from it.
     """
-    from acclimate.llm.prices import Budget, limits, read_prices
+    from acclimate.llm.prices import Budget, read_limits, read_prices
     from acclimate.report import plan
     from acclimate.run.settings import load_recipe, resolve
     from acclimate.stages.chain import STAGES
@@ -103,7 +103,7 @@ def adapt(
     if prices is not None:
         read_prices(prices)
     run = begin(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
-    run.budget = Budget(limits(max_tokens or [], max_cost or []), prices)
+    run.budget = Budget(read_limits(max_tokens or [], max_cost or []), prices)
     if batch is not None and batch.is_dir():
         raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
     run.batch_file = batch

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from acclimate.base.files import fingerprint
 from acclimate.corpus.collections import Collection
-from acclimate.corpus.self_matches import NONE_IDENTICAL, Identical
+from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches
 from acclimate.records import Qrel, Query
 
 SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote
@@ -26,7 +26,7 @@ class Judged:
     split: str  # of a collection; "synthetic"; "" where there are no queries
     queries: Sequence[Query]
     qrels: Sequence[Qrel]  # of these queries, and maybe of others
-    identical: Identical = NONE_IDENTICAL  # the documents that are the query itself
+    self_matches: SelfMatches = NO_SELF_MATCHES  # the documents that are the query itself
 
     def __str__(self) -> str:
         return f"{len(self.queries):,} {self.split} queries"
@@ -37,7 +37,7 @@ class Judged:
 
     @property
     def fingerprint(self) -> str:
-        left_out = {query_id: sorted(doc_ids) for query_id, doc_ids in self.identical.left_out.items()}
+        left_out = {query_id: sorted(doc_ids) for query_id, doc_ids in self.self_matches.left_out.items()}
         return fingerprint(sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []))
 
     @cached_property

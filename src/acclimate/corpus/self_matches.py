@@ -19,22 +19,22 @@ _MOST = 0.5  # share of the queries from which a collection is of this kind
 _NEARLY = 0.8  # share of the words of two texts that both have
 
 
-class Identical(NamedTuple):
+class SelfMatches(NamedTuple):
     """The documents that queries are."""
 
     documents: dict[str, frozenset[str]]  # query_id -> doc_ids
-    is_kind: bool  # whether most queries are documents
+    are_usual: bool  # whether most queries are documents
 
     @property
     def left_out(self) -> dict[str, frozenset[str]]:
         """What is left out of each query's results."""
-        return self.documents if self.is_kind else {}
+        return self.documents if self.are_usual else {}
 
 
-NONE_IDENTICAL = Identical({}, is_kind=False)
+NO_SELF_MATCHES = SelfMatches({}, are_usual=False)
 
 
-def identical(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[str, Doc]) -> Identical:
+def self_matches(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[str, Doc]) -> SelfMatches:
     """Which documents of the corpus the queries are, those left aside that are judged relevant for them."""
     relevant = {(qrel.query_id, qrel.doc_id) for qrel in qrels if qrel.relevance > 0}
     by_text: dict[str, list[str]] = {}
@@ -55,7 +55,7 @@ def identical(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[s
         for query_id, doc_ids in sorted(found.items())
     }
     documents = {query_id: doc_ids for query_id, doc_ids in others.items() if doc_ids}
-    return Identical(documents, len(documents) > _MOST * len(queries))
+    return SelfMatches(documents, len(documents) > _MOST * len(queries))
 
 
 def _is_nearly(query: str, doc: Doc) -> bool:

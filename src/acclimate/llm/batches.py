@@ -120,7 +120,7 @@ def read_results(completions: Completions, path: Path) -> Taken:
         completions.learn(server, terms)
     if failed[_NOT_ASKED] == kept + failed.total() + refused.total():
         raise DataError("no line has a custom_id that this run asked for; are these its results?", path=path)
-    left_out = dict.fromkeys(name for terms in learned.values() for name in terms.told())
+    left_out = dict.fromkeys(name for terms in learned.values() for name in terms.omitted())
     return Taken(kept, dict(failed), dict(refused), list(left_out))
 
 

@@ -145,7 +145,7 @@ class Completions:
         terms = getattr(llm, "terms", None)
         if isinstance(terms, Terms):
             self.learn(getattr(llm, "server", ""), terms)
-            self.left_out = terms.told()
+            self.left_out = terms.omitted()
 
     def learn(self, server: str, terms: Terms) -> None:
         """What is known of a server goes into `terms`, and what is in them is kept."""

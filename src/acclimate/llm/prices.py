@@ -85,17 +85,17 @@ class Budget:
                 raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {of}{limit.cost:g}, {kept}")
 
 
-def told(found: Mapping[str, Limit]) -> dict[str, list[str]]:
-    """The limits as `limits` takes them, so that a run can be gone on with under the same ones."""
+def as_options(limits: Mapping[str, Limit]) -> dict[str, list[str]]:
+    """The limits as `read_limits` takes them, so that a run can be gone on with under the same ones."""
     rows: dict[str, list[str]] = {"max_tokens": [], "max_cost": []}
-    for stage, limit in found.items():
+    for stage, limit in limits.items():
         whose = f"{stage}=" if stage else ""
         rows["max_tokens"] += [f"{whose}{limit.tokens}"] if limit.tokens is not None else []
         rows["max_cost"] += [f"{whose}{limit.cost!r}"] if limit.cost is not None else []
     return rows
 
 
-def limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limit]:
+def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limit]:
     """The limits that a command line gives, as N or STAGE=N each. Raises SettingError for what is neither."""
     found: dict[str, Limit] = {}
     for option, texts in (("tokens", max_tokens), ("cost", max_cost)):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.base.text import clean
+from acclimate.base.text import single_spaced
 
 
 def safe(value: Any) -> Any:
     """A report with every text in it, keys included, made `clean`."""
     if isinstance(value, str):
-        return clean(value)
+        return single_spaced(value)
     if isinstance(value, Mapping):
         return {safe(key): safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -25,7 +25,7 @@ def safe(value: Any) -> Any:
 
 def excerpt(text: str, limit: int) -> str:
     """At most `limit` characters of `text`, on one line, cut between words where it can be."""
-    line = clean(text[: 4 * limit])
+    line = single_spaced(text[: 4 * limit])
     if len(line) <= limit:
         return line
     cut = line[: limit - 1]

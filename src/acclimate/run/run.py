@@ -21,7 +21,7 @@ from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.judged import Labels
 from acclimate.llm.completions import Completions, Ledger
-from acclimate.llm.prices import Budget, told
+from acclimate.llm.prices import Budget, as_options
 from acclimate.llm.prompts import ADAPTED, plain_names
 from acclimate.records import Query, Scorer
 from acclimate.run.input import Input, Kept
@@ -293,7 +293,7 @@ class Run:
             "qrels": self.qrels_file and str(Path(self.qrels_file).absolute()),
             "recipe": self.recipe,
             "seed": self.seed,
-            **told(self.budget.limits),
+            **as_options(self.budget.limits),
             "prices": str(self.budget.prices.absolute()) if self.budget.prices else None,
             "settings": {stage: plain(table) for stage, table in self.settings.items()},
         }

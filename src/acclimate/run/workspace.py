@@ -178,7 +178,7 @@ class Workspace:
             aside.replace(folder)
             manifest, reason = replaced
         if manifest is not None and not reason:
-            distributed.told(True)
+            distributed.broadcast(True)
             begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
             distributed.say(stage, f"made already: {_counts(manifest)}")
             return Made(stage, folder, manifest, resumed=True)
@@ -193,7 +193,7 @@ class Workspace:
             make_folder(folder)
             write_json(begun, {"key": key})
 
-        distributed.told(False)
+        distributed.broadcast(False)
         progress = Progress(stage, unit)
         started = time.monotonic()
         with writing(folder):
@@ -214,17 +214,17 @@ class Workspace:
         manifest = manifests.write(folder, manifest)
         begun.unlink()
         _remove(aside)
-        distributed.told(None)
+        distributed.broadcast(None)
         distributed.say(stage, f"{_counts(manifest)}   {duration(manifest['seconds'])}")
         return Made(stage, folder, manifest, resumed=False)
 
     def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> Made:
         """The result of a stage that the first process makes, with the help of this one or without."""
-        is_made = distributed.told(False)
+        is_made = distributed.broadcast(False)
         if not is_made:
             if together:
                 run(self.folder / stage, Progress(stage, ""))
-            distributed.told(None)
+            distributed.broadcast(None)
         manifest = self.manifest(stage)
         assert manifest is not None
         return Made(stage, self.folder / stage, manifest, resumed=is_made)

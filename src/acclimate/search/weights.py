@@ -32,7 +32,7 @@ Answers = Sequence[Mapping[int, int]]  # per query: row of each judged document,
 
 def row_grades(judged: Judged, ids: Ids) -> Answers:
     """The grades of judged documents by their rows; the documents that a query is itself are `LEFT_OUT`."""
-    row, left_out = ids.document_row, judged.identical.left_out
+    row, left_out = ids.document_row, judged.self_matches.left_out
     return [
         {row[doc_id]: grade for doc_id, grade in judged.grades[query.query_id].items()}
         | {row[doc_id]: LEFT_OUT for doc_id in left_out.get(query.query_id, ())}

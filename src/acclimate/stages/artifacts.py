@@ -9,7 +9,7 @@ from acclimate.base.files import read_json, read_jsonl
 from acclimate.base.words import normalized
 from acclimate.corpus.formats import read_synthetic
 from acclimate.corpus.judged import SYNTHETIC, Judged
-from acclimate.corpus.self_matches import identical
+from acclimate.corpus.self_matches import self_matches
 from acclimate.records import PromptExample, Qrel, SyntheticQuery
 from acclimate.run.run import Run
 from acclimate.run.workspace import Made
@@ -36,7 +36,7 @@ def _unseen(labelled: Judged, run: Run, made: Mapping[str, Made]) -> Judged:
     """Those of the labelled queries that no prompt shows."""
     seen = shown(made)
     judged = labelled.among(query for query in labelled.queries if normalized(query.text) not in seen)
-    return replace(judged, identical=identical(judged.queries, judged.qrels, run.documents))
+    return replace(judged, self_matches=self_matches(judged.queries, judged.qrels, run.documents))
 
 
 def _synthetic(run: Run, queries: Sequence[SyntheticQuery]) -> Judged:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate.base import distributed
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.draw import drawn
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.records import NWay
 from acclimate.run.settings import checked
@@ -127,8 +127,8 @@ def distill(
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
     if max_queries:
-        train = drawn(train, max_queries, seed)
-        turns = [(train, dev), *((drawn(more, max_queries, seed), checks) for more, checks in later)]
+        train = subset(train, max_queries, seed)
+        turns = [(train, dev), *((subset(more, max_queries, seed), checks) for more, checks in later)]
     steps = epochs * -(-len(train) // batch_size) * len(turns)
     notes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(student):

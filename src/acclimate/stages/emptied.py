@@ -9,7 +9,7 @@ from typing import Any
 from acclimate.base import distributed
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl
-from acclimate.base.text import clean, shortened
+from acclimate.base.text import shortened, single_spaced
 from acclimate.run.workspace import Made
 
 _LONGEST = 120  # characters of an example
@@ -62,7 +62,7 @@ def _told(run_folder: Path, made: Made) -> str:
         rows = [row for _, row in read_jsonl(made.folder / "rejects.jsonl") if row["reason"] == common]
         if rows:
             row = next((row for row in rows if row["text"].strip()), rows[0])
-            shown = shortened(clean(row["text"]), _LONGEST)
-            message += f"; such as {repr(shown) if shown else 'that'} for {shortened(clean(row['doc_id']), 60)}"
+            shown = shortened(single_spaced(row["text"]), _LONGEST)
+            message += f"; such as {repr(shown) if shown else 'that'} for {shortened(single_spaced(row['doc_id']), 60)}"
         message += f"; see {made.folder / 'rejects.jsonl'}"
     return f"{message}; look at them with: acclimate inspect {run_folder}"

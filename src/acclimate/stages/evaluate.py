@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from acclimate.base.domains import AtLeast
-from acclimate.base.draw import drawn
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
 from acclimate.corpus.formats.trec import write_qrels, write_run
 from acclimate.measure.compare import Comparison, compare, interval, verdict
@@ -75,7 +75,7 @@ def evaluate(
         Documents that a reranker puts in order.
     """
     judged = {qrel.query_id for qrel in qrels}
-    asked = drawn([query for query in queries if query.query_id in judged], max_queries, seed)
+    asked = subset([query for query in queries if query.query_id in judged], max_queries, seed)
     asked = sorted(asked, key=lambda query: query.query_id)
     kept = {query.query_id for query in asked}
     qrels = [qrel for qrel in qrels if qrel.query_id in kept]

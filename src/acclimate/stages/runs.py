@@ -14,7 +14,7 @@ from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import read_json
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
-from acclimate.llm.prices import Budget, limits
+from acclimate.llm.prices import Budget, read_limits
 from acclimate.run.input import Kept
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes, resolve
@@ -136,7 +136,7 @@ def described(folder: Path, changes: Changes = ()) -> Run:
             raise DataError(f"'seed' is {quoted(told['seed'])}; expected a whole number: {SEEDS}", path=path)
         resolve(STAGES, told["settings"], (), path)
         budget = Budget(
-            limits(*(list(map(str, told[name])) for name in ("max_tokens", "max_cost"))),
+            read_limits(*(list(map(str, told[name])) for name in ("max_tokens", "max_cost"))),
             told["prices"] and Path(told["prices"]),
         )
     except AcclimateError as error:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.draw import uniform
 from acclimate.base.errors import SettingError
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
@@ -113,7 +114,7 @@ def sample(
             dropped["duplicate"] += 1
         if key not in first or doc.doc_id < first[key][0]:
             first[key] = doc.doc_id, row
-    ordered = sorted((_draw(seed, "draw", doc_id), doc_id, row) for doc_id, row in first.values())
+    ordered = sorted((uniform(seed, "draw", doc_id), doc_id, row) for doc_id, row in first.values())
     of_source: Counter[str] = Counter()
 
     def accepts(place: int) -> bool:
@@ -139,7 +140,7 @@ def sample(
     dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
     drawn = [ordered[place][1] for place in places]
     document = {doc_id: parents.get(doc_id, doc_id) for doc_id in drawn}
-    sides = _sides({one: _draw(seed, "side", one) for one in document.values()}, dev_share, test_share)
+    sides = _sides({one: uniform(seed, "side", one) for one in document.values()}, dev_share, test_share)
     return Sample({doc_id: sides[one] for doc_id, one in document.items()}, dropped, shown)
 
 
@@ -147,7 +148,7 @@ def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> lis
     """As many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()
-    for one in sorted(pairs, key=lambda one: (_draw(seed, "example", one.query_id), one.query_id, one.doc_id)):
+    for one in sorted(pairs, key=lambda one: (uniform(seed, "example", one.query_id), one.query_id, one.doc_id)):
         own = {_key(one.query), _key(one.document)}
         if len(chosen) < n_examples and not own & seen:
             chosen.append(one)
@@ -162,12 +163,6 @@ def text_key(doc: Doc) -> bytes:
 
 def _key(text: str) -> bytes:
     return hashlib.blake2b(normalized(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _draw(seed: int, purpose: str, doc_id: str) -> float:
-    """A number in [0, 1) that depends on nothing else."""
-    digest = hashlib.sha256(f"{seed}:{purpose}:{doc_id}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _sides(draws: Mapping[str, float], dev_share: float, test_share: float) -> dict[str, Split]:

@@ -8,13 +8,13 @@ with both questions, no doc in two prompts. Whoever writes many queries with the
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from acclimate import llm as llms
 from acclimate.base.domains import AtLeast, Between
+from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
@@ -86,7 +86,7 @@ def seed_prompts(
     """
     check_seeds(n_docs=n_docs, n_prompts=n_prompts, n_examples=n_examples)
     needed = n_prompts * n_examples
-    drawn = sorted(docs, key=lambda doc: _draw(seed, "seed", doc.doc_id))[:n_docs]
+    drawn = sorted(docs, key=lambda doc: (draw(seed, "seed", doc.doc_id), doc.doc_id))[:n_docs]
     if len(drawn) < needed:
         raise SettingError(
             f"{n_prompts} prompts of {n_examples} examples need {needed} documents; there are {len(drawn)}: raise "
@@ -126,7 +126,7 @@ def seed_prompts(
             f"{len(usable)} of {len(drawn)} documents got two questions that differ ({why}); {n_prompts} prompts of "
             f"{n_examples} examples need {needed}: raise seed.n_docs, lower seed.n_prompts, or use a better seed.llm"
         )
-    usable.sort(key=lambda doc_id: _draw(seed, "example", doc_id))
+    usable.sort(key=lambda doc_id: (draw(seed, "example", doc_id), doc_id))
     source = prompts.template(GOOD_AND_BAD)
     templates: list[Template] = []
     for number in range(n_prompts):
@@ -183,7 +183,3 @@ def _add_bad(row: dict[str, Any], answer: Completion) -> None:
         row["reason"] = "no bad question"
     elif words == others or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
         row["reason"] = "good and bad alike"
-
-
-def _draw(seed: int, purpose: str, doc_id: str) -> tuple[bytes, str]:
-    return hashlib.sha256(f"{seed}:{purpose}:{doc_id}".encode("utf-8", "surrogatepass")).digest(), doc_id

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 from acclimate import __version__
 from acclimate.base import distributed, models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.draw import drawn
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint, read_state, write_json
 from acclimate.learn.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of
@@ -149,7 +149,7 @@ def train(
     several = len(groups) > 1
     keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
     notes = {name: found for name, key in keys.items() if several and (found := _done(folder, name, key))}
-    notes = distributed.told(notes)
+    notes = distributed.broadcast(notes)
     if distributed.is_main():
         _clear(folder, {*notes, "checkpoints"})
     sizes = [hyperparameters.steps(group.examples) * hyperparameters.queries_at_once for group in groups]
@@ -227,7 +227,7 @@ def check_lora() -> None:
 
 def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
     """The same with as many queries, drawn, and the first documents of each."""
-    examples = sorted(drawn(group.examples, max_queries, seed), key=lambda example: example.query_id)
+    examples = sorted(subset(group.examples, max_queries, seed), key=lambda example: example.query_id)
     dev = sorted(group.dev, key=lambda example: example.query_id)
     return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
 

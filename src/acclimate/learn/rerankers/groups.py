@@ -5,11 +5,11 @@ UDAPDR (arXiv 2303.00807) trains one per prompt: its gain needs several reranker
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
 from acclimate.records import NWay
 
@@ -79,8 +79,7 @@ def grouped(
 def _drawn(examples: Sequence[NWay], dev: Sequence[NWay], parts: int, min_queries: int, seed: int) -> list[Group]:
     split: list[list[NWay]] = [[] for _ in range(parts)]
     for example in examples:
-        draw = hashlib.sha256(f"{seed}:{example.query_id}".encode("utf-8", "surrogatepass")).digest()
-        split[int.from_bytes(draw[:8], "big") % parts].append(example)
+        split[draw(seed, example.query_id) % parts].append(example)
     if min(map(len, split)) < min_queries:
         raise SettingError(
             f"train.rerankers is {parts} and there are {len(examples)} queries to learn from: a part has "

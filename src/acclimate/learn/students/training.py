@@ -97,7 +97,7 @@ class StudentTraining:
             self._fit_in_memory(compute)
         else:
             self.optimizer.zero_grad()
-        distributed.add_gradients(self.weights.parameters())
+        distributed.sum_gradients(self.weights.parameters())
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)
         self.optimizer.step()
         self.schedule.step()

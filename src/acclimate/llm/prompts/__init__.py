@@ -5,7 +5,6 @@ Everything but the target is the same for all documents and comes first: an LLM 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import fingerprint, is_file
 from acclimate.base.text import quoted
@@ -68,15 +68,10 @@ class Mix:
         for number in range(n):
             times, place = divmod(number, len(self.prompts))
             had = [prompt.name for prompt, _ in chosen[number - place :]]
-            left = [one for one in zip(self.prompts, self.shares, strict=True) if one[0].name not in had]
-            chosen.append((_at(_point(doc_id, number), left), times))
+            left = [(p, share) for p, share in zip(self.prompts, self.shares, strict=True) if p.name not in had]
+            point = uniform("prompt", number, doc_id) if number else uniform("prompt", doc_id)
+            chosen.append((_at(point, left), times))
         return chosen
-
-
-def _point(doc_id: str, number: int) -> float:
-    """A number in [0, 1) that depends on nothing else."""
-    of = f"prompt:{doc_id}" if number == 0 else f"prompt:{number}:{doc_id}"
-    return int.from_bytes(hashlib.sha256(of.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
 
 
 def _at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:

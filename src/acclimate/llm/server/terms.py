@@ -94,6 +94,6 @@ class Terms:
         """True when a request that was sent would be another one on today's terms: one that lets the model answer."""
         return self.thinks and not {"chat_template_kwargs"} & {*sent, *self.left_out}
 
-    def told(self) -> list[str]:
+    def omitted(self) -> list[str]:
         """What the server is asked without, for people."""
         return [*self.left_out, *([] if self.limit else ["max_tokens"])]

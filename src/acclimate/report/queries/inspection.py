@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import unknown
 from acclimate.base.files import fingerprint, read_jsonl
-from acclimate.base.text import clean
+from acclimate.base.text import single_spaced
 from acclimate.corpus.formats import read_synthetic
 from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc, SyntheticQuery
@@ -93,13 +93,13 @@ def inspect(
         return Group(name, of, statistics_of(of, language=language, min_difference=min_difference))
 
     return Inspection(
-        corpus=clean(Path(run.collection_name).name),
-        llm=clean(run.settings["generate"]["llm"]),
+        corpus=single_spaced(Path(run.collection_name).name),
+        llm=single_spaced(run.settings["generate"]["llm"]),
         groups=[group("all", answers), *(group(prompt_name(name), of) for name, of in prompts.items())],
         filters=filters,
         reasons=reasons,
         sample=drawn,
-        drawn_from=clean(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
+        drawn_from=single_spaced(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
         docs={one.query.doc_id: run.corpus[one.query.doc_id] for one in drawn},
         little=little,
     )
@@ -148,7 +148,7 @@ def rows(inspection: Inspection) -> list[Row]:
     groups = [group.statistics for group in inspection.groups]
 
     def row(name: str, note: str, cell: Callable[[Statistics], str]) -> Row:
-        return Row(name, note, [clean(cell(one)) for one in groups])
+        return Row(name, note, [single_spaced(cell(one)) for one in groups])
 
     table = [
         row("answers", "what the LLM wrote, for a document and a prompt each", lambda one: f"{one.answers:,}"),
@@ -202,7 +202,7 @@ def score_name(name: str) -> str:
 
 def prompt_name(name: str) -> str:
     """A prompt's name as it is shown."""
-    return clean(name) or "(no name)"
+    return single_spaced(name) or "(no name)"
 
 
 def headline(inspection: Inspection) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from acclimate.base.files import write_text
-from acclimate.base.text import clean
+from acclimate.base.text import single_spaced
 from acclimate.base.words import words_of
 from acclimate.llm.decoding import cut_at
 from acclimate.report.formatting import excerpt, share
@@ -56,7 +56,9 @@ def render(inspection: Inspection) -> str:
         headline=headline(inspection),
         rows=rows(inspection),
         steps=_steps(inspection),
-        reasons=[(clean(reason), count, _shown(example, inspection)) for reason, count, example in inspection.reasons],
+        reasons=[
+            (single_spaced(reason), count, _shown(example, inspection)) for reason, count, example in inspection.reasons
+        ],
         pictures=[one for one in pictures if one[2]],
         sample=[_shown(one, inspection) for one in inspection.sample],
         not_filtered=NOT_FILTERED,
@@ -70,7 +72,7 @@ def _steps(inspection: Inspection) -> list[dict[str, Any]]:
     steps = statistics.funnel(inspection.whole.answers, inspection.filters or ())
     before = [count for _, count in steps[:1] + steps[:-1]]
     return [
-        {"name": clean(name), "count": count, "lost": came - count, "share": count / max(1, before[0])}
+        {"name": single_spaced(name), "count": count, "lost": came - count, "share": count / max(1, before[0])}
         for (name, count), came in zip(steps, before, strict=True)
     ]
 
@@ -90,9 +92,9 @@ def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
         "text": _marked(text, doc.default_text(), inspection) if doc and answer.is_query else text,
         "prompt": prompt_name(query.prompt),
         "state": state,
-        "reason": clean(answer.reason or ""),
+        "reason": single_spaced(answer.reason or ""),
         "facts": facts,
-        "doc_id": clean(query.doc_id),
+        "doc_id": single_spaced(query.doc_id),
         "title": excerpt(doc.title, 140) if doc else "",
         "document": _beginning(doc.text.strip()) if doc else "",
     }
@@ -101,7 +103,7 @@ def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
 def _beginning(text: str) -> str:
     """The first sentences of a document, on one line."""
     shown = cut_at(text, _EXCERPT)
-    return clean(shown) + (" …" if shown != text else "")
+    return single_spaced(shown) + (" …" if shown != text else "")
 
 
 def _marked(text: str, doc_text: str, inspection: Inspection) -> Markup:

@@ -7,13 +7,13 @@ query that another document answers as well (the rank of its source).
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from acclimate.base.draw import draw
 from acclimate.base.words import words_of
 from acclimate.records import SyntheticQuery
 from acclimate.stages.filter import near_duplicates
@@ -154,12 +154,11 @@ def reasons(answers: Iterable[Answer], *, seed: int = 0) -> list[tuple[str, int,
 def drawn(answers: Iterable[Answer], count: int, *, seed: int = 0) -> list[Answer]:
     """At most `count` answers, uniformly drawn; the draw follows from seed, ids and texts, a smaller one begins it."""
 
-    def draw(answer: Answer) -> tuple[bytes, str, str]:
-        one = answer.query
-        key = f"{seed}:inspect:{one.query_id}".encode("utf-8", "surrogatepass")
-        return hashlib.sha256(key).digest(), one.prompt, one.text
+    def key(answer: Answer) -> tuple[int, str, str]:
+        query = answer.query
+        return draw(seed, "inspect", query.query_id), query.prompt, query.text
 
-    return sorted(answers, key=draw)[:count]
+    return sorted(answers, key=key)[:count]
 
 
 def score_names(answers: Iterable[Answer]) -> list[str]:

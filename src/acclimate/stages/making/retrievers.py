@@ -163,7 +163,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
         from acclimate.search.without import Without
 
         judged = artifacts.test(run, made)
-        queries, qrels, own = judged.queries, judged.qrels, judged.identical
+        queries, qrels, own = judged.queries, judged.qrels, judged.self_matches
         members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
         held_out = artifacts.held_out(run, made)
         reranker, depth = run.trained(made["train"]).reranker(), settings["rerank_depth"]
@@ -183,7 +183,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             {name: run.index_bytes(member) for name, member in members.items()},
             rerank_depth=depth,
         )
-        if own.is_kind:
+        if own.are_usual:
             contenders = [one._replace(retriever=Without(one.retriever, own.left_out)) for one in contenders]
         result = evaluate(
             contenders, queries, qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
@@ -198,7 +198,7 @@ def make_evaluate(run: Run, made: Mapping[str, Made]) -> Made:
             "split": judged.split,
             "of": len(queries),
             "nothing_relevant": nothing_relevant([qrel for qrel in qrels if qrel.query_id in asked]),
-            "identical": {"queries": len(own.documents.keys() & asked), "left_out": own.is_kind},
+            "identical": {"queries": len(own.documents.keys() & asked), "left_out": own.are_usual},
         }
         dropped = {reason: count for reason, count in dropped.items() if count}
         return Account(len(queries) + shown, len(asked), dropped, notes=notes)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS, FakeRetriever
 from acclimate.corpus.judged import Judged
-from acclimate.corpus.self_matches import Identical, identical
+from acclimate.corpus.self_matches import SelfMatches, self_matches
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
 from acclimate.search import measuring
@@ -39,16 +39,16 @@ def nearly(text):
 )
 def test_a_query_is_a_document_by_its_text_and_not_by_its_id(query, is_one):
     queries = [query(doc) for doc in DOCS]
-    found = identical(queries, [], CORPUS)
+    found = self_matches(queries, [], CORPUS)
     expected = {q.query_id: frozenset([doc.doc_id]) for q, doc in zip(queries, DOCS, strict=True)}
-    assert (found.documents, found.is_kind) == (expected if is_one else {}, is_one)
+    assert (found.documents, found.are_usual) == (expected if is_one else {}, is_one)
     assert found.left_out == found.documents
 
 
 def test_where_few_queries_are_documents_nothing_is_left_out():
     queries = [Query(doc.doc_id, doc.text if at < 5 else doc.title) for at, doc in enumerate(DOCS)]
-    found = identical(queries, ANSWERS, CORPUS)
-    assert (len(found.documents), found.is_kind, found.left_out) == (5, False, {})
+    found = self_matches(queries, ANSWERS, CORPUS)
+    assert (len(found.documents), found.are_usual, found.left_out) == (5, False, {})
     told = sentences.of_queries({"identical": {"queries": 5, "left_out": False}}, 40)
     assert told[0].startswith("5 of the 40 queries are documents of the collection themselves: they are few, so they")
 
@@ -56,8 +56,8 @@ def test_where_few_queries_are_documents_nothing_is_left_out():
 def test_what_is_judged_relevant_is_an_answer_whatever_its_text():
     queries = [Query(doc.doc_id, doc.text) for doc in DOCS]
     own = [Qrel(doc.doc_id, doc.doc_id, int(at < 3)) for at, doc in enumerate(DOCS)]
-    assert set(identical(queries, own, CORPUS).documents) == {doc.doc_id for doc in DOCS[3:]}
-    assert identical([], [], CORPUS) == ({}, False)
+    assert set(self_matches(queries, own, CORPUS).documents) == {doc.doc_id for doc in DOCS[3:]}
+    assert self_matches([], [], CORPUS) == ({}, False)
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKD"])
@@ -69,7 +69,7 @@ def test_nor_does_it_matter_how_its_characters_are_written(form):
         "other": Doc("other", "ein Ofen"),
     }
     queries = [Query("q", unicodedata.normalize(form, text.upper())), Query("zh", "機械学習入門 検索の評価を学ぶ")]
-    assert identical(queries, [], corpus).documents == {"q": {"d"}, "zh": {"zh"}}
+    assert self_matches(queries, [], corpus).documents == {"q": {"d"}, "zh": {"zh"}}
 
 
 @given(
@@ -91,7 +91,7 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     from acclimate.search.weights import mean_ndcg
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
-    judged = Judged("dev", [query], [Qrel("q", "answer", 1)], Identical({"q": frozenset({"self"})}, is_kind=True))
+    judged = Judged("dev", [query], [Qrel("q", "answer", 1)], SelfMatches({"q": frozenset({"self"})}, are_usual=True))
     answers = row_grades(judged, ids)
     assert answers == [{0: LEFT_OUT, 1: 1}]
     scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
@@ -109,5 +109,5 @@ def test_a_corpus_is_read_once_and_only_texts_of_a_fitting_length_are_looked_at(
             return super().values()
 
     read = 0
-    identical([Query("q", "short")] * 3, [], Watched({"d": Doc("d", "short"), "e": Doc("e", "long " * 99)}))
+    self_matches([Query("q", "short")] * 3, [], Watched({"d": Doc("d", "short"), "e": Doc("e", "long " * 99)}))
     assert read == 1

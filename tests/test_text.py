@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from acclimate.api.search import Hit
 from acclimate.base.errors import AcclimateError, DataError, unknown
-from acclimate.base.text import clean, on_one_line, printable, quoted, shortened
+from acclimate.base.text import on_one_line, printable, quoted, shortened, single_spaced
 from acclimate.cli.main import main
 from acclimate.records import Doc
 
@@ -22,10 +22,10 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=50
 
 @given(any_text)
 def test_no_terminal_is_given_orders(text):
-    for shown in (printable(text), on_one_line(text), clean(text), str(AcclimateError(text)), quoted(text)):
+    for shown in (printable(text), on_one_line(text), single_spaced(text), str(AcclimateError(text)), quoted(text)):
         assert not OBEYED & set(shown)
         shown.encode()
-    assert "\n" not in on_one_line(text) + clean(text) + str(DataError(text, path=text or "x"))
+    assert "\n" not in on_one_line(text) + single_spaced(text) + str(DataError(text, path=text or "x"))
     hit = str(Hit(Doc(text or "x", text, text), 1.0, text or "y"))
     assert not OBEYED & set(hit)
     assert hit.count("\n") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.base.draw import drawn
+from acclimate.base.draw import subset
 from acclimate.learn.rerankers.groups import Group
 from acclimate.records import NWay, Query
 from acclimate.stages.train import _limited
@@ -16,15 +16,15 @@ IDS = st.lists(st.text(min_size=1), unique=True)
 @given(IDS, st.integers(0, 20), st.integers(0, 20), st.integers(0, 9), st.randoms())
 def test_fewer_are_among_more_and_the_order_does_not_matter(ids, one, other, seed, rng):
     queries = [Query(query_id, "text") for query_id in ids]
-    few, more = (drawn(queries, count, seed) for count in sorted((one, other)))
+    few, more = (subset(queries, count, seed) for count in sorted((one, other)))
     assert few == more[: len(few)]
     assert len(more) == min(max(one, other), len(ids))
-    assert drawn(rng.sample(queries, len(queries)), other, seed) == drawn(queries, other, seed)
+    assert subset(rng.sample(queries, len(queries)), other, seed) == subset(queries, other, seed)
 
 
 def test_each_seed_draws_others_and_none_the_first():
     queries = [Query(f"{number:03}", "text") for number in range(200)]
-    found = [frozenset(query.query_id for query in drawn(queries, 20, seed)) for seed in range(20)]
+    found = [frozenset(query.query_id for query in subset(queries, 20, seed)) for seed in range(20)]
     assert len(set(found)) == 20
     assert len(frozenset.union(*found)) > 150
     assert all(len(one & {f"{number:03}" for number in range(20)}) < 10 for one in found)
