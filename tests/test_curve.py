@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from acclimate.api import curve
-from acclimate.base.draw import drawn as drawn_of
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeRetriever
 from acclimate.cli.main import main
@@ -50,11 +50,11 @@ def found(run: Path) -> dict:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_smaller_part_lies_within_a_larger_one_whatever_the_order(seed):
     examples = [NWay(f"q{n}", ("a",)) for n in range(50)]
-    parts = [{one.query_id for one in drawn_of(examples, count, seed)} for count in (5, 20, 50, 99)]
+    parts = [{one.query_id for one in subset(examples, count, seed)} for count in (5, 20, 50, 99)]
     assert [len(part) for part in parts] == [5, 20, 50, 50]
     assert parts[0] < parts[1] < parts[2] == parts[3]
-    assert drawn_of(examples[::-1], 20, seed) == drawn_of(examples, 20, seed)
-    assert drawn_of(examples, 20, seed) != drawn_of(examples, 20, seed + 1)
+    assert subset(examples[::-1], 20, seed) == subset(examples, 20, seed)
+    assert subset(examples, 20, seed) != subset(examples, 20, seed + 1)
 
 
 def test_points_double_up_to_all():
