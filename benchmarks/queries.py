@@ -31,9 +31,10 @@ from acclimate.report.queries import statistics
 from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
+from acclimate.search.candidates import fuse, min_max
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember
-from acclimate.search.system import System, fuse, min_max
+from acclimate.search.system import System
 from acclimate.search.weights import alone
 from acclimate.stages.chain import STAGES
 from acclimate.stages.distill import distill

@@ -13,10 +13,11 @@ from acclimate.corpus.judged import NOTHING_JUDGED, SYNTHETIC, Judged
 from acclimate.learn.teachers.selection import given_weights, teacher_warnings
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
+from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import BM25Member, Ids
 from acclimate.search.scales import NAMES, scale
 from acclimate.search.scorers.kept import Kept, Scores
-from acclimate.search.system import Candidates, System, min_max
+from acclimate.search.system import System
 from acclimate.stages.label import RERANKER, label
 
 DOC_IDS = [f"d{n:02}" for n in range(50)]

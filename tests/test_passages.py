@@ -17,9 +17,9 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.passages import parents, split
 from acclimate.measure.measures import per_query
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
+from acclimate.search.candidates import Candidates
 from acclimate.search.folded import Folded
 from acclimate.search.members import Ids
-from acclimate.search.system import Candidates
 from acclimate.search.weights import mean_ndcg, ndcg_of_weights
 from acclimate.stages.sample import sample
 

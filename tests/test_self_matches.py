@@ -87,7 +87,7 @@ def test_as_many_are_found_as_are_asked_for_without_those_left_out(scores, left_
 def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     import numpy as np
 
-    from acclimate.search.system import Candidates
+    from acclimate.search.candidates import Candidates
     from acclimate.search.weights import mean_ndcg
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from acclimate.base.errors import DataError
 from acclimate.measure.measures import per_query
 from acclimate.records import Qrel, Query, ScoredDoc
-from acclimate.search.system import Candidates, fuse
+from acclimate.search.candidates import Candidates, fuse
 from acclimate.search.weights import choose_weights, mean_ndcg, ndcg_of_weights
 
 NAMES = ["good", "noise", "other"]
@@ -110,7 +110,7 @@ def test_an_answer_that_was_not_found_counts_in_the_ideal_alone():
 def test_ties_rank_by_the_ids_of_their_documents_as_when_they_are_measured():
     one = candidates(0, {"a": [1.0, 1.0, 1.0, 0.0]})
     for places, rank in (([0, 1, 2, 3], 1), ([5, 1, 2, 0], 3), ([2, 1, 3, 0], 2)):
-        placed = one._replace(places=np.array(places))
+        placed = one._replace(document_ranks=np.array(places))
         value = ndcg_of_weights([placed], [{0: 1}], ["a"], np.ones((1, 1), np.float32)).item()
         assert value == pytest.approx(1 / np.log2(1 + rank))
 

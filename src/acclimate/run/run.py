@@ -30,11 +30,11 @@ from acclimate.run.workspace import Account, Made, Workspace, plain
 from acclimate.search.names import STUDENT_KINDS
 
 if TYPE_CHECKING:
+    from acclimate.search.candidates import Candidates
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Ids, Member
     from acclimate.search.scorers.trained import Trained
     from acclimate.search.students import Students
-    from acclimate.search.system import Candidates
     from acclimate.search.vectors import Vectors
 
 

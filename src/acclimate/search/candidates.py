@@ -1,54 +1,116 @@
-"""Lists of candidates: the best of what was found for a synthetic query, its source document among them."""
+"""The docs found for one query with what each member thinks of them, and lists of the best of them.
+
+A sum of scores is taken after each member's are brought to [0, 1] over the query's candidates.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from acclimate.records import Query, ScoredDoc, SyntheticQuery
-from acclimate.search.members import Ids
-from acclimate.search.system import Candidates, fuse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from acclimate.search.members import Ids
+
+
+class Candidates(NamedTuple):
+    """The docs found for one query and what each member thinks of them."""
+
+    query: Query
+    rows: NDArray[np.int64]  # (n,)
+    scores: dict[str, NDArray[np.float32]]  # member -> (n,), raw
+    document_rows: NDArray[np.int64] | None = None  # (n,) the row that stands for each one's document; None: its own
+    document_ranks: NDArray[np.int64] | None = None  # (n,) of each document among the sorted ids; None: as the rows
+    rows_by_source: Mapping[str, NDArray[np.int64]] | None = None  # source -> the rows that it named
+
+    def select(self, places: NDArray[np.int64]) -> Candidates:
+        """The candidates in these places."""
+        return self._replace(
+            rows=self.rows[places],
+            scores={name: scores[places] for name, scores in self.scores.items()},
+            document_rows=None if self.document_rows is None else self.document_rows[places],
+            document_ranks=None if self.document_ranks is None else self.document_ranks[places],
+        )
+
+    def named_by(self, sources: Sequence[str]) -> Candidates:
+        """Those that these sources named: the candidates of a system that has no others."""
+        assert self.rows_by_source is not None
+        rows = np.concatenate([self.rows_by_source[name] for name in sources])
+        return self.select(np.flatnonzero(np.isin(self.rows, rows)))
+
+
 # Queries, and a row per query that joins what is found for it, or no rows -> the candidates of each query.
 Find = Callable[[Sequence[Query], Sequence[int]], Iterable[Candidates]]
+
+
+def fuse(candidates: Candidates, weights: Mapping[str, float]) -> NDArray[np.float32]:
+    """(n,) the weighted sum of each member's scores; one member alone keeps its own scale."""
+    names = sorted(name for name, weight in weights.items() if weight)  # in one order: sums are rounded
+    if len(names) == 1:
+        return candidates.scores[names[0]]
+    total = np.zeros(len(candidates.rows), dtype=np.float32)
+    for name in names:
+        total += np.float32(weights[name]) * min_max(candidates.scores[name])
+    return total
+
+
+def min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores of one query brought to [0, 1]; all 0 when they do not differ."""
+    if not len(scores):
+        return scores
+    low, high = scores.min(), scores.max()
+    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
 
 
 def lists(
     queries: Sequence[SyntheticQuery], find: Find, ids: Ids, weights: Mapping[str, float], n_ways: int
 ) -> list[Candidates]:
     """The `n_ways` best candidates of each query, its source document among them wherever it ranks."""
-    sources = [ids.row[query.doc_id] for query in queries]
-    found = find([query.as_query() for query in queries], sources)
-    return [best(one, ids, weights, n_ways, source) for one, source in zip(found, sources, strict=True)]
+    source_rows = [ids.row[query.doc_id] for query in queries]
+    return [
+        best(candidates, ids, weights, n_ways, source_row)
+        for candidates, source_row in zip(
+            find([query.as_query() for query in queries], source_rows), source_rows, strict=True
+        )
+    ]
 
 
-def best(one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None) -> Candidates:
-    """The `n_ways` best of a query's candidates, in row order, with `source` among them where it is one at all."""
-    return one.at(best_places(one, ids, weights, n_ways, source))
+def best(
+    candidates: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source_row: int | None = None
+) -> Candidates:
+    """The `n_ways` best of a query's candidates, in row order, with `source_row` among them where there is one."""
+    return candidates.select(best_places(candidates, ids, weights, n_ways, source_row))
 
 
 def best_places(
-    one: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source: int | None = None
+    candidates: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source_row: int | None = None
 ) -> NDArray[np.int64]:
     """Where they are, ascending."""
-    order = ids.order(fuse(one, weights), one.rows)
-    kept = order[:n_ways]
-    if source is not None and source not in one.rows[kept]:
-        kept = np.append(order[: n_ways - 1], np.flatnonzero(one.rows == source))
-    return np.sort(kept)
+    order = ids.order(fuse(candidates, weights), candidates.rows)
+    places = order[:n_ways]
+    if source_row is not None and source_row not in candidates.rows[places]:
+        places = np.append(order[: n_ways - 1], np.flatnonzero(candidates.rows == source_row))
+    return np.sort(places)
 
 
 def hits(
-    found: Iterable[Candidates], ids: Ids, weights: Mapping[str, float], k: int, sources: Sequence[int]
+    lists: Iterable[Candidates], ids: Ids, weights: Mapping[str, float], k: int, source_rows: Sequence[int]
 ) -> Iterator[ScoredDoc]:
     """The `k` best candidates of each query with their scores, and its source document behind them where it is not."""
-    for one, source in zip(found, sources, strict=True):
-        total = fuse(one, weights)
-        order = ids.order(total, one.rows)
-        for place in [*order[:k], *(place for place in order[k:] if one.rows[place] == source)]:
-            yield ScoredDoc(one.query.query_id, ids.doc_ids[one.rows[place]], float(total[place]))
+    for candidates, source_row in zip(lists, source_rows, strict=True):
+        total = fuse(candidates, weights)
+        order = ids.order(total, candidates.rows)
+        for place in [*order[:k], *(place for place in order[k:] if candidates.rows[place] == source_row)]:
+            yield ScoredDoc(candidates.query.query_id, ids.doc_ids[candidates.rows[place]], float(total[place]))
+
+
+def rank_of(row: int, candidates: Candidates, ids: Ids, weights: Mapping[str, float]) -> int | None:
+    """The rank from 1 of a row among the candidates; None where it is none of them."""
+    order = ids.order(fuse(candidates, weights), candidates.rows)
+    places = np.flatnonzero(candidates.rows[order] == row)
+    return 1 + int(places[0]) if len(places) else None

@@ -15,11 +15,12 @@ from acclimate.base.errors import unknown
 from acclimate.corpus.judged import Judged
 from acclimate.records import Query, ScoredDoc, Scorer
 from acclimate.search import systems
+from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids, LateInteractionMember, Member
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
-from acclimate.search.system import Candidates, System
+from acclimate.search.system import System
 from acclimate.search.systems import BASE, HYBRID, RERANKER, Chosen, sources_of, system_of
 from acclimate.search.weights import Weighed, choose_weights, mean_ndcg, row_grades
 
@@ -50,7 +51,7 @@ def choose(
     def lists(names: Iterable[str]) -> list[Candidates]:
         """What a system of these members finds."""
         sources = sources_of(names, members)
-        return [candidates.of(sources) for candidates in pools]
+        return [candidates.named_by(sources) for candidates in pools]
 
     weights = {name: {name: 1.0} for name in members}
     reached = {name: mean_ndcg(lists([name]), answers, name, scale=as_it_is) for name in members}
@@ -121,6 +122,5 @@ def weigh_reranker(first_stage: System, scorer: Scorer, held_out: Judged, depth:
 def _candidates(query: Query, hits: Sequence[ScoredDoc], ids: Ids, scores: Mapping[str, Sequence[float]]) -> Candidates:
     """A ranking as candidates with these scores."""
     rows = np.array([ids.row[hit.doc_id] for hit in hits], dtype=np.int64)
-    documents = None if ids.documents is None else ids.documents[rows]
     by_name = {name: np.array(values, dtype=np.float32) for name, values in scores.items()}
-    return Candidates(query, rows, by_name, documents, ids.document_rank[rows])
+    return Candidates(query, rows, by_name, *ids.documents_of(rows))

@@ -196,6 +196,10 @@ class Ids:
         places = {name: place for place, name in enumerate(sorted(set(names)))}
         return np.array([places[name] for name in names], np.int64)
 
+    def documents_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+        """(n,) the row that stands for each one's document, None for their own; (n,) its place among the sorted ids."""
+        return None if self.documents is None else self.documents[rows], self.document_rank[rows]
+
     def order(self, scores: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions in `rows`, best score first, ties by id."""
         return np.lexsort((self.rank[rows], -scores))

@@ -10,7 +10,7 @@ import numpy as np
 
 from acclimate.base.files import fingerprint
 from acclimate.records import Query, Retriever, ScoredDoc, Scorer
-from acclimate.search.system import min_max
+from acclimate.search.candidates import min_max
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from acclimate.base.errors import unknown
-from acclimate.search.system import Candidates, min_max
+from acclimate.search.candidates import Candidates, min_max
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,49 +3,26 @@
 BM25, dense, late interaction and every hybrid of them are this one thing with other sources and weights. Each
 candidate is scored by every member, never filled in with a zero, then scores are brought to [0, 1] per query and
 member (minimum-maximum over the candidates) and added with the weights.
+
+Queries are searched one by one, in training as when a person asks: what is found for one depends on no other, where
+the padding of a batch would move the rounding of its vectors (in bfloat16 by up to 0.002 of a cosine).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from acclimate.base.files import fingerprint
 from acclimate.records import Query, ScoredDoc
+from acclimate.search.candidates import Candidates, fuse
 from acclimate.search.members import LEXICAL, Ids, Member, View
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_QUERIES_AT_ONCE = 256
-
-
-class Candidates(NamedTuple):
-    """The docs found for one query and what each member thinks of them."""
-
-    query: Query
-    rows: NDArray[np.int64]  # (n,)
-    scores: dict[str, NDArray[np.float32]]  # member -> (n,), raw
-    documents: NDArray[np.int64] | None = None  # (n,) the row that stands for each one's document; None: its own
-    places: NDArray[np.int64] | None = None  # (n,) of each one's document among the sorted ids; None: as the rows
-    named: Mapping[str, NDArray[np.int64]] | None = None  # source -> the rows that it named
-
-    def at(self, places: NDArray[np.int64]) -> Candidates:
-        """The candidates in these places."""
-        return self._replace(
-            rows=self.rows[places],
-            scores={name: scores[places] for name, scores in self.scores.items()},
-            documents=None if self.documents is None else self.documents[places],
-            places=None if self.places is None else self.places[places],
-        )
-
-    def of(self, sources: Sequence[str]) -> Candidates:
-        """Those that these sources named: the candidates of a system that has no others."""
-        named = self.named or {}
-        return self.at(np.flatnonzero(np.isin(self.rows, np.concatenate([named[name] for name in sources]))))
 
 
 @dataclass(frozen=True)
@@ -70,69 +47,52 @@ class System:
         What is best among the candidates does not depend on `k`. Where it asks for more, what the sources name from
         there to twice the depth follows below all of them, in an order of its own, and so on.
         """
-        found: list[ScoredDoc] = []
-        for query, views in self._views(queries):
-            hits: list[ScoredDoc] = []
-            known, depth = np.empty(0, dtype=np.int64), self.depth
-            while True:
-                candidates = self._candidates(query, views, depth, known)
-                hits += self._ranked(candidates, below=hits[-1].score if hits else None)
-                named = (candidates.named or {}).values()
-                if len(hits) >= k or all(len(rows) < depth for rows in named):
-                    break
-                known, depth = np.concatenate([known, candidates.rows]), 2 * depth
-            found += hits[:k]
-        return found
+        return [hit for query in queries for hit in self._search(query, k)]
 
-    def candidates(self, queries: Sequence[Query], also: Sequence[int] = ()) -> Iterator[Candidates]:
+    def _search(self, query: Query, k: int) -> list[ScoredDoc]:
+        views, hits = self._views(query), list[ScoredDoc]()
+        known, depth = np.empty(0, dtype=np.int64), self.depth
+        while True:
+            rows_by_source = self._name(views, depth)
+            rows = np.setdiff1d(np.concatenate([*rows_by_source.values()]), known)
+            hits += self._ranked(self._scored(query, views, rows), below=hits[-1].score if hits else None)
+            if len(hits) >= k or all(len(named) < depth for named in rows_by_source.values()):
+                return hits[:k]
+            known, depth = np.concatenate([known, rows]), 2 * depth
+
+    def candidates(self, queries: Sequence[Query], joined_rows: Sequence[int] = ()) -> Iterator[Candidates]:
         """Query by query: the union of the sources' best, in row order, scored by the weighted members.
 
-        also: no rows, or one of each query, which joins them whether it was named or not.
+        joined_rows: none, or one for each query, which joins what is found for it whether it was named or not.
         """
-        nothing = np.empty(0, dtype=np.int64)
-        for at, (query, views) in enumerate(self._views(queries)):
-            yield self._candidates(query, views, self.depth, nothing, also[at : at + 1])
+        for number, query in enumerate(queries):
+            views = self._views(query)
+            rows_by_source = self._name(views, self.depth)
+            joined = np.array(joined_rows[number : number + 1], dtype=np.int64)
+            rows = np.unique(np.concatenate([*rows_by_source.values(), joined]))
+            yield self._scored(query, views, rows)._replace(rows_by_source=rows_by_source)
 
-    def _views(self, queries: Sequence[Query]) -> Iterator[tuple[Query, dict[str, View]]]:
-        """Each query as the sources and the weighted members see it."""
+    def _views(self, query: Query) -> dict[str, View]:
+        """The query as the sources and the weighted members see it."""
         names = dict.fromkeys([*self.sources, *(name for name, weight in self.weights.items() if weight)])
         members = {name: self.members[name] for name in names}
         encoders = {id(member.encoder): member.encoder for member in members.values() if member.encoder is not None}
-        for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            block = queries[start : start + _QUERIES_AT_ONCE]
-            vectors = {key: encoder.encode([q.text for q in block]) for key, encoder in encoders.items()}
-            for at, query in enumerate(block):
-                yield (
-                    query,
-                    {
-                        name: member.view(
-                            query, vectors[id(member.encoder)][at] if member.encoder is not None else None
-                        )
-                        for name, member in members.items()
-                    },
-                )
+        encoded = {key: encoder.encode([query.text])[0] for key, encoder in encoders.items()}
+        return {name: member.view(query, encoded.get(id(member.encoder))) for name, member in members.items()}
 
-    def _candidates(
-        self, query: Query, views: Mapping[str, View], depth: int, known: NDArray[np.int64], also: Sequence[int] = ()
-    ) -> Candidates:
-        """The union of the sources' best `depth` without the rows that are `known`, and the rows `also`."""
-        named = {
+    def _name(self, views: Mapping[str, View], depth: int) -> dict[str, NDArray[np.int64]]:
+        """The `depth` best rows of each source."""
+        return {
             name: self.ids.best(
                 views[name].all_scores(), depth, above=0.0 if isinstance(self.members[name], LEXICAL) else None
             )
             for name in self.sources
         }
-        rows = np.setdiff1d(np.concatenate([*named.values(), np.array(also, dtype=np.int64)]), known)
+
+    def _scored(self, query: Query, views: Mapping[str, View], rows: NDArray[np.int64]) -> Candidates:
+        """These rows as candidates."""
         scores = {name: view.scores(rows) for name, view in views.items()}
-        documents = self.ids.documents
-        return Candidates(
-            query,
-            rows,
-            scores,
-            None if documents is None else documents[rows],
-            self.ids.document_rank[rows],
-            named,
-        )
+        return Candidates(query, rows, scores, *self.ids.documents_of(rows))
 
     def _ranked(self, candidates: Candidates, below: float | None) -> list[ScoredDoc]:
         """The candidates, best first; where they would reach the score `below`, all are moved beneath it."""
@@ -141,23 +101,4 @@ class System:
             total += below - 1 - total.max()
         query_id, doc_ids = candidates.query.query_id, self.ids.doc_ids
         order = self.ids.order(total, candidates.rows)
-        return [ScoredDoc(query_id, doc_ids[candidates.rows[at]], float(total[at])) for at in order]
-
-
-def fuse(candidates: Candidates, weights: Mapping[str, float]) -> NDArray[np.float32]:
-    """(n,) the weighted sum of each member's scores; one member alone keeps its own scale."""
-    names = sorted(name for name, weight in weights.items() if weight)  # in one order: sums are rounded
-    if len(names) == 1:
-        return candidates.scores[names[0]]
-    total = np.zeros(len(candidates.rows), dtype=np.float32)
-    for name in names:
-        total += np.float32(weights[name]) * min_max(candidates.scores[name])
-    return total
-
-
-def min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores of one query brought to [0, 1]; all 0 when they do not differ."""
-    if not len(scores):
-        return scores
-    low, high = scores.min(), scores.max()
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+        return [ScoredDoc(query_id, doc_ids[candidates.rows[place]], float(total[place])) for place in order]

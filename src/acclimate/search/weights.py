@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from acclimate.base.errors import DataError
 from acclimate.corpus.judged import Judged
 from acclimate.measure.measures import ndcg
+from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
 from acclimate.search.scales import Scale, by_list
-from acclimate.search.system import Candidates
 
 _TENTHS = 10
 _MOST_IN_GRID = 4  # members at most whose weights are all tried
@@ -126,18 +126,19 @@ def _ndcg_of_query(
         for column in sorted(range(len(names)), key=names.__getitem__):
             name = names[column]
             scores += np.float32(grid[:, column, None]) * scale(name, candidates.scores[name])
-        rows, places = candidates.rows, candidates.rows if candidates.places is None else candidates.places
-        if candidates.documents is not None:
-            order = np.argsort(candidates.documents, kind="stable")
-            rows, starts = np.unique(candidates.documents[order], return_index=True)
-            scores, places = np.maximum.reduceat(scores[:, order], starts, axis=1), places[order][starts]
+        rows, ties = candidates.rows, candidates.document_ranks
+        ties = rows if ties is None else ties
+        if candidates.document_rows is not None:
+            order = np.argsort(candidates.document_rows, kind="stable")
+            rows, starts = np.unique(candidates.document_rows[order], return_index=True)
+            scores, ties = np.maximum.reduceat(scores[:, order], starts, axis=1), ties[order][starts]
         left_out = [row for row, grade in grades.items() if grade == LEFT_OUT]
         scores[:, np.isin(rows, left_out)] = -np.inf
         for column, row in enumerate(relevant):
             position = np.flatnonzero(rows == row)
             if len(position):
                 score = scores[:, position]
-                before = (scores > score) | ((scores == score) & (places < places[position]))
+                before = (scores > score) | ((scores == score) & (ties < ties[position]))
                 ranks[:, column] = 1 + before.sum(axis=1)
     return ndcg(np.array(list(relevant.values())), ranks)
 

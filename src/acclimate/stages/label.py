@@ -31,10 +31,9 @@ from acclimate.learn.teachers.selection import (
 from acclimate.records import NWay, Scorer, SyntheticQuery
 from acclimate.run.settings import checked
 from acclimate.search import candidates
-from acclimate.search.candidates import Find
+from acclimate.search.candidates import Candidates, Find, min_max
 from acclimate.search.members import Ids
 from acclimate.search.scales import NAMES, Scale, bounds, combine, scale
-from acclimate.search.system import Candidates, min_max
 from acclimate.search.weights import row_grades
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def label(
         # Where no retriever teaches, nothing is said of the others.
         is_rated_only = all(name in asking for name, weight in shares.items() if weight)
         for query, whole, places in zip(queries, rated, first, strict=True):
-            one = whole.at(places) if is_rated_only else whole
+            one = whole.select(places) if is_rated_only else whole
             rated_one = _rated(query, one, shares, to_scale, normalize, ids)
             example, others = _without_false_negatives(rated_one, false_negatives, false_negative_share)
             near += others

@@ -14,8 +14,8 @@ import numpy as np
 
 from acclimate.base.errors import DataError
 from acclimate.records import Scorer
+from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
-from acclimate.search.system import Candidates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import quoted
+from acclimate.search.candidates import Candidates
 from acclimate.search.scales import Scale, combine, scale
-from acclimate.search.system import Candidates
 from acclimate.search.weights import Answers, Weighed, choose_weights, mean_ndcg
 
 RERANKER = "reranker"
