@@ -32,12 +32,11 @@ import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
 
 import acclimate.llm
-from acclimate.api.adapt import adapt
 from acclimate.base import models
 from acclimate.base.testing import DOCS, FakeLLM
 from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
-from acclimate.stages.chain import STAGES
+from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.runs import begin
 
 STUDENTS = ("dense,late-interaction,sparse,static", "dense-query,late-interaction-query,sparse-query")

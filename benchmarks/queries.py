@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate.api.adapt import adapt
 from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.base.words import normalized
@@ -36,7 +35,7 @@ from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember
 from acclimate.search.system import System
 from acclimate.search.weights import alone
-from acclimate.stages.chain import STAGES
+from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
 from acclimate.stages.generate import generate

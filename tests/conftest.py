@@ -172,11 +172,10 @@ def copied(finished, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def labelled(tiny_encoder, tmp_path_factory) -> Path:
     """A run with labelled test queries, made up to its lists."""
-    from acclimate.api.adapt import adapt
     from acclimate.run.run import Run
     from acclimate.run.settings import load_recipe, resolve
     from acclimate.run.workspace import Workspace
-    from acclimate.stages.chain import STAGES
+    from acclimate.stages.chain import STAGES, adapt
 
     folder = tmp_path_factory.mktemp("labelled")
     queries, qrels = write_labels(folder)

@@ -15,7 +15,8 @@ import pytest
 from acclimate import __version__
 from acclimate.base.testing import DOCS
 from acclimate.cli.main import main
-from acclimate.run.settings import recipe_names, settings_of
+from acclimate.cli.stage_commands import help_of
+from acclimate.run.settings import check, recipe_names, settings_of
 from acclimate.stages.chain import STAGES
 
 COMMANDS = ["adapt", "report", "inspect", "search", "compare", "doctor", *STAGES]
@@ -89,15 +90,14 @@ def test_the_help_of_a_stage_has_each_setting_and_its_default(stage, capsys, mon
     settings = settings_of(STAGES[stage])
     assert settings
     for setting in settings.values():
-        default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
         assert setting.help, setting.name
         assert f"--{setting.name.replace('_', '-')}" in shown
-        assert f"{setting.help} Default: {default}." in shown
+        assert help_of(setting) in shown
+        _, is_said, default = help_of(setting).removesuffix("]").rpartition(" [default: ")
+        assert check(default if is_said else "", setting, setting.name) == setting.default
 
 
 def test_every_setting_has_a_default_that_its_own_check_lets_through():
-    from acclimate.run.settings import check
-
     for stage, function in STAGES.items():
         for setting in settings_of(function).values():
             default = setting.default
@@ -123,20 +123,20 @@ def test_a_corpus_that_is_missing(mistake, corpus, out, tmp_path):
     assert "'pydocs'" in mistake("adapt", "pydoc", "--out", out)
 
 
-def test_what_is_empty_is_no_folder_to_write_to_and_no_query(mistake, corpus, out):
+def test_what_is_empty_is_no_folder_to_write_to_and_no_query(mistake, corpus, unfinished):
     assert "--out is empty" in mistake("adapt", corpus, "--out", "")
     assert "the folder of the run is empty" in mistake("index", "", "--corpus", corpus)
     for nothing in ("", " ", "\u3000"):
-        assert "QUERY is empty" in mistake("search", out, nothing)
+        assert "QUERY is empty" in mistake("search", unfinished, nothing)
 
 
 def test_a_run_is_no_corpus(mistake, unfinished, tmp_path):
     assert f"{unfinished} is a run" in mistake("adapt", unfinished, "--out", str(tmp_path / "other"))
 
 
-def test_a_file_of_prices_is_read_whoever_is_asked(mistake, corpus, out, tmp_path):
+def test_a_file_of_prices_is_read_whoever_is_asked(mistake, corpus, out, kept, tmp_path):
     assert "none.toml: no such file" in mistake("adapt", corpus, "--out", out, "--prices", str(tmp_path / "none.toml"))
-    assert "is a directory" in mistake("cache", "stats", out, "--prices", str(tmp_path))
+    assert "is a directory" in mistake("cache", "stats", str(kept), "--prices", str(tmp_path))
 
 
 def test_vectors_longer_than_the_base_s_are_refused_before_the_first_stage(mistake, corpus, out, tiny_encoder):

@@ -74,13 +74,13 @@ def test_what_counts_0_is_said(files, tmp_path):
     _, good, put = files
     formats.write_qrels(tmp_path / "more.tsv", [*QRELS, Qrel("q9", "d1", 0)])
     found = compare_runs(tmp_path / "more.tsv", put(RUN[:3]), good, measure="nDCG@10", seed=0)
-    assert found.comparison.queries == 9
+    assert found[0].comparison.queries == 9
     assert [line.replace(str(tmp_path), "") for line in found.warnings] == [
         "/bad.trec has nothing for 7 of 9 judged queries; they count 0 for it",
         "/good.trec has nothing for 1 of 9 judged queries; they count 0 for it",
         "1 of 9 judged queries have no relevant document; they count 0, as with trec_eval",
     ]
-    assert found.baseline_mean == pytest.approx(sum(per_query(RUN, QRELS)["nDCG@10"].values()) / 9)
+    assert found[0].baseline_mean == pytest.approx(sum(per_query(RUN, QRELS)["nDCG@10"].values()) / 9)
 
 
 names = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, min_size=3, max_size=3)
@@ -100,7 +100,7 @@ def test_run_files_are_measured_as_what_is_in_memory_was_and_as_trec_eval_does(t
         found = compare_runs(
             tmp_path / "qrels", tmp_path / "run.trec", tmp_path / "run.trec", measure="nDCG@10", seed=0
         )
-        assert found.mean == pytest.approx(sum(expected["nDCG@10"].values()) / 3)
+        assert found[0].mean == pytest.approx(sum(expected["nDCG@10"].values()) / 3)
     columns = [line.split("\t") for line in (tmp_path / "run.trec").read_text("utf-8").split("\n")[:-1]]
     judged = [line.split("\t") for line in (tmp_path / "qrels").read_text("utf-8").split("\n")[:-1]]
     theirs = pytrec_eval.RelevanceEvaluator(_nested(judged, 3, int), {"ndcg_cut.10"}).evaluate(

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import acclimate.llm
-from acclimate.api.adapt import adapt
 from acclimate.base.testing import DOCS, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.language import stop_words
@@ -38,7 +37,7 @@ from acclimate.run import manifests
 from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
-from acclimate.stages.chain import STAGES
+from acclimate.stages.chain import STAGES, adapt
 
 HOSTILE = """<script>alert('volcano')</script>"><img src=x onerror=alert(1)>"""
 

@@ -6,13 +6,12 @@ import json
 
 import pytest
 
-from acclimate.api.adapt import adapt
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.testing import DOCS
 from acclimate.report import plan
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.stages import artifacts, sizes
-from acclimate.stages.chain import STAGES
+from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.making.examples import make_mine
 from acclimate.stages.runs import begin
 

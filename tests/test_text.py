@@ -26,7 +26,7 @@ def test_no_terminal_is_given_orders(text):
         assert not OBEYED & set(shown)
         shown.encode()
     assert "\n" not in on_one_line(text) + single_spaced(text) + str(DataError(text, path=text or "x"))
-    hit = str(Hit(Doc(text or "x", text, text), 1.0, text or "y"))
+    hit = str(Hit(Doc(text or "x", text, text), 1.0, text or "y", {}))
     assert not OBEYED & set(hit)
     assert hit.count("\n") == 1
 

@@ -1,3 +1,115 @@
-"""acclimate tunes a search engine to a collection of documents that has no labels."""
+"""acclimate tunes a search engine to a collection of documents that has no labels.
+
+    import acclimate
+
+    run = acclimate.adapt("docs/", out="run", sample={"n_docs": 500})
+    run.report
+    run.search("how do I reset the thing", k=5)
+
+Importing loads nothing: each name comes from its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from acclimate.api.adapt import adapt, plan
+    from acclimate.api.answers import Answers, Spending
+    from acclimate.api.compare import compare
+    from acclimate.api.doctor import Check, doctor
+    from acclimate.api.page import Page
+    from acclimate.api.prompts import prompt, prompts
+    from acclimate.api.run import Run, open
+    from acclimate.api.search import Hit
+    from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, train
+    from acclimate.base.errors import (
+        AcclimateError,
+        BatchWritten,
+        BudgetExceeded,
+        DataError,
+        LLMError,
+        MissingExtra,
+        SettingError,
+        StaleError,
+    )
+    from acclimate.measure.compare import Comparison
+    from acclimate.measure.runs import Compared, Comparisons
+    from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
+    from acclimate.report.report import MeasuredSystem, Report
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "acclimate.api.adapt": "adapt plan",
+    "acclimate.api.answers": "Answers Spending",
+    "acclimate.api.compare": "compare",
+    "acclimate.api.doctor": "Check doctor",
+    "acclimate.api.page": "Page",
+    "acclimate.api.prompts": "prompt prompts",
+    "acclimate.api.run": "Run open",
+    "acclimate.api.search": "Hit",
+    "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed train",
+    "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError "
+    "StaleError",
+    "acclimate.measure.compare": "Comparison",
+    "acclimate.measure.runs": "Compared Comparisons",
+    "acclimate.records": "Doc NWay Qrel Query ScoredDoc SyntheticQuery",
+    "acclimate.report.report": "MeasuredSystem Report",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "AcclimateError",
+    "Answers",
+    "BatchWritten",
+    "BudgetExceeded",
+    "Check",
+    "Compared",
+    "Comparison",
+    "Comparisons",
+    "DataError",
+    "Doc",
+    "Hit",
+    "LLMError",
+    "MeasuredSystem",
+    "MissingExtra",
+    "NWay",
+    "Page",
+    "Qrel",
+    "Query",
+    "Report",
+    "Run",
+    "ScoredDoc",
+    "SettingError",
+    "Spending",
+    "StaleError",
+    "SyntheticQuery",
+    "adapt",
+    "compare",
+    "distill",
+    "doctor",
+    "evaluate",
+    "filter",
+    "generate",
+    "index",
+    "label",
+    "mine",
+    "open",
+    "plan",
+    "prompt",
+    "prompts",
+    "sample",
+    "seed",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -11,7 +11,11 @@ from typing import NamedTuple, Protocol
 
 
 class Doc(NamedTuple):
-    """What is indexed and shown."""
+    """What is indexed and shown.
+
+    >>> acclimate.Doc("d1", "It erupts.", "Volcano").default_text()
+    'Volcano It erupts.'
+    """
 
     doc_id: str
     text: str
@@ -23,14 +27,22 @@ class Doc(NamedTuple):
 
 
 class Query(NamedTuple):
-    """What is searched for."""
+    """What is searched for.
+
+    >>> acclimate.Query("q1", "why does lava erupt").text
+    'why does lava erupt'
+    """
 
     query_id: str
     text: str
 
 
 class Qrel(NamedTuple):
-    """A judgment: the relevance grade (an integer, 0 is not relevant) of one doc for one query."""
+    """A judgment: the relevance grade (an integer, 0 is not relevant) of one doc for one query.
+
+    >>> acclimate.Qrel("q1", "d1", 2).relevance
+    2
+    """
 
     query_id: str
     doc_id: str
@@ -39,7 +51,11 @@ class Qrel(NamedTuple):
 
 
 class ScoredDoc(NamedTuple):
-    """One line of a run; higher scores are better."""
+    """One line of a run; higher scores are better.
+
+    >>> max([acclimate.ScoredDoc("q1", "d1", 0.4), acclimate.ScoredDoc("q1", "d2", 0.9)], key=lambda hit: hit.score)
+    ScoredDoc(query_id='q1', doc_id='d2', score=0.9)
+    """
 
     query_id: str
     doc_id: str
@@ -47,7 +63,11 @@ class ScoredDoc(NamedTuple):
 
 
 class SyntheticQuery(NamedTuple):
-    """A query that an LLM wrote for a source doc. `query_id` is a hash of doc_id and text."""
+    """A query that an LLM wrote for a source doc. `query_id` is a hash of doc_id and text.
+
+    >>> acclimate.SyntheticQuery("q1", "why does lava erupt", "d1", -0.5).as_query()
+    Query(query_id='q1', text='why does lava erupt')
+    """
 
     query_id: str
     text: str
@@ -70,7 +90,12 @@ class PromptExample(NamedTuple):
 
 
 class NWay(NamedTuple):
-    """A training example: the positive first, then negatives; one teacher score per doc once a teacher has read it."""
+    """A training example: the positive first, then negatives; one teacher score per doc once a teacher has read it.
+
+    >>> positive, *negatives = acclimate.NWay("q1", ("d1", "d7", "d3")).doc_ids
+    >>> positive, negatives
+    ('d1', ['d7', 'd3'])
+    """
 
     query_id: str
     doc_ids: tuple[str, ...]

@@ -1,16 +1,178 @@
-"""The whole chain, and the report that ends it."""
+"""Adapting search to a corpus, and saying before what that would take."""
 
 from __future__ import annotations
 
-from typing import Any
+import tempfile
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from acclimate.api.run import Run
 from acclimate.base import distributed
-from acclimate.report import assemble
-from acclimate.run.run import Run
+from acclimate.base.domains import SEEDS
+from acclimate.base.errors import SettingError
+from acclimate.base.progress import Shown, shown
+from acclimate.run.settings import Changes, Setting, check, load_recipe, resolve, tables
 from acclimate.stages import chain
+from acclimate.stages.runs import begin
+
+if TYPE_CHECKING:
+    from acclimate.run.run import Run as StageRun
+
+Limit = float | Mapping[str, float] | Sequence[str] | None  # for all stages together, or by stage
+StrPath = str | PathLike[str]
 
 
-def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Any] | None:
-    """Run every stage up to `until`; the report after the last one, else None. Raises what `chain.adapt` does."""
-    made = chain.adapt(run, until=until)
-    return assemble.write(run, made) if "evaluate" in made and distributed.is_main() else None
+def adapt(
+    corpus: StrPath,
+    *,
+    out: StrPath,
+    recipe: StrPath = "quick",
+    queries: StrPath | None = None,
+    qrels: StrPath | None = None,
+    seed: int = 0,
+    max_cost: Limit = None,
+    max_tokens: Limit = None,
+    prices: StrPath | None = None,
+    batch: StrPath | None = None,
+    progress: Shown = "auto",
+    settings: Changes = (),
+    **stages: Mapping[str, Any],
+) -> Run:
+    """Adapt search to a corpus and measure whether it helped; returns the finished run.
+
+    The same call again goes on where it was, and one that was finished takes seconds.
+
+    Raises SettingError for a setting that does not exist or a value that it cannot have, DataError for a corpus or
+    another file that cannot be used and for a stage that keeps nothing, MissingExtra where an optional package is
+    needed, LLMError for a server that does not answer, BudgetExceeded when a limit is reached, and BatchWritten when
+    requests went into `batch`: whatever was made and paid for is kept. All of them are AcclimateErrors.
+
+    >>> run = acclimate.adapt("docs/", out="run", sample={"n_docs": 36}, progress=None)
+    >>> run.report.verdict
+    'NO DIFFERENCE'
+
+    Parameters
+    ----------
+    corpus
+        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file; a folder of .txt, .md and .html files;
+        `irds:ID`; or `pydocs`, the documentation of this Python.
+    out
+        Folder for everything that is made.
+    recipe
+        Settings by name, or a TOML file of your own.
+    queries
+        Queries of your own to measure on, as BEIR queries.jsonl; with `qrels`.
+    qrels
+        Judgments for them, as BEIR or TREC qrels.
+    seed
+        Every draw follows from it. (Settings of the stage `seed` go into `settings`.)
+    max_cost
+        Stop when LLM calls have cost this many US dollars in all, or by stage: `{"generate": 2.5}`. Local LLMs cost
+        nothing.
+    max_tokens
+        Stop when LLMs have read and written this many tokens in all, or by stage.
+    prices
+        TOML file with the prices of LLMs: `["openai:MODEL"]` with prompt and completion, dollars per million tokens.
+    batch
+        Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop.
+    progress
+        A callable that gets stage, done, total and unit; None for silence; "auto" for a bar in a terminal or a
+        notebook and else lines in the log `acclimate`.
+    settings
+        Settings to change: by stage, or as `stage.setting=value` texts.
+    **stages
+        The same for one stage: `sample={"n_docs": 500}`. docs/settings.md has all of them.
+    """
+    run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
+    return carry_out(run, until="evaluate", progress=progress)
+
+
+def plan(
+    corpus: StrPath,
+    *,
+    out: StrPath,
+    recipe: StrPath = "quick",
+    queries: StrPath | None = None,
+    qrels: StrPath | None = None,
+    seed: int = 0,
+    max_cost: Limit = None,
+    max_tokens: Limit = None,
+    prices: StrPath | None = None,
+    batch: StrPath | None = None,
+    settings: Changes = (),
+    **stages: Mapping[str, Any],
+) -> str:
+    """What `adapt` with the same arguments would do: stages, LLM calls, tokens, cost and about how long; does nothing.
+
+    >>> "generate" in acclimate.plan("docs/", out="another")
+    True
+    """
+    from acclimate.report.plan import describe
+    from acclimate.stages.checks import check
+
+    run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
+    check(run, asks=False)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        run.corpus_folder = Path(elsewhere)
+        return describe(run)
+
+
+def carry_out(run: StageRun, *, until: str, progress: Shown) -> Run:
+    """The run with its stages made up to `until`, and with its report after the last one."""
+    from acclimate.report import assemble
+
+    run.workspace.refuse_foreign()
+    with run.workspace.lock(), shown(progress):
+        made = chain.adapt(run, until=until)
+        if "evaluate" in made and distributed.is_main():
+            assemble.write(run, made)
+        distributed.broadcast(None)  # whoever comes to the end finds the report
+    return Run(run.workspace.folder)
+
+
+def _begun(
+    corpus: StrPath,
+    out: StrPath,
+    recipe: StrPath,
+    queries: StrPath | None,
+    qrels: StrPath | None,
+    seed: int,
+    max_cost: Limit,
+    max_tokens: Limit,
+    prices: StrPath | None,
+    batch: StrPath | None,
+    changes: Sequence[Changes],
+) -> StageRun:
+    from acclimate.llm.prices import Budget, read_limits, read_prices
+
+    if (queries is None) != (qrels is None):
+        raise SettingError("--queries and --qrels go together: give both, or neither")
+    recipe = fspath(recipe)
+    chosen = resolve(chain.STAGES, load_recipe(recipe), tables(*changes), recipe)
+    if prices is not None:
+        read_prices(Path(prices))
+    run = begin(
+        Path(out),
+        fspath(corpus),
+        chosen,
+        recipe=recipe,
+        seed=check(seed, Setting("seed", int, None, "", SEEDS), "seed"),
+        queries=None if queries is None else fspath(queries),
+        qrels=None if qrels is None else fspath(qrels),
+    )
+    run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), None if prices is None else Path(prices))
+    run.batch_file = None if batch is None else Path(batch)
+    if run.batch_file is not None and run.batch_file.is_dir():
+        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
+    return run
+
+
+def _texts(limit: Limit) -> list[str]:
+    """A limit as a command line gives it: N, or STAGE=N for each stage."""
+    if limit is None:
+        return []
+    if isinstance(limit, Mapping):
+        return [f"{stage}={amount}" for stage, amount in limit.items()]
+    return [str(limit)] if isinstance(limit, str | int | float) else [str(part) for part in limit]

@@ -16,11 +16,15 @@ from acclimate.llm import BACKENDS
 
 
 class Check(NamedTuple):
-    """One line: whether it is well, what was found, and what to type when it is not."""
+    """Whether something that a run may need is there.
+
+    >>> print(acclimate.Check(False, "torch", "pip install torch"))
+    missing  torch   ->  pip install torch
+    """
 
     well: bool
     what: str
-    command: str = ""
+    command: str = ""  # what to type when it is not
 
     def __str__(self) -> str:
         mark = "ok     " if self.well else "missing"
@@ -31,8 +35,16 @@ _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer
 _OPTIONAL = {"ir_datasets": ("collections by ir_datasets id", "pip install 'acclimate[datasets]'")}
 
 
-def checks() -> Iterator[Check]:
-    """Everything that a run may need, in the order in which it would miss it."""
+def doctor() -> list[Check]:
+    """Everything that a run may need, in the order in which it would miss it.
+
+    >>> acclimate.doctor()[1].what == f"acclimate {acclimate.__version__}"
+    True
+    """
+    return list(_checks())
+
+
+def _checks() -> Iterator[Check]:
     yield Check(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer)", "install Python 3.11")
     yield Check(True, f"acclimate {__version__}")
     for name in _NEEDED:

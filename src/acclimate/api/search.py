@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from acclimate.base.domains import Between
 from acclimate.base.errors import unknown
 from acclimate.base.files import read_json
 from acclimate.base.text import single_spaced
-from acclimate.corpus.documents import Corpus
-from acclimate.records import Doc, Query, Retriever
+from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
+from acclimate.run.settings import Setting, check
 from acclimate.run.workspace import Made
 from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName
+from acclimate.search.reranked import Reranked
+from acclimate.search.system import System
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
 
+K = Between(1, 100_000)  # documents to ask for
 _SHOWN = 200  # characters of a document
 
 
 class Hit(NamedTuple):
-    """A document found."""
+    """A document that was found.
 
-    doc: Doc  # what was found of it: its best passage, where it was split
-    score: float
-    document_id: str  # that of `doc`, where it was not
+    >>> hit = acclimate.open("run").search("lava and ash", system="hybrid")[0]
+    >>> hit.document_id, hit.doc.title, sorted(hit.members)
+    ('volcano.md', 'Volcano', ['bm25', 'dense', 'late-interaction'])
+    """
+
+    doc: Doc  # its best passage, where documents were split
+    score: float  # higher is better
+    document_id: str  # that of `doc`, where documents were not split
+    members: Mapping[str, float]  # what each part of the system says of `doc`, on a scale of its own
 
     def __str__(self) -> str:
         """Two lines for a terminal."""
@@ -36,43 +49,114 @@ class Hit(NamedTuple):
         return f"{self.score:8.4f}  {names}\n          {excerpt(self.doc.text, _SHOWN)}"
 
 
-@dataclass(frozen=True)
-class Searcher:
-    """One system over one corpus."""
+class Searchers:
+    """The systems of a finished run, each put together when it is first asked for."""
 
-    name: str
-    retriever: Retriever
-    corpus: Corpus
+    def __init__(self, run: Run, made: Mapping[str, Made]) -> None:
+        self.run = run
+        self.made = made
 
-    def search(self, text: str, k: int = 10) -> list[Hit]:
+    def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
-        queries = [Query("query", text)]
-        if isinstance(self.retriever, Folded):
-            found = self.retriever.passages(queries, k)
-            return [Hit(self.corpus[hit.doc_id], hit.score, self.retriever.document(hit.doc_id)) for hit in found]
-        return [Hit(self.corpus[hit.doc_id], hit.score, hit.doc_id) for hit in self.retriever.search(queries, k)]
+        query, retriever = Query("query", text), self.named(system)
+        scored = self._passages(retriever, [query], k)
+        members = _scores_by_member(retriever, query, [hit.doc_id for hit in scored])
+        corpus, parents = self.run.corpus, self.run.parents
+        return [
+            Hit(corpus[hit.doc_id], hit.score, parents.get(hit.doc_id, hit.doc_id), scores)
+            for hit, scores in zip(scored, members, strict=True)
+        ]
+
+    def scored(self, queries: Sequence[Query], k: int, system: str | None) -> list[ScoredDoc]:
+        """At most `k` documents per query, in the order of the queries."""
+        return self.named(system).search(queries, _checked(k)) if queries else []
+
+    def named(self, system: str | None) -> Retriever:
+        """The system of that name, or without one what is recommended."""
+        name = self._measured["recommended"] if system is None else system
+        retrievers = self._reranked if SystemName(name).is_reranked else self._retrievers
+        if name not in retrievers:
+            raise unknown("system", name, [row["name"] for row in self._measured["systems"]])
+        return retrievers[name]
+
+    def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """The best of each document."""
+        search = retriever.passages if isinstance(retriever, Folded) else retriever.search
+        return search(queries, _checked(k))
+
+    @cached_property
+    def _measured(self) -> dict[str, Any]:
+        return read_json(self.made["evaluate"].folder / "measured.json")
+
+    @cached_property
+    def _retrievers(self) -> dict[str, Retriever]:
+        """Those without a reranker."""
+        return self._systems(None)
+
+    @cached_property
+    def _reranked(self) -> dict[str, Retriever]:
+        """All of them."""
+        return self._systems(_Noting(self.run.trained(self.made["train"]).reranker()))
+
+    def _systems(self, reranker: Scorer | None) -> dict[str, Retriever]:
+        from acclimate.search import systems
+
+        distilled = self.run.distilled(self.made["distill"].folder, self.made["distill"].notes)
+        members = {**self.run.members, **distilled.members()}
+        stored = read_json(self.made["evaluate"].folder / "chosen.json")
+        chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
+        contenders = systems.contenders(
+            self.run.ids,
+            members,
+            chosen,
+            reranker,
+            dict.fromkeys(members, 0),
+            rerank_depth=self.run.settings["evaluate"]["rerank_depth"],
+        )
+        return {contender.name: contender.retriever for contender in contenders}
 
 
-def load(run: Run, made: Mapping[str, Made], system: str | None = None) -> Searcher:
-    """The system that a finished run recommends, or the one named."""
-    from acclimate.search import systems
+@dataclass(frozen=True)
+class _Noting:
+    """A scorer that remembers what it said last, so that hits can tell without a second reading."""
 
-    measured = read_json(made["evaluate"].folder / "measured.json")
-    name = SystemName(measured["recommended"] if system is None else system)
-    members = {**run.members, **run.distilled(made["distill"].folder, made["distill"].notes).members()}
-    stored = read_json(made["evaluate"].folder / "chosen.json")
-    chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
-    reranker = run.trained(made["train"]).reranker() if name.is_reranked else None
-    settings = run.settings["evaluate"]
-    contenders = systems.contenders(
-        run.ids,
-        members,
-        chosen,
-        reranker,
-        dict.fromkeys(members, 0),
-        rerank_depth=settings["rerank_depth"],
-    )
-    found = {one.name: one for one in contenders}
-    if name not in found:
-        raise unknown("system", name, [one["name"] for one in measured["systems"]])
-    return Searcher(name, found[name].retriever, run.corpus)
+    scorer: Scorer
+    last: dict[str, float] = field(default_factory=dict)  # doc id -> score
+
+    @property
+    def fingerprint(self) -> str:
+        return self.scorer.fingerprint
+
+    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
+        """One float per pair, in order."""
+        scores = self.scorer.score(pairs)
+        self.last.clear()
+        self.last.update({doc_id: float(score) for (_, doc_id), score in zip(pairs, scores, strict=True)})
+        return scores
+
+
+def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]) -> list[dict[str, float]]:
+    """What each part of a system says of each doc, by its name; a reranker speaks of the first docs only."""
+    if isinstance(retriever, Folded):
+        retriever = retriever.first
+    reranked: dict[str, float] = {}
+    if isinstance(retriever, Reranked):
+        assert isinstance(retriever.scorer, _Noting)
+        reranked, retriever = retriever.scorer.last, retriever.first
+    assert isinstance(retriever, System)
+    rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
+    columns: dict[str, Any] = {}
+    for name, weight in retriever.weights.items():
+        if weight:
+            member = retriever.members[name]
+            encoded = member.encoder.encode([query.text])[0] if member.encoder is not None else None
+            columns[name] = member.view(query, encoded).scores(rows)
+    return [
+        {name: float(scores[place]) for name, scores in columns.items()}
+        | ({"reranker": reranked[doc_id]} if doc_id in reranked else {})
+        for place, doc_id in enumerate(doc_ids)
+    ]
+
+
+def _checked(k: int) -> int:
+    return check(k, Setting("k", int, None, "", K), "k")

@@ -25,7 +25,14 @@ OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
 
 
 class AcclimateError(Exception):
-    """A mistake that its reader can mend; the message says in one line where, what was found and what to do."""
+    """A mistake that its reader can mend; the message says in one line where, what was found and what to do.
+
+    >>> try:
+    ...     acclimate.open("nowhere")
+    ... except acclimate.AcclimateError as error:
+    ...     print(error)
+    nowhere: no run here; make one with: acclimate adapt CORPUS --out nowhere
+    """
 
     exit_code = 2
 
@@ -34,7 +41,11 @@ class AcclimateError(Exception):
 
 
 class DataError(AcclimateError):
-    """A file or record that cannot be used: `path:line: message`."""
+    """A file or record that cannot be used: `path:line: message`.
+
+    >>> print(acclimate.DataError("no text", path="corpus.jsonl", line=2))
+    corpus.jsonl:2: no text
+    """
 
     def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
@@ -42,26 +53,48 @@ class DataError(AcclimateError):
 
 
 class SettingError(AcclimateError):
-    """A setting or name that does not exist, or a value that it cannot have."""
+    """A setting or name that does not exist, or a value that it cannot have.
+
+    >>> acclimate.mine("run", n_ways="many")
+    Traceback (most recent call last):
+    ...
+    acclimate.base.errors.SettingError: mine.n_ways is 'many'; expected a whole number: 2 to 100,000
+    """
 
 
 class MissingExtra(AcclimateError):
-    """Something optional is not installed; the message ends with the command that installs it."""
+    """Something optional is not installed; the message ends with the command that installs it.
+
+    >>> print(acclimate.MissingExtra("A chart", "pip install charts"))
+    A chart needs an optional package: pip install charts
+    """
 
     def __init__(self, what: str, command: str) -> None:
         super().__init__(f"{what} needs an optional package: {command}")
 
 
 class LLMError(AcclimateError):
-    """A server's LLM did not answer, however often it was asked, or will not; what it answered before is kept."""
+    """A server's LLM did not answer, however often it was asked, or will not; what it answered before is kept.
+
+    >>> issubclass(acclimate.LLMError, acclimate.AcclimateError)
+    True
+    """
 
 
 class StaleError(AcclimateError):
-    """Something on disk was made from other inputs than the ones at hand."""
+    """Something on disk was made from other inputs than the ones at hand.
+
+    >>> issubclass(acclimate.StaleError, acclimate.AcclimateError)
+    True
+    """
 
 
 class BatchWritten(AcclimateError):
-    """A stage's requests went into a file, so the run cannot go on before their results are there."""
+    """A stage's requests went into a file, so the run cannot go on before their results are there.
+
+    >>> acclimate.BatchWritten.exit_code  # it is no mistake
+    0
+    """
 
     exit_code = 0
 
@@ -74,7 +107,11 @@ class BatchWritten(AcclimateError):
 
 
 class BudgetExceeded(AcclimateError):
-    """The run reached its budget; what was paid for is kept and the same command goes on."""
+    """The run reached its budget; what was paid for is kept and the same command goes on.
+
+    >>> acclimate.BudgetExceeded.exit_code
+    3
+    """
 
     exit_code = 3
 

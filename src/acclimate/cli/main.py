@@ -1,4 +1,4 @@
-"""The command line: one command per stage and per thing one does with a run. Options are read from the stages.
+"""The command line: a command is a few lines over a function of the package. Options of stages are theirs.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message explains, 3 a
 budget was reached (state kept), 130 interrupted, 143 terminated (state kept).
@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import io
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
-from acclimate import __version__
+import acclimate
 from acclimate.base import distributed, signals
-from acclimate.base.errors import OF_FILES, AcclimateError, SettingError
+from acclimate.base.errors import OF_FILES, AcclimateError
 from acclimate.base.memory import is_out_of_memory
-from acclimate.base.progress import shown
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
 from acclimate.cli.options import Changes, Count, Counts, Folder, K, Limits, Seed, check_arguments
-from acclimate.cli.stage_commands import go, show, stage_command
-from acclimate.stages.runs import begin, opened, outdated
+from acclimate.cli.stage_commands import show, stage_command
 
 app = App(
     name="acclimate",
-    version=__version__,
+    version=acclimate.__version__,
     help="""Tune a search engine to documents that have no labels.
 
 An LLM writes the queries that people might ask of your documents; bad ones are filtered out; rerankers and fast
@@ -39,6 +36,7 @@ Start with: acclimate adapt FOLDER --out run
 """,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
 )
 
 app.command(prompts_app)
@@ -91,29 +89,24 @@ def adapt(
     seed
         Every draw follows from it.
     """
-    from acclimate.llm.prices import Budget, read_limits, read_prices
-    from acclimate.report import plan
-    from acclimate.run.settings import load_recipe, resolve
-    from acclimate.stages.chain import STAGES
-    from acclimate.stages.checks import check
-
-    if (queries is None) != (qrels is None):
-        raise SettingError("--queries and --qrels go together: give both, or neither")
-    settings = resolve(STAGES, load_recipe(recipe), set_ or [], recipe)
-    if prices is not None:
-        read_prices(prices)
-    run = begin(out, corpus, settings, recipe=recipe, seed=seed, queries=queries, qrels=qrels)
-    run.budget = Budget(read_limits(max_tokens or [], max_cost or []), prices)
-    if batch is not None and batch.is_dir():
-        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
-    run.batch_file = batch
-    if dry_run:
-        check(run, asks=False)
-        with tempfile.TemporaryDirectory() as elsewhere:
-            run.corpus_folder = Path(elsewhere)
-            print(plan.describe(run))
-        return
-    go(run)
+    run = acclimate.plan if dry_run else acclimate.adapt
+    result = run(
+        corpus,
+        out=out,
+        recipe=recipe,
+        queries=queries,
+        qrels=qrels,
+        seed=seed,
+        max_cost=max_cost,
+        max_tokens=max_tokens,
+        prices=prices,
+        batch=batch,
+        settings=set_ or (),
+    )
+    if isinstance(result, str):
+        print(result)
+    else:
+        show(result.report)
 
 
 @app.command
@@ -125,13 +118,7 @@ def report(run_dir: Path) -> None:
     run_dir
         Folder of a finished run.
     """
-    from acclimate.report import assemble
-
-    run, made = opened(run_dir, "evaluate")
-    for line in outdated(run, made):
-        distributed.say("report", line)
-    with run.workspace.lock():
-        show(run, assemble.write(run, made))
+    show(acclimate.open(run_dir).write_report())
 
 
 @app.command(name="inspect")
@@ -153,12 +140,9 @@ def inspect_queries(
     reason
         Draw the sample only from what was turned down for this reason.
     """
-    from acclimate.report.queries import inspection, page
-
-    run, _ = opened(run_dir, "generate")
-    answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
-    print(inspection.text(answers))
-    print(f"Page: {page.write(answers, run.workspace.folder)}")
+    page = acclimate.open(run_dir).inspect(sample=sample, seed=seed, prompt=prompt, reason=reason)
+    print(page)
+    print(f"Page: {page.path}")
 
 
 @app.command
@@ -176,18 +160,13 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -
     system
         Another system of the run, by name.
     """
-    from acclimate.api.search import load
-
-    if not query.strip():
-        raise SettingError("QUERY is empty; expected what to search for")
-    searcher = load(*opened(run_dir, "evaluate"), system)
-    for hit in searcher.search(query, k):
+    for hit in acclimate.open(run_dir).search(query, k, system):
         print(hit)
 
 
 @app.command
-def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10", seed: Seed = 0) -> None:
-    """Compare two TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
+def compare(qrels: Path, run: Path, baseline: Path, *others: Path, measure: str = "nDCG@10", seed: Seed = 0) -> None:
+    """Compare TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
 
     Parameters
     ----------
@@ -197,17 +176,14 @@ def compare(qrels: Path, run: Path, baseline: Path, *, measure: str = "nDCG@10",
         The run that should be better.
     baseline
         The run that it is compared with.
+    others
+        More runs to compare it with.
     measure
         Such as nDCG@10, R@100, RR@10 or Success@5.
     seed
         Of the test's and the interval's draws.
     """
-    from acclimate.measure.runs import compare_runs
-
-    found = compare_runs(qrels, run, baseline, measure=measure, seed=seed)
-    for warning in found.warnings:
-        _say(f"warning: {warning}")
-    print(found)
+    print(acclimate.compare(qrels, run, baseline, *others, measure=measure, seed=seed))
 
 
 @app.command
@@ -233,23 +209,15 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     lists
         Numbers of labelled lists to train the students on, in the same way.
     """
-    from acclimate.api.curve import learning_curves
-    from acclimate.report import curves
-
-    run, made = opened(run_dir, "label")
-    with run.workspace.lock(), shown():
-        found = learning_curves(run, made, queries=queries, lists=lists)
-        page = curves.write(found, run_dir)
-    print(curves.text(found))
-    print(f"Page: {page}")
+    page = acclimate.open(run_dir).curve(queries=queries, lists=lists)
+    print(page)
+    print(f"Page: {page.path}")
 
 
 @app.command
 def doctor() -> None:
     """Say what is installed, which devices there are, what is missing, and the command that installs it."""
-    from acclimate.api.doctor import checks
-
-    print("\n".join(str(check) for check in checks()))
+    print("\n".join(map(str, acclimate.doctor())))
 
 
 @cache
@@ -293,8 +261,3 @@ def _say(message: str) -> None:
     from acclimate.llm.server.address import redacted
 
     print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)
-
-
-def entry() -> None:
-    """The console script of those who installed an earlier version."""
-    signals.run(main)

@@ -3,75 +3,68 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+import acclimate
+from acclimate.api.stages import SUMMARIES
+from acclimate.base.domains import OneOf
 from acclimate.base.files import read_json
-from acclimate.base.progress import shown
 from acclimate.cli.options import Folder
-from acclimate.run.run import Run
-from acclimate.stages.runs import begin, stored
+from acclimate.report import terminal
+from acclimate.run.settings import Setting, settings_of
+
+_METAVARS = {int: "INT", int | None: "INT", float: "NUMBER", bool: "true|false", tuple[str, ...]: "A,B,..."}
 
 
-def go(run: Run, *, until: str = "evaluate") -> None:
-    """Run the chain; print the report when it came to its end."""
-    from acclimate.api.adapt import adapt as run_chain
-
-    run.workspace.refuse_foreign()
-    with run.workspace.lock(), shown():
-        made = run_chain(run, until=until)
-    if made is not None:
-        show(run, made)
-
-
-def show(run: Run, report: Mapping[str, Any]) -> None:
+def show(report: acclimate.Report) -> None:
     """Print a report, and what to do next."""
-    from acclimate.report import terminal
-
-    print(terminal.text(report))
+    print(report)
     if examples := terminal.examples(report):
         print(examples)
-    print(f"Report: {run.workspace.folder / 'report.html'}")
-    print(f'Search: acclimate search {run.workspace.folder} "your query"')
+    print(f"Report: {report.folder / 'report.html'}")
+    print(f'Search: acclimate search {report.folder} "your query"')
 
 
 def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., None]:
     """A command that runs the chain up to a stage, with that stage's settings as options."""
-    from acclimate.run.settings import settings_of
 
-    settings = settings_of(function)
-
-    def command(run_dir: Path, corpus: str | None = None, **values: str | None) -> None:
-        from acclimate.run.settings import load_recipe, resolve
-        from acclimate.stages.chain import STAGES
-
-        given = {stage: {name: value for name, value in values.items() if value is not None}}
-        if corpus is None:
-            run = stored(run_dir, given)
-        else:
-            run = begin(run_dir, corpus, resolve(STAGES, load_recipe("quick"), given), recipe="quick", seed=0)
-        go(run, until=stage)
+    def command(run_dir: Folder, corpus: str | None = None, **values: str | None) -> None:
+        given = {name: value for name, value in values.items() if value is not None}
+        run = getattr(acclimate, stage)(run_dir, corpus=corpus, **given)
         if stage == "filter":
-            from acclimate.report.terminal import funnel
+            print(terminal.funnel(read_json(run.folder / "filter" / "manifest.json")))
+        if stage == "evaluate":
+            show(run.report)
 
-            print(funnel(read_json(run.folder("filter") / "manifest.json")))
-
-    summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
-    command.__doc__ = f"{summary}\n\nRuns the stages before it too, as far as they are not made."
+    command.__doc__ = f"{SUMMARIES[stage]}\n\nThe stages before it are made too, as far as they are not."
     kinds = inspect.Parameter
-    option = Annotated[str | None, Parameter(help="Corpus, for a run that is not begun; see adapt.")]
+    run_dir = Annotated[Folder, Parameter(help="Folder of the run.", metavar="DIR")]
+    corpus = Annotated[str | None, Parameter(help="Documents to begin a run with, as adapt takes them.")]
     parameters = [
-        kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=Annotated[Folder, Parameter(help="Folder of the run.")]),
-        kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=option),
+        kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=run_dir),
+        kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=corpus),
     ]
-    for setting in settings.values():
-        shown = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
-        values = f" Values: {setting.values}." if setting.domain else ""
-        note = Parameter(help=f"{setting.help} Default: {shown}.{values}")
-        parameters.append(kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, note]))
+    for setting in settings_of(function).values():
+        option = Annotated[str | None, Parameter(help=help_of(setting), metavar=_METAVARS.get(setting.type, "TEXT"))]
+        parameters.append(kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=option))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def help_of(setting: Setting) -> str:
+    """What a setting is, what it may be where that is not said, and its default as one would type it."""
+    default = setting.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    elif default is None or isinstance(default, bool):
+        default = str(default).lower()
+    names = setting.domain.names if isinstance(setting.domain, OneOf) else [setting.values]
+    is_said = setting.domain is None or all(name in setting.help for name in names)
+    parts = [setting.help, "" if is_said else f"Values: {setting.values}.", f"[default: {default}]" * (default != "")]
+    return " ".join(filter(None, parts))

@@ -24,7 +24,12 @@ Floats = NDArray[np.float64]
 
 
 class Comparison(NamedTuple):
-    """A system against a baseline on one measure; `delta` is the system's mean less the baseline's."""
+    """A system against a baseline on one measure; `delta` is the system's mean less the baseline's.
+
+    >>> row = acclimate.open("run").report.comparisons[0]
+    >>> row.queries == row.wins + row.losses + row.ties
+    True
+    """
 
     system: str
     baseline: str

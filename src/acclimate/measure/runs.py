@@ -1,39 +1,87 @@
-"""Two TREC runs on the same judgments: which one is better, and whether that was luck."""
+"""TREC runs on the same judgments: which one is better, and whether that was luck."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from acclimate.base.errors import DataError
+from acclimate.base.errors import DataError, MissingExtra
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.fields import quoted
 from acclimate.measure.compare import Comparison, compare, verdict
 from acclimate.measure.measures import nothing_relevant, parsed, per_query
 from acclimate.records import Qrel, ScoredDoc
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+logger = logging.getLogger("acclimate")
+
 
 @dataclass(frozen=True)
 class Compared:
-    """What was found, and what a reader should know of it."""
+    """A run against a baseline: means of a measure over all judged queries, in [0, 1], and their comparison.
+
+    >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25")]
+    >>> row = acclimate.compare("run/evaluate/qrels.trec", *runs)[0]
+    >>> round(row.mean - row.baseline_mean - row.comparison.delta, 9)
+    0.0
+    """
 
     comparison: Comparison
     mean: float
     baseline_mean: float
-    warnings: Sequence[str]
 
     def __str__(self) -> str:
-        one = self.comparison
+        row = self.comparison
         return (
-            f"{one.measure}: {self.mean:.4f} against {self.baseline_mean:.4f}, "
-            f"difference {one.delta:+.4f} [{one.ci95[0]:+.4f}, {one.ci95[1]:+.4f}], p = {one.p:.4f}; "
-            f"{one.wins} better, {one.losses} worse, {one.ties} equal: {verdict(one)}"
+            f"{row.measure}: {self.mean:.4f} against {self.baseline_mean:.4f}, "
+            f"difference {row.delta:+.4f} [{row.ci95[0]:+.4f}, {row.ci95[1]:+.4f}], p = {row.p:.4f}; "
+            f"{row.wins} better, {row.losses} worse, {row.ties} equal: {verdict(row)}"
         )
 
 
-def compare_runs(qrels: Path, run: Path, baseline: Path, *, measure: str, seed: int) -> Compared:
-    """The runs as they stand in their files, over every judged query.
+class Comparisons(Sequence[Compared]):
+    """A run against each of some baselines; `warnings` are what a reader should know of the files.
+
+    >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25", "dense")]
+    >>> len(acclimate.compare("run/evaluate/qrels.trec", *runs))
+    2
+    """
+
+    def __init__(self, rows: Sequence[Compared], warnings: Sequence[str]) -> None:
+        self.rows = tuple(rows)
+        self.warnings = tuple(warnings)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.rows[place]
+
+    def __str__(self) -> str:
+        if len(self.rows) == 1:
+            return str(self.rows[0])
+        return "\n".join(f"{row.comparison.system} against {row.comparison.baseline}: {row}" for row in self.rows)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def to_frame(self) -> DataFrame:
+        """A pandas data frame with a row for each baseline. Raises MissingExtra without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra("A data frame", "pip install pandas") from None
+        means = [{"mean": row.mean, "baseline_mean": row.baseline_mean} for row in self.rows]
+        return pandas.DataFrame([row.comparison._asdict() | both for row, both in zip(self.rows, means, strict=True)])
+
+
+def compare_runs(qrels: Path, run: Path, *baselines: Path, measure: str, seed: int) -> Comparisons:
+    """The runs as they stand in their files, over every judged query. What should be known of them is logged, too.
 
     Raises SettingError for what is no measure, and DataError for judgments without a relevant document and for a run
     that cannot be one of theirs: an empty one, or one that shares no query or no document with them.
@@ -44,10 +92,20 @@ def compare_runs(qrels: Path, run: Path, baseline: Path, *, measure: str, seed: 
         raise DataError(
             f"none of the {len(judged):,} judgments is above 0: nothing can be measured on them", path=qrels
         )
-    runs = {path: _read(path, judged, qrels) for path in (run, baseline)}
-    one, other = (per_query(runs[path], judged, [measure])[measure] for path in (run, baseline))
-    result = compare(one, other, system=run.name, baseline=baseline.name, measure=measure, seed=seed)
-    return Compared(result, _mean(one), _mean(other), list(_warnings(judged, runs)))
+    runs = {path: _read(path, judged, qrels) for path in (run, *baselines)}
+    values = {path: per_query(hits, judged, [measure])[measure] for path, hits in runs.items()}
+    warnings = list(_warnings(judged, runs))
+    for warning in warnings:
+        logger.warning("%s", f"warning: {warning}")
+    rows = [
+        Compared(
+            compare(values[run], values[path], system=run.name, baseline=path.name, measure=measure, seed=seed),
+            _mean(values[run]),
+            _mean(values[path]),
+        )
+        for path in baselines
+    ]
+    return Comparisons(rows, warnings)
 
 
 def _read(path: Path, judged: Sequence[Qrel], qrels: Path) -> list[ScoredDoc]:

@@ -202,9 +202,19 @@ def resolve(
                 change(stage, key, value)
     except SettingError as error:
         raise SettingError(f"{source}: {error}") from None
-    for stage, key, value in _changed(changes):
-        change(stage, key, value)
+    for stage, table in tables(changes).items():
+        for key, value in table.items():
+            change(stage, key, value)
     return values
+
+
+def tables(*changes: Changes) -> dict[str, dict[str, Any]]:
+    """All changes in one, stage -> setting -> value; of two of the same setting the later counts."""
+    merged: dict[str, dict[str, Any]] = {}
+    for some in changes:
+        for stage, key, value in _changed(some):
+            merged.setdefault(stage, {})[key] = value
+    return merged
 
 
 def _changed(changes: Changes) -> Iterator[tuple[str, str, Any]]:

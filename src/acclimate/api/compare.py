@@ -1,0 +1,32 @@
+"""TREC runs against each other on the same judgments."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from acclimate.measure.runs import Comparisons, compare_runs
+
+
+def compare(
+    qrels: str | PathLike[str],
+    run: str | PathLike[str],
+    baseline: str | PathLike[str],
+    *others: str | PathLike[str],
+    measure: str = "nDCG@10",
+    seed: int = 0,
+) -> Comparisons:
+    """A TREC run against a baseline, and against others: paired randomization test, interval, wins and losses.
+
+    Every judged query counts; a run that has nothing for one has 0 there. The p-value is two-sided (Smucker, Allan and
+    Carterette, CIKM 2007), the 95% interval a bootstrap over queries; `seed` is that of their draws.
+
+    qrels: judgments, as BEIR or TREC qrels. measure: such as nDCG@10, R@100, RR@10 or Success@5.
+    Raises SettingError for what is no measure, and DataError for files that cannot be used or do not belong together.
+
+    >>> folder = Path("run/evaluate")
+    >>> runs = [folder / "runs" / "dense.trec", folder / "runs" / "bm25.trec"]
+    >>> print(acclimate.compare(folder / "qrels.trec", *runs))  # doctest: +ELLIPSIS
+    nDCG@10: ... against ..., difference ..., p = ...; ... better, ... worse, ... equal: ...
+    """
+    return compare_runs(Path(qrels), Path(run), *map(Path, (baseline, *others)), measure=measure, seed=seed)

@@ -1,0 +1,173 @@
+"""A run, as a program has it: its report, its search, and what else it can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.api.answers import Answers
+from acclimate.api.page import Page
+from acclimate.api.search import Hit, Searchers
+from acclimate.base import distributed
+from acclimate.base.errors import SettingError
+from acclimate.base.progress import Shown, shown
+from acclimate.records import Query, ScoredDoc
+from acclimate.report.report import Report
+from acclimate.stages.runs import described, opened, outdated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def open(folder: str | PathLike[str]) -> Run:
+    """The run in a folder, however far it came.
+
+    Raises DataError for a folder without a run, or with one whose description is damaged.
+
+    >>> acclimate.open("run")
+    Run('run')
+    """
+    described(Path(folder))
+    return Run(folder)
+
+
+class Run:
+    """A run in its folder, as `adapt` and `open` give it.
+
+    What needs a stage that is not made yet raises DataError with the command that makes it; whatever is loaded, such as
+    a model, is loaded when it is first asked for. A run is also a plain callable, from queries to scored documents.
+
+    >>> run = acclimate.open("run")
+    >>> run.folder.name
+    'run'
+    >>> run.report.verdict
+    'NO DIFFERENCE'
+    >>> [hit.document_id for hit in run.search("a hard cheese from Somerset", k=1)]
+    ['cheddar.md']
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @cached_property
+    def report(self) -> Report:
+        """What was measured, as `report.json` says it; shows itself in a notebook.
+
+        >>> acclimate.open("run").report.verdict_basis
+        'synthetic'
+        """
+        opened(self.folder, "evaluate")
+        return Report.read(self.folder)
+
+    def write_report(self) -> Report:
+        """The report, with report.json and report.html written anew from what the stages left; no stage is made.
+
+        >>> acclimate.open("run").write_report().verdict
+        'NO DIFFERENCE'
+        """
+        from acclimate.report import assemble
+
+        run, made = opened(self.folder, "evaluate")
+        for line in outdated(run, made):
+            distributed.say("report", line)
+        with run.workspace.lock():
+            self.report = Report(assemble.write(run, made), self.folder)
+        return self.report
+
+    def search(self, text: str, k: int = 10, system: str | None = None) -> list[Hit]:
+        """At most `k` documents for a query, best first, ties by id: from the system that is recommended, or another.
+
+        Raises SettingError for an empty query, a `k` outside 1 to 100,000, and a system that the run does not have.
+
+        >>> for hit in acclimate.open("run").search("lava and ash", k=2, system="bm25"):
+        ...     print(hit.document_id, hit.doc.title)
+        volcano.md Volcano
+        """
+        if not text.strip():
+            raise SettingError("QUERY is empty; expected what to search for")
+        return self._searchers.search(text, k, system)
+
+    def __call__(
+        self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
+    ) -> list[ScoredDoc]:
+        """At most `k` scored documents per query, query by query in the order given, best first, ties by id.
+
+        queries: id -> text, or pairs of them, as a Query is one. Where documents were split, each has the score of its
+        best passage. Raises as `search` does.
+
+        >>> acclimate.open("run")({"1": "lava and ash"}, k=1, system="bm25")[0].doc_id
+        'volcano.md'
+        """
+        pairs: Any = queries.items() if isinstance(queries, Mapping) else queries
+        return self._searchers.scored([Query(*pair) for pair in pairs], k, system)
+
+    def terrier(self, k: int = 100, system: str | None = None) -> Any:
+        """A PyTerrier transformer: frames with `qid` and `query` to frames with `docno`, `score` and `rank` (from 0).
+
+        Raises MissingExtra without PyTerrier, which `pip install 'acclimate[terrier]'` brings, and as `search` does.
+
+        >>> search = acclimate.open("run").terrier(k=10, system="bm25")
+        >>> search.search("lava and ash").docno[0]
+        'volcano.md'
+        """
+        from acclimate.api.terrier import transformer
+
+        self._searchers.named(system)  # a mistake is said here, and not within a pipeline
+        return transformer(self, k, system)
+
+    def inspect(self, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None) -> Page:
+        """What the synthetic queries are like, and what was turned down and why; written to queries.html, too.
+
+        sample: answers of the LLM to show, drawn by `seed`; only those to one `prompt`, or turned down for one
+        `reason`, where one is named.
+
+        >>> print(acclimate.open("run").inspect(sample=5))  # doctest: +ELLIPSIS
+        36 answers, 36 queries, 36 kept ...
+        """
+        from acclimate.report.queries import inspection, page
+
+        run, _ = opened(self.folder, "generate")
+        answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
+        return Page(inspection.text(answers), page.write(answers, self.folder))
+
+    def curve(
+        self,
+        *,
+        queries: Sequence[int] | None = None,
+        lists: Sequence[int] | None = None,
+        progress: Shown = "auto",
+    ) -> Page:
+        """How search gets better with more synthetic queries and more labelled lists; curve.json has the figures.
+
+        Trains anew on parts of what the run has, and keeps what is measured in the folder `curve`. queries, lists:
+        numbers to train on; by default 100, then twice as many each time, up to all; `()` leaves a curve out.
+
+        >>> acclimate.open("run").curve(queries=(), lists=(), progress=None).path.name
+        'curve.html'
+        """
+        from acclimate.api.curve import learning_curves
+        from acclimate.report import curves
+
+        run, made = opened(self.folder, "label")
+        with run.workspace.lock(), shown(progress):
+            measured = learning_curves(run, made, queries=queries, lists=lists)
+            return Page(curves.text(measured), curves.write(measured, self.folder))
+
+    @property
+    def answers(self) -> Answers:
+        """What LLMs answered.
+
+        >>> acclimate.open("run").answers.damaged()
+        0
+        """
+        return Answers(self.folder)
+
+    @cached_property
+    def _searchers(self) -> Searchers:
+        return Searchers(*opened(self.folder, "evaluate"))

@@ -1,0 +1,108 @@
+"""A function per stage: it goes on with a run up to there. Each has the settings of its stage as keyword arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from acclimate.api.adapt import StrPath, carry_out
+from acclimate.api.run import Run
+from acclimate.base.progress import Shown
+from acclimate.run.settings import load_recipe, resolve, settings_of
+from acclimate.stages.chain import STAGES
+from acclimate.stages.runs import begin, stored
+
+SUMMARIES = {
+    "index": "Read the documents, and index them for BM25 and for vectors.",
+    "sample": "Draw the documents that queries are written for.",
+    "seed": "Make prompts from the corpus: an expensive LLM writes questions for a few of its documents (UDAPDR).",
+    "generate": "Have an LLM write the queries that people might ask of each document drawn.",
+    "filter": "Keep the synthetic queries that pass every filter.",
+    "mine": "Find hard negatives for each query: documents that rank high and do not answer it.",
+    "train": "Train the rerankers.",
+    "label": "Choose the teacher, and let it rate the candidates of every synthetic query.",
+    "distill": "Train the students: retrievers that learn from the teacher's scores.",
+    "evaluate": "Measure every system on the same queries, and say whether adapting helped.",
+}
+
+
+_NO_PROMPT = """Traceback (most recent call last):
+...
+acclimate.base.errors.SettingError: no prompt of this run is made from the corpus; add: --set generate.prompt=adapted"""
+
+
+class StageFunction(Protocol):
+    """Goes on with a run up to a stage, with some of that stage's settings changed."""
+
+    def __call__(
+        self, folder: StrPath, *, corpus: StrPath | None = None, progress: Shown = "auto", **settings: Any
+    ) -> Run: ...
+
+
+_DOCSTRING = """{summary}
+
+Goes on with the run in `folder` up to here: stages before it are made as far as they are not, and so is this one, with
+the settings that are given; the others stay as they are. With a `corpus` the folder may be new. Returns the run;
+raises what `adapt` raises, and DataError for a folder without a run.
+
+>>> acclimate.{stage}("run", progress=None)
+{result}
+
+Parameters
+----------
+folder
+    Folder of the run.
+corpus
+    Documents to begin a run with, as `adapt` takes them.
+progress
+    Who is told how far it is; see `adapt`.
+{settings}
+"""
+
+
+def _function(stage: str) -> StageFunction:
+    work = STAGES[stage]
+
+    def go_on(folder: StrPath, *, corpus: StrPath | None = None, progress: Shown = "auto", **settings: Any) -> Run:
+        changes = {stage: settings}
+        if corpus is None:
+            run = stored(Path(folder), changes)
+        else:
+            chosen = resolve(STAGES, load_recipe("quick"), changes)
+            run = begin(Path(folder), str(corpus), chosen, recipe="quick", seed=0)
+        return carry_out(run, until=stage, progress=progress)
+
+    go_on.__name__ = go_on.__qualname__ = stage
+    go_on.__doc__ = _documentation(stage, work)
+    go_on.__signature__ = _signature(go_on, work)  # type: ignore[attr-defined]
+    return go_on
+
+
+def _documentation(stage: str, work: Callable[..., Any]) -> str:
+    helps = [f"{name}\n    {setting.help}" for name, setting in settings_of(work).items()]
+    result = _NO_PROMPT if stage == "seed" else "Run('run')"
+    return _DOCSTRING.format(summary=SUMMARIES[stage], stage=stage, result=result, settings="\n".join(helps))
+
+
+def _signature(function: Callable[..., Any], work: Callable[..., Any]) -> inspect.Signature:
+    """The parameters that every stage has, then its settings. What is not given stays as the run has it."""
+    *common, _ = inspect.signature(function).parameters.values()
+    settings = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=setting.type)
+        for name, setting in settings_of(work).items()
+    ]
+    return inspect.Signature([*common, *settings], return_annotation=Run)
+
+
+index = _function("index")
+sample = _function("sample")
+seed = _function("seed")
+generate = _function("generate")
+filter = _function("filter")
+mine = _function("mine")
+train = _function("train")
+label = _function("label")
+distill = _function("distill")
+evaluate = _function("evaluate")

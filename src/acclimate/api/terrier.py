@@ -1,0 +1,38 @@
+"""A run as a PyTerrier transformer (Macdonald and others, CIKM 2021): a frame of queries to a frame of results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from acclimate.base.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from acclimate.api.run import Run
+
+_RESULTS = ["docno", "score", "rank"]
+
+
+def transformer(run: Run, k: int, system: str | None) -> Any:
+    """Adds to each row with `qid` and `query` at most `k` rows with docno, score and rank, best first, from 0."""
+    try:
+        import pandas
+        import pyterrier  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingExtra("A PyTerrier transformer", "pip install 'acclimate[terrier]'") from None
+
+    class Acclimate(pyterrier.Transformer):
+        """The system of a run."""
+
+        def transform(self, inp: Any) -> Any:
+            pyterrier.validate.query_frame(inp, extra_columns=["query"])
+            queries = inp.drop(columns=[name for name in ("docno", "docid", "score", "rank") if name in inp])
+            queries = queries.astype({"qid": str}).drop_duplicates("qid")
+            hits = run(zip(queries["qid"], queries["query"], strict=True), k, system)
+            results = pandas.DataFrame([hit[:3] for hit in hits], columns=["qid", *_RESULTS[:2]])
+            results["rank"] = results.groupby("qid").cumcount()
+            return queries.merge(results.astype({"qid": str}), on="qid")
+
+        def __repr__(self) -> str:
+            return f"{run!r}.terrier({k}, {system!r})"
+
+    return Acclimate()

@@ -1,0 +1,158 @@
+"""A run's report as a program has it: its fields as attributes, its tables as data frames, itself as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.files import read_json
+from acclimate.measure.compare import Comparison
+from acclimate.measure.measures import MAIN
+from acclimate.report.frame import framed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_FIELDS = {  # of report.json, without which it is none
+    "verdict": str,
+    "verdict_basis": str,
+    "recommended": str,
+    "systems": list,
+    "comparisons": list,
+    "stages": list,
+    "warnings": list,
+}
+
+
+class MeasuredSystem(NamedTuple):
+    """A system and what it reached, means over all queries.
+
+    >>> next(system.kind for system in acclimate.open("run").report.systems if system.name == "bm25")
+    'bm25'
+    """
+
+    name: str
+    adapted: bool  # whether something of it was trained
+    kind: str  # bm25, dense, late-interaction, sparse, static, hybrid or reranked
+    measures: dict[str, float]  # nDCG@10 and others, in [0, 1]
+    intervals: dict[str, tuple[float, float]]  # 95%, of the same
+    latency_ms: dict[str, float]  # p50 and p95 of single queries, milliseconds
+    index_bytes: int
+    weights: dict[str, float]  # of what it fuses
+
+
+class Report(Mapping[str, Any]):
+    """What a run came to: a mapping with the content of `report.json`, and its main fields as attributes.
+
+    `print` shows it as the command line does, a notebook shows its page.
+
+    >>> report = acclimate.open("run").report
+    >>> report.verdict, report["seed"]
+    ('NO DIFFERENCE', 0)
+    >>> report.comparisons[0].measure
+    'nDCG@10'
+    """
+
+    def __init__(self, content: Mapping[str, Any], folder: Path) -> None:
+        self._content = content
+        self.folder = folder
+
+    @classmethod
+    def read(cls, folder: Path) -> Report:
+        """The report in a run's folder. Raises DataError where there is none, or one that is damaged."""
+        path, again = folder / "report.json", f"write it again with: acclimate report {folder}"
+        if not path.is_file():
+            raise DataError(f"no report here; {again}", path=path)
+        content = read_json(path)
+        for name, kind in _FIELDS.items():
+            if not isinstance(content, dict) or not isinstance(content.get(name), kind):
+                raise DataError(
+                    f"no report of a run: {name!r} is missing, or not what it should be; {again}", path=path
+                )
+        return cls(content, folder)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    @property
+    def verdict(self) -> str:
+        """WIN, NO DIFFERENCE or REGRESSION: the best adapted system against the best untouched one."""
+        return self["verdict"]
+
+    @property
+    def verdict_basis(self) -> str:
+        """What measured: qrels, which people made, or synthetic queries, which flatter."""
+        return self["verdict_basis"]
+
+    @property
+    def recommended(self) -> str:
+        """The name of the system to serve."""
+        return self["recommended"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before believing the rest."""
+        return self["warnings"]
+
+    @property
+    def systems(self) -> list[MeasuredSystem]:
+        """Every system, by nDCG@10, best first."""
+        rows = [MeasuredSystem(**row) for row in self["systems"]]
+        return sorted(rows, key=lambda system: (-system.measures[MAIN], system.name))
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Each adapted system against the best untouched one, and against what it was made from, by measure."""
+        return [
+            Comparison(**{**row, "ci95": tuple(row["ci95"])}, queries=row["wins"] + row["losses"] + row["ties"])
+            for row in self["comparisons"]
+        ]
+
+    def to_frame(self, table: Literal["systems", "comparisons", "stages"] = "systems") -> DataFrame:
+        """One of its tables as a pandas data frame, a row each. Raises MissingExtra without pandas.
+
+        >>> list(acclimate.open("run").report.to_frame("comparisons").columns[:4])
+        ['system', 'baseline', 'measure', 'delta']
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra("A data frame", "pip install pandas") from None
+        if table == "comparisons":
+            return pandas.DataFrame(self.comparisons)
+        rows = [system._asdict() for system in self.systems] if table == "systems" else self[table]
+        return pandas.DataFrame([_flat(row) for row in rows])
+
+    def __repr__(self) -> str:
+        return f"<Report of {str(self.folder)!r}: {self.verdict}; serve {self.recommended}>"
+
+    def __str__(self) -> str:
+        from acclimate.report import terminal
+
+        return terminal.text(self)
+
+    def _repr_html_(self) -> str:
+        from acclimate.report.html import render
+
+        return framed(render(self))
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose measures are columns of their own, and whose other parts have the name of the whole before theirs."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "measures":
+            flat |= value
+        elif name in ("latency_ms", "tokens"):
+            flat |= {f"{name}_{part}": amount for part, amount in value.items()}
+        else:
+            flat[name] = value
+    return flat
