@@ -36,13 +36,13 @@ class Field(NamedTuple):
 def rows(text: str, head: str) -> Iterator[list[str]]:
     """The cells of every table whose first column is called so."""
     for table in re.findall(r"(?:^\|.*\|$\n)+", text, re.M):
-        lines = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in table.splitlines()]
+        lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
         if lines[0][0] == head:
-            yield from (line + [""] * (len(lines[0]) - len(line)) for line in lines[2:])
+            yield from lines[2:]
 
 
 def documented_files() -> list[File]:
-    return [File(name, row[-1].rstrip(" |")) for row in rows(PAGE, "file") for name in re.findall("`([^`]+)`", row[0])]
+    return [File(name, row[-1]) for row in rows(PAGE, "file") for name in re.findall("`([^`]+)`", row[0])]
 
 
 def documented_fields() -> list[Field]:
@@ -53,7 +53,7 @@ def documented_fields() -> list[Field]:
             written = re.sub(r"\[\]", ".[]", row[0].strip("`"))
             is_list = row[1].startswith("list of ")
             path = (*written.split("."), *(["[]"] if is_list else []))
-            fields.append(Field(names, path, tuple(row[1].removeprefix("list of ").split(" or ")), row[3].rstrip(" |")))
+            fields.append(Field(names, path, tuple(row[1].removeprefix("list of ").split(" or ")), row[3]))
     return fields
 
 
