@@ -27,19 +27,20 @@ from acclimate.llm import Completions, load
 from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
 from acclimate.report.queries import statistics
+from acclimate.run.judges import RunJudges
 from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
 from acclimate.search.candidates import fuse, min_max
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember
+from acclimate.search.ranks import source_ranks
 from acclimate.search.system import System
 from acclimate.search.weights import alone
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
 from acclimate.stages.generate import generate
-from acclimate.stages.judges import RunJudges, source_ranks
 from acclimate.stages.sample import sample
 
 ROOT = Path(__file__).parents[1]

@@ -17,6 +17,7 @@ import argparse
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import resolve
-from acclimate.run.workspace import Made
 from acclimate.search import systems
 from acclimate.search.choice import weigh_reranker
 from acclimate.search.names import STUDENT_KINDS, SystemName
-from acclimate.stages import artifacts
-from acclimate.stages import chain as pipeline
-from acclimate.stages.evaluate import Evaluated, evaluate
+from acclimate.stages import distill, label, train
+from acclimate.stages.chain import STAGES, finished
+from acclimate.stages.evaluate import Evaluation, evaluate
+from acclimate.stages.label import Labeled
 from acclimate.stages.runs import stored
+from acclimate.stages.train import Trained
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- students: begin -->", "<!-- students: end -->"
@@ -112,8 +114,8 @@ class Bench:
         self.out, self.arm, self.seed, self.keep = out, arm, seed, keep
         self.run = stored(source)
         self.collection = Path(self.run.collection_name).name
-        self.settings = resolve(pipeline.STAGES, self.run.settings, [*ARMS[arm], *changes])
-        self.made = pipeline.made_already(self.run, "mine")
+        self.settings = resolve(STAGES, self.run.settings, [*ARMS[arm], *changes])
+        self.outputs = finished(self.run, "mine")
         self.folder = out / self.collection / f"seed-{seed}"
 
     def student(self, name: str) -> None:
@@ -121,13 +123,14 @@ class Bench:
         row = self._row(f"{self.seed}-{self.arm}", name)
         if row.exists():
             return
-        made = self._shared()
+        trained, labeled = self._shared()
         place = self.folder / f"distill-{self.arm}-{name}-{self._key('train', 'label', 'distill')}"
         variant = self._variant(place, "train", "label", "distill", "evaluate", student=(name,))
-        trained = pipeline.make(variant, "distill", made)
+        indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
+        distilled = distill.make(variant, indexed, sampled, filtered, labeled)
         kind = STUDENT_KINDS[name]
         adapted = SystemName(kind).adapted()
-        members = {**variant.members, **variant.distilled(trained.folder, trained.notes).members()}
+        members = {**variant.members, **distilled.members(variant)}
         start = kind if kind in members else "dense"  # something has to be the baseline
         weights = {one: {one: 1.0} for one in (start, adapted)}
         chosen = systems.Chosen(weights, {}, adapted, {})
@@ -136,17 +139,16 @@ class Bench:
         result = self._measured(variant, contenders, adapted, place)
         if kind == start and not self._row(BASE, name).exists():
             self._write(self._row(BASE, name), name, result, kind, arm=BASE, seed=None)
-        seconds = {"train": made["train"], "label": made["label"], "distill": trained}
         self._write(
             row,
             name,
             result,
             adapted,
-            training_seconds={stage: one.manifest["seconds"] for stage, one in seconds.items()},
-            queries=trained.manifest["out"],
-            dev_loss=trained.notes[kind].get("dev_loss"),
-            teachers=made["label"].notes["teachers"],
-            chosen_on=made["label"].notes["chosen_on"],
+            training_seconds={output.name: output.manifest["seconds"] for output in (trained, labeled, distilled)},
+            queries=distilled.manifest["out"],
+            dev_loss=distilled.notes[kind].get("dev_loss"),
+            teachers=labeled.teachers,
+            chosen_on=labeled.notes["chosen_on"],
         )
         if not self.keep:
             shutil.rmtree(place)
@@ -156,12 +158,14 @@ class Bench:
         row = self._row(f"{self.seed}-{self.arm}", RERANKED)
         if row.exists():
             return
-        made = self._shared()
+        trained, _ = self._shared()
         variant = self._variant(self.folder / "evaluate", "train", "label", "evaluate")
         equal: dict[str, float] = dict.fromkeys(BASE_MEMBERS, round(1 / len(BASE_MEMBERS), 4))
-        reranker, depth = variant.trained(made["train"]).reranker(), self.settings["evaluate"]["rerank_depth"]
+        reranker, depth = trained.reranker(variant), self.settings["evaluate"]["rerank_depth"]
         first = systems.system_of(variant.ids, variant.members, equal)
-        weighed = weigh_reranker(first, reranker, artifacts.held_out(variant, made), depth)
+        weighed = weigh_reranker(
+            first, reranker, self.outputs["filter"].held_out(variant, self.outputs["sample"]), depth
+        )
         name = systems.HYBRID.reranked()
         weights = {systems.HYBRID: weighed.weights[systems.RERANKER]}
         chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})
@@ -175,18 +179,23 @@ class Bench:
             rerank_depth=depth,
         )
         result = self._measured(variant, contenders, name, self.folder / "evaluate")
-        self._write(row, RERANKED, result, name, training_seconds={"train": made["train"].manifest["seconds"]})
+        self._write(row, RERANKED, result, name, training_seconds={"train": trained.manifest["seconds"]})
         shutil.rmtree(self.folder / "evaluate")
 
-    def _shared(self) -> dict[str, Made]:
-        """The run's stages with the arm's rerankers and labels, made where no row before needed the same."""
-        made = dict(self.made)
-        for stages in (("train",), ("train", "label")):
-            variant = self._variant(self.folder / f"{stages[-1]}-{self._key(*stages)}", *stages)
-            with variant.workspace.lock():
-                self._share_scores(variant.workspace.folder)
-                made[stages[-1]] = pipeline.make(variant, stages[-1], made)
-        return made
+    def _shared(self) -> tuple[Trained, Labeled]:
+        """The arm's rerankers and labels, made where no row before needed the same."""
+        indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
+        with self._shared_variant("train") as variant:
+            trained = train.make(variant, sampled, filtered, self.outputs["mine"])
+        with self._shared_variant("train", "label") as variant:
+            return trained, label.make(variant, indexed, sampled, filtered, trained)
+
+    @contextmanager
+    def _shared_variant(self, *stages: str) -> Iterator[Run]:
+        variant = self._variant(self.folder / f"{stages[-1]}-{self._key(*stages)}", *stages)
+        with variant.workspace.lock():
+            self._share_scores(variant.workspace.folder)
+            yield variant
 
     def _share_scores(self, folder: Path) -> None:
         """What scorers said of pairs is kept once for all arms and seeds."""
@@ -208,8 +217,8 @@ class Bench:
     def _key(self, *stages: str) -> str:
         return fingerprint({stage: self.settings[stage] for stage in stages})[:10]
 
-    def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluated:
-        judged = artifacts.test(run, self.made)
+    def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluation:
+        judged = self.outputs["filter"].test(run, self.outputs["sample"])
         settings = {key: self.settings["evaluate"][key] for key in ("k", "max_queries")}
         progress = Progress("evaluate", "searches")
         result = evaluate(
@@ -228,7 +237,7 @@ class Bench:
     def _row(self, what: str, name: str) -> Path:
         return self.out / "rows" / f"{self.collection}-{what}-{name}.json"
 
-    def _write(self, path: Path, kind: str, result: Evaluated, system: str, **more: Any) -> None:
+    def _write(self, path: Path, kind: str, result: Evaluation, system: str, **more: Any) -> None:
         measured = next(one for one in result.systems if one["name"] == system)
         row = {
             "collection": self.collection,

@@ -21,8 +21,8 @@ from acclimate.cli.main import main
 from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
 from acclimate.report import curves, formatting
-from acclimate.stages import artifacts
-from acclimate.stages import chain as pipeline
+from acclimate.stages import distill, train
+from acclimate.stages.filter import Filtered
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,8 @@ def test_the_run_is_left_as_it_is_and_no_model_stays(labelled, drawn):
 
 def test_a_repeated_command_trains_nothing_and_says_the_same(copied, monkeypatch, capsys):
     before = found(copied)
-    monkeypatch.setattr(pipeline, "make", lambda *_: pytest.fail("something was trained"))
+    for stage in (train, distill):
+        monkeypatch.setattr(stage, "make", lambda *_: pytest.fail("something was trained"))
     assert main(["curve", str(copied), "--queries", "4,8", "--lists", "5,9999"]) == 0
     assert found(copied) == before
     assert "made already" in capsys.readouterr().err
@@ -145,12 +146,13 @@ def test_a_repeated_command_trains_nothing_and_says_the_same(copied, monkeypatch
 
 def test_one_more_point_trains_that_point_only(copied, monkeypatch):
     trained = []
-    make = pipeline.make
-    monkeypatch.setattr(
-        pipeline,
-        "make",
-        lambda run, stage, made: (trained.append(run.settings[stage]["max_queries"]), make(run, stage, made))[1],
-    )
+    for stage, name in ((train, "train"), (distill, "distill")):
+
+        def make(run, *earlier, make=stage.make, name=name):
+            trained.append(run.settings[name]["max_queries"])
+            return make(run, *earlier)
+
+        monkeypatch.setattr(stage, "make", make)
     assert main(["curve", str(copied), "--queries", "none", "--lists", "5,7"]) == 0
     assert trained == [7]
     assert {one["unit"] for one in found(copied)["curves"]} == {"lists"}
@@ -260,6 +262,6 @@ def test_no_curve_without_anything_held_out(labelled, monkeypatch):
     from acclimate.corpus.judged import NOTHING_JUDGED
     from acclimate.stages.runs import opened
 
-    monkeypatch.setattr(artifacts, "held_out", lambda run, made: NOTHING_JUDGED)
+    monkeypatch.setattr(Filtered, "held_out", lambda *_: NOTHING_JUDGED)
     with pytest.raises(DataError, match="nothing is held out"):
         curve.learning_curves(*opened(labelled, "label"))

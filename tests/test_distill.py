@@ -15,9 +15,11 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noq
 from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
+from acclimate.learn.students.checks import check_students  # noqa: E402
 from acclimate.learn.students.dense import Dense  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
+from acclimate.learn.students.learn import _shortened  # noqa: E402
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
 from acclimate.learn.students.training import StudentTraining  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
@@ -25,7 +27,7 @@ from acclimate.run.settings import resolve  # noqa: E402
 from acclimate.search.encoder import Encoder  # noqa: E402
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS  # noqa: E402
 from acclimate.stages.chain import STAGES  # noqa: E402
-from acclimate.stages.distill import _shortened, check_students, distill  # noqa: E402
+from acclimate.stages.distill import distill  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}

@@ -28,7 +28,8 @@ from acclimate.stages.distill import distill
 from acclimate.stages.train import train
 from acclimate.learn.students.kinds import Lesson
 from acclimate.base.testing import QUERIES
-from acclimate.run.workspace import Account, Workspace
+from acclimate.run.output import Account
+from acclimate.run.workspace import Workspace
 from test_distill import CORPUS, DEV, LEARN, TRAIN
 
 base, out = sys.argv[1], Path(sys.argv[2])

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from acclimate.base.draw import subset
 from acclimate.learn.rerankers.groups import Group
+from acclimate.learn.rerankers.several import _limited
 from acclimate.records import NWay, Query
-from acclimate.stages.train import _limited
 
 IDS = st.lists(st.text(min_size=1), unique=True)
 

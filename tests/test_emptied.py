@@ -9,17 +9,22 @@ import pytest
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.judged import Judged
-from acclimate.run.workspace import Made
-from acclimate.stages import emptied
-from acclimate.stages.making.examples import make_mine
+from acclimate.run.output import StageOutput
+from acclimate.stages import mine
+from acclimate.stages.filter import Filtered
+from acclimate.stages.generate import Generated
+from acclimate.stages.label import Labeled
+from acclimate.stages.mine import Mined
+
+KINDS = {kind.stage: kind for kind in (Generated, Filtered, Mined, Labeled)}
 
 
-def made(folder, stage, dropped, out=0, rejects=(), resumed=False):
+def output(folder, stage, dropped, out=0, rejects=(), resumed=False) -> StageOutput:
     (folder / stage).mkdir(parents=True, exist_ok=True)
     lines = (json.dumps({"doc_id": "d1", "text": text, "reason": reason}) + "\n" for text, reason in rejects)
     (folder / stage / "rejects.jsonl").write_text("".join(lines))
     manifest = {"in": sum(dropped.values()) + out, "out": out, "dropped": dropped}
-    return {stage: Made(stage, folder / stage, manifest, resumed)}
+    return KINDS[stage](folder / stage, manifest, resumed)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def made(folder, stage, dropped, out=0, rejects=(), resumed=False):
 )
 def test_what_kept_nothing_says_so(tmp_path, stage, dropped, told):
     with pytest.raises(DataError) as raised:
-        emptied.check(tmp_path, made(tmp_path, stage, dropped), stage)
+        output(tmp_path, stage, dropped).check_kept()
     message = str(raised.value)
     assert message.startswith(f"{stage}: ")
     assert f"acclimate inspect {tmp_path}" in message
@@ -47,20 +52,21 @@ def test_what_kept_nothing_says_so(tmp_path, stage, dropped, told):
 def test_an_example_is_of_the_commonest_reason_and_fit_to_be_shown(tmp_path):
     rejects = [("", "echo"), ("rare", "empty"), ("\x1b[31mcopied\nfrom " + "x" * 900, "echo")]
     with pytest.raises(DataError) as raised:
-        emptied.check(tmp_path, made(tmp_path, "generate", {"echo": 2, "empty": 1}, rejects=rejects), "generate")
+        output(tmp_path, "generate", {"echo": 2, "empty": 1}, rejects=rejects).check_kept()
     message = str(raised.value)
     assert "such as '[31mcopied from xxx" in message
     assert "\x1b" not in message
     assert len(message) < 500 + 2 * len(str(tmp_path))
 
 
-def test_what_one_setting_would_mend_is_told_once_though_others_were_good(tmp_path, capsys):
+def test_what_one_setting_would_mend_is_told_once_though_others_were_good(tmp_path, caplog):
     dropped = {"unfinished reasoning": 4, "echo": 1}
-    emptied.check(tmp_path, made(tmp_path, "generate", dropped, out=7), "generate")
-    assert "4 unfinished reasoning: the model spent its tokens on reasoning" in capsys.readouterr().err
-    emptied.check(tmp_path, made(tmp_path, "generate", dropped, out=7, resumed=True), "generate")
-    emptied.check(tmp_path, made(tmp_path, "generate", {"echo": 1}, out=7), "generate")
-    assert capsys.readouterr().err == ""
+    output(tmp_path, "generate", dropped, out=7).check_kept()
+    assert "4 unfinished reasoning: the model spent its tokens on reasoning" in caplog.text
+    caplog.clear()
+    output(tmp_path, "generate", dropped, out=7, resumed=True).check_kept()
+    output(tmp_path, "generate", {"echo": 1}, out=7).check_kept()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
@@ -74,15 +80,16 @@ def test_what_one_setting_would_mend_is_told_once_though_others_were_good(tmp_pa
         ("", 0.2, ""),
     ],
 )
-def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_share, told, monkeypatch, tmp_path):
+def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_share, told, tmp_path):
     sides = ("train", "dev", "test")
-    splits = {f"{side}{number}": side for side in sides for number in range(5)}
-    kept = {side: [] if side == lacks else ["query"] for side in sides}
-    held_out = SimpleNamespace(queries=[] if lacks == "held out" else ["query"])
-    for name, value in (("splits", lambda made: splits), ("sides", lambda made: kept)):
-        monkeypatch.setattr(f"acclimate.stages.artifacts.{name}", value)
-    monkeypatch.setattr("acclimate.stages.artifacts.held_out", lambda run, made: held_out)
+    sampled = SimpleNamespace(splits={f"{side}{number}": side for side in sides for number in range(5)})
+    filtered = SimpleNamespace(
+        queries=["query"] * 2,
+        sides=lambda sampled: {side: [] if side == lacks else ["query"] for side in sides},
+        held_out=lambda run, sampled: SimpleNamespace(queries=[] if lacks == "held out" else ["query"]),
+        folder=tmp_path / "filter",
+    )
     labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
-    run = SimpleNamespace(labels=labels, folder=lambda stage: tmp_path / stage)
+    run = SimpleNamespace(labels=labels)
     with pytest.raises(DataError if told else AttributeError, match=told or "has no attribute"):  # goes on to work
-        make_mine(run, {"generate": None, "filter": None, "index": None})
+        mine.make(run, None, sampled, None, filtered)

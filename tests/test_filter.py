@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeRetriever, FakeScorer
+from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.llm.grade import read_grade
 from acclimate.records import Query, SyntheticQuery
+from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import Kept, Scores
-from acclimate.stages.filter import DEFAULT, NAMES, filter_queries, near_duplicates
-from acclimate.stages.judges import source_ranks
+from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):
@@ -72,12 +73,12 @@ def test_near_duplicates_are_those_that_comparing_all_with_all_finds(rows, min_d
             dropped.add(query.query_id)
         else:
             kept.append(own)
-    assert near_duplicates(queries, min_difference) == dropped
+    assert near_duplicate_queries(queries, min_difference) == dropped
 
 
 def test_of_two_duplicates_the_more_confident_stays():
     queries = queries_of("tides of the moon", "Tides of the moon?", "a bee", logprobs=[-2.0, -1.0, -3.0])
-    assert near_duplicates(queries, 0.2) == {"q0"}
+    assert near_duplicate_queries(queries, 0.2) == {"q0"}
 
 
 def test_the_round_trip_keeps_what_finds_its_source_early_enough():

@@ -28,8 +28,7 @@ from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.labels import labels, relevant
 from acclimate.search.sparse import query_tokens
-from acclimate.stages.chain import STAGES
-from acclimate.stages.checks import check
+from acclimate.stages.chain import STAGES, check
 from acclimate.stages.runs import begin
 
 CORPUS = {"a": Doc("a", "rice and fish " * 80), "b": Doc("b", "the moon"), "c": Doc("c", "")}

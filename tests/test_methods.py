@@ -17,9 +17,9 @@ from acclimate.corpus.formats import read_synthetic
 from acclimate.llm import Completions, prompts
 from acclimate.records import Doc
 from acclimate.run.settings import recipe_names
-from acclimate.search.scorers.trained import Trained
 from acclimate.stages.runs import stored
 from acclimate.stages.seed import seed_prompts
+from acclimate.stages.train import Trained
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -164,7 +164,7 @@ def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_ada
     def refuse(*_args, **_kwargs):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("acclimate.stages.judges.source_ranks", refuse)
+    monkeypatch.setattr("acclimate.run.judges.source_ranks", refuse)
     again = (*changes, "filter.round_trip_k=29")
     assert run_adapt(beir, out, changes=again) == 0
     assert not report_of(out)["stages"][[s["name"] for s in report_of(out)["stages"]].index("filter")]["resumed"]
@@ -195,9 +195,10 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert folder_fingerprint(out / "train" / names[0]) == kept
     assert (out / "train" / "reranker" / "model.safetensors").exists()
     run = stored(out)
-    assert list(Trained(out / "train", {"rerankers": notes["rerankers"]}, run.corpus, 48).rerankers()) == names
+    several = Trained(out / "train", {"notes": {"rerankers": notes["rerankers"]}}, resumed=True)
+    assert list(several.scorers(run)) == names
     merged = json.loads((out / "train" / "manifest.json").read_text())["notes"]
-    assert list(Trained(out / "train", merged, run.corpus, 48).rerankers()) == ["reranker"]
+    assert list(Trained(out / "train", {"notes": merged}, resumed=True).scorers(run)) == ["reranker"]
 
 
 def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):

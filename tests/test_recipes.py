@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from chain import STAGES, contents, fake_answers
 
 from acclimate.base.files import fingerprint
+from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
-from acclimate.run.workspace import Made, Workspace
-from acclimate.stages import chain as pipeline
+from acclimate.run.workspace import Workspace
+from acclimate.stages.chain import chain
 from acclimate.stages.runs import opened, stored
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
@@ -39,10 +41,21 @@ class Table(dict[str, Any]):
         return self[key] if key in self.keys() else default
 
 
+class Noted(Table):
+    """The notes of a stage."""
+
+    reads: dict[str, set[Setting]]
+
+    def __getitem__(self, key: str) -> Any:
+        if Table.at_work:
+            Noted.reads[Table.at_work].add((self.stage, key))
+        return dict.__getitem__(self, key)
+
+
 class Recorded(Workspace):
     """A workspace whose stages' reads are written down while they are at work."""
 
-    def make(self, stage, run, **options) -> Made:
+    def make(self, stage, run, **options) -> StageOutput:
         def work(folder, progress):
             Table.at_work = stage
             try:
@@ -50,7 +63,9 @@ class Recorded(Workspace):
             finally:
                 Table.at_work = ""
 
-        return super().make(stage, work, **options)
+        output = super().make(stage, work, **options)
+        notes = Noted(stage, output.manifest["notes"])
+        return StageOutput(output.folder, {**output.manifest, "notes": notes}, output.resumed)
 
 
 class Asked(Workspace):
@@ -60,11 +75,11 @@ class Asked(Workspace):
         super().__init__(folder)
         self.recipes: dict[str, str] = {}
 
-    def make(self, stage, run, *, settings, inputs, seed, **_) -> Made:
+    def make(self, stage, run, *, settings, inputs, seed, **_) -> StageOutput:
         self.recipes[stage] = fingerprint(dict(settings), dict(inputs), seed)
         manifest = self.manifest(stage)
         assert manifest is not None
-        return Made(stage, self.folder / stage, manifest, resumed=True)
+        return StageOutput(self.folder / stage, manifest, resumed=True)
 
 
 def recipes(folder: Path, changes: dict[Setting, Any]) -> dict[str, str]:
@@ -73,9 +88,7 @@ def recipes(folder: Path, changes: dict[Setting, Any]) -> dict[str, str]:
     run.workspace = asked = Asked(folder)
     for (stage, name), value in changes.items():
         run.settings[stage] = {**run.settings[stage], name: value}
-    made: dict[str, Made] = {}
-    for stage in STAGES:
-        made[stage] = pipeline.make(run, stage, made)
+    assert [output.name for output in chain(run)] == list(STAGES)
     return asked.recipes
 
 
@@ -87,31 +100,20 @@ def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setti
     shutil.copytree(finished, folder)
     whole = contents(finished)
     for stage in STAGES:
-        run, made = opened(folder, "evaluate")
+        run, _ = opened(folder, "evaluate")
         shutil.rmtree(folder / stage)
         for name in ("scores.sqlite", "completions.sqlite"):
             for path in folder.glob(f"{name}*"):
                 path.unlink()
         settings: dict[str, set[Setting]] = {stage: set()}
         notes: dict[str, set[Setting]] = {stage: set()}
-        Table.reads = settings
+        Table.reads, Noted.reads = settings, notes
         run = Run(
             Recorded(folder), {name: Table(name, values) for name, values in run.settings.items()}, 0, run.input.source
         )
-
-        class Noted(Table):
-            def __getitem__(self, key: str, notes=notes) -> Any:
-                if Table.at_work:
-                    notes[Table.at_work].add((self.stage, key))
-                return dict.__getitem__(self, key)
-
-        earlier = {
-            name: Made(name, one.folder, {**one.manifest, "notes": Noted(name, one.manifest["notes"])}, resumed=True)
-            for name, one in made.items()
-            if STAGES.index(name) < STAGES.index(stage)
-        }
         with fake_answers():
-            assert not pipeline.make(run, stage, earlier).resumed
+            outputs = list(itertools.islice(chain(run), STAGES.index(stage) + 1))
+        assert [output.name for output in outputs if not output.resumed] == [stage]
         found[stage] = (settings[stage], notes[stage])
     again = contents(folder)
     assert [name for name in whole if whole[name] != again[name] and "/" in name] == []
@@ -189,6 +191,6 @@ def test_each_note_that_is_read_is_an_input(reads, finished):
 
 
 def test_what_reads_all_documents_has_them_as_an_input(finished):
-    _, made = opened(finished, "evaluate")
-    named = {stage for stage, one in made.items() if DOCUMENTS in one.manifest["inputs"]}
+    _, outputs = opened(finished, "evaluate")
+    named = {stage for stage, output in outputs.items() if DOCUMENTS in output.manifest["inputs"]}
     assert named == set(STAGES) - {"generate"}  # which reads those that were drawn

@@ -7,13 +7,17 @@ import json
 import pytest
 
 from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.files import write_json
 from acclimate.base.testing import DOCS
+from acclimate.corpus.formats import write_synthetic
+from acclimate.records import SyntheticQuery
 from acclimate.report import plan
 from acclimate.run.settings import load_recipe, resolve
-from acclimate.stages import artifacts, sizes
+from acclimate.stages import mine
 from acclimate.stages.chain import STAGES, adapt
-from acclimate.stages.making.examples import make_mine
+from acclimate.stages.filter import Filtered
 from acclimate.stages.runs import begin
+from acclimate.stages.sample import Sampled, check_size
 
 
 def run_of(tmp_path, docs, *changes, seed=0, out="run"):
@@ -53,7 +57,7 @@ def test_what_is_too_small_is_told_before_anything_is_made(case, tmp_path):
     docs, changes, told = TOO_SMALL[case]
     run = run_of(tmp_path, docs, *changes)
     with pytest.raises(AcclimateError, match=told) as error:
-        sizes.check(run, holds_out=True)
+        check_size(run, holds_out=True)
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 2
     made = {path.name for path in run.workspace.folder.iterdir()}
@@ -76,42 +80,46 @@ def test_a_plan_says_so_too(tmp_path):
 
 
 def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):
-    sizes.check(run_of(tmp_path, DOCS[:2]), holds_out=False)
+    check_size(run_of(tmp_path, DOCS[:2]), holds_out=False)
     with pytest.raises(DataError, match="expected 1 at least: add documents"):
-        sizes.check(run_of(tmp_path, DOCS[:2], "sample.min_chars=500", out="short"), holds_out=False)
+        check_size(run_of(tmp_path, DOCS[:2], "sample.min_chars=500", out="short"), holds_out=False)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [8, 12, 20])
 def test_a_small_corpus_that_will_do_has_every_side(count, seed, tmp_path):
-    sizes.check(run_of(tmp_path, DOCS[:count], seed=seed), holds_out=True)
+    check_size(run_of(tmp_path, DOCS[:count], seed=seed), holds_out=True)
 
 
 @pytest.mark.parametrize("share", ["0", "0.8", "1"])
 def test_a_share_that_leaves_a_side_without_documents_is_refused(share, tmp_path):
     with pytest.raises(SettingError, match=r"sample.dev_share is .*expected above 0 and below 0.8"):
-        sizes.check(run_of(tmp_path, DOCS, f"sample.dev_share={share}"), holds_out=True)
+        check_size(run_of(tmp_path, DOCS, f"sample.dev_share={share}"), holds_out=True)
 
 
 def test_prompts_made_of_more_documents_than_there_are_to_learn_from_are_refused(tmp_path):
     changes = "generate.prompt=adapted", "seed.n_prompts=10", "seed.n_examples=4"
     with pytest.raises(SettingError, match="need 40: lower these"):
-        sizes.check(run_of(tmp_path, DOCS, *changes), holds_out=True)
-    sizes.check(run_of(tmp_path, DOCS, changes[0], "seed.n_prompts=2", changes[2], out="few"), holds_out=True)
+        check_size(run_of(tmp_path, DOCS, *changes), holds_out=True)
+    check_size(run_of(tmp_path, DOCS, changes[0], "seed.n_prompts=2", changes[2], out="few"), holds_out=True)
 
 
 def test_rerankers_of_more_queries_than_can_be_written_are_refused(tmp_path):
     changes = "train.rerankers=3", "train.min_queries=20"
     with pytest.raises(SettingError, match=r"train.rerankers=3 of train.min_queries=20 .* need 60"):
-        sizes.check(run_of(tmp_path, DOCS, *changes), holds_out=True)
-    sizes.check(run_of(tmp_path, DOCS, *changes, out="generated"), holds_out=False)
-    sizes.check(run_of(tmp_path, DOCS, *changes, "generate.per_doc=3", out="more"), holds_out=True)
+        check_size(run_of(tmp_path, DOCS, *changes), holds_out=True)
+    check_size(run_of(tmp_path, DOCS, *changes, out="generated"), holds_out=False)
+    check_size(run_of(tmp_path, DOCS, *changes, "generate.per_doc=3", out="more"), holds_out=True)
 
 
 @pytest.mark.parametrize(("side", "use"), [("train", "learn from"), ("dev", "choose on"), ("test", "measure on")])
-def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side, use, tmp_path, monkeypatch):
-    kept = {name: ["a query"] * (name != side) for name in ("train", "dev", "test")}
-    monkeypatch.setattr(artifacts, "sides", lambda made: kept)
-    monkeypatch.setattr(artifacts, "splits", lambda made: {"d1": side, "d2": side})
-    with pytest.raises(DataError, match=f"2 queries are left .* none to {use}, where 2 documents"):
-        make_mine(run_of(tmp_path, DOCS), {})
+def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side, use, tmp_path):
+    drawn = {name: [f"{name}1", f"{name}2"] for name in ("train", "dev", "test")}
+    written = [
+        SyntheticQuery(doc_id, "a query", doc_id, 0.0) for name in drawn if name != side for doc_id in drawn[name]
+    ]
+    sampled, filtered = Sampled(tmp_path / "sample", {}, False), Filtered(tmp_path / "filter", {}, False)
+    write_json(sampled.folder / "splits.json", {doc_id: name for name in drawn for doc_id in drawn[name]})
+    write_synthetic(filtered.folder / "queries.jsonl", written)
+    with pytest.raises(DataError, match=f"4 queries are left .* none to {use}, where 2 documents"):
+        mine.make(run_of(tmp_path, DOCS), None, sampled, None, filtered)

@@ -10,7 +10,7 @@ import pytest
 
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json
-from acclimate.stages import chain as pipeline
+from acclimate.stages import distill, label, train
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,12 +48,13 @@ def source(labelled, tmp_path) -> Path:
 
 def test_rows_are_made_once_and_share_rerankers_and_labels(bench, arms, source, tmp_path, monkeypatch, capsys):
     made = []
-    make = pipeline.make
-    monkeypatch.setattr(
-        pipeline,
-        "make",
-        lambda run, stage, stages: (made.append((stage, str(run.workspace.folder))), make(run, stage, stages))[1],
-    )
+    for stage, name in ((train, "train"), (label, "label"), (distill, "distill")):
+
+        def make(run, *earlier, make=stage.make, name=name):
+            made.append((name, str(run.workspace.folder)))
+            return make(run, *earlier)
+
+        monkeypatch.setattr(stage, "make", make)
     before = {path.relative_to(source): path.stat().st_mtime_ns for path in source.rglob("*")}
     out = tmp_path / "out"
     options = ("--out", out, "--seeds", "0,1", "--queries", "6", "--test-queries", "12", "--set", "distill.epochs=1")

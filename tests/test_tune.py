@@ -11,12 +11,12 @@ import pytest
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
 from acclimate.cli.main import main
+from acclimate.learn.students.tune import tuned
 from acclimate.report.choices import choices
 from acclimate.run.settings import settings_of
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS
-from acclimate.stages.distill import LOSSES, distill
-from acclimate.stages.tune import trials, tuned
+from acclimate.stages.distill import LOSSES, distill, trials
 
 DEFAULTS = {name: one.default for name, one in settings_of(distill).items()}
 TUNE = ("teacher_temperature:0.03:0.06:0.12", "epochs:1:3")
@@ -102,7 +102,8 @@ class Trials:
         return found
 
     def run(self, folder, **changes):
-        return tuned(folder, {**DEFAULTS, "tune": TUNE, **changes}, self.learn, self.measure)
+        settings = {**DEFAULTS, "tune": TUNE, **changes}
+        return tuned(folder, settings, trials(settings["tune"], settings), self.learn, self.measure)
 
 
 def best_differs(kind, epochs, temperature):
@@ -173,7 +174,7 @@ def test_a_search_that_was_stopped_while_it_tidied_up_ends_the_same(gone, tmp_pa
             raise KeyboardInterrupt
         remove(path, **options)
 
-    monkeypatch.setattr("acclimate.stages.tune.shutil.rmtree", stops)
+    monkeypatch.setattr("acclimate.learn.students.tune.shutil.rmtree", stops)
     with pytest.raises(KeyboardInterrupt):
         one.run(tmp_path / "run")
     assert one.run(tmp_path / "run") == whole

@@ -15,7 +15,8 @@ from acclimate.base import distributed, files
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.cli.shell import log_on_stderr
 from acclimate.run import manifests
-from acclimate.run.workspace import Account, Workspace
+from acclimate.run.output import Account
+from acclimate.run.workspace import Workspace
 
 
 class Stage:

@@ -110,7 +110,7 @@ def plan(
     True
     """
     from acclimate.report.plan import describe
-    from acclimate.stages.checks import check
+    from acclimate.stages.chain import check
 
     run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
     check(run, asks=False)
@@ -125,9 +125,9 @@ def carry_out(run: StageRun, *, until: str, progress: Shown) -> Run:
 
     run.workspace.refuse_foreign()
     with run.workspace.lock(), shown(progress):
-        made = chain.adapt(run, until=until)
-        if "evaluate" in made and distributed.is_main():
-            assemble.write(run, made)
+        outputs = chain.adapt(run, until=until)
+        if "evaluate" in outputs and distributed.is_main():
+            assemble.write(run, outputs)
         distributed.broadcast(None)  # whoever comes to the end finds the report
     return Run(run.workspace.folder)
 

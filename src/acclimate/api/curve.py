@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
-from acclimate.corpus.formats import read_nway, read_synthetic
 from acclimate.corpus.judged import Judged
 from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.records import Query, Retriever, ScoredDoc
+from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
-from acclimate.run.workspace import Account, Made, Workspace
+from acclimate.run.workspace import Workspace
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.search.systems import of_documents
-from acclimate.stages import artifacts
-from acclimate.stages import chain as pipeline
+from acclimate.stages import distill, train
+from acclimate.stages.chain import Outputs
 
 HELD_OUT, TEST = "held-out", "test"
 FIRST = 100  # the smallest part, by default
@@ -40,7 +40,7 @@ Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> q
 
 
 def learning_curves(
-    run: Run, made: Mapping[str, Made], *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None
+    run: Run, outputs: Outputs, *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """Both curves of a run whose lists are labelled: the content of `curve.json`.
 
@@ -49,10 +49,10 @@ def learning_curves(
     """
     for wanted in (queries, lists):
         points(0, wanted)  # a number that cannot be is refused before hours of training, not between
-    if run.labels.choosing.fingerprint != made["label"].manifest["inputs"]["dev"]:
+    if run.labels.choosing.fingerprint != outputs["label"].manifest["inputs"]["dev"]:
         folder = run.workspace.folder
         raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
-    curves = _Curves(run, made)
+    curves = _Curves(run, outputs)
     if not curves.sets[HELD_OUT].queries:
         raise DataError("nothing is held out to measure on; draw more documents (sample.n_docs)")
     parts = [
@@ -93,7 +93,7 @@ class _Curves:
     """What every point of a run's curves is made from."""
 
     run: Run
-    made: Mapping[str, Made]
+    outputs: Outputs
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -102,13 +102,13 @@ class _Curves:
     @cached_property
     def sets(self) -> dict[str, Judged]:
         """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
-        sets = {HELD_OUT: artifacts.held_out(self.run, self.made)}
+        sets = {HELD_OUT: self.outputs["filter"].held_out(self.run, self.outputs["sample"])}
         asked = subset(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
         return {**sets, TEST: self._test.among(asked)} if asked else sets
 
     @cached_property
     def _test(self) -> Judged:
-        return artifacts.test(self.run, self.made)
+        return self.outputs["filter"].test(self.run, self.outputs["sample"])
 
     def name_of(self, name: str) -> str:
         """What the queries of a set are, for people: `300 test queries of 5,000`."""
@@ -119,15 +119,15 @@ class _Curves:
     @cached_property
     def n_queries(self) -> int:
         """Examples that rerankers could learn from."""
-        splits = read_json(self.made["sample"].folder / "splits.json")
-        queries = read_synthetic(self.made["filter"].folder / "queries.jsonl")
-        train = {query.query_id for query in queries if splits[query.doc_id] == "train"}
-        return sum(one.query_id in train for one in read_nway(self.made["mine"].folder / "examples.jsonl"))
+        queries = self.outputs["filter"].sides(self.outputs["sample"])["train"]
+        train = {query.query_id for query in queries}
+        return sum(example.query_id in train for example in self.outputs["mine"].examples)
 
     @cached_property
     def n_lists(self) -> int:
-        lists = sorted(self.made["label"].folder.glob("train*.jsonl"))[0]  # several where teachers teach in turn
-        return sum(1 for _ in read_nway(lists))
+        """Lists that students could learn from; the same number for each teacher that teaches in turn."""
+        lists, _ = self.outputs["label"].turns[0]
+        return len(lists)
 
     def point(self, unit: str, count: int, measure: Callable[[int, Path], dict[str, Retriever]]) -> Values:
         """What was measured after training on `count`, from the point's folder if it is made. 0: untrained."""
@@ -144,7 +144,8 @@ class _Curves:
             return Account(count, count)
 
         run = self.run
-        inputs = {name: one.fingerprint for name, one in self.made.items() if unit == "lists" or name != "label"}
+        outputs = cast(dict[str, StageOutput], self.outputs)
+        inputs = {name: output.fingerprint for name, output in outputs.items() if unit == "lists" or name != "label"}
         inputs |= {name: one.fingerprint for name, one in self.sets.items()}
         inputs |= {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
         inputs |= {"depth": str(run.settings["evaluate"]["rerank_depth"])} if unit == "queries" else {}
@@ -161,8 +162,8 @@ class _Curves:
         from acclimate.search.reranked import Reranked
 
         variant = self.run.variant(folder, {"train": {"max_queries": count}})
-        trained = pipeline.make(variant, "train", self.made)
-        scorer = variant.trained(trained).reranker()
+        earlier = self.outputs
+        scorer = train.make(variant, earlier["sample"], earlier["filter"], earlier["mine"]).reranker(variant)
         return {"reranker": of_documents(Reranked(self.found, scorer, depth), ids)}
 
     @cached_property
@@ -182,11 +183,12 @@ class _Curves:
             return {kind: measuring.member_alone(run.ids, run.members, kind) for kind in kinds if kind in run.members}
         run.members  # noqa: B018 (loaded once for all points)
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
-        trained = pipeline.make(variant, "distill", self.made)
-        members = {**run.members, **variant.distilled(trained.folder, trained.notes).members()}
-        found = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in trained.notes}
+        earlier = self.outputs
+        distilled = distill.make(variant, earlier["index"], earlier["sample"], earlier["filter"], earlier["label"])
+        members = {**run.members, **distilled.members(variant)}
+        found = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in distilled.notes}
         # Where a student of a kind that the base is not starts is known only once it is made.
-        starts = [kind for kind in trained.notes if kind in members and kind not in run.members]
+        starts = [kind for kind in distilled.notes if kind in members and kind not in run.members]
         return found | {f"{kind}{_START}": measuring.member_alone(run.ids, members, kind) for kind in starts}
 
 

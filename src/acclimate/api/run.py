@@ -73,11 +73,11 @@ class Run:
         """
         from acclimate.report import assemble
 
-        run, made = opened(self.folder, "evaluate")
-        for line in outdated(run, made):
+        run, outputs = opened(self.folder, "evaluate")
+        for line in outdated(run, outputs):
             distributed.say("report", line)
         with run.workspace.lock():
-            self.report = Report(assemble.write(run, made), self.folder)
+            self.report = Report(assemble.write(run, outputs), self.folder)
         return self.report
 
     def search(self, text: str, k: int = 10, system: str | None = None) -> list[Hit]:
@@ -154,9 +154,9 @@ class Run:
         from acclimate.api.curve import learning_curves
         from acclimate.report import curves
 
-        run, made = opened(self.folder, "label")
+        run, outputs = opened(self.folder, "label")
         with run.workspace.lock(), shown(progress):
-            measured = learning_curves(run, made, queries=queries, lists=lists)
+            measured = learning_curves(run, outputs, queries=queries, lists=lists)
             return Page(curves.text(measured), curves.write(measured, self.folder))
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,12 +11,10 @@ import numpy as np
 
 from acclimate.base.domains import Between
 from acclimate.base.errors import unknown
-from acclimate.base.files import read_json
 from acclimate.base.text import single_spaced
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
 from acclimate.run.settings import Setting, check
-from acclimate.run.workspace import Made
 from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
@@ -24,6 +22,7 @@ from acclimate.search.system import System
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
+    from acclimate.stages.chain import Outputs
 
 K = Between(1, 100_000)  # documents to ask for
 _SHOWN = 200  # characters of a document
@@ -52,9 +51,9 @@ class Hit(NamedTuple):
 class Searchers:
     """The systems of a finished run, each put together when it is first asked for."""
 
-    def __init__(self, run: Run, made: Mapping[str, Made]) -> None:
+    def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
-        self.made = made
+        self.outputs = outputs
 
     def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
@@ -73,20 +72,17 @@ class Searchers:
 
     def named(self, system: str | None) -> Retriever:
         """The system of that name, or without one what is recommended."""
-        name = self._measured["recommended"] if system is None else system
+        measured = self.outputs["evaluate"].measured
+        name = measured["recommended"] if system is None else system
         retrievers = self._reranked if SystemName(name).is_reranked else self._retrievers
         if name not in retrievers:
-            raise unknown("system", name, [row["name"] for row in self._measured["systems"]])
+            raise unknown("system", name, [row["name"] for row in measured["systems"]])
         return retrievers[name]
 
     def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """The best of each document."""
         search = retriever.passages if isinstance(retriever, Folded) else retriever.search
         return search(queries, _checked(k))
-
-    @cached_property
-    def _measured(self) -> dict[str, Any]:
-        return read_json(self.made["evaluate"].folder / "measured.json")
 
     @cached_property
     def _retrievers(self) -> dict[str, Retriever]:
@@ -96,19 +92,16 @@ class Searchers:
     @cached_property
     def _reranked(self) -> dict[str, Retriever]:
         """All of them."""
-        return self._systems(_Noting(self.run.trained(self.made["train"]).reranker()))
+        return self._systems(_Noting(self.outputs["train"].reranker(self.run)))
 
     def _systems(self, reranker: Scorer | None) -> dict[str, Retriever]:
         from acclimate.search import systems
 
-        distilled = self.run.distilled(self.made["distill"].folder, self.made["distill"].notes)
-        members = {**self.run.members, **distilled.members()}
-        stored = read_json(self.made["evaluate"].folder / "chosen.json")
-        chosen = systems.Chosen(**{key: stored[key] for key in systems.Chosen._fields})
+        members = {**self.run.members, **self.outputs["distill"].members(self.run)}
         contenders = systems.contenders(
             self.run.ids,
             members,
-            chosen,
+            self.outputs["evaluate"].chosen,
             reranker,
             dict.fromkeys(members, 0),
             rerank_depth=self.run.settings["evaluate"]["rerank_depth"],

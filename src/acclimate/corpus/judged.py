@@ -6,14 +6,15 @@ Judgments are of documents, by their ids. Who works on rows of an index turns th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from acclimate.base.files import fingerprint
-from acclimate.corpus.collections import Collection
-from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches
-from acclimate.records import Qrel, Query
+from acclimate.base.words import normalized
+from acclimate.corpus import collections
+from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_matches
+from acclimate.records import Doc, Qrel, Query, SyntheticQuery
 
 SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
@@ -58,11 +59,24 @@ class Judged:
 NOTHING_JUDGED = Judged("", [], [])
 
 
+def unseen(judged: Judged, shown: Collection[str], documents: Mapping[str, Doc]) -> Judged:
+    """Those of the queries that no prompt shows. shown: texts of queries, normalized."""
+    judged = judged.among(query for query in judged.queries if normalized(query.text) not in shown)
+    return replace(judged, self_matches=self_matches(judged.queries, judged.qrels, documents))
+
+
+def synthetic(queries: Iterable[SyntheticQuery], parents: Mapping[str, str]) -> Judged:
+    """Synthetic queries, for which the document that they were written for is relevant. parents: those of passages."""
+    queries = list(queries)
+    qrels = [Qrel(query.query_id, parents.get(query.doc_id, query.doc_id), 1) for query in queries]
+    return Judged(SYNTHETIC, [query.as_query() for query in queries], qrels)
+
+
 @dataclass(frozen=True)
 class Labels:
     """What a collection brings."""
 
-    collection: Collection
+    collection: collections.Collection
 
     @cached_property
     def measuring(self) -> Judged:

@@ -11,15 +11,16 @@ of the runs themselves. Queries are compared exactly, with those that share one 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from acclimate.base.words import words_of
-from acclimate.records import Doc
+from acclimate.records import Doc, SyntheticQuery
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,6 +113,28 @@ class NearDuplicateQueries:
         words = self.words[query_id]
         ordered = sorted(words, key=lambda word: (self._count[word], word))
         return ordered[: int(self._min_difference * len(words)) + 1]
+
+
+def near_duplicate_queries(queries: Sequence[SyntheticQuery], min_difference: float) -> set[str]:
+    """Ids of queries whose words are nearly those of a query with a higher log-probability, or that have none."""
+    kept = NearDuplicateQueries({query.query_id: query.text for query in queries}, min_difference)
+    dropped: set[str] = set()
+    for query in best_first(queries, {query.query_id: query.logprob for query in queries}):
+        if not kept.words[query.query_id] or kept.matches(query.query_id):
+            dropped.add(query.query_id)
+        else:
+            kept.add(query.query_id)
+    return dropped
+
+
+def best_first(queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> list[SyntheticQuery]:
+    """By score; queries without one last; ties by id."""
+
+    def key(query: SyntheticQuery) -> tuple[float, str]:
+        score = scores[query.query_id]
+        return (math.inf if math.isnan(score) else -score, query.query_id)
+
+    return sorted(queries, key=key)
 
 
 def jaccard(words: Set[str], others: Set[str]) -> float:

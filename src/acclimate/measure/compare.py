@@ -8,7 +8,7 @@ percentile bootstrap over queries. It covers the mean of queries like these, not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,20 @@ class Comparison(NamedTuple):
     losses: int
     ties: int
     queries: int
+
+    def for_report(self) -> dict[str, Any]:
+        """As the report has it."""
+        return {
+            "system": self.system,
+            "baseline": self.baseline,
+            "measure": self.measure,
+            "delta": round(self.delta, 5),
+            "ci95": [round(edge, 5) for edge in self.ci95],
+            "p": round(self.p, 5),
+            "wins": self.wins,
+            "losses": self.losses,
+            "ties": self.ties,
+        }
 
 
 def compare(

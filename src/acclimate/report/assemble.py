@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from acclimate.base.files import read_json, read_jsonl, write_json, write_text
-from acclimate.corpus.formats import read_synthetic
-from acclimate.learn.teachers.selection import teacher_warnings
+from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
 from acclimate.report.choices import choices
 from acclimate.report.html import render
 from acclimate.run.manifests import versions
-from acclimate.run.workspace import Made
+from acclimate.run.output import StageOutput
 from acclimate.search.names import SystemName
-from acclimate.stages.train import collapse
+from acclimate.stages.chain import Outputs
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -28,36 +26,36 @@ FEW_QUERIES = 30
 _CUT = 300  # characters of a document's text that a reader needs
 
 
-def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
+def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     """Write both files beside the stages and return the report."""
-    measured = read_json(made["evaluate"].folder / "measured.json")
-    chosen = read_json(made["evaluate"].folder / "chosen.json")
-    split = made["evaluate"].notes["split"]
+    evaluated = outputs["evaluate"]
+    measured, chosen = evaluated.measured, evaluated.chosen
+    split = evaluated.notes["split"]
     report: dict[str, Any] = {
         **measured,
         "verdict_basis": "synthetic" if split == "synthetic" else "qrels",
-        "chosen_on": chosen["on"],
-        "held_out_ndcg": chosen["ndcg"],
-        "stages": [_stage(one) for one in made.values()],
+        "chosen_on": evaluated.chosen_on,
+        "held_out_ndcg": chosen.ndcg,
+        "stages": [_stage(output) for output in cast(dict[str, StageOutput], outputs).values()],
         "recipe": run.recipe,
         "settings": run.summary["settings"],
         "seed": run.seed,
         "versions": versions(),
         "corpus": {"name": run.collection_name, "documents": len(run.documents)},
-        "queries": {"count": made["evaluate"].manifest["out"], **made["evaluate"].notes},
+        "queries": {"count": outputs["evaluate"].manifest["out"], **outputs["evaluate"].notes},
         "models": {
             "llm": run.settings["generate"]["llm"],
             "encoder": run.settings["distill"]["base"],
             "reranker": run.settings["train"]["base"],
         },
-        "ledger": _ledger(run, made),
-        "teachers": made["label"].notes["teachers"],
-        "students": dict(made["distill"].notes),
-        "tried": choices(made["label"].notes, chosen, made["distill"].notes),
+        "ledger": _ledger(run, outputs),
+        "teachers": outputs["label"].teachers,
+        "students": dict(outputs["distill"].notes),
+        "tried": choices(outputs["label"].notes, chosen._asdict(), outputs["distill"].notes),
         "against_reranked": trades(measured["systems"]),
-        "examples": [row for _, row in read_jsonl(made["evaluate"].folder / "examples.jsonl")],
-        "generated_sample": _generated(run, made),
-        "warnings": _warnings(run, made, measured),
+        "examples": evaluated.before_after,
+        "generated_sample": _generated(run, outputs),
+        "warnings": _warnings(run, outputs, measured),
     }
     report["recommendation"]["reason"] = sentences.why(report)
     write_json(run.workspace.folder / "report.json", report)
@@ -65,12 +63,12 @@ def write(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
     return report
 
 
-def _stage(made: Made) -> dict[str, Any]:
+def _stage(output: StageOutput) -> dict[str, Any]:
     keys = ("in", "out", "dropped", "seconds", "tokens", "cost_usd")
-    return {"name": made.name, **{key: made.manifest[key] for key in keys}, "resumed": made.resumed}
+    return {"name": output.name, **{key: output.manifest[key] for key in keys}, "resumed": output.resumed}
 
 
-def _ledger(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
+def _ledger(run: Run, outputs: Outputs) -> dict[str, Any]:
     """What LLMs were asked for, over every time that the run was begun, by stage, and what came of it."""
     llms = [
         {
@@ -86,15 +84,15 @@ def _ledger(run: Run, made: Mapping[str, Made]) -> dict[str, Any]:
         "llms": llms,
         "tokens": sum(one["prompt_tokens"] + one["completion_tokens"] for one in llms),
         "cost_usd": None if None in costs else round(sum(costs), 6),
-        "written_queries": made["generate"].manifest["out"],
-        "kept_queries": made["filter"].manifest["out"],
+        "written_queries": outputs["generate"].manifest["out"],
+        "kept_queries": outputs["filter"].manifest["out"],
     }
 
 
-def _generated(run: Run, made: Mapping[str, Made]) -> list[dict[str, Any]]:
+def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
     """Synthetic queries, evenly spread, with the filter's reason where they were dropped."""
-    reasons = {row["query_id"]: row["reason"] for _, row in read_jsonl(made["filter"].folder / "scores.jsonl")}
-    queries = list(read_synthetic(made["generate"].folder / "queries.jsonl"))
+    reasons = {row["query_id"]: row["reason"] for _, row in read_jsonl(outputs["filter"].folder / "scores.jsonl")}
+    queries = outputs["generate"].queries
     step = max(1, len(queries) // SAMPLED_QUERIES)
     return [
         {
@@ -109,34 +107,32 @@ def _generated(run: Run, made: Mapping[str, Made]) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(run: Run, made: Mapping[str, Made], measured: Mapping[str, Any]) -> list[str]:
+def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing the rest."""
     warnings: list[str] = []
     if run.documents.blank:
         warnings.append(f"{len(run.documents.blank)} documents have neither title nor text.")
-    warnings += made["index"].notes.get("warnings", [])
-    count = made["evaluate"].manifest["out"]
+    warnings += outputs["index"].warnings
+    count = outputs["evaluate"].manifest["out"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
-    warnings += sentences.of_queries(made["evaluate"].notes, count)
+    warnings += sentences.of_queries(outputs["evaluate"].notes, count)
     scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
     for name, score in scores.items():
         base = scores.get(SystemName(name).origin)
         if base is not None and score < base:
             warnings.append(f"{name} ranks worse ({score:.3f}) than what it was made from ({base:.3f}).")
-    teacher = next(row for row in made["label"].notes["teachers"] if row["name"] == "teacher")
-    best = max((row for row in made["label"].notes["teachers"] if row is not teacher), key=lambda row: row["nDCG@10"])
+    teacher = next(row for row in outputs["label"].teachers if row["name"] == "teacher")
+    best = max((row for row in outputs["label"].teachers if row is not teacher), key=lambda row: row["nDCG@10"])
     if teacher["nDCG@10"] <= best["nDCG@10"]:
         warnings.append(
             f"On the held-out queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
             f"members, {best['name']} ({best['nDCG@10']:.3f})."
         )
-    trained = made["train"].notes
-    rerankers = [*trained["rerankers"], *([trained["merged"]] if "merged" in trained else [])]
-    warnings += [collapse(note) for note in rerankers if note["collapsed"]]
-    warnings += teacher_warnings(made["label"].notes, run.student_kinds)
-    if shown := made["generate"].notes.get("examples"):
-        left_out = made["evaluate"].manifest["dropped"].get("example of a prompt", 0)
+    warnings += outputs["train"].warnings
+    warnings += outputs["label"].warnings(run.student_kinds)
+    if shown := outputs["generate"].n_examples:
+        left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
             f"{shown} queries were shown to the LLM as examples of the task: their documents got no other query, and "
             f"{left_out} of the queries to measure on were left out for it."

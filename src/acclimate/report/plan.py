@@ -20,9 +20,8 @@ from acclimate.llm.grade import GRADE_TOKENS, MAX_DOC_TOKENS
 from acclimate.llm.prices import price
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.report.terminal import columns
-from acclimate.stages import sizes
 from acclimate.stages.generate import Estimate, estimate
-from acclimate.stages.sample import Sample, sample
+from acclimate.stages.sample import Sample, check_size, foreseen
 from acclimate.stages.seed import GOOD_AND_BAD
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
     settings = run.settings
     docs = [doc.default_text() for doc in run.corpus.values()]
-    uniformly = {**settings["sample"], "method": "uniform"}  # as many, without the vectors that diverse needs
-    sampled = sample(run.corpus, 0.0, run.input.pairs, parents=run.parents, seed=run.seed, **uniformly)
+    sampled = foreseen(run, run.corpus, 0.0)
     drawn = sampled.splits
     asked = {"generate": _generating(run, sampled)}
     if run.seeds_prompts:
@@ -122,7 +120,7 @@ def describe(run: Run) -> str:
 def _refusal(run: Run) -> list[str]:
     """Why the run would not begin, if it would not."""
     try:
-        sizes.check(run, holds_out=True)
+        check_size(run, holds_out=True)
     except AcclimateError as error:
         return [f"It would not begin: {error}"]
     return []

@@ -25,21 +25,19 @@ from acclimate.llm.prices import Budget, as_options
 from acclimate.llm.prompts import ADAPTED, plain_names
 from acclimate.records import Query, Scorer
 from acclimate.run.input import Input, Kept
+from acclimate.run.output import Account, Output
 from acclimate.run.settings import Settings
-from acclimate.run.workspace import Account, Made, Workspace, plain
+from acclimate.run.workspace import Workspace, plain
 from acclimate.search.names import STUDENT_KINDS
 
 if TYPE_CHECKING:
     from acclimate.search.candidates import Candidates
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Ids, Member
-    from acclimate.search.scorers.trained import Trained
-    from acclimate.search.students import Students
     from acclimate.search.vectors import Vectors
 
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
-TRAINING = ("train", "distill")  # the stages that all processes of a run take part in
 DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
 ENCODER = ("distill.base", "index.max_tokens", "index.query_prompt", "index.document_prompt")  # what loading it takes
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
@@ -65,24 +63,31 @@ class Run:
 
     def make(
         self,
-        stage: str,
+        kind: type[Output],
         work: Callable[[Path, Progress], Account],
         *,
         inputs: Mapping[str, str],
         unit: str,
+        together: bool = False,
         keeps: bool = False,
-    ) -> Made:
-        """A stage of this run, from its folder if it is made."""
-        return self.workspace.make(
-            stage,
+    ) -> Output:
+        """A stage of this run, from its folder if it is made; see `Workspace.make`."""
+        output = self.workspace.make(
+            kind.stage,
             work,
-            settings=self.settings[stage],
+            settings=self.settings[kind.stage],
             inputs=inputs,
             seed=self.seed,
             unit=unit,
-            together=stage in TRAINING,
+            together=together,
             keeps=keeps,
         )
+        return kind(output.folder, output.manifest, output.resumed)
+
+    def output(self, kind: type[Output]) -> Output | None:
+        """The output of a stage as it is in its folder; None where it is not finished."""
+        manifest = self.workspace.manifest(kind.stage)
+        return None if manifest is None else kind(self.folder(kind.stage), manifest, resumed=True)
 
     def read(self, *names: str) -> dict[str, str]:
         """Settings of other stages, as inputs of one that reads them."""
@@ -240,12 +245,6 @@ class Run:
         weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1.0)
         return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
 
-    def trained(self, made: Made) -> Trained:
-        """The rerankers that `train` left in its folder."""
-        from acclimate.search.scorers.trained import Trained
-
-        return Trained(made.folder, made.notes, self.corpus, self.settings["train"]["max_tokens"])
-
     def scorers(self) -> dict[str, Scorer]:
         """The scorers in label.teachers that this run does not train."""
         from acclimate.search.scorers import named
@@ -262,13 +261,6 @@ class Run:
     def other_scorers(self) -> list[str]:
         """Of label.teachers: neither retrievers nor rerankers of this run."""
         return [name for name in self.settings["label"]["teachers"] if name not in BASE_MEMBERS and name != "reranker"]
-
-    def distilled(self, folder: Path, notes: Mapping[str, Any]) -> Students:
-        """The students that `distill` left in its folder."""
-        from acclimate.search.students import Students
-
-        limits = self.settings["index"]["max_tokens"], self.settings["distill"]["max_active_dims"]
-        return Students(folder, notes, self.vectors, self.corpus, *limits)
 
     def index_bytes(self, member: Member) -> int:
         """What a member's index takes on disk."""

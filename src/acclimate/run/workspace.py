@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +23,11 @@ from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, fingerprint, is_file, make_folder, read_state, write_json
 from acclimate.base.progress import Progress, duration
 from acclimate.run import manifests
+from acclimate.run.output import Account, StageOutput
 
 LOCK = ".lock"
 _REPLACED = ".replaced"  # ends the name of a stage that is being made again
 _OWN = "acclimate\n"  # in the lock file of a run's folder
-
-
-@dataclass
-class Account:
-    """What a stage reports of itself; the workspace adds the rest."""
-
-    read: int = 0
-    kept: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)  # reason -> count
-    tokens: dict[str, int] = field(default_factory=dict)  # "prompt", "completion"
-    cost_usd: float | None = None
-    notes: dict[str, Any] = field(default_factory=dict)  # whatever else a reader should know, JSON-able
-
-
-@dataclass(frozen=True)
-class Made:
-    """A finished stage."""
-
-    name: str
-    folder: Path
-    manifest: dict[str, Any]
-    resumed: bool
-
-    @property
-    def fingerprint(self) -> str:
-        """Of what it made, not of how: a stage that comes to the same bytes leaves later ones as they are."""
-        return fingerprint(self.manifest["outputs"])
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        return self.manifest["notes"]
-
-    def noted(self, *names: str) -> str:
-        """The fingerprint of some of the notes, for a stage that reads them; of all where none are named."""
-        return fingerprint({name: self.notes[name] for name in names or self.notes})
 
 
 class Workspace:
@@ -158,7 +123,7 @@ class Workspace:
         unit: str = "documents",
         together: bool = False,
         keeps: bool = False,
-    ) -> Made:
+    ) -> StageOutput:
         """The stage's result, from its folder if it is made, else by `run(folder, progress)`.
 
         `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
@@ -181,7 +146,7 @@ class Workspace:
             distributed.broadcast(True)
             begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
             distributed.say(stage, f"made already: {_counts(manifest)}")
-            return Made(stage, folder, manifest, resumed=True)
+            return StageOutput(folder, manifest, resumed=True)
         if reason:
             distributed.say(stage, f"is made again: {reason}")
         if reason or not read_state(begun, key):
@@ -216,9 +181,9 @@ class Workspace:
         _remove(aside)
         distributed.broadcast(None)
         distributed.say(stage, f"{_counts(manifest)}   {duration(manifest['seconds'])}")
-        return Made(stage, folder, manifest, resumed=False)
+        return StageOutput(folder, manifest, resumed=False)
 
-    def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> Made:
+    def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> StageOutput:
         """The result of a stage that the first process makes, with the help of this one or without."""
         is_made = distributed.broadcast(False)
         if not is_made:
@@ -227,7 +192,7 @@ class Workspace:
             distributed.broadcast(None)
         manifest = self.manifest(stage)
         assert manifest is not None
-        return Made(stage, self.folder / stage, manifest, resumed=is_made)
+        return StageOutput(self.folder / stage, manifest, resumed=is_made)
 
 
 def _sweep(folder: Path) -> None:

@@ -2,53 +2,101 @@
 
     documents -> index -> sample -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
 
-Between sample and generate comes `seed`, where prompts are made from the corpus first.
-
-Each stage (in `making`) reads files of earlier ones, calls the function that does the work (in `stages`), and writes
-files of its own; the workspace passes over what is made already. Nothing later is needed by anything earlier.
+Between sample and generate comes `seed`, where prompts are made from the corpus first. A stage is a file here: its
+settings in the signature of its function, its check before work begins, and its `make`, whose signature says which
+earlier stages it reads. The workspace passes over what is made already. Nothing later is needed by anything earlier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NotRequired, TypedDict, cast
 
-from acclimate.base import distributed
+from acclimate import llm as llms
+from acclimate.base import distributed, models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import write_json
+from acclimate.base.loading import check_model
+from acclimate.llm.server.address import check_no_secrets
 from acclimate.run import manifests
+from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
-from acclimate.run.workspace import Made
-from acclimate.stages import emptied, sizes
-from acclimate.stages.checks import check
-from acclimate.stages.distill import distill
-from acclimate.stages.evaluate import evaluate
-from acclimate.stages.filter import filter_queries
-from acclimate.stages.generate import generate
-from acclimate.stages.index import index
-from acclimate.stages.label import label
-from acclimate.stages.making import examples, retrievers
-from acclimate.stages.mine import mine
-from acclimate.stages.sample import sample
-from acclimate.stages.seed import seed_prompts
-from acclimate.stages.train import train
+from acclimate.search import scorers
+from acclimate.search.scorers import named
+from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, train
+
+
+def chain(run: Run) -> Iterator[StageOutput]:
+    """Make every stage, one at a time: whoever stops iterating stops the run there."""
+    indexed = index.make(run)
+    yield indexed
+    sampled = sample.make(run, indexed)
+    yield sampled
+    seeded = None
+    if run.seeds_prompts:
+        seeded = seed.make(run, sampled)
+        yield seeded
+    generated = generate.make(run, sampled, seeded)
+    yield generated
+    filtered = filter.make(run, indexed, sampled, generated)
+    yield filtered
+    mined = mine.make(run, indexed, sampled, generated, filtered)
+    yield mined
+    trained = train.make(run, sampled, filtered, mined)
+    yield trained
+    labeled = label.make(run, indexed, sampled, filtered, trained)
+    yield labeled
+    distilled = distill.make(run, indexed, sampled, filtered, labeled)
+    yield distilled
+    yield evaluate.make(run, indexed, sampled, filtered, trained, labeled, distilled)
+
 
 # Stage -> the function whose keyword-only arguments are its settings.
 STAGES: dict[str, Callable[..., Any]] = {
-    "index": index,
-    "sample": sample,
-    "seed": seed_prompts,
-    "generate": generate,
-    "filter": filter_queries,
-    "mine": mine,
-    "train": train,
-    "label": label,
-    "distill": distill,
-    "evaluate": evaluate,
+    "index": index.index,
+    "sample": sample.sample,
+    "seed": seed.seed_prompts,
+    "generate": generate.generate,
+    "filter": filter.filter_queries,
+    "mine": mine.mine,
+    "train": train.train,
+    "label": label.label,
+    "distill": distill.distill,
+    "evaluate": evaluate.evaluate,
 }
 
 
-def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Made]:
+class Outputs(TypedDict):
+    """Stage -> what it left, in the order of the chain, as far as it was asked for."""
+
+    index: index.Indexed
+    sample: sample.Sampled
+    seed: NotRequired[seed.Seeded]
+    generate: generate.Generated
+    filter: filter.Filtered
+    mine: mine.Mined
+    train: train.Trained
+    label: label.Labeled
+    distill: distill.Distilled
+    evaluate: evaluate.Evaluated
+
+
+_KINDS: tuple[type[StageOutput], ...] = (
+    index.Indexed,
+    sample.Sampled,
+    seed.Seeded,
+    generate.Generated,
+    filter.Filtered,
+    mine.Mined,
+    train.Trained,
+    label.Labeled,
+    distill.Distilled,
+    evaluate.Evaluated,
+)
+_WITHOUT_HELD_OUT = ("sample", "seed", "generate", "filter")  # stages up to which no side of a split may be missed
+
+
+def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     """Run every stage up to `until`.
 
     Raises BudgetExceeded when LLMs have used up `run.budget`; what they answered is kept. Raises DataError at the first
@@ -61,68 +109,88 @@ def adapt(run: Run, *, until: str = "evaluate") -> dict[str, Made]:
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
     if until != "index":
-        sizes.check(run, holds_out=until not in _WITHOUT_HELD_OUT)
+        sample.check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():
         run.input.keep()
         write_json(run.workspace.folder / "run.json", run.summary)
-    made: dict[str, Made] = {}
-    for stage in _stages_of(run):
-        made[stage] = _ORDER[stage](run, made)
-        emptied.check(run.workspace.folder, made, stage)
-        if stage == until:
+    outputs: dict[str, StageOutput] = {}
+    for output in chain(run):
+        outputs[output.name] = output
+        output.check_kept()
+        if output.name == until:
             break
-    return made
+    return cast(Outputs, outputs)
 
 
-def make(run: Run, stage: str, made: Mapping[str, Made]) -> Made:
-    """One stage of `run` from the stages before it, which may be those of another run with the same index."""
-    return _ORDER[stage](run, made)
-
-
-def made_already(run: Run, until: str) -> dict[str, Made]:
+def finished(run: Run, until: str) -> Outputs:
     """The stages of a run up to `until`, as they are in its folder.
 
     Raises DataError when one is missing, damaged, or made from others than those that are there.
     """
-    folder, found = run.workspace.folder, dict[str, Made]()
+    folder, outputs = run.workspace.folder, dict[str, StageOutput]()
     again = f"go on with: acclimate {until} {folder}"
-    for stage in _stages_of(run):
-        manifest = run.workspace.manifest(stage)
-        if manifest is None:
-            raise DataError(f"this run is not finished: the stage {stage} is not made yet; {again}", path=folder)
-        manifests.check(folder / stage, manifest)
-        found[stage] = Made(stage, run.folder(stage), manifest, resumed=True)
-        if other := _other_input(found, stage):
-            raise DataError(f"{stage} was made from {other} than are here now; {again}", path=folder)
-        if stage == until:
+    for kind in _KINDS:
+        if kind is seed.Seeded and not run.seeds_prompts:
+            continue
+        output = run.output(kind)
+        if output is None:
+            raise DataError(f"this run is not finished: the stage {kind.stage} is not made yet; {again}", path=folder)
+        manifests.check(folder / kind.stage, output.manifest)
+        outputs[kind.stage] = output
+        if changed := _changed_input(outputs, output):
+            raise DataError(f"{kind.stage} was made from {changed} than are here now; {again}", path=folder)
+        if kind.stage == until:
             break
-    return found
+    return cast(Outputs, outputs)
 
 
-def _stages_of(run: Run) -> list[str]:
-    """The stages of this run in their order."""
-    return [stage for stage in _ORDER if stage != "seed" or run.seeds_prompts]
-
-
-def _other_input(made: Mapping[str, Made], stage: str) -> str:
+def _changed_input(outputs: Mapping[str, StageOutput], output: StageOutput) -> str:
     """What a stage was made from that is not there any more, in words."""
-    inputs, indexed = made[stage].manifest["inputs"], made["index"].manifest["inputs"][DOCUMENTS]
+    inputs, indexed = output.manifest["inputs"], outputs["index"].manifest["inputs"][DOCUMENTS]
     if inputs.get(DOCUMENTS, indexed) != indexed:
         return "other documents or passages"
-    others = [name for name, found in inputs.items() if name in made and made[name].fingerprint != found]
-    return f"other files of the stage {others[0]}" if others else ""
+    for name, fingerprint in inputs.items():
+        if name in outputs and outputs[name].fingerprint != fingerprint:
+            return f"other files of the stage {name}"
+    return ""
 
 
-_WITHOUT_HELD_OUT = ("sample", "seed", "generate", "filter")  # stages up to which no side of a split may be missed
-_ORDER: dict[str, Callable[[Run, Mapping[str, Made]], Made]] = {
-    "index": examples.make_index,
-    "sample": examples.make_sample,
-    "seed": examples.make_seed,
-    "generate": examples.make_generate,
-    "filter": examples.make_filter,
-    "mine": examples.make_mine,
-    "train": retrievers.make_train,
-    "label": retrievers.make_label,
-    "distill": retrievers.make_distill,
-    "evaluate": retrievers.make_evaluate,
-}
+def check(run: Run, *, asks: bool = True) -> None:
+    """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take.
+
+    asks: models will be asked, so that their packages, keys and hub must be there.
+    """
+    check_no_secrets(run.settings)
+    index.check(run)
+    seed.check(run)
+    generate.check(run)
+    filter.check(run, asks=asks)
+    train.check(run, asks=asks)
+    label.check(run)
+    distill.check(run, asks=asks)
+    evaluate.check(run)
+    _check_llms(run, asks=asks)
+    _check_models(run)  # last: this imports the libraries of models
+
+
+def _check_llms(run: Run, *, asks: bool) -> None:
+    run.budget.check_names(run.llms)
+    for name in run.llms.values():
+        if llms.is_served(name) and (run.batch_file is not None or not asks):
+            llms.load(name)  # looks at the name and at no key
+        else:
+            llms.check(name)
+    if run.batch_file is not None and not any(map(llms.is_served, run.llms.values())):
+        raise SettingError(f"--batch: {run.llms['generate']} takes no batch files; expected openai:MODEL")
+
+
+def _check_models(run: Run) -> None:
+    """Raises an error for a local model that a stage which is not made yet could not load."""
+    begun_from = [("index", run.settings["distill"]["base"]), ("train", run.settings["train"]["base"])]
+    rating = [("label", named.model_of(name)[1]) for name in run.other_scorers]
+    if reranker := run.settings["filter"]["reranker"]:
+        rating = [("filter", reranker), *rating]
+    for stage, name in [*begun_from, *rating]:
+        if not run.workspace.is_made(stage) and models.resolve(name).is_local:
+            kind = scorers.kind_of(name)
+            check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)

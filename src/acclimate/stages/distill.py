@@ -6,23 +6,38 @@ what is taught.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from acclimate.base import distributed
+from acclimate.base import distributed, models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.draw import subset
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.errors import SettingError, unknown
+from acclimate.base.progress import Progress
+from acclimate.learn.students.checks import check_dims, check_fits, check_students
+from acclimate.learn.students.learn import Notes, learn
+from acclimate.learn.students.lesson import Lesson
+from acclimate.learn.students.tune import tuned
 from acclimate.records import NWay
-from acclimate.run.settings import checked
-from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, ENCODER, Run
+from acclimate.run.settings import check as checked_value
+from acclimate.run.settings import checked, settings_of
+from acclimate.search import measuring
+from acclimate.search.names import STUDENT_KINDS, SystemName
+from acclimate.search.students import Students
+from acclimate.stages.filter import Filtered
+from acclimate.stages.index import Indexed
+from acclimate.stages.label import Labeled
+from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
+    from acclimate.search.members import Member
 
 LOSSES = ("kl", "margin-mse")
+_NOT_TUNED = ("student", "base", "tune", "max_active_dims")  # the last one is of the index, which is made outside
 
 
 @checked
@@ -55,7 +70,7 @@ def distill(
     tune: tuple[str, ...] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, dict[str, Any]]:
+) -> Notes:
     """Train each named student from the teacher's scores into `folder/KIND`. Returns, by kind, how it went.
 
     `train` and `dev` hold teacher scores in [0, 1], the source document first; `encoder` is `base`, which stays as it
@@ -108,111 +123,94 @@ def distill(
         Values to try, setting:value:value; those of one more setting after a comma. Each student is trained with every
         combination, and the one that does best on held-out queries is kept.
     """
-    from acclimate.learn.students.kinds import STUDENTS, save
-    from acclimate.learn.students.losses import DistillationLoss
-    from acclimate.learn.students.sparse import Sparse
-    from acclimate.learn.students.static import Static
-    from acclimate.learn.students.training import StudentTraining
+    given = locals()
+    settings = {name: given[name] for name in settings_of(distill)}
+    return learn(train, dev, encoder, lesson, folder, later, settings=settings, seed=seed, progress=progress)
 
-    check_dims(dim, matryoshka, encoder.dim)
-    check_students(student)
-    check_encoder(student, base, encoder)
-    if not train or not dev:
-        raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
-    if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
-        raise DataError("a training example without teacher scores; label comes before distill")
-    turns = [(train, dev), *later]
-    scores = [score for turn in turns for side in turn for example in side for score in example.scores]
-    if min(scores) < 0 or max(scores) > 1:
-        raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
-    if max_queries:
-        train = subset(train, max_queries, seed)
-        turns = [(train, dev), *((subset(more, max_queries, seed), checks) for more, checks in later)]
-    steps = epochs * -(-len(train) // batch_size) * len(turns)
-    notes: dict[str, dict[str, Any]] = {}
-    for number, name in enumerate(student):
-        make, temperature = STUDENTS[name]
-        own: dict[str, Any] = {"sparse": {"sparsity": sparsity}}.get(STUDENT_KINDS[name], {})
-        if STUDENT_KINDS[name] == "dense":
-            own = {"dims": tuple(sorted({*matryoshka, *((dim,) if dim else ())} - {encoder.dim}))}
-        learner = make(encoder.copy(), lesson, student_temperature or temperature, **own)
-        if learner.kind in KINDS_WITHOUT_BASE and distributed.is_main():
-            save(learner, encoder, folder / f"{learner.kind}-start")
-        if isinstance(learner, Static):
-            learner.warm_up()
-        ways = None if learner.sees_corpus else token_ways if learner.keeps_index else document_ways
-        states = [folder / f"{learner.kind}-{turn}.state" for turn in range(len(turns))]
-        history: list[float] = []
-        for turn, (sides, state) in enumerate(zip(turns, states, strict=True)):
-            training = StudentTraining(
-                learner,
-                [_shortened(example, ways) for example in sides[0]],
-                [_shortened(example, ways) for example in sides[1]],
-                DistillationLoss(loss, teacher_temperature, contrastive, mask_above),
-                state,
-                epochs=epochs,
-                learning_rate=table_learning_rate if learner.kind in KINDS_WITHOUT_BASE else learning_rate,
-                batch_size=batch_size,
-                seed=seed,
-            )
-            before = number * steps + turn * steps // len(turns)
-            history = training.run(lambda step, before=before: progress(before + step, len(student) * steps))
-        cut = dim if learner.kind == "dense" and dim < encoder.dim else 0
+class Distilled(StageOutput):
+    """Students, and the indexes of those whose documents are not the base's."""
+
+    stage = "distill"
+
+    def members(self, run: Run) -> dict[str, Member]:
+        """The students as members of systems, `KIND:adapted`; sparse and static ones also as they started."""
+        return _students(run, self.folder, self.notes).members()
+
+
+def check(run: Run, *, asks: bool) -> None:
+    """Raises SettingError for students that the base cannot begin, and for values to try that cannot be.
+
+    asks: see `chain.check`.
+    """
+    settings, base = run.settings["distill"], run.settings["distill"]["base"]
+    check_students(settings["student"])
+    tried = trials(settings["tune"], settings)
+    if len(tried) > 1 and distributed.size() > 1:
+        raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
+    if asks or models.resolve(base).is_local:
+        is_late_interaction = models.is_late_interaction(models.folder(base))
+        check_fits(settings["student"], base, is_late_interaction=is_late_interaction)
+        tried = [{**settings, **trial} for trial in tried]
+        if not run.workspace.is_made("distill") and any(trial["dim"] or trial["matryoshka"] for trial in tried):
+            for trial in tried:
+                check_dims(trial["dim"], trial["matryoshka"], run.encoder.dim)
+
+
+def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, labeled: Labeled) -> Distilled:
+    """Train students on the lists that the teacher rated, and index what they changed."""
+
+    def work(folder: Path, progress: Progress) -> Account:
+        lesson = Lesson({query.query_id: query.text for query in filtered.queries}, run.corpus, run.ids, run.vectors)
+        (train, dev), *later = labeled.turns
+        held_out = filtered.held_out(run, sampled)
+
+        def learned(settings: Mapping[str, Any], into: Path) -> Notes:
+            return distill(train, dev, run.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
+
+        def reached(into: Path, notes: Notes) -> dict[str, float]:
+            notes = _students(run, into, notes).index()
+            members = {**run.members, **_students(run, into, notes).members()}
+            retrievers = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in notes}
+            return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
+
+        settings = run.settings["distill"]
+        notes = tuned(folder, settings, trials(settings["tune"], settings), learned, reached)
         if distributed.is_main():
-            save(learner, encoder, folder / learner.kind, dim=cut)
-            for state in states:
-                state.unlink(missing_ok=True)
-        notes[learner.kind] = {
-            "student": name,
-            "keeps_index": learner.keeps_index,
-            "dev_loss": history,
-            "best_epoch": min(range(len(history)), key=history.__getitem__),
-            "queries": len(train),
-            **({"query_dims": round(learner.query_dims(), 1)} if isinstance(learner, Sparse) else {}),
-            **({"dim": cut, "trained_dims": own["dims"]} if learner.kind == "dense" and own["dims"] else {}),
-        }
-    return notes
+            notes = _students(run, folder, notes).index()
+        return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
+
+    inputs = {
+        **{output.name: output.fingerprint for output in (sampled, filtered, labeled, indexed)},
+        **run.read(*ENCODER),
+        "notes of label": labeled.noted("turns"),
+        DOCUMENTS: run.corpus.fingerprint,
+    }
+    if run.settings["distill"]["tune"]:
+        inputs["dev"] = run.labels.choosing.fingerprint
+    return run.make(Distilled, work, inputs=inputs, unit="steps", together=True)
 
 
-def check_students(names: Sequence[str]) -> None:
-    """Raises SettingError for no student, and for two that would have one name when adapted."""
-    kinds = [STUDENT_KINDS[name] for name in names]
-    if not names or len(kinds) != len(set(kinds)):
-        raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
+def _students(run: Run, folder: Path, notes: Notes) -> Students:
+    limits = run.settings["index"]["max_tokens"], run.settings["distill"]["max_active_dims"]
+    return Students(folder, notes, run.vectors, run.corpus, *limits)
 
 
-def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:
-    """Raises SettingError for students that a late-interaction model cannot begin."""
-    others = [name for name in names if STUDENT_KINDS[name] != "late-interaction"]
-    if is_late_interaction and others:
-        raise SettingError(
-            f"{base} is a late-interaction model, which no {others[0]} student begins from; set "
-            "distill.student=late-interaction-query, or late-interaction"
-        )
+def trials(tune: Sequence[str], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values that each trial gives to the settings named in `tune`: first those of `settings`, then all others.
 
-
-def check_encoder(names: Sequence[str], base: str, encoder: Encoder) -> None:
-    """Raises SettingError for students that this encoder, which is called `base`, cannot begin."""
-    check_fits(names, base, is_late_interaction=encoder.is_late_interaction)
-    if "static" in names and encoder.dim != encoder.token_dim:
-        raise SettingError(
-            f"{base} makes vectors of {encoder.dim} components of tokens with {encoder.token_dim}, which no static "
-            "student begins from; leave static out of distill.student"
-        )
-
-
-def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
-    """Raises SettingError for lengths that vectors of `whole` components cannot be cut to."""
-    for name, value in (("dim", dim or whole), *(("matryoshka", value) for value in matryoshka)):
-        if not 0 < value <= whole:
-            raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")
-
-
-def _shortened(example: NWay, ways: int | None) -> NWay:
-    """The source document and the `ways - 1` others that the teacher rates highest."""
-    if ways is None or len(example.doc_ids) <= ways:
-        return example
-    others = sorted(range(1, len(example.doc_ids)), key=lambda at: (-example.scores[at], example.doc_ids[at]))
-    kept = [0, *others[: ways - 1]]
-    return NWay(example.query_id, tuple(example.doc_ids[at] for at in kept), tuple(example.scores[at] for at in kept))
+    Raises SettingError for a setting of distill that does not exist or cannot be tuned, and for a value that it cannot
+    have.
+    """
+    known = {name: setting for name, setting in settings_of(distill).items() if name not in _NOT_TUNED}
+    values: dict[str, list[Any]] = {}
+    for text in tune:
+        name, *candidates = (part.strip() for part in text.split(":"))
+        if name not in known:
+            raise unknown("setting of distill to tune", name, known)
+        if not candidates or name in values:
+            raise SettingError(f"distill.tune has {text!r}; expected setting:value:value, and each setting once")
+        values[name] = [checked_value(value, known[name], f"distill.tune: {name}") for value in candidates]
+    untouched = {name: settings[name] for name in values}
+    tried = [untouched, *(dict(zip(values, combination, strict=True)) for combination in product(*values.values()))]
+    return [trial for number, trial in enumerate(tried) if trial not in tried[:number]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,18 +18,31 @@ import numpy as np
 from acclimate.base.domains import AtLeast
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
+from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
+from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import write_qrels, write_run
+from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import Comparison, compare, interval, verdict
-from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, per_query
+from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant, per_query
 from acclimate.measure.recommend import Recommendation, recommend
 from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, ENCODER, Run
 from acclimate.run.settings import checked
+from acclimate.search import choice, systems
 from acclimate.search.systems import Contender
+from acclimate.search.without import Without
+from acclimate.stages.distill import Distilled
+from acclimate.stages.filter import Filtered
+from acclimate.stages.index import Indexed
+from acclimate.stages.label import Labeled
+from acclimate.stages.sample import Sampled
+from acclimate.stages.train import Trained
 
 _WARM_UP = 2  # queries answered before the clock counts
 
 
-class Evaluated(NamedTuple):
+class Evaluation(NamedTuple):
     """What was measured."""
 
     systems: list[dict[str, Any]]
@@ -39,6 +53,21 @@ class Evaluated(NamedTuple):
     recommendation: Recommendation
     runs: dict[str, list[ScoredDoc]]
     per_query: dict[str, dict[str, dict[str, float]]]  # system -> measure -> query_id -> value
+
+    def for_report(self) -> dict[str, Any]:
+        """The part of the report that measuring knows."""
+        return {
+            "verdict": self.verdict,
+            "recommended": self.recommendation.system,
+            "recommendation": {
+                "best": self.recommendation.best,
+                "equals": [{"system": name, "p": p} for name, p in self.recommendation.equals.items()],
+            },
+            "candidate": self.candidate,
+            "baseline": self.baseline,
+            "systems": self.systems,
+            "comparisons": [comparison.for_report() for comparison in self.comparisons],
+        }
 
 
 @checked
@@ -55,7 +84,7 @@ def evaluate(
     rerank_depth: Annotated[int, AtLeast(1)] = 20,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Evaluated:
+) -> Evaluation:
     """Measure the contenders; runs go to `folder/runs/NAME.trec`. `candidate` names the adapted system that counts.
 
     Queries are answered one at a time, as a person would ask them, so the latencies are those of single queries, from
@@ -83,41 +112,44 @@ def evaluate(
         raise DataError(f"none of the {len(queries):,} queries has a relevant document; there is nothing to measure on")
     write_qrels(folder / "qrels.trec", qrels)
 
-    systems: list[dict[str, Any]] = []
+    summaries: list[dict[str, Any]] = []
     runs: dict[str, list[ScoredDoc]] = {}
     values: dict[str, dict[str, dict[str, float]]] = {}
     for number, contender in enumerate(contenders):
         contender.retriever.search(asked[:_WARM_UP], k)
         run: list[ScoredDoc] = []
         seconds: list[float] = []
-        for at, query in enumerate(asked, 1):
+        for done, query in enumerate(asked, 1):
             started = time.perf_counter()
             run += contender.retriever.search([query], k)
             seconds.append(time.perf_counter() - started)
-            progress(number * len(asked) + at, len(contenders) * len(asked))
+            progress(number * len(asked) + done, len(contenders) * len(asked))
         write_run(folder / "runs" / f"{contender.name.file_name}.trec", run, tag=contender.name)
         runs[contender.name] = run
         values[contender.name] = per_query(run, qrels)
-        systems.append(_summary(contender, values[contender.name], seconds, seed))
+        summaries.append(_summary(contender, values[contender.name], seconds, seed))
 
-    mean = {system["name"]: system["measures"][MAIN] for system in systems}
-    baseline = max((c.name for c in contenders if not c.name.is_adapted), key=lambda name: (mean[name], name))
+    mean = {system["name"]: system["measures"][MAIN] for system in summaries}
+    baseline = max(
+        (contender.name for contender in contenders if not contender.name.is_adapted),
+        key=lambda name: (mean[name], name),
+    )
     comparisons = [
-        _compared(values, one, other, measure, seed)
+        _compared(values, system, against, measure, seed)
         for measure in MEASURES
-        for one, other in _pairs(contenders, baseline)
+        for system, against in _pairs(contenders, baseline)
     ]
     main = next(
         (c for c in comparisons if (c.system, c.baseline, c.measure) == (candidate, baseline, MAIN)),
         None,
     ) or _compared(values, candidate, baseline, MAIN, seed)
-    return Evaluated(
-        systems=systems,
+    return Evaluation(
+        systems=summaries,
         comparisons=comparisons,
         verdict=verdict(main),
         candidate=candidate,
         baseline=baseline,
-        recommendation=recommend(systems, {name: own[MAIN] for name, own in values.items()}, MAIN, seed),
+        recommendation=recommend(summaries, {name: of[MAIN] for name, of in values.items()}, MAIN, seed),
         runs=runs,
         per_query=values,
     )
@@ -129,15 +161,16 @@ def _pairs(contenders: Sequence[Contender], baseline: str) -> list[tuple[str, st
     pairs: list[tuple[str, str]] = []
     for contender in contenders:
         if contender.name.is_adapted:
-            others = [baseline, *({contender.name.origin} & names)]
-            pairs += [(contender.name, other) for other in dict.fromkeys(others)]
+            baselines = [baseline, *({contender.name.origin} & names)]
+            pairs += [(contender.name, against) for against in dict.fromkeys(baselines)]
     return pairs
 
 
 def _compared(
-    values: Mapping[str, Mapping[str, Mapping[str, float]]], one: str, other: str, measure: str, seed: int
+    values: Mapping[str, Mapping[str, Mapping[str, float]]], system: str, baseline: str, measure: str, seed: int
 ) -> Comparison:
-    return compare(values[one][measure], values[other][measure], system=one, baseline=other, measure=measure, seed=seed)
+    after, before = values[system][measure], values[baseline][measure]
+    return compare(after, before, system=system, baseline=baseline, measure=measure, seed=seed)
 
 
 def _summary(
@@ -154,3 +187,106 @@ def _summary(
         "index_bytes": contender.index_bytes,
         "weights": contender.weights,
     }
+
+
+class Evaluated(StageOutput):
+    """What every system reached, and what serves."""
+
+    stage = "evaluate"
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """See `Evaluation.for_report`."""
+        return read_json(self.folder / "measured.json")
+
+    @cached_property
+    def chosen(self) -> systems.Chosen:
+        """The weights of every system, chosen on held-out queries."""
+        return systems.Chosen(**{key: self._chosen[key] for key in systems.Chosen._fields})
+
+    @property
+    def chosen_on(self) -> str:
+        """The held-out queries, in words."""
+        return self._chosen["on"]
+
+    @property
+    def before_after(self) -> list[dict[str, Any]]:
+        """Queries before and after."""
+        return [row for _, row in read_jsonl(self.folder / "examples.jsonl")]
+
+    @cached_property
+    def _chosen(self) -> dict[str, Any]:
+        return read_json(self.folder / "chosen.json")
+
+
+def check(run: Run) -> None:
+    """Raises SettingError for a system to rerank that there will not be."""
+    systems.check_reranked(run.settings["evaluate"]["rerank"], run.student_kinds)
+
+
+def make(
+    run: Run,
+    indexed: Indexed,
+    sampled: Sampled,
+    filtered: Filtered,
+    trained: Trained,
+    labeled: Labeled,
+    distilled: Distilled,
+) -> Evaluated:
+    """Choose weights and the candidate on held-out queries, then measure every system on those that measure."""
+    settings = run.settings["evaluate"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        test, held_out = filtered.test(run, sampled), filtered.held_out(run, sampled)
+        members = {**run.members, **distilled.members(run)}
+        reranker, depth = trained.reranker(run), settings["rerank_depth"]
+        chosen = choice.choose(
+            run.ids,
+            members,
+            held_out,
+            lambda first: choice.weigh_reranker(first, reranker, held_out, depth),
+            trust=run.settings["label"]["trust"] if held_out.is_synthetic else 1.0,
+            rerank=settings["rerank"],
+        )
+        sizes = {name: run.index_bytes(member) for name, member in members.items()}
+        contenders = systems.contenders(run.ids, members, chosen, reranker, sizes, rerank_depth=depth)
+        if test.self_matches.are_usual:
+            contenders = [
+                contender._replace(retriever=Without(contender.retriever, test.self_matches.left_out))
+                for contender in contenders
+            ]
+        result = evaluate(
+            contenders, test.queries, test.qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
+        )
+        values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
+        examples = before_after(
+            result.baseline, result.candidate, result.runs, values, test.queries, test.qrels, run.documents
+        )
+        write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
+        write_json(folder / "measured.json", result.for_report())
+        write_jsonl(folder / "examples.jsonl", examples)
+        asked = values[chosen.candidate]
+        shown = 0 if test.is_synthetic else len(run.labels.measuring.queries) - len(test.queries)
+        dropped = {"example of a prompt": shown, "not drawn": len(test.queries) - len(asked)}
+        notes = {
+            "split": test.split,
+            "of": len(test.queries),
+            "nothing_relevant": nothing_relevant([qrel for qrel in test.qrels if qrel.query_id in asked]),
+            "identical": {
+                "queries": len(test.self_matches.documents.keys() & asked),
+                "left_out": test.self_matches.are_usual,
+            },
+        }
+        dropped = {reason: count for reason, count in dropped.items() if count}
+        return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
+
+    stages = (sampled, filtered, indexed, trained, labeled, distilled)
+    inputs = {
+        **{output.name: output.fingerprint for output in stages},
+        **run.read(*ENCODER, "train.max_tokens", "label.trust", "distill.max_active_dims"),
+        **{f"notes of {output.name}": output.noted() for output in (trained, distilled)},
+        DOCUMENTS: run.corpus.fingerprint,
+        "labels": run.labels.measuring.fingerprint,
+        "dev": run.labels.choosing.fingerprint,
+    }
+    return run.make(Evaluated, work, inputs=inputs, unit="searches")

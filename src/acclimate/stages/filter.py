@@ -17,13 +17,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, Protocol
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
+from acclimate import llm as llms
+from acclimate.base import models
 from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
-from acclimate.corpus.near_duplicates import NearDuplicateQueries
+from acclimate.base.files import write_jsonl
+from acclimate.base.progress import Progress
+from acclimate.corpus import judged
+from acclimate.corpus.formats import read_synthetic, write_synthetic
+from acclimate.corpus.judged import Judged
+from acclimate.corpus.near_duplicates import best_first, near_duplicate_queries
+from acclimate.corpus.sides import SIDES, Side
+from acclimate.llm import prompts
 from acclimate.records import SyntheticQuery
+from acclimate.run.judges import RunJudges
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, ENCODER, Run
 from acclimate.run.settings import checked
+from acclimate.search import scorers
+from acclimate.stages.generate import Generated
+from acclimate.stages.index import Indexed
+from acclimate.stages.sample import Sampled
 
 NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
 DEFAULT = ("duplicates", "logprob", "round-trip")
@@ -48,7 +66,7 @@ class Judges(Protocol):
         ...
 
 
-class Filtered(NamedTuple):
+class Selection(NamedTuple):
     """What is kept, in the order given, and what was thought of each query."""
 
     queries: list[SyntheticQuery]
@@ -73,7 +91,7 @@ def filter_queries(
     llm: str = "embedded:smollm2-135m-instruct",
     judge: str = "grade",
     min_grade: Annotated[int, Between(1, 3)] = 2,
-) -> Filtered:
+) -> Selection:
     """Keep the queries that pass every named filter.
 
     Raises SettingError for a filter that does not exist, or that lacks what it needs.
@@ -112,13 +130,13 @@ def filter_queries(
         of = scores.setdefault(score, {})
         missing = [query for query in kept if query.query_id not in of]
         if missing:
-            found = {
+            answers = {
                 "rank": lambda: judges.ranks(retriever, missing, max(DEPTH, round_trip_k)),
                 "teacher_rank": lambda: judges.ranks("teacher", missing, DEPTH),
                 "reranker": lambda: judges.rerank(reranker, missing),
                 "grade": lambda: judges.grade(llm, judge, missing),
             }[score]()
-            of.update(zip((query.query_id for query in missing), found, strict=True))
+            of.update(zip((query.query_id for query in missing), answers, strict=True))
         return of
 
     def above(score: str, limit: float) -> Callable[[list[SyntheticQuery]], set[str]]:
@@ -146,7 +164,7 @@ def filter_queries(
         return {query.query_id for query in kept if not of[query.query_id] >= min_grade}
 
     drops: Mapping[str, Callable[[list[SyntheticQuery]], set[str]]] = {
-        "duplicates": lambda kept: near_duplicates(kept, min_difference),
+        "duplicates": lambda kept: near_duplicate_queries(kept, min_difference),
         "logprob": lambda kept: best("logprob", kept),
         "round-trip": above("rank", round_trip_k),
         "teacher": above("teacher_rank", 1),
@@ -171,7 +189,7 @@ def filter_queries(
         for query in queries
     ]
     counts = {name: sum(reason == name for reason in reasons.values()) for name in filters}
-    return Filtered(kept, counts, judged, funnel)
+    return Selection(kept, counts, judged, funnel)
 
 
 def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, **_: Any) -> None:
@@ -180,31 +198,9 @@ def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, 
         raise SettingError("filter.reranker names no model; expected a cross-encoder's path or Hugging Face id")
 
 
-def near_duplicates(queries: Sequence[SyntheticQuery], min_difference: float) -> set[str]:
-    """Ids of queries whose words are nearly those of a query with a higher log-probability, or that have none."""
-    kept = NearDuplicateQueries({query.query_id: query.text for query in queries}, min_difference)
-    dropped: set[str] = set()
-    for query in _best_first(queries, {query.query_id: query.logprob for query in queries}):
-        if not kept.words[query.query_id] or kept.matches(query.query_id):
-            dropped.add(query.query_id)
-        else:
-            kept.add(query.query_id)
-    return dropped
-
-
 def _beyond(k: int, queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> set[str]:
     """The queries that are not among the k best."""
-    return {query.query_id for query in _best_first(queries, scores)[k:]}
-
-
-def _best_first(queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> list[SyntheticQuery]:
-    """By score; queries without one last; ties by id."""
-
-    def key(query: SyntheticQuery) -> tuple[float, str]:
-        score = scores[query.query_id]
-        return (math.inf if math.isnan(score) else -score, query.query_id)
-
-    return sorted(queries, key=key)
+    return {query.query_id for query in best_first(queries, scores)[k:]}
 
 
 def _rounded(score: float | None) -> float | None:
@@ -212,3 +208,86 @@ def _rounded(score: float | None) -> float | None:
     if score is None or not math.isfinite(score):
         return None
     return int(score) if score == int(score) else round(score, 6)
+
+
+class Filtered(StageOutput):
+    """The queries that are worth learning from, choosing on and measuring on."""
+
+    stage = "filter"
+    kept_nothing = "no query passed the filters"
+    advice: ClassVar[Mapping[str, str]] = {
+        "logprob": "raise filter.keep_top_k",
+        "round-trip": "raise filter.round_trip_k, or leave round-trip out of filter.filters",
+        "judge": "lower filter.min_grade",
+    }
+
+    @cached_property
+    def queries(self) -> list[SyntheticQuery]:
+        return list(read_synthetic(self.folder / "queries.jsonl"))
+
+    def sides(self, sampled: Sampled) -> dict[Side, list[SyntheticQuery]]:
+        """The queries by the side that their source document is on."""
+        sides: dict[Side, list[SyntheticQuery]] = {side: [] for side in SIDES}
+        for query in self.queries:
+            sides[sampled.splits[query.doc_id]].append(query)
+        return sides
+
+    def held_out(self, run: Run, sampled: Sampled) -> Judged:
+        """What choices are made on: real dev queries where there are some, else synthetic ones."""
+        return self._judged(run, sampled, run.labels.choosing, "dev")
+
+    def test(self, run: Run, sampled: Sampled) -> Judged:
+        """What measures: labelled queries, else synthetic ones whose documents taught and chose nothing."""
+        return self._judged(run, sampled, run.labels.measuring, "test")
+
+    def _judged(self, run: Run, sampled: Sampled, labelled: Judged, side: Side) -> Judged:
+        if labelled.queries:
+            return judged.unseen(labelled, sampled.shown, run.documents)
+        return judged.synthetic(self.sides(sampled)[side], run.parents)
+
+
+def check(run: Run, *, asks: bool) -> None:
+    """Raises SettingError for a filter that lacks what it needs. asks: see `chain.check`."""
+    settings, base = run.settings["filter"], run.settings["distill"]["base"]
+    is_known = asks or models.resolve(base).is_local
+    if settings["retriever"] == "trained" and is_known and models.is_late_interaction(models.folder(base)):
+        raise SettingError(
+            f"filter.retriever is trained, a dense retriever, and {base} is a late-interaction model; expected "
+            "hybrid, bm25, dense or late-interaction"
+        )
+    if "filter" in run.llms:
+        prompts.judge(settings["judge"])
+    if settings["reranker"] and models.resolve(settings["reranker"]).is_local:
+        scorers.check_rates(settings["reranker"])
+    check_filters(**settings)
+
+
+def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> Filtered:
+    """Keep the good ones of the queries that were written."""
+    settings, is_asked = run.settings["filter"], "filter" in run.llms
+
+    def work(folder: Path, progress: Progress) -> Account:
+        queries = generated.queries
+        held_out = {doc_id for doc_id, side in sampled.splits.items() if side != "train"}
+        judges = RunJudges(run, held_out, folder, progress)
+        result = filter_queries(queries, judges, **settings)
+        write_synthetic(folder / "queries.jsonl", result.queries)
+        write_jsonl(folder / "scores.jsonl", result.judged)
+        account = Account(len(queries), len(result.queries), result.dropped)
+        account.notes["funnel"] = [list(step) for step in result.funnel]
+        if is_asked:
+            account.notes |= run.asked("filter")
+            account.tokens = judges.tokens
+            account.cost_usd = run.budget.cost(settings["llm"], judges.tokens)
+        return account
+
+    inputs = {output.name: output.fingerprint for output in (sampled, generated, indexed)} | run.read(*ENCODER)
+    inputs[DOCUMENTS] = run.corpus.fingerprint
+    if is_asked:
+        inputs["llm"] = llms.fingerprint_of(settings["llm"])
+        inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
+    if settings["retriever"] == "trained":
+        inputs |= run.read(*(f"distill.{name}" for name in run.settings["distill"]))
+    if settings["reranker"]:
+        inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
+    return run.make(Filtered, work, inputs=inputs, unit="queries")

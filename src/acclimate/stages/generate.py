@@ -10,25 +10,39 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
 
 from acclimate import llm as llms
+from acclimate.base import distributed
 from acclimate.base.domains import Between
+from acclimate.base.errors import SettingError
+from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
+from acclimate.base.progress import Progress
+from acclimate.base.text import shortened, single_spaced
+from acclimate.corpus.formats import read_synthetic, write_synthetic
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.ask import ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding, about_tokens, characters_of, cut_at
-from acclimate.llm.prompts import Material
+from acclimate.llm.prompts import ADAPTED, Material
 from acclimate.llm.protocol import LLM
-from acclimate.records import Completion, Doc, SyntheticQuery
+from acclimate.records import Completion, Doc, PromptExample, SyntheticQuery
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import Run
 from acclimate.run.settings import checked
+from acclimate.stages.sample import Sampled
+from acclimate.stages.seed import Seeded
+
+_LONGEST = 120  # characters of an answer that is shown
+_SAID = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where other answers were good
 
 
 @dataclass(frozen=True)
-class Generated:
+class Generation:
     """What `generate` made, what it turned down, and what it cost."""
 
     queries: list[SyntheticQuery]  # in the order of the docs, at most `per_doc` each
@@ -66,7 +80,7 @@ def generate(
     top_p: Annotated[float, TOP_P] = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Generated:
+) -> Generation:
     """Synthetic queries for each doc, as far as the LLM writes usable ones.
 
     material: examples of the task, prompts made from the corpus and its name, for the prompts that draw on them.
@@ -104,27 +118,29 @@ def generate(
     model = llms.load(llm) if isinstance(llm, str) else llm
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
     shown = {doc_id: model.cut(text, max_doc_tokens) for doc_id, text in whole.items()}
-    tasks = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0))
+    requests = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0))
 
     before = completions.asked
-    answers = ask(model, decoding, completions, [task for task in tasks if shown[task.doc_id]], progress)
+    answers = ask(model, decoding, completions, [request for request in requests if shown[request.doc_id]], progress)
     after = completions.asked
 
     queries: dict[str, SyntheticQuery] = {}
     rejects: list[dict[str, str]] = []
-    for one in tasks:
-        answer = answers.get(one, Completion("", (), 0, 0, "stop"))
-        text, reason = clean(answer.text, shown[one.doc_id], answer.finish_reason, one.prompt.prefix, language)
-        key = query_id(one.doc_id, text)
-        if not shown[one.doc_id]:
+    for request in requests:
+        answer = answers.get(request, Completion("", (), 0, 0, "stop"))
+        text, reason = clean(answer.text, shown[request.doc_id], answer.finish_reason, request.prompt.prefix, language)
+        key = query_id(request.doc_id, text)
+        if not shown[request.doc_id]:
             reason = "empty document"
         elif reason is None and key in queries:
             reason = "same query twice"
         if reason is None:
-            queries[key] = SyntheticQuery(key, text, one.doc_id, _mean(answer.logprobs), one.prompt.name)
+            queries[key] = SyntheticQuery(key, text, request.doc_id, _mean(answer.logprobs), request.prompt.name)
         else:
-            rejects.append({"doc_id": one.doc_id, "prompt": one.prompt.name, "text": answer.text, "reason": reason})
-    return Generated(
+            rejects.append(
+                {"doc_id": request.doc_id, "prompt": request.prompt.name, "text": answer.text, "reason": reason}
+            )
+    return Generation(
         queries=list(queries.values()),
         dropped=dict(sorted(Counter(reject["reason"] for reject in rejects).items())),
         rejects=rejects,
@@ -143,8 +159,8 @@ def mix_of(
 ) -> prompts.Mix:
     """The prompts that these settings come to; the documents of examples are cut as those of the corpus are, about."""
     examples = [
-        one._replace(document=cut_at(text, characters_of(text, max_doc_tokens)) if text else "")
-        for one, text in ((one, one.document.strip()) for one in material.examples)
+        example._replace(document=cut_at(text, characters_of(text, max_doc_tokens)) if text else "")
+        for example, text in ((example, example.document.strip()) for example in material.examples)
     ]
     hints = prompts.hints(task, language, style)
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
@@ -167,7 +183,7 @@ def estimate(
     mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
     shown = {doc_id: text[: characters_of(text, max_doc_tokens)] for doc_id, text in whole.items() if text}
-    asked = {(one.text, one.sample) for one in tasks_of(shown, mix, per_doc, is_drawn=temperature > 0)}
+    asked = {(request.text, request.sample) for request in tasks_of(shown, mix, per_doc, is_drawn=temperature > 0)}
     read = sum(about_tokens(text) for text, _ in asked)
     return Estimate(len(asked), read, len(asked) * max_new_tokens)
 
@@ -179,3 +195,93 @@ def query_id(doc_id: str, text: str) -> str:
 
 def _mean(logprobs: Sequence[float]) -> float:
     return math.fsum(logprobs) / len(logprobs) if logprobs else math.nan
+
+
+class Generated(StageOutput):
+    """The queries that an LLM wrote, good and bad."""
+
+    stage = "generate"
+    kept_nothing = "the LLM wrote no usable query"
+    advice: ClassVar[Mapping[str, str]] = {
+        "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and came to no query: raise "
+        "generate.max_new_tokens, or name a model that does not think aloud",
+        "unfinished": "raise generate.max_new_tokens",
+        "too long for the LLM": "lower generate.max_doc_tokens or generate.max_new_tokens",
+        "refused": "the LLM or its server will not write of these documents: try another generate.llm or "
+        "generate.prompt",
+        "unusable answer": "what the server answers is no completion: is its address right?",
+        "wrong language": "set generate.language",
+    }
+
+    @property
+    def queries(self) -> list[SyntheticQuery]:
+        return list(read_synthetic(self.folder / "queries.jsonl"))
+
+    @property
+    def n_examples(self) -> int:
+        """Examples of the task that prompts showed."""
+        return self.notes.get("examples", 0)
+
+    def check_kept(self) -> None:
+        super().check_kept()
+        for reason in () if self.resumed else _SAID:
+            if count := self.manifest["dropped"].get(reason):
+                distributed.warn("generate", f"{count:,} {reason}: {self.advice[reason]}")
+
+    def examples_of(self, reason: str) -> list[str]:
+        path = self.folder / "rejects.jsonl"
+        rows = [row for _, row in read_jsonl(path) if row["reason"] == reason]
+        if not rows:
+            return [f"see {path}"]
+        row = next((row for row in rows if row["text"].strip()), rows[0])
+        text = shortened(single_spaced(row["text"]), _LONGEST)
+        doc_id = shortened(single_spaced(row["doc_id"]), 60)
+        return [f"such as {repr(text) if text else 'that'} for {doc_id}", f"see {path}"]
+
+
+def check(run: Run) -> None:
+    """Raises SettingError for prompts that are not there, or that need examples when none are named."""
+    settings, examples = run.settings["generate"], run.settings["sample"]["examples"]
+    Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
+    material = Material([PromptExample("", "", "", "")] if examples else ())
+    others = [entry for entry in settings["prompt"] if prompts.plain_names([entry]) != [ADAPTED]]
+    if others or not settings["prompt"]:
+        prompts.load_mix(others, material)
+    if examples and not any(prompts.template(name).examples is None for name in prompts.plain_names(others)):
+        raise SettingError(
+            "sample.examples names examples of the task, and no prompt in generate.prompt shows any; promptagator does"
+        )
+
+
+def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
+    """Let an LLM write queries for the drawn documents. `seeded` are prompts made from the corpus, where one asks."""
+    settings = run.settings["generate"]
+    docs = [run.corpus[doc_id] for doc_id in sampled.splits]
+    material = Material(sampled.examples, seeded.prompt_files if seeded else (), run.collection_name)
+
+    def work(folder: Path, progress: Progress) -> Account:
+        with run.completions("generate") as completions:
+            result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
+        if completions.left_out:
+            without = ", ".join(completions.left_out)
+            distributed.say("generate", f"{settings['llm']} is asked without {without}, which it does not take")
+        write_synthetic(folder / "queries.jsonl", result.queries)
+        write_jsonl(folder / "rejects.jsonl", result.rejects)
+        by_prompt = Counter(query.prompt for query in result.queries)
+        notes = {
+            "documents": len(docs),
+            "documents_cut": result.cut,
+            "prompts": dict(sorted(by_prompt.items())),
+            "examples": len(material.examples),
+            **run.asked("generate"),
+        }
+        answers, cost = len(result.queries) + len(result.rejects), run.budget.cost(settings["llm"], result.tokens)
+        return Account(answers, len(result.queries), result.dropped, result.tokens, cost, notes)
+
+    shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
+    inputs = {
+        "drawn documents": fingerprint(docs),
+        "llm": llms.fingerprint_of(settings["llm"]),
+        "prompt": mix_of(settings["prompt"], material, **shown).fingerprint,
+    }
+    return run.make(Generated, work, inputs=inputs, unit="queries")

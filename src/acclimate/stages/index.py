@@ -7,10 +7,19 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from acclimate.base import distributed
 from acclimate.base.domains import AtLeast, Between, OneOf
+from acclimate.base.errors import DataError
+from acclimate.base.files import fingerprint
+from acclimate.base.progress import Progress
+from acclimate.corpus import passages
 from acclimate.corpus.analyzer import LANGUAGES
 from acclimate.corpus.language import TOLD, language_of_most
+from acclimate.learn.students.checks import check_encoder
 from acclimate.records import Doc
+from acclimate.run.input import Kept
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 
 if TYPE_CHECKING:
@@ -80,9 +89,64 @@ def _without_terms(count: int, of: int) -> Iterator[str]:
 def _of_another_language(corpus: Mapping[str, Doc], language: str) -> Iterator[str]:
     """A warning where most documents are in another language than the one that BM25 stems."""
     some = islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))
-    found = language_of_most(doc.default_text()[:_BEGINNING] for doc in some) if language in TOLD else None
-    if found not in (None, language):
+    seems = language_of_most(doc.default_text()[:_BEGINNING] for doc in some) if language in TOLD else None
+    if seems not in (None, language):
         yield (
-            f"Most documents look like {found}, and BM25 stems them as index.language={language} does; "
-            f"to change that: --set index.language={found}."
+            f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "
+            f"to change that: --set index.language={seems}."
         )
+
+
+class Indexed(StageOutput):
+    """BM25 and vectors of everything that is searched; a row of either is a place in the corpus."""
+
+    stage = "index"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a searcher will not find, in words."""
+        return self.notes.get("warnings", [])
+
+    @property
+    def kept(self) -> Kept:
+        """The files of the documents that were indexed."""
+        return Kept(**self.notes["kept"])
+
+
+def check(run: Run) -> None:
+    """Raises SettingError for passages that cannot be."""
+    passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
+
+
+def make(run: Run) -> Indexed:
+    """Index what the run searches."""
+    student, base = run.settings["distill"]["student"], run.settings["distill"]["base"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        check_encoder(student, base, run.encoder)  # which changes nothing of the index
+        warnings = index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        notes = {"warnings": warnings, "kept": run.input.files()._asdict()}
+        return Account(len(run.documents), len(run.corpus), notes=notes)
+
+    _say_changed(run)
+    inputs = {
+        DOCUMENTS: run.corpus.fingerprint,
+        "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
+        "base": run.encoder_fingerprint,
+    }
+    indexed = run.make(Indexed, work, inputs=inputs, unit="documents")
+    for warning in indexed.warnings:
+        distributed.warn("index", warning)
+    return indexed
+
+
+def _say_changed(run: Run) -> None:
+    """Say from which documents the index was made, where these are others now."""
+    try:
+        manifest = run.workspace.manifest("index")
+    except DataError:  # it will be made again
+        return
+    if manifest and manifest["inputs"][DOCUMENTS] != run.corpus.fingerprint:
+        was, now = manifest["inputs"][DOCUMENTS][:8], run.corpus.fingerprint[:8]
+        before = f"was made from {manifest['out']:,} documents or passages ({was})"
+        distributed.say("index", f"{before}; now there are {len(run.corpus):,} ({now})")

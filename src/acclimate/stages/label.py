@@ -7,15 +7,20 @@ or teach one after the other (`sequential`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.base import distributed
 from acclimate.base.domains import Above, Between, OneOf
 from acclimate.base.errors import SettingError
+from acclimate.base.files import write_jsonl
+from acclimate.base.progress import Progress
+from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.judged import Judged
+from acclimate.learn.teachers.rated_lists import all_scores, entropy, rated_list, ties, treat_false_negatives
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     CHOSEN,
@@ -26,18 +31,24 @@ from acclimate.learn.teachers.selection import (
     choose_teachers,
     fuse_retrievers,
     in_turn,
+    teacher_warnings,
     teaches,
 )
 from acclimate.records import NWay, Scorer, SyntheticQuery
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import BASE_MEMBERS, DOCUMENTS, ENCODER, Run
 from acclimate.run.settings import checked
 from acclimate.search import candidates
-from acclimate.search.candidates import Candidates, Find, min_max
+from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
-from acclimate.search.scales import NAMES, Scale, bounds, combine, scale
+from acclimate.search.scales import NAMES, bounds, scale
+from acclimate.search.scorers import named
+from acclimate.search.scorers.kept import Kept, Scores
 from acclimate.search.weights import row_grades
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from acclimate.stages.filter import Filtered
+from acclimate.stages.index import Indexed
+from acclimate.stages.sample import Sampled
+from acclimate.stages.train import Trained
 
 
 class Turn(NamedTuple):
@@ -48,7 +59,7 @@ class Turn(NamedTuple):
     dev: list[NWay]
 
 
-class Labelled(NamedTuple):
+class Labels(NamedTuple):
     """What students learn from, and who the teacher is."""
 
     turns: list[Turn]  # one, or where teachers teach one after the other, one for each
@@ -93,7 +104,7 @@ def label(
     false_negatives: Annotated[str, OneOf(FALSE_NEGATIVES)] = "keep",
     false_negative_share: Annotated[float, Above(0)] = 0.95,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Labelled:
+) -> Labels:
     """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
 
     `find` gives candidates scored by `members`, the source of a synthetic query among them wherever it ranks. Scorers,
@@ -129,18 +140,18 @@ def label(
     """
     check_teaching(teachers=teachers, weights=weights)
     equal = dict.fromkeys(members, 1 / len(members))
-    found = [candidates.best(one, ids, equal, n_ways) for one in find(held_out.queries, ())]
+    shown = [candidates.best(of_query, ids, equal, n_ways) for of_query in find(held_out.queries, ())]
     teaching = [name for name in members if teaches(name, teachers)]
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     answers, trust = row_grades(held_out, ids), trust if held_out.is_synthetic else 1.0
-    fusion = fuse_retrievers(found, answers, teaching or members, normalize, trust)
+    fusion = fuse_retrievers(shown, answers, teaching or members, normalize, trust)
     ratings = Ratings(scorers, ids, progress)
-    first = [candidates.best_places(one, ids, fusion.weights, reranker_ways) for one in found]
-    found = ratings.rate(found, list(scorers), first)
+    first = [candidates.best_places(of_query, ids, fusion.weights, reranker_ways) for of_query in shown]
+    shown = ratings.rate(shown, list(scorers), first)
     able = [*members, *scorers]
     chosen = choose_teachers(
-        found, answers, fusion if teaching else None, able, list(scorers), teachers,
+        shown, answers, fusion if teaching else None, able, list(scorers), teachers,
         kind=normalize, weights=weights, min_gain=min_gain,
     )  # fmt: skip
     used = [name for name, weight in chosen.weights.items() if weight > 0]
@@ -152,15 +163,15 @@ def label(
     queries = [*train, *dev]
     lists = candidates.lists(queries, find, ids, equal, n_ways)
     first = [
-        candidates.best_places(one, ids, equal, reranker_ways, ids.row[query.doc_id])
-        for query, one in zip(queries, lists, strict=True)
+        candidates.best_places(of_query, ids, equal, reranker_ways, ids.row[query.doc_id])
+        for query, of_query in zip(queries, lists, strict=True)
     ]
     rated = ratings.rate(lists, asking, first)
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
     in_train = {query.query_id for query in train}
     turns: list[Turn] = []
-    near = empty = 0
+    n_false = empty = 0
     for teacher, shares in (
         [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
     ):
@@ -168,92 +179,119 @@ def label(
         # Where no retriever teaches, nothing is said of the others.
         is_rated_only = all(name in asking for name, weight in shares.items() if weight)
         for query, whole, places in zip(queries, rated, first, strict=True):
-            one = whole.select(places) if is_rated_only else whole
-            rated_one = _rated(query, one, shares, to_scale, normalize, ids)
-            example, others = _without_false_negatives(rated_one, false_negatives, false_negative_share)
-            near += others
-            is_nothing = others == len(one.rows) - 1 or rated_one.scores[0] == 0
-            if false_negatives != "keep" and others and is_nothing:
+            of_query = whole.select(places) if is_rated_only else whole
+            as_rated = rated_list(query, of_query, shares, to_scale, normalize, ids)
+            example, n_near = treat_false_negatives(as_rated, false_negatives, false_negative_share)
+            n_false += n_near
+            is_nothing = n_near == len(of_query.rows) - 1 or as_rated.scores[0] == 0
+            if false_negatives != "keep" and n_near and is_nothing:
                 empty += 1
             else:
                 sides[query.query_id in in_train].append(example)
         turns.append(Turn(teacher, sides[True], sides[False]))
     dropped = {"nothing but false negatives": empty} if false_negatives != "keep" else {}
-    entropies = [_entropy(example.scores) for turn in turns for example in turn.train]
-    return Labelled(
+    entropies = [entropy(example.scores) for turn in turns for example in turn.train]
+    return Labels(
         turns,
         chosen.weights,
         chosen.rows,
         round(float(np.mean(entropies)), 4) if entropies else 0.0,
         dropped,
-        (_row(query, one, names, to_scale, ids) for query, one in zip(queries, rated, strict=True)),
+        (all_scores(query, of_query, names, to_scale, ids) for query, of_query in zip(queries, rated, strict=True)),
         {"normalize": normalize, **({"bounds": bounds(rated, names)} if normalize == "percentile" else {})},
-        {name: _ties([one.scores[name] for one in rated]) for name in names},
-        near,
+        {name: ties([of_query.scores[name] for of_query in rated]) for name in names},
+        n_false,
     )
 
 
-def _rated(
-    query: SyntheticQuery, one: Candidates, weights: Mapping[str, float], to_scale: Scale, kind: str, ids: Ids
-) -> NWay:
-    """The teacher's score of each candidate, in [0, 1], the source document first, then by score."""
-    scores = combine(one, weights, to_scale)
-    # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
-    scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
-    source = ids.row[query.doc_id]
-    order = sorted(ids.order(scores, one.rows), key=lambda at: one.rows[at] != source)
-    return NWay(
-        query.query_id,
-        tuple(ids.doc_ids[one.rows[at]] for at in order),
-        tuple(round(float(scores[at]), 6) for at in order),
-    )
+class Labeled(StageOutput):
+    """The lists that students learn from, and who the teacher is."""
+
+    stage = "label"
+    kept_nothing = "no list could be labelled"
+
+    @property
+    def turns(self) -> list[tuple[list[NWay], list[NWay]]]:
+        """The lists of training queries and of held-out ones; several where a student learns from teachers in turn."""
+        return [
+            (list(read_nway(self.folder / f"train{which}.jsonl")), list(read_nway(self.folder / f"dev{which}.jsonl")))
+            for which in _names(len(self.notes["turns"]))
+        ]
+
+    @property
+    def teachers(self) -> list[dict[str, Any]]:
+        """Everyone who could teach: name, nDCG@10 alone on held-out queries, weight, whether used, why."""
+        return self.notes["teachers"]
+
+    def warnings(self, student_kinds: Sequence[str]) -> list[str]:
+        """What people should know of the teacher of these kinds of students."""
+        return teacher_warnings(self.notes, student_kinds)
 
 
-def _without_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
-    """The example with its false negatives treated so, and how many there are."""
-    own = example.scores[0]
-    near = {at for at in range(1, len(example.scores)) if example.scores[at] > share * own}
-    if treatment == "keep" or not near:
-        return example, len(near)
-    if treatment == "positive":
-        return example._replace(
-            scores=tuple(own if at in near else score for at, score in enumerate(example.scores))
-        ), len(near)
-    kept = [at for at in range(len(example.scores)) if at not in near]
-    return NWay(
-        example.query_id, tuple(example.doc_ids[at] for at in kept), tuple(example.scores[at] for at in kept)
-    ), len(near)
+def check(run: Run) -> None:
+    """Raises SettingError for teachers that cannot be."""
+    check_teaching(**run.settings["label"])
+    for name in run.other_scorers:
+        named.check(name)
 
 
-def _row(query: SyntheticQuery, one: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
-    """What every teacher said of every candidate, as numbers that are float32 again when they are read."""
-    return {
-        "query_id": query.query_id,
-        "doc_ids": [ids.doc_ids[row] for row in one.rows],
-        "raw": {name: _plain(one.scores[name]) for name in names},
-        "normalized": {name: _plain(to_scale(name, one.scores[name])) for name in names},
+def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, trained: Trained) -> Labeled:
+    """Let the teacher rate the candidates of the queries that teach and of those that are held out."""
+    settings = run.settings["label"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = filtered.sides(sampled)
+        held_out = filtered.held_out(run, sampled)
+        with Scores(run.workspace.folder / "scores.sqlite") as scores:
+            result = label(
+                sides["train"],
+                sides["dev"],
+                held_out,
+                run.find,
+                run.ids,
+                BASE_MEMBERS,
+                {
+                    name: Kept(scorer, scores, run.corpus.fingerprint)
+                    for name, scorer in {**trained.scorers(run), **run.scorers()}.items()
+                },
+                progress=progress,
+                **settings,
+            )
+        for turn, which in zip(result.turns, _names(len(result.turns)), strict=True):
+            write_nway(folder / f"train{which}.jsonl", turn.train)
+            write_nway(folder / f"dev{which}.jsonl", turn.dev)
+        write_jsonl(folder / "scores.jsonl", result.rated)
+        notes = {
+            "teachers": result.teachers,
+            "weights": result.weights,
+            "turns": [turn.teacher for turn in result.turns],
+            "chosen_on": str(held_out),
+            "target_entropy": result.entropy,
+            "scale": {**result.scale, "target": "in [0, 1]"},
+            "ties": result.ties,
+            "false_negatives": result.false_negatives,
+        }
+        n_queries = len(sides["train"]) + len(sides["dev"])
+        return Account(n_queries, len(result.train) + len(result.dev), result.dropped, notes=notes)
+
+    inputs = {
+        **{output.name: output.fingerprint for output in (sampled, filtered, indexed, trained)},
+        **run.read(*ENCODER, "train.max_tokens"),
+        "notes of train": trained.noted(),
+        DOCUMENTS: run.corpus.fingerprint,
+        "dev": run.labels.choosing.fingerprint,
     }
+    for name in run.other_scorers:
+        inputs[name] = named.fingerprint_of(name)
+    labeled = run.make(Labeled, work, inputs=inputs, unit="pairs")
+    treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
+    share, count = settings["false_negative_share"], labeled.notes["false_negatives"]
+    distributed.say("label", f"{count:,} candidates rated above {share:g} of their source document: {treated}")
+    for warning in labeled.warnings(run.student_kinds):
+        distributed.warn("label", warning)
+    return labeled
 
 
-def _plain(scores: NDArray[np.float32]) -> list[float | None]:
-    """None for what was not asked for."""
-    return [None if np.isnan(score) else float(str(score)) for score in scores.astype(np.float32)]
-
-
-def _ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
-    """How many lists there are, how many whose best score is that of several documents, how many of one score alone."""
-    longer = [scores[~np.isnan(scores)] for scores in lists if len(scores) > 1]
-    return {
-        "lists": len(longer),
-        "at_the_top": sum(int((scores == scores.max()).sum() > 1) for scores in longer),
-        "flat": sum(int(scores.max() == scores.min()) for scores in longer),
-    }
-
-
-def _entropy(scores: Sequence[float], temperature: float = 0.1) -> float:
-    """1 when the softmax of the scores is uniform, 0 when it is one document."""
-    if len(scores) < 2:
-        return 0.0
-    shares = np.exp((np.array(scores) - max(scores)) / temperature)
-    shares = shares / shares.sum()
-    return float(-(shares * np.log(np.maximum(shares, 1e-12))).sum() / math.log(len(scores)))
+def _names(n_turns: int) -> list[str]:
+    """What the names of files end in, one for each turn."""
+    return [f"-{number}" for number in range(1, n_turns + 1)] if n_turns > 1 else [""]

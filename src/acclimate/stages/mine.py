@@ -9,17 +9,29 @@ alone, and on those that are nearly the same.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.errors import DataError
+from acclimate.base.progress import Progress
+from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
+from acclimate.corpus.sides import Side
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, ENCODER, SOURCES, Run
 from acclimate.run.settings import checked
-from acclimate.stages.sample import text_key
+from acclimate.search import candidates
+from acclimate.stages.filter import Filtered
+from acclimate.stages.generate import Generated
+from acclimate.stages.index import Indexed
+from acclimate.stages.sample import Sampled, text_key
 
 SAMPLING = ("top", "random")
 REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
@@ -28,7 +40,7 @@ _KEPT = 10_000  # documents whose texts are remembered
 _DRAWS_PER_WAY = 20  # random documents looked at before an example is left short
 
 
-class Mined(NamedTuple):
+class Negatives(NamedTuple):
     """Training examples, and what was passed over."""
 
     examples: list[NWay]
@@ -51,7 +63,7 @@ def mine(
     max_share: Annotated[float, Above(0)] = 0.95,
     sampling: Annotated[str, OneOf(SAMPLING)] = "random",
     seed: int = 0,
-) -> Mined:
+) -> Negatives:
     """One n-way example per query, the source document first, from a run that holds each query's hits, best first.
 
     The run has the score of each source, wherever that ranks: without it, all hits may well be relevant. `parents` has
@@ -76,30 +88,30 @@ def mine(
         Which of the candidates become negatives: top (the hardest) or random.
     """
     doc_ids = sorted(corpus)
-    hits = {query_id: list(found) for query_id, found in groupby(run, key=lambda hit: hit.query_id)}
+    hits_of = {query_id: list(hits) for query_id, hits in groupby(run, key=lambda hit: hit.query_id)}
     positives = _Positives(corpus, parents, _answers(queries, written), near_duplicates)
     dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
     filled = 0
     examples: list[NWay] = []
     for query in queries:
         rng = random.Random(f"{seed}:{query.query_id}")
-        found = hits.get(query.query_id, [])
-        positive = next((hit.score for hit in found if hit.doc_id == query.doc_id), None)
-        candidates: list[str] = []
-        for hit in found[skip_top:depth]:
+        hits = hits_of.get(query.query_id, [])
+        positive = next((hit.score for hit in hits if hit.doc_id == query.doc_id), None)
+        negatives: list[str] = []
+        for hit in hits[skip_top:depth]:
             if hit.doc_id == query.doc_id:
                 continue
             reason = positives.reason(query, hit.doc_id)
             if reason is None and max_share < 1 and _is_near(hit.score, positive, max_share):
                 reason = "near the positive"
             if reason is None:
-                candidates.append(hit.doc_id)
+                negatives.append(hit.doc_id)
             else:
                 dropped[reason] += 1
         negatives = (
-            candidates[: n_ways - 1] if sampling == "top" else rng.sample(candidates, min(n_ways - 1, len(candidates)))
+            negatives[: n_ways - 1] if sampling == "top" else rng.sample(negatives, min(n_ways - 1, len(negatives)))
         )
-        seen = {query.doc_id, *(hit.doc_id for hit in found)}
+        seen = {query.doc_id, *(hit.doc_id for hit in hits)}
         for doc_id in rng.sample(doc_ids, min(len(doc_ids), _DRAWS_PER_WAY * n_ways)):
             if len(negatives) == n_ways - 1:
                 break
@@ -110,7 +122,7 @@ def mine(
             examples.append(NWay(query.query_id, (query.doc_id, *negatives)))
         else:
             dropped["no negatives"] += 1
-    return Mined(examples, dropped, filled)
+    return Negatives(examples, dropped, filled)
 
 
 class _Positives:
@@ -157,3 +169,64 @@ def _answers(queries: Sequence[SyntheticQuery], written: Sequence[SyntheticQuery
         query.query_id: {query.doc_id, *(everything[other].doc_id for other in alike.matches(query.query_id))}
         for query in queries
     }
+
+
+class Mined(StageOutput):
+    """Training examples: each query with its source document and negatives."""
+
+    stage = "mine"
+    kept_nothing = "no query got an example to train on"
+
+    @cached_property
+    def examples(self) -> list[NWay]:
+        """The source document first."""
+        return list(read_nway(self.folder / "examples.jsonl"))
+
+
+def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, filtered: Filtered) -> Mined:
+    """Find hard negatives for the queries that are left."""
+    _check_sides(run, sampled, filtered)
+
+    def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.search.system import System
+
+        queries, settings = filtered.queries, run.settings["mine"]
+        weights: dict[str, float] = dict.fromkeys(SOURCES, 0.5)
+        depth = max(100, settings["depth"])
+        sources = [run.ids.row[query.doc_id] for query in queries]
+        half = System(run.ids, run.members, SOURCES, weights, depth)
+        found = half.candidates([query.as_query() for query in queries], sources)
+        hits = candidates.hits(found, run.ids, weights, depth, sources)
+        near_duplicates = run.settings["sample"]["near_duplicates"]
+        result = mine(
+            queries, hits, run.corpus, run.parents, generated.queries, near_duplicates, seed=run.seed, **settings
+        )
+        write_nway(folder / "examples.jsonl", result.examples)
+        return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
+
+    inputs = {
+        **{output.name: output.fingerprint for output in (generated, filtered, indexed)},
+        DOCUMENTS: run.corpus.fingerprint,
+        **run.read(*ENCODER, "sample.near_duplicates"),
+    }
+    return run.make(Mined, work, inputs=inputs, unit="queries")
+
+
+def _check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
+    """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
+    drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
+    uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
+    uses |= {"test": "to measure on"} if run.labels.test_share else {}
+    for side, use in uses.items():
+        if not sides[side]:
+            raise DataError(
+                f"{len(filtered.queries):,} queries are left after the filters, and none {use}, where "
+                f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
+                path=filtered.folder,
+            )
+    if not filtered.held_out(run, sampled).queries:
+        shown = run.labels.choosing
+        raise DataError(
+            f"prompts show all {len(shown.queries):,} queries of the {shown.split} split, so none is left to choose "
+            "on; show fewer (sample.n_examples), or others (sample.examples)"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from acclimate import __version__
 from acclimate.base import distributed
@@ -16,9 +16,11 @@ from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.llm.prices import Budget, read_limits
 from acclimate.run.input import Kept
+from acclimate.run.output import StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes, resolve
-from acclimate.run.workspace import Made, Workspace
+from acclimate.run.workspace import Workspace
+from acclimate.stages.chain import STAGES, Outputs, finished
 
 _OPTIONAL = (str, type(None))
 _FIELDS = {  # of run.json, with what they may be
@@ -74,41 +76,41 @@ def stored(folder: Path, changes: Changes = ()) -> Run:
     return run
 
 
-def opened(folder: Path, until: str) -> tuple[Run, dict[str, Made]]:
+def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
     """The run that a folder holds, to read, and its stages up to `until`: with the settings and the seed that
     these were made with, and the documents that were indexed. Nothing is read from outside the folder but models.
 
     Raises DataError for a folder without a run, for a stage that is not made or damaged.
     """
-    from acclimate.stages.chain import made_already
-
     run = described(folder)
-    made = made_already(run, until)
-    settings = {stage: one.manifest["settings"] for stage, one in made.items()}
-    run.settings = {
-        stage: {**values, **_known(settings.get(stage, {}), values)} for stage, values in run.settings.items()
-    }
-    run.seed = made[until].manifest["seed"]
-    run.kept = Kept(**made["index"].notes["kept"])
-    return run, made
+    outputs = finished(run, until)
+    manifests = {output.name: output.manifest for output in _in_order(outputs)}
+    for stage, manifest in manifests.items():
+        run.settings[stage] |= _known(manifest["settings"], run.settings[stage])
+    run.seed = manifests[until]["seed"]
+    run.kept = outputs["index"].kept
+    return run, outputs
 
 
-def outdated(run: Run, made: Mapping[str, Made]) -> list[str]:
+def outdated(run: Run, outputs: Outputs) -> list[str]:
     """In what the stages of an opened run are not what the same command would make today, a line for each."""
     wanted = described(run.workspace.folder)
-    found: list[str] = []
-    for stage, one in made.items():
-        version = one.manifest["versions"]["acclimate"]
-        found += (
-            [f"{stage} was made by acclimate {version}, and this is {__version__}"] if version != __version__ else []
-        )
+    lines: list[str] = []
+    for output in _in_order(outputs):
+        stage, seed, version = output.name, output.manifest["seed"], output.manifest["versions"]["acclimate"]
+        if version != __version__:
+            lines.append(f"{stage} was made by acclimate {version}, and this is {__version__}")
         for name, value in run.settings[stage].items():
             now = wanted.settings[stage][name]
             if value != now:
-                found.append(f"{stage} was made with {stage}.{name}={value}; the run's settings say {now}")
-        if one.manifest["seed"] != wanted.seed:
-            found.append(f"{stage} was made with the seed {one.manifest['seed']}; the run's is {wanted.seed}")
-    return found
+                lines.append(f"{stage} was made with {stage}.{name}={value}; the run's settings say {now}")
+        if seed != wanted.seed:
+            lines.append(f"{stage} was made with the seed {seed}; the run's is {wanted.seed}")
+    return lines
+
+
+def _in_order(outputs: Outputs) -> list[StageOutput]:
+    return cast(list[StageOutput], list(outputs.values()))
 
 
 def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +120,6 @@ def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, A
 
 def described(folder: Path, changes: Changes = ()) -> Run:
     """The run that run.json describes, however far it came. Raises DataError where there is none."""
-    from acclimate.stages.chain import STAGES
-
     path = folder / "run.json"
     if not path.exists():
         raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)

@@ -11,21 +11,30 @@ Where documents are few, sides that chance left without any get some.
 from __future__ import annotations
 
 import hashlib
-import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.draw import uniform
-from acclimate.base.errors import SettingError
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
 from acclimate.corpus.near_duplicates import DistinctTexts
+from acclimate.corpus.sides import Side, sides_of
+from acclimate.learn.rerankers.groups import number_of
 from acclimate.records import Doc, PromptExample
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
+from acclimate.stages.index import Indexed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,15 +43,21 @@ if TYPE_CHECKING:
 METHODS = ("uniform", "diverse")
 REASONS = ("short", "duplicate", "example of a prompt", "near duplicate", "source is full", "not drawn")
 
-Split = Literal["train", "dev", "test"]
-SIDES: tuple[Split, ...] = ("dev", "test", "train")
-_FEWEST = 2  # documents on a side, where there are eight or more; of four to seven, one
+FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
+_LOOKED_AT = 1000  # documents, and all of them only where those do not do
+_SETTING_OF = {  # that passes documents over for a reason
+    "short": "min_chars",
+    "near duplicate": "near_duplicates",
+    "source is full": "max_per_source",
+    "not drawn": "n_docs",
+    "example of a prompt": "examples",
+}
 
 
 class Sample(NamedTuple):
     """The drawn docs, by id, each with the side its queries will be on; and the examples for prompts."""
 
-    splits: dict[str, Split]
+    splits: dict[str, Side]
     dropped: dict[str, int]
     examples: list[PromptExample]
 
@@ -99,7 +114,7 @@ def sample(
     """
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
-    taken = {one.doc_id for one in shown} | {_key(one.document) for one in shown}
+    taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
     first: dict[bytes, tuple[str, int]] = {}  # normalized text -> the id that stands for it, and its row
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
     for row, doc in enumerate(corpus.values()):
@@ -140,19 +155,20 @@ def sample(
     dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
     drawn = [ordered[place][1] for place in places]
     document = {doc_id: parents.get(doc_id, doc_id) for doc_id in drawn}
-    sides = _sides({one: uniform(seed, "side", one) for one in document.values()}, dev_share, test_share)
-    return Sample({doc_id: sides[one] for doc_id, one in document.items()}, dropped, shown)
+    draws = {document_id: uniform(seed, "side", document_id) for document_id in document.values()}
+    sides = sides_of(draws, dev_share, test_share)
+    return Sample({doc_id: sides[document_id] for doc_id, document_id in document.items()}, dropped, shown)
 
 
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
     """As many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()
-    for one in sorted(pairs, key=lambda one: (uniform(seed, "example", one.query_id), one.query_id, one.doc_id)):
-        own = {_key(one.query), _key(one.document)}
-        if len(chosen) < n_examples and not own & seen:
-            chosen.append(one)
-            seen |= own
+    for pair in sorted(pairs, key=lambda pair: (uniform(seed, "example", pair.query_id), pair.query_id, pair.doc_id)):
+        keys = {_key(pair.query), _key(pair.document)}
+        if len(chosen) < n_examples and not keys & seen:
+            chosen.append(pair)
+            seen |= keys
     return chosen
 
 
@@ -165,20 +181,114 @@ def _key(text: str) -> bytes:
     return hashlib.blake2b(normalized(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _sides(draws: Mapping[str, float], dev_share: float, test_share: float) -> dict[str, Split]:
-    """The side of each document: that in whose share its draw falls.
+class Sampled(StageOutput):
+    """The documents that queries are written for."""
 
-    Of few documents chance may give a side too few: it gets those whose draws come nearest to its share.
+    stage = "sample"
+
+    @cached_property
+    def splits(self) -> dict[str, Side]:
+        """Drawn document -> the side that it is on."""
+        return read_json(self.folder / "splits.json")
+
+    @cached_property
+    def examples(self) -> list[PromptExample]:
+        """What prompts show of the task itself."""
+        path = self.folder / "examples.jsonl"
+        return [PromptExample(**row) for _, row in read_jsonl(path)] if path.exists() else []
+
+    @property
+    def shown(self) -> set[str]:
+        """The queries that an LLM sees as examples, normalized: they measure nothing and choose nothing."""
+        return {normalized(example.query) for example in self.examples}
+
+
+def make(run: Run, indexed: Indexed) -> Sampled:
+    """Draw the documents that queries are written for."""
+    test_share = run.labels.test_share
+
+    def work(folder: Path, progress: Progress) -> Account:
+        drawn = sample(
+            run.corpus,
+            test_share,
+            run.input.pairs,
+            lambda: run.vectors.pooled,
+            run.parents,
+            seed=run.seed,
+            **run.settings["sample"],
+        )
+        write_json(folder / "splits.json", drawn.splits)
+        if drawn.examples:
+            write_jsonl(folder / "examples.jsonl", (example._asdict() for example in drawn.examples))
+        return Account(len(run.corpus), len(drawn.splits), drawn.dropped)
+
+    inputs = {DOCUMENTS: run.corpus.fingerprint, "test_share": str(test_share)}
+    if source := run.settings["sample"]["examples"]:
+        inputs["examples"] = fingerprint(run.input.pairs(source))
+    if run.settings["sample"]["method"] == "diverse":
+        inputs["index"] = indexed.fingerprint
+    return run.make(Sampled, work, inputs=inputs, unit="documents")
+
+
+def foreseen(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:
+    """What would be drawn of these documents with some settings changed, told without an index."""
+    settings = {**run.settings["sample"], "method": "uniform", **changes}  # as many, without the vectors of diverse
+    return sample(docs, test_share, run.input.pairs, parents=run.parents, seed=run.seed, **settings)
+
+
+def check_size(run: Run, *, holds_out: bool) -> None:
+    """Raises DataError for too few documents to write queries for, SettingError for shares and prompts that leave none.
+
+    It is asked before work begins, and looks at no more documents than it must.
+    holds_out: some documents are to choose on and to measure on.
     """
-    sides: dict[str, Split] = {key: _side(draw, dev_share, test_share) for key, draw in draws.items()}
-    fewest = min(_FEWEST, len(draws) // 4)
-    edges = (0.0, dev_share, dev_share + test_share, 1.0)
-    for side, (low, high) in zip(SIDES, itertools.pairwise(edges), strict=True):
-        while low < high and (count := Counter(sides.values()))[side] < fewest:
-            spare = [key for key in draws if count[sides[key]] > fewest]
-            sides[min(spare, key=lambda key: (abs(draws[key] - (low + high) / 2), key))] = side
-    return sides
+    settings = run.settings["sample"]
+    needed = FEWEST_DOCUMENTS if holds_out else 1
+    to_learn_from, learner = _learners(run, holds_out)
+    test_share = run.labels.test_share
+    if holds_out and not 0 < settings["dev_share"] < 1 - test_share:
+        raise SettingError(
+            f"sample.dev_share is {settings['dev_share']:g}; expected above 0 and below {1 - test_share:g}: some "
+            "documents are to choose on, and some to learn from"
+        )
+    first = dict(islice(run.corpus.items(), _LOOKED_AT))
+    some = min(settings["n_docs"], 4 * max(needed, to_learn_from))
+    for docs, n_docs in ((first, some), (run.corpus, settings["n_docs"])):
+        drawn = foreseen(run, docs, test_share, n_docs=n_docs)
+        documents = len({run.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
+        learned = sum(side == "train" for side in drawn.splits.values())
+        if documents >= needed and learned >= to_learn_from:
+            return
+    shortage = f"queries can be written for {documents:,} of {len(run.documents):,} documents"
+    shortage += _passed_over(drawn.dropped, settings, "passages" if run.parents else "documents")
+    if documents < needed:
+        why = ", to choose on, to measure on and to learn from" if holds_out else ""
+        raise DataError(f"{shortage}; expected {needed} at least{why}: add documents", path=run.corpus.source or None)
+    raise SettingError(
+        f"{shortage}, and {learned:,} of those are to learn from; {learner} need {to_learn_from:,}: lower these "
+        "settings, or raise sample.n_docs"
+    )
 
 
-def _side(draw: float, dev_share: float, test_share: float) -> Split:
-    return "dev" if draw < dev_share else "test" if draw < dev_share + test_share else "train"
+def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
+    """How many documents are needed to learn from, and what needs so many."""
+    seed, train, per_doc = run.settings["seed"], run.settings["train"], run.settings["generate"]["per_doc"]
+    needs = [(1, "the train side")]
+    if run.seeds_prompts:
+        prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
+        needs.append((seed["n_prompts"] * seed["n_examples"], prompts))
+    parts = number_of(train["rerankers"])
+    if holds_out and parts:
+        queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
+        needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
+    return max(needs)
+
+
+def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: str) -> str:
+    """How many documents, or passages, were passed over for which reason, and the setting that did it."""
+    reasons: list[str] = []
+    for reason, count in dropped.items():
+        setting = _SETTING_OF.get(reason)
+        value = f" (sample.{setting}={settings[setting]})" if setting else ""
+        reasons += [f"{reason} {count:,}{value}"] if count else []
+    return f"; {kind} passed over: {', '.join(reasons)}" if reasons else ""

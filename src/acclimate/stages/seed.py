@@ -10,29 +10,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from acclimate import llm as llms
 from acclimate.base.domains import AtLeast, Between
 from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
+from acclimate.base.files import fingerprint, write_jsonl
+from acclimate.base.progress import Progress
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.answers.unwrap import unwrapped
 from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
-from acclimate.llm.prompts.files import Template
+from acclimate.llm.prompts.files import Template, write_toml
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion, Doc
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import Run
 from acclimate.run.settings import checked
+from acclimate.stages.sample import Sampled
 
 GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have
 _BAD_CUE = "\nBad Question:"
 _ALIKE = 20  # leading characters that a bad question may not share with the good one
 
 
-class Seeded(NamedTuple):
+class SeedPrompts(NamedTuple):
     """The prompts that were made, and what became of each doc."""
 
     templates: list[Template]
@@ -57,7 +63,7 @@ def seed_prompts(
     top_p: Annotated[float, TOP_P] = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Seeded:
+) -> SeedPrompts:
     """Prompts adapted to the corpus, from questions that an expensive LLM writes for a few of its documents.
 
     Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few of them got
@@ -151,7 +157,7 @@ def seed_prompts(
     for doc_id in usable[needed:]:
         seeds[doc_id]["reason"] = "not needed"
     tokens, more = tokens_of(answers), tokens_of(bad_answers)
-    return Seeded(
+    return SeedPrompts(
         templates,
         list(seeds.values()),
         dict(sorted(Counter(row["reason"] for row in seeds.values() if "reason" in row).items())),
@@ -183,3 +189,46 @@ def _add_bad(row: dict[str, Any], answer: Completion) -> None:
         row["reason"] = "no bad question"
     elif words == others or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
         row["reason"] = "good and bad alike"
+
+
+class Seeded(StageOutput):
+    """The prompts that were made from the corpus."""
+
+    stage = "seed"
+
+    @property
+    def prompt_files(self) -> list[Path]:
+        """A file for each prompt, by name."""
+        return sorted(self.folder.glob(f"{prompts.ADAPTED}-*.toml"))
+
+
+def check(run: Run) -> None:
+    """Raises SettingError for prompts and numbers of documents that cannot be, where prompts are to be made."""
+    settings = run.settings["seed"]
+    Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
+    if run.seeds_prompts:
+        prompts.load_mix(settings["prompt"])
+        check_seeds(**settings)
+
+
+def make(run: Run, sampled: Sampled) -> Seeded:
+    """Make prompts from the documents that queries to learn from are written for."""
+    settings = run.settings["seed"]
+    docs = [run.corpus[doc_id] for doc_id, side in sampled.splits.items() if side == "train"]
+
+    def work(folder: Path, progress: Progress) -> Account:
+        with run.completions("seed") as completions:
+            result = seed_prompts(docs, completions, seed=run.seed, progress=progress, **settings)
+        for template in result.templates:
+            write_toml(folder / f"{template.name}.toml", template)
+        write_jsonl(folder / "seeds.jsonl", result.seeds)
+        used = sum("in" in row for row in result.seeds)
+        cost = run.budget.cost(settings["llm"], result.tokens)
+        return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.asked("seed"))
+
+    inputs = {
+        "drawn documents": fingerprint(docs),
+        "llm": llms.fingerprint_of(settings["llm"]),
+        "prompt": prompts.load_mix(settings["prompt"]).fingerprint,
+    }
+    return run.make(Seeded, work, inputs=inputs, unit="prompts")

@@ -7,22 +7,25 @@ every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one l
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from acclimate import __version__
-from acclimate.base import distributed, models
+from acclimate.base import models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.draw import subset
-from acclimate.base.errors import DataError, MissingExtra, SettingError
-from acclimate.base.files import fingerprint, read_state, write_json
-from acclimate.learn.rerankers.groups import NAME, ONE, PROMPT, Group, grouped, number_of
-from acclimate.records import Doc, NWay
+from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.progress import Progress
+from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
+from acclimate.learn.rerankers.several import collapse, learn_all
+from acclimate.records import Doc, NWay, Scorer
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
 from acclimate.search import scorers
 from acclimate.search.scorers.template import AUTO, TEMPLATES
+from acclimate.stages.filter import Filtered
+from acclimate.stages.mine import Mined
+from acclimate.stages.sample import Sampled
 
 LOSSES = ("listwise", "lambda", "ranknet", "margin-mse", "bce", "token")
 MERGES = ("none", "average", "slerp")
@@ -31,7 +34,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 _FEWEST_TOKENS = 8  # a pair's special ones take up to four
 
 
-class Trained(NamedTuple):
+class Rerankers(NamedTuple):
     """Where the rerankers are, by name, and how their training went."""
 
     paths: dict[str, Path]
@@ -75,7 +78,7 @@ def train(
     merge: Annotated[str, OneOf(MERGES)] = "none",
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Trained:
+) -> Rerankers:
     """Train rerankers into `folder`: `reranker`, or `reranker-PROMPT` or `reranker-NUMBER` where there are several.
 
     `texts` holds the text of each query by id, `prompts` the prompt that asked for it. Plain libraries load what comes
@@ -130,71 +133,8 @@ def train(
     given = locals()
     settings = {name: given[name] for name in (*settings_of(train), "seed")}
     check_base(**settings)
-    if not examples or not dev:
-        raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
-    from acclimate.learn.rerankers.hyperparameters import Hyperparameters
-    from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
-
-    hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
-    groups = [
-        _limited(group, n_ways, max_queries, seed)
-        for group in grouped(examples, dev, prompts or {}, rerankers=rerankers, min_queries=min_queries, seed=seed)
-    ]
-    for group in groups:
-        if min(len(group.dev), len(group.examples) // batch_size) < distributed.size() > 1:
-            raise DataError(
-                f"{group.name}: {len(group.examples)} training and {len(group.dev)} held-out queries are too few for "
-                f"{distributed.size()} processes with batches of {batch_size}; start fewer"
-            )
-    several = len(groups) > 1
-    keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
-    notes = {name: found for name, key in keys.items() if several and (found := _done(folder, name, key))}
-    notes = distributed.broadcast(notes)
-    if distributed.is_main():
-        _clear(folder, {*notes, "checkpoints"})
-    sizes = [hyperparameters.steps(group.examples) * hyperparameters.queries_at_once for group in groups]
-    for at, group in enumerate(groups):
-        if group.name in notes:
-            continue
-        before = sum(sizes[:at])
-        notes[group.name] = train_reranker(
-            group.examples,
-            group.dev,
-            texts,
-            corpus,
-            folder,
-            group.name,
-            hyperparameters,
-            key=keys[group.name],
-            progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
-        ) | ({"prompts": list(group.prompts)} if group.prompts else {})
-        if distributed.is_main():
-            if several:
-                write_json(folder / f"{group.name}.json", {"key": keys[group.name], "notes": notes[group.name]})
-            remove_checkpoints(folder)
-    if distributed.is_main():
-        remove_checkpoints(folder)  # of a killed run, where all that it was to make is there
-    paths = {group.name: folder / group.name for group in groups}
-    told: dict[str, Any] = {
-        "queries": sum(len(group.examples) for group in groups),
-        "steps": sum(one["steps"] for one in notes.values()),
-        "rerankers": [notes[group.name] for group in groups],
-    }
-    if merge != "none" and several and distributed.is_main():
-        told["merged"] = _merged(paths, folder, sorted(dev), n_ways, texts, corpus, hyperparameters.max_tokens, merge)
-        paths = {NAME: folder / NAME}
-    for one in [*told["rerankers"], *([told["merged"]] if "merged" in told else [])]:
-        if one["collapsed"]:
-            distributed.warn("train", collapse(one))
-    return Trained(paths, told)
-
-
-def collapse(note: Mapping[str, Any]) -> str:
-    """What to tell people about a reranker that has collapsed."""
-    return (
-        f"{note['name']} has collapsed: it learned nothing that helps on held-out queries (nDCG@10 "
-        f"{note['dev_ndcg']:.3f}, scores of a list differ by {note['spread']:.2g}). Lower train.learning_rate, or "
-        "train on more queries."
+    return Rerankers(
+        *learn_all(examples, dev, texts, corpus, folder, prompts or {}, settings=settings, progress=progress)
     )
 
 
@@ -225,67 +165,68 @@ def check_lora() -> None:
         raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")
 
 
-def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
-    """The same with as many queries, drawn, and the first documents of each."""
-    examples = sorted(subset(group.examples, max_queries, seed), key=lambda example: example.query_id)
-    dev = sorted(group.dev, key=lambda example: example.query_id)
-    return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
+class Trained(StageOutput):
+    """Rerankers."""
+
+    stage = "train"
+
+    def scorers(self, run: Run) -> dict[str, Scorer]:
+        """By name, or the one that they were merged into. Each is loaded when it is first asked."""
+        merged = self.notes.get("merged")
+        names = [merged["name"]] if merged else [note["name"] for note in self.notes["rerankers"]]
+        limit = run.settings["train"]["max_tokens"]
+        return {name: scorers.load(self.folder / name, run.corpus, max_tokens=limit) for name in names}
+
+    def reranker(self, run: Run) -> Scorer:
+        """As one: several rerankers rate together."""
+        from acclimate.search.scorers.ensemble import Ensemble
+
+        by_name = self.scorers(run)
+        return next(iter(by_name.values())) if len(by_name) == 1 else Ensemble(by_name)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know of rerankers that learned nothing."""
+        notes = [*self.notes["rerankers"], *([self.notes["merged"]] if "merged" in self.notes else [])]
+        return [collapse(note) for note in notes if note["collapsed"]]
 
 
-def _cut(examples: Sequence[NWay], n_ways: int) -> list[NWay]:
-    if not n_ways:
-        return list(examples)
-    return [NWay(one.query_id, one.doc_ids[:n_ways], one.scores[:n_ways]) for one in examples]
+def check(run: Run, *, asks: bool) -> None:
+    """Raises SettingError for settings that the base cannot follow. asks: see `chain.check`."""
+    if asks or models.resolve(run.settings["train"]["base"]).is_local:
+        check_base(**run.settings["train"])
 
 
-def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], settings: Mapping[str, Any]) -> str:
-    """Of all that a reranker is made from."""
-    alone = {name: value for name, value in settings.items() if name not in ("rerankers", "merge", "min_queries")}
-    sides = (group.examples, group.dev)
-    docs = sorted({doc_id for side in sides for example in side for doc_id in example.doc_ids})
-    return fingerprint(
-        __version__,
-        models.dtype_name(),
-        models.weights_fingerprint(settings["base"]),
-        alone,
-        [[(texts[example.query_id], *example) for example in side] for side in sides],
-        [corpus[doc_id] for doc_id in docs],
-    )
+def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Trained:
+    """Train rerankers on the examples of the train side; those of the dev side choose when to stop."""
+    settings = run.settings["train"]
 
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = filtered.sides(sampled)
+        queries = [*sides["train"], *sides["dev"]]
+        examples_of = {
+            side: [example for example in mined.examples if example.query_id in {query.query_id for query in of_side}]
+            for side, of_side in sides.items()
+        }
+        result = train(
+            examples_of["train"],
+            examples_of["dev"],
+            {query.query_id: query.text for query in queries},
+            run.corpus,
+            folder,
+            {query.query_id: query.prompt for query in queries},
+            seed=run.seed,
+            progress=progress,
+            **settings,
+        )
+        return Account(len(examples_of["train"]), result.notes["queries"], notes=result.notes)
 
-def _done(folder: Path, name: str, key: str) -> dict[str, Any] | None:
-    """The notes of a reranker that is there already, made from the same."""
-    return read_state(folder / f"{name}.json", key).get("notes") if (folder / name).is_dir() else None
-
-
-def _clear(folder: Path, kept: set[str]) -> None:
-    """Remove rerankers that are not to be kept, whole or not."""
-    for path in sorted(folder.glob(f"{NAME}*")):
-        if path.name.removesuffix(".json") not in kept:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _merged(
-    paths: Mapping[str, Path],
-    folder: Path,
-    dev: Sequence[NWay],
-    n_ways: int,
-    texts: Mapping[str, str],
-    corpus: Mapping[str, Doc],
-    max_tokens: int,
-    method: str,
-) -> dict[str, Any]:
-    """Write the merged reranker, and measure it on all held-out queries."""
-    from acclimate.learn.rerankers.merge import merge as merge_weights
-    from acclimate.learn.rerankers.ranking import FLAT, ranking_of
-    from acclimate.records import Query
-
-    merge_weights(list(paths.values()), folder / NAME, method=method)
-    scorer = scorers.load(folder / NAME, corpus, max_tokens=max_tokens)
-    lists = _cut(dev, n_ways)
-    scores = iter(
-        scorer.score([(Query(one.query_id, texts[one.query_id]), doc) for one in lists for doc in one.doc_ids])
-    )
-    ndcg, spread = ranking_of([[next(scores) for _ in one.doc_ids] for one in lists])
-    note = {"name": NAME, "method": method, "of": list(paths), "dev_ndcg": round(ndcg, 5), "spread": round(spread, 5)}
-    return note | {"collapsed": not spread >= FLAT}
+    inputs = {
+        **{output.name: output.fingerprint for output in (mined, sampled)},
+        DOCUMENTS: run.corpus.fingerprint,
+        "base": models.weights_fingerprint(settings["base"]),
+    }
+    if settings["rerankers"] == "prompt":
+        inputs["filter"] = filtered.fingerprint  # which says whose queries they are
+    keeps = settings["rerankers"] != "one"
+    return run.make(Trained, work, inputs=inputs, unit="queries", together=True, keeps=keeps)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from acclimate.base.draw import draw
 from acclimate.base.words import words_of
+from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.records import SyntheticQuery
-from acclimate.stages.filter import near_duplicates
 
 FOUND_AT = 20  # how far down the source of a query may be to count as found
 
@@ -83,7 +83,7 @@ def statistics_of(answers: Iterable[Answer], *, language: str = "en", min_differ
     start, starting = min(starts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     asks = QUESTION_WORDS.get(language)
     ranks = [rank for row in rows if (rank := source_rank(row)) is not None]
-    same = near_duplicates([row.query for row in rows], min_difference)
+    same = near_duplicate_queries([row.query for row in rows], min_difference)
     return Statistics(
         answers=len(answers),
         queries=len(rows),

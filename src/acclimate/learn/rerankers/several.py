@@ -1,0 +1,175 @@
+"""The rerankers of a run, one for each group of its queries: those that are done are kept, several may be merged."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate import __version__
+from acclimate.base import distributed, models
+from acclimate.base.draw import subset
+from acclimate.base.errors import DataError
+from acclimate.base.files import fingerprint, read_state, write_json
+from acclimate.learn.rerankers.groups import NAME, Group, grouped
+from acclimate.records import Doc, NWay, Query
+from acclimate.search import scorers
+
+if TYPE_CHECKING:
+    pass
+
+
+def learn_all(
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    folder: Path,
+    prompts: Mapping[str, str],
+    *,
+    settings: Mapping[str, Any],
+    progress: Callable[[int, int], None],
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Train rerankers into `folder`, see `stages.train`, whose `settings` these are, the seed among them.
+
+    Returns where they are, by name, and how their training went. Raises DataError where examples are too few.
+    """
+    from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+    from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
+
+    if not examples or not dev:
+        raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
+    hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
+    n_ways, max_queries, merge, seed = (settings[name] for name in ("n_ways", "max_queries", "merge", "seed"))
+    parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
+    groups = [_limited(group, n_ways, max_queries, seed) for group in grouped(examples, dev, prompts, **parts)]
+    for group in groups:
+        if min(len(group.dev), len(group.examples) // hyperparameters.batch_size) < distributed.size() > 1:
+            raise DataError(
+                f"{group.name}: {len(group.examples)} training and {len(group.dev)} held-out queries are too few for "
+                f"{distributed.size()} processes with batches of {hyperparameters.batch_size}; start fewer"
+            )
+    several = len(groups) > 1
+    keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
+    notes = {name: done for name, key in keys.items() if several and (done := _done(folder, name, key))}
+    notes = distributed.broadcast(notes)
+    if distributed.is_main():
+        _clear(folder, {*notes, "checkpoints"})
+    sizes = [hyperparameters.steps(group.examples) * hyperparameters.queries_at_once for group in groups]
+    for number, group in enumerate(groups):
+        if group.name in notes:
+            continue
+        before = sum(sizes[:number])
+        notes[group.name] = train_reranker(
+            group.examples,
+            group.dev,
+            texts,
+            corpus,
+            folder,
+            group.name,
+            hyperparameters,
+            key=keys[group.name],
+            progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
+        ) | ({"prompts": list(group.prompts)} if group.prompts else {})
+        if distributed.is_main():
+            if several:
+                write_json(folder / f"{group.name}.json", {"key": keys[group.name], "notes": notes[group.name]})
+            remove_checkpoints(folder)
+    if distributed.is_main():
+        remove_checkpoints(folder)  # of a killed run, where all that it was to make is there
+    paths = {group.name: folder / group.name for group in groups}
+    summary: dict[str, Any] = {
+        "queries": sum(len(group.examples) for group in groups),
+        "steps": sum(note["steps"] for note in notes.values()),
+        "rerankers": [notes[group.name] for group in groups],
+    }
+    if merge != "none" and several and distributed.is_main():
+        summary["merged"] = _merged(
+            paths, folder, sorted(dev), n_ways, texts, corpus, hyperparameters.max_tokens, merge
+        )
+        paths = {NAME: folder / NAME}
+    for note in [*summary["rerankers"], *([summary["merged"]] if "merged" in summary else [])]:
+        if note["collapsed"]:
+            distributed.warn("train", collapse(note))
+    return paths, summary
+
+
+def collapse(note: Mapping[str, Any]) -> str:
+    """What to tell people about a reranker that has collapsed."""
+    return (
+        f"{note['name']} has collapsed: it learned nothing that helps on held-out queries (nDCG@10 "
+        f"{note['dev_ndcg']:.3f}, scores of a list differ by {note['spread']:.2g}). Lower train.learning_rate, or "
+        "train on more queries."
+    )
+
+
+def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
+    """The same with as many queries, drawn, and the first documents of each."""
+    examples = sorted(subset(group.examples, max_queries, seed), key=lambda example: example.query_id)
+    dev = sorted(group.dev, key=lambda example: example.query_id)
+    return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
+
+
+def _cut(examples: Sequence[NWay], n_ways: int) -> list[NWay]:
+    if not n_ways:
+        return list(examples)
+    return [example._replace(doc_ids=example.doc_ids[:n_ways], scores=example.scores[:n_ways]) for example in examples]
+
+
+def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], settings: Mapping[str, Any]) -> str:
+    """Of all that a reranker is made from."""
+    alone = {name: value for name, value in settings.items() if name not in ("rerankers", "merge", "min_queries")}
+    sides = (group.examples, group.dev)
+    docs = sorted({doc_id for side in sides for example in side for doc_id in example.doc_ids})
+    return fingerprint(
+        __version__,
+        models.dtype_name(),
+        models.weights_fingerprint(settings["base"]),
+        alone,
+        [[(texts[example.query_id], *example) for example in side] for side in sides],
+        [corpus[doc_id] for doc_id in docs],
+    )
+
+
+def _done(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """The notes of a reranker that is there already, made from the same."""
+    return read_state(folder / f"{name}.json", key).get("notes") if (folder / name).is_dir() else None
+
+
+def _clear(folder: Path, kept: set[str]) -> None:
+    """Remove rerankers that are not to be kept, whole or not."""
+    for path in sorted(folder.glob(f"{NAME}*")):
+        if path.name.removesuffix(".json") not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _merged(
+    paths: Mapping[str, Path],
+    folder: Path,
+    dev: Sequence[NWay],
+    n_ways: int,
+    texts: Mapping[str, str],
+    corpus: Mapping[str, Doc],
+    max_tokens: int,
+    method: str,
+) -> dict[str, Any]:
+    """Write the merged reranker, and measure it on all held-out queries."""
+    from acclimate.learn.rerankers.merge import merge as merge_weights
+    from acclimate.learn.rerankers.ranking import FLAT, ranking_of
+
+    merge_weights(list(paths.values()), folder / NAME, method=method)
+    scorer = scorers.load(folder / NAME, corpus, max_tokens=max_tokens)
+    lists = _cut(dev, n_ways)
+    scores = iter(
+        scorer.score(
+            [
+                (Query(example.query_id, texts[example.query_id]), doc_id)
+                for example in lists
+                for doc_id in example.doc_ids
+            ]
+        )
+    )
+    ndcg, spread = ranking_of([[next(scores) for _ in example.doc_ids] for example in lists])
+    note = {"name": NAME, "method": method, "of": list(paths), "dev_ndcg": round(ndcg, 5), "spread": round(spread, 5)}
+    return note | {"collapsed": not spread >= FLAT}

@@ -1,0 +1,46 @@
+"""Which students can be asked for together, and which a base can begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from acclimate.base.errors import SettingError
+from acclimate.search.names import STUDENT_KINDS
+
+if TYPE_CHECKING:
+    from acclimate.search.encoder import Encoder
+
+
+def check_students(names: Sequence[str]) -> None:
+    """Raises SettingError for no student, and for two that would have one name when adapted."""
+    kinds = [STUDENT_KINDS[name] for name in names]
+    if not names or len(kinds) != len(set(kinds)):
+        raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
+
+
+def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:
+    """Raises SettingError for students that a late-interaction model cannot begin."""
+    others = [name for name in names if STUDENT_KINDS[name] != "late-interaction"]
+    if is_late_interaction and others:
+        raise SettingError(
+            f"{base} is a late-interaction model, which no {others[0]} student begins from; set "
+            "distill.student=late-interaction-query, or late-interaction"
+        )
+
+
+def check_encoder(names: Sequence[str], base: str, encoder: Encoder) -> None:
+    """Raises SettingError for students that this encoder, which is called `base`, cannot begin."""
+    check_fits(names, base, is_late_interaction=encoder.is_late_interaction)
+    if "static" in names and encoder.dim != encoder.token_dim:
+        raise SettingError(
+            f"{base} makes vectors of {encoder.dim} components of tokens with {encoder.token_dim}, which no static "
+            "student begins from; leave static out of distill.student"
+        )
+
+
+def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
+    """Raises SettingError for lengths that vectors of `whole` components cannot be cut to."""
+    for name, value in (("dim", dim or whole), *(("matryoshka", value) for value in matryoshka)):
+        if not 0 < value <= whole:
+            raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")

@@ -1,0 +1,148 @@
+"""How students learn from the lists that a teacher rated: one after the other, from each teacher in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.base import distributed
+from acclimate.base.draw import subset
+from acclimate.base.errors import DataError
+from acclimate.learn.students.checks import check_dims, check_encoder, check_students
+from acclimate.records import NWay
+from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
+
+if TYPE_CHECKING:
+    from acclimate.learn.students.lesson import Lesson, Student
+    from acclimate.search.encoder import Encoder
+
+Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the queries that teach, and that choose
+Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
+
+
+def learn(
+    train: Sequence[NWay],
+    dev: Sequence[NWay],
+    encoder: Encoder,
+    lesson: Lesson,
+    folder: Path,
+    later: Sequence[Sequence[Sequence[NWay]]] = (),
+    *,
+    settings: Mapping[str, Any],
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Notes:
+    """Train each student into `folder/KIND`, see `stages.distill`, whose `settings` these are.
+
+    Raises SettingError for students that cannot be, DataError without examples or teacher scores.
+    """
+    check_dims(settings["dim"], settings["matryoshka"], encoder.dim)
+    check_students(settings["student"])
+    check_encoder(settings["student"], settings["base"], encoder)
+    turns: list[Sides] = [(train, dev), *((more, checks) for more, checks in later)]
+    _check_lists(turns)
+    if n_queries := settings["max_queries"]:
+        turns = [(subset(lists, n_queries, seed), checks) for lists, checks in turns]
+    notes: Notes = {}
+    n_students = len(settings["student"])
+    for number, name in enumerate(settings["student"]):
+
+        def step(done: int, total: int, number: int = number) -> None:
+            progress(number * total + done, n_students * total)
+
+        student, note = _learn_one(name, turns, encoder, lesson, folder, settings, seed, step)
+        notes[student.kind] = note
+    return notes
+
+
+def _check_lists(turns: Sequence[Sides]) -> None:
+    """Raises DataError for lists that teach nothing."""
+    train, dev = turns[0]
+    if not train or not dev:
+        raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
+    if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
+        raise DataError("a training example without teacher scores; label comes before distill")
+    scores = [score for turn in turns for side in turn for example in side for score in example.scores]
+    if min(scores) < 0 or max(scores) > 1:
+        raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
+
+
+def _learn_one(
+    name: str,
+    turns: Sequence[Sides],
+    encoder: Encoder,
+    lesson: Lesson,
+    folder: Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> tuple[Student, dict[str, Any]]:
+    from acclimate.learn.students.kinds import STUDENTS, save
+    from acclimate.learn.students.losses import DistillationLoss
+    from acclimate.learn.students.sparse import Sparse
+    from acclimate.learn.students.static import Static
+    from acclimate.learn.students.training import StudentTraining
+
+    make, temperature = STUDENTS[name]
+    dim, epochs = settings["dim"], settings["epochs"]
+    options: dict[str, Any] = {}
+    if STUDENT_KINDS[name] == "sparse":
+        options = {"sparsity": settings["sparsity"]}
+    if STUDENT_KINDS[name] == "dense":
+        options = {"dims": tuple(sorted({*settings["matryoshka"], *((dim,) if dim else ())} - {encoder.dim}))}
+    student = make(encoder.copy(), lesson, settings["student_temperature"] or temperature, **options)
+    is_table = student.kind in KINDS_WITHOUT_BASE
+    if is_table and distributed.is_main():
+        save(student, encoder, folder / f"{student.kind}-start")
+    if isinstance(student, Static):
+        student.warm_up()
+    ways = settings["token_ways"] if student.keeps_index else settings["document_ways"]
+    ways = None if student.sees_corpus else ways
+    states = [folder / f"{student.kind}-{turn}.state" for turn in range(len(turns))]
+    n_queries = len(turns[0][0])
+    steps = epochs * -(-n_queries // settings["batch_size"]) * len(turns)
+    history: list[float] = []
+    for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
+        training = StudentTraining(
+            student,
+            [_shortened(example, ways) for example in train],
+            [_shortened(example, ways) for example in dev],
+            DistillationLoss(
+                settings["loss"], settings["teacher_temperature"], settings["contrastive"], settings["mask_above"]
+            ),
+            state,
+            epochs=epochs,
+            learning_rate=settings["table_learning_rate" if is_table else "learning_rate"],
+            batch_size=settings["batch_size"],
+            seed=seed,
+        )
+        before = turn * steps // len(turns)
+        history = training.run(lambda step, before=before: progress(before + step, steps))
+    cut = dim if student.kind == "dense" and dim < encoder.dim else 0
+    if distributed.is_main():
+        save(student, encoder, folder / student.kind, dim=cut)
+        for state in states:
+            state.unlink(missing_ok=True)
+    return student, {
+        "student": name,
+        "keeps_index": student.keeps_index,
+        "dev_loss": history,
+        "best_epoch": min(range(len(history)), key=history.__getitem__),
+        "queries": n_queries,
+        **({"query_dims": round(student.query_dims(), 1)} if isinstance(student, Sparse) else {}),
+        **({"dim": cut, "trained_dims": options["dims"]} if student.kind == "dense" and options["dims"] else {}),
+    }
+
+
+def _shortened(example: NWay, ways: int | None) -> NWay:
+    """The source document and the `ways - 1` others that the teacher rates highest."""
+    if ways is None or len(example.doc_ids) <= ways:
+        return example
+    others = sorted(range(1, len(example.doc_ids)), key=lambda place: (-example.scores[place], example.doc_ids[place]))
+    kept = [0, *others[: ways - 1]]
+    return NWay(
+        example.query_id,
+        tuple(example.doc_ids[place] for place in kept),
+        tuple(example.scores[place] for place in kept),
+    )

@@ -1,0 +1,83 @@
+"""The lists that a teacher rated: as students learn from them, as files keep them, and what they are like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.records import NWay, SyntheticQuery
+from acclimate.search.candidates import Candidates, min_max
+from acclimate.search.members import Ids
+from acclimate.search.scales import Scale, combine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def rated_list(
+    query: SyntheticQuery, candidates: Candidates, weights: Mapping[str, float], to_scale: Scale, kind: str, ids: Ids
+) -> NWay:
+    """The teacher's score of each candidate, in [0, 1], the source document first, then by score."""
+    scores = combine(candidates, weights, to_scale)
+    # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
+    scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
+    source = ids.row[query.doc_id]
+    order = sorted(ids.order(scores, candidates.rows), key=lambda place: candidates.rows[place] != source)
+    return NWay(
+        query.query_id,
+        tuple(ids.doc_ids[candidates.rows[place]] for place in order),
+        tuple(round(float(scores[place]), 6) for place in order),
+    )
+
+
+def treat_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
+    """The example with its false negatives treated so, and how many there are."""
+    source = example.scores[0]
+    false = {place for place in range(1, len(example.scores)) if example.scores[place] > share * source}
+    if treatment == "positive":
+        scores = tuple(source if place in false else score for place, score in enumerate(example.scores))
+        return example._replace(scores=scores), len(false)
+    if treatment == "drop":
+        kept = [place for place in range(len(example.scores)) if place not in false]
+        doc_ids = tuple(example.doc_ids[place] for place in kept)
+        return NWay(example.query_id, doc_ids, tuple(example.scores[place] for place in kept)), len(false)
+    return example, len(false)
+
+
+def all_scores(
+    query: SyntheticQuery, candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids
+) -> dict[str, Any]:
+    """What every teacher said of every candidate, as numbers that are float32 again when they are read."""
+    return {
+        "query_id": query.query_id,
+        "doc_ids": [ids.doc_ids[row] for row in candidates.rows],
+        "raw": {name: _plain(candidates.scores[name]) for name in names},
+        "normalized": {name: _plain(to_scale(name, candidates.scores[name])) for name in names},
+    }
+
+
+def _plain(scores: NDArray[np.float32]) -> list[float | None]:
+    """None for what was not asked for."""
+    return [None if np.isnan(score) else float(str(score)) for score in scores.astype(np.float32)]
+
+
+def ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
+    """How many lists there are, how many whose best score is that of several documents, how many of one score alone."""
+    longer = [scores[~np.isnan(scores)] for scores in lists if len(scores) > 1]
+    return {
+        "lists": len(longer),
+        "at_the_top": sum(int((scores == scores.max()).sum() > 1) for scores in longer),
+        "flat": sum(int(scores.max() == scores.min()) for scores in longer),
+    }
+
+
+def entropy(scores: Sequence[float], temperature: float = 0.1) -> float:
+    """1 when the softmax of the scores is uniform, 0 when it is one document."""
+    if len(scores) < 2:
+        return 0.0
+    shares = np.exp((np.array(scores) - max(scores)) / temperature)
+    shares = shares / shares.sum()
+    return float(-(shares * np.log(np.maximum(shares, 1e-12))).sum() / math.log(len(scores)))

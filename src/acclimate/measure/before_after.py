@@ -1,0 +1,60 @@
+"""Queries before and after: what two systems find for them, where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from acclimate.records import Doc, Qrel, Query, ScoredDoc
+
+EXAMPLES = 5
+EXAMPLE_DOCS = 5
+_CUT = 300  # characters of a document's text that a reader needs
+
+
+def before_after(
+    baseline: str,
+    candidate: str,
+    runs: Mapping[str, Sequence[ScoredDoc]],
+    values: Mapping[str, Mapping[str, float]],
+    queries: Sequence[Query],
+    qrels: Sequence[Qrel],
+    corpus: Mapping[str, Doc],
+) -> list[dict[str, Any]]:
+    """The largest gain of the candidate over the baseline, the largest loss, and others spread between them.
+
+    runs: system -> what it found. values: system -> query_id -> the measure that gains and losses are of.
+    """
+    before, after = values[baseline], values[candidate]
+    ordered = sorted(before, key=lambda query_id: (before[query_id] - after[query_id], query_id))
+    changed = [query_id for query_id in ordered if before[query_id] != after[query_id]]
+    if len(changed) > EXAMPLES:
+        changed = [changed[round(number * (len(changed) - 1) / (EXAMPLES - 1))] for number in range(EXAMPLES)]
+    texts = {query.query_id: query.text for query in queries}
+    grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}
+
+    def shown(system: str, query_id: str) -> dict[str, Any]:
+        hits = [hit for hit in runs[system] if hit.query_id == query_id][:EXAMPLE_DOCS]
+        docs = [corpus[hit.doc_id] for hit in hits]
+        return {
+            "system": system,
+            "docs": [
+                {
+                    "doc_id": doc.doc_id,
+                    "title": doc.title,
+                    "text": doc.text[:_CUT],
+                    "relevance": grades.get((query_id, doc.doc_id)),
+                }
+                for doc in docs
+            ],
+        }
+
+    return [
+        {
+            "query": texts[query_id],
+            "before": shown(baseline, query_id),
+            "after": shown(candidate, query_id),
+            "delta": round(after[query_id] - before[query_id], 5),
+        }
+        for query_id in changed
+    ]
