@@ -17,7 +17,6 @@ from acclimate.base.errors import SettingError, unknown
 from acclimate.base.progress import Progress
 from acclimate.learn.students.checks import check_dims, check_fits, check_students
 from acclimate.learn.students.learn import Notes, learn
-from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.tune import tuned
 from acclimate.records import NWay
 from acclimate.run.output import Account, StageOutput
@@ -33,6 +32,7 @@ from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
 
@@ -161,6 +161,8 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
     """Train students on the lists that the teacher rated, and index what they changed."""
 
     def work(folder: Path, progress: Progress) -> Account:
+        from acclimate.learn.students.lesson import Lesson
+
         lesson = Lesson({query.query_id: query.text for query in filtered.queries}, run.corpus, run.ids, run.vectors)
         (train, dev), *later = labeled.turns
         held_out = filtered.held_out(run, sampled)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.learn.students.learn import learn
-from acclimate.learn.students.lesson import Lesson
 from acclimate.records import Doc, NWay, Retriever, SyntheticQuery
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def trained_retriever(
     held_out: documents whose queries only say when to stop. folder: where it is made; nothing stays there. settings:
     those of `stages.distill`.
     """
+    from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import DenseMember
     from acclimate.search.system import System
