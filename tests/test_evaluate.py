@@ -103,7 +103,7 @@ def test_latencies_are_those_of_single_queries_and_warm_ones(tmp_path):
             asked.append([query.query_id for query in queries])
             return super().search(queries, k)
 
-    watched = DENSE._replace(retriever=Watched(DENSE.retriever.found))
+    watched = DENSE._replace(retriever=Watched(DENSE.retriever.scores))
     evaluated(tmp_path, watched, GOOD)
     assert asked == [["q00", "q01"], *([query.query_id] for query in QUERIES)]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.server import wire
-from acclimate.llm.server.failures import Means, cause, failure, lost, one_line, page
+from acclimate.llm.server.failures import Means, cause, connection_failure, failure, one_line, page_title
 from acclimate.llm.server.terms import Terms
 
 CHAT, DRAWN = Decoding(chat=True), Decoding(temperature=0.7, top_p=0.9)
@@ -221,7 +221,7 @@ def test_what_others_wrote_is_shown_on_one_line_without_secrets(monkeypatch):
     assert shown.isprintable()
     assert len(shown) <= 300
     assert (
-        failure(401, error("Incorrect API key: sk-hunter2")).said
+        failure(401, error("Incorrect API key: sk-hunter2")).message
         == "status 401: Incorrect API key: ***; invalid_request_error"
     )
 
@@ -253,15 +253,15 @@ def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means,
     try:
         raise RuntimeError("Connection error.") from OSError(words)
     except RuntimeError as error:
-        found = lost(error)
+        found = connection_failure(error)
     assert found.means is means
-    assert words in found.said
+    assert words in found.message
     assert hint in found.hint
     assert "HTTPS_PROXY" in str(found)
 
 
 def test_a_page_is_known_by_its_start_and_told_by_its_title():
-    assert page("<!doctype html><html><head><title>Sign\nin</title></head>") == "Sign in"
-    assert page("\n<h1>Bad gateway</h1>") == "Bad gateway"
-    assert page('{"choices": []}') is None
-    assert page("<think>no</think>") is None
+    assert page_title("<!doctype html><html><head><title>Sign\nin</title></head>") == "Sign in"
+    assert page_title("\n<h1>Bad gateway</h1>") == "Bad gateway"
+    assert page_title('{"choices": []}') is None
+    assert page_title("<think>no</think>") is None

@@ -19,7 +19,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from tiny import PROMPTS, SHARED, same, shrinks_and_moves_nothing, write_llama
 
-from acclimate.llm.backends.local import LocalLLM, _drawn
+from acclimate.llm.backends.local import LocalLLM, _sampled
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.llama import Llama, _product
 from acclimate.llm.decoding import Decoding
@@ -115,7 +115,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely_within_top_p():
         (1.0, 0.79, [0.625, 0, 0.375, 0]),
         (0.5, 1.0, [0.25 / 0.36, 0.01 / 0.36, 0.09 / 0.36, 0.01 / 0.36]),
     ):
-        tokens, logprobs = _drawn(logits, points, temperature, top_p)
+        tokens, logprobs = _sampled(logits, points, temperature, top_p)
         found = torch.bincount(tokens, minlength=4) / 2000
         assert found.tolist() == pytest.approx(shares, abs=0.002)
         assert logprobs.tolist() == pytest.approx(logits[0][tokens].tolist(), abs=1e-5)

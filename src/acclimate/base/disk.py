@@ -53,12 +53,12 @@ def new_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> np.memmap[
     import numpy as np
     from numpy.lib import format as npy
 
-    of = np.dtype(kind)
-    header = {"descr": npy.dtype_to_descr(of), "fortran_order": False, "shape": shape}
+    dtype = np.dtype(kind)
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     with writing(path), path.open("wb") as file:
         npy.write_array_header_1_0(file, header)
         file.flush()
-        _allocate(file, file.tell() + of.itemsize * int(np.prod(shape, dtype=np.int64)))
+        _allocate(file, file.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64)))
     return np.load(path, mmap_mode="r+")
 
 

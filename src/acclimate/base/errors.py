@@ -119,6 +119,6 @@ class BudgetExceeded(AcclimateError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
     """The error for a name that is not in `known`: it says which was meant, if one is near, and which exist."""
     names = sorted(known)
-    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    matches = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
+    hint = f" Did you mean {matches[0]!r}?" if matches else ""
     return SettingError(f"no {kind} named {quoted(name)}.{hint} There are: {', '.join(names)}")

@@ -104,14 +104,14 @@ def opened(path: Path) -> io.BufferedReader:
 def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
     """The text of a whole file, by default of a small one, as people write by hand. Raises DataError for no UTF-8."""
     with opened(path) as stream:
-        found = stream.read(-1 if largest is None else largest + 1)
-    if largest is not None and len(found) > largest:
+        content = stream.read(-1 if largest is None else largest + 1)
+    if largest is not None and len(content) > largest:
         raise DataError(f"is larger than {largest:,} bytes; expected a small text file", path=path)
-    for number, line in enumerate(found.split(b"\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if b"\0" in line and not line.startswith(_UTF16):
             raise DataError("has a zero byte, so it is no UTF-8 text; save the file as UTF-8", path=path, line=number)
         _decoded(line, path, number)
-    return found.decode("utf-8-sig")
+    return content.decode("utf-8-sig")
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:
@@ -151,25 +151,25 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises DataError naming file and line."""
     text = read_text(path, largest=None)
     try:
-        found = json.loads(text)
+        value = json.loads(text)
         if "\\u" in text:  # only an escape can be half a character, which nothing could write again
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except UnicodeEncodeError:
         raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is no character", path=path) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON that can be read: {_cause(error)}", path=path) from None
-    return found
+    return value
 
 
 def read_state(path: Path, key: str) -> dict[str, Any]:
     """What interrupted work wrote down of itself; {} where that was other work, or cannot be read any more."""
     try:
-        found = read_json(path)
+        state = read_json(path)
     except (DataError, OSError):
         return {}
-    return found if isinstance(found, dict) and found.get("key") == key else {}
+    return state if isinstance(state, dict) and state.get("key") == key else {}
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

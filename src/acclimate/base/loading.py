@@ -85,14 +85,14 @@ def check_model(name: str, kind: str = "encoder") -> None:
     if model.gguf_file:
         return
     folder = models.folder(name)
-    at = transformer_folder(folder)
+    transformer = transformer_folder(folder)
     models.check_modules(folder)
-    if at is not None:
-        for part in {folder, at}:
+    if transformer is not None:
+        for part in {folder, transformer}:
             for path in (part / name for name in _OBJECTS):
                 if path.is_file() and not isinstance(files.read_json(path), dict):
                     raise DataError("expected a JSON object", path=path)
-        _check_folder(at, kind)
+        _check_folder(transformer, kind)
 
 
 def transformer_folder(folder: Path) -> Path | None:
@@ -100,19 +100,19 @@ def transformer_folder(folder: Path) -> Path | None:
 
     None for a folder of an adapter. Raises DataError for a model whose first module is no transformer.
     """
-    listed = folder / "modules.json"
-    if not listed.exists():
+    path = folder / "modules.json"
+    if not path.exists():
         return folder if (folder / "config.json").exists() or not (folder / "adapter_config.json").exists() else None
-    modules = files.read_json(listed)
+    modules = files.read_json(path)
     first = modules[0] if isinstance(modules, list) and modules else None
     if not isinstance(first, dict) or not all(isinstance(module, dict) for module in modules):
-        raise DataError("expected a list of modules, the first one a transformer", path=listed)
+        raise DataError("expected a list of modules, the first one a transformer", path=path)
     kind = str(first.get("type")).rpartition(".")[2]
     if kind != "Transformer":
         raise DataError(
             f"the first module is a {kind}; expected a Transformer, with a vector for each token (no student whose "
             "index stays, and no static model)",
-            path=listed,
+            path=path,
         )
     return folder / str(first.get("path", ""))
 
@@ -127,9 +127,9 @@ def shapes(path: Path) -> Shapes:
             raise DataError(f"{size:,} bytes that are no safetensors file; download or convert it again", path=path)
         header = file.read(length)
     try:
-        tensors = {name: about for name, about in json.loads(header).items() if name != "__metadata__"}
-        end = max((int(about["data_offsets"][1]) for about in tensors.values()), default=0)
-        found = {name: tuple(int(one) for one in about["shape"]) for name, about in tensors.items()}
+        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        tensor_shapes = {name: tuple(int(dim) for dim in entry["shape"]) for name, entry in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise DataError("its header is no safetensors header; download or convert it again", path=path) from None
     if 8 + length + end != size:
@@ -137,39 +137,39 @@ def shapes(path: Path) -> Shapes:
             f"{size:,} bytes, and its header tells of {8 + length + end:,}: it is cut short; download it again",
             path=path,
         )
-    return found
+    return tensor_shapes
 
 
 def _check_folder(folder: Path, kind: str) -> None:
     config = files.read_json(folder / "config.json") if (folder / "config.json").is_file() else None
     if not isinstance(config, dict):
         raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
-    found = _weights(folder)
+    weights = _weights(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise DataError(f"no tokenizer in this folder; expected one of {', '.join(_TOKENIZERS)}", path=folder)
     model = _empty(folder, config, kind)
-    _check_weights(folder, model, found)
+    _check_weights(folder, model, weights)
     _check_tokenizer(folder / "tokenizer.json", model.get_input_embeddings().weight.shape[0])
 
 
 def _weights(folder: Path) -> Shapes:
     """All tensors in the folder; those that an index names are there."""
-    found: Shapes = {}
+    tensors: Shapes = {}
     for path in sorted(folder.glob("*.safetensors")):
-        found |= shapes(path)
+        tensors |= shapes(path)
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
-        listed = files.read_json(index)
-        parts = listed.get("weight_map") if isinstance(listed, dict) else None
+        content = files.read_json(index)
+        parts = content.get("weight_map") if isinstance(content, dict) else None
         if not isinstance(parts, dict):
             raise DataError("expected a weight_map, of tensors and their files", path=index)
-        if lost := sorted({str(part) for name, part in parts.items() if name not in found}):
+        if lost := sorted({str(part) for name, part in parts.items() if name not in tensors}):
             raise DataError(f"{lost[0]} has not all of its tensors, or is not there; download it again", path=folder)
-    if not found:
+    if not tensors:
         raise DataError(
             "no tensor in a *.safetensors file; pickled weights are never loaded: convert them", path=folder
         )
-    return found
+    return tensors
 
 
 def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
@@ -197,15 +197,15 @@ def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
         raise DataError(f"no {kind} can be made from it: {reason}", path=folder / "config.json") from None
 
 
-def _check_weights(folder: Path, model: Any, found: Shapes) -> None:
+def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
     """Raises DataError where tensors are missing, which transformers makes up at random, or have another shape."""
-    there = {_plain(name, model.base_model_prefix): shape for name, shape in found.items()}
+    shapes = {_plain(name, model.base_model_prefix): shape for name, shape in weights.items()}
     tied: dict[int, list[str]] = {}  # names of one tensor, of which the file has one at least
-    wanted: dict[int, tuple[int, ...]] = {}
+    expected: dict[int, tuple[int, ...]] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
         tied.setdefault(id(weight), []).append(_plain(name, model.base_model_prefix))
-        wanted[id(weight)] = tuple(weight.shape)
-    missing = [names[0] for names in tied.values() if there.keys().isdisjoint(names) and "pooler" not in names[0]]
+        expected[id(weight)] = tuple(weight.shape)
+    missing = [names[0] for names in tied.values() if shapes.keys().isdisjoint(names) and "pooler" not in names[0]]
     if 2 * len(missing) > len(tied):
         return  # named in another way, which transformers translates
     if missing:
@@ -214,10 +214,10 @@ def _check_weights(folder: Path, model: Any, found: Shapes) -> None:
             path=folder,
         )
     for key, names in tied.items():
-        own = next((there[name] for name in names if name in there), wanted[key])
-        if own != wanted[key]:
+        shape = next((shapes[name] for name in names if name in shapes), expected[key])
+        if shape != expected[key]:
             raise DataError(
-                f"{names[0]} has shape {list(own)} in its weights and {list(wanted[key])} by its config.json",
+                f"{names[0]} has shape {list(shape)} in its weights and {list(expected[key])} by its config.json",
                 path=folder,
             )
 

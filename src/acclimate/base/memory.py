@@ -18,7 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # What allocators say that raise no type of their own: the CPU's, MPS, cuBLAS and cuDNN.
-_SAID = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
+_MESSAGES = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
 
 
 class OutOfMemory(AcclimateError):
@@ -30,7 +30,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")  # which raised nothing where it is not imported
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID)
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _MESSAGES)
 
 
 class Halving:
@@ -56,7 +56,7 @@ class Halving:
         longest = max(lengths, default=1)
         room = len(rows) if self.most is None else max(1, self.most // longest)
         if len(rows) > room:
-            parts = [slice(at, at + room) for at in range(0, len(rows), room)]
+            parts = [slice(start, start + room) for start in range(0, len(rows), room)]
             return [
                 result
                 for part in parts

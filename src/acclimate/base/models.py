@@ -103,8 +103,8 @@ def _embedded(name: str) -> ModelName:
     weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
     if not weights.is_file():
         raise DataError(f"{model.package} is installed without its weights; install it again", path=weights)
-    if (found := files.sha256(weights)) != model.sha256:
-        raise DataError(f"sha256 is {found}; expected {model.sha256}; install {model.package} again", path=weights)
+    if (digest := files.sha256(weights)) != model.sha256:
+        raise DataError(f"sha256 is {digest}; expected {model.sha256}; install {model.package} again", path=weights)
     return ModelName(str(weights.parent), gguf_file=weights.name if weights.suffix == ".gguf" else None)
 
 
@@ -127,12 +127,12 @@ def weights_fingerprint(name: str) -> str:
     model = resolve(name)
     if model.gguf_file:
         return files.fingerprint(files.sha256(Path(model.path_or_id) / model.gguf_file))
-    at = folder(name)
-    weights = sorted(at.rglob("*.safetensors"))
+    root = folder(name)
+    weights = sorted(root.rglob("*.safetensors"))
     if not weights:
-        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=at)
-    used = [path for path in sorted(at.rglob("*")) if path.suffix in _CONFIGURATION and path.is_file()]
-    return files.fingerprint(*[(path.relative_to(at).as_posix(), files.sha256(path)) for path in [*weights, *used]])
+        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=root)
+    used = [path for path in sorted(root.rglob("*")) if path.suffix in _CONFIGURATION and path.is_file()]
+    return files.fingerprint(*[(path.relative_to(root).as_posix(), files.sha256(path)) for path in [*weights, *used]])
 
 
 @cache
@@ -143,20 +143,21 @@ def folder(name: str) -> Path:
         return Path(model.path_or_id)
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.safetensors", *(f"*{suffix}" for suffix in _CONFIGURATION)]
-    return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=wanted))
+    patterns = ["*.safetensors", *(f"*{suffix}" for suffix in _CONFIGURATION)]
+    return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
 
 
 def check_modules(folder: Path) -> None:
     """Raises DataError for a sentence-transformers model with a layer whose weights are not safetensors."""
-    listed = folder / "modules.json"
-    for module in files.read_json(listed) if listed.exists() else ():
-        at = folder / str(module.get("path", ""))
-        suffixes = {path.suffix for path in at.glob("*")}
+    listing = folder / "modules.json"
+    for module in files.read_json(listing) if listing.exists() else ():
+        module_folder = folder / str(module.get("path", ""))
+        suffixes = {path.suffix for path in module_folder.glob("*")}
         has_weights = str(module.get("type")).endswith(".Dense") or not suffixes.isdisjoint(_PICKLED)
         if has_weights and ".safetensors" not in suffixes:
             raise DataError(
-                "no model.safetensors in this folder; pickled weights are never loaded: convert them", path=at
+                "no model.safetensors in this folder; pickled weights are never loaded: convert them",
+                path=module_folder,
             )
 
 
@@ -176,13 +177,13 @@ def positions(model: torch.nn.Module) -> int:
     """How many tokens a model has positions for; where these are relative or computed, there is no end."""
     import torch
 
-    found = sys.maxsize
+    fewest = sys.maxsize
     for name, module in model.named_modules():
         if name.endswith(_POSITIONS) and isinstance(module, torch.nn.Embedding):
             # RoBERTa counts from behind the padding token, BART and OPT from an offset.
             first = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
-            found = min(found, module.num_embeddings - first)
-    return found
+            fewest = min(fewest, module.num_embeddings - first)
+    return fewest
 
 
 def device() -> str:
@@ -241,9 +242,9 @@ def for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
     shared: dict[int, Any] = {}  # by identity, so that tied weights stay tied
     for module in modules:
         for tensor in (*module.parameters(), *module.buffers()):
-            own: torch.Tensor = tensor.detach()
+            values: torch.Tensor = tensor.detach()
             is_weight = isinstance(tensor, torch.nn.Parameter)
-            shared[id(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_weight else own
+            shared[id(tensor)] = torch.nn.Parameter(values, tensor.requires_grad) if is_weight else values
     copies = copy.deepcopy(list(modules), shared)
     for module in copies:
         for part in module.modules():

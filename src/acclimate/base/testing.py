@@ -113,15 +113,15 @@ class FakeScorer:
 
 @dataclass(frozen=True)
 class FakeRetriever:
-    """Finds what it is told: query text -> doc_id -> score."""
+    """Finds what it is given: query text -> doc_id -> score."""
 
-    found: Mapping[str, Mapping[str, float]]
+    scores: Mapping[str, Mapping[str, float]]
     fingerprint: str = "fake"
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """At most `k` docs per query, best first, ties by doc_id."""
         hits: list[ScoredDoc] = []
         for query in queries:
-            own = sorted(self.found.get(query.text, {}).items(), key=lambda item: (-item[1], item[0]))
-            hits += [ScoredDoc(query.query_id, doc_id, score) for doc_id, score in own[:k]]
+            ranking = sorted(self.scores.get(query.text, {}).items(), key=lambda item: (-item[1], item[0]))
+            hits += [ScoredDoc(query.query_id, doc_id, score) for doc_id, score in ranking[:k]]
         return hits

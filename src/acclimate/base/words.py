@@ -89,9 +89,9 @@ def _characters() -> re.Pattern[str]:
     return re.compile(f"[{_letters(UNSPACED + HANGUL)}][{_marks()}]*")
 
 
-def _spaced(others: str) -> str:
+def _spaced(excluded: str) -> str:
     """A word of letters that are not among `others`, marks after the first."""
-    return rf"[^\W{others}]+(?:[{_marks()}]+[^\W{others}]*)*"
+    return rf"[^\W{excluded}]+(?:[{_marks()}]+[^\W{excluded}]*)*"
 
 
 @cache
@@ -109,8 +109,8 @@ def _marks() -> str:
 def _unseen() -> re.Pattern[str]:
     """Format characters (soft hyphens, zero widths, directions), variation selectors and fillers."""
     formats = _class(char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(char) == "Cf")
-    others = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
-    return re.compile(f"[{formats}{others}]")
+    fillers = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
+    return re.compile(f"[{formats}{fillers}]")
 
 
 def _points(ranges: str) -> Iterable[int]:

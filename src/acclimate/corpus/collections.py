@@ -39,7 +39,7 @@ IR_DATASETS = "irds:"
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
 
-Judged = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place of each
+LocatedQrels = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place of each
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def load(
     Judgments given as a file are the split `test`.
     """
     if name == BUILT_IN:
-        found = _pydocs(cache_dir)
+        source = _pydocs(cache_dir)
     elif str(name).startswith(IR_DATASETS):
-        found = _ir_dataset(str(name), cache_dir)
+        source = _ir_dataset(str(name), cache_dir)
     else:
-        found = _path(Path(name), cache_dir)
-    asked = found.queries() if queries is None else read_queries(Path(queries))
-    judged = found.judged() if qrels is None else {"test": beir.located_qrels(Path(qrels))}
-    judged = {split: rows for split, rows in judged.items() if rows}
-    for rows in judged.values():
-        _check(rows, asked, found.corpus)
+        source = _path(Path(name), cache_dir)
+    query_list = source.queries() if queries is None else read_queries(Path(queries))
+    located = source.located() if qrels is None else {"test": beir.located_qrels(Path(qrels))}
+    located = {split: rows for split, rows in located.items() if rows}
+    for rows in located.values():
+        _check(rows, query_list, source.corpus)
     return Collection(
-        found.name, found.corpus, asked, {split: [qrel for _, qrel in rows] for split, rows in judged.items()}
+        source.name, source.corpus, query_list, {split: [qrel for _, qrel in rows] for split, rows in located.items()}
     )
 
 
@@ -101,40 +101,40 @@ def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Co
 
     def pieces() -> Iterator[Doc]:
         for doc in corpus.values():
-            for one in split(doc, words, overlap):
-                if one.doc_id != doc.doc_id and one.doc_id in corpus:
+            for piece in split(doc, words, overlap):
+                if piece.doc_id != doc.doc_id and piece.doc_id in corpus:
                     raise DataError(
-                        f"document {doc.doc_id!r} is longer than {words} words, and {one.doc_id!r}, the id of a "
+                        f"document {doc.doc_id!r} is longer than {words} words, and {piece.doc_id!r}, the id of a "
                         "passage of it, is that of a document; rename one, or set index.passage_words=0",
                         path=corpus.source or None,
                     )
-                yield one
+                yield piece
 
     return Corpus.build(pieces(), built, source=corpus.source)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Source:
     """A collection of which queries and judgments are read only if they are wanted."""
 
     name: str
     corpus: Corpus
     queries: Callable[[], list[Query]] = list
-    judged: Callable[[], Judged] = dict
+    located: Callable[[], LocatedQrels] = dict
 
 
-def _path(path: Path, cache_dir: Path) -> _Found:
+def _path(path: Path, cache_dir: Path) -> _Source:
     if files.is_file(path):
-        return _Found(path.name.split(".")[0], _cached(path, cache_dir))
+        return _Source(path.name.split(".")[0], _cached(path, cache_dir))
     if not path.is_dir():
         if files.exists(path):
             files.opened(path).close()  # says what it is: a pipe, for one
         raise _no_such(path)
-    corpus = _one_of(path, "corpus")
+    corpus = _data_file(path, "corpus")
     if corpus is None:
-        return _Found(path.resolve().name, _cached(path, cache_dir))
-    queries, judgments = _one_of(path, "queries"), sorted((path / "qrels").glob("[!.]*.tsv"))
-    return _Found(
+        return _Source(path.resolve().name, _cached(path, cache_dir))
+    queries, judgments = _data_file(path, "queries"), sorted((path / "qrels").glob("[!.]*.tsv"))
+    return _Source(
         path.resolve().name,
         _cached(corpus, cache_dir),
         lambda: read_queries(queries) if queries else [],
@@ -142,16 +142,16 @@ def _path(path: Path, cache_dir: Path) -> _Found:
     )
 
 
-def _one_of(folder: Path, stem: str) -> Path | None:
+def _data_file(folder: Path, stem: str) -> Path | None:
     """The file of this name with one of the suffixes that are read."""
-    found = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
-    for path in found:
+    paths = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
+    for path in paths:
         if path.is_dir():
             raise DataError("is a directory; expected a file", path=path)
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
+    if len(paths) > 1:
+        names = " and ".join(path.name for path in paths)
         raise DataError(f"found {names}, and which is meant cannot be told; keep one", path=folder)
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def _cached(source: Path, cache_dir: Path) -> Corpus:
@@ -165,19 +165,19 @@ def _cached(source: Path, cache_dir: Path) -> Corpus:
     return Corpus.build(read_folder(source) if source.is_dir() else read_corpus(source), built, source=source)
 
 
-def _pydocs(cache_dir: Path) -> _Found:
+def _pydocs(cache_dir: Path) -> _Source:
     from acclimate.corpus import pydocs
 
     built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, __version__, platform.python_version())}.arrow"
     corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(pydocs.build(), built, source="pydocs")
 
-    def judged() -> Judged:
+    def located() -> LocatedQrels:
         return {split: [(Place(Path(f"pydocs/{split}")), qrel) for qrel in pydocs.qrels(split)] for split in SPLITS}
 
-    return _Found("pydocs", corpus, pydocs.queries, judged)
+    return _Source("pydocs", corpus, pydocs.queries, located)
 
 
-def _ir_dataset(name: str, cache_dir: Path) -> _Found:
+def _ir_dataset(name: str, cache_dir: Path) -> _Source:
     """A dataset of ir_datasets; one without judgments brings those of its parts test, dev and train.
 
     Published judgments cannot be mended, so those of unknown documents are left out here, as ir_measures would.
@@ -186,26 +186,26 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Found:
         import ir_datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtra(f"The collection {name!r}", "pip install ir-datasets") from None
-    wanted = name.removeprefix(IR_DATASETS)
-    whole = _dataset(ir_datasets, wanted)
+    dataset_id = name.removeprefix(IR_DATASETS)
+    whole = _dataset(ir_datasets, dataset_id)
     if whole is None or not whole.has_docs():
         raise SettingError(
-            f"ir_datasets has no documents named {wanted!r}; https://ir-datasets.com lists what there is"
+            f"ir_datasets has no documents named {dataset_id!r}; https://ir-datasets.com lists what there is"
         )
     built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, name, ir_datasets.__version__)}.arrow"
     corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
     if whole.has_qrels():
-        last = wanted.rsplit("/", 1)[-1]
+        last = dataset_id.rsplit("/", 1)[-1]
         parts = {last if last in SPLITS else "test": whole}
     else:
-        parts = {split: part for split in SPLITS if (part := _dataset(ir_datasets, f"{wanted}/{split}"))}
+        parts = {split: part for split in SPLITS if (part := _dataset(ir_datasets, f"{dataset_id}/{split}"))}
 
     def queries() -> list[Query]:
         sources = [part for part in (*parts.values(), whole) if part.has_queries()]
         texts = {query.query_id: _text(query) for source in sources for query in source.queries_iter()}
         return [Query(query_id, text) for query_id, text in texts.items()]
 
-    def judged() -> Judged:
+    def located() -> LocatedQrels:
         place = Place(Path(name))
         return {
             split: [
@@ -217,7 +217,7 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Found:
             if part.has_qrels()
         }
 
-    return _Found(wanted, corpus, queries, judged)
+    return _Source(dataset_id, corpus, queries, located)
 
 
 def _dataset(ir_datasets: Any, name: str) -> Any:
@@ -254,28 +254,30 @@ def _check(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Cor
 
 
 def _refuse_unknown(
-    what: str, where: str, judged: list[tuple[Place, str]], known: Container[str], examples: Iterable[str]
+    what: str, where: str, judged_ids: list[tuple[Place, str]], known: Container[str], examples: Iterable[str]
 ) -> None:
     first: dict[str, Place] = {}
-    for place, name in judged:
+    for place, name in judged_ids:
         first.setdefault(name, place)
     unknown = [name for name in first if name not in known]
     if not unknown:
         return
-    place, shown = first[unknown[0]], ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+    place, listed = first[unknown[0]], ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
     message = f"{what} {unknown[0]!r} is judged here and is not in the {where}"
     if len(unknown) < len(first):
-        n = f"{len(unknown)} of {len(first)} judged ids are unknown: {shown}"
+        n = f"{len(unknown)} of {len(first)} judged ids are unknown: {listed}"
         raise place.error(f"{message}; {n}. Remove their lines, or add what is missing to the {where}")
-    there = ", ".join(map(repr, islice(examples, 3)))
+    known_ids = ", ".join(map(repr, islice(examples, 3)))
     raise place.error(
-        f"{message}, nor is any of the judged ids ({shown}), while the {where} would know {there}; "
+        f"{message}, nor is any of the judged ids ({listed}), while the {where} would know {known_ids}; "
         "do the two belong together?"
     )
 
 
 def _no_such(path: Path) -> DataError:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, [*siblings, "pydocs"], n=1, cutoff=0.6)
-    hint = f" Did you mean {str(path.parent / near[0]) if near[0] in siblings else near[0]!r}?" if near else ""
+    matches = difflib.get_close_matches(path.name, [*siblings, "pydocs"], n=1, cutoff=0.6)
+    hint = (
+        f" Did you mean {str(path.parent / matches[0]) if matches[0] in siblings else matches[0]!r}?" if matches else ""
+    )
     return DataError(f"no such file or folder.{hint} Expected {EXPECTED}", path=path)

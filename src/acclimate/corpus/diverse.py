@@ -51,20 +51,20 @@ def draw_diverse(
     decides what k-means sees. `accepts` may pass a position over. n_clusters: 0 is one for each ten documents, a
     thousand at most.
     """
-    wanted = n_clusters or min(n_docs // DOCS_PER_CLUSTER, MAX_CLUSTERS)
-    at = np.asarray(rows, dtype=np.int64)
+    n_wanted = n_clusters or min(n_docs // DOCS_PER_CLUSTER, MAX_CLUSTERS)
+    candidate_rows = np.asarray(rows, dtype=np.int64)
     luck = np.clip(np.asarray(chances), 1e-12, 1 - 1e-12)
-    centroids = _centroids(vectors[at[:_FIT_ON]], max(1, min(wanted, len(at))), seed)
-    cluster, closeness = _nearest(vectors, at, centroids)
+    centroids = _centroids(vectors[candidate_rows[:_FIT_ON]], max(1, min(n_wanted, len(candidate_rows))), seed)
+    cluster, closeness = _nearest(vectors, candidate_rows, centroids)
     # The largest of these first is a draw without replacement by the softmax of the closeness (Gumbel's trick).
     order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck))), kind="stable")
     order = order[np.argsort(cluster[order], kind="stable")]
     starts = np.searchsorted(cluster[order], np.arange(len(centroids) + 1))
-    clusters = [_Cluster(order[start:end], closeness, at, vectors) for start, end in pairwise(starts)]
+    clusters = [_Cluster(order[start:end], closeness, candidate_rows, vectors) for start, end in pairwise(starts)]
 
     drawn: list[int] = []
     # The farthest below its share first; at the start those that have none, the largest of them first.
-    queue = [(0.0, -len(one.waiting), number) for number, one in enumerate(clusters) if len(one.waiting)]
+    queue = [(0.0, -len(group.waiting), number) for number, group in enumerate(clusters) if len(group.waiting)]
     heapq.heapify(queue)
     while queue and len(drawn) < n_docs:
         _, size, number = heapq.heappop(queue)

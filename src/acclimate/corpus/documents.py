@@ -51,17 +51,17 @@ class Corpus(Mapping[str, Doc]):
         try:
             self._file: Any = pa.ipc.open_file(content)
             *batches, (_, facts) = map(self._file.get_batch_with_custom_metadata, range(self._file.num_record_batches))
-            known = json.loads(facts[FORMAT.encode()])
+            header = json.loads(facts[FORMAT.encode()])
         except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
             raise DataError("not a corpus that this version built; delete it and run again", path=path) from None
         self._batches: list[Any] = [batch for batch, _ in batches]
         self._starts = [0]
         for batch in self._batches:
             self._starts.append(self._starts[-1] + batch.num_rows)
-        self.fingerprint: str = known["fingerprint"]
-        self.source: str = known["source"]
-        self.blank: tuple[str, ...] = tuple(known["blank"])
-        self.dropped: dict[str, int] = known["dropped"]
+        self.fingerprint: str = header["fingerprint"]
+        self.source: str = header["source"]
+        self.blank: tuple[str, ...] = tuple(header["blank"])
+        self.dropped: dict[str, int] = header["dropped"]
 
     @classmethod
     def build(cls, docs: Iterable[Doc], path: Path, *, source: str | Path = "") -> Corpus:
@@ -154,12 +154,12 @@ class Corpus(Mapping[str, Doc]):
         if not isinstance(doc_id, str):
             return None
         keys, rows = self._index
-        wanted = _key(doc_id)
-        at = int(keys.searchsorted(keys.dtype.type(wanted)))
-        while at < len(keys) and keys[at] == wanted:
-            if self._cells(int(rows[at]))[0] == doc_id:
-                return int(rows[at])
-            at += 1
+        key = _key(doc_id)
+        position = int(keys.searchsorted(keys.dtype.type(key)))
+        while position < len(keys) and keys[position] == key:
+            if self._cells(int(rows[position]))[0] == doc_id:
+                return int(rows[position])
+            position += 1
         return None
 
     @cached_property
@@ -174,8 +174,8 @@ class Corpus(Mapping[str, Doc]):
 
     def _cells(self, row: int) -> tuple[str, str, str]:
         number = bisect_right(self._starts, row) - 1
-        batch, at = self._batches[number], row - self._starts[number]
-        return batch.column(0)[at].as_py(), batch.column(1)[at].as_py(), batch.column(2)[at].as_py()
+        batch, offset = self._batches[number], row - self._starts[number]
+        return batch.column(0)[offset].as_py(), batch.column(1)[offset].as_py(), batch.column(2)[offset].as_py()
 
     def _stream(self) -> Iterator[Doc]:
         for batch in self._batches:

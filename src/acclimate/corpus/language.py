@@ -44,7 +44,7 @@ _OF_SCRIPT = {
 }
 _KANA = re.compile("[\u3041-\u30fa]")
 _PERSIAN, _URDU = re.compile("[\u06a9\u06cc]"), re.compile("[\u0679\u0688\u0691\u06ba\u06d2]")
-TOLD = {*LANGUAGES, *_OF_SCRIPT.values(), "ar", "fa", "ja", "zh"}  # by frequent words, or by letters
+DETECTABLE = {*LANGUAGES, *_OF_SCRIPT.values(), "ar", "fa", "ja", "zh"}  # by frequent words, or by letters
 
 
 def code_of(name: str) -> str | None:
@@ -57,18 +57,18 @@ def code_of(name: str) -> str | None:
 def language_of(text: str) -> str | None:
     """The code of the language of a text's frequent words: two different ones at least, and twice as many as of any
     other language."""
-    found = Counter(code for word in set(words_of(text)) for code in _languages_of().get(word, ()))
-    if not found:
+    counts = Counter(code for word in set(words_of(text)) for code in _languages_of().get(word, ()))
+    if not counts:
         return None
-    (best, most), second = found.most_common(1)[0], found.most_common(2)[1:]
+    (best, most), second = counts.most_common(1)[0], counts.most_common(2)[1:]
     return best if most >= 2 and (not second or most >= 2 * second[0][1]) else None
 
 
 def language_of_most(texts: Iterable[str]) -> str | None:
     """The code of the language of at least half of the texts, by their letters or their frequent words."""
-    found = Counter(_language_by_letters(text) or language_of(text) for text in texts)
-    code, count = found.most_common(1)[0] if found else (None, 0)
-    return code if 2 * count >= found.total() else None
+    counts = Counter(_language_by_letters(text) or language_of(text) for text in texts)
+    code, count = counts.most_common(1)[0] if counts else (None, 0)
+    return code if 2 * count >= counts.total() else None
 
 
 def script_of(text: str) -> str | None:

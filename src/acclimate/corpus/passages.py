@@ -26,18 +26,18 @@ def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
     The doc itself when it is no longer than that, or when `words` is 0. Raises SettingError for numbers that cannot be.
     """
     check(words, overlap)
-    found = list(_WORD.finditer(doc.text))
-    if not words or len(found) <= words:
+    tokens = list(_WORD.finditer(doc.text))
+    if not words or len(tokens) <= words:
         return [doc]
-    starts = [match.start() for match in found]
-    ends = [at for at in range(1, len(found)) if _ends(doc.text, found[at - 1].span(), starts[at])]
+    starts = [match.start() for match in tokens]
+    ends = [word for word in range(1, len(tokens)) if _ends(doc.text, tokens[word - 1].span(), starts[word])]
     spans: list[tuple[int, int]] = []  # of words
     first = 0
-    while len(found) - first > words:
-        cut = first + _length(len(found) - first, words, overlap, first, ends)
+    while len(tokens) - first > words:
+        cut = first + _length(len(tokens) - first, words, overlap, first, ends)
         spans.append((first, cut))
         first = cut - overlap
-    spans.append((first, len(found)))
+    spans.append((first, len(tokens)))
     starts = [0, *starts[1:], len(doc.text)]  # blanks go with what is before them, at the very start with the first
     return [
         Doc(f"{doc.doc_id}#{number}", doc.text[starts[begin] : starts[end]], doc.title)
@@ -57,7 +57,11 @@ def check(words: int, overlap: int) -> None:
 
 def parents(passages: Iterable[str], documents: Container[str]) -> dict[str, str]:
     """passage id -> id of the doc that it was split from. Docs that were not split are left out, whatever their id."""
-    return {one: one.rpartition("#")[0] for one in passages if "#" in one and one not in documents}
+    return {
+        passage_id: passage_id.rpartition("#")[0]
+        for passage_id in passages
+        if "#" in passage_id and passage_id not in documents
+    }
 
 
 def _ends(text: str, word: tuple[int, int], following: int) -> bool:
@@ -72,6 +76,6 @@ def _length(left: int, words: int, overlap: int, first: int, ends: list[int]) ->
     """
     aim = words if left + overlap > 2 * words else (left + overlap) // 2
     low, high = max(aim // 2, overlap + 1), min(words, left + overlap - aim // 2)
-    near = ends[bisect_left(ends, first + low) : bisect_right(ends, first + high)]
-    best = min(near, key=lambda end: abs(end - first - aim), default=first + aim)
+    candidates = ends[bisect_left(ends, first + low) : bisect_right(ends, first + high)]
+    best = min(candidates, key=lambda end: abs(end - first - aim), default=first + aim)
     return max(low, min(high, best - first))

@@ -41,20 +41,20 @@ def self_matches(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mappin
     for query in queries:
         by_text.setdefault(normalized(query.text), []).append(query.query_id)
     longest = max((len(query.text) for query in queries), default=0)
-    found: dict[str, set[str]] = {}
+    matches: dict[str, set[str]] = {}
     for doc in corpus.values():
         if len(doc.text) <= 2 * longest + 100:  # blanks may differ; no other text can be the same
             for text in {doc.text, doc.default_text()}:
                 for query_id in by_text.get(normalized(text), ()):
-                    found.setdefault(query_id, set()).add(doc.doc_id)
+                    matches.setdefault(query_id, set()).add(doc.doc_id)
     for query in queries:
         if query.query_id in corpus and _is_nearly(query.text, corpus[query.query_id]):
-            found.setdefault(query.query_id, set()).add(query.query_id)
-    others = {
+            matches.setdefault(query.query_id, set()).add(query.query_id)
+    without_answers = {
         query_id: frozenset(doc_id for doc_id in doc_ids if (query_id, doc_id) not in relevant)
-        for query_id, doc_ids in sorted(found.items())
+        for query_id, doc_ids in sorted(matches.items())
     }
-    documents = {query_id: doc_ids for query_id, doc_ids in others.items() if doc_ids}
+    documents = {query_id: doc_ids for query_id, doc_ids in without_answers.items() if doc_ids}
     return SelfMatches(documents, len(documents) > _MOST * len(queries))
 
 

@@ -61,8 +61,8 @@ def ask(
 
     for group in together(tasks):
         texts = [task.text for task in group]
-        found = completions.complete(model.decoding_as(group[0].decoding(decoding)), texts, on_batch=report)
-        answers.update(zip(group, found, strict=True))
+        completed = completions.complete(model.decoding_as(group[0].decoding(decoding)), texts, on_batch=report)
+        answers.update(zip(group, completed, strict=True))
         done += len(set(texts))
     return answers
 

@@ -61,8 +61,8 @@ class BatchedCompletions(Completions):
                     "url": f"/v1{wire.address(llm.decoding)}",
                     "body": wire.request(llm.model, prompt, llm.decoding, llm.terms),
                 }
-                asked = {"llm": llm.name, "server": llm.server, "terms": llm.terms.dump()}
-                self.remember(key, {**asked, "prompt": prompt, "decoding": asdict(llm.decoding)})
+                context = {"llm": llm.name, "server": llm.server, "terms": llm.terms.dump()}
+                self.remember(key, {**context, "prompt": prompt, "decoding": asdict(llm.decoding)})
         return [known.get(key, _NOTHING) for key in keys]
 
     def write(self, path: Path) -> int:
@@ -92,30 +92,30 @@ def read_results(completions: Completions, path: Path) -> Taken:
             failed["a line that is no JSON object"] += 1
             continue
         key = row.get("custom_id")
-        asked = completions.asked_for(key) if isinstance(key, str) and _KEY.fullmatch(key) else None
-        if asked is None or not isinstance(key, str):
+        request = completions.asked_for(key) if isinstance(key, str) and _KEY.fullmatch(key) else None
+        if request is None or not isinstance(key, str):
             failed[_NOT_ASKED] += 1
             continue
-        decoding = Decoding(**{**asked["decoding"], "stop": tuple(asked["decoding"]["stop"])})
+        decoding = Decoding(**{**request["decoding"], "stop": tuple(request["decoding"]["stop"])})
         try:
-            found = _body(row)
-            if not isinstance(found, Failure):
-                answer = wire.completion(asked["prompt"], found, decoding)
-                completions.put(asked["llm"], asked["stage"], key, answer)
+            body = _body(row)
+            if not isinstance(body, Failure):
+                answer = wire.completion(request["prompt"], body, decoding)
+                completions.put(request["llm"], request["stage"], key, answer)
                 kept += 1
                 continue
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             failed[one_line(str(error))] += 1
             continue
-        sent = wire.request("", asked["prompt"], decoding, Terms.of(asked.get("terms", "")))
-        can_do_without = learned.setdefault(asked.get("server", ""), Terms()).learned(found, sent)
-        if not can_do_without and found.means in (Means.REFUSED, Means.TOO_LONG):
-            refused[found.said] += 1
-            given_up.append((asked, key, Completion("", (), 0, 0, found.means.value)))
+        sent = wire.request("", request["prompt"], decoding, Terms.of(request.get("terms", "")))
+        can_do_without = learned.setdefault(request.get("server", ""), Terms()).learned(body, sent)
+        if not can_do_without and body.means in (Means.REFUSED, Means.TOO_LONG):
+            refused[body.message] += 1
+            given_up.append((request, key, Completion("", (), 0, 0, body.means.value)))
         else:
-            failed[found.said] += 1
-    for asked, key, nothing in given_up:  # unless another line answers it
-        completions.put(asked["llm"], asked["stage"], key, nothing)
+            failed[body.message] += 1
+    for request, key, nothing in given_up:  # unless another line answers it
+        completions.put(request["llm"], request["stage"], key, nothing)
     for server, terms in learned.items():
         completions.learn(server, terms)
     if failed[_NOT_ASKED] == kept + failed.total() + refused.total():

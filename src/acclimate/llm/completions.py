@@ -125,10 +125,10 @@ class Completions:
 
     def known(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The answers that are here, by key."""
-        found: dict[str, Completion] = {}
-        for some in _runs(keys, STREAMED_PROMPTS):
-            found.update(self._read(some))
-        return found
+        completions: dict[str, Completion] = {}
+        for part in _runs(keys, STREAMED_PROMPTS):
+            completions.update(self._read(part))
+        return completions
 
     def remember(self, key: str, request: dict[str, Any]) -> None:
         """Note what will be asked elsewhere for this stage: `llm`, `prompt` and `decoding`."""
@@ -210,14 +210,14 @@ class Completions:
         """Keep answers as they come. What `on_answer` or the guard raises stops the asking, and is raised when the last
         has come."""
         stopped: BaseException | None = None
-        for done, (at, fresh) in enumerate(llm.answers(prompts), 1):
+        for done, (place, fresh) in enumerate(llm.answers(prompts), 1):
             try:
-                self._write(llm, [prompts[at]], [fresh])
+                self._write(llm, [prompts[place]], [fresh])
                 self._share(llm)  # a killed run goes on as it was
             except KeyboardInterrupt as error:  # before or after it was kept
                 stopped = error
                 llm.stop_asking()
-                self.put(llm.name, self.stage, key_of(llm, prompts[at]), fresh)
+                self.put(llm.name, self.stage, key_of(llm, prompts[place]), fresh)
             try:
                 if stopped is None and done < len(prompts):
                     if on_answer is not None:
@@ -232,16 +232,16 @@ class Completions:
     def _read(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The answers that are here and can be used; others are removed, so that they are asked for again."""
         marks = ",".join("?" * len(keys))
-        found: dict[str, Completion] = {}
+        completions: dict[str, Completion] = {}
         damaged: list[tuple[str]] = []
         for key, payload in self._rows.execute(f"SELECT key, payload FROM completions WHERE key IN ({marks})", keys):
             try:
-                found[key] = completion_json.load(payload)
+                completions[key] = completion_json.load(payload)
             except ValueError:
                 damaged.append((key,))
         if damaged:
             self._rows.executemany("DELETE FROM completions WHERE key = ?", damaged)
-        return found
+        return completions
 
     def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
         """Keep what an LLM answered, and account for it, in one transaction."""

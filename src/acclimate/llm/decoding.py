@@ -75,8 +75,8 @@ class Decoding:
         if self.chat:
             return _telling_line(text)
         # The first to be complete: another may begin before it, but what is written behind it would decide on that.
-        found = ((at + len(stop), at) for stop in self.stop if (at := text.find(stop)) >= 0)
-        end = min(found, default=None)
+        ends = ((start + len(stop), start) for stop in self.stop if (start := text.find(stop)) >= 0)
+        end = min(ends, default=None)
         return (0, len(text), False) if end is None else (0, end[1], True)
 
     def ended(self, text: str, reason: str) -> str:
@@ -135,8 +135,8 @@ def check_room(name: str, prompt: str, tokens: int, new_tokens: int, context: in
 
 def about_tokens(text: str) -> int:
     """How many tokens a text has, about: one for four ASCII characters, or for one other."""
-    others = sum(not char.isascii() for char in text)
-    return (len(text) - others) // CHARACTERS_PER_TOKEN + others + 1
+    n_others = sum(not char.isascii() for char in text)
+    return (len(text) - n_others) // CHARACTERS_PER_TOKEN + n_others + 1
 
 
 def characters_of(text: str, max_tokens: int) -> int:

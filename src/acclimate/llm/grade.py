@@ -52,5 +52,5 @@ def grade(
 
 def read_grade(answer: str) -> float:
     """The grade that an answer is; NaN when it is something else, or more than one thing."""
-    found = _GRADE.fullmatch(answer)
-    return float(found[1]) if found else math.nan
+    match = _GRADE.fullmatch(answer)
+    return float(match[1]) if match else math.nan

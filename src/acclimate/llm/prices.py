@@ -65,8 +65,8 @@ class Budget:
 
     def cost(self, llm: str, tokens: Mapping[str, int]) -> float | None:
         """US dollars for `prompt` and `completion` tokens of an LLM; None where its price is unknown."""
-        found = price(llm, self.prices)
-        return None if found is None else found.of(tokens["prompt"], tokens["completion"])
+        known_price = price(llm, self.prices)
+        return None if known_price is None else known_price.of(tokens["prompt"], tokens["completion"])
 
     def check(self, ledger: Ledger, left: int) -> None:
         """Raises BudgetExceeded when a limit is reached; `left` prompts are about to be asked."""
@@ -97,7 +97,7 @@ def as_options(limits: Mapping[str, Limit]) -> dict[str, list[str]]:
 
 def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limit]:
     """The limits that a command line gives, as N or STAGE=N each. Raises SettingError for what is neither."""
-    found: dict[str, Limit] = {}
+    limits: dict[str, Limit] = {}
     for option, texts in (("tokens", max_tokens), ("cost", max_cost)):
         for text in texts:
             stage, _, number = text.rpartition("=")
@@ -109,11 +109,11 @@ def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str,
             if most not in domain:
                 raise SettingError(f"--max-{option} is {quoted(text)}; expected a number: {domain}")
             most = int(most) if option == "tokens" else most
-            found[stage] = replace(found.get(stage, Limit()), **{option: most})
-    return found
+            limits[stage] = replace(limits.get(stage, Limit()), **{option: most})
+    return limits
 
 
-def price(llm: str, own: Path | None = None) -> Price | None:
+def price(llm: str, user_prices: Path | None = None) -> Price | None:
     """The price of an LLM by its name, without the address of its server; None when it is unknown.
 
     Raises DataError for a file that is not a table of prices.
@@ -121,19 +121,19 @@ def price(llm: str, own: Path | None = None) -> Price | None:
     name = llm.partition("@http")[0].replace("openai-completions:", "openai:")
     if not name.startswith("openai:"):
         return Price(0.0, 0.0)
-    for path in (own, _OURS):
+    for path in (user_prices, _OURS):
         if path is not None and name in (table := read_prices(path)):
             return table[name]
     return None
 
 
-def cost(ledger: Ledger, own: Path | None = None) -> float | None:
+def cost(ledger: Ledger, user_prices: Path | None = None) -> float | None:
     """US dollars for all that a ledger holds; None when one of its LLMs has no known price."""
     total = 0.0
     for (_, llm), used in ledger.items():
-        if (found := price(llm, own)) is None:
+        if (known_price := price(llm, user_prices)) is None:
             return None
-        total += found.of(used.prompt_tokens, used.completion_tokens)
+        total += known_price.of(used.prompt_tokens, used.completion_tokens)
     return total
 
 

@@ -14,7 +14,7 @@ from acclimate.base.files import fingerprint
 from acclimate.base.progress import Progress
 from acclimate.corpus import passages
 from acclimate.corpus.analyzer import LANGUAGES
-from acclimate.corpus.language import TOLD, language_of_most
+from acclimate.corpus.language import DETECTABLE, language_of_most
 from acclimate.learn.students.checks import check_encoder
 from acclimate.records import Doc
 from acclimate.run.input import Kept
@@ -89,7 +89,7 @@ def _without_terms(count: int, of: int) -> Iterator[str]:
 def _of_another_language(corpus: Mapping[str, Doc], language: str) -> Iterator[str]:
     """A warning where most documents are in another language than the one that BM25 stems."""
     some = islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))
-    seems = language_of_most(doc.default_text()[:_BEGINNING] for doc in some) if language in TOLD else None
+    seems = language_of_most(doc.default_text()[:_BEGINNING] for doc in some) if language in DETECTABLE else None
     if seems not in (None, language):
         yield (
             f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "

@@ -7,10 +7,10 @@ from pathlib import Path
 from acclimate.base.errors import DataError
 from acclimate.corpus.formats import beir, tables
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
-from acclimate.corpus.formats.fewshot import read_prompt_examples
 from acclimate.corpus.formats.fields import Located
 from acclimate.corpus.formats.folder import read_folder
 from acclimate.corpus.formats.nway import read_nway, read_synthetic, synthetic_id, write_nway, write_synthetic
+from acclimate.corpus.formats.prompt_examples import read_prompt_examples
 from acclimate.corpus.formats.trec import read_run, write_run
 from acclimate.records import Doc, Query
 

@@ -83,7 +83,7 @@ def _is_trec(first: str) -> bool:
 
 def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
     header: list[str] = []
-    at: list[int] = []
+    columns: list[int] = []
     for number, line in read_lines(path):
         place, cells = Place(path, number), line.split("\t")
         if not line.strip():
@@ -92,16 +92,16 @@ def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
             header = cells
             if trec.GRADE.fullmatch(cells[-1].strip()):
                 raise place.error(f"no header: found {fields.quoted(line)}; expected query-id⇥corpus-id⇥score above it")
-            at = [header.index(fields.pick(header, field, place)) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE)]
+            columns = [header.index(fields.pick(header, field, place)) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE)]
             continue
         if len(cells) != len(header):
             raise place.error(f"found {len(cells)} columns; expected {len(header)} between tabs, as in the header")
-        query_id, doc_id, grade = (cells[column] for column in at)
+        query_id, doc_id, grade = (cells[column] for column in columns)
         yield (
             place,
             Qrel(
-                fields.identifier(trec.unescaped(query_id), header[at[0]], place),
-                fields.identifier(trec.unescaped(doc_id), header[at[1]], place),
-                trec.grade(grade, header[at[2]], place),
+                fields.identifier(trec.unescaped(query_id), header[columns[0]], place),
+                fields.identifier(trec.unescaped(doc_id), header[columns[1]], place),
+                trec.grade(grade, header[columns[2]], place),
             ),
         )

@@ -63,9 +63,9 @@ class Located(Iterator[T], Generic[T]):
         return record
 
 
-def pick(found: Iterable[str], field: Field, place: Place) -> str:
-    """The one of `found` that holds `field`."""
-    columns = found if isinstance(found, dict) else list(found)
+def pick(names: Iterable[str], field: Field, place: Place) -> str:
+    """The one of `names` that holds `field`."""
+    columns = names if isinstance(names, dict) else list(names)
     present = [name for name in field.names if name in columns]
     if len(present) == 1 or field.names[0] in present:
         return present[0]
@@ -79,14 +79,14 @@ def pick(found: Iterable[str], field: Field, place: Place) -> str:
 def _missing(columns: list[str], field: Field) -> str:
     listed = ", ".join(quoted(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
     message = f"no {field.what}: found {listed or 'nothing'}; expected {' or '.join(map(repr, field.names))}"
-    if len(columns) == 1 and (other := next((mark for mark in ";\t|," if mark in columns[0]), "")):
-        return f"{message}. It looks as if {other!r} separated the columns: save the file as CSV with commas, or as TSV"
+    if len(columns) == 1 and (mark := next((mark for mark in ";\t|," if mark in columns[0]), "")):
+        return f"{message}. It looks as if {mark!r} separated the columns: save the file as CSV with commas, or as TSV"
     for name in columns:
         if name.strip() in field.names:
             return f"{message}. Remove the blanks around {name!r}"
     folded = {name.strip().casefold()[:40]: name for name in columns[:1000]}
-    near = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
-    return f"{message}. The closest is {quoted(folded[near[0]])}: rename it" if near else message
+    matches = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
+    return f"{message}. The closest is {quoted(folded[matches[0]])}: rename it" if matches else message
 
 
 def identifier(value: Any, name: str, place: Place) -> str:
@@ -122,10 +122,10 @@ def number(value: Any, name: str, place: Place) -> float:
 def quoted(value: Any) -> str:
     """A value as an error shows it: as JSON, cut to a few words."""
     try:
-        shown = json.dumps(value, ensure_ascii=True, default=repr)
+        text = json.dumps(value, ensure_ascii=True, default=repr)
     except (ValueError, RecursionError):  # what is nested too deeply, or a number of thousands of digits
-        shown = shown_as_python(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+        text = shown_as_python(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Place, Doc]]:

@@ -40,7 +40,7 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The files that are documents, sorted by id, and how many others there are, by reason."""
     if not folder.is_dir():
         raise DataError("is a file; expected a folder" if folder.exists() else "no such folder", path=folder)
-    found: list[Path] = []
+    paths: list[Path] = []
     dropped: Counter[str] = Counter()
     inside = folder.resolve()
 
@@ -58,12 +58,12 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
             elif path.suffix.lower() not in MARKDOWN | HTML | TEXT:
                 dropped[f"{path.suffix.lower() or 'no'} file type"] += 1
             else:
-                found.append(path)
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix()), dropped
+                paths.append(path)
+    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), dropped
 
 
 def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc]]:
-    found = 0
+    n_docs = 0
     for path in files:
         if any("\ud800" <= char <= "\udfff" for char in str(path)):
             raise DataError(f"{quoted(path.name)} is no name in UTF-8; rename the file", path=path.parent)
@@ -73,24 +73,24 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         if not (title or text.strip()):
             dropped["empty file"] += 1
             continue
-        found += 1
+        n_docs += 1
         yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title)
-    if not found:
-        others = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
+    if not n_docs:
+        passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
-            f"no documents in this folder{f' (passed over: {others})' if others else ''}; expected a corpus.jsonl, or "
-            "files that end in .txt, .md or .html",
+            f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
+            "corpus.jsonl, or files that end in .txt, .md or .html",
             path=folder,
         )
 
 
 def _markdown(content: str) -> tuple[str, str]:
     lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
-    at = next((n for n, line in enumerate(lines) if line.strip()), 0)
-    first, fence = at, ""
-    if lines and lines[at].rstrip() == "---":  # front matter is no heading
-        at = next((n for n in range(at + 1, len(lines)) if lines[n].rstrip() in ("---", "...")), at) + 1
-    for n in range(at, len(lines)):
+    start = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    first, fence = start, ""
+    if lines and lines[start].rstrip() == "---":  # front matter is no heading
+        start = next((n for n in range(start + 1, len(lines)) if lines[n].rstrip() in ("---", "...")), start) + 1
+    for n in range(start, len(lines)):
         line = lines[n].rstrip()
         if mark := _FENCE.match(line):
             fence = "" if fence == mark[1] else fence or mark[1]

@@ -85,8 +85,8 @@ def _nway(row: dict[str, Any], place: Place) -> NWay:
     if scores is None:
         scores = []
     elif not isinstance(scores, list) or len(scores) != len(ids):
-        found = f"{len(scores)} of them" if isinstance(scores, list) else quoted(scores)
-        raise place.error(f"'scores': found {found}; expected one per document, {len(ids)}, or no 'scores' at all")
+        what = f"{len(scores)} of them" if isinstance(scores, list) else quoted(scores)
+        raise place.error(f"'scores': found {what}; expected one per document, {len(ids)}, or no 'scores' at all")
     return NWay(
         query_id=identifier(row[pick(row, QUERY_ID, place)], "query_id", place),
         doc_ids=ids,
@@ -110,7 +110,7 @@ def _logprob(row: dict[str, Any], place: Place) -> float:
         value = row.get(name)
         if value is not None and value != []:
             values = value if isinstance(value, list) else [value]
-            return math.fsum(number(one, name, place) for one in values) / len(values)
+            return math.fsum(number(logprob, name, place) for logprob in values) / len(values)
     return math.nan
 
 

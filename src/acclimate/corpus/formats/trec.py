@@ -34,17 +34,17 @@ _LARGEST = 2.0**127  # of the scores written: below it single precision has room
 
 def escaped(name: str, breaks: str = _BREAKS) -> str:
     """An id as one word of a line; `unescaped` gives it back. breaks: characters that no word may have."""
-    return re.sub(rf"[{breaks}]|\\(?=u[0-9a-f]{{4}})", lambda found: f"\\u{ord(found[0]):04x}", name)
+    return re.sub(rf"[{breaks}]|\\(?=u[0-9a-f]{{4}})", lambda match: f"\\u{ord(match[0]):04x}", name)
 
 
 def unescaped(word: str) -> str:
     """The id that was written as this word. Escapes of other characters are none of ours and stay."""
 
-    def character(found: re.Match[str]) -> str:
-        one = chr(int(found[1], 16))
-        return one if one == "\\" or re.match(f"[{_BREAKS}]", one) else found[0]
+    def decoded(match: re.Match[str]) -> str:
+        character = chr(int(match[1], 16))
+        return character if character == "\\" or re.match(f"[{_BREAKS}]", character) else match[0]
 
-    return _ESCAPE.sub(character, word)
+    return _ESCAPE.sub(decoded, word)
 
 
 def read_run(path: Path) -> Located[ScoredDoc]:
@@ -112,11 +112,11 @@ def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Pl
     """The rows without repetitions. Two grades for one pair, and no row at all, are refused."""
     first: dict[tuple[str, str], tuple[Place, Qrel]] = {}
     for place, qrel in rows:
-        before, known = first.setdefault((qrel.query_id, qrel.doc_id), (place, qrel))
-        if known.relevance != qrel.relevance:
+        earlier_place, earlier = first.setdefault((qrel.query_id, qrel.doc_id), (place, qrel))
+        if earlier.relevance != qrel.relevance:
             raise place.error(
                 f"query {qrel.query_id!r} and doc {qrel.doc_id!r} are graded {qrel.relevance} here and "
-                f"{known.relevance} in line {before.line}; remove one"
+                f"{earlier.relevance} in line {earlier_place.line}; remove one"
             )
     if not first:
         raise DataError("no judgments in this file; expected one per line", path=path)

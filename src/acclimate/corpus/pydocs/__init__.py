@@ -70,10 +70,10 @@ def qrels(split: str) -> list[Qrel]:
         return []
     if split not in JUDGED_SPLITS:
         raise unknown("split of pydocs", split, (*JUDGED_SPLITS, "train"))
-    known = {doc.doc_id for doc in _docs()}
-    found = [qrel for qrel in _all_qrels(split) if qrel.doc_id in known]
-    answered = {qrel.query_id for qrel in found if qrel.relevance == ANSWER}
-    return [qrel for qrel in found if qrel.query_id in answered]
+    doc_ids = {doc.doc_id for doc in _docs()}
+    kept = [qrel for qrel in _all_qrels(split) if qrel.doc_id in doc_ids]
+    answered = {qrel.query_id for qrel in kept if qrel.relevance == ANSWER}
+    return [qrel for qrel in kept if qrel.query_id in answered]
 
 
 @dataclass(frozen=True)

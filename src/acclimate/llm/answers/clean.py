@@ -114,7 +114,7 @@ def _copies(words: list[str], doc_text: str) -> bool:
         return True
     run = max(ECHO_WORDS, -(-4 * len(words) // 5))
     doc = f" {' '.join(words_of(doc_text))} "
-    return any(f" {' '.join(words[at : at + run])} " in doc for at in range(len(words) - run + 1))
+    return any(f" {' '.join(words[start : start + run])} " in doc for start in range(len(words) - run + 1))
 
 
 def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
@@ -128,8 +128,8 @@ def _is_foreign(query: str, doc_text: str, language: str) -> bool:
     """In another language than the one asked for, or in another script than the doc, as far as that can be told."""
     written = language_of(query)
     if language:
-        wanted = code_of(language)
-        return None not in (wanted, written) and wanted != written
+        expected_code = code_of(language)
+        return None not in (expected_code, written) and expected_code != written
     script, expected = script_of(doc_text), language_of(doc_text)
     lacks_it = script is not None and script_of(query) is not None and script not in scripts_of(query)
     return lacks_it or (None not in (expected, written) and expected != written)

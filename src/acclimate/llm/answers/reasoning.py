@@ -33,8 +33,8 @@ def answer_span(text: str) -> tuple[int, int]:
     opened = _OPENING.match(text.lstrip()) is not None
     begin = 0
     for mark in _CLOSING.finditer(text):
-        before, behind = text[: mark.start()].rpartition("\n")[2], text[mark.end() :].partition("\n")[0]
-        if opened or not before.strip() or not behind.strip():
+        before, after = text[: mark.start()].rpartition("\n")[2], text[mark.end() :].partition("\n")[0]
+        if opened or not before.strip() or not after.strip():
             begin = mark.end()
     unclosed = _OPENING.search(text, begin)
     return begin, len(text) if unclosed is None else unclosed.start()

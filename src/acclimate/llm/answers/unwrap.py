@@ -166,23 +166,23 @@ def unwrapped(text: str) -> tuple[str, bool]:
     text, had_preamble = text[begin : min(end, begin + _LONGEST)], False
     while True:
         before, text = text, text.strip()
-        if (found := _off(text, _OUTER)) is None and (found := _in_json(text)) is None:
-            found = _behind(text, _PREAMBLE)
-            had_preamble |= found is not None
-        if found is None and _ESCAPED.fullmatch(text):
-            found = html.unescape(text)
-        if found is None and (found := _off(text, _INNER)) is None:
-            found = _in_quotes(text)
-        text = text if found is None else found
+        if (inner := _unwrapped_by(text, _OUTER)) is None and (inner := _in_json(text)) is None:
+            inner = _after_preamble(text, _PREAMBLE)
+            had_preamble |= inner is not None
+        if inner is None and _ESCAPED.fullmatch(text):
+            inner = html.unescape(text)
+        if inner is None and (inner := _unwrapped_by(text, _INNER)) is None:
+            inner = _in_quotes(text)
+        text = text if inner is None else inner
         if text == before:
             return text, had_preamble
 
 
-def _off(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
+def _unwrapped_by(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
     return next((match["query"] for rule in rules if (match := rule.fullmatch(text))), None)
 
 
-def _behind(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
+def _after_preamble(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
     return next((text[match.end() :] for rule in rules if (match := rule.match(text))), None)
 
 
@@ -208,8 +208,8 @@ def _in_json(text: str) -> str | None:
     except RecursionError:
         return ""
     except ValueError:
-        if found := {match["key"]: match["text"] for match in _TEXT_IN_JSON.finditer(text)}:
-            return _text_of(found)
+        if texts := {match["key"]: match["text"] for match in _TEXT_IN_JSON.finditer(text)}:
+            return _text_of(texts)
     return None
 
 

@@ -42,10 +42,10 @@ class _Gguf:
     @property
     def path(self) -> Path:
         """Where the file is. Raises SettingError for a model that is no GGUF file."""
-        found = models.resolve(self.model)
-        if not found.gguf_file:
+        model = models.resolve(self.model)
+        if not model.gguf_file:
             raise SettingError(f"{PREFIX}{self.model}: expected a .gguf file that exists, or embedded:NAME of one")
-        return Path(found.path_or_id) / found.gguf_file
+        return Path(model.path_or_id) / model.gguf_file
 
     @cached_property
     def module(self) -> Any:
@@ -62,14 +62,14 @@ class _Gguf:
     def llama(self) -> Any:
         """A `llama_cpp.Llama`. Raises DataError for a file that it cannot read."""
         llama_cpp, threads = self.module, os.environ.get("OMP_NUM_THREADS", "")
-        asked = int(threads) if threads.isdecimal() else None  # None: as many as the package sees fit
+        n_threads = int(threads) if threads.isdecimal() else None  # None: as many as the package sees fit
         try:
             return llama_cpp.Llama(
                 str(self.path),
                 n_ctx=MOST_CONTEXT,
                 n_gpu_layers=-1,
-                n_threads=asked,
-                n_threads_batch=asked,
+                n_threads=n_threads,
+                n_threads_batch=n_threads,
                 verbose=False,
             )
         except (RuntimeError, ValueError) as error:
@@ -78,8 +78,8 @@ class _Gguf:
     @cached_property
     def context(self) -> int:
         """The most tokens that a prompt and its completion may have together."""
-        about = self.llama.metadata
-        trained = about.get(f"{about.get('general.architecture')}.context_length", self.llama.n_ctx())
+        metadata = self.llama.metadata
+        trained = metadata.get(f"{metadata.get('general.architecture')}.context_length", self.llama.n_ctx())
         return min(self.llama.n_ctx(), int(trained))
 
     @cached_property

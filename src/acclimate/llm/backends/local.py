@@ -78,14 +78,14 @@ class LocalLLM:
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
             draws = [self.decoding.draws(prompts[index]) for index in batch]
-            found = model.halving(
+            completions = model.halving(
                 self._decode,
                 list(zip([rows[index] for index in batch], draws, strict=True)),
                 what=f"one prompt of {max(len(rows[index]) for index in batch)} tokens; shorten "
                 f"generate.max_doc_tokens, or use a smaller model than {self.name}",
                 spare=model.forget_prefixes,
             )
-            answers.update(zip(batch, found, strict=True))
+            answers.update(zip(batch, completions, strict=True))
         return [answers[index] for index in range(len(rows))]
 
     def _decode(self, prompts: Sequence[tuple[list[int], str]]) -> list[Completion]:
@@ -101,7 +101,7 @@ class LocalLLM:
         for left in reversed(range(decoding.max_new_tokens)):
             if decoding.temperature:
                 points = torch.tensor([draws[index].random() for index in live], device=logits.device)
-                tokens, logprobs = _drawn(logits, points, decoding.temperature, decoding.top_p)
+                tokens, logprobs = _sampled(logits, points, decoding.temperature, decoding.top_p)
             else:
                 tokens, logprobs = _greedy(logits)
             for index, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
@@ -122,7 +122,9 @@ class LocalLLM:
         if len(rows) == 1 or not self.share_prefix or self._loaded.is_seq2seq:
             return 0
         first, last = min(rows), max(rows)  # the extremes in order differ where any two do
-        common = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(map(len, rows)))
+        common = next(
+            (position for position, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(map(len, rows))
+        )
         common = min(common, *(len(row) - 1 for row in rows))  # a token is left to read, whose logits are asked for
         while common and "\n" not in self._loaded.tokenizer.decode([first[common - 1]]):
             common -= 1
@@ -136,13 +138,13 @@ def _greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
 
 
-def _drawn(
+def _sampled(
     logits: torch.Tensor, points: torch.Tensor, temperature: float, top_p: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The token of each row at its point, in [0, 1), of the likeliest tokens that make up `top_p`; as `_greedy`."""
     logits = logits.float()
     shares, order = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
     shares = torch.where(shares.cumsum(-1) - shares < top_p, shares, 0.0).cumsum(-1)
-    at = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
-    tokens = order.gather(1, at)
+    ranks = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
+    tokens = order.gather(1, ranks)
     return tokens[:, 0], (logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True))[:, 0]

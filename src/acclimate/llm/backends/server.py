@@ -25,7 +25,7 @@ from acclimate.llm.decoding import Decoding, characters_of, cut_at
 from acclimate.llm.server import wire
 from acclimate.llm.server.address import parse
 from acclimate.llm.server.client import client, read
-from acclimate.llm.server.failures import Failure, Means, cause, failure, lost, one_line, page
+from acclimate.llm.server.failures import Failure, Means, cause, connection_failure, failure, one_line, page_title
 from acclimate.llm.server.gate import Gate, Patience
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
@@ -36,7 +36,7 @@ _UNUSABLE_TRIES = 3  # for a prompt whose answers cannot be used
 _UNUSABLE_PROMPTS = 5  # in a row: it is not the prompts
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """A failure that may pass. `after`: seconds that the server asked to wait; `was_late`: it ran out of time;
     `was_unusable`: it answered, and there is no answer in it."""
 
@@ -88,9 +88,9 @@ class ServerLLM:
         return fingerprint("server", where, self.model, self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
-        other = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
-        other.terms, other._gate, other._unusable = self.terms, self._gate, self._unusable
-        return other
+        llm = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
+        llm.terms, llm._gate, llm._unusable = self.terms, self._gate, self._unusable
+        return llm
 
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in about `max_tokens` tokens: to the end of a sentence or a word."""
@@ -98,8 +98,8 @@ class ServerLLM:
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order. Raises LLMError when one could not be had."""
-        found = dict(self.answers(prompts))
-        return [found[at] for at in range(len(prompts))]
+        completions = dict(self.answers(prompts))
+        return [completions[place] for place in range(len(prompts))]
 
     def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
         """(place, completion) as they come; the first failure is raised after what was under way has come."""
@@ -108,24 +108,24 @@ class ServerLLM:
         failed: BaseException | None = None
         pool = ThreadPoolExecutor(max(1, min(self.concurrency, len(prompts))))
         try:
-            asked: dict[Future[Completion | None], int] = {
-                pool.submit(self._ask, p, stop): at for at, p in enumerate(prompts)
+            futures: dict[Future[Completion | None], int] = {
+                pool.submit(self._ask, p, stop): place for place, p in enumerate(prompts)
             }
-            coming = as_completed(asked)
-            while asked:
+            coming = as_completed(futures)
+            while futures:
                 try:
                     future = next(coming)
                 except KeyboardInterrupt as error:  # what is under way was paid for
                     failed = error
                     stop.set()
-                    coming = as_completed(asked)
+                    coming = as_completed(futures)
                     continue
-                at, error = asked.pop(future), future.exception()
+                place, error = futures.pop(future), future.exception()
                 if error is not None:
                     failed = failed or error
                     stop.set()
                 elif (completion := future.result()) is not None:
-                    yield at, completion
+                    yield place, completion
         finally:
             stop.set()
             pool.shutdown(wait=False)
@@ -155,7 +155,7 @@ class ServerLLM:
                 if answer is not None:
                     self._unusable.clear()
                 return answer
-            except _Again as error:
+            except _Retry as error:
                 failed = error
                 if error.was_late:
                     self._gate.narrow(seen)
@@ -192,18 +192,18 @@ class ServerLLM:
         """One completion, on the terms of the server, learned as it goes. Raises _Again and LLMError."""
         while True:
             body = wire.request(self.model, prompt, self.decoding, self.terms)
-            found = self._sent(body)
-            if isinstance(found, Failure):
-                if self.terms.learned(found, body):
+            answer = self._sent(body)
+            if isinstance(answer, Failure):
+                if self.terms.learned(answer, body):
                     continue
-                if found.means in (Means.REFUSED, Means.TOO_LONG):
-                    return Completion("", (), 0, 0, found.means.value)
-                raise self._error(str(found)) if found.means is Means.STOP else _Again(str(found), found.after)
+                if answer.means in (Means.REFUSED, Means.TOO_LONG):
+                    return Completion("", (), 0, 0, answer.means.value)
+                raise self._error(str(answer)) if answer.means is Means.STOP else _Retry(str(answer), answer.after)
             try:
-                completion = wire.completion(prompt, found, self.decoding)
-                thinks = self.decoding.chat and wire.thinks(found)
+                completion = wire.completion(prompt, answer, self.decoding)
+                thinks = self.decoding.chat and wire.thinks(answer)
             except ValueError as error:
-                raise _Again(one_line(str(error)), was_unusable=True) from None
+                raise _Retry(one_line(str(error)), was_unusable=True) from None
             is_lost = completion.finish_reason == "reasoning"
             self.terms.thinks |= thinks or is_lost
             if is_lost and self.terms.changes(body):
@@ -222,19 +222,19 @@ class ServerLLM:
         except openai.APIStatusError as error:
             return _failed(error.response, error.body)._replace(after=_retry_after(error.response))
         except openai.APITimeoutError as error:
-            raise _Again(cause(error), was_late=True) from None
+            raise _Retry(cause(error), was_late=True) from None
         except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that cannot be read
-            return lost(error)
-        if page(response.text) is not None:
+            return connection_failure(error)
+        if page_title(response.text) is not None:
             return _failed(response, response.text)
         try:
             answer = read(response.text)
         except ValueError as error:
-            raise _Again(str(error), was_unusable=True) from None
+            raise _Retry(str(error), was_unusable=True) from None
         if isinstance(answer, list):  # as some send errors
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):
-            raise _Again("JSON that is no answer", was_unusable=True)
+            raise _Retry("JSON that is no answer", was_unusable=True)
         is_error = not answer.get("choices") and (
             answer.get("object") == "error" or any(answer.get(name) for name in _ERRORS)
         )
@@ -244,17 +244,17 @@ class ServerLLM:
 def _failed(response: Any, body: Any) -> Failure:
     """What an error means, an answer that is none, or a page."""
     followed = response.history if response.request.method != "POST" else []  # what was asked got lost on the way
-    for one in (*followed, response):
-        if location := one.headers.get("location"):
-            return failure(one.status_code, f"the server redirects to {location}")
-    title = page(response.text)
+    for hop in (*followed, response):
+        if location := hop.headers.get("location"):
+            return failure(hop.status_code, f"the server redirects to {location}")
+    title = page_title(response.text)
     if title is None:
         return failure(response.status_code, body)
-    found = failure(response.status_code, title)
+    meaning = failure(response.status_code, title)
     what = f"status {response.status_code}, a page for people and not an API's answer: {title!r} (HTML)"
     if response.status_code >= 300:
-        return found._replace(said=what)
-    return found._replace(means=Means.STOP, said=what, hint="is that the address of an API, such as .../v1?")
+        return meaning._replace(message=what)
+    return meaning._replace(means=Means.STOP, message=what, hint="is that the address of an API, such as .../v1?")
 
 
 def _retry_after(response: Any) -> float | None:

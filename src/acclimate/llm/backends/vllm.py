@@ -68,9 +68,9 @@ class _Engine:
                 seed=0,
             )
         except (RuntimeError, ValueError) as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise AcclimateError(
-                f"vLLM does not start with {self.model} ({said}); VLLM_LOGGING_LEVEL=INFO says more, and "
+                f"vLLM does not start with {self.model} ({reason}); VLLM_LOGGING_LEVEL=INFO says more, and "
                 f"{self.model} without {PREFIX} runs by transformers"
             ) from None
 

@@ -72,31 +72,35 @@ class Generic:
         return self._run(tokens[:, None], cache)[0]
 
     @torch.inference_mode()
-    def logits_of(self, starts: Rows, rows: Rows, of: Sequence[int], tokens: Sequence[int]) -> Tensor:
+    def logits_of(self, starts: Rows, rows: Rows, start_of_row: Sequence[int], tokens: Sequence[int]) -> Tensor:
         """(n_rows, n_tokens) logits of some tokens as what follows each row behind its start, as the model rounds."""
-        found: dict[int, Tensor] = {}
-        for places, begun in self._behind(starts, rows, of):
-            found.update(zip(places, self._answer(*begun, 1).logits[:, -1].float()[:, list(tokens)], strict=True))
-        return torch.stack([found[place] for place in range(len(rows))])
+        logits: dict[int, Tensor] = {}
+        for places, begun in self._following(starts, rows, start_of_row):
+            logits.update(zip(places, self._answer(*begun, 1).logits[:, -1].float()[:, list(tokens)], strict=True))
+        return torch.stack([logits[place] for place in range(len(rows))])
 
     @torch.inference_mode()
-    def logprobs(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[Tensor]:
+    def logprobs(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> list[Tensor]:
         """Per row: (its length - 1,) natural log-probabilities of its tokens after the first."""
-        found: dict[int, Tensor] = {}
-        for places, begun in self._behind(starts, rows, of):
+        logprobs: dict[int, Tensor] = {}
+        for places, begun in self._following(starts, rows, start_of_row):
             longest = max(len(rows[place]) for place in places)
-            for place, own in zip(places, self._answer(*begun, longest).logits.float().log_softmax(-1), strict=True):
-                after = torch.tensor(rows[place][1:], device=own.device)
-                found[place] = own[longest - len(rows[place]) : -1].gather(1, after[:, None])[:, 0]
-        return [found[place] for place in range(len(rows))]
+            for place, row in zip(places, self._answer(*begun, longest).logits.float().log_softmax(-1), strict=True):
+                after = torch.tensor(rows[place][1:], device=row.device)
+                logprobs[place] = row[longest - len(rows[place]) : -1].gather(1, after[:, None])[:, 0]
+        return [logprobs[place] for place in range(len(rows))]
 
-    def _behind(self, starts: Rows, rows: Rows, of: Sequence[int]) -> Iterator[tuple[list[int], tuple[Tensor, Cache]]]:
+    def _following(
+        self, starts: Rows, rows: Rows, start_of_row: Sequence[int]
+    ) -> Iterator[tuple[list[int], tuple[Tensor, Cache]]]:
         """Some rows at a time that follow the same start, which is read once: their places, and what to read."""
         for number, start in enumerate(starts):
-            followers = sorted((place for place in range(len(rows)) if of[place] == number), key=lambda p: len(rows[p]))
+            followers = sorted(
+                (place for place in range(len(rows)) if start_of_row[place] == number), key=lambda p: len(rows[p])
+            )
             prefix = self.prefix(start)
-            for some in range(0, len(followers), PAIRS_AT_ONCE):
-                places = followers[some : some + PAIRS_AT_ONCE]
+            for begin in range(0, len(followers), PAIRS_AT_ONCE):
+                places = followers[begin : begin + PAIRS_AT_ONCE]
                 yield places, self._begin(prefix, [rows[place] for place in places])
 
     def _run(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:

@@ -31,14 +31,14 @@ class Cache:
     """Keys and values so far. Columns of a prompt: its tokens, a gap up to the longest prompt's end, its answer."""
 
     prefix: Tensor  # (L, 2, K, P, D)
-    own: Tensor  # (L, 2, K, B, S, D)
+    suffix: Tensor  # (L, 2, K, B, S, D)
     gap: Tensor  # (B, 1, 1, S): 0 where a key is a token, -inf in the gap
     positions: Tensor  # (B,): of the next token
     filled: int  # columns in use
 
     def keep(self, rows: Tensor) -> None:
         """Forget all prompts but `rows`."""
-        self.own = self.own.index_select(3, rows)
+        self.suffix = self.suffix.index_select(3, rows)
         self.gap = self.gap[rows]
         self.positions = self.positions[rows]
 
@@ -71,29 +71,29 @@ class Llama:
     def prefix(self, ids: Sequence[int]) -> Tensor:
         """The keys and values of tokens that prompts share: (L, 2, K, P, D)."""
         nothing = self._embeddings.new_empty(self._kv_shape(0))
-        own = self._embeddings.new_empty(self._kv_shape(1, len(ids)))
+        suffix = self._embeddings.new_empty(self._kv_shape(1, len(ids)))
         if ids:
-            self._read(torch.tensor([ids], device=own.device), 0, nothing, own)
-        return own.squeeze(3)
+            self._read(torch.tensor([ids], device=suffix.device), 0, nothing, suffix)
+        return suffix.squeeze(3)
 
     @torch.inference_mode()
     def start(self, prefix: Tensor, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
         """Read what follows the prefix in each prompt (one token at least); `room` tokens may be added to each."""
         lengths = [len(row) for row in rows]
-        own = self._embeddings.new_empty(self._kv_shape(len(rows), max(lengths) + room))
+        suffix = self._embeddings.new_empty(self._kv_shape(len(rows), max(lengths) + room))
         last = []
         for first, end in _groups(lengths):
             longest = max(lengths[first:end])
-            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows[first:end]], device=own.device)
-            own[:, :, :, first:end, longest : max(lengths)] = 0  # hidden, but a hidden NaN would still spread
-            hidden = self._read(ids, prefix.shape[3], prefix, own[:, :, :, first:end])
-            ends = torch.tensor(lengths[first:end], device=own.device) - 1
-            last.append(hidden[torch.arange(end - first, device=own.device), ends])
-        counts = torch.tensor(lengths, device=own.device)
-        columns = torch.arange(own.shape[4], device=own.device)
+            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows[first:end]], device=suffix.device)
+            suffix[:, :, :, first:end, longest : max(lengths)] = 0  # hidden, but a hidden NaN would still spread
+            hidden = self._read(ids, prefix.shape[3], prefix, suffix[:, :, :, first:end])
+            ends = torch.tensor(lengths[first:end], device=suffix.device) - 1
+            last.append(hidden[torch.arange(end - first, device=suffix.device), ends])
+        counts = torch.tensor(lengths, device=suffix.device)
+        columns = torch.arange(suffix.shape[4], device=suffix.device)
         is_gap = (columns >= counts[:, None]) & (columns < max(lengths))
-        gap = torch.zeros(is_gap.shape, dtype=own.dtype, device=own.device).masked_fill_(is_gap, float("-inf"))
-        cache = Cache(prefix, own, gap[:, None, None], prefix.shape[3] + counts, max(lengths))
+        gap = torch.zeros(is_gap.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(is_gap, float("-inf"))
+        cache = Cache(prefix, suffix, gap[:, None, None], prefix.shape[3] + counts, max(lengths))
         return self._logits(torch.cat(last)), cache
 
     @torch.inference_mode()
@@ -101,61 +101,65 @@ class Llama:
         """Read one token (B,) per prompt."""
         hidden = F.embedding(tokens[:, None], self._embeddings)
         end = cache.filled + 1
-        hidden = self._forward(hidden, cache.positions[:, None], cache.prefix, cache.own, end, cache.gap[..., :end])
+        hidden = self._forward(hidden, cache.positions[:, None], cache.prefix, cache.suffix, end, cache.gap[..., :end])
         cache.filled, cache.positions = end, cache.positions + 1
         return self._logits(hidden[:, 0])
 
     @torch.inference_mode()
-    def logits_of(self, starts: Rows, rows: Rows, of: Sequence[int], tokens: Sequence[int]) -> Tensor:
+    def logits_of(self, starts: Rows, rows: Rows, start_of_row: Sequence[int], tokens: Sequence[int]) -> Tensor:
         """(n_rows, n_tokens) logits of some tokens as what follows each row behind its start, computed in float32."""
         head = self._head[list(tokens)].float()
         logits = head.new_empty(len(rows), len(tokens))
-        for places, hidden in self._behind(starts, rows, of):
+        for places, hidden in self._following(starts, rows, start_of_row):
             ends = [len(rows[place]) - 1 for place in places]
             logits[places] = F.linear(hidden[range(len(places)), ends], head)
         return logits
 
     @torch.inference_mode()
-    def logprobs(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[Tensor]:
+    def logprobs(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> list[Tensor]:
         """Per row: (its length - 1,) natural log-probabilities, in float32, of its tokens after the first."""
-        found: dict[int, Tensor] = {}
-        for places, hidden in self._behind(starts, rows, of):
+        logprobs: dict[int, Tensor] = {}
+        for places, hidden in self._following(starts, rows, start_of_row):
             lengths = [len(rows[place]) - 1 for place in places]
             before = torch.cat([states[:length] for states, length in zip(hidden, lengths, strict=True)])
             after = torch.tensor([token for place in places for token in rows[place][1:]], device=hidden.device)
             logits = F.linear(before, self._head.float())
             logs = logits.gather(1, after[:, None])[:, 0] - logits.logsumexp(-1)
-            found.update(zip(places, logs.split(lengths), strict=True))
-        return [found[place] for place in range(len(rows))]
+            logprobs.update(zip(places, logs.split(lengths), strict=True))
+        return [logprobs[place] for place in range(len(rows))]
 
-    def _behind(self, starts: Rows, rows: Rows, of: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Some rows at a time, each read behind the start that `of` names, which is read once: their places, and their
+    def _following(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
+        """Some rows at a time, each read behind its start, which is read once: their places, and their
         last hidden states (B, T, C), normalized, in float32."""
         nothing = self._embeddings.new_empty(self._kv_shape(0))
         followers: list[list[int]] = [[] for _ in starts]
-        for place, start in enumerate(of):
+        for place, start in enumerate(start_of_row):
             followers[start].append(place)
         order = sorted(range(len(starts)), key=lambda start: (len(starts[start]), start))
         for first, end in _groups([len(starts[start]) for start in order]):
             group = order[first:end]
             longest = max(len(starts[start]) for start in group)
-            read = nothing.new_empty(self._kv_shape(len(group), longest))
-            self._read(self._padded([starts[start] for start in group], longest), 0, nothing, read)
-            pairs = [(at, place) for at, start in enumerate(group) for place in followers[start]]
+            starts_read = nothing.new_empty(self._kv_shape(len(group), longest))
+            self._read(self._padded([starts[start] for start in group], longest), 0, nothing, starts_read)
+            pairs = [(number, place) for number, start in enumerate(group) for place in followers[start]]
             pairs.sort(key=lambda pair: (len(rows[pair[1]]), pair))
-            for some in range(0, len(pairs), PAIRS_AT_ONCE):
-                ats, places = (list(part) for part in zip(*pairs[some : some + PAIRS_AT_ONCE], strict=True))
+            for first_pair in range(0, len(pairs), PAIRS_AT_ONCE):
+                numbers, places = (
+                    list(part) for part in zip(*pairs[first_pair : first_pair + PAIRS_AT_ONCE], strict=True)
+                )
                 size = max(len(rows[place]) for place in places)
-                own = nothing.new_empty(self._kv_shape(len(places), longest + size))
-                own[:, :, :, :, :longest] = read[:, :, :, ats]
-                counts = torch.tensor([len(starts[group[at]]) for at in ats], device=own.device)
-                columns = torch.arange(longest + size, device=own.device)
+                suffix = nothing.new_empty(self._kv_shape(len(places), longest + size))
+                suffix[:, :, :, :, :longest] = starts_read[:, :, :, numbers]
+                counts = torch.tensor([len(starts[group[number]]) for number in numbers], device=suffix.device)
+                columns = torch.arange(longest + size, device=suffix.device)
                 is_gap = (columns >= counts[:, None]) & (columns < longest)  # (B, S)
                 hidden = is_gap[:, None] | (columns > columns[longest:, None])  # (B, T, S): a gap, or the future
-                mask = torch.zeros(hidden.shape, dtype=own.dtype, device=own.device).masked_fill_(hidden, float("-inf"))
+                mask = torch.zeros(hidden.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
+                    hidden, float("-inf")
+                )
                 x = F.embedding(self._padded([rows[place] for place in places], size), self._embeddings)
                 positions = counts[:, None] + columns[:size]
-                states = self._forward(x, positions, nothing, own, longest + size, mask[:, None]).float()
+                states = self._forward(x, positions, nothing, suffix, longest + size, mask[:, None]).float()
                 yield places, F.rms_norm(states, states.shape[-1:], self._norm.float(), self._epsilon)
 
     def _padded(self, rows: Rows, length: int) -> Tensor:
@@ -165,7 +169,7 @@ class Llama:
     def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
         return len(self._layers), 2, self._kv_heads, *sizes, self._head_size
 
-    def _read(self, ids: Tensor, position: int, prefix: Tensor, own: Tensor) -> Tensor:
+    def _read(self, ids: Tensor, position: int, prefix: Tensor, suffix: Tensor) -> Tensor:
         """Hidden states (B, T, C) of tokens (B, T), padded at the right, read from column 0 on."""
         parts = []
         size = max(1, GROUP_TOKENS // len(ids))  # long prompts are read piece by piece: scores are (T, P + S)
@@ -174,32 +178,34 @@ class Llama:
             end = at + piece.shape[1]
             columns = torch.arange(end, device=ids.device)
             future = columns > columns[at:, None]  # (T, S); padding comes after every token, so this hides it too
-            mask = torch.zeros(future.shape, dtype=own.dtype, device=own.device).masked_fill_(future, float("-inf"))
+            mask = torch.zeros(future.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
+                future, float("-inf")
+            )
             positions = (position + columns[at:])[None].expand(len(ids), -1)
-            parts.append(self._forward(F.embedding(piece, self._embeddings), positions, prefix, own, end, mask))
+            parts.append(self._forward(F.embedding(piece, self._embeddings), positions, prefix, suffix, end, mask))
         return torch.cat(parts, 1)
 
-    def _forward(self, x: Tensor, positions: Tensor, prefix: Tensor, own: Tensor, end: int, mask: Tensor) -> Tensor:
-        """x (B, T, C) through all layers, its keys and values written to the T columns of `own` before `end`.
+    def _forward(self, x: Tensor, positions: Tensor, prefix: Tensor, suffix: Tensor, end: int, mask: Tensor) -> Tensor:
+        """x (B, T, C) through all layers, its keys and values written to the T columns of `suffix` before `end`.
 
-        mask is added to the scores of own keys: broadcastable to (B, G, T, end).
+        mask is added to the scores of suffix keys: broadcastable to (B, G, T, end).
         """
         cos, sin = (angles[:, :, None] for angles in self._rotary(x, positions))  # (B, T, 1, D)
-        for layer, shared, mine in zip(self._layers, prefix, own, strict=True):
+        for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
             qkv = layer.qkv(F.rms_norm(x, x.shape[-1:], layer.norm_1, self._epsilon))
             qkv = qkv.unflatten(-1, (-1, self._head_size))
             qk, v = qkv.split((self._kv_heads * (self._groups + 1), self._kv_heads), 2)
             qk = qk * cos + _rotate_half(qk) * sin
             q, k = qk.split((self._kv_heads * self._groups, self._kv_heads), 2)
-            mine[0, :, :, end - x.shape[1] : end] = k.permute(2, 0, 1, 3)
-            mine[1, :, :, end - x.shape[1] : end] = v.permute(2, 0, 1, 3)
-            x = x + layer.out(self._attend(q, shared, mine[:, :, :, :end], mask))
+            suffix_layer[0, :, :, end - x.shape[1] : end] = k.permute(2, 0, 1, 3)
+            suffix_layer[1, :, :, end - x.shape[1] : end] = v.permute(2, 0, 1, 3)
+            x = x + layer.out(self._attend(q, shared, suffix_layer[:, :, :, :end], mask))
             gate, up = layer.gate_up(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon)).chunk(2, -1)
             x = x + layer.down(F.silu(gate).mul_(up))
         return x
 
-    def _attend(self, q: Tensor, shared: Tensor, mine: Tensor, mask: Tensor) -> Tensor:
-        """q (B, T, K * G, D) over the prefix (2, K, P, D) and own keys (2, K, B, S, D); returns (B, T, K * G * D).
+    def _attend(self, q: Tensor, shared: Tensor, suffix_layer: Tensor, mask: Tensor) -> Tensor:
+        """q (B, T, K * G, D) over the prefix (2, K, P, D) and the suffix (2, K, B, S, D); returns (B, T, K * G * D).
 
         One softmax over both; the products with the prefix take all prompts at once.
         """
@@ -208,11 +214,11 @@ class Llama:
         q = q.unflatten(2, (self._kv_heads, self._groups)).permute(2, 0, 3, 1, 4) * self._head_size**-0.5
         q = q.reshape(self._kv_heads, batch, self._groups * length, self._head_size)
         to_prefix = (q.flatten(1, 2) @ shared[0].mT).view(*heads, shared.shape[2])
-        to_own = (q @ mine[0].mT).view(*heads, mine.shape[3]).add_(mask)
-        weights = torch.cat([to_prefix, to_own], -1).softmax(-1)
-        from_prefix, from_own = weights.split((to_prefix.shape[-1], to_own.shape[-1]), -1)
+        to_suffix = (q @ suffix_layer[0].mT).view(*heads, suffix_layer.shape[3]).add_(mask)
+        weights = torch.cat([to_prefix, to_suffix], -1).softmax(-1)
+        from_prefix, from_suffix = weights.split((to_prefix.shape[-1], to_suffix.shape[-1]), -1)
         mixed = (from_prefix.flatten(1, 3) @ shared[1]).view(q.shape)
-        mixed = mixed + from_own.flatten(2, 3) @ mine[1]
+        mixed = mixed + from_suffix.flatten(2, 3) @ suffix_layer[1]
         return mixed.view(*heads, -1).permute(1, 3, 0, 2, 4).reshape(batch, length, -1)
 
     def _logits(self, hidden: Tensor) -> Tensor:

@@ -68,8 +68,8 @@ class Loaded(Tokenizer):
     @cached_property
     def context(self) -> int:
         """The most tokens that a prompt and its completion may have together."""
-        told = getattr(self.model.config, "max_position_embeddings", None) or RELATIVE_CONTEXT
-        return min(int(told), models.positions(self.model))
+        configured = getattr(self.model.config, "max_position_embeddings", None) or RELATIVE_CONTEXT
+        return min(int(configured), models.positions(self.model))
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

@@ -43,8 +43,8 @@ class Tokenizer:
         if not (chat and self.tokenizer.chat_template):
             return self.tokenizer(prompt, split_special_tokens=True)["input_ids"]
         before, after = self._template
-        own = self.tokenizer(prompt.strip(), split_special_tokens=True, add_special_tokens=False)["input_ids"]
-        return [*before, *own, *after]
+        message = self.tokenizer(prompt.strip(), split_special_tokens=True, add_special_tokens=False)["input_ids"]
+        return [*before, *message, *after]
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:

@@ -38,8 +38,8 @@ class Prompt:
 
     def render(self, document: str, query: str = "") -> str:
         """The whole prompt for a document, and for a query where one is asked about; both go through unchanged."""
-        told = f"{self.hints}\n\n" if self.hints else ""
-        return told + self.prefix + fill(self.target, {"document": document, "query": query})
+        hints = f"{self.hints}\n\n" if self.hints else ""
+        return hints + self.prefix + fill(self.target, {"document": document, "query": query})
 
     @property
     def fingerprint(self) -> str:
@@ -94,8 +94,8 @@ class Material(NamedTuple):
 
 def hints(task: str = "", language: str = "", style: str = "") -> str:
     """What a prompt tells its writer first, whatever else it says."""
-    told = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
-    return " ".join(sentence.format(value.rstrip(".")) for sentence, value in told.items() if value)
+    sentences = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
+    return " ".join(sentence.format(value.rstrip(".")) for sentence, value in sentences.items() if value)
 
 
 def load_mix(wanted: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
@@ -169,14 +169,16 @@ def judge(name_or_path: str | Path) -> Prompt:
     path = JUDGES / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
     if path.suffix != ".toml":
         raise unknown("prompt of a judge (or file)", str(name_or_path), known)
-    found = files.read(path)
-    if "{query}" not in found.target:
+    judge_template = files.read(path)
+    if "{query}" not in judge_template.target:
         raise DataError("target has no {query}; a judge is asked about a query and a document", path=path)
-    if found.examples is None:
+    if judge_template.examples is None:
         raise DataError("examples is 'yours', and a judge has none; write them into the file", path=path)
-    prefix = found.instruction + "".join(filled(found, ()))
-    target = fill(found.target, {"number": str(len(found.examples) + 1)})
-    return Prompt(found.name, found.description, prefix, target, found.stop, found.chat)
+    prefix = judge_template.instruction + "".join(filled(judge_template, ()))
+    target = fill(judge_template.target, {"number": str(len(judge_template.examples) + 1)})
+    return Prompt(
+        judge_template.name, judge_template.description, prefix, target, judge_template.stop, judge_template.chat
+    )
 
 
 def _stems(name: str) -> list[str]:
@@ -193,19 +195,19 @@ def load(
     has labels. hints: what its writer is told first. Raises what `template` raises, and SettingError without examples
     where they are needed.
     """
-    found = template(name_or_path, collection=collection)
-    if found.examples is None and not examples:
+    unfilled = template(name_or_path, collection=collection)
+    if unfilled.examples is None and not examples:
         raise SettingError(
-            f"the prompt {found.name} shows the LLM examples of your task: name a file of them, or a collection's "
+            f"the prompt {unfilled.name} shows the LLM examples of your task: name a file of them, or a collection's "
             "training queries, with --set sample.examples=FILE or sample.examples=train"
         )
-    shown = filled(found, examples)
+    examples_shown = filled(unfilled, examples)
     return Prompt(
-        name=found.name,
-        description=found.description,
-        prefix=found.instruction + "".join(shown),
-        target=fill(found.target, {"number": str(len(shown) + 1)}),
-        stop=found.stop,
-        chat=found.chat,
+        name=unfilled.name,
+        description=unfilled.description,
+        prefix=unfilled.instruction + "".join(examples_shown),
+        target=fill(unfilled.target, {"number": str(len(examples_shown) + 1)}),
+        stop=unfilled.stop,
+        chat=unfilled.chat,
         hints=hints,
     )

@@ -149,20 +149,20 @@ def _static(text: str, name: str, path: Path) -> Template:
     return Template(name, f"from {path.name}", before, "", f"{placeholder}{after}".rstrip())
 
 
-def _examples(found: Any, path: Path) -> tuple[dict[str, str], ...] | None:
-    if found == _YOURS:
+def _examples(value: Any, path: Path) -> tuple[dict[str, str], ...] | None:
+    if value == _YOURS:
         return None
-    if isinstance(found, str):
-        return _of_type(found, path)
-    if not isinstance(found, list):
+    if isinstance(value, str):
+        return _of_type(value, path)
+    if not isinstance(value, list):
         raise DataError("examples: expected [[examples]] tables, a query type, or 'yours'", path=path)
-    for row in found:
+    for row in value:
         if not isinstance(row, dict) or not row.keys() >= {"document", "query"} or row.keys() - _OF_AN_EXAMPLE:
             expected = ", ".join(sorted(_OF_AN_EXAMPLE))
             raise DataError(f"an example is {quoted(row)}; expected a table with {expected}", path=path)
         for key in row:
             _text(row, key, path)
-    return tuple(found)
+    return tuple(value)
 
 
 def _of_type(kind: str, path: Path) -> tuple[dict[str, str], ...]:
@@ -174,25 +174,25 @@ def _of_type(kind: str, path: Path) -> tuple[dict[str, str], ...]:
     return tuple({"document": document["text"], "query": document[kind]} for document in documents)
 
 
-def _labels(found: Any, path: Path) -> dict[str, tuple[str, str]]:
-    if not isinstance(found, dict) or (found and "default" not in found):
+def _labels(value: Any, path: Path) -> dict[str, tuple[str, str]]:
+    if not isinstance(value, dict) or (value and "default" not in value):
         raise DataError("labels: expected a table with `default` and other collections", path=path)
-    for name, pair in found.items():
+    for name, pair in value.items():
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(label, str) for label in pair):
             raise DataError(f"labels: {name} is {quoted(pair)}; expected a document's label and a query's", path=path)
-    return {name: (pair[0], pair[1]) for name, pair in found.items()}
+    return {name: (pair[0], pair[1]) for name, pair in value.items()}
 
 
-def _stop(found: Any, path: Path) -> tuple[str, ...]:
-    if not isinstance(found, list) or not all(isinstance(text, str) and text for text in found):
-        raise DataError(f"stop is {quoted(found)}; expected a list of texts", path=path)
-    return tuple(found)
+def _stop(value: Any, path: Path) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise DataError(f"stop is {quoted(value)}; expected a list of texts", path=path)
+    return tuple(value)
 
 
-def _flag(found: Any, path: Path) -> bool:
-    if not isinstance(found, bool):
-        raise DataError(f"chat is {quoted(found)}; expected true or false", path=path)
-    return found
+def _flag(value: Any, path: Path) -> bool:
+    if not isinstance(value, bool):
+        raise DataError(f"chat is {quoted(value)}; expected true or false", path=path)
+    return value
 
 
 def _text(row: Any, key: str, path: Path, *, default: str | None = None) -> str:
@@ -211,7 +211,7 @@ def filled(template: Template, examples: Sequence[PromptExample]) -> list[str]:
     """Each example of a template, its own or those of the task, as text."""
     rows = template.examples
     if rows is None:
-        rows = tuple({"document": one.document, "query": one.query} for one in examples)
+        rows = tuple({"document": example.document, "query": example.query} for example in examples)
     return [fill(template.example, {**row, "number": str(number)}) for number, row in enumerate(rows, 1)]
 
 

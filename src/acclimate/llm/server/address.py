@@ -43,18 +43,18 @@ def parse(name: str) -> Address:
             f"{redacted(name)!r}: expected openai:MODEL or openai:MODEL@http://host:port/v1, with openai-completions: "
             "in place of openai: for a model that is no chat model"
         )
-    model, behind = match["model"], match["model"].rpartition("@")[2]
-    if match["url"] is None and behind != model and _NO_SCHEME.fullmatch(behind):
+    model, ending = match["model"], match["model"].rpartition("@")[2]
+    if match["url"] is None and ending != model and _NO_SCHEME.fullmatch(ending):
         raise SettingError(
-            f"{redacted(name)!r}: an address without http:// or https:// before it; expected @http://{behind}"
+            f"{redacted(name)!r}: an address without http:// or https:// before it; expected @http://{ending}"
         )
     url, source = match["url"], redacted(name)
     if url is None:
         url, source = os.environ.get("OPENAI_BASE_URL", "").strip() or _ITS_OWN, "OPENAI_BASE_URL"
     if not re.match(r"https?://", url):
-        shown = url.rpartition("@")[2]
+        address = url.rpartition("@")[2]
         raise SettingError(
-            f"{source} is {shown!r}, which has no http:// or https:// before it; expected http://{shown}"
+            f"{source} is {address!r}, which has no http:// or https:// before it; expected http://{address}"
         )
     if has_secret(url):
         raise SettingError(f"openai:{model}: an address with a secret in it; put the key into OPENAI_API_KEY")

@@ -27,25 +27,25 @@ def logprobs_within(text: str, begin: int, end: int, logprobs: Any) -> tuple[flo
     raw = text.encode("utf-8", "replace")
     first, last = len(text[:begin].encode("utf-8", "replace")), len(text[:end].encode("utf-8", "replace"))
     missing = bytearray(raw)  # what no token was found for is not blank
-    found: list[float | None] = []
-    at = unread = read = pending = 0
-    for token, logprob in _tokens(logprobs):
-        start, at = _place(raw, token.readings, at, _LONGEST * pending)
-        if start < at:
+    chosen: list[float | None] = []
+    position = unread = read = pending = 0
+    for token, token_logprob in _tokens(logprobs):
+        start, position = _place(raw, token.readings, position, _LONGEST * pending)
+        if start < position:
             read, pending = read + 1, 0
-            missing[start:at] = b" " * (at - start)
-            if start < last and at > first:
-                found.append(logprob)
+            missing[start:position] = b" " * (position - start)
+            if start < last and position > first:
+                chosen.append(token_logprob)
         elif token.is_unreadable:
             pending += 1
-            if first <= at < last:
-                found.append(logprob)
+            if first <= position < last:
+                chosen.append(token_logprob)
                 unread += 1
     lacks = len(b"".join(bytes(missing[first:last]).split()))
     if first == last or lacks > _LONGEST * unread or (not read and raw[last:].strip()):
         return ()
-    numbers = [one for one in found if one is not None]
-    return tuple(min(one, 0.0) for one in numbers) if len(numbers) == len(found) else ()
+    known = [logprob for logprob in chosen if logprob is not None]
+    return tuple(min(logprob, 0.0) for logprob in known) if len(known) == len(chosen) else ()
 
 
 class _Token(NamedTuple):
@@ -61,17 +61,21 @@ def _tokens(logprobs: Any) -> Iterator[tuple[_Token, float | None]]:
         return
     content, tokens, values = (logprobs.get(name) for name in ("content", "tokens", "token_logprobs"))
     if isinstance(content, list) and content:
-        for one in content:
-            if isinstance(one, Mapping):
-                yield _token(one.get("token"), one.get("bytes")), _number(one.get("logprob"))
+        for entry in content:
+            if isinstance(entry, Mapping):
+                yield _token(entry.get("token"), entry.get("bytes")), _number(entry.get("logprob"))
     elif isinstance(tokens, list) and isinstance(values, list):
         for token, value in zip(tokens, values, strict=False):
             yield _token(token, None), _number(value)
 
 
-def _token(token: Any, given: Any) -> _Token:
-    if isinstance(given, list) and given and all(isinstance(one, int) and 0 <= one < 256 for one in given):
-        return _Token([bytes(given), bytes(given).strip()])
+def _token(token: Any, byte_values: Any) -> _Token:
+    if (
+        isinstance(byte_values, list)
+        and byte_values
+        and all(isinstance(number, int) and 0 <= number < 256 for number in byte_values)
+    ):
+        return _Token([bytes(byte_values), bytes(byte_values).strip()])
     if not isinstance(token, str):
         return _Token([], is_unreadable=True)
     token = printable(token)  # as the text is
@@ -89,16 +93,16 @@ def _token(token: Any, given: Any) -> _Token:
 
 def _number(value: Any) -> float | None:
     try:
-        found = math.nan if isinstance(value, bool | str) else float(value)
+        number = math.nan if isinstance(value, bool | str) else float(value)
     except (ValueError, TypeError, OverflowError):
         return None
-    return found if LEAST_LOGPROB <= found < math.inf else None
+    return number if LEAST_LOGPROB <= number < math.inf else None
 
 
-def _place(raw: bytes, readings: list[bytes], at: int, further: int) -> tuple[int, int]:
+def _place(raw: bytes, readings: list[bytes], position: int, further: int) -> tuple[int, int]:
     """Where a token stands, at a place or at most so much behind it; nowhere is between its neighbors."""
     for reach in (0, further):
         for token in filter(None, readings):
-            if (start := raw.find(token, at, at + len(token) + reach)) >= 0:
+            if (start := raw.find(token, position, position + len(token) + reach)) >= 0:
                 return start, start + len(token)
-    return at, at
+    return position, position

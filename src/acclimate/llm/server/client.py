@@ -23,13 +23,13 @@ def key() -> str:
 
     Raises SettingError for one that cannot be sent.
     """
-    found = os.environ.get("OPENAI_API_KEY", "").strip()
-    for at, char in enumerate(found, 1):
+    secret = os.environ.get("OPENAI_API_KEY", "").strip()
+    for position, char in enumerate(secret, 1):
         if not " " <= char <= "~":
             raise SettingError(
-                f"OPENAI_API_KEY: character {at} is U+{ord(char):04X}, which no key has; copy the key anew"
+                f"OPENAI_API_KEY: character {position} is U+{ord(char):04X}, which no key has; copy the key anew"
             )
-    return found
+    return secret
 
 
 def client(name: str, address: Address, seconds: float) -> Any:
@@ -87,7 +87,7 @@ def _in_time(seconds: float) -> Callable[[Any], None]:
 def _surroundings(error: Exception) -> Exception:
     """What is wrong with a variable that the client reads, told by its name."""
     proxies = {
-        name: value for known in PROXIES for name in (known, known.lower()) if (value := os.environ.get(name, ""))
+        name: value for scheme in PROXIES for name in (scheme, scheme.lower()) if (value := os.environ.get(name, ""))
     }
     if isinstance(error, ImportError):
         named = next((f"{name}={redacted(value)}" for name, value in proxies.items() if "socks" in value), "a proxy")
@@ -95,10 +95,10 @@ def _surroundings(error: Exception) -> Exception:
     if isinstance(error, OSError):
         named = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ), "the certificates")
         return SettingError(f"{named} is {os.environ.get(named)!r}, which cannot be read: {error.strerror or error}")
-    known = re.compile(r"(?:https?|socks5h?)://")
-    named = next((f"{name} is {redacted(value)}" for name, value in proxies.items() if not known.match(value)), "")
-    said = named or f"the client cannot be made: {cause(error)}"
-    return SettingError(f"{said}; expected http://, https:// or socks5:// (unset it, or list the host in NO_PROXY)")
+    scheme = re.compile(r"(?:https?|socks5h?)://")
+    named = next((f"{name} is {redacted(value)}" for name, value in proxies.items() if not scheme.match(value)), "")
+    reason = named or f"the client cannot be made: {cause(error)}"
+    return SettingError(f"{reason}; expected http://, https:// or socks5:// (unset it, or list the host in NO_PROXY)")
 
 
 def read(text: str) -> Any:

@@ -16,9 +16,22 @@ from typing import Any, NamedTuple
 from acclimate.llm.server.address import redacted
 
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")  # where the client looks for them, and in lower case
-_MOST_SAID = 300  # characters
-_SAYS = ("message", "msg", "detail", "error", "errors", "code", "type", "status", "param", "loc", "reason", "title")
-_SAYS += ("error_description", "error_type", "metadata", "raw", "reasons", "body", "fault", "failed_generation")
+_LONGEST_MESSAGE = 300  # characters
+_MESSAGE_KEYS = (
+    "message",
+    "msg",
+    "detail",
+    "error",
+    "errors",
+    "code",
+    "type",
+    "status",
+    "param",
+    "loc",
+    "reason",
+    "title",
+)
+_MESSAGE_KEYS += ("error_description", "error_type", "metadata", "raw", "reasons", "body", "fault", "failed_generation")
 
 
 class Means(Enum):
@@ -34,14 +47,14 @@ class Failure(NamedTuple):
     """What a server said, and what follows."""
 
     means: Means
-    said: str  # in its own words, on one line
+    message: str  # in its own words, on one line
     hint: str = ""  # what to try
     status: int | None = None
     fields: str = ""  # of the request, that it is about, where that is said
     after: float | None = None  # seconds that the server asked to wait
 
     def __str__(self) -> str:
-        return f"{self.said} ({self.hint})" if self.hint else self.said
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class _Row(NamedTuple):
@@ -128,11 +141,11 @@ _PATTERNS = {row.words: re.compile(row.words, re.IGNORECASE | re.VERBOSE | re.DO
 
 def failure(status: int | None, body: Any) -> Failure:
     """What an error means. `status`: of HTTP; one that its body tells counts where that is no error (200)."""
-    words = said(body)
-    told = _status_in(body) if status is None or status < 300 else status
-    row = next(row for row in _TABLE if _fits(row, told, words))
-    fields = " ".join(f"'{part}'" for part in _said(body, only=("param", "loc")))
-    return Failure(row.means, f"status {told}: {words}" if told else words, row.hint, told, fields)
+    words = message_of(body)
+    http_status = _status_in(body) if status is None or status < 300 else status
+    row = next(row for row in _TABLE if _fits(row, http_status, words))
+    fields = " ".join(f"'{part}'" for part in _messages(body, only=("param", "loc")))
+    return Failure(row.means, f"status {http_status}: {words}" if http_status else words, row.hint, http_status, fields)
 
 
 def _fits(row: _Row, status: int | None, words: str) -> bool:
@@ -143,34 +156,34 @@ def _fits(row: _Row, status: int | None, words: str) -> bool:
 def _status_in(body: Any) -> int | None:
     """The HTTP status that an error's body tells, wherever it does."""
     if isinstance(body, list):
-        return next((found for part in body if (found := _status_in(part))), None)
+        return next((status for part in body if (status := _status_in(part))), None)
     if not isinstance(body, Mapping):
         return None
     for key in ("code", "status", "status_code", "statusCode"):
         try:
-            if 400 <= (found := int(body.get(key, 0))) < 600:
-                return found
+            if 400 <= (status := int(body.get(key, 0))) < 600:
+                return status
         except (ValueError, TypeError, OverflowError):
             continue
     return _status_in(body.get("error"))
 
 
-def said(body: Any) -> str:
+def message_of(body: Any) -> str:
     """What an error's body says: its messages, codes and the names of fields, as far as it has such."""
-    return one_line("; ".join(dict.fromkeys(_said(body))) or (body if isinstance(body, str) else repr(body)))
+    return one_line("; ".join(dict.fromkeys(_messages(body))) or (body if isinstance(body, str) else repr(body)))
 
 
-def _said(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
+def _messages(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
     """The texts in an error's body, or those below some keys alone."""
     if isinstance(body, Mapping):
-        for name in _SAYS:  # not what was sent, which some send back
+        for name in _MESSAGE_KEYS:  # not what was sent, which some send back
             if name in body:
-                yield from _said(body[name], name, only)
+                yield from _messages(body[name], name, only)
     elif isinstance(body, list) and key == "loc":  # where in the request
         yield ".".join(map(str, body))
     elif isinstance(body, list):
         for part in body[:5]:
-            yield from _said(part, key, only)
+            yield from _messages(part, key, only)
     elif only and key not in only:
         return
     elif isinstance(body, str) and body.strip():
@@ -181,24 +194,24 @@ def _said(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[str]
 
 def one_line(text: str) -> str:
     """What somebody else wrote, for a message: cut, and without line ends, control characters, the key and secrets."""
-    shown = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text[: 20 * _MOST_SAID])
+    line = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text[: 20 * _LONGEST_MESSAGE])
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if len(key) >= 4:
-        shown = shown.replace(key, "***")
-    shown = redacted(" ".join(shown.split()))
-    return shown if len(shown) <= _MOST_SAID else f"{shown[: _MOST_SAID - 3]}..."
+        line = line.replace(key, "***")
+    line = redacted(" ".join(line.split()))
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 3]}..."
 
 
 def cause(error: BaseException) -> str:
     """An error and what is behind it: "Connection error." alone says nothing."""
     causes = [error]
-    while (behind := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
-        causes.append(behind)
-    texts = [f"{type(one).__name__}: {one}".rstrip(": ") for one in causes]
+    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
+        causes.append(inner)
+    texts = [f"{type(link).__name__}: {link}".rstrip(": ") for link in causes]
     return one_line(": ".join(dict.fromkeys([texts[0], texts[-1]])))
 
 
-def lost(error: BaseException) -> Failure:
+def connection_failure(error: BaseException) -> Failure:
     """What a connection means that could not be made, or broke off."""
     words = cause(error)
     hint = next((hint for pattern, hint in _LOST if re.search(pattern, words)), "")
@@ -207,7 +220,7 @@ def lost(error: BaseException) -> Failure:
     return Failure(Means.STOP if hint else Means.AGAIN, words, "; ".join(filter(None, (hint, through))))
 
 
-def page(text: str) -> str | None:
+def page_title(text: str) -> str | None:
     """The title, or else the first words, of what is a page for people; None for anything else."""
     if not re.match(r"\s*(?:<!doctype html|<html|<head|<body|<h1|<\?xml)", text, re.IGNORECASE):
         return None

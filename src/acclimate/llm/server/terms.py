@@ -57,11 +57,11 @@ class Terms:
         """As JSON."""
         return json.dumps(asdict(self))
 
-    def add(self, other: Terms) -> None:
+    def add(self, others: Terms) -> None:
         """Take over what others have learned."""
-        self.left_out = tuple(name for name in _NAMED if name in (*self.left_out, *other.left_out))
-        self.limit = max(self.limit, other.limit, key=_LIMITS.index)
-        self.thinks |= other.thinks
+        self.left_out = tuple(name for name in _NAMED if name in (*self.left_out, *others.left_out))
+        self.limit = max(self.limit, others.limit, key=_LIMITS.index)
+        self.thinks |= others.thinks
 
     def applied(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body of a request on these terms; `max_tokens` is the limit in it."""
@@ -78,7 +78,7 @@ class Terms:
             return False
         patterns = {name: pattern for name, pattern in _NAMED.items() if name in sent}
         patterns |= {name: pattern for name, pattern in _NAMED_LIMIT.items() if name in sent}
-        for words in (failure.fields, failure.said):
+        for words in (failure.fields, failure.message):
             named = [name for name, pattern in patterns.items() if re.search(pattern, words, re.IGNORECASE)]
             if len(named) > 1 and (failure.status or 0) >= 500:
                 return False  # all that was sent, as a server writes it down when it fails

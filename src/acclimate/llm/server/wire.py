@@ -13,7 +13,7 @@ from acclimate.base.text import printable
 from acclimate.llm.answers import reasoning
 from acclimate.llm.decoding import Decoding, about_tokens
 from acclimate.llm.server.alignment import logprobs_within
-from acclimate.llm.server.failures import one_line, said
+from acclimate.llm.server.failures import message_of, one_line
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
@@ -95,7 +95,7 @@ def _choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise ValueError("an answer without a choice")
     if choices[0].get("error"):
-        raise ValueError(said(choices[0]["error"]))
+        raise ValueError(message_of(choices[0]["error"]))
     return choices[0]
 
 
@@ -127,7 +127,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _count(value: Any) -> int:
     """A number of tokens, 0 where it is none that can be."""
     try:
-        found = 0 if isinstance(value, bool) else int(value)
+        count = 0 if isinstance(value, bool) else int(value)
     except (ValueError, TypeError, OverflowError):
         return 0
-    return found if 0 < found < _MOST_TOKENS else 0
+    return count if 0 < count < _MOST_TOKENS else 0
