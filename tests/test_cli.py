@@ -97,6 +97,17 @@ def test_the_help_of_a_stage_has_each_setting_and_its_default(stage, capsys, mon
         assert check(default if is_said else "", setting, setting.name) == setting.default
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_speaks_to_whoever_types(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for odd in ("Default:", "`folder", "Returns", "None", "False", "()", "--no-", "--empty-", " STR"):
+        assert odd not in shown, odd
+    first = shown.partition("\n\n")[2].partition("\n")[0]
+    assert first.endswith("."), first
+
+
 def test_every_setting_has_a_default_that_its_own_check_lets_through():
     for stage, function in STAGES.items():
         for setting in settings_of(function).values():

@@ -9,6 +9,7 @@ from cyclopts import App
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.base.text import on_one_line, printable, single_spaced
+from acclimate.cli.options import FilePath
 
 prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
 cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
@@ -61,7 +62,7 @@ def check_prompt(path: Path) -> None:
 
 
 @cache_app.command(name="stats")
-def cache_stats(run_dir: Path, *, prices: Path | None = None) -> None:
+def cache_stats(run_dir: Path, *, prices: FilePath = None) -> None:
     """What the LLM's answers kept with a run come to: how many, of whom, for how much.
 
     Parameters

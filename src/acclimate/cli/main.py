@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,19 +21,38 @@ from acclimate.base.memory import is_out_of_memory
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
-from acclimate.cli.options import Changes, Count, Counts, Folder, K, Limits, Seed, check_arguments
+from acclimate.cli.options import (
+    Changes,
+    Count,
+    Counts,
+    Dollars,
+    File,
+    FilePath,
+    Flag,
+    Folder,
+    K,
+    Measure,
+    Name,
+    Recipe,
+    Seed,
+    Text,
+    Tokens,
+    check_arguments,
+    unwrapped,
+)
 from acclimate.cli.stage_commands import show, stage_command
 
-app = App(
-    name="acclimate",
-    version=acclimate.__version__,
-    help="""Tune a search engine to documents that have no labels.
+_HELP = """Tune a search engine to documents that have no labels.
 
 An LLM writes the queries that people might ask of your documents; bad ones are filtered out; rerankers and fast
 retrievers learn from the rest; and a paired comparison with the untouched systems says whether it helped.
 
 Start with: acclimate adapt FOLDER --out run
-""",
+"""
+app = App(
+    name="acclimate",
+    version=acclimate.__version__,
+    help=unwrapped(_HELP),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
@@ -43,20 +62,27 @@ app.command(prompts_app)
 app.command(cache_app)
 
 
-@app.command
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function, with its docstring as help."""
+    function.__doc__ = unwrapped(function.__doc__ or "")
+    app.command(function)
+    return function
+
+
+@command
 def adapt(
     corpus: str,
     *,
     out: Folder,
-    recipe: str = "quick",
-    queries: str | None = None,
-    qrels: str | None = None,
+    recipe: Recipe = "quick",
+    queries: File = None,
+    qrels: File = None,
     set_: Changes = None,
-    dry_run: bool = False,
-    max_cost: Limits = None,
-    max_tokens: Limits = None,
-    prices: Path | None = None,
-    batch: Path | None = None,
+    dry_run: Flag = False,
+    max_cost: Dollars = None,
+    max_tokens: Tokens = None,
+    prices: FilePath = None,
+    batch: FilePath = None,
     seed: Seed = 0,
 ) -> None:
     """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
@@ -109,7 +135,7 @@ def adapt(
         show(result.report)
 
 
-@app.command
+@command
 def report(run_dir: Path) -> None:
     """Print the report of a finished run again, and write report.json and report.html anew. No stage is made.
 
@@ -121,10 +147,8 @@ def report(run_dir: Path) -> None:
     show(acclimate.open(run_dir).write_report())
 
 
-@app.command(name="inspect")
-def inspect_queries(
-    run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: str | None = None, reason: str | None = None
-) -> None:
+@command
+def inspect(run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: Name = None, reason: Text = None) -> None:
     """Show the synthetic queries of a run: what they are like, what was turned down and why; and a sample, as a page.
 
     Parameters
@@ -145,8 +169,8 @@ def inspect_queries(
     print(f"Page: {page.path}")
 
 
-@app.command
-def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -> None:
+@command
+def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None:
     """Search the corpus of a run with the system that it recommends.
 
     Parameters
@@ -164,8 +188,15 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: str | None = None) -
         print(hit)
 
 
-@app.command
-def compare(qrels: Path, run: Path, baseline: Path, *others: Path, measure: str = "nDCG@10", seed: Seed = 0) -> None:
+@command
+def compare(
+    qrels: Path,
+    run: Path,
+    baseline: Path,
+    *others: Path,
+    measure: Measure = "nDCG@10",
+    seed: Seed = 0,
+) -> None:
     """Compare TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
 
     Parameters
@@ -186,7 +217,7 @@ def compare(qrels: Path, run: Path, baseline: Path, *others: Path, measure: str 
     print(acclimate.compare(qrels, run, baseline, *others, measure=measure, seed=seed))
 
 
-@app.command
+@command
 def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> None:
     """Show how search gets better with more synthetic queries and more labelled lists, so that you know when to stop.
 
@@ -214,7 +245,7 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     print(f"Page: {page.path}")
 
 
-@app.command
+@command
 def doctor() -> None:
     """Say what is installed, which devices there are, what is missing, and the command that installs it."""
     print("\n".join(map(str, acclimate.doctor())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,13 +28,22 @@ def _option(kind: Any, domain: Domain, **named: Any) -> Parameter:
 
 
 Changes = Annotated[
-    list[str] | None, Parameter(name="--set", help="Change a setting: stage.setting=value; repeatable.")
+    list[str] | None,
+    Parameter(name="--set", metavar="STAGE.SETTING=VALUE", help="Change a setting; repeatable. See docs/settings.md."),
 ]
-Limits = list[str] | None
+Dollars = Annotated[list[str] | None, Parameter(metavar="USD")]
+Tokens = Annotated[list[str] | None, Parameter(metavar="N")]
+Text = Annotated[str | None, Parameter(metavar="TEXT")]
+Name = Annotated[str | None, Parameter(metavar="NAME")]
+File = Annotated[str | None, Parameter(metavar="FILE")]
+FilePath = Annotated[Path | None, Parameter(metavar="FILE")]
+Recipe = Annotated[str, Parameter(metavar="NAME|FILE")]
+Measure = Annotated[str, Parameter(metavar="NAME@K")]
+Flag = Annotated[bool, Parameter(show_default=False)]
 Seed = Annotated[int, _option(int, SEEDS)]
 Count = Annotated[int, _option(int, AtLeast(0))]
 K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
-Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1))]  # none: ()
+Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1), metavar="N,N,...")]  # none: ()
 
 
 def _folder(_: Any, tokens: Sequence[Any]) -> Path:
@@ -42,7 +52,7 @@ def _folder(_: Any, tokens: Sequence[Any]) -> Path:
     return Path(tokens[0].value)
 
 
-Folder = Annotated[Path, Parameter(converter=_folder, n_tokens=1)]  # to write to
+Folder = Annotated[Path, Parameter(converter=_folder, n_tokens=1, metavar="DIR")]  # to write to
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -54,3 +64,21 @@ def check_arguments(arguments: Sequence[str]) -> None:
             broken = True
         if broken:
             raise SettingError(f"{quoted(text)} is not UTF-8 text; expected arguments in UTF-8, without zero bytes")
+
+
+def unwrapped(docstring: str) -> str:
+    """A docstring with one line for each paragraph, which help then breaks where the terminal ends."""
+    lines: list[str] = []
+    is_summary = True
+    for line in inspect.cleandoc(docstring).splitlines():
+        is_summary = is_summary and line != "Parameters"
+        goes_on = bool(lines and lines[-1].strip() and line.strip()) and (is_summary or line.startswith(" "))
+        if goes_on and _indent(lines[-1]) == _indent(line):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -10,13 +10,20 @@ from cyclopts import Parameter
 
 import acclimate
 from acclimate.api.stages import SUMMARIES
-from acclimate.base.domains import OneOf
+from acclimate.base.domains import AtLeast, OneOf
 from acclimate.base.files import read_json
 from acclimate.cli.options import Folder
 from acclimate.report import terminal
 from acclimate.run.settings import Setting, settings_of
 
-_METAVARS = {int: "INT", int | None: "INT", float: "NUMBER", bool: "true|false", tuple[str, ...]: "A,B,..."}
+_METAVARS = {
+    int: "INT",
+    int | None: "INT",
+    float: "NUMBER",
+    bool: "true|false",
+    tuple[str, ...]: "A,B,...",
+    tuple[int, ...]: "N,N,...",
+}
 
 
 def show(report: acclimate.Report) -> None:
@@ -41,8 +48,10 @@ def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., Non
 
     command.__doc__ = f"{SUMMARIES[stage]}\n\nThe stages before it are made too, as far as they are not."
     kinds = inspect.Parameter
-    run_dir = Annotated[Folder, Parameter(help="Folder of the run.", metavar="DIR")]
-    corpus = Annotated[str | None, Parameter(help="Documents to begin a run with, as adapt takes them.")]
+    run_dir = Annotated[Folder, Parameter(help="Folder of the run.")]
+    corpus = Annotated[
+        str | None, Parameter(help="Documents to begin a run with, as adapt takes them.", metavar="CORPUS")
+    ]
     parameters = [
         kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=run_dir),
         kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=corpus),
@@ -64,7 +73,8 @@ def help_of(setting: Setting) -> str:
         default = f"{default:g}"
     elif default is None or isinstance(default, bool):
         default = str(default).lower()
-    names = setting.domain.names if isinstance(setting.domain, OneOf) else [setting.values]
-    is_said = setting.domain is None or all(name in setting.help for name in names)
+    domain = setting.domain
+    names = domain.names if isinstance(domain, OneOf) else [setting.values]
+    is_said = domain in (None, AtLeast(0), AtLeast(1)) or all(name in setting.help for name in names)
     parts = [setting.help, "" if is_said else f"Values: {setting.values}.", f"[default: {default}]" * (default != "")]
     return " ".join(filter(None, parts))
