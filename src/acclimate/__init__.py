@@ -12,6 +12,8 @@ Importing loads nothing: each name comes from its module when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from acclimate.base.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from acclimate.api.adapt import adapt, plan
     from acclimate.api.answers import Answers, Spending
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from acclimate.measure.runs import Compared, Comparisons
     from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
     from acclimate.report.report import MeasuredSystem, Report
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "acclimate.api.adapt": "adapt plan",

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import NamedTuple
 
-from acclimate import __version__
 from acclimate.base.errors import AcclimateError
+from acclimate.base.version import __version__
 from acclimate.llm import BACKENDS
 
 

@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from acclimate import __version__
 from acclimate.base.errors import DataError
 from acclimate.base.files import changed, fingerprint, read_json, sha256, write_json
+from acclimate.base.version import __version__
 
 NAME = "manifest.json"
 _LIBRARIES = "torch transformers sentence-transformers bm25s ir-measures numpy scikit-learn datasketch".split()

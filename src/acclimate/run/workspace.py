@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from acclimate import __version__
 from acclimate.base import distributed
 from acclimate.base.disk import writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, fingerprint, is_file, make_folder, read_state, write_json
 from acclimate.base.progress import Progress, duration
+from acclimate.base.version import __version__
 from acclimate.run import manifests
 from acclimate.run.output import Account, StageOutput
 

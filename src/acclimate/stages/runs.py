@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from acclimate import __version__
 from acclimate.base import distributed
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import read_json
 from acclimate.base.text import quoted
+from acclimate.base.version import __version__
 from acclimate.corpus import collections
 from acclimate.llm.prices import Budget, read_limits
 from acclimate.run.input import Kept

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate import __version__
 from acclimate.base import distributed, models
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
 from acclimate.base.files import fingerprint, read_state, write_json
+from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, grouped
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from acclimate import __version__
 from acclimate.base.database import unusable
 from acclimate.base.files import fingerprint, make_folder
+from acclimate.base.version import __version__
 from acclimate.records import Query, Scorer
 
 BATCH = 64  # queries; a killed run loses the batch at hand
