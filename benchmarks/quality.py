@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from results_page import table, write_section
+
 from acclimate.search.names import SystemName
 
 ROOT = Path(__file__).parents[1]
-START, END = "<!-- table: begin -->", "<!-- table: end -->"
 STUDENTS = "dense-query,late-interaction-query,sparse-query,static"
 COLUMNS = {
     SystemName(name): title
@@ -58,12 +59,10 @@ def main() -> None:
             command += ["--set", change]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         reports[name] = json.loads((arguments.out / name / "report.json").read_text(encoding="utf-8"))
-    table = tables(reports)
-    print(table)
+    text = tables(reports)
+    print(text)
     if arguments.write:
-        page = ROOT / "docs" / "results.md"
-        before, _, rest = page.read_text(encoding="utf-8").partition(START)
-        page.write_text(f"{before}{START}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_section("table", text)
 
 
 def tables(reports: dict[str, dict[str, Any]]) -> str:
@@ -90,7 +89,7 @@ def _measured(reports: dict[str, dict[str, Any]], measure: str, *, intervals: bo
                 cell += " ({}–{})".format(*map(_number, found["intervals"][measure]))
             cells.append(f"**{cell}**" if found and report["recommended"] == system else cell)
         rows.append([title, *cells])
-    return _markdown(["system", *(f"{name} ({r['queries']['count']})" for name, r in reports.items())], rows)
+    return table(["system", *(f"{name} ({r['queries']['count']})" for name, r in reports.items())], rows)
 
 
 def _differences(reports: dict[str, dict[str, Any]]) -> str:
@@ -109,7 +108,7 @@ def _differences(reports: dict[str, dict[str, Any]]) -> str:
     )
     rows.append(["verdict", *(r["verdict"] for r in reports.values())])
     rows.append(["recommended", *(r["recommended"] for r in reports.values())])
-    return _markdown(["", *reports], rows)
+    return table(["", *reports], rows)
 
 
 def _difference(report: dict[str, Any], system: str, base: str) -> str:
@@ -124,7 +123,7 @@ def _latencies(reports: dict[str, dict[str, Any]]) -> str:
     for system, title in COLUMNS.items():
         found = [next((s for s in r["systems"] if s["name"] == system), None) for r in reports.values()]
         rows.append([title, *("" if s is None else f"{s['latency_ms']['p50']:.1f}" for s in found)])
-    return _markdown(["system", *reports], rows)
+    return table(["system", *reports], rows)
 
 
 def _shares(reports: dict[str, dict[str, Any]]) -> str:
@@ -141,15 +140,15 @@ def _shares(reports: dict[str, dict[str, Any]]) -> str:
             times = reranked["latency_ms"]["p50"] / one["latency_ms"]["p50"]
             cells.append(f"{quality:.0%}, 1/{times:.{0 if times > 10 else 1}f}")
         rows.append([COLUMNS[system], *cells])
-    return _markdown(["system", *reports], rows)
+    return table(["system", *reports], rows)
 
 
 def _sizes(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
-    for system in ("bm25", "dense", "late-interaction", "sparse", "static"):
+    for system in map(SystemName, ("bm25", "dense", "late-interaction", "sparse", "static")):
         found = [next((s for s in r["systems"] if s["name"] == system), None) for r in reports.values()]
         rows.append([COLUMNS[system], *("" if s is None else f"{s['index_bytes'] / 1e6:.1f}" for s in found)])
-    return _markdown(["system", *reports], rows)
+    return table(["system", *reports], rows)
 
 
 def _made(reports: dict[str, dict[str, Any]]) -> str:
@@ -165,7 +164,7 @@ def _made(reports: dict[str, dict[str, Any]]) -> str:
         ["teacher on held-out queries", *(_teacher(r) for r in reports.values())],
         ["chosen on", *(r["chosen_on"] for r in reports.values())],
     ]
-    return _markdown(["", *reports], rows)
+    return table(["", *reports], rows)
 
 
 def _teacher(report: dict[str, Any]) -> str:
@@ -174,11 +173,6 @@ def _teacher(report: dict[str, Any]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

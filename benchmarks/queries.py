@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from results_page import table, write_section
+
 from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.base.words import normalized
@@ -31,12 +33,12 @@ from acclimate.run.judges import RunJudges
 from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
-from acclimate.search.candidates import fuse, min_max
+from acclimate.search.candidates import Candidates, fuse, min_max
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember
 from acclimate.search.ranks import source_ranks
 from acclimate.search.system import System
-from acclimate.search.weights import alone
+from acclimate.search.weights import mean_ndcg
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
@@ -44,7 +46,6 @@ from acclimate.stages.generate import generate
 from acclimate.stages.sample import sample
 
 ROOT = Path(__file__).parents[1]
-START, END = "<!-- queries: begin -->", "<!-- queries: end -->"
 MIX = ("question", "keyword", "claim")
 STYLES: dict[str, tuple[str, ...]] = {
     "**question, keyword, claim** (default)": MIX,
@@ -91,16 +92,16 @@ class Bench:
         settings = resolve(STAGES, load_recipe("quick"), [f"sample.n_docs={n_docs}"])
         self.run = Run(Workspace(out / f"queries-{self.name}"), settings, 0, corpus)
         adapt(self.run, until="index")
-        self.split, self.asked, grades = self._real()
+        self.split, self.test_queries, grades = self._real()
         self.pairs = self._pairs()
         shown = self._shown()
-        taken = {normalized(one.query) for one in shown}
-        self.asked = [query for query in self.asked if normalized(query.text) not in taken][:300]
-        self.answers = [grades[query.query_id] for query in self.asked]
+        taken = {normalized(example.query) for example in shown}
+        self.test_queries = [query for query in self.test_queries if normalized(query.text) not in taken][:300]
+        self.answers = [grades[query.query_id] for query in self.test_queries]
         drawn = sample(self.run.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=n_docs, examples="pairs")
         self.sides, self.material = drawn.splits, Material(drawn.examples, (), self.name)
         self.llm = load(settings["generate"]["llm"])
-        self.found: dict[str, Any] = {}  # query_id -> candidates with the scores of all members
+        self.candidates: dict[str, Candidates] = {}  # by query_id, with the scores of all members
 
     def _real(self) -> tuple[str, list[Query], dict[str, dict[int, int]]]:
         """The split to measure on, its queries, and the grades of each by row."""
@@ -148,15 +149,15 @@ class Bench:
         half = System(self.run.ids, self.run.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
         ranks = source_ranks(queries, half, depth=100)
         overlaps = [
-            statistics.overlap(one.text, self.run.corpus[one.doc_id].default_text(), stop_words("en"))
-            for one in queries
+            statistics.overlap(query.text, self.run.corpus[query.doc_id].default_text(), stop_words("en"))
+            for query in queries
         ]
         row = Row(
             name,
             len(queries),
             len(kept),
             round(sum(rank == 1 for rank in ranks.values()) / max(1, len(queries)), 4),
-            round(statistics.mean([one for one in overlaps if one is not None]) or 0.0, 4),
+            round(statistics.mean([share for share in overlaps if share is not None]) or 0.0, 4),
             round(self.learned(kept, held_out), 4),
         )
         write_json(path, row._asdict())
@@ -165,7 +166,9 @@ class Bench:
     def learned(self, queries: Sequence[SyntheticQuery], held_out: set[str]) -> float:
         """nDCG@10 on the real queries of a dense student that these queries taught."""
         examples = [example for query in queries if (example := self._labelled(query)) is not None]
-        lesson = Lesson({q.query_id: q.text for q in queries}, self.run.corpus, self.run.ids, self.run.vectors)
+        lesson = Lesson(
+            {query.query_id: query.text for query in queries}, self.run.corpus, self.run.ids, self.run.vectors
+        )
         train = [example for example in examples if example.doc_ids[0] not in held_out]
         dev = [example for example in examples if example.doc_ids[0] in held_out]
         if not train or not dev:  # a filter may leave nothing to learn from
@@ -178,21 +181,23 @@ class Bench:
 
     def measured(self, member: DenseMember) -> float:
         system = System(self.run.ids, {"dense": member}, ["dense"], {"dense": 1.0})
-        return alone(list(system.candidates(self.asked)), self.answers, "dense")
+        return mean_ndcg(list(system.candidates(self.test_queries)), self.answers, "dense")
 
     def _labelled(self, query: SyntheticQuery) -> NWay | None:
-        if query.query_id not in self.found:
-            (self.found[query.query_id],) = self.run.find([query.as_query()])
-        one = self.found[query.query_id]
-        scores = min_max(fuse(one, dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))))
+        if query.query_id not in self.candidates:
+            (self.candidates[query.query_id],) = self.run.find([query.as_query()])
+        candidates = self.candidates[query.query_id]
+        scores = min_max(fuse(candidates, dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))))
         source = self.run.ids.row[query.doc_id]
-        if source not in one.rows:
+        if source not in candidates.rows:
             return None
-        order = sorted(self.run.ids.order(scores, one.rows)[:100], key=lambda at: one.rows[at] != source)
-        if one.rows[order[0]] != source:
+        order = sorted(
+            self.run.ids.order(scores, candidates.rows)[:100], key=lambda place: candidates.rows[place] != source
+        )
+        if candidates.rows[order[0]] != source:
             return None
-        ids = tuple(self.run.ids.doc_ids[one.rows[at]] for at in order)
-        return NWay(query.query_id, ids, tuple(float(scores[at]) for at in order))
+        ids = tuple(self.run.ids.doc_ids[candidates.rows[place]] for place in order)
+        return NWay(query.query_id, ids, tuple(float(scores[place]) for place in order))
 
 
 def main() -> None:
@@ -211,34 +216,35 @@ def main() -> None:
         styles = {name: prompt for name, prompt in STYLES.items() if name in wanted or len(prompt) > 1}
         rows = [bench.row(name, bench.queries(prompt), {"filters": DEFAULT}) for name, prompt in styles.items()]
         filtered = [bench.row(name, bench.queries(MIX), filters) for name, filters in FILTERS.items()]
-        of = (
-            f"{bench.name} ({arguments.docs} documents; {len(bench.asked)} {bench.split} queries, base {_number(base)})"
-        )
+        asked = f"{len(bench.test_queries)} {bench.split} queries"
+        measured_on = f"{bench.name} ({arguments.docs} documents; {asked}, base {_number(base)})"
         parts += [
-            f"**Prompts, {of}**",
-            table("prompt", rows, base),
-            f"**Filters, {of}**",
-            table("filter", filtered, base),
+            f"**Prompts, {measured_on}**",
+            _table("prompt", rows, base),
+            f"**Filters, {measured_on}**",
+            _table("filter", filtered, base),
         ]
         print("\n\n".join(parts[-4:]), flush=True)
     if arguments.write:
-        page = ROOT / "docs" / "results.md"
-        before, _, rest = page.read_text(encoding="utf-8").partition(START)
-        text = "\n\n".join(parts)
-        page.write_text(f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_section("queries", "\n\n".join(parts))
 
 
-def table(what: str, rows: Sequence[Row], base: float) -> str:
-    lines = [
-        f"| {what} | queries | kept | source first | overlap | student, nDCG@10 | gain |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.name} | {row.written} | {row.kept} ({row.kept / max(1, row.written):.0%}) | {row.found_first:.0%} | "
-        f"{row.overlap:.0%} | {_number(row.ndcg)} | {row.ndcg - base:+.3f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def _table(what: str, rows: Sequence[Row], base: float) -> str:
+    return table(
+        [what, "queries", "kept", "source first", "overlap", "student, nDCG@10", "gain"],
+        [
+            [
+                row.name,
+                f"{row.written}",
+                f"{row.kept} ({row.kept / max(1, row.written):.0%})",
+                f"{row.found_first:.0%}",
+                f"{row.overlap:.0%}",
+                _number(row.ndcg),
+                f"{row.ndcg - base:+.3f}",
+            ]
+            for row in rows
+        ],
+    )
 
 
 def _number(value: float) -> str:

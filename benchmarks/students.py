@@ -14,17 +14,17 @@ own base's.
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from acclimate.base.errors import AcclimateError, unknown
+from results_page import write_section
+from students_table import BASE, RERANKED, tables
+
+from acclimate.base.errors import unknown
 from acclimate.base.files import fingerprint, read_json, write_json
-from acclimate.base.progress import Progress
-from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.run.run import BASE_MEMBERS, Run
 from acclimate.run.settings import resolve
@@ -39,8 +39,6 @@ from acclimate.stages.runs import stored
 from acclimate.stages.train import Trained
 
 ROOT = Path(__file__).parents[1]
-START, END = "<!-- students: begin -->", "<!-- students: end -->"
-BASE, RERANKED = "base", "reranked"
 RERANKING = ("one", "ensemble")  # arms whose reranked hybrid is measured; other arms have the same rerankers
 
 # How a student is taught: settings on top of the run's own.
@@ -50,14 +48,6 @@ ARMS: dict[str, list[str]] = {
     "one": ["label.teachers=reranker"],
     "ensemble": ["train.rerankers=prompt", "label.teachers=reranker", "label.weights=equal"],
     "mixed": ["train.rerankers=prompt", "label.teachers=bm25,dense,late-interaction,reranker"],
-}
-TITLES = {
-    BASE: "untouched",
-    "contrastive": "contrastive",
-    "fusion": "BM25, dense, late int.",
-    "one": "(a) one reranker",
-    "ensemble": "(b) a reranker per prompt",
-    "mixed": "(c) those, BM25, dense, late int.",
 }
 
 
@@ -90,11 +80,7 @@ def main() -> None:
     text = tables(list(rows(arguments.out)))
     print(text)
     if arguments.write:
-        page = ROOT / "docs" / "results.md"
-        before, start, rest = page.read_text(encoding="utf-8").partition(START)
-        if not start:
-            raise AcclimateError(f"{page} has no place for the table; add the lines {START} and {END}")
-        page.write_text(f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_section("students", text)
 
 
 def _names(text: str, known: Mapping[str, Any], what: str) -> list[str]:
@@ -132,9 +118,9 @@ class Bench:
         adapted = SystemName(kind).adapted()
         members = {**variant.members, **distilled.members(variant)}
         start = kind if kind in members else "dense"  # something has to be the baseline
-        weights = {one: {one: 1.0} for one in (start, adapted)}
+        weights = {system: {system: 1.0} for system in (start, adapted)}
         chosen = systems.Chosen(weights, {}, adapted, {})
-        sizes = {one: variant.index_bytes(member) for one, member in members.items()}
+        sizes = {system: variant.index_bytes(member) for system, member in members.items()}
         contenders = systems.contenders(variant.ids, members, chosen, None, sizes, rerank_depth=0)
         result = self._measured(variant, contenders, adapted, place)
         if kind == start and not self._row(BASE, name).exists():
@@ -167,9 +153,9 @@ class Bench:
             first, reranker, self.outputs["filter"].held_out(variant, self.outputs["sample"]), depth
         )
         name = systems.HYBRID.reranked()
-        weights = {systems.HYBRID: weighed.weights[systems.RERANKER]}
+        weights: dict[str, float] = {systems.HYBRID: weighed.weights[systems.RERANKER]}
         chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})
-        sizes = {one: variant.index_bytes(member) for one, member in variant.members.items()}
+        sizes = {system: variant.index_bytes(member) for system, member in variant.members.items()}
         contenders = systems.contenders(
             variant.ids,
             variant.members,
@@ -220,19 +206,15 @@ class Bench:
     def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluation:
         judged = self.outputs["filter"].test(run, self.outputs["sample"])
         settings = {key: self.settings["evaluate"][key] for key in ("k", "max_queries")}
-        progress = Progress("evaluate", "searches")
-        result = evaluate(
+        return evaluate(
             contenders,
             judged.queries,
             judged.qrels,
             candidate,
             folder / "evaluate",
             seed=0,
-            progress=progress,
             **settings,
         )
-        progress.end()
-        return result
 
     def _row(self, what: str, name: str) -> Path:
         return self.out / "rows" / f"{self.collection}-{what}-{name}.json"
@@ -254,169 +236,6 @@ def rows(out: Path) -> Iterator[dict[str, Any]]:
     """Every row that is there."""
     for path in sorted((out / "rows").glob("*.json")):
         yield read_json(path)
-
-
-# The table
-
-
-def tables(found: Sequence[dict[str, Any]]) -> str:
-    """nDCG@10, differences to the own base, what it takes, and the teachers; collections in columns."""
-    if not found:
-        return "(no rows yet)"
-    collections = sorted({row["collection"] for row in found})
-    kinds = sorted({row["kind"] for row in found}, key=lambda kind: (kind == RERANKED, kind))
-    arms = [arm for arm in (BASE, *ARMS) if any(row["arm"] == arm for row in found)]
-    groups = [(kind, arm) for kind in kinds for arm in arms if _of(found, kind, arm)]
-    seeds = sorted({row["seed"] for row in found if row["seed"] is not None})
-    parts = [
-        f"**nDCG@10**, mean over those of seeds {', '.join(map(str, seeds))} that there are (95 % bootstrap interval "
-        "over queries)",
-        _markdown(
-            ["student", "taught by", *collections, "mean"],
-            [[kind, TITLES[arm], *_scores(found, kind, arm, collections)] for kind, arm in groups],
-        ),
-        "**Difference to its own base**, ± standard deviation over seeds (how many there are; * p < .05, paired "
-        "randomization test over queries on seeds' means)",
-        _markdown(
-            ["student", "taught by", *collections, "mean"],
-            [
-                [kind, TITLES[arm], *_differences(found, kind, arm, collections)]
-                for kind, arm in groups
-                if arm != BASE and kind != RERANKED
-            ],
-        ),
-        "**What it takes**: milliseconds per query (median / 95th percentile), size of the index, seconds of training "
-        "the student (rerankers and labels, shared by rows, not counted), means over collections and seeds; share "
-        "of the reranked hybrid's nDCG@10 and of its time",
-        _markdown(
-            ["student", "taught by", "ms, p50 / p95", "index, MB", "training, s", "of the best reranked hybrid"],
-            [[kind, TITLES[arm], *_costs(_of(found, kind, arm), found)] for kind, arm in groups],
-        ),
-    ]
-    taught = {(row["arm"], row["collection"], row["seed"]): row for row in found if row.get("teachers")}
-    if taught:
-        parts += [
-            "**Teachers**, nDCG@10 on held-out queries, mean over seeds (weight)",
-            _markdown(
-                ["taught by", "teacher", *collections],
-                [row for arm in arms for row in _teachers(list(taught.values()), arm, collections)],
-            ),
-        ]
-    return "\n\n".join(parts)
-
-
-def _of(found: Sequence[dict[str, Any]], kind: str, arm: str, collection: str = "") -> list[dict[str, Any]]:
-    return [
-        row
-        for row in found
-        if row["kind"] == kind and row["arm"] == arm and (not collection or row["collection"] == collection)
-    ]
-
-
-def averaged(found: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """query_id -> nDCG@10, mean over the rows, which differ in their seeds; of the queries that all of them asked."""
-    asked = set.intersection(*(set(row["per_query"]) for row in found))
-    return {query: sum(row["per_query"][query] for row in found) / len(found) for query in sorted(asked)}
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    return sum(values.values()) / len(values)
-
-
-def _scores(found: Sequence[dict[str, Any]], kind: str, arm: str, collections: Sequence[str]) -> Iterator[str]:
-    means: list[float] = []
-    for collection in collections:
-        own = _of(found, kind, arm, collection)
-        if not own:
-            yield ""
-            continue
-        values = averaged(own)
-        low, high = interval(values)
-        means.append(_mean(values))
-        yield f"{_number(means[-1])} ({_number(low)}–{_number(high)})"
-    yield _number(sum(means) / len(means)) if len(means) == len(collections) else ""
-
-
-def _differences(found: Sequence[dict[str, Any]], kind: str, arm: str, collections: Sequence[str]) -> Iterator[str]:
-    deltas: list[float] = []
-    for collection in collections:
-        own, base = _of(found, kind, arm, collection), _of(found, kind, BASE, collection)
-        if not own or not base:
-            yield ""
-            continue
-        ours, theirs = averaged(own), averaged(base)
-        shared = ours.keys() & theirs.keys()
-        one = compare(
-            {query: ours[query] for query in shared},
-            {query: theirs[query] for query in shared},
-            system=arm,
-            baseline=BASE,
-            measure=MAIN,
-        )
-        deltas.append(one.delta)
-        by_seed = [_mean(row["per_query"]) for row in own]
-        spread = f" ±{_number(_deviation(by_seed))}" if len(by_seed) > 1 else ""
-        yield f"{one.delta:+.3f}" + ("*" if one.p < 0.05 else "") + f"{spread} ({len(by_seed)})"
-    yield f"{sum(deltas) / len(deltas):+.3f}" if len(deltas) == len(collections) else ""
-
-
-def _deviation(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
-
-
-def _costs(own: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> list[str]:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    p50, p95 = (mean([row["latency_ms"][key] for row in own]) for key in ("p50", "p95"))
-    seconds = [row["training_seconds"]["distill"] for row in own if "distill" in row.get("training_seconds", {})]
-    size = mean([row["index_bytes"] / 1e6 for row in own])
-    took = f"{mean(seconds):.0f}" if seconds else ""
-    return [f"{p50:.1f} / {p95:.1f}", f"{size:.1f}", took, _of_reranked(own, found)]
-
-
-def _of_reranked(own: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> str:
-    """`97% in 1/12`: of the nDCG@10 and time of the best reranked hybrid of the same collection, geometric means."""
-    shares: list[tuple[float, float]] = []
-    for row in own:
-        others = [one for one in found if one["kind"] == RERANKED and one["collection"] == row["collection"]]
-        others = [one for one in others if row["seed"] in (None, one["seed"])]
-        if others and row["kind"] != RERANKED:
-            best = max(others, key=lambda one: _mean(one["per_query"]))
-            parts = _mean(row["per_query"]) / _mean(best["per_query"]), row["latency_ms"]["p50"]
-            shares.append((parts[0], parts[1] / best["latency_ms"]["p50"]))
-    if not shares:
-        return ""
-    score, time = (
-        math.exp(sum(math.log(max(value, 1e-9)) for value in values) / len(shares))
-        for values in zip(*shares, strict=True)
-    )
-    return f"{score:.0%} in " + (f"1/{1 / time:.{0 if time < 0.1 else 1}f}" if time < 1 else f"{time:.1f}")
-
-
-def _teachers(found: Sequence[dict[str, Any]], arm: str, collections: Sequence[str]) -> list[list[str]]:
-    own = [row for row in found if row["arm"] == arm]
-    names = dict.fromkeys(one["name"] for row in own for one in row["teachers"])
-    cells: list[list[str]] = []
-    for name in names:
-        line = [TITLES[arm], name]
-        for collection in collections:
-            said = [one for row in own if row["collection"] == collection for one in row["teachers"]]
-            said = [one for one in said if one["name"] == name]
-            weight = sum(one["weight"] or 0.0 for one in said) / len(said) if said else 0.0
-            score = sum(one[MAIN] for one in said) / len(said) if said else 0.0
-            line.append(f"{_number(score)} ({weight:.2f})" if said else "")
-        cells.append(line)
-    return cells
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0")
-
-
-def _markdown(header: list[str], lines: Sequence[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import shutil
 from pathlib import Path
 
@@ -12,16 +12,22 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json
 from acclimate.stages import distill, label, train
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("students_table", ROOT / "benchmarks" / "students.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+        yield importlib.import_module("students")
+
+
+@pytest.fixture(scope="module")
+def page(bench):
+    return importlib.import_module("results_page")
+
+
+@pytest.fixture(scope="module")
+def table(bench):
+    return importlib.import_module("students_table")
 
 
 @pytest.fixture
@@ -102,7 +108,7 @@ def row(arm, seed, values, kind="dense-query", collection="npl", **more):
     }
 
 
-def test_differences_are_of_seeds_means_against_the_own_base(bench):
+def test_differences_are_of_seeds_means_against_the_own_base(table):
     base = [0.2, 0.4] * 30
     found = [
         row("base", None, base),
@@ -113,33 +119,32 @@ def test_differences_are_of_seeds_means_against_the_own_base(bench):
         row("one", 0, [0.6] * 60, kind="reranked", latency_ms={"p50": 50.0, "p95": 60.0}),
         row("one", 1, [0.6] * 60, kind="reranked", latency_ms={"p50": 50.0, "p95": 60.0}),
     ]
-    text = bench.tables(found)
+    text = table.tables(found)
     lines = [line for line in text.splitlines() if line.startswith("| dense-query")]
     difference = f"+0.150* ±{0.1 / 2**0.5:.3f} (2)".replace("±0", "±")
-    assert f"| dense-query | {bench.TITLES['mixed']} | {difference} | +0.150 |" in lines
-    assert f"| dense-query | {bench.TITLES['contrastive']} | +0.000 (1) | +0.000 |" in lines
-    assert any(bench.TITLES["mixed"] in line and "2.0 / 4.0 | 5.0 | 40 | 75% in 1/25 |" in line for line in lines)
-    assert any(line.startswith(f"| dense-query | {bench.TITLES['mixed']} | .450 (") for line in lines)
+    assert f"| dense-query | {table.TITLES['mixed']} | {difference} | +0.150 |" in lines
+    assert f"| dense-query | {table.TITLES['contrastive']} | +0.000 (1) | +0.000 |" in lines
+    assert any(table.TITLES["mixed"] in line and "2.0 / 4.0 | 5.0 | 40 | 75% in 1/25 |" in line for line in lines)
+    assert any(line.startswith(f"| dense-query | {table.TITLES['mixed']} | .450 (") for line in lines)
     assert "| sparse | untouched | .900 (.900–.900) | .900 |" in text
 
 
-def test_a_collection_without_rows_leaves_its_cell_empty_and_there_is_no_mean(bench):
+def test_a_collection_without_rows_leaves_its_cell_empty_and_there_is_no_mean(table):
     found = [row("base", None, [0.2] * 20), row("base", None, [0.4] * 20, collection="scifact")]
     found.append(row("mixed", 0, [0.5] * 20))
-    text = bench.tables(found)
-    assert f"| dense-query | {bench.TITLES['mixed']} | +0.300* (1) |  |  |" in text
-    assert bench.tables([]) == "(no rows yet)"
+    text = table.tables(found)
+    assert f"| dense-query | {table.TITLES['mixed']} | +0.300* (1) |  |  |" in text
+    assert table.tables([]) == "(no rows yet)"
 
 
-def test_the_table_goes_between_its_marks_and_nothing_else_changes(bench, tmp_path, monkeypatch):
+def test_the_table_goes_between_its_marks_and_nothing_else_changes(bench, page, tmp_path, monkeypatch):
     from acclimate.base.errors import AcclimateError
 
-    page = tmp_path / "docs" / "results.md"
-    page.parent.mkdir()
-    page.write_text(f"before\n{bench.START}\nold\n{bench.END}\nafter\n")
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    begin, end = "<!-- students: begin -->", "<!-- students: end -->"
+    monkeypatch.setattr(page, "PAGE", tmp_path / "results.md")
+    page.PAGE.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     run(bench, monkeypatch, "--out", tmp_path / "out", "--write")
-    assert page.read_text() == f"before\n{bench.START}\n(no rows yet)\n{bench.END}\nafter\n"
-    page.write_text("nothing")
+    assert page.PAGE.read_text() == f"before\n{begin}\n(no rows yet)\n{end}\nafter\n"
+    page.PAGE.write_text("nothing")
     with pytest.raises(AcclimateError, match="has no place for the table"):
         run(bench, monkeypatch, "--out", tmp_path / "out", "--write")
