@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -422,47 +421,6 @@ def test_the_command_exits_with_its_code_and_prints_where_it_should(corpus, out)
     right = typed("doctor")
     assert (right.returncode, right.stderr) == (0, "")
     assert f"acclimate {__version__}" in right.stdout
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-)
-def test_a_signal_stops_a_run_and_the_same_command_goes_on(
-    corpus, out, tiny_encoder, interruptible, number, code, said
-):
-    script = """
-import sys, time
-import acclimate.llm
-from acclimate.base.testing import FakeLLM
-
-class Slow(FakeLLM):
-    def complete(self, prompts):
-        print("asking", file=sys.stderr, flush=True)
-        time.sleep(60)
-
-acclimate.llm.load = lambda name, **_: Slow()
-from acclimate.__main__ import entry
-entry()
-"""
-    models = ["--set", f"generate.llm={tiny_encoder}", "--set", f"distill.base={tiny_encoder}"]
-    arguments = ["adapt", corpus, "--out", out, "--set", "sample.min_chars=40", "--set", "index.max_tokens=48", *models]
-    arguments += ["--set", f"train.base={tiny_encoder}"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    before: list[str] = []
-    assert process.stderr is not None
-    for line in process.stderr:
-        before.append(line)
-        if line == "asking\n":
-            break
-    process.send_signal(number)
-    printed, rest = process.communicate(timeout=180)
-    assert process.returncode == code, "".join(before) + rest
-    assert printed == ""
-    assert "Traceback" not in rest
-    assert f"{said}; what is made is kept, and the same command goes on" in rest
-    assert (Path(out) / "index" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,90 +3,81 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 
+import processes
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytestmark = pytest.mark.slow
 
-from safetensors.torch import load_file  # noqa: E402 (after the check for torch)
-
-PROGRAM = """
-import json, sys, warnings
-from pathlib import Path
-warnings.simplefilter("ignore")
-from acclimate.base import distributed
-from acclimate.search.encoder import Encoder
-from acclimate.search.members import Ids
-from acclimate.search.vectors import encode_corpus
-from acclimate.stages.distill import distill
-from acclimate.stages.train import train
-from acclimate.learn.students.kinds import Lesson
-from acclimate.base.testing import QUERIES
-from acclimate.run.output import Account
-from acclimate.run.workspace import Workspace
+from safetensors.torch import load_file
 from test_distill import CORPUS, DEV, LEARN, TRAIN
 
-base, out = sys.argv[1], Path(sys.argv[2])
-calls = []
-
-def index(folder, progress):
-    calls.append("index")
-    encode_corpus(Encoder.load(base, max_tokens=64), CORPUS, folder / "vectors", key="k")
-    return Account(1, 1)
-
-def learn(folder, progress):
-    calls.append("learn")
-    encoder = Encoder.load(base, max_tokens=64)
-    from acclimate.search.vectors import Vectors
-    texts = {query.query_id: query.text for query in QUERIES}
-    lesson = Lesson(texts, CORPUS, Ids(list(CORPUS)), Vectors.open(out / "index/vectors"))
-    notes = distill(TRAIN, DEV, encoder, lesson, folder, student=("dense-query",), **LEARN)
-    plain = [example._replace(scores=()) for example in TRAIN]
-    train(plain, DEV[:3], texts, CORPUS,  # fewer than a batch
-          folder, base=base, max_tokens=60, learning_rate=1e-3)
-    return Account(1, 1, notes=notes)
-
-workspace = Workspace(out)
-with workspace.lock():
-    settings = {"settings": {}, "inputs": {}, "seed": 0}
-    for turn in range(2):
-        workspace.make("index", index, **settings)
-        made = workspace.make("learn", learn, together=True, **settings)
-print(json.dumps({"rank": distributed.rank(), "calls": calls, "resumed": made.resumed, "notes": made.notes}))
-distributed.leave()
-"""
+from acclimate.base import distributed
+from acclimate.base.testing import QUERIES
+from acclimate.learn.students.lesson import Lesson
+from acclimate.run.output import Account
+from acclimate.run.workspace import Workspace
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import Ids
+from acclimate.search.vectors import Vectors, encode_corpus
+from acclimate.stages.distill import distill
+from acclimate.stages.train import train
 
 
-def start(processes, base, out):
-    """Run the program in so many processes; what each of them says, by rank."""
+def learn_twice(base: str, out: Path, said: Path) -> None:
+    """Make two stages, and the same again. Writes what it did to the file `said`."""
+    warnings.simplefilter("ignore")
+    calls = []
+
+    def index(folder, progress):
+        calls.append("index")
+        encode_corpus(Encoder.load(base, max_tokens=64), CORPUS, folder / "vectors", key="k")
+        return Account(1, 1)
+
+    def learn(folder, progress):
+        calls.append("learn")
+        encoder = Encoder.load(base, max_tokens=64)
+        texts = {query.query_id: query.text for query in QUERIES}
+        lesson = Lesson(texts, CORPUS, Ids(list(CORPUS)), Vectors.open(out / "index/vectors"))
+        notes = distill(TRAIN, DEV, encoder, lesson, folder, student=("dense-query",), **LEARN)
+        plain = [example._replace(scores=()) for example in TRAIN]
+        fewer_than_a_batch = DEV[:3]
+        train(plain, fewer_than_a_batch, texts, CORPUS, folder, base=base, max_tokens=60, learning_rate=1e-3)
+        return Account(1, 1, notes=notes)
+
+    workspace = Workspace(out)
+    with workspace.lock():
+        settings = {"settings": {}, "inputs": {}, "seed": 0}
+        for _ in range(2):
+            workspace.make("index", index, **settings)
+            learned = workspace.make("learn", learn, together=True, **settings)
+    said.write_text(json.dumps({"calls": calls, "resumed": learned.resumed, "notes": learned.notes}))
+    distributed.leave()
+
+
+def start(count: int, base: Path, out: Path) -> list[dict]:
+    """Learn in so many processes; what each of them did, by rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    here = Path(__file__).parent
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
-    path = os.pathsep.join([str(here), str(here.parent / "src"), os.environ.get("PYTHONPATH", "")])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+    said, logs = ([out.with_name(f"{out.name}-{rank}.{kind}") for rank in range(count)] for kind in ("json", "log"))
     running = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(base), str(out)],
-            env={**os.environ, **shared, "PYTHONPATH": path, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        processes.start(
+            learn_twice,
+            *(str(base), out, said[rank]),
+            log=logs[rank],
+            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
-        for rank in range(processes)
+        for rank in range(count)
     ]
-    said = []
-    for one in running:
-        output, errors = one.communicate(timeout=600)
-        assert one.returncode == 0, errors
-        said.append(json.loads(output.splitlines()[-1]))
-    return said
+    for process, log in zip(running, logs, strict=True):
+        assert processes.end(process) == 0, log.read_text()
+    return [json.loads(path.read_text()) for path in said]
 
 
 def test_two_processes_learn_what_one_learns(tiny_encoder, tmp_path):

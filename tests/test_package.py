@@ -6,7 +6,6 @@ installed here; no package for development is among them, and nothing is downloa
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -17,13 +16,14 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from chain import STAGES, report_of, write_corpus, write_labels
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from acclimate import __version__
 from acclimate.base.errors import MissingExtra
 from acclimate.base.models import EMBEDDED, resolve
-from acclimate.base.testing import DOCS, QRELS, QUERIES
+from acclimate.base.testing import DOCS, QRELS
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [
@@ -164,25 +164,26 @@ def test_every_module_can_be_imported(installed, tmp_path):
 
 
 @pytest.mark.models
-def test_a_small_run(installed, tmp_path):
+def test_the_chain_with_the_models_that_travel_as_packages(installed, tmp_path):
     try:
         for name in EMBEDDED:
             resolve(f"embedded:{name}")
     except MissingExtra as missing:
         pytest.skip(str(missing))
-    corpus = tmp_path / "nature.jsonl"
-    corpus.write_text("".join(json.dumps({"_id": d.doc_id, "text": d.text}) + "\n" for d in DOCS[:16]))
-    (tmp_path / "queries.jsonl").write_text(
-        "".join(json.dumps({"_id": q.query_id, "text": q.text}) + "\n" for q in QUERIES[:16])
-    )
-    judged = "".join(f"{qrel.query_id}\t{qrel.doc_id}\t1\n" for qrel in QRELS[:16])
-    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
-    labels = ["--queries", "queries.jsonl", "--qrels", "qrels.tsv"]
+    write_corpus(tmp_path / "nature.jsonl", DOCS[:20])
+    write_labels(tmp_path, QRELS[:20])
     changes = "sample.n_docs=10 sample.min_chars=40 sample.dev_share=0.5 generate.max_doc_tokens=24 "
     changes += "generate.max_new_tokens=24 index.max_tokens=40 mine.n_ways=2 train.batch_size=4 train.max_tokens=40 "
     changes += "label.n_ways=4 distill.epochs=1 distill.student=dense-query evaluate.rerank_depth=2"
     sets = [part for change in changes.split() for part in ("--set", change)]
-    done = alone(installed, "adapt", corpus.name, "--out", "run", *labels, *sets, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "report.json").read_text())["verdict_basis"] == "qrels"
+    labels = ["--queries", "queries.jsonl", "--qrels", "qrels.tsv"]
+    adapted = alone(installed, "adapt", "nature.jsonl", "--out", "run", *labels, *sets, cwd=tmp_path)
+    assert adapted.returncode == 0, adapted.stderr
+    report = report_of(tmp_path / "run")
+    assert report["verdict_basis"] == "qrels"
+    assert [stage["name"] for stage in report["stages"]] == STAGES
+    measured = {system["name"]: system["measures"]["nDCG@10"] for system in report["systems"]}
+    assert measured["dense"] > 0.8  # a pretrained encoder finds the one document about lava
+    searched = alone(installed, "search", "run", "why does lava erupt", "--k", "1", cwd=tmp_path)
+    assert "Volcano" in searched.stdout, searched.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nature.jsonl", "qrels.tsv", "queries.jsonl", "run"]

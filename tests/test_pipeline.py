@@ -1,13 +1,12 @@
 """The whole chain: what it leaves, what it uses again, and that the same inputs give the same bytes.
 
-One run is shared and copied; its models are tiny and its LLM is a fake, so a run takes seconds. The last tests run the
-real models that travel as packages, where these are installed.
+One run is shared and copied; its models are tiny and its LLM is a fake, so a run takes seconds.
+The models that travel as packages run in test_package.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -32,8 +31,6 @@ from chain import (
 from tiny import write_llama
 
 import acclimate.llm
-from acclimate.base.errors import MissingExtra
-from acclimate.base.models import EMBEDDED, resolve
 from acclimate.base.testing import DOCS, QRELS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus import formats
@@ -283,15 +280,6 @@ def test_what_a_killed_process_leaves_is_no_result(corpus, copied, run_adapt, fi
     assert made_again(copied) == ["mine"]
     one, other = contents(finished), contents(copied)
     assert [name for name in {*one, *other} if one.get(name) != other.get(name)] == []
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_moment_ends_with_the_bytes_of_one_left_alone(tiny_encoder, tmp_path):
-    script = Path(__file__).parents[1] / "benchmarks" / "kill_test.py"
-    command = [sys.executable, str(script), "--kills", "3", "--seed", "5", "--fake-llm", "--encoder", str(tiny_encoder)]
-    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "log").read_text()[-3000:]
-    assert "SAME BYTES" in done.stdout
 
 
 def test_stages_are_made_up_to_the_one_named(corpus, run_adapt, tmp_path, copied, capsys):
@@ -584,47 +572,3 @@ def test_every_system_of_a_run_can_be_searched(finished, capsys):
         lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    " * 2 + "  ")]
         one = (system or report["recommended"]) == "bm25"
         assert len(lines) == (1 if one else 3), system  # one document alone has the word
-
-
-# The real models
-
-
-def _missing_models() -> str:
-    for name in EMBEDDED:
-        try:
-            resolve(f"embedded:{name}")
-        except MissingExtra as missing:
-            return str(missing)
-    return ""
-
-
-@pytest.mark.models
-@pytest.mark.slow
-@pytest.mark.skipif(bool(_missing_models()), reason=_missing_models() or "installed")
-def test_the_chain_with_the_models_that_travel_as_packages(tmp_path):
-    corpus = write_corpus(tmp_path / "nature.jsonl", DOCS[:24])
-    changes = "sample.n_docs=12 sample.min_chars=40 sample.dev_share=0.4 generate.max_new_tokens=24 "
-    changes += "generate.max_doc_tokens=32 index.max_tokens=48 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 "
-    changes += "label.n_ways=6 distill.epochs=1 evaluate.rerank_depth=5"
-    command = [sys.executable, "-m", "acclimate", "adapt", str(corpus), "--out", str(tmp_path / "run")]
-    for change in changes.split():
-        command += ["--set", change]
-    queries, qrels = write_labels(tmp_path, QRELS[:24])
-    done = subprocess.run(
-        [*command, "--queries", queries, "--qrels", qrels],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    report = report_of(tmp_path / "run")
-    assert report["verdict_basis"] == "qrels"
-    assert [stage["name"] for stage in report["stages"]] == STAGES
-    measured = {system["name"]: system["measures"]["nDCG@10"] for system in report["systems"]}
-    assert measured["dense"] > 0.8  # a pretrained encoder finds the one document about lava
-    found = subprocess.run(
-        [sys.executable, "-m", "acclimate", "search", str(tmp_path / "run"), "why does lava erupt", "--k", "1"],
-        capture_output=True,
-        text=True,
-    )
-    assert "Volcano" in found.stdout, found.stderr

@@ -1,0 +1,45 @@
+"""Processes of their own, forked from one that has imported what a run needs: each saves the seconds that takes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["acclimate.cli.main", "bm25s", "sentence_transformers", "transformers.models.bert.modeling_bert"]
+)
+
+
+def start(
+    target: Callable[..., Any], *arguments: Any, log: Path, environment: Mapping[str, str] | None = None
+) -> ForkServerProcess:
+    """`target(*arguments)` in a new process. Its stdout goes to the file LOG.out, its stderr to `log`."""
+    log.touch()
+    process = _CONTEXT.Process(target=_run, args=(target, arguments, log, dict(environment or {})), daemon=True)
+    process.start()
+    return process
+
+
+def _run(target: Callable[..., Any], arguments: tuple[Any, ...], log: Path, environment: dict[str, str]) -> None:
+    for number, path in ((1, Path(f"{log}.out")), (2, log)):
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as for a program in the foreground
+    os.environ |= environment
+    target(*arguments)
+
+
+def end(process: ForkServerProcess, seconds: float = 300) -> int | None:
+    """The exit code of a process that ends by itself; what is left running then is killed."""
+    process.join(seconds)
+    code = process.exitcode
+    process.kill()
+    return code
