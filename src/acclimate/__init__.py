@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         LLMError,
         MissingExtra,
         SettingError,
-        StaleError,
     )
     from acclimate.measure.compare import Comparison
     from acclimate.measure.runs import Compared, Comparisons
@@ -49,8 +48,7 @@ _HOMES = {
     "acclimate.api.run": "Run open",
     "acclimate.api.search": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed train",
-    "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError "
-    "StaleError",
+    "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.measure.compare": "Comparison",
     "acclimate.measure.runs": "Compared Comparisons",
     "acclimate.records": "Doc NWay Qrel Query ScoredDoc SyntheticQuery",
@@ -82,7 +80,6 @@ __all__ = [
     "ScoredDoc",
     "SettingError",
     "Spending",
-    "StaleError",
     "SyntheticQuery",
     "adapt",
     "compare",

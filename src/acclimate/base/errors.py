@@ -5,7 +5,6 @@ AcclimateError
 ├── SettingError     a setting, name or option is unknown or impossible
 ├── MissingExtra     an optional package is needed
 ├── LLMError         an LLM's server refused, or did not answer
-├── StaleError       something on disk was made from other inputs
 ├── BatchWritten     --batch: what an LLM is to answer is in a file; no mistake
 └── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
 """
@@ -20,8 +19,8 @@ from pathlib import Path
 from acclimate.base.text import on_one_line, quoted, shortened
 
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
-OF_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
-OF_FILES |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
+FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+FILE_ERRORS |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
 
 
 class AcclimateError(Exception):
@@ -77,14 +76,6 @@ class LLMError(AcclimateError):
     """A server's LLM did not answer, however often it was asked, or will not; what it answered before is kept.
 
     >>> issubclass(acclimate.LLMError, acclimate.AcclimateError)
-    True
-    """
-
-
-class StaleError(AcclimateError):
-    """Something on disk was made from other inputs than the ones at hand.
-
-    >>> issubclass(acclimate.StaleError, acclimate.AcclimateError)
     True
     """
 

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import acclimate
 from acclimate.base import distributed, signals
-from acclimate.base.errors import OF_FILES, AcclimateError
+from acclimate.base.errors import FILE_ERRORS, AcclimateError
 from acclimate.base.memory import is_out_of_memory
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
@@ -279,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except (OSError, RuntimeError, MemoryError) as error:
-        if getattr(error, "errno", None) not in OF_FILES and not is_out_of_memory(error):
+        if getattr(error, "errno", None) not in FILE_ERRORS and not is_out_of_memory(error):
             raise
         _say(f"{str(error) or 'out of memory'}; what is made is kept, and the same command goes on")
         return 2
