@@ -46,6 +46,11 @@ list of countries by area
 here comes the sun chords
 sure thing chords miguel
 sorry sorry super junior lyrics
+sorry i can't hear you in japanese
+sorry i don't speak spanish
+this code is already redeemed
+this method is not defined in ruby
+this program cannot be run in DOS mode
 i'm sorry brenda lee release year
 i cannot sleep at night what helps
 none of the above meaning
@@ -460,6 +465,8 @@ BAD = [
     ("I am unable to write a query for this document", "stop", "refused"),
     ("As an AI language model, I cannot browse the web.", "stop", "refused"),
     ("Unfortunately, I cannot answer that", "stop", "refused"),
+    ("Sorry, I can't go into that document", "stop", "refused"),
+    ("Sorry, I can't find a query for it", "stop", "refused"),
     ("I apologize, but I am not able to help with this", "stop", "refused"),
     ("Please provide the document you want a query for.", "stop", "refused"),
     ("Could you please share the text of the document?", "stop", "refused"),
@@ -496,6 +503,8 @@ BAD = [
     ("who is the author of the article", "stop", "not self-contained"),
     ("In this study, which ships were counted", "stop", "not self-contained"),
     ("what does this function return", "stop", "not self-contained"),
+    ("this function is used to moor a dhow", "stop", "not self-contained"),
+    ("how is this code already in use", "stop", "not self-contained"),
     ("what do these results show", "stop", "not self-contained"),
     ("what does the table above show", "stop", "not self-contained"),
     ("which of the following is a dhow", "stop", "not self-contained"),

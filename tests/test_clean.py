@@ -52,6 +52,16 @@ def test_a_short_heading_is_a_query_and_a_sentence_of_the_document_is_none():
     assert clean("tie it at two ends", doc, "stop")[1] == "echo"
 
 
+def test_what_the_document_has_itself_is_a_name_and_no_list_or_loop():
+    doc = "Clubs\n\nIn 1948 the 1. FC Köln was founded. Its song goes la la la.\n1. Tie the dhow.\n2. Wait."
+    for query in ("1. FC Köln founded", "la la la song"):
+        assert clean(query, doc, "stop") == (query, None)
+        assert clean(f'Query: "{query}"\n', doc, "stop") == (query, None)
+    assert clean("1. FC Köln founded", "", "stop") == ("FC Köln founded", None)
+    assert clean("la la la song", "", "stop")[1] == "repeated"
+    assert clean("1. Tie a dhow\n2. wait for it", doc, "stop") == ("Tie a dhow", None)
+
+
 @pytest.mark.parametrize("query", ["what's a dhow's mast", "x: y in python dictionaries", "std::vector<int> push_back"])
 @pytest.mark.parametrize(
     "wrapping",
@@ -100,7 +110,8 @@ ODD = st.text(st.sampled_from("abé問й \n\"'“”«»*#`<>[]{}()|/:：.,1?-</
 @example(answer='{"a":' * 5000, doc="", finish="stop")
 def test_any_answer_is_a_query_or_has_a_reason_and_cleaning_twice_is_cleaning_once(answer, doc, finish):
     query, reason = clean(answer, doc, finish)
-    assert unwrapped(query) == (query, False)
+    assert unwrapped(query) == (query, False) or query.startswith("1. ")
+    assert clean(query, doc, "stop")[0] == query
     assert query == query.strip()
     assert reason is None or reason in REASONS
     assert reason is not None or finish == "stop"

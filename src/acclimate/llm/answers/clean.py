@@ -13,7 +13,7 @@ from functools import lru_cache
 from acclimate.base.words import characters_of, words_of
 from acclimate.corpus.language import code_of, language_of, script_of, scripts_of
 from acclimate.llm.answers import reasoning
-from acclimate.llm.answers.phrases import APOLOGY, NEEDS_THE_DOC, THOUGHT
+from acclimate.llm.answers.phrases import APOLOGY, ERROR_MESSAGE, NEEDS_THE_DOC, THOUGHT
 from acclimate.llm.answers.unwrap import unwrapped
 
 MIN_WORDS = 2
@@ -61,6 +61,7 @@ def clean(
     doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
     """
     query, had_preamble = unwrapped(text)
+    query = _with_number(query, text, doc_text)
     if finish_reason in _ENDED:
         return query, _ENDED[finish_reason]
     words = words_of(query)
@@ -76,11 +77,11 @@ def clean(
         return query, "unfinished"
     if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 is two words by its point
         return query, "too short"
-    if _loops(words):
+    if _loops(words, doc_text):
         return query, "repeated"
     if len(words) - sum(map(_is_character, words)) / 2 > MAX_WORDS:  # a word has two characters there, about
         return query, "too long"
-    if NEEDS_THE_DOC.search(query):
+    if NEEDS_THE_DOC.search(query) and not ERROR_MESSAGE.match(query):
         return query, "not self-contained"
     if _copies(words, doc_text):
         return query, "echo"
@@ -95,9 +96,19 @@ def _is_character(word: str) -> bool:
     return len(characters_of(word)) == 1
 
 
-def _loops(words: list[str]) -> bool:
-    """A word three times running, three words in a row that come three times, or fewer than half the words new."""
-    if any(a == b == c for a, b, c in zip(words, words[1:], words[2:], strict=False)):
+def _with_number(query: str, text: str, doc_text: str) -> str:
+    """The query with the `1.` that was taken off as a list's, where the doc has it within a line: 1. FC Köln."""
+    first = query.partition(" ")[0]
+    is_name = first and f"1. {query}" in text and re.search(rf"\w,? 1\. {re.escape(first)}(?!\w)", doc_text)
+    return f"1. {query}" if is_name else query
+
+
+def _loops(words: list[str], doc_text: str) -> bool:
+    """A word three times running where it does not in the doc, as in the name of a song; three words in a row that
+    come three times; or fewer than half the words new."""
+    thrice = {a for a, b, c in zip(words, words[1:], words[2:], strict=False) if a == b == c}
+    doc = f" {' '.join(words_of(doc_text))} " if thrice else ""
+    if any(f" {word} {word} {word} " not in doc for word in thrice):
         return True
     threes = list(zip(words, words[1:], words[2:], strict=False))
     if any(threes.count(three) > 2 for three in set(threes)):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 # An LLM will not or cannot: what it says begins so. People say nearly the same ("I can't find my phone"), so what it
-# cannot do must be what it was asked for, unless it is sorry.
+# cannot do must be what it was asked for, unless it is sorry; and then not what only people say that they cannot.
 APOLOGY = re.compile(
     r"""
     (?:(?:i|we)['’\ ]?(?:a?m|a?re)\ (?:\w+\ )?sorry|sorry|i\ apologi[sz]e|(?:my\ )?apologies|unfortunately)
         [,.!]?\s*(?:but\ )?(?:as\ an\ ai\b[^,]*,\ )?
         (?:i|we)(?:\ (?:can['’]?t|cannot|can\ not|won['’]?t|will\ not|do\ not|don['’]?t|must\ decline)
         |['’]?\ ?(?:a?m|a?re)\ (?:not\ able|unable)\ to)\b
+        (?!\ (?:hear|see\ you|come|go|make\ it|be\ there|sleep|wait|stop|stay|talk|speak|love|forget|remember)\b
+            (?!.*\b(?:quer(?:y|ies)|questions?|documents?|texts?|passages?|requests?|content)\b))
     | (?:i|we)(?:\ (?:can['’]?t|cannot|can\ not|won['’]?t|will\ not)|['’]?\ ?(?:a?m|a?re)\ (?:not\ able|unable)\ to)\s
         (?:help|assist|comply|fulfil|engage|provide|generate|create|write|answer|discuss)\w*\ (?:you\ )?(?:with\ )?
         (?:\w+\ ){0,2}(?:that|this|these|quer(?:y|ies)|questions?|content|requests?|information)\b
@@ -62,6 +64,14 @@ _CODE = r"(?:author|result|function|method|class|module|code|example|program)(?:
 _OF = r"(?:purpose|topic|subject|theme|focus|title|authors?|goal|aim|findings?|conclusions?|summary|idea|point) of"
 _TOLD = r"(?:mentioned|described|discussed|presented|reported|stated|used)(?: \w+)? (?:in|by)"
 _ENDS = r"(?=\W*$|[,;:?])"
+# What a program says, as people look it up: "this code is already redeemed" points at no document.
+ERROR_MESSAGE = re.compile(
+    rf"this {_CODE} (?:"
+    r"(?:is|was|has|has been) (?:already|not|no longer|currently|invalid|expired|disabled|deprecated|blocked)"
+    r"|(?:can ?not|can['’]t|could not|couldn['’]t) be|(?:does not|doesn['’]t) (?:exist|work)|has (?:expired|stopped)"
+    r")\b",
+    re.IGNORECASE,
+)
 NEEDS_THE_DOC = re.compile(
     r"\b(?:"
     rf"(?:this|these|the above|the following|following) (?:{_SHOWN}|{_CODE})"
