@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -198,6 +199,19 @@ def test_several_processes_share_a_cache(path):
     assert [process.returncode for process in processes] == [0, 0, 0]
     with Completions(path) as completions:
         assert len(completions) == 100
+
+
+def test_a_cache_that_another_process_writes_to_says_so_in_time(path):
+    with Completions(path) as completions:
+        completions.complete(Fake(), PROMPTS[:2])
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"database is locked; the same command goes on"):  # noqa: SIM117
+        with Completions(path, busy_seconds=0.1) as completions:
+            completions.prune()
+    assert time.monotonic() - started < 5
+    writer.close()
 
 
 def test_a_full_disk_loses_no_answer_and_says_so(path):

@@ -66,6 +66,7 @@ STOP = [
     (404, error("The model `m` does not exist", code="model_not_found")),
     (404, error('model "m" not found, try pulling it first')),
     (404, {"detail": "Not Found"}),
+    (400, error("Cannot parse the request, please retry with valid JSON")),
     (501, "Not Implemented"),
     (400, error("x is not a valid model ID", code=400)),
     (400, error('Failed to load model "x". Error: No matching model')),
@@ -89,6 +90,9 @@ AGAIN = [
     (503, error("Engine overloaded")),
     (529, error("Overloaded")),
     (408, ""),
+    (400, error("loading, please retry")),
+    (400, {"detail": "The model is loading. Try again in 20 seconds."}),
+    (400, {"error": "server busy"}),
     (200, error("Provider returned error", code=502)),
     (200, {"error": "the server is busy, please try again later"}),
 ]

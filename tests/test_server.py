@@ -6,7 +6,9 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +16,7 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 
 from acclimate.base.errors import BudgetExceeded, LLMError, SettingError
 from acclimate.llm import Decoding, check, load
-from acclimate.llm.backends.server import ServerLLM
+from acclimate.llm.backends.server import ServerLLM, _retry_after
 from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget, read_limits
 from acclimate.llm.protocol import StreamingLLM
@@ -178,6 +180,29 @@ def test_a_wait_that_the_server_asks_for_is_kept():
     with serving(reply) as server:
         model(server).complete(PROMPTS[:1])
     assert times[1] - times[0] >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0.4", 0.4),
+        ("-3", 0.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),  # from the response's own date
+        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_wait_is_told_in_seconds_or_as_a_date(value, seconds):
+    headers = {"retry-after": value, "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert _retry_after(SimpleNamespace(headers=headers)) == seconds
+
+
+def test_a_wait_until_a_date_counts_from_now_where_the_response_has_none():
+    headers = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
+    assert 50 < _retry_after(SimpleNamespace(headers=headers)) <= 60
 
 
 def test_no_more_requests_at_once_than_allowed():

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from acclimate.llm.completions import Completions
 
 
+_BUSY_SECONDS = 3.0  # to wait for a run that writes: somebody is looking on
+
+
 class Spending(NamedTuple):
     """What one LLM was asked for one stage, over every time that the run was begun.
 
@@ -92,5 +95,5 @@ class Answers:
     def _completions(self) -> Iterator[Completions]:
         from acclimate.llm.completions import Completions
 
-        with Completions(self.path) as completions:
+        with Completions(self.path, busy_seconds=_BUSY_SECONDS) as completions:
             yield completions

@@ -29,7 +29,16 @@ from acclimate.records import Completion
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
 BATCH_TOKENS = 8192
 STREAMED_PROMPTS = 512  # given to a server's LLM at once; it asks as many together as it likes
-BUSY_SECONDS = 60.0  # to wait for another process's commit
+BUSY_SECONDS = 60.0  # that a run waits for another process's commit
+
+_PAYLOADS = "key TEXT PRIMARY KEY, payload TEXT NOT NULL"
+_TABLES = {
+    "completions": _PAYLOADS,
+    "accounts": "stage TEXT NOT NULL, llm TEXT NOT NULL, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, "
+    "completion_tokens INTEGER NOT NULL, PRIMARY KEY (stage, llm)",
+    "requests": _PAYLOADS,
+    "terms": _PAYLOADS,
+}
 
 
 class Usage(NamedTuple):
@@ -59,27 +68,18 @@ class Completions:
 
     guard: Callable[[int], None] = staticmethod(lambda left: None)
 
-    def __init__(self, path: str | Path, stage: str = "") -> None:
+    def __init__(self, path: str | Path, stage: str = "", *, busy_seconds: float = BUSY_SECONDS) -> None:
+        """busy_seconds: how long to wait where another process writes. Raises DataError for a file that is no cache."""
         self.path, self.stage = Path(path), stage
         self.asked = Usage()
         self.left_out: list[str] = []  # what the last server that was asked does not take
         make_folder(self.path.parent)
         try:
-            self._rows = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._rows = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
             self._rows.execute("PRAGMA journal_mode=WAL")
             self._rows.execute("PRAGMA synchronous=NORMAL")  # a killed process loses no commit
-            self._rows.execute(
-                "CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
-            )
-            self._rows.execute(
-                "CREATE TABLE IF NOT EXISTS accounts (stage TEXT NOT NULL, llm TEXT NOT NULL, calls INTEGER NOT NULL, "
-                "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, PRIMARY KEY (stage, llm)) "
-                "WITHOUT ROWID"
-            )
-            for table in ("requests", "terms"):
-                self._rows.execute(
-                    f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, payload TEXT NOT NULL) WITHOUT ROWID"
-                )
+            for table, columns in _TABLES.items():
+                self._rows.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}) WITHOUT ROWID")
         except sqlite3.Error as error:
             raise unusable(error, self.path) from error
 

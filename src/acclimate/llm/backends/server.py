@@ -10,12 +10,14 @@ what will not pass is told at once.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
@@ -258,8 +260,20 @@ def _failed(response: Any, body: Any) -> Failure:
 
 
 def _retry_after(response: Any) -> float | None:
-    """Seconds that a server asked to wait; dates and nonsense are passed over."""
+    """Seconds that a server asked to wait, told as a number or as a date (RFC 9110, section 10.2.3); None for neither.
+
+    A date is counted from that of the response where it has one: clocks differ.
+    """
+    value = response.headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(response.headers.get("retry-after", "")))
+        seconds = float(value)
     except ValueError:
-        return None
+        try:
+            now = parsedate_to_datetime(response.headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            now = time.time()
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

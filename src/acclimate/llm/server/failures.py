@@ -94,6 +94,10 @@ _NO_MODEL = r"""
     | (?:invalid|no[ ]such|failed[ ]to[ ]load)[ ]model | not[ ]a[ ]valid[ ]model | deploymentnotfound
 """
 _NO_ADDRESS = r"unexpected[ ]endpoint | invalid[ ]url | no[ ]route | unknown[ ]request[ ]url | cannot[ ](?:post|get)\b"
+_BUSY = r"""
+    (?:is|are|still|being|model)[ ]loading | loading[ ,;.].{0,30}\b(?:retry|wait|again) | overloaded
+    | server[ ](?:is[ ])?busy | try[ ]again[ ](?:later|in|soon) | please[ ](?:retry|try[ ]again|wait)(?![ ]with)
+"""
 _MAY_PASS = r"""
     loading | overloaded | busy | rate[ _-]?limit | too[ ]many[ ]requests | time(?:d[ ]?|[ ]|-)?out | temporar
     | try[ ]again | retry | unavailable | capacity | internal[ _]?(?:server[ _]?)?error
@@ -132,6 +136,7 @@ _TABLE = (
     _Row(Means.STOP, statuses=(403,), hint="is OPENAI_API_KEY right, and may it use this model?"),
     _Row(Means.STOP, statuses=(404, 405, 410, 501, 505), hint=_ADDRESS),
     _Row(Means.AGAIN, statuses=tuple(range(500, 600))),
+    _Row(Means.AGAIN, statuses=(400,), words=_BUSY),  # of a server that names no better status
     _Row(Means.STOP, statuses=tuple(range(400, 500))),
     _Row(Means.AGAIN, words=_MAY_PASS),
     _Row(Means.STOP),
