@@ -173,7 +173,7 @@ def batch(path: Path, folder: Path) -> object:
 ADAPT = ("adapt", "{valid}", "--out", "{out}", "--dry-run")
 KINDS = [
     Kind("corpus.jsonl", jsonl(CORPUS), corpus, ("adapt", "{path}", "--out", "{out}", "--dry-run")),
-    Kind("corpus.jsonl.gz", gzip.compress(jsonl(CORPUS)), corpus),
+    Kind("corpus.jsonl.gz", gzip.compress(jsonl(CORPUS), mtime=0), corpus),
     Kind("corpus.csv", "\n".join(map(",".join, [CORPUS[0], *TABLE])).encode(), corpus),
     Kind("corpus.tsv", "\n".join(map("\t".join, [CORPUS[0], *TABLE])).encode(), corpus),
     Kind("corpus.parquet", parquet(CORPUS), corpus),
