@@ -30,7 +30,8 @@ from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
 from acclimate.report.queries import statistics
 from acclimate.run.judges import RunJudges
-from acclimate.run.run import BASE_MEMBERS, Run
+from acclimate.run.retrievers import BASE_MEMBERS
+from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
 from acclimate.search.candidates import Candidates, fuse, min_max
@@ -98,7 +99,7 @@ class Bench:
         taken = {normalized(example.query) for example in shown}
         self.test_queries = [query for query in self.test_queries if normalized(query.text) not in taken][:300]
         self.answers = [grades[query.query_id] for query in self.test_queries]
-        drawn = sample(self.run.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=n_docs, examples="pairs")
+        drawn = sample(self.run.input.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=n_docs, examples="pairs")
         self.sides, self.material = drawn.splits, Material(drawn.examples, (), self.name)
         self.llm = load(settings["generate"]["llm"])
         self.candidates: dict[str, Candidates] = {}  # by query_id, with the scores of all members
@@ -112,25 +113,27 @@ class Bench:
         grades: dict[str, dict[int, int]] = {}
         for qrel in qrels[split]:
             if qrel.relevance > 0:
-                grades.setdefault(qrel.query_id, {})[self.run.ids.row[qrel.doc_id]] = qrel.relevance
+                grades.setdefault(qrel.query_id, {})[self.run.base.ids.row[qrel.doc_id]] = qrel.relevance
         return split, [query for query in self.run.input.collection.queries if query.query_id in grades], grades
 
     def _pairs(self) -> list[PromptExample]:
         texts = {query.query_id: query.text for query in self.run.input.collection.queries}
         return [
-            PromptExample(qrel.query_id, qrel.doc_id, texts[qrel.query_id], self.run.corpus[qrel.doc_id].default_text())
+            PromptExample(
+                qrel.query_id, qrel.doc_id, texts[qrel.query_id], self.run.input.corpus[qrel.doc_id].default_text()
+            )
             for qrel in self.run.input.collection.qrels[self.split]
             if qrel.relevance > 0
         ]
 
     def _shown(self) -> Sequence[PromptExample]:
-        return sample(self.run.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=1, examples="pairs").examples
+        return sample(self.run.input.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=1, examples="pairs").examples
 
     def queries(self, prompt: tuple[str, ...]) -> list[SyntheticQuery]:
         """What these prompts write for the documents."""
         settings = self.run.settings["generate"]
         lengths = {key: settings[key] for key in ("max_doc_tokens", "max_new_tokens")}
-        docs = [self.run.corpus[doc_id] for doc_id in self.sides]
+        docs = [self.run.input.corpus[doc_id] for doc_id in self.sides]
         with Completions(self.run.workspace.folder / "completions.sqlite", "generate") as kept:
             return generate(docs, kept, self.material, llm=self.llm, prompt=prompt, **lengths).queries
 
@@ -146,10 +149,10 @@ class Bench:
         held_out = {doc_id for doc_id, side in self.sides.items() if side != "train"}
         judges = RunJudges(self.run, held_out, self.run.workspace.folder / "filter", lambda done, total: None)
         kept = filter_queries(queries, judges, **settings).queries
-        half = System(self.run.ids, self.run.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
+        half = System(self.run.base.ids, self.run.base.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
         ranks = source_ranks(queries, half, depth=100)
         overlaps = [
-            statistics.overlap(query.text, self.run.corpus[query.doc_id].default_text(), stop_words("en"))
+            statistics.overlap(query.text, self.run.input.corpus[query.doc_id].default_text(), stop_words("en"))
             for query in queries
         ]
         row = Row(
@@ -167,36 +170,39 @@ class Bench:
         """nDCG@10 on the real queries of a dense student that these queries taught."""
         examples = [example for query in queries if (example := self._labelled(query)) is not None]
         lesson = Lesson(
-            {query.query_id: query.text for query in queries}, self.run.corpus, self.run.ids, self.run.vectors
+            {query.query_id: query.text for query in queries},
+            self.run.input.corpus,
+            self.run.base.ids,
+            self.run.base.vectors,
         )
         train = [example for example in examples if example.doc_ids[0] not in held_out]
         dev = [example for example in examples if example.doc_ids[0] in held_out]
         if not train or not dev:  # a filter may leave nothing to learn from
-            return self.measured(DenseMember(self.run.vectors, self.run.encoder))
+            return self.measured(DenseMember(self.run.base.vectors, self.run.base.encoder))
         settings = {**self.run.settings["distill"], "student": ("dense-query",)}
         with tempfile.TemporaryDirectory() as folder:
-            distill(train, dev, self.run.encoder, lesson, Path(folder), **settings)
+            distill(train, dev, self.run.base.encoder, lesson, Path(folder), **settings)
             encoder = Encoder.load_student(Path(folder) / "dense", max_tokens=256)
-            return self.measured(DenseMember(self.run.vectors, encoder))
+            return self.measured(DenseMember(self.run.base.vectors, encoder))
 
     def measured(self, member: DenseMember) -> float:
-        system = System(self.run.ids, {"dense": member}, ["dense"], {"dense": 1.0})
+        system = System(self.run.base.ids, {"dense": member}, ["dense"], {"dense": 1.0})
         return mean_ndcg(list(system.candidates(self.test_queries)), self.answers, "dense")
 
     def _labelled(self, query: SyntheticQuery) -> NWay | None:
         if query.query_id not in self.candidates:
-            (self.candidates[query.query_id],) = self.run.find([query.as_query()])
+            (self.candidates[query.query_id],) = self.run.base.find([query.as_query()])
         candidates = self.candidates[query.query_id]
         scores = min_max(fuse(candidates, dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))))
-        source = self.run.ids.row[query.doc_id]
+        source = self.run.base.ids.row[query.doc_id]
         if source not in candidates.rows:
             return None
         order = sorted(
-            self.run.ids.order(scores, candidates.rows)[:100], key=lambda place: candidates.rows[place] != source
+            self.run.base.ids.order(scores, candidates.rows)[:100], key=lambda place: candidates.rows[place] != source
         )
         if candidates.rows[order[0]] != source:
             return None
-        ids = tuple(self.run.ids.doc_ids[candidates.rows[place]] for place in order)
+        ids = tuple(self.run.base.ids.doc_ids[candidates.rows[place]] for place in order)
         return NWay(query.query_id, ids, tuple(float(scores[place]) for place in order))
 
 
@@ -211,7 +217,7 @@ def main() -> None:
     parts: list[str] = []
     for corpus in arguments.collections:
         bench = Bench(corpus, arguments.out, arguments.docs)
-        base = bench.measured(bench.run.members["dense"])  # type: ignore[arg-type]
+        base = bench.measured(bench.run.base.members["dense"])  # type: ignore[arg-type]
         wanted = arguments.prompts.split(",") if arguments.prompts else STYLES
         styles = {name: prompt for name, prompt in STYLES.items() if name in wanted or len(prompt) > 1}
         rows = [bench.row(name, bench.queries(prompt), {"filters": DEFAULT}) for name, prompt in styles.items()]

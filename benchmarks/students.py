@@ -26,7 +26,8 @@ from students_table import BASE, RERANKED, tables
 from acclimate.base.errors import unknown
 from acclimate.base.files import fingerprint, read_json, write_json
 from acclimate.measure.measures import MAIN
-from acclimate.run.run import BASE_MEMBERS, Run
+from acclimate.run.retrievers import BASE_MEMBERS
+from acclimate.run.run import Run
 from acclimate.run.settings import resolve
 from acclimate.search import systems
 from acclimate.search.choice import weigh_reranker
@@ -116,12 +117,12 @@ class Bench:
         distilled = distill.make(variant, indexed, sampled, filtered, labeled)
         kind = STUDENT_KINDS[name]
         adapted = SystemName(kind).adapted()
-        members = {**variant.members, **distilled.members(variant)}
+        members = {**variant.base.members, **distilled.members(variant)}
         start = kind if kind in members else "dense"  # something has to be the baseline
         weights = {system: {system: 1.0} for system in (start, adapted)}
         chosen = systems.Chosen(weights, {}, adapted, {})
-        sizes = {system: variant.index_bytes(member) for system, member in members.items()}
-        contenders = systems.contenders(variant.ids, members, chosen, None, sizes, rerank_depth=0)
+        sizes = {system: variant.base.index_bytes(member) for system, member in members.items()}
+        contenders = systems.contenders(variant.base.ids, members, chosen, None, sizes, rerank_depth=0)
         result = self._measured(variant, contenders, adapted, place)
         if kind == start and not self._row(BASE, name).exists():
             self._write(self._row(BASE, name), name, result, kind, arm=BASE, seed=None)
@@ -148,17 +149,17 @@ class Bench:
         variant = self._variant(self.folder / "evaluate", "train", "label", "evaluate")
         equal: dict[str, float] = dict.fromkeys(BASE_MEMBERS, round(1 / len(BASE_MEMBERS), 4))
         reranker, depth = trained.reranker(variant), self.settings["evaluate"]["rerank_depth"]
-        first = systems.system_of(variant.ids, variant.members, equal)
+        first = systems.system_of(variant.base.ids, variant.base.members, equal)
         weighed = weigh_reranker(
             first, reranker, self.outputs["filter"].held_out(variant, self.outputs["sample"]), depth
         )
         name = systems.HYBRID.reranked()
         weights: dict[str, float] = {systems.HYBRID: weighed.weights[systems.RERANKER]}
         chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})
-        sizes = {system: variant.index_bytes(member) for system, member in variant.members.items()}
+        sizes = {system: variant.base.index_bytes(member) for system, member in variant.base.members.items()}
         contenders = systems.contenders(
-            variant.ids,
-            variant.members,
+            variant.base.ids,
+            variant.base.members,
             chosen,
             reranker,
             sizes,

@@ -71,7 +71,7 @@ def test_the_whole_chain_checks_it_before_models_are_loaded(tmp_path, tiny_encod
     with pytest.raises(DataError, match="5 of 5 documents"):
         adapt(run)
     assert not (tmp_path / "run" / "index").exists()
-    assert "encoder" not in vars(run)
+    assert "encoder" not in vars(run.base)
 
 
 def test_a_plan_says_so_too(tmp_path):

@@ -23,7 +23,8 @@ from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.records import Query, Retriever, ScoredDoc
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
+from acclimate.run.retrievers import BASE_MEMBERS, SOURCES
+from acclimate.run.run import Run
 from acclimate.run.workspace import Workspace
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS, SystemName
@@ -49,7 +50,7 @@ def learning_curves(
     """
     for wanted in (queries, lists):
         points(0, wanted)  # a number that cannot be is refused before hours of training, not between
-    if run.labels.choosing.fingerprint != outputs["label"].manifest["inputs"]["dev"]:
+    if run.input.labels.choosing.fingerprint != outputs["label"].manifest["inputs"]["dev"]:
         folder = run.workspace.folder
         raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
     curves = _Curves(run, outputs)
@@ -147,7 +148,7 @@ class _Curves:
         outputs = cast(dict[str, StageOutput], self.outputs)
         inputs = {name: output.fingerprint for name, output in outputs.items() if unit == "lists" or name != "label"}
         inputs |= {name: one.fingerprint for name, one in self.sets.items()}
-        inputs |= {"documents": run.corpus.fingerprint, "base": run.encoder_fingerprint}
+        inputs |= {"documents": run.input.corpus.fingerprint, "base": run.base.fingerprint}
         inputs |= {"depth": str(run.settings["evaluate"]["rerank_depth"])} if unit == "queries" else {}
         settings = {**run.settings[stage], "max_queries": count}
         name = f"{unit}-{count}"
@@ -156,7 +157,7 @@ class _Curves:
 
     def rerankers(self, count: int, folder: Path) -> dict[str, Retriever]:
         """What the rerankers alone make of the best documents of an untrained fusion; 0: that fusion as it is."""
-        ids, depth = self.run.ids, self.run.settings["evaluate"]["rerank_depth"]
+        ids, depth = self.run.base.ids, self.run.settings["evaluate"]["rerank_depth"]
         if not count:
             return {"reranker": of_documents(self.found, ids)}
         from acclimate.search.reranked import Reranked
@@ -173,23 +174,28 @@ class _Curves:
 
         weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
         asked = [query for one in self.sets.values() for query in one.queries]
-        return Found.by(System(self.run.ids, self.run.members, SOURCES, weights), asked)
+        return Found.by(System(self.run.base.ids, self.run.base.members, SOURCES, weights), asked)
 
     def students(self, count: int, folder: Path) -> dict[str, Retriever]:
         """Each student, as an index of its own; 0: what it starts from."""
         run = self.run
         if not count:
             kinds = [STUDENT_KINDS[name] for name in run.settings["distill"]["student"]]
-            return {kind: measuring.member_alone(run.ids, run.members, kind) for kind in kinds if kind in run.members}
-        run.members  # noqa: B018 (loaded once for all points)
+            return {
+                kind: measuring.member_alone(run.base.ids, run.base.members, kind)
+                for kind in kinds
+                if kind in run.base.members
+            }
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         earlier = self.outputs
         distilled = distill.make(variant, earlier["index"], earlier["sample"], earlier["filter"], earlier["label"])
-        members = {**run.members, **distilled.members(variant)}
-        found = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in distilled.notes}
+        members = {**run.base.members, **distilled.members(variant)}
+        found = {
+            kind: measuring.member_alone(run.base.ids, members, SystemName(kind).adapted()) for kind in distilled.notes
+        }
         # Where a student of a kind that the base is not starts is known only once it is made.
-        starts = [kind for kind in distilled.notes if kind in members and kind not in run.members]
-        return found | {f"{kind}{_START}": measuring.member_alone(run.ids, members, kind) for kind in starts}
+        starts = [kind for kind in distilled.notes if kind in members and kind not in run.base.members]
+        return found | {f"{kind}{_START}": measuring.member_alone(run.base.ids, members, kind) for kind in starts}
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Searchers:
         query, retriever = Query("query", text), self.named(system)
         scored = self._passages(retriever, [query], k)
         members = _scores_by_member(retriever, query, [hit.doc_id for hit in scored])
-        corpus, parents = self.run.corpus, self.run.parents
+        corpus, parents = self.run.input.corpus, self.run.input.parents
         return [
             Hit(corpus[hit.doc_id], hit.score, parents.get(hit.doc_id, hit.doc_id), scores)
             for hit, scores in zip(scored, members, strict=True)
@@ -97,9 +97,9 @@ class Searchers:
     def _systems(self, reranker: Scorer | None) -> dict[str, Retriever]:
         from acclimate.search import systems
 
-        members = {**self.run.members, **self.outputs["distill"].members(self.run)}
+        members = {**self.run.base.members, **self.outputs["distill"].members(self.run)}
         contenders = systems.contenders(
-            self.run.ids,
+            self.run.base.ids,
             members,
             self.outputs["evaluate"].chosen,
             reranker,

@@ -41,7 +41,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "settings": run.summary["settings"],
         "seed": run.seed,
         "versions": versions(),
-        "corpus": {"name": run.collection_name, "documents": len(run.documents)},
+        "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},
         "queries": {"count": outputs["evaluate"].manifest["out"], **outputs["evaluate"].notes},
         "models": {
             "llm": run.settings["generate"]["llm"],
@@ -77,7 +77,7 @@ def _ledger(run: Run, outputs: Outputs) -> dict[str, Any]:
             **used._asdict(),
             "cost_usd": run.budget.cost(name, {"prompt": used.prompt_tokens, "completion": used.completion_tokens}),
         }
-        for (stage, name), used in run.ledger().items()
+        for (stage, name), used in run.store.ledger().items()
     ]
     costs = [one["cost_usd"] for one in llms]
     return {
@@ -98,7 +98,7 @@ def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
         {
             "query": query.text,
             "doc_id": query.doc_id,
-            "doc_text": run.corpus[query.doc_id].default_text()[:_CUT],
+            "doc_text": run.input.corpus[query.doc_id].default_text()[:_CUT],
             "logprob": round(query.logprob, 3) if query.logprob == query.logprob else None,
             "kept": reasons[query.query_id] is None,
             "reason": reasons[query.query_id] or "",
@@ -110,8 +110,8 @@ def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
 def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing the rest."""
     warnings: list[str] = []
-    if run.documents.blank:
-        warnings.append(f"{len(run.documents.blank)} documents have neither title nor text.")
+    if run.input.documents.blank:
+        warnings.append(f"{len(run.input.documents.blank)} documents have neither title nor text.")
     warnings += outputs["index"].warnings
     count = outputs["evaluate"].manifest["out"]
     if count < FEW_QUERIES:

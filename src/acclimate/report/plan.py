@@ -21,6 +21,7 @@ from acclimate.llm.prices import price
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.report.terminal import columns
 from acclimate.stages.generate import Estimate, estimate
+from acclimate.stages.label import named_scorers
 from acclimate.stages.sample import Sample, check_size, foreseen
 from acclimate.stages.seed import GOOD_AND_BAD
 
@@ -39,8 +40,8 @@ _KEPT = 0.75  # queries that pass the filters, about
 def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
     settings = run.settings
-    docs = [doc.default_text() for doc in run.corpus.values()]
-    sampled = foreseen(run, run.corpus, 0.0)
+    docs = [doc.default_text() for doc in run.input.corpus.values()]
+    sampled = foreseen(run, run.input.corpus, 0.0)
     drawn = sampled.splits
     asked = {"generate": _generating(run, sampled)}
     if run.seeds_prompts:
@@ -52,13 +53,13 @@ def describe(run: Run) -> str:
     rerankers = _rerankers(run)
     ways = settings["train"]["n_ways"] or settings["mine"]["n_ways"]
     pairs = min(queries, rerankers * settings["train"]["max_queries"]) * ways * settings["train"]["epochs"]
-    searches = min(len(run.labels.measuring.queries) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
-    chosen_on = len(run.labels.choosing.queries) or settings["sample"]["dev_share"] * queries
+    searches = min(len(run.input.labels.measuring.queries) or 0.2 * len(drawn), settings["evaluate"]["max_queries"])
+    chosen_on = len(run.input.labels.choosing.queries) or settings["sample"]["dev_share"] * queries
     answers = 2 * searches + len(settings["evaluate"]["rerank"]) * chosen_on
     reranked = rerankers * answers * settings["evaluate"]["rerank_depth"]
     lists = settings["label"]["reranker_ways"]
     rated = rerankers * settings["sample"]["dev_share"] * queries * lists
-    teaching = sum(name.startswith("cross-encoder:") for name in run.other_scorers)
+    teaching = sum(name.startswith("cross-encoder:") for name in named_scorers(run))
     if settings["label"]["weights"] != CHOSEN and RERANKER in settings["label"]["teachers"]:
         teaching += rerankers  # chosen ones mostly get no weight, and are not asked again
     taught = teaching * queries * lists
@@ -89,7 +90,7 @@ def describe(run: Run) -> str:
         "evaluate": _FORWARD_FLOP * _ENCODER_PARAMETERS * settings["train"]["max_tokens"] * reranked,
     }
     speed = _flop_per_second() * _SHARE_REACHED
-    kind = "passages" if run.parents else "documents"
+    kind = "passages" if run.input.parents else "documents"
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
     works_on = {
         **dict.fromkeys(("index", "sample"), f"{len(docs):,} {kind}"),
@@ -134,9 +135,9 @@ def _rerankers(run: Run) -> int:
 
 def _rating(run: Run, queries: float, doc_tokens: float) -> float:
     """Tokens that the LLMs among the teachers read if all of them teach: each document once, and each pair's query."""
-    llms = [name for name in run.other_scorers if not name.startswith("cross-encoder:")]
+    llms = [name for name in named_scorers(run) if not name.startswith("cross-encoder:")]
     pairs = queries * run.settings["label"]["reranker_ways"]
-    return len(llms) * (min(pairs, len(run.corpus)) * doc_tokens + pairs * _PAIR_TOKENS)
+    return len(llms) * (min(pairs, len(run.input.corpus)) * doc_tokens + pairs * _PAIR_TOKENS)
 
 
 def _generating(run: Run, sampled: Sample) -> Estimate:
@@ -146,7 +147,7 @@ def _generating(run: Run, sampled: Sample) -> Estimate:
     names_of = plain_names(settings["prompt"])
     wanted = tuple(dict.fromkeys(GOOD_AND_BAD if name == ADAPTED else name for name in names_of))
     material = Material(sampled.examples, (), run.collection_name)
-    docs = [run.corpus[doc_id] for doc_id in sampled.splits]
+    docs = [run.input.corpus[doc_id] for doc_id in sampled.splits]
     values = {name: settings[name] for name in names}
     if not run.seeds_prompts:
         return estimate(docs, material, prompt=wanted, **values)

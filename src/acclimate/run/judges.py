@@ -11,9 +11,9 @@ from acclimate.base import models
 from acclimate.base.files import fingerprint
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, SyntheticQuery
-from acclimate.run.run import BASE_MEMBERS, SOURCES, Run
+from acclimate.run.retrievers import BASE_MEMBERS, SOURCES
+from acclimate.run.run import Run
 from acclimate.search.ranks import source_ranks
-from acclimate.search.scorers.kept import Scores
 
 RERANKER_TOKENS = 512
 WEIGHTS = {  # of the members of each retriever
@@ -48,22 +48,22 @@ class RunJudges:
             return ranked
 
         trained = (self.run.settings["distill"], sorted(self.held_out), self.run.seed) if retriever == "trained" else ()
-        key = fingerprint("rank", retriever, depth, self.run.settings["index"], self.run.encoder_fingerprint, trained)
+        key = fingerprint("rank", retriever, depth, self.run.settings["index"], self.run.base.fingerprint, trained)
         return self._kept(key, queries, searched)
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
         def loaded() -> Callable[[list[int]], Sequence[float]]:
             from acclimate.search import scorers
 
-            scorer = scorers.load(model, self.run.corpus, max_tokens=RERANKER_TOKENS)
+            scorer = scorers.load(model, self.run.input.corpus, max_tokens=RERANKER_TOKENS)
             return lambda places: scorer.score([(queries[place].as_query(), queries[place].doc_id) for place in places])
 
         key = fingerprint("score", models.weights_fingerprint(model), RERANKER_TOKENS, models.dtype_name())
         return self._kept(key, queries, loaded)
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
-        with self.run.completions("filter") as completions:
-            grades, self.tokens = grade(queries, self.run.corpus, completions, llm, prompt, self.progress)
+        with self.run.store.completions("filter") as completions:
+            grades, self.tokens = grade(queries, self.run.input.corpus, completions, llm, prompt, self.progress)
         return grades
 
     def _kept(
@@ -77,21 +77,21 @@ class RunJudges:
         Which queries share a batch moves a score's rounding, so those of another list are scores of their own.
         """
         ids = [query.query_id for query in queries]
-        with Scores(self.run.workspace.folder / "scores.sqlite") as scores:
-            return scores.of(fingerprint(scorer, self.run.corpus.fingerprint, ids), ids, load, self.progress)
+        with self.run.store.scores() as scores:
+            return scores.of(fingerprint(scorer, self.run.input.corpus.fingerprint, ids), ids, load, self.progress)
 
     def _untrained(self, name: str) -> Retriever:
         from acclimate.search.system import System
 
         weights = WEIGHTS[name]
         sources = [member for member in weights if member in SOURCES] or SOURCES
-        return System(self.run.ids, self.run.members, sources, weights)
+        return System(self.run.base.ids, self.run.base.members, sources, weights)
 
     def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:
         from acclimate.learn.students.round_trip import trained_retriever
 
         run, folder = self.run, self.folder / "trained"
         return trained_retriever(
-            queries, self.held_out, run.corpus, run.ids, run.vectors, run.encoder, folder,
+            queries, self.held_out, run.input.corpus, run.base.ids, run.base.vectors, run.base.encoder, folder,
             settings=run.settings["distill"], seed=run.seed, progress=self.progress,
         )  # fmt: skip

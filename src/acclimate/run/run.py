@@ -1,46 +1,32 @@
-"""What one run works with: its settings, and the corpus, models and indexes, each loaded when first asked for.
+"""One run: its settings, its folder, its seed, and what it was asked for.
 
-A run whose stages are all made loads none of the models, so repeating a command takes seconds.
+What it works with is in its parts: `input` (documents, queries, judgments), `base` (untouched retrievers) and `store`
+(answers and scores that are kept). What its stages left is handed from stage to stage, see `stages.chain`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from acclimate.base import models
-from acclimate.base.errors import AcclimateError, BatchWritten, SettingError
-from acclimate.base.files import fingerprint
+from acclimate.base.errors import SettingError
 from acclimate.base.progress import Progress
 from acclimate.corpus import collections
-from acclimate.corpus.documents import Corpus
-from acclimate.corpus.judged import Labels
-from acclimate.llm.completions import Completions, Ledger
 from acclimate.llm.prices import Budget, as_options
 from acclimate.llm.prompts import ADAPTED, plain_names
-from acclimate.records import Query, Scorer
 from acclimate.run.input import Input, Kept
 from acclimate.run.output import Account, Output
+from acclimate.run.retrievers import BaseRetrievers
 from acclimate.run.settings import Settings
+from acclimate.run.store import Store
 from acclimate.run.workspace import Workspace, plain
 from acclimate.search.names import STUDENT_KINDS
 
-if TYPE_CHECKING:
-    from acclimate.search.candidates import Candidates
-    from acclimate.search.encoder import Encoder
-    from acclimate.search.members import Ids, Member
-    from acclimate.search.vectors import Vectors
-
-
-BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
-ENCODER = ("distill.base", "index.max_tokens", "index.query_prompt", "index.document_prompt")  # what loading it takes
-SOURCES = ("bm25", "dense")  # late interaction only orders what these find
 
 
 @dataclass
@@ -106,8 +92,8 @@ class Run:
         """
         if "index" in changes or "base" in changes.get("distill", {}):
             raise SettingError("a variant shares the index; expected no change of index settings or of distill.base")
-        self.input  # noqa: B018 (made once for both)
-        other = copy.copy(self)  # with whatever is loaded
+        self.base  # noqa: B018 (made once for both, with the input)
+        other = copy.copy(self)
         other.workspace = Workspace(folder)
         other.settings = {stage: {**values, **changes.get(stage, {})} for stage, values in self.settings.items()}
         other.seed = self.seed if seed is None else seed
@@ -129,24 +115,15 @@ class Run:
             self.kept,
         )
 
-    @property
-    def documents(self) -> Corpus:
-        """What judgments are about."""
-        return self.input.documents
+    @cached_property
+    def base(self) -> BaseRetrievers:
+        """What the index makes of the untouched base."""
+        return BaseRetrievers(self.settings, self.folder("index"), self.input)
 
     @property
-    def corpus(self) -> Corpus:
-        """What is indexed and what queries are written for: the documents, or passages of them."""
-        return self.input.corpus
-
-    @property
-    def parents(self) -> dict[str, str]:
-        """Passage -> the document that it is of; what is not in it is a document."""
-        return self.input.parents
-
-    @property
-    def labels(self) -> Labels:
-        return self.input.labels
+    def store(self) -> Store:
+        """What was asked of models."""
+        return Store(self.workspace.folder, self.budget, self.batch_file)
 
     @property
     def seeds_prompts(self) -> bool:
@@ -160,120 +137,10 @@ class Run:
         stages += ["filter"] * ("judge" in self.settings["filter"]["filters"])
         return {stage: self.settings[stage]["llm"] for stage in stages}
 
-    @contextmanager
-    def completions(self, stage: str) -> Iterator[Completions]:
-        """The answers that are kept, and that a stage adds to as long as the budget lasts.
-
-        Raises BatchWritten when what is missing goes into a batch file instead of to an LLM.
-        """
-        if self.batch_file is not None:
-            from acclimate.llm.batches import BatchedCompletions
-
-            with BatchedCompletions(self.workspace.folder / "completions.sqlite", stage) as batched:
-                try:
-                    yield batched
-                except AcclimateError:  # a stage may well be unable to work with answers that are not there yet
-                    if not batched.requests:
-                        raise
-                if batched.requests:
-                    raise BatchWritten(
-                        stage, batched.write(self.batch_file), batched.again, self.batch_file, self.workspace.folder
-                    )
-            return
-        with Completions(self.workspace.folder / "completions.sqlite", stage) as kept:
-            kept.guard = lambda left: self.budget.check(kept.ledger(), left)
-            yield kept
-
-    def ledger(self) -> Ledger:
-        """What LLMs were asked for each stage, over every time that this run was begun."""
-        with Completions(self.workspace.folder / "completions.sqlite") as kept:
-            return kept.ledger()
-
-    def asked(self, stage: str) -> dict[str, Any]:
-        """What a stage asked of LLMs, over every time that it was begun; for its manifest."""
-        return {"asked": {llm: used._asdict() for (of, llm), used in self.ledger().items() if of == stage}}
-
-    @cached_property
-    def encoder_fingerprint(self) -> str:
-        """Of the base encoder, told without loading it."""
-        base, index = self.settings["distill"]["base"], self.settings["index"]
-        read = [index[name] for name in ("max_tokens", "query_prompt", "document_prompt")]
-        return fingerprint(models.weights_fingerprint(base), read, models.dtype_name())
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The base encoder, untouched."""
-        from acclimate.search.encoder import AUTO, Encoder, Task
-
-        index = self.settings["index"]
-        prompts: dict[Task, str] = {"query": index["query_prompt"], "document": index["document_prompt"]}
-        return Encoder.load(
-            self.settings["distill"]["base"],
-            max_tokens=index["max_tokens"],
-            prompts={task: prompt for task, prompt in prompts.items() if prompt != AUTO},
-        )
-
-    @cached_property
-    def ids(self) -> Ids:
-        from acclimate.search.members import Ids
-
-        return Ids(self.corpus.ids, self.parents)
-
-    @cached_property
-    def vectors(self) -> Vectors:
-        """The base encoder's vectors of the corpus."""
-        from acclimate.search.vectors import Vectors
-
-        return Vectors.open(self.folder("index") / "vectors")
-
-    @cached_property
-    def members(self) -> dict[str, Member]:
-        """The unadapted members: BM25, dense, late interaction."""
-        from acclimate.search.bm25 import BM25
-        from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember
-
-        return {
-            "bm25": BM25Member(BM25.open(self.folder("index") / "bm25")),
-            "dense": DenseMember(self.vectors, self.encoder),
-            "late-interaction": LateInteractionMember(self.vectors, self.encoder),
-        }
-
-    def find(self, queries: Sequence[Query], also: Sequence[int] = ()) -> Iterator[Candidates]:
-        """Candidates of BM25 and dense retrieval, scored by every base member; `also`: see `System.candidates`."""
-        from acclimate.search.system import System
-
-        weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1.0)
-        return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
-
-    def scorers(self) -> dict[str, Scorer]:
-        """The scorers in label.teachers that this run does not train."""
-        from acclimate.search.scorers import named
-
-        limit = self.settings["index"]["max_tokens"]
-        return {name: named.load(name, self.corpus, max_doc_tokens=limit) for name in self.other_scorers}
-
     @property
     def student_kinds(self) -> list[str]:
         """The kinds of retrievers that students are, which are the names of those that they begin as."""
         return [STUDENT_KINDS[name] for name in self.settings["distill"]["student"]]
-
-    @property
-    def other_scorers(self) -> list[str]:
-        """Of label.teachers: neither retrievers nor rerankers of this run."""
-        return [name for name in self.settings["label"]["teachers"] if name not in BASE_MEMBERS and name != "reranker"]
-
-    def index_bytes(self, member: Member) -> int:
-        """What a member's index takes on disk."""
-        from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember, SparseMember
-
-        if isinstance(member, SparseMember):
-            return member.index.nbytes
-        if isinstance(member, BM25Member):
-            return sum(path.stat().st_size for path in (self.folder("index") / "bm25").iterdir())
-        if isinstance(member, DenseMember):
-            return member.vectors.pooled.nbytes
-        assert isinstance(member, LateInteractionMember)
-        return sum(part.nbytes for part in (member.vectors.tokens, member.vectors.scales, member.vectors.offsets))
 
     @property
     def summary(self) -> dict[str, Any]:

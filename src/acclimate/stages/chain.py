@@ -105,7 +105,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     if until == "seed" and not run.seeds_prompts:
         raise SettingError("no prompt of this run is made from the corpus; add: --set generate.prompt=adapted")
     check(run)
-    distributed.main_first(lambda: run.corpus)  # a collection that cannot be read leaves the run's description as it is
+    # A collection that cannot be read leaves the run's description as it is.
+    distributed.main_first(lambda: run.input.corpus)
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
     if until != "index":
@@ -187,7 +188,7 @@ def _check_llms(run: Run, *, asks: bool) -> None:
 def _check_models(run: Run) -> None:
     """Raises an error for a local model that a stage which is not made yet could not load."""
     begun_from = [("index", run.settings["distill"]["base"]), ("train", run.settings["train"]["base"])]
-    rating = [("label", named.model_of(name)[1]) for name in run.other_scorers]
+    rating = [("label", named.model_of(name)[1]) for name in label.named_scorers(run)]
     if reranker := run.settings["filter"]["reranker"]:
         rating = [("filter", reranker), *rating]
     for stage, name in [*begun_from, *rating]:

@@ -20,7 +20,8 @@ from acclimate.learn.students.learn import Notes, learn
 from acclimate.learn.students.tune import tuned
 from acclimate.records import NWay
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.run import DOCUMENTS, ENCODER, Run
+from acclimate.run.retrievers import ENCODER
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import check as checked_value
 from acclimate.run.settings import checked, settings_of
 from acclimate.search import measuring
@@ -154,7 +155,7 @@ def check(run: Run, *, asks: bool) -> None:
         tried = [{**settings, **trial} for trial in tried]
         if not run.workspace.is_made("distill") and any(trial["dim"] or trial["matryoshka"] for trial in tried):
             for trial in tried:
-                check_dims(trial["dim"], trial["matryoshka"], run.encoder.dim)
+                check_dims(trial["dim"], trial["matryoshka"], run.base.encoder.dim)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, labeled: Labeled) -> Distilled:
@@ -163,17 +164,20 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate.learn.students.lesson import Lesson
 
-        lesson = Lesson({query.query_id: query.text for query in filtered.queries}, run.corpus, run.ids, run.vectors)
+        base = run.base
+        lesson = Lesson(
+            {query.query_id: query.text for query in filtered.queries}, run.input.corpus, base.ids, base.vectors
+        )
         (train, dev), *later = labeled.turns
         held_out = filtered.held_out(run, sampled)
 
         def learned(settings: Mapping[str, Any], into: Path) -> Notes:
-            return distill(train, dev, run.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
+            return distill(train, dev, base.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
 
         def reached(into: Path, notes: Notes) -> dict[str, float]:
             notes = _students(run, into, notes).index()
-            members = {**run.members, **_students(run, into, notes).members()}
-            retrievers = {kind: measuring.member_alone(run.ids, members, SystemName(kind).adapted()) for kind in notes}
+            members = {**base.members, **_students(run, into, notes).members()}
+            retrievers = {kind: measuring.member_alone(base.ids, members, SystemName(kind).adapted()) for kind in notes}
             return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
 
         settings = run.settings["distill"]
@@ -186,16 +190,16 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
         **{output.name: output.fingerprint for output in (sampled, filtered, labeled, indexed)},
         **run.read(*ENCODER),
         "notes of label": labeled.noted("turns"),
-        DOCUMENTS: run.corpus.fingerprint,
+        DOCUMENTS: run.input.corpus.fingerprint,
     }
     if run.settings["distill"]["tune"]:
-        inputs["dev"] = run.labels.choosing.fingerprint
+        inputs["dev"] = run.input.labels.choosing.fingerprint
     return run.make(Distilled, work, inputs=inputs, unit="steps", together=True)
 
 
 def _students(run: Run, folder: Path, notes: Notes) -> Students:
     limits = run.settings["index"]["max_tokens"], run.settings["distill"]["max_active_dims"]
-    return Students(folder, notes, run.vectors, run.corpus, *limits)
+    return Students(folder, notes, run.base.vectors, run.input.corpus, *limits)
 
 
 def trials(tune: Sequence[str], settings: Mapping[str, Any]) -> list[dict[str, Any]]:

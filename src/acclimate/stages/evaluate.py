@@ -27,7 +27,8 @@ from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant
 from acclimate.measure.recommend import Recommendation, recommend
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.run import DOCUMENTS, ENCODER, Run
+from acclimate.run.retrievers import ENCODER
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import choice, systems
 from acclimate.search.systems import Contender
@@ -238,18 +239,18 @@ def make(
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = filtered.test(run, sampled), filtered.held_out(run, sampled)
-        members = {**run.members, **distilled.members(run)}
+        members = {**run.base.members, **distilled.members(run)}
         reranker, depth = trained.reranker(run), settings["rerank_depth"]
         chosen = choice.choose(
-            run.ids,
+            run.base.ids,
             members,
             held_out,
             lambda first: choice.weigh_reranker(first, reranker, held_out, depth),
             trust=run.settings["label"]["trust"] if held_out.is_synthetic else 1.0,
             rerank=settings["rerank"],
         )
-        sizes = {name: run.index_bytes(member) for name, member in members.items()}
-        contenders = systems.contenders(run.ids, members, chosen, reranker, sizes, rerank_depth=depth)
+        sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
+        contenders = systems.contenders(run.base.ids, members, chosen, reranker, sizes, rerank_depth=depth)
         if test.self_matches.are_usual:
             contenders = [
                 contender._replace(retriever=Without(contender.retriever, test.self_matches.left_out))
@@ -260,13 +261,13 @@ def make(
         )
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
         examples = before_after(
-            result.baseline, result.candidate, result.runs, values, test.queries, test.qrels, run.documents
+            result.baseline, result.candidate, result.runs, values, test.queries, test.qrels, run.input.documents
         )
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", result.for_report())
         write_jsonl(folder / "examples.jsonl", examples)
         asked = values[chosen.candidate]
-        shown = 0 if test.is_synthetic else len(run.labels.measuring.queries) - len(test.queries)
+        shown = 0 if test.is_synthetic else len(run.input.labels.measuring.queries) - len(test.queries)
         dropped = {"example of a prompt": shown, "not drawn": len(test.queries) - len(asked)}
         notes = {
             "split": test.split,
@@ -285,8 +286,8 @@ def make(
         **{output.name: output.fingerprint for output in stages},
         **run.read(*ENCODER, "train.max_tokens", "label.trust", "distill.max_active_dims"),
         **{f"notes of {output.name}": output.noted() for output in (trained, distilled)},
-        DOCUMENTS: run.corpus.fingerprint,
-        "labels": run.labels.measuring.fingerprint,
-        "dev": run.labels.choosing.fingerprint,
+        DOCUMENTS: run.input.corpus.fingerprint,
+        "labels": run.input.labels.measuring.fingerprint,
+        "dev": run.input.labels.choosing.fingerprint,
     }
     return run.make(Evaluated, work, inputs=inputs, unit="searches")

@@ -36,7 +36,8 @@ from acclimate.llm import prompts
 from acclimate.records import SyntheticQuery
 from acclimate.run.judges import RunJudges
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.run import DOCUMENTS, ENCODER, Run
+from acclimate.run.retrievers import ENCODER
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import scorers
 from acclimate.stages.generate import Generated
@@ -234,16 +235,16 @@ class Filtered(StageOutput):
 
     def held_out(self, run: Run, sampled: Sampled) -> Judged:
         """What choices are made on: real dev queries where there are some, else synthetic ones."""
-        return self._judged(run, sampled, run.labels.choosing, "dev")
+        return self._judged(run, sampled, run.input.labels.choosing, "dev")
 
     def test(self, run: Run, sampled: Sampled) -> Judged:
         """What measures: labelled queries, else synthetic ones whose documents taught and chose nothing."""
-        return self._judged(run, sampled, run.labels.measuring, "test")
+        return self._judged(run, sampled, run.input.labels.measuring, "test")
 
     def _judged(self, run: Run, sampled: Sampled, labelled: Judged, side: Side) -> Judged:
         if labelled.queries:
-            return judged.unseen(labelled, sampled.shown, run.documents)
-        return judged.synthetic(self.sides(sampled)[side], run.parents)
+            return judged.unseen(labelled, sampled.shown, run.input.documents)
+        return judged.synthetic(self.sides(sampled)[side], run.input.parents)
 
 
 def check(run: Run, *, asks: bool) -> None:
@@ -276,13 +277,13 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
         account = Account(len(queries), len(result.queries), result.dropped)
         account.notes["funnel"] = [list(step) for step in result.funnel]
         if is_asked:
-            account.notes |= run.asked("filter")
+            account.notes |= run.store.asked("filter")
             account.tokens = judges.tokens
             account.cost_usd = run.budget.cost(settings["llm"], judges.tokens)
         return account
 
     inputs = {output.name: output.fingerprint for output in (sampled, generated, indexed)} | run.read(*ENCODER)
-    inputs[DOCUMENTS] = run.corpus.fingerprint
+    inputs[DOCUMENTS] = run.input.corpus.fingerprint
     if is_asked:
         inputs["llm"] = llms.fingerprint_of(settings["llm"])
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint

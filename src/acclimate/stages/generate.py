@@ -256,11 +256,11 @@ def check(run: Run) -> None:
 def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
     """Let an LLM write queries for the drawn documents. `seeded` are prompts made from the corpus, where one asks."""
     settings = run.settings["generate"]
-    docs = [run.corpus[doc_id] for doc_id in sampled.splits]
+    docs = [run.input.corpus[doc_id] for doc_id in sampled.splits]
     material = Material(sampled.examples, seeded.prompt_files if seeded else (), run.collection_name)
 
     def work(folder: Path, progress: Progress) -> Account:
-        with run.completions("generate") as completions:
+        with run.store.completions("generate") as completions:
             result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
         if completions.left_out:
             without = ", ".join(completions.left_out)
@@ -273,7 +273,7 @@ def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
             "documents_cut": result.cut,
             "prompts": dict(sorted(by_prompt.items())),
             "examples": len(material.examples),
-            **run.asked("generate"),
+            **run.store.asked("generate"),
         }
         answers, cost = len(result.queries) + len(result.rejects), run.budget.cost(settings["llm"], result.tokens)
         return Account(answers, len(result.queries), result.dropped, result.tokens, cost, notes)

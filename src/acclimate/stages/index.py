@@ -123,16 +123,16 @@ def make(run: Run) -> Indexed:
     student, base = run.settings["distill"]["student"], run.settings["distill"]["base"]
 
     def work(folder: Path, progress: Progress) -> Account:
-        check_encoder(student, base, run.encoder)  # which changes nothing of the index
-        warnings = index(run.corpus, run.encoder, folder, progress=progress, **run.settings["index"])
+        check_encoder(student, base, run.base.encoder)  # which changes nothing of the index
+        warnings = index(run.input.corpus, run.base.encoder, folder, progress=progress, **run.settings["index"])
         notes = {"warnings": warnings, "kept": run.input.files()._asdict()}
-        return Account(len(run.documents), len(run.corpus), notes=notes)
+        return Account(len(run.input.documents), len(run.input.corpus), notes=notes)
 
     _say_changed(run)
     inputs = {
-        DOCUMENTS: run.corpus.fingerprint,
-        "order of the documents": fingerprint(run.corpus.ids),  # a row of the index is a place in it
-        "base": run.encoder_fingerprint,
+        DOCUMENTS: run.input.corpus.fingerprint,
+        "order of the documents": fingerprint(run.input.corpus.ids),  # a row of the index is a place in it
+        "base": run.base.fingerprint,
     }
     indexed = run.make(Indexed, work, inputs=inputs, unit="documents")
     for warning in indexed.warnings:
@@ -146,7 +146,7 @@ def _say_changed(run: Run) -> None:
         manifest = run.workspace.manifest("index")
     except DataError:  # it will be made again
         return
-    if manifest and manifest["inputs"][DOCUMENTS] != run.corpus.fingerprint:
-        was, now = manifest["inputs"][DOCUMENTS][:8], run.corpus.fingerprint[:8]
+    if manifest and manifest["inputs"][DOCUMENTS] != run.input.corpus.fingerprint:
+        was, now = manifest["inputs"][DOCUMENTS][:8], run.input.corpus.fingerprint[:8]
         before = f"was made from {manifest['out']:,} documents or passages ({was})"
-        distributed.say("index", f"{before}; now there are {len(run.corpus):,} ({now})")
+        distributed.say("index", f"{before}; now there are {len(run.input.corpus):,} ({now})")

@@ -36,14 +36,15 @@ from acclimate.learn.teachers.selection import (
 )
 from acclimate.records import NWay, Scorer, SyntheticQuery
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.run import BASE_MEMBERS, DOCUMENTS, ENCODER, Run
+from acclimate.run.retrievers import BASE_MEMBERS, ENCODER
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import candidates
 from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
 from acclimate.search.scales import NAMES, bounds, scale
 from acclimate.search.scorers import named
-from acclimate.search.scorers.kept import Kept, Scores
+from acclimate.search.scorers.kept import Kept
 from acclimate.search.weights import row_grades
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
@@ -228,10 +229,15 @@ class Labeled(StageOutput):
         return teacher_warnings(self.notes, student_kinds)
 
 
+def named_scorers(run: Run) -> list[str]:
+    """The teachers that are neither retrievers nor rerankers of this run, but models by name."""
+    return [name for name in run.settings["label"]["teachers"] if name not in (*BASE_MEMBERS, RERANKER)]
+
+
 def check(run: Run) -> None:
     """Raises SettingError for teachers that cannot be."""
     check_teaching(**run.settings["label"])
-    for name in run.other_scorers:
+    for name in named_scorers(run):
         named.check(name)
 
 
@@ -242,17 +248,19 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
         held_out = filtered.held_out(run, sampled)
-        with Scores(run.workspace.folder / "scores.sqlite") as scores:
+        corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
+        by_name = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
+        with run.store.scores() as scores:
             result = label(
                 sides["train"],
                 sides["dev"],
                 held_out,
-                run.find,
-                run.ids,
+                run.base.find,
+                run.base.ids,
                 BASE_MEMBERS,
                 {
-                    name: Kept(scorer, scores, run.corpus.fingerprint)
-                    for name, scorer in {**trained.scorers(run), **run.scorers()}.items()
+                    name: Kept(scorer, scores, corpus.fingerprint)
+                    for name, scorer in {**trained.scorers(run), **by_name}.items()
                 },
                 progress=progress,
                 **settings,
@@ -278,10 +286,10 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
         **{output.name: output.fingerprint for output in (sampled, filtered, indexed, trained)},
         **run.read(*ENCODER, "train.max_tokens"),
         "notes of train": trained.noted(),
-        DOCUMENTS: run.corpus.fingerprint,
-        "dev": run.labels.choosing.fingerprint,
+        DOCUMENTS: run.input.corpus.fingerprint,
+        "dev": run.input.labels.choosing.fingerprint,
     }
-    for name in run.other_scorers:
+    for name in named_scorers(run):
         inputs[name] = named.fingerprint_of(name)
     labeled = run.make(Labeled, work, inputs=inputs, unit="pairs")
     treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]

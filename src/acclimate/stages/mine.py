@@ -25,7 +25,8 @@ from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQue
 from acclimate.corpus.sides import Side
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.run import DOCUMENTS, ENCODER, SOURCES, Run
+from acclimate.run.retrievers import ENCODER, SOURCES
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import candidates
 from acclimate.stages.filter import Filtered
@@ -193,20 +194,27 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, fil
         queries, settings = filtered.queries, run.settings["mine"]
         weights: dict[str, float] = dict.fromkeys(SOURCES, 0.5)
         depth = max(100, settings["depth"])
-        sources = [run.ids.row[query.doc_id] for query in queries]
-        half = System(run.ids, run.members, SOURCES, weights, depth)
+        sources = [run.base.ids.row[query.doc_id] for query in queries]
+        half = System(run.base.ids, run.base.members, SOURCES, weights, depth)
         found = half.candidates([query.as_query() for query in queries], sources)
-        hits = candidates.hits(found, run.ids, weights, depth, sources)
+        hits = candidates.hits(found, run.base.ids, weights, depth, sources)
         near_duplicates = run.settings["sample"]["near_duplicates"]
         result = mine(
-            queries, hits, run.corpus, run.parents, generated.queries, near_duplicates, seed=run.seed, **settings
+            queries,
+            hits,
+            run.input.corpus,
+            run.input.parents,
+            generated.queries,
+            near_duplicates,
+            seed=run.seed,
+            **settings,
         )
         write_nway(folder / "examples.jsonl", result.examples)
         return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
 
     inputs = {
         **{output.name: output.fingerprint for output in (generated, filtered, indexed)},
-        DOCUMENTS: run.corpus.fingerprint,
+        DOCUMENTS: run.input.corpus.fingerprint,
         **run.read(*ENCODER, "sample.near_duplicates"),
     }
     return run.make(Mined, work, inputs=inputs, unit="queries")
@@ -216,7 +224,7 @@ def _check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
     """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
     drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
     uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
-    uses |= {"test": "to measure on"} if run.labels.test_share else {}
+    uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
     for side, use in uses.items():
         if not sides[side]:
             raise DataError(
@@ -225,7 +233,7 @@ def _check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
                 path=filtered.folder,
             )
     if not filtered.held_out(run, sampled).queries:
-        shown = run.labels.choosing
+        shown = run.input.labels.choosing
         raise DataError(
             f"prompts show all {len(shown.queries):,} queries of the {shown.split} split, so none is left to choose "
             "on; show fewer (sample.n_examples), or others (sample.examples)"

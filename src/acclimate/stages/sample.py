@@ -205,24 +205,24 @@ class Sampled(StageOutput):
 
 def make(run: Run, indexed: Indexed) -> Sampled:
     """Draw the documents that queries are written for."""
-    test_share = run.labels.test_share
+    test_share = run.input.labels.test_share
 
     def work(folder: Path, progress: Progress) -> Account:
         drawn = sample(
-            run.corpus,
+            run.input.corpus,
             test_share,
             run.input.pairs,
-            lambda: run.vectors.pooled,
-            run.parents,
+            lambda: run.base.vectors.pooled,
+            run.input.parents,
             seed=run.seed,
             **run.settings["sample"],
         )
         write_json(folder / "splits.json", drawn.splits)
         if drawn.examples:
             write_jsonl(folder / "examples.jsonl", (example._asdict() for example in drawn.examples))
-        return Account(len(run.corpus), len(drawn.splits), drawn.dropped)
+        return Account(len(run.input.corpus), len(drawn.splits), drawn.dropped)
 
-    inputs = {DOCUMENTS: run.corpus.fingerprint, "test_share": str(test_share)}
+    inputs = {DOCUMENTS: run.input.corpus.fingerprint, "test_share": str(test_share)}
     if source := run.settings["sample"]["examples"]:
         inputs["examples"] = fingerprint(run.input.pairs(source))
     if run.settings["sample"]["method"] == "diverse":
@@ -233,7 +233,7 @@ def make(run: Run, indexed: Indexed) -> Sampled:
 def foreseen(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:
     """What would be drawn of these documents with some settings changed, told without an index."""
     settings = {**run.settings["sample"], "method": "uniform", **changes}  # as many, without the vectors of diverse
-    return sample(docs, test_share, run.input.pairs, parents=run.parents, seed=run.seed, **settings)
+    return sample(docs, test_share, run.input.pairs, parents=run.input.parents, seed=run.seed, **settings)
 
 
 def check_size(run: Run, *, holds_out: bool) -> None:
@@ -245,25 +245,27 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     settings = run.settings["sample"]
     needed = FEWEST_DOCUMENTS if holds_out else 1
     to_learn_from, learner = _learners(run, holds_out)
-    test_share = run.labels.test_share
+    test_share = run.input.labels.test_share
     if holds_out and not 0 < settings["dev_share"] < 1 - test_share:
         raise SettingError(
             f"sample.dev_share is {settings['dev_share']:g}; expected above 0 and below {1 - test_share:g}: some "
             "documents are to choose on, and some to learn from"
         )
-    first = dict(islice(run.corpus.items(), _LOOKED_AT))
+    first = dict(islice(run.input.corpus.items(), _LOOKED_AT))
     some = min(settings["n_docs"], 4 * max(needed, to_learn_from))
-    for docs, n_docs in ((first, some), (run.corpus, settings["n_docs"])):
+    for docs, n_docs in ((first, some), (run.input.corpus, settings["n_docs"])):
         drawn = foreseen(run, docs, test_share, n_docs=n_docs)
-        documents = len({run.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
+        documents = len({run.input.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
         learned = sum(side == "train" for side in drawn.splits.values())
         if documents >= needed and learned >= to_learn_from:
             return
-    shortage = f"queries can be written for {documents:,} of {len(run.documents):,} documents"
-    shortage += _passed_over(drawn.dropped, settings, "passages" if run.parents else "documents")
+    shortage = f"queries can be written for {documents:,} of {len(run.input.documents):,} documents"
+    shortage += _passed_over(drawn.dropped, settings, "passages" if run.input.parents else "documents")
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
-        raise DataError(f"{shortage}; expected {needed} at least{why}: add documents", path=run.corpus.source or None)
+        raise DataError(
+            f"{shortage}; expected {needed} at least{why}: add documents", path=run.input.corpus.source or None
+        )
     raise SettingError(
         f"{shortage}, and {learned:,} of those are to learn from; {learner} need {to_learn_from:,}: lower these "
         "settings, or raise sample.n_docs"

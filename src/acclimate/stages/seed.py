@@ -214,17 +214,17 @@ def check(run: Run) -> None:
 def make(run: Run, sampled: Sampled) -> Seeded:
     """Make prompts from the documents that queries to learn from are written for."""
     settings = run.settings["seed"]
-    docs = [run.corpus[doc_id] for doc_id, side in sampled.splits.items() if side == "train"]
+    docs = [run.input.corpus[doc_id] for doc_id, side in sampled.splits.items() if side == "train"]
 
     def work(folder: Path, progress: Progress) -> Account:
-        with run.completions("seed") as completions:
+        with run.store.completions("seed") as completions:
             result = seed_prompts(docs, completions, seed=run.seed, progress=progress, **settings)
         for template in result.templates:
             write_toml(folder / f"{template.name}.toml", template)
         write_jsonl(folder / "seeds.jsonl", result.seeds)
         used = sum("in" in row for row in result.seeds)
         cost = run.budget.cost(settings["llm"], result.tokens)
-        return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.asked("seed"))
+        return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.store.asked("seed"))
 
     inputs = {
         "drawn documents": fingerprint(docs),

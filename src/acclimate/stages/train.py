@@ -175,7 +175,7 @@ class Trained(StageOutput):
         merged = self.notes.get("merged")
         names = [merged["name"]] if merged else [note["name"] for note in self.notes["rerankers"]]
         limit = run.settings["train"]["max_tokens"]
-        return {name: scorers.load(self.folder / name, run.corpus, max_tokens=limit) for name in names}
+        return {name: scorers.load(self.folder / name, run.input.corpus, max_tokens=limit) for name in names}
 
     def reranker(self, run: Run) -> Scorer:
         """As one: several rerankers rate together."""
@@ -212,7 +212,7 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Traine
             examples_of["train"],
             examples_of["dev"],
             {query.query_id: query.text for query in queries},
-            run.corpus,
+            run.input.corpus,
             folder,
             {query.query_id: query.prompt for query in queries},
             seed=run.seed,
@@ -223,7 +223,7 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Traine
 
     inputs = {
         **{output.name: output.fingerprint for output in (mined, sampled)},
-        DOCUMENTS: run.corpus.fingerprint,
+        DOCUMENTS: run.input.corpus.fingerprint,
         "base": models.weights_fingerprint(settings["base"]),
     }
     if settings["rerankers"] == "prompt":

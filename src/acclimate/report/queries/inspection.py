@@ -100,7 +100,7 @@ def inspect(
         reasons=reasons,
         sample=drawn,
         drawn_from=single_spaced(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
-        docs={one.query.doc_id: run.corpus[one.query.doc_id] for one in drawn},
+        docs={one.query.doc_id: run.input.corpus[one.query.doc_id] for one in drawn},
         little=little,
     )
 
@@ -118,7 +118,9 @@ def _read(run: Run, little: Collection[str]) -> tuple[list[Answer], tuple[str, .
     if filtered is not None:
         judged = {row["query_id"]: row for _, row in read_jsonl(run.folder("filter") / "scores.jsonl")}
     queries = list(read_synthetic(run.folder("generate") / "queries.jsonl")) if generated["out"] else []
-    answers = [_answer(query, judged.get(query.query_id, {}), run.corpus[query.doc_id], little) for query in queries]
+    answers = [
+        _answer(query, judged.get(query.query_id, {}), run.input.corpus[query.doc_id], little) for query in queries
+    ]
     answers += [_reject(row) for _, row in read_jsonl(run.folder("generate") / "rejects.jsonl")]
     settings = run.settings["filter"] if filtered is None else filtered["settings"]
     return answers, None if filtered is None else tuple(settings["filters"]), settings["min_difference"]

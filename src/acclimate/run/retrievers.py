@@ -1,0 +1,100 @@
+"""The base of a run, untouched: its encoder, and the retrievers that the index makes of it. Each is loaded when it is
+first asked for, so a run whose stages are all made loads none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acclimate.base import models
+from acclimate.base.files import fingerprint
+from acclimate.records import Query
+from acclimate.run.input import Input
+from acclimate.run.settings import Settings
+
+if TYPE_CHECKING:
+    from acclimate.search.candidates import Candidates
+    from acclimate.search.encoder import Encoder
+    from acclimate.search.members import Ids, Member
+    from acclimate.search.vectors import Vectors
+
+BASE_MEMBERS = ("bm25", "dense", "late-interaction")
+SOURCES = ("bm25", "dense")  # late interaction only orders what these find
+ENCODER = ("distill.base", "index.max_tokens", "index.query_prompt", "index.document_prompt")  # what loading it takes
+
+
+@dataclass
+class BaseRetrievers:
+    """BM25, dense retrieval and late interaction as nobody has adapted them."""
+
+    settings: Settings
+    folder: Path  # of the index
+    input: Input
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the encoder, without loading it."""
+        base, index = self.settings["distill"]["base"], self.settings["index"]
+        read = [index[name] for name in ("max_tokens", "query_prompt", "document_prompt")]
+        return fingerprint(models.weights_fingerprint(base), read, models.dtype_name())
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        from acclimate.search.encoder import AUTO, Encoder, Task
+
+        index = self.settings["index"]
+        prompts: dict[Task, str] = {"query": index["query_prompt"], "document": index["document_prompt"]}
+        return Encoder.load(
+            self.settings["distill"]["base"],
+            max_tokens=index["max_tokens"],
+            prompts={task: prompt for task, prompt in prompts.items() if prompt != AUTO},
+        )
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Of what is searched, by row of the index."""
+        from acclimate.search.members import Ids
+
+        return Ids(self.input.corpus.ids, self.input.parents)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The encoder's vectors of the corpus."""
+        from acclimate.search.vectors import Vectors
+
+        return Vectors.open(self.folder / "vectors")
+
+    @cached_property
+    def members(self) -> dict[str, Member]:
+        """`BASE_MEMBERS`, as members of systems."""
+        from acclimate.search.bm25 import BM25
+        from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember
+
+        return {
+            "bm25": BM25Member(BM25.open(self.folder / "bm25")),
+            "dense": DenseMember(self.vectors, self.encoder),
+            "late-interaction": LateInteractionMember(self.vectors, self.encoder),
+        }
+
+    def find(self, queries: Sequence[Query], also: Sequence[int] = ()) -> Iterator[Candidates]:
+        """Candidates of BM25 and dense retrieval, scored by every base member; `also`: see `System.candidates`."""
+        from acclimate.search.system import System
+
+        weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1.0)
+        return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
+
+    def index_bytes(self, member: Member) -> int:
+        """What the index of a member, adapted ones too, takes on disk."""
+        from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember, SparseMember
+
+        if isinstance(member, SparseMember):
+            return member.index.nbytes
+        if isinstance(member, BM25Member):
+            return sum(path.stat().st_size for path in (self.folder / "bm25").iterdir())
+        if isinstance(member, DenseMember):
+            return member.vectors.pooled.nbytes
+        assert isinstance(member, LateInteractionMember)
+        return sum(part.nbytes for part in (member.vectors.tokens, member.vectors.scales, member.vectors.offsets))
