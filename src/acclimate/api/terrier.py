@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from acclimate.base.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from acclimate.api.run import Run
 
 _RESULTS = ["docno", "score", "rank"]
 
 
-def transformer(run: Run, k: int, system: str | None) -> Any:
+def transformer(run: Callable[..., Any], k: int, system: str | None) -> Any:
     """Adds to each row with `qid` and `query` at most `k` rows with docno, score and rank, best first, from 0."""
     try:
         import pandas

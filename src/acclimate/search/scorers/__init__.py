@@ -19,10 +19,10 @@ from acclimate.base import models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json
 from acclimate.records import Doc, Scorer
+from acclimate.search.scorers.adapter import is_adapter
 from acclimate.search.scorers.labels import labels, relevant
 from acclimate.search.scorers.template import AUTO, check_template, saved, template_of
 
-ADAPTER = "adapter_config.json"
 KINDS = ("cross-encoder", "monot5", "decoder")
 
 
@@ -39,11 +39,6 @@ def kind_of(name: str) -> str:
     if written_by.endswith(("ForCausalLM", "LMHeadModel")):
         return "decoder"
     return "cross-encoder"
-
-
-def is_adapter(name: str) -> bool:
-    """True for a folder of a decoder's adapter."""
-    return (Path(models.resolve(name).path_or_id) / ADAPTER).is_file()
 
 
 def check_rates(name: str) -> None:

@@ -19,7 +19,7 @@ from acclimate.base.errors import DataError, MissingExtra
 from acclimate.base.files import read_json, write_json
 from acclimate.base.loading import loading
 from acclimate.llm.decoders.loaded import Loaded
-from acclimate.search.scorers import ADAPTER, is_adapter
+from acclimate.search.scorers.adapter import ADAPTER, is_adapter
 from acclimate.search.scorers.prompted import Prompted
 from acclimate.search.scorers.template import AUTO, template_of
 
