@@ -6,6 +6,7 @@ import ast
 import doctest
 import inspect
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,12 @@ import pytest
 
 import acclimate
 import acclimate.llm
-from acclimate.base.testing import DOCS, FakeLLM
+from acclimate.base.testing import DOCS, QUERIES, FakeLLM
 from acclimate.cli.main import main
 from acclimate.run.settings import settings_of
 from acclimate.stages.chain import STAGES
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = {
     "sample": {"n_docs": 36, "dev_share": 0.3, "min_chars": 40},
     "index": {"max_tokens": 48},
@@ -276,24 +278,14 @@ def printed(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_the_same_run_comes_of_the_command_and_of_the_function(home, tmp_path, capsys):
-    settings = ["sample.n_docs=30", "distill.student=dense", "evaluate.rerank="]
-    typed = [part for setting in settings for part in ("--set", setting)]
-    shown = printed(capsys, "adapt", "docs/", "--out", tmp_path / "typed", "--seed", 3, *typed)
-    run = acclimate.adapt(
-        "docs/",
-        out=tmp_path / "called",
-        seed=3,
-        sample={"n_docs": 30},
-        distill={"student": ["dense"]},
-        settings={"evaluate": {"rerank": ()}},
-        progress=None,
-    )
+def test_the_same_run_comes_of_the_command_and_of_the_function(home, run, tmp_path, capsys):
+    shown = printed(capsys, "adapt", "docs/", "--out", tmp_path / "typed")
     assert shown.startswith(f"{run.report.verdict}: ")
     for stage in STAGES:
         if stage != "seed":
             manifests = [
-                json.loads((tmp_path / name / stage / "manifest.json").read_text()) for name in ("typed", "called")
+                json.loads((folder / stage / "manifest.json").read_text())
+                for folder in (run.folder, tmp_path / "typed")
             ]
             assert manifests[0]["checksum"] == manifests[1]["checksum"], stage
 
@@ -369,3 +361,61 @@ def test_what_a_callback_raises_ends_the_run_and_it_goes_on_later(home, tmp_path
     with pytest.raises(Enough):
         acclimate.generate(tmp_path / "run", corpus="docs/", progress=stop)
     assert acclimate.generate(tmp_path / "run", progress=None).inspect().path.exists()
+
+
+# Examples
+
+
+def example(name, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_adapting_with_a_callback(home, monkeypatch, capsys):
+    example("adapt.py", monkeypatch, "docs/", "run")
+    shown = capsys.readouterr().out
+    assert shown.startswith("NO DIFFERENCE (measured on synthetic)\n")
+    assert shown.count("serve this") == 1
+
+
+def test_measuring_with_other_measures(home, monkeypatch, capsys):
+    names = [f"{doc.title.lower().replace(' ', '-')}.md" for doc in DOCS]
+    Path("queries.jsonl").write_text(
+        "".join(json.dumps({"_id": query.query_id, "text": query.text}) + "\n" for query in QUERIES)
+    )
+    Path("qrels.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n"
+        + "".join(f"{query.query_id}\t{name}\t1\n" for query, name in zip(QUERIES, names, strict=True))
+    )
+    example("measure.py", monkeypatch, "run", "queries.jsonl", "qrels.tsv")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(acclimate.open("run").report.systems)
+    assert all("nDCG@10 " in line and "P@5 0." in line for line in lines)
+
+
+def test_a_run_in_pyterrier(home, pyterrier, monkeypatch, capsys):
+    example("terrier.py", monkeypatch, "run", "lava and ash")
+    assert capsys.readouterr().out.count("volcano.md") == 2
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(home):
+    """Its code in one namespace, with other documents; what a cell ends with is shown as in a notebook."""
+    notebook = json.loads((EXAMPLES / "quickstart.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert cells[0]["metadata"]["tags"] == ["parameters"]
+    namespace: dict[str, object] = {}
+    exec("".join(cells[0]["source"]), namespace)
+    namespace |= {"corpus": "docs/", "settings": {}, "query": "lava and ash"}
+    shown = []
+    for cell in cells[1:]:
+        assert cell["outputs"] == []
+        *body, last = ast.parse("".join(cell["source"])).body
+        exec(compile(ast.Module(body, []), "quickstart.ipynb", "exec"), namespace)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), "quickstart.ipynb", "eval"), namespace)
+            shown.append(value._repr_html_() if hasattr(value, "_repr_html_") else repr(value))
+        else:
+            exec(compile(ast.Module([last], []), "quickstart.ipynb", "exec"), namespace)
+    assert shown[0].startswith("<iframe sandbox")
+    assert "volcano.md" in shown[-2]
+    assert "nDCG@10: " in shown[-1]
