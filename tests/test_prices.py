@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
-from acclimate.llm.completions import Usage
 from acclimate.llm.prices import Budget, Price, as_options, cost, price, read_limits
+from acclimate.llm.usage import Usage
 
 OWN = '["openai:mine"]\nprompt = 1\ncompletion = 4.0\n'
 

@@ -15,7 +15,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from acclimate.base.database import unusable
 from acclimate.base.errors import DataError, LLMError
@@ -24,6 +24,7 @@ from acclimate.llm import completion_json
 from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.llm.protocol import LLM, StreamingLLM
 from acclimate.llm.server.terms import Terms
+from acclimate.llm.usage import Ledger, Usage
 from acclimate.records import Completion
 
 BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
@@ -39,24 +40,6 @@ _TABLES = {
     "requests": _PAYLOADS,
     "terms": _PAYLOADS,
 }
-
-
-class Usage(NamedTuple):
-    """What was asked of an LLM. Answers found in the cache are not in it."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def plus(self, completions: Sequence[Completion]) -> Usage:
-        return Usage(
-            self.calls + len(completions),
-            self.prompt_tokens + sum(completion.prompt_tokens for completion in completions),
-            self.completion_tokens + sum(completion.completion_tokens for completion in completions),
-        )
-
-
-Ledger = dict[tuple[str, str], Usage]  # by stage and name of the LLM
 
 
 class Completions:

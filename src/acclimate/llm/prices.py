@@ -14,7 +14,7 @@ from acclimate.base.domains import MOST, Between
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.base.files import read_toml
 from acclimate.base.text import quoted
-from acclimate.llm.completions import Ledger
+from acclimate.llm.usage import Ledger
 
 _OURS = Path(__file__).parent / "prices.toml"
 _KEYS = {"prompt", "completion"}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import AcclimateError, BatchWritten
-from acclimate.llm.completions import Completions, Ledger
+from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget
+from acclimate.llm.usage import Ledger
 from acclimate.search.scorers.kept import Scores
 
 COMPLETIONS, SCORES = "completions.sqlite", "scores.sqlite"
