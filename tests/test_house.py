@@ -1,0 +1,129 @@
+"""What must stay true of the house: few rooms, small files, no circle, one home for each default, names that hold."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acclimate.run.settings import settings_of
+from acclimate.stages.chain import STAGES
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "acclimate"
+ROOMS = {"api", "base", "cli", "corpus", "learn", "llm", "measure", "records", "report", "run", "search", "stages"}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+SAY_NOTHING = {"found", "one", "told", "made", "own", "near"}  # as names: what they hold has a noun
+SAYING = {"base", "cli", "corpus", "llm", "records"}
+REPEATED = {  # defaults of what is of use without a run too; a run passes its settings
+    "acclimate.api.run": {"k"},  # of hits, not of what is measured
+    "acclimate.learn.students.sparse": {"sparsity"},
+    "acclimate.report.queries.statistics": {"language", "min_difference"},
+    "acclimate.search.bm25": {"language", "k1", "b"},
+    "acclimate.search.encoder": {"max_tokens"},
+}
+
+
+def test_the_rooms_at_the_top_are_these_few():
+    tops = {module.split(".")[1] for module in MODULES if "." in module}
+    assert tops - {"__main__"} == ROOMS
+    assert len(ROOMS) <= 12
+
+
+def test_no_file_has_more_than_300_lines():
+    assert {
+        module: lines for module, path in MODULES.items() if (lines := len(path.read_text().splitlines())) > 300
+    } == {}
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """The modules of the package that this one imports: anywhere in it, for types alone too."""
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            ups = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            source = ".".join([*ups, *([node.module] if node.module else [])])
+            for alias in node.names:
+                name = f"{source}.{alias.name}"
+                if name in MODULES or source in MODULES:
+                    yield name if name in MODULES else source
+
+
+def test_no_circle_goes_through_files():
+    arrows = {module: set(imports_of(module)) - {module} for module in MODULES}
+    assert {"acclimate.base.errors", "acclimate.records"} <= set.union(*arrows.values())
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_default_of_a_setting_is_in_one_signature():
+    """No other function repeats it for a parameter of that name."""
+    defaults: dict[str, set[str]] = {}
+    homes = set()
+    for stage in STAGES.values():
+        homes.add(inspect.unwrap(stage).__module__)
+        for name, parameter in settings_of(stage).items():
+            if parameter.default not in (None, "", (), 0, 1):  # which say nothing of their own
+                defaults.setdefault(name, set()).add(repr(parameter.default))
+    assert "0.06" in defaults["teacher_temperature"]
+    repeated = [
+        (module, parameter.arg)
+        for module in MODULES.keys() - homes
+        for function in ast.walk(TREES[module])
+        if isinstance(function, ast.FunctionDef)
+        for parameter, default in [
+            *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
+            *zip(reversed(function.args.args), reversed(function.args.defaults), strict=False),
+        ]
+        if default is not None and ast.unparse(default) in defaults.get(parameter.arg, ())
+    ]
+    explained = {(module, name) for module, names in REPEATED.items() for name in names}
+    assert set(repeated) == explained  # and whoever takes one away takes its explanation too
+
+
+def names_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, name) of every variable, parameter, attribute, function and class."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs) and node.name:
+            yield node.lineno, node.name
+
+
+def test_every_name_says_what_it_holds():
+    tree = ast.parse("def made(own, *, near=1):\n  for one in own.found: (told := one); f(near=2)")
+    assert {name for _, name in names_in(tree)} >= SAY_NOTHING
+    silent = [
+        f"{module}:{line}: {name}"
+        for module, tree in TREES.items()
+        if module.split(".")[1:2] == [] or module.split(".")[1] in SAYING
+        for line, name in names_in(tree)
+        if re.fullmatch(rf"_?({'|'.join(SAY_NOTHING)})", name)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_every_benchmark_can_be_imported(path, monkeypatch):
+    monkeypatch.syspath_prepend(path.parent)
+    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
