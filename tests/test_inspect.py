@@ -142,8 +142,8 @@ def test_each_number_counts_what_it_says():
         start="what is",
         near_duplicates=1 / 4,
         searched=3,  # the duplicate was dropped before the search
-        found_first=1 / 3,
-        found=2 / 3,
+        source_first=1 / 3,
+        source_in_top=2 / 3,
         scores={"score": 1.5},
     )
 
@@ -151,7 +151,7 @@ def test_each_number_counts_what_it_says():
 def test_a_query_whose_document_was_not_found_was_searched_with():
     assert source_rank(query("a b", reason="round-trip")) == math.inf
     assert source_rank(query("a b", reason="duplicates")) is None
-    assert statistics_of([query("a b", reason="round-trip")]).found == 0
+    assert statistics_of([query("a b", reason="round-trip")]).source_in_top == 0
 
 
 def test_question_words_are_those_of_the_language():

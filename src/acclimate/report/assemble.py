@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.files import read_jsonl, write_json, write_text
+from acclimate.learn.teachers.selection import TEACHER
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
@@ -19,8 +20,6 @@ from acclimate.stages.chain import Outputs
 if TYPE_CHECKING:
     from acclimate.run.run import Run
 
-EXAMPLES = 5
-EXAMPLE_DOCS = 5
 SAMPLED_QUERIES = 20
 FEW_QUERIES = 30
 _CUT = 300  # characters of a document's text that a reader needs
@@ -74,15 +73,15 @@ def _ledger(run: Run, outputs: Outputs) -> dict[str, Any]:
         {
             "stage": stage,
             "llm": name,
-            **used._asdict(),
-            "cost_usd": run.budget.cost(name, {"prompt": used.prompt_tokens, "completion": used.completion_tokens}),
+            **usage._asdict(),
+            "cost_usd": run.budget.cost(name, {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}),
         }
-        for (stage, name), used in run.store.ledger().items()
+        for (stage, name), usage in run.store.ledger().items()
     ]
-    costs = [one["cost_usd"] for one in llms]
+    costs = [usage["cost_usd"] for usage in llms]
     return {
         "llms": llms,
-        "tokens": sum(one["prompt_tokens"] + one["completion_tokens"] for one in llms),
+        "tokens": sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in llms),
         "cost_usd": None if None in costs else round(sum(costs), 6),
         "written_queries": outputs["generate"].manifest["out"],
         "kept_queries": outputs["filter"].manifest["out"],
@@ -117,17 +116,17 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[s
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
     warnings += sentences.of_queries(outputs["evaluate"].notes, count)
-    scores = {one["name"]: one["measures"][MAIN] for one in measured["systems"]}
+    scores = {system["name"]: system["measures"][MAIN] for system in measured["systems"]}
     for name, score in scores.items():
         base = scores.get(SystemName(name).origin)
         if base is not None and score < base:
             warnings.append(f"{name} ranks worse ({score:.3f}) than what it was made from ({base:.3f}).")
-    teacher = next(row for row in outputs["label"].teachers if row["name"] == "teacher")
-    best = max((row for row in outputs["label"].teachers if row is not teacher), key=lambda row: row["nDCG@10"])
-    if teacher["nDCG@10"] <= best["nDCG@10"]:
+    teacher = next(row for row in outputs["label"].teachers if row["name"] == TEACHER)
+    best = max((row for row in outputs["label"].teachers if row is not teacher), key=lambda row: row[MAIN])
+    if teacher[MAIN] <= best[MAIN]:
         warnings.append(
-            f"On the held-out queries the teacher ({teacher['nDCG@10']:.3f}) ranks no better than one of its "
-            f"members, {best['name']} ({best['nDCG@10']:.3f})."
+            f"On the held-out queries the teacher ({teacher[MAIN]:.3f}) ranks no better than one of its "
+            f"members, {best['name']} ({best[MAIN]:.3f})."
         )
     warnings += outputs["train"].warnings
     warnings += outputs["label"].warnings(run.student_kinds)

@@ -34,32 +34,32 @@ def write(curves: Mapping[str, Any], folder: Path) -> Path:
 def text(curves: Mapping[str, Any]) -> str:
     """A table of every point, and what to make of it."""
     curves = safe(curves)
-    short = [name + (" (synthetic)" if one["synthetic"] else "") for name, one in curves["sets"].items()]
-    rows = [["trained on", "system", *(cell for name in short for cell in (name, "95% interval"))]]
+    heads = [name + (" (synthetic)" if queries["synthetic"] else "") for name, queries in curves["sets"].items()]
+    rows = [["trained on", "system", *(cell for name in heads for cell in (name, "95% interval"))]]
     for curve in curves["curves"]:
         for count, point in _rows(curve):
             cells = [cell for name in curves["sets"] for cell in _cells(point[name])]
             rows.append([count, curve["system"], *cells])
-    said = [f"{name}: {title(curves, name)}" for name in curves["sets"]]
-    table = [*columns(rows, "><" + ">>" * len(short)), *said]
-    lines_of = ["\n".join(map(cut, table)), *(textwrap.fill(one, WIDTH) for one in [*sentences(curves), RULE])]
-    return "\n\n".join(lines_of) + "\n"
+    titles = [f"{name}: {title(curves, name)}" for name in curves["sets"]]
+    table = [*columns(rows, "><" + ">>" * len(heads)), *titles]
+    paragraphs = ["\n".join(map(cut, table)), *(textwrap.fill(text, WIDTH) for text in [*sentences(curves), RULE])]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def title(curves: Mapping[str, Any], name: str) -> str:
     """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
-    one = curves["sets"][name]
-    said = one["name"].replace(" ", " held-out ", 1) if name == "held-out" else one["name"]
-    return f"{curves['measure']} on {said}" + (", which usually flatter" if one["synthetic"] else "")
+    queries = curves["sets"][name]
+    which = queries["name"].replace(" ", " held-out ", 1) if name == "held-out" else queries["name"]
+    return f"{curves['measure']} on {which}" + (", which usually flatter" if queries["synthetic"] else "")
 
 
 def sentences(curves: Mapping[str, Any]) -> list[str]:
     """Each curve in a sentence: what the last step brought, and whether to go on."""
-    names = {name: one["name"] for name, one in curves["sets"].items()}
-    return [sentence(one, names[one["last"]["on"]] if one["last"] else "") for one in curves["curves"]]
+    names = {name: queries["name"] for name, queries in curves["sets"].items()}
+    return [sentence(curve, names[curve["last"]["on"]] if curve["last"] else "") for curve in curves["curves"]]
 
 
-def sentence(curve: Mapping[str, Any], on: str) -> str:
+def sentence(curve: Mapping[str, Any], queries: str) -> str:
     """What the last step of a curve brought on queries that chose nothing, and whether more would help."""
     unit, system, last = curve["unit"], curve["system"], curve["last"]
     if last is None and len(curve["points"]) > 1:
@@ -69,7 +69,7 @@ def sentence(curve: Mapping[str, Any], on: str) -> str:
     delta = last["delta"]
     moved = "stayed where it was" if not round(delta, 3) else f"{'gained' if delta > 0 else 'lost'} {abs(delta):.3f}"
     p = p_value(last["p"]).removeprefix("< ")
-    chance = f"p {'<' if last['p'] < 0.001 else '='} {p} on {on}"
+    chance = f"p {'<' if last['p'] < 0.001 else '='} {p} on {queries}"
     step = f"from {last['from']:,} to {last['to']:,} {unit} {system} {moved}"
     if last["p"] < ALPHA and delta > 0:
         return f"{step}, more than chance gives ({chance}): more {unit} should help further."
@@ -84,17 +84,15 @@ def page(curves: Mapping[str, Any]) -> str:
     """The page, from the mapping that is written as curve.json; one picture for each system and set of queries."""
     curves = safe(curves)
     names = list(curves["sets"])
+    sets = list(enumerate(names))
     parts = []
     for unit, what in WHAT.items():
-        own = [curve for curve in curves["curves"] if curve["unit"] == unit]
+        learned = [curve for curve in curves["curves"] if curve["unit"] == unit]
         pictures = [
-            (
-                curve,
-                [learning_curve(curve, name, unit, key=f"{unit}-{at}-{number}") for number, name in enumerate(names)],
-            )
-            for at, curve in enumerate(own)
+            (curve, [learning_curve(curve, name, unit, key=f"{unit}-{place}-{number}") for number, name in sets])
+            for place, curve in enumerate(learned)
         ]
-        if own:
+        if learned:
             parts.append((what, unit, pictures))
     return template("curve.html.jinja").render(
         curves=curves,

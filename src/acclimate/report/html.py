@@ -108,14 +108,14 @@ def _breakable(name: str) -> Markup:
 def _strip(interval: tuple[float, float], value: float, scale: tuple[float, float], zero: bool = False) -> Markup:
     """An interval and its middle, drawn on a scale that a column shares."""
 
-    def at(number: float) -> str:
+    def percent(number: float) -> str:
         return f"{100 * (number - scale[0]) / (scale[1] - scale[0]):.1f}%"
 
     width = f"{100 * (interval[1] - interval[0]) / (scale[1] - scale[0]):.1f}%"
-    line = Markup('<s style="left:{}"></s>').format(at(0)) if zero else Markup()
+    line = Markup('<s style="left:{}"></s>').format(percent(0)) if zero else Markup()
     return Markup(
         '<span class="strip" aria-hidden="true">{}<i style="left:{};width:{}"></i><b style="left:{}"></b></span>'
-    ).format(line, at(interval[0]), width, at(value))
+    ).format(line, percent(interval[0]), width, percent(value))
 
 
 def _totals(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -131,8 +131,8 @@ def _totals(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _example(example: Mapping[str, Any]) -> dict[str, Any]:
     """An example whose docs say where they stand on the other side: `elsewhere`, from 1, or None."""
 
-    def ranked(side: str, other: str) -> dict[str, Any]:
-        places = {doc["doc_id"]: rank for rank, doc in enumerate(example[other]["docs"], 1)}
+    def ranked(side: str, opposite: str) -> dict[str, Any]:
+        places = {doc["doc_id"]: rank for rank, doc in enumerate(example[opposite]["docs"], 1)}
         docs = [
             {**doc, "rank": rank, "elsewhere": places.get(doc["doc_id"])}
             for rank, doc in enumerate(example[side]["docs"][:_DOCS_SHOWN], 1)

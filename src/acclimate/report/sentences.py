@@ -48,7 +48,9 @@ def outcome(report: Mapping[str, Any]) -> str:
 
 def starts(report: Mapping[str, Any]) -> str:
     """What untouched sparse and static systems are, which no base brings; nothing where there are none."""
-    names = [one["name"] for one in report["systems"] if one["kind"] in KINDS_WITHOUT_BASE and not one["adapted"]]
+    names = [
+        system["name"] for system in report["systems"] if system["kind"] in KINDS_WITHOUT_BASE and not system["adapted"]
+    ]
     if not names:
         return ""
     return (
@@ -59,17 +61,18 @@ def starts(report: Mapping[str, Any]) -> str:
 
 def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The numbers behind the outcome: (what it is, the number, what to know of it), in ASCII for any terminal."""
-    found = key_comparison(report)
-    if found is None:
+    comparison = key_comparison(report)
+    if comparison is None:
         return []
     means = {system["name"]: system["measures"][MAIN] for system in report["systems"]}
     both = f"{score(means[report['baseline']])} -> {score(means[report['candidate']])}"
-    low, high = found["ci95"]
+    low, high = comparison["ci95"]
+    won_and_lost = f"{comparison['wins']:,} / {comparison['losses']:,}"
     return [
         (MAIN, both, f"{report['baseline']} -> {report['candidate']}"),
-        ("difference", signed(found["delta"]), f"95% interval {signed(low)} to {signed(high)}"),
-        ("p", p_value(found["p"]), "how often chance alone gives as much"),
-        ("queries better / worse", f"{found['wins']:,} / {found['losses']:,}", f"{found['ties']:,} the same"),
+        ("difference", signed(comparison["delta"]), f"95% interval {signed(low)} to {signed(high)}"),
+        ("p", p_value(comparison["p"]), "how often chance alone gives as much"),
+        ("queries better / worse", won_and_lost, f"{comparison['ties']:,} the same"),
     ]
 
 
@@ -105,7 +108,7 @@ def why(report: Mapping[str, Any]) -> str:
     measured = f"{best['name']} measured best ({score(best['measures'][MAIN])})"
     if not picked["equals"]:
         return f"{measured}, and every other system can be told apart from it."
-    equals = ", ".join(f"{one['system']} (p = {p_value(one['p'])})" for one in picked["equals"])
+    equals = ", ".join(f"{equal['system']} (p = {p_value(equal['p'])})" for equal in picked["equals"])
     return (
         f"{measured}; not to be told apart from it: {equals}. Of these, what is not adapted goes before what is, then "
         "the faster."
@@ -114,20 +117,22 @@ def why(report: Mapping[str, Any]) -> str:
 
 def of_queries(notes: Mapping[str, Any], count: int) -> list[str]:
     """What to know of the queries that measured. notes: of `evaluate`'s manifest."""
-    found: list[str] = []
+    remarks: list[str] = []
     if empty := notes.get("nothing_relevant", 0):
-        found.append(f"{empty:,} of the {count:,} queries have no relevant document: they count 0, as with trec_eval.")
-    own = notes.get("identical", {"queries": 0})
-    if own["queries"]:
-        found.append(
-            f"{own['queries']:,} of the {count:,} queries are documents of the collection themselves: "
+        remarks.append(
+            f"{empty:,} of the {count:,} queries have no relevant document: they count 0, as with trec_eval."
+        )
+    identical = notes.get("identical", {"queries": 0})
+    if identical["queries"]:
+        remarks.append(
+            f"{identical['queries']:,} of the {count:,} queries are documents of the collection themselves: "
             + (
                 "each is left out of its own results, as BEIR does for ArguAna and Quora."
-                if own["left_out"]
+                if identical["left_out"]
                 else "they are few, so they are not left out of their own results."
             )
         )
-    return found
+    return remarks
 
 
 def spending(report: Mapping[str, Any]) -> list[str]:
@@ -136,10 +141,10 @@ def spending(report: Mapping[str, Any]) -> list[str]:
     if not ledger:
         return []
     lines = [
-        f"{one['stage']}: {one['llm']} was asked {one['calls']:,} times, read {one['prompt_tokens']:,} tokens and "
-        f"wrote {one['completion_tokens']:,}; "
-        + ("cost not known" if one["cost_usd"] is None else usd(one["cost_usd"]))
-        for one in ledger["llms"]
+        f"{usage['stage']}: {usage['llm']} was asked {usage['calls']:,} times, read {usage['prompt_tokens']:,} tokens "
+        f"and wrote {usage['completion_tokens']:,}; "
+        + ("cost not known" if usage["cost_usd"] is None else usd(usage["cost_usd"]))
+        for usage in ledger["llms"]
     ]
     kept, cost = ledger["kept_queries"], ledger["cost_usd"]
     if kept and cost:

@@ -19,7 +19,7 @@ def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
     report = safe(report)
     parts = [_verdict(report), _systems(report), _comparisons(report), _stages(report["stages"])]
-    parts.append("\n".join(_wrap(against_reranked.sentence(one)) for one in report.get("against_reranked", [])))
+    parts.append("\n".join(_wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
     parts.append("\n".join(map(_wrap, sentences.spending(report))))
     parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
     parts = [part for part in parts if part]
@@ -45,10 +45,10 @@ def generated(report: Mapping[str, Any]) -> str:
     """The sample of synthetic queries, two lines each: kept or why not, the query, the document it is for."""
     report = safe(report)
     lines: list[str] = []
-    for one in report.get("generated_sample", []):
-        state = "kept" if one["kept"] else f"dropped: {one['reason']}"
-        lines.append(cut(f"{state:<21} {_line(one['query'])}"))
-        lines.append(cut(f"{'':<21} {one['doc_id']}: {_line(one['doc_text'])}"))
+    for query in report.get("generated_sample", []):
+        state = "kept" if query["kept"] else f"dropped: {query['reason']}"
+        lines.append(cut(f"{state:<21} {_line(query['query'])}"))
+        lines.append(cut(f"{'':<21} {query['doc_id']}: {_line(query['doc_text'])}"))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -105,19 +105,21 @@ def _systems(report: Mapping[str, Any]) -> str:
         )
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     note = f"* serve this   ({caveat})" if caveat else "* serve this"
-    said = [_wrap(one) for one in [sentences.starts(report)] if one]
-    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *said])
+    starts = [_wrap(sentence) for sentence in [sentences.starts(report)] if sentence]
+    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *starts])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
     rows = [["system", "against", "measure", "delta", "95% interval", "p", "won/lost/tied"]]
-    for one in report["comparisons"]:
-        if one["measure"] != MAIN:
+    for comparison in report["comparisons"]:
+        if comparison["measure"] != MAIN:
             continue  # report.json and report.html have the others
-        interval = f"{signed(one['ci95'][0])} {signed(one['ci95'][1])}"
-        counts = f"{one['wins']}/{one['losses']}/{one['ties']}"
-        names = (_name(one["system"], 24), _name(one["baseline"], 16))
-        rows.append([*names, one["measure"], signed(one["delta"]), interval, p_value(one["p"]), counts])
+        interval = f"{signed(comparison['ci95'][0])} {signed(comparison['ci95'][1])}"
+        counts = f"{comparison['wins']}/{comparison['losses']}/{comparison['ties']}"
+        names = (_name(comparison["system"], 24), _name(comparison["baseline"], 16))
+        rows.append(
+            [*names, comparison["measure"], signed(comparison["delta"]), interval, p_value(comparison["p"]), counts]
+        )
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     return "\n".join([*map(cut, columns(rows, "<<<>>>>")), *([f"({caveat})"] if caveat else [])])
 

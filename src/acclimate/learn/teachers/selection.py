@@ -105,7 +105,9 @@ def choose_teachers(
     else:
         able = [name for name in names if teaches(name, teachers)]
         chosen = given_weights(weights, able) if weights != EQUAL else {name: round(1 / len(able), 4) for name in able}
-        together = [one._replace(scores={TEACHER: combine(one, chosen, to_scale)}) for one in lists]
+        together = [
+            candidates._replace(scores={TEACHER: combine(candidates, chosen, to_scale)}) for candidates in lists
+        ]
         reached = mean_ndcg(together, answers, TEACHER)
 
     table: list[dict[str, Any]] = [
@@ -137,7 +139,7 @@ def _add_scorers(
     rerankers = [name for name in scorers if is_reranker(name)]
     groups = {name: [name] for name in scorers if name not in rerankers}
     groups |= {RERANKER: rerankers} if rerankers else {}
-    grouped = [_with_groups(one, fusion, groups, to_scale) for one in lists]
+    grouped = [_with_groups(candidates, fusion, groups, to_scale) for candidates in lists]
     used, best, left = [] if fusion is None else [_FUSION], fusion, list(groups)
     reasons: dict[str, str] = {}
     while left and not reasons:

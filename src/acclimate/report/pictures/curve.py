@@ -16,11 +16,11 @@ _WIDTH, _HEIGHT = 480, 280
 _PLOT = Box(44, 34, _WIDTH - 30, _HEIGHT - 46)
 
 
-def learning_curve(curve: Mapping[str, Any], on: str, unit: str, *, key: str) -> Markup:
+def learning_curve(curve: Mapping[str, Any], queries: str, unit: str, *, key: str) -> Markup:
     """One system's nDCG@10 on one set of queries, by how many of `unit` it was trained on."""
     counts = [point[unit] for point in curve["points"]]
-    points = [point[on] for point in curve["points"]]
-    start = curve["untrained"][on] if curve["untrained"] else None
+    points = [point[queries] for point in curve["points"]]
+    start = curve["untrained"][queries] if curve["untrained"] else None
     ends = [end for point in [*points, *([start] if start else [])] for end in (*point["interval"], point["nDCG@10"])]
     low, high, step = y_range(min(ends), max(ends))
     first, last = math.log2(counts[0]), math.log2(counts[-1])
@@ -32,38 +32,38 @@ def learning_curve(curve: Mapping[str, Any], on: str, unit: str, *, key: str) ->
     def y(value: float) -> float:
         return _PLOT.bottom - (value - low) / (high - low) * (_PLOT.bottom - _PLOT.top)
 
-    parts = [_title(curve, on, unit, key), *y_axis(_PLOT, low, high, step, y, "", top=16)]
+    parts = [_title(curve, queries, unit, key), *y_axis(_PLOT, low, high, step, y, "", top=16)]
     parts += [tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=_PLOT.bottom, y2=_PLOT.bottom, class_="base")]
     if start:
-        at = y(start["nDCG@10"])
-        parts.append(tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=at, y2=at, class_="start"))
+        height = y(start["nDCG@10"])
+        parts.append(tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=height, y2=height, class_="start"))
         # Where the line is lowest on the right, the label goes above it, so that it is not written through.
         above = points[-1]["nDCG@10"] < start["nDCG@10"]
-        said = f"{'first stage' if unit == 'queries' else 'untrained'} {score(start['nDCG@10'])}"
-        place = {"x": float(_PLOT.right - 4), "y": at - 6 if above else at + 15, "text_anchor": "end"}
-        parts.append(tag("text", said, **place, class_="label untrained"))
+        label = f"{'first stage' if unit == 'queries' else 'untrained'} {score(start['nDCG@10'])}"
+        place = {"x": float(_PLOT.right - 4), "y": height - 6 if above else height + 15, "text_anchor": "end"}
+        parts.append(tag("text", label, **place, class_="label untrained"))
     ends_of = [
         [(x(count), y(point["interval"][end])) for count, point in zip(counts, points, strict=True)] for end in (0, 1)
     ]
     parts.append(tag("polygon", points=_joined([*ends_of[1], *reversed(ends_of[0])]), class_="band adapted"))
     middle = [(x(count), y(point["nDCG@10"])) for count, point in zip(counts, points, strict=True)]
     parts.append(tag("polyline", points=_joined(middle), class_="curve"))
-    for (at, height), count in zip(middle, counts, strict=True):
-        parts.append(tag("circle", cx=at, cy=height, r=4.5, class_="mark adapted"))
-        parts.append(tag("line", x1=at, x2=at, y1=_PLOT.bottom, y2=_PLOT.bottom + 5, class_="base"))
-        parts.append(tag("text", f"{count:,}", x=at, y=_PLOT.bottom + 19, text_anchor="middle", class_="tick"))
+    for (across, height), count in zip(middle, counts, strict=True):
+        parts.append(tag("circle", cx=across, cy=height, r=4.5, class_="mark adapted"))
+        parts.append(tag("line", x1=across, x2=across, y1=_PLOT.bottom, y2=_PLOT.bottom + 5, class_="base"))
+        parts.append(tag("text", f"{count:,}", x=across, y=_PLOT.bottom + 19, text_anchor="middle", class_="tick"))
     for place, point in {middle[0]: points[0], middle[-1]: points[-1]}.items():
         dy = -11 if start is None or point["nDCG@10"] >= start["nDCG@10"] else 19
-        said = score(point["nDCG@10"])
-        parts.append(tag("text", said, x=place[0], y=place[1] + dy, text_anchor="middle", class_="label adapted"))
+        label = score(point["nDCG@10"])
+        parts.append(tag("text", label, x=place[0], y=place[1] + dy, text_anchor="middle", class_="label adapted"))
     axis = f"{unit} trained on, log scale"
     parts.append(tag("text", axis, x=_PLOT.right, y=_PLOT.bottom + 40, text_anchor="end", class_="axis"))
     view = f"0 0 {_WIDTH} {_HEIGHT}"
     return tag("svg", *parts, viewBox=view, role="img", aria_labelledby=f"{key}-title {key}-desc", class_="chart")
 
 
-def _title(curve: Mapping[str, Any], on: str, unit: str, key: str) -> Markup:
-    each = "; ".join(f"{score(point[on]['nDCG@10'])} after {point[unit]:,}" for point in curve["points"])
+def _title(curve: Mapping[str, Any], queries: str, unit: str, key: str) -> Markup:
+    each = "; ".join(f"{score(point[queries]['nDCG@10'])} after {point[unit]:,}" for point in curve["points"])
     title = tag("title", f"{curve['system']} by {unit} trained on", id=f"{key}-title")
     return title + tag("desc", f"{MAIN}: {each}.", id=f"{key}-desc")
 

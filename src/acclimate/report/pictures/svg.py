@@ -21,11 +21,13 @@ class Box(NamedTuple):
     bottom: float
 
     def overlap(self, other: Box) -> float:
+        """Square px that both have."""
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(wide, 0) * max(high, 0)
 
     def area(self) -> float:
+        """In square px."""
         return (self.right - self.left) * (self.bottom - self.top)
 
 
@@ -44,9 +46,9 @@ def y_axis(
     """Title, lines and ticks of an axis of nDCG@10; `y` gives the place of a value, `top` is where the title stands."""
     parts = [tag("text", f"↑ {MAIN}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
     for tick in range(round(low / step), round(high / step) + 1):
-        at = y(tick * step)
-        parts.append(tag("line", x1=plot.left, x2=plot.right, y1=at, y2=at, class_="grid"))
-        parts.append(tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=at + 4, text_anchor="end", class_="tick"))
+        height = y(tick * step)
+        parts.append(tag("line", x1=plot.left, x2=plot.right, y1=height, y2=height, class_="grid"))
+        parts.append(tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=height + 4, text_anchor="end", class_="tick"))
     return parts
 
 

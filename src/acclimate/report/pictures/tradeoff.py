@@ -163,11 +163,11 @@ def _goal(plot: Box, right: float, bottom: float, system: str) -> tuple[list[Mar
         return [], []
     size = {"width": float(right - plot.left), "height": float(bottom - plot.top)}
     parts = [tag("rect", x=float(plot.left), y=float(plot.top), **size, class_="goal")]
-    said = f"{GOAL[0]:.0%} of {system} in 1/{1 / GOAL[1]:.0f} of its time"
-    box = Box(plot.left + 8, plot.top + 5, plot.left + 8 + _CHARACTER * len(said), plot.top + 5 + _LINE)
+    label = f"{GOAL[0]:.0%} of {system} in 1/{1 / GOAL[1]:.0f} of its time"
+    box = Box(plot.left + 8, plot.top + 5, plot.left + 8 + _CHARACTER * len(label), plot.top + 5 + _LINE)
     if box.right > right or box.bottom > bottom:
         return parts, []
-    return [*parts, tag("text", said, x=box.left, y=box.bottom - 3, class_="tick")], [box]
+    return [*parts, tag("text", label, x=box.left, y=box.bottom - 3, class_="tick")], [box]
 
 
 def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> list[Markup]:
@@ -183,13 +183,13 @@ def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> l
 
             places[index] = min(range(len(_OFFSETS)), key=cost)
     parts: list[Markup] = []
-    for point, place in zip(points, places, strict=True):
-        dx, dy, anchor = _offset(point, place)
+    for point, offset in zip(points, places, strict=True):
+        dx, dy, anchor = _offset(point, offset)
         if abs(dy) > 22:
             end = point.y + dy - 4
             parts.append(tag("line", x1=point.x, y1=point.y, x2=point.x + dx * 0.8, y2=end, class_="leader"))
-        at = {"x": point.x + dx, "y": point.y + dy}
-        parts.append(tag("text", point.name, **at, text_anchor=anchor, class_=_class(point, "label")))
+        place = {"x": point.x + dx, "y": point.y + dy}
+        parts.append(tag("text", point.name, **place, text_anchor=anchor, class_=_class(point, "label")))
     return parts
 
 

@@ -32,21 +32,21 @@ def histograms(groups: Sequence[tuple[str, Sequence[Answer]]], score: str) -> li
     """(group, picture) of one score of its queries, `overlap` among them; groups without it are left out."""
     known: list[tuple[str, list[tuple[float, bool]]]] = []
     for name, answers in groups:
-        valued = [(_value(one, score), one.reason is None) for one in answers]
-        if own := [(value, is_kept) for value, is_kept in valued if value is not None]:
-            known.append((name, own))
+        valued = [(_value(answer, score), answer.reason is None) for answer in answers]
+        if values := [(value, is_kept) for value, is_kept in valued if value is not None]:
+            known.append((name, values))
     if not known:
         return []
     if score == "rank":
-        bars = [(name, _rank_bars(own)) for name, own in known]
+        bars = [(name, _rank_bars(values)) for name, values in known]
         ticks = [*(str(first) if first == last else f"{first}-" for first, last in _RANKS), "none"]
     else:
-        every = [value for _, own in known for value, _ in own]
+        every = [value for _, values in known for value, _ in values]
         low, high = (0.0, 1.0) if score == "overlap" else (min(every), max(every))
-        bars = [(name, _bars(own, low, high)) for name, own in known]
+        bars = [(name, _bars(values, low, high)) for name, values in known]
         ticks = [f"{low:.3g}", f"{high:.3g}"]
-    most = max(share for _, own in bars for share in _shares(own))
-    return [(name, _svg(own, ticks, most, f"{score}, {name}")) for name, own in bars]
+    most = max(share for _, counts in bars for share in _shares(counts))
+    return [(name, _svg(counts, ticks, most, f"{score}, {name}")) for name, counts in bars]
 
 
 def _value(answer: Answer, score: str) -> float | None:
@@ -60,7 +60,9 @@ def _bars(values: Iterable[tuple[float, bool]], low: float, high: float) -> list
     counts = [[0, 0] for _ in range(_BINS)]
     for value, is_kept in values:
         counts[min(int((value - low) / step), _BINS - 1)][not is_kept] += 1
-    return [Bar(f"{low + at * step:.3g} to {low + (at + 1) * step:.3g}", *own) for at, own in enumerate(counts)]
+    return [
+        Bar(f"{low + place * step:.3g} to {low + (place + 1) * step:.3g}", *count) for place, count in enumerate(counts)
+    ]
 
 
 def _rank_bars(values: Sequence[tuple[float, bool]]) -> list[Bar]:
@@ -83,20 +85,20 @@ def _svg(bars: Sequence[Bar], ticks: Sequence[str], most: float, label: str) -> 
     floor, pitch = _HEIGHT - _FOOT, _WIDTH / len(bars)
     unit = (floor - 4) / (most * total)  # px per query
     parts = [tag("line", x1=0, x2=_WIDTH, y1=floor + 0.5, y2=floor + 0.5, class_="base")]
-    for at, bar in enumerate(bars):
+    for number, bar in enumerate(bars):
         if not bar.kept + bar.dropped:
             continue
         kept, dropped = bar.kept * unit, bar.dropped * unit
-        said = tag("title", f"{bar.label}: {bar.kept:,} kept, {bar.dropped:,} dropped")
-        place = {"x": at * pitch + 1, "width": pitch - 2}
+        title = tag("title", f"{bar.label}: {bar.kept:,} kept, {bar.dropped:,} dropped")
+        place = {"x": number * pitch + 1, "width": pitch - 2}
         columns = [tag("rect", **place, y=floor - kept, height=kept, class_="kept")] if bar.kept else []
         if bar.dropped:
             columns.append(tag("rect", **place, y=floor - kept - dropped, height=dropped, class_="dropped"))
-        parts.append(tag("g", said, *columns))
+        parts.append(tag("g", title, *columns))
     if len(ticks) == len(bars):
         parts += [
-            tag("text", tick, x=(at + 0.5) * pitch, y=_HEIGHT - 3, text_anchor="middle", class_="tick")
-            for at, tick in enumerate(ticks)
+            tag("text", tick, x=(number + 0.5) * pitch, y=_HEIGHT - 3, text_anchor="middle", class_="tick")
+            for number, tick in enumerate(ticks)
         ]
     else:
         parts.append(tag("text", ticks[0], x=0, y=_HEIGHT - 3, class_="tick"))

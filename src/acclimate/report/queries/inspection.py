@@ -35,7 +35,7 @@ _NOTES = {
 }
 
 
-class Group(NamedTuple):
+class AnswerGroup(NamedTuple):
     """All answers, or those of a prompt."""
 
     name: str
@@ -48,7 +48,7 @@ class Inspection(NamedTuple):
 
     corpus: str
     llm: str
-    groups: list[Group]  # all answers first, then each prompt's
+    groups: list[AnswerGroup]  # all answers first, then each prompt's
     filters: tuple[str, ...] | None  # in their order; None: not filtered yet
     reasons: list[tuple[str, int, Answer]]  # as `statistics.reasons`
     sample: list[Answer]
@@ -57,7 +57,7 @@ class Inspection(NamedTuple):
     little: Collection[str]  # words that say little, in the queries' language
 
     @property
-    def whole(self) -> Group:
+    def whole(self) -> AnswerGroup:
         """The group of all answers."""
         return self.groups[0]
 
@@ -85,12 +85,12 @@ def inspect(
         raise unknown("prompt", prompt, prompts)
     if reason is not None and reason not in (known := {name for name, _, _ in reasons}):
         raise unknown("reason", reason, known)
-    wanted = [one for one in answers if prompt in (None, one.query.prompt) and reason in (None, one.reason)]
+    wanted = [answer for answer in answers if prompt in (None, answer.query.prompt) and reason in (None, answer.reason)]
     drawn = statistics.drawn(wanted, sample, seed=seed)
     narrowed = [f"{what} {name}" for what, name in (("prompt", prompt), ("reason", reason)) if name is not None]
 
-    def group(name: str, of: list[Answer]) -> Group:
-        return Group(name, of, statistics_of(of, language=language, min_difference=min_difference))
+    def group(name: str, of: list[Answer]) -> AnswerGroup:
+        return AnswerGroup(name, of, statistics_of(of, language=language, min_difference=min_difference))
 
     return Inspection(
         corpus=single_spaced(Path(run.collection_name).name),
@@ -100,7 +100,7 @@ def inspect(
         reasons=reasons,
         sample=drawn,
         drawn_from=single_spaced(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
-        docs={one.query.doc_id: run.input.corpus[one.query.doc_id] for one in drawn},
+        docs={answer.query.doc_id: run.input.corpus[answer.query.doc_id] for answer in drawn},
         little=little,
     )
 
@@ -150,45 +150,47 @@ def rows(inspection: Inspection) -> list[Row]:
     groups = [group.statistics for group in inspection.groups]
 
     def row(name: str, note: str, cell: Callable[[Statistics], str]) -> Row:
-        return Row(name, note, [single_spaced(cell(one)) for one in groups])
+        return Row(name, note, [single_spaced(cell(group)) for group in groups])
 
     table = [
-        row("answers", "what the LLM wrote, for a document and a prompt each", lambda one: f"{one.answers:,}"),
-        row("queries", "answers that are a query", lambda one: f"{one.queries:,}"),
+        row("answers", "what the LLM wrote, for a document and a prompt each", lambda group: f"{group.answers:,}"),
+        row("queries", "answers that are a query", lambda group: f"{group.queries:,}"),
     ]
     if inspection.filters is not None:
         table += [
-            row("kept", "queries that passed every filter", lambda one: f"{one.kept:,}"),
-            row("kept, of answers", "", lambda one: share(one.kept / one.answers if one.answers else None)),
+            row("kept", "queries that passed every filter", lambda group: f"{group.kept:,}"),
+            row("kept, of answers", "", lambda group: share(group.kept / group.answers if group.answers else None)),
         ]
     table += [
-        row("words", "of a query, mean", lambda one: _number(one.words, 1)),
-        row("overlap", _NOTES["overlap"], lambda one: share(one.overlap)),
+        row("words", "of a query, mean", lambda group: _number(group.words, 1)),
+        row("overlap", _NOTES["overlap"], lambda group: share(group.overlap)),
         row(
             "question words",
             "queries with what, how, why or the like",
-            lambda one: share(one.question_words),
+            lambda group: share(group.question_words),
         ),
-        row("question marks", "queries that end in one", lambda one: share(one.question_marks)),
+        row("question marks", "queries that end in one", lambda group: share(group.question_marks)),
         row(
-            "distinct-2", "different word pairs of all; falls as queries get more", lambda one: _number(one.distinct_2)
+            "distinct-2",
+            "different word pairs of all; falls as queries get more",
+            lambda group: _number(group.distinct_2),
         ),
         row(
             "same beginning",
             "queries that begin with the same two words",
-            lambda one: share(one.common_start),
+            lambda group: share(group.common_start),
         ),
-        row("which is", "", lambda one: one.start or "-"),
-        row("near-duplicates", "queries with nearly another's words", lambda one: share(one.near_duplicates)),
+        row("which is", "", lambda group: group.start or "-"),
+        row("near-duplicates", "queries with nearly another's words", lambda group: share(group.near_duplicates)),
     ]
-    if any(one.searched for one in groups):
+    if any(group.searched for group in groups):
         table += [
-            row("source first", "a search finds their document first", lambda one: share(one.found_first)),
-            row(f"source in top {FOUND_AT}", "", lambda one: share(one.found)),
+            row("source first", "a search finds their document first", lambda group: share(group.source_first)),
+            row(f"source in top {FOUND_AT}", "", lambda group: share(group.source_in_top)),
         ]
-    for score in dict.fromkeys(score for one in groups for score in one.scores):
+    for score in dict.fromkeys(score for group in groups for score in group.scores):
         read = note(score) if score in _NOTES else f"mean of {note(score)}"
-        table.append(row(score_name(score), read, lambda one, score=score: _number(one.scores.get(score))))
+        table.append(row(score_name(score), read, lambda group, score=score: _number(group.scores.get(score))))
     return table
 
 
@@ -218,19 +220,16 @@ def text(inspection: Inspection) -> str:
     """Statistics and reasons for a terminal, at most 100 columns wide."""
     parts = [excerpt(f"{headline(inspection)} (LLM: {inspection.llm})", WIDTH)]
     table = rows(inspection)
-    for at in range(1, max(len(inspection.groups), 2), _PROMPTS_A_BLOCK):
-        shown = [0, *range(at, min(at + _PROMPTS_A_BLOCK, len(inspection.groups)))]
+    for first in range(1, max(len(inspection.groups), 2), _PROMPTS_A_BLOCK):
+        shown = [0, *range(first, min(first + _PROMPTS_A_BLOCK, len(inspection.groups)))]
         room = min(24, (WIDTH - 20) // len(shown) - 2)
-        head = ["", *(excerpt(inspection.groups[one].name, room) for one in shown)]
-        body = [[row.name, *(excerpt(row.cells[one], room) for one in shown)] for row in table]
+        head = ["", *(excerpt(inspection.groups[column].name, room) for column in shown)]
+        body = [[row.name, *(excerpt(row.cells[column], room) for column in shown)] for row in table]
         parts.append("\n".join(columns([head, *body], "<" + ">" * len(shown))))
     if inspection.reasons:
         lines = [["turned down", "", "for example"]]
         for reason, count, example in inspection.reasons:
-            doc_id, written = (
-                excerpt(example.query.doc_id, 40),
-                excerpt(example.query.text, WIDTH),
-            )
+            doc_id, written = excerpt(example.query.doc_id, 40), excerpt(example.query.text, WIDTH)
             lines.append([excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])
         parts.append("\n".join(map(cut, columns(lines, "<><"))))
     if inspection.filters is None:

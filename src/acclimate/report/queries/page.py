@@ -59,8 +59,8 @@ def render(inspection: Inspection) -> str:
         reasons=[
             (single_spaced(reason), count, _shown(example, inspection)) for reason, count, example in inspection.reasons
         ],
-        pictures=[one for one in pictures if one[2]],
-        sample=[_shown(one, inspection) for one in inspection.sample],
+        pictures=[picture for picture in pictures if picture[2]],
+        sample=[_shown(answer, inspection) for answer in inspection.sample],
         not_filtered=NOT_FILTERED,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -111,6 +111,6 @@ def _marked(text: str, doc_text: str, inspection: Inspection) -> Markup:
     there = set(words_of(doc_text)).difference(inspection.little)
     parts = re.split(r"(\w+)", text)  # every second one is a word
     return Markup("").join(
-        Markup("<mark>{}</mark>").format(part) if at % 2 and there.issuperset(words_of(part)) else part
-        for at, part in enumerate(parts)
+        Markup("<mark>{}</mark>").format(part) if place % 2 and there.issuperset(words_of(part)) else part
+        for place, part in enumerate(parts)
     )

@@ -64,8 +64,8 @@ class Statistics(NamedTuple):
     start: str  # the most common first two words
     near_duplicates: float | None  # share of queries as good as equal to another one, which is not counted
     searched: int  # queries that a search was made with
-    found_first: float | None  # share of those whose source doc is ranked first
-    found: float | None  # share of those whose source doc is among the first FOUND_AT
+    source_first: float | None  # share of those whose source doc is ranked first
+    source_in_top: float | None  # share of those whose source doc is among the first FOUND_AT
     scores: dict[str, float]  # mean of each score over the queries that have it; ranks have none
 
 
@@ -97,8 +97,8 @@ def statistics_of(answers: Iterable[Answer], *, language: str = "en", min_differ
         start=start,
         near_duplicates=mean(row.query.query_id in same for row in rows),
         searched=len(ranks),
-        found_first=mean(rank == 1 for rank in ranks),
-        found=mean(rank <= FOUND_AT for rank in ranks),
+        source_first=mean(rank == 1 for rank in ranks),
+        source_in_top=mean(rank <= FOUND_AT for rank in ranks),
         scores={
             name: average
             for name in score_names(rows)
@@ -173,5 +173,5 @@ def scored(answers: Iterable[Answer], name: str) -> list[float]:
 
 def mean(values: Iterable[float]) -> float | None:
     """None of nothing; the same to the last bit whatever the order."""
-    found = list(values)
-    return math.fsum(found) / len(found) if found else None
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else None
