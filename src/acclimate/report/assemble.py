@@ -12,6 +12,7 @@ from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
 from acclimate.report.choices import choices
 from acclimate.report.html import render
+from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
 from acclimate.search.names import SystemName
@@ -37,7 +38,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "held_out_ndcg": chosen.ndcg,
         "stages": [_stage(output) for output in cast(dict[str, StageOutput], outputs).values()],
         "recipe": run.recipe,
-        "settings": run.summary["settings"],
+        "settings": plain_settings(run),
         "seed": run.seed,
         "versions": versions(),
         "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},

@@ -112,10 +112,11 @@ class Input:
         Raises SettingError when there are none.
         """
         if source != "train":
-            found = read_prompt_examples(Path(source), self.documents)
-            texts = {one.document for one in found if not one.doc_id}
-            ids = {doc.default_text().strip(): doc.doc_id for doc in self.documents.values()} if texts else {}
-            return [one if one.doc_id else one._replace(doc_id=ids.get(one.document, "")) for one in found]
+            pairs = read_prompt_examples(Path(source), self.documents)
+            if all(pair.doc_id for pair in pairs):
+                return pairs
+            ids = {doc.default_text().strip(): doc.doc_id for doc in self.documents.values()}
+            return [pair if pair.doc_id else pair._replace(doc_id=ids.get(pair.document, "")) for pair in pairs]
         queries = {query.query_id: query.text for query in self.collection.queries}
         judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
         if not judged:

@@ -32,12 +32,12 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return None
     try:
-        found = read_json(path)
+        manifest = read_json(path)
     except DataError as error:
         raise _again(folder, str(error)) from None
-    if not isinstance(found, dict) or found.get(_CHECKSUM) != _checksum(found) or not _has_the_rest(found):
+    if not isinstance(manifest, dict) or manifest.get(_CHECKSUM) != _checksum(manifest) or not _has_the_rest(manifest):
         raise _again(folder, f"{path}: damaged, or written by an earlier version")
-    return found
+    return manifest
 
 
 def _again(folder: Path, what: str) -> DataError:
@@ -52,12 +52,12 @@ def write(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def outputs(folder: Path, *others: Path) -> dict[str, dict[str, Any]]:
-    """Digest and size of each file of a stage, but for its manifest and the `others`."""
+def outputs(folder: Path, *besides: Path) -> dict[str, dict[str, Any]]:
+    """Digest and size of each file of a stage, but for its manifest and those `besides`."""
     return {
         path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path not in (folder / NAME, *others)
+        if path.is_file() and path not in (folder / NAME, *besides)
     }
 
 
@@ -78,13 +78,13 @@ def check(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def versions() -> dict[str, str]:
     """What this result was made with."""
-    found = {"acclimate": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    versions = {"acclimate": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in _LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:
@@ -97,5 +97,5 @@ def _has_the_rest(manifest: Mapping[str, Any]) -> bool:
     return (
         isinstance(manifest.get("seconds"), int | float)
         and isinstance(outputs, dict)
-        and all(isinstance(one, dict) and {"sha256", "bytes"} <= one.keys() for one in outputs.values())
+        and all(isinstance(output, dict) and {"sha256", "bytes"} <= output.keys() for output in outputs.values())
     )

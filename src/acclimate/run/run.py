@@ -16,14 +16,14 @@ from typing import Any
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Progress
 from acclimate.corpus import collections
-from acclimate.llm.prices import Budget, as_options
+from acclimate.llm.prices import Budget
 from acclimate.llm.prompts import ADAPTED, plain_names
 from acclimate.run.input import Input, Kept
 from acclimate.run.output import Account, Output
 from acclimate.run.retrievers import BaseRetrievers
 from acclimate.run.settings import Settings
 from acclimate.run.store import Store
-from acclimate.run.workspace import Workspace, plain
+from acclimate.run.workspace import Workspace
 from acclimate.search.names import STUDENT_KINDS
 
 DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
@@ -93,12 +93,12 @@ class Run:
         if "index" in changes or "base" in changes.get("distill", {}):
             raise SettingError("a variant shares the index; expected no change of index settings or of distill.base")
         self.base  # noqa: B018 (made once for both, with the input)
-        other = copy.copy(self)
-        other.workspace = Workspace(folder)
-        other.settings = {stage: {**values, **changes.get(stage, {})} for stage, values in self.settings.items()}
-        other.seed = self.seed if seed is None else seed
-        other.index_folder = self.folder("index")
-        return other
+        variant = copy.copy(self)
+        variant.workspace = Workspace(folder)
+        variant.settings = {stage: {**values, **changes.get(stage, {})} for stage, values in self.settings.items()}
+        variant.seed = self.seed if seed is None else seed
+        variant.index_folder = self.folder("index")
+        return variant
 
     @cached_property
     def input(self) -> Input:
@@ -141,18 +141,3 @@ class Run:
     def student_kinds(self) -> list[str]:
         """The kinds of retrievers that students are, which are the names of those that they begin as."""
         return [STUDENT_KINDS[name] for name in self.settings["distill"]["student"]]
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What `run.json` says: enough to go on with this run from its folder alone."""
-        return {
-            "corpus": self.collection_name,
-            "source": self.input.source,
-            "queries": self.queries_file and str(Path(self.queries_file).absolute()),
-            "qrels": self.qrels_file and str(Path(self.qrels_file).absolute()),
-            "recipe": self.recipe,
-            "seed": self.seed,
-            **as_options(self.budget.limits),
-            "prices": str(self.budget.prices.absolute()) if self.budget.prices else None,
-            "settings": {stage: plain(table) for stage, table in self.settings.items()},
-        }

@@ -63,12 +63,12 @@ class Setting(NamedTuple):
 def settings_of(stage: Callable[..., Any]) -> Mapping[str, Setting]:
     """The settings of a stage function, in the order of its signature, with the help of its docstring."""
     helps = _parameter_helps(inspect.getdoc(stage) or "")
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     for name, parameter in inspect.signature(stage).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and name not in _OF_THE_RUN:
             kind, domain = _type(parameter.annotation, stage)
-            found[name] = Setting(name, kind, parameter.default, helps.get(name, ""), domain)
-    return found
+            settings[name] = Setting(name, kind, parameter.default, helps.get(name, ""), domain)
+    return settings
 
 
 def checked(stage: _Stage) -> _Stage:

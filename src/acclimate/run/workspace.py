@@ -27,7 +27,7 @@ from acclimate.run.output import Account, StageOutput
 
 LOCK = ".lock"
 _REPLACED = ".replaced"  # ends the name of a stage that is being made again
-_OWN = "acclimate\n"  # in the lock file of a run's folder
+_MARK = "acclimate\n"  # in the lock file of a run's folder
 
 
 class Workspace:
@@ -55,7 +55,7 @@ class Workspace:
     def is_run(self) -> bool:
         """True for a folder that holds a run, however far it came."""
         for name, holds in (
-            (LOCK, lambda text: text == _OWN),
+            (LOCK, lambda text: text == _MARK),
             ("run.json", lambda text: {"corpus", "recipe", "seed", "settings"} <= json.loads(text).keys()),
         ):
             try:
@@ -91,7 +91,7 @@ class Workspace:
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
             if is_own:
                 if not handle.tell():
-                    handle.write(_OWN)
+                    handle.write(_MARK)
                     handle.flush()
                 _sweep(self.folder)
             try:
@@ -137,8 +137,8 @@ class Workspace:
         recipe = {"stage": stage, "settings": plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
         begun, aside = folder / "begun.json", self.folder / f".{stage}{_REPLACED}"
-        manifest, reason = _found(folder, recipe, key)
-        if manifest is None and (replaced := _found(aside, recipe, key))[0] and not replaced[1]:
+        manifest, reason = _finished(folder, recipe, key)
+        if manifest is None and (replaced := _finished(aside, recipe, key))[0] and not replaced[1]:
             _remove(folder)  # what was to replace it was not finished, and is not wanted any more
             aside.replace(folder)
             manifest, reason = replaced
@@ -221,7 +221,7 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _found(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
+def _finished(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
     """The manifest of a finished stage, and why it is to be made again all the same."""
     try:
         manifest = manifests.read(folder)

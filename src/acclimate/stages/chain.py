@@ -15,10 +15,9 @@ from typing import Any, NotRequired, TypedDict, cast
 from acclimate import llm as llms
 from acclimate.base import distributed, models
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import write_json
 from acclimate.base.loading import check_model
 from acclimate.llm.server.address import check_no_secrets
-from acclimate.run import manifests
+from acclimate.run import description, manifests
 from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
@@ -113,7 +112,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
         sample.check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():
         run.input.keep()
-        write_json(run.workspace.folder / "run.json", run.summary)
+        description.write(run)
     outputs: dict[str, StageOutput] = {}
     for output in chain(run):
         outputs[output.name] = output

@@ -167,7 +167,7 @@ def _answers(queries: Sequence[SyntheticQuery], written: Sequence[SyntheticQuery
     for query_id in everything:
         alike.add(query_id)
     return {
-        query.query_id: {query.doc_id, *(everything[other].doc_id for other in alike.matches(query.query_id))}
+        query.query_id: {query.doc_id, *(everything[match].doc_id for match in alike.matches(query.query_id))}
         for query in queries
     }
 
@@ -196,8 +196,8 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, fil
         depth = max(100, settings["depth"])
         sources = [run.base.ids.row[query.doc_id] for query in queries]
         half = System(run.base.ids, run.base.members, SOURCES, weights, depth)
-        found = half.candidates([query.as_query() for query in queries], sources)
-        hits = candidates.hits(found, run.base.ids, weights, depth, sources)
+        pools = half.candidates([query.as_query() for query in queries], sources)
+        hits = candidates.hits(pools, run.base.ids, weights, depth, sources)
         near_duplicates = run.settings["sample"]["near_duplicates"]
         result = mine(
             queries,

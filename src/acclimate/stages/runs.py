@@ -8,33 +8,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from acclimate.base import distributed
-from acclimate.base.domains import SEEDS
-from acclimate.base.errors import AcclimateError, DataError, SettingError
-from acclimate.base.files import read_json
-from acclimate.base.text import quoted
+from acclimate.base.errors import SettingError
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
-from acclimate.llm.prices import Budget, read_limits
+from acclimate.run import description
 from acclimate.run.input import Kept
 from acclimate.run.output import StageOutput
 from acclimate.run.run import Run
-from acclimate.run.settings import Changes, resolve
+from acclimate.run.settings import Changes
 from acclimate.run.workspace import Workspace
 from acclimate.stages.chain import STAGES, Outputs, finished
-
-_OPTIONAL = (str, type(None))
-_FIELDS = {  # of run.json, with what they may be
-    "corpus": (str,),
-    "source": (str,),
-    "queries": _OPTIONAL,
-    "qrels": _OPTIONAL,
-    "recipe": (str,),
-    "seed": (int,),
-    "settings": (dict,),
-    "max_tokens": (list,),
-    "max_cost": (list,),
-    "prices": _OPTIONAL,
-}
 
 
 def begin(
@@ -119,31 +102,5 @@ def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, A
 
 
 def described(folder: Path, changes: Changes = ()) -> Run:
-    """The run that run.json describes, however far it came. Raises DataError where there is none."""
-    path = folder / "run.json"
-    if not path.exists():
-        raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
-    again = f"write it again with the command that began the run: acclimate adapt CORPUS --out {folder}"
-    try:
-        told = read_json(path)
-        if not isinstance(told, dict):
-            raise DataError(f"found a {type(told).__name__}; expected the JSON object that describes a run", path=path)
-        for name, kinds in _FIELDS.items():
-            if name not in told or not isinstance(told[name], kinds) or isinstance(told[name], bool):
-                found = f"{name!r} is {told[name]!r:.50}" if name in told else f"{name!r} is missing"
-                raise DataError(f"{found}; expected the JSON object that describes a run", path=path)
-        if told["seed"] not in SEEDS:
-            raise DataError(f"'seed' is {quoted(told['seed'])}; expected a whole number: {SEEDS}", path=path)
-        resolve(STAGES, told["settings"], (), path)
-        budget = Budget(
-            read_limits(*(list(map(str, told[name])) for name in ("max_tokens", "max_cost"))),
-            told["prices"] and Path(told["prices"]),
-        )
-    except AcclimateError as error:
-        where = "" if str(path) in str(error) else f"{path}: "
-        raise DataError(f"{where}{error}; {again}") from None
-    settings = resolve(STAGES, told["settings"], changes, path)
-    files = told["queries"], told["qrels"]
-    run = Run(Workspace(folder), settings, told["seed"], told["corpus"], *files, told["recipe"], budget)
-    run.source = told["source"]
-    return run
+    """The run that a folder's `run.json` describes, however far it came. Raises DataError where there is none."""
+    return description.read(folder, STAGES, changes)

@@ -184,10 +184,10 @@ def _add_bad(row: dict[str, Any], answer: Completion) -> None:
     """A bad question may be short or beside the point, but not the good one again."""
     bad, good = " ".join(unwrapped(answer.text)[0].split()), row["good"]
     row["bad"] = bad
-    words, others = (set(text.casefold().rstrip("?").split()) for text in (bad, good))
+    bad_words, good_words = (set(text.casefold().rstrip("?").split()) for text in (bad, good))
     if not bad or answer.finish_reason != "stop":
         row["reason"] = "no bad question"
-    elif words == others or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
+    elif bad_words == good_words or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
         row["reason"] = "good and bad alike"
 
 

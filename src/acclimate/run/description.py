@@ -1,0 +1,101 @@
+"""`run.json`: what a run was asked for, which is enough to go on with it from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.domains import SEEDS
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.files import read_json, write_json
+from acclimate.base.text import quoted
+from acclimate.llm.prices import Budget, as_options, read_limits
+from acclimate.run.run import Run
+from acclimate.run.settings import Changes, resolve
+from acclimate.run.workspace import Workspace, plain
+
+NAME = "run.json"
+_OPTIONAL = (str, type(None))
+_FIELDS = {  # with what they may be
+    "corpus": (str,),
+    "source": (str,),
+    "queries": _OPTIONAL,
+    "qrels": _OPTIONAL,
+    "recipe": (str,),
+    "seed": (int,),
+    "settings": (dict,),
+    "max_tokens": (list,),
+    "max_cost": (list,),
+    "prices": _OPTIONAL,
+}
+
+
+def write(run: Run) -> None:
+    """Describe a run in its folder."""
+    description = {
+        "corpus": run.collection_name,
+        "source": run.input.source,
+        "queries": run.queries_file and str(Path(run.queries_file).absolute()),
+        "qrels": run.qrels_file and str(Path(run.qrels_file).absolute()),
+        "recipe": run.recipe,
+        "seed": run.seed,
+        **as_options(run.budget.limits),
+        "prices": str(run.budget.prices.absolute()) if run.budget.prices else None,
+        "settings": plain_settings(run),
+    }
+    write_json(run.workspace.folder / NAME, description)
+
+
+def plain_settings(run: Run) -> dict[str, dict[str, Any]]:
+    """The settings as JSON has them."""
+    return {stage: plain(table) for stage, table in run.settings.items()}
+
+
+def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Changes = ()) -> Run:
+    """The run that a folder's `run.json` describes, however far it came, with some settings changed.
+
+    stages: name -> the function whose settings are the stage's. Raises DataError where there is no such file, or a
+    damaged one, SettingError for changes that cannot be.
+    """
+    path = folder / NAME
+    if not path.exists():
+        raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
+    try:
+        description = read_json(path)
+        _check(description, path)
+        settings = resolve(stages, description["settings"], (), path)
+        limits = (list(map(str, description[name])) for name in ("max_tokens", "max_cost"))
+        prices = description["prices"]
+        budget = Budget(read_limits(*limits), Path(prices) if prices else None)
+    except AcclimateError as error:
+        where = "" if str(path) in str(error) else f"{path}: "
+        again = f"write it again with the command that began the run: acclimate adapt CORPUS --out {folder}"
+        raise DataError(f"{where}{error}; {again}") from None
+    if changes:
+        settings = resolve(stages, description["settings"], changes, path)
+    return Run(
+        Workspace(folder),
+        settings,
+        description["seed"],
+        description["corpus"],
+        description["queries"],
+        description["qrels"],
+        description["recipe"],
+        budget,
+        source=description["source"],
+    )
+
+
+def _check(description: Any, path: Path) -> None:
+    """Raises DataError for what describes no run."""
+    expected = "expected the JSON object that describes a run"
+    if not isinstance(description, dict):
+        raise DataError(f"found a {type(description).__name__}; {expected}", path=path)
+    for name, kinds in _FIELDS.items():
+        if name not in description:
+            raise DataError(f"{name!r} is missing; {expected}", path=path)
+        if not isinstance(description[name], kinds) or isinstance(description[name], bool):
+            raise DataError(f"{name!r} is {description[name]!r:.50}; {expected}", path=path)
+    if description["seed"] not in SEEDS:
+        raise DataError(f"'seed' is {quoted(description['seed'])}; expected a whole number: {SEEDS}", path=path)
