@@ -24,7 +24,6 @@ from acclimate.report.pictures.svg import standalone
 from acclimate.report.pictures.tradeoff import tradeoff
 
 ROOT = Path(__file__).parents[1]
-MAIN = MAIN
 
 
 def main() -> None:

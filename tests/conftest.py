@@ -114,7 +114,7 @@ def lesson(base, tmp_path_factory):
     from acclimate.search.vectors import encode_corpus
 
     corpus = {doc.doc_id: doc for doc in DOCS}
-    vectors = encode_corpus(base, corpus, tmp_path_factory.mktemp("vectors"), key="k")
+    vectors = encode_corpus(base, corpus, tmp_path_factory.mktemp("vectors"))
     return Lesson({query.query_id: query.text for query in QUERIES}, corpus, Ids(list(corpus)), vectors)
 
 

@@ -35,7 +35,7 @@ def learn_twice(base: str, out: Path, said: Path) -> None:
 
     def index(folder, progress):
         calls.append("index")
-        encode_corpus(Encoder.load(base, max_tokens=64), CORPUS, folder / "vectors", key="k")
+        encode_corpus(Encoder.load(base, max_tokens=64), CORPUS, folder / "vectors")
         return Account(1, 1)
 
     def learn(folder, progress):

@@ -121,7 +121,7 @@ def test_a_text_without_words_has_a_vector(published):
 def test_students_begun_from_it_load_with_the_plain_library(published, tmp_path):
     kind, folder, _ = published
     base = Encoder.load(str(folder), max_tokens=64)
-    vectors = encode_corpus(base, CORPUS, tmp_path / "vectors", key="k")
+    vectors = encode_corpus(base, CORPUS, tmp_path / "vectors")
     assert vectors.pooled.shape == (len(DOCS), base.dim)
     assert vectors.tokens.shape[1] == base.token_dim
     lesson = Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
@@ -241,7 +241,7 @@ def test_a_decoder_that_pads_on_the_left_and_marks_nothing(tmp_path):
     for one, expected in zip(together, of_plain(plain, TEXTS, "document"), strict=False):
         assert one.pooled == pytest.approx(expected, abs=1e-5)
     corpus = {str(at): Doc(str(at), text) for at, text in enumerate(["one", "", "two"])}
-    vectors = encode_corpus(encoder, corpus, tmp_path / "vectors", key="k")
+    vectors = encode_corpus(encoder, corpus, tmp_path / "vectors")
     assert np.isfinite(vectors.max_sim(together[-1].tokens, np.arange(3))).all()
 
 

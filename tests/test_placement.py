@@ -100,7 +100,7 @@ def state(student, base):
 
 
 def taught(base, folder):
-    vectors = encode_corpus(base, CORPUS, folder / "vectors", key="k")
+    vectors = encode_corpus(base, CORPUS, folder / "vectors")
     return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
 
 

@@ -183,7 +183,7 @@ def test_the_picture_escapes_names():
 
 def test_control_characters_and_half_surrogates_reach_neither_page_nor_terminal(report):
     report = with_text(report, "\x1b[2J\x00\u202e\ud800")
-    for written in (render(report), terminal.text(report), terminal.examples(report), terminal.generated(report)):
+    for written in (render(report), terminal.text(report), terminal.examples(report)):
         assert not re.search("[\x00\x1b\u202e\ud800]", written)
         written.encode("utf-8")
 
@@ -248,7 +248,7 @@ def test_what_may_be_absent_may_be_absent(report):
         del one["intervals"]
     assert "Teachers" not in Page(render(report)).text
     assert "warning" not in terminal.text(report)
-    assert terminal.examples(report) == terminal.generated(report) == ""
+    assert terminal.examples(report) == ""
 
 
 def test_a_report_read_back_from_json_is_the_same_page(report):
@@ -296,7 +296,7 @@ def test_the_picture_stays_inside_itself(p50: list[float]):
 
 def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report):
     report = with_text(report, "-with-a-name-that-goes-on-and-on")
-    for written in (terminal.text(report), terminal.examples(report), terminal.generated(report)):
+    for written in (terminal.text(report), terminal.examples(report)):
         assert max(map(len, written.splitlines())) <= terminal.WIDTH
         assert all(line == line.rstrip() for line in written.splitlines())
         assert written.endswith("\n")

@@ -36,7 +36,7 @@ def loaded(tiny_encoder):
 
 @pytest.fixture(scope="module")
 def vectors(loaded, tmp_path_factory):
-    return encode_corpus(loaded, CORPUS, tmp_path_factory.mktemp("vectors"), key="k")
+    return encode_corpus(loaded, CORPUS, tmp_path_factory.mktemp("vectors"))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def small_batches(monkeypatch):
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_an_interrupted_encoding_goes_on_and_ends_with_the_same_bytes(loaded, tmp_path, after):
-    encode_corpus(loaded, CORPUS, tmp_path / "whole", key="k")
+    encode_corpus(loaded, CORPUS, tmp_path / "whole")
     calls = []
 
     def stop(done, total):
@@ -195,26 +195,24 @@ def test_an_interrupted_encoding_goes_on_and_ends_with_the_same_bytes(loaded, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode_corpus(loaded, CORPUS, tmp_path / "resumed", key="k", progress=stop)
+        encode_corpus(loaded, CORPUS, tmp_path / "resumed", progress=stop)
     rest = []
-    encode_corpus(
-        loaded, CORPUS, tmp_path / "resumed", key="k", progress=lambda done, total: rest.append((done, total))
-    )
+    encode_corpus(loaded, CORPUS, tmp_path / "resumed", progress=lambda done, total: rest.append((done, total)))
     assert len(rest) == 6 - after
     assert rest[-1] == (40, 40)
     assert folder_fingerprint(tmp_path / "resumed") == folder_fingerprint(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_what_was_begun_under_another_key_is_begun_again(loaded, tmp_path):
+def test_what_was_begun_with_other_texts_is_begun_again(loaded, tmp_path):
     def stop(done, total):
         raise KeyboardInterrupt
 
     other = {doc_id: doc._replace(text=doc.text[::-1]) for doc_id, doc in CORPUS.items()}
     with pytest.raises(KeyboardInterrupt):
-        encode_corpus(loaded, other, tmp_path / "a", key="other", progress=stop)
-    encode_corpus(loaded, CORPUS, tmp_path / "a", key="k")
-    encode_corpus(loaded, CORPUS, tmp_path / "b", key="k")
+        encode_corpus(loaded, other, tmp_path / "a", progress=stop)
+    encode_corpus(loaded, CORPUS, tmp_path / "a")
+    encode_corpus(loaded, CORPUS, tmp_path / "b")
     assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
 
 
@@ -316,7 +314,7 @@ def test_more_than_there_is(members):
 def test_the_order_of_the_corpus_does_not_matter(loaded, tmp_path):
     def system(docs, folder):
         corpus = {doc.doc_id: doc for doc in docs}
-        vectors = encode_corpus(loaded, corpus, folder, key="k")
+        vectors = encode_corpus(loaded, corpus, folder)
         bm25 = BM25.build(doc.default_text() for doc in docs)
         members = {"bm25": BM25Member(bm25), "dense": DenseMember(vectors, loaded)}
         return System(Ids(list(corpus)), members, ["bm25", "dense"], {"bm25": 1.0})
@@ -410,5 +408,5 @@ def test_a_reranked_retriever_is_a_retriever():
 
 def test_documents_are_read_with_their_titles(loaded, tmp_path):
     corpus = {"a": Doc("a", "long waves", "Tsunami"), "b": Doc("b", "long waves")}
-    vectors = encode_corpus(loaded, corpus, tmp_path, key="k")
+    vectors = encode_corpus(loaded, corpus, tmp_path)
     assert np.diff(vectors.offsets).tolist() == [3, 2]

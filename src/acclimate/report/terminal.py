@@ -41,17 +41,6 @@ def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
     return "\n\n".join([*([f"({caveat})"] if caveat and parts else []), *parts]) + "\n" if parts else ""
 
 
-def generated(report: Mapping[str, Any]) -> str:
-    """The sample of synthetic queries, two lines each: kept or why not, the query, the document it is for."""
-    report = safe(report)
-    lines: list[str] = []
-    for query in report.get("generated_sample", []):
-        state = "kept" if query["kept"] else f"dropped: {query['reason']}"
-        lines.append(cut(f"{state:<21} {_line(query['query'])}"))
-        lines.append(cut(f"{'':<21} {query['doc_id']}: {_line(query['doc_text'])}"))
-    return "\n".join(lines) + "\n" if lines else ""
-
-
 def funnel(manifest: Mapping[str, Any]) -> str:
     """What each filter left of the queries, from the manifest of the filter stage."""
     rows = [["", "queries", "kept", "of all"]]

@@ -48,7 +48,7 @@ class Students:
             elif not note["keeps_index"]:
                 encoder, progress = self._encoder(kind), Progress("distill", "documents indexed")
                 folder = self.folder / f"{kind}-vectors"
-                encode_corpus(encoder, self.corpus, folder, key=encoder.fingerprint, progress=progress)
+                encode_corpus(encoder, self.corpus, folder, progress=progress)
             if note.get("dim"):
                 cut_vectors(self._vectors(kind), note["dim"], self.folder / f"{kind}-cut")
         return notes

@@ -8,6 +8,7 @@ interrupted encoding goes on where it was and ends with the same bytes. Memory d
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,19 +84,18 @@ def encode_corpus(
     corpus: Mapping[str, Doc],
     folder: Path,
     *,
-    key: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Vectors:
-    """Encode a corpus into `folder`, going on from what an interrupted call with the same `key` left there.
+    """Encode a corpus into `folder`, going on from what an interrupted call with the same texts and encoder left there.
 
-    `key` names corpus and encoder: what was begun under another key is begun again.
+    What was begun with others is begun again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
     doc_ids = list(corpus)
-    lengths, counts = _token_counts(encoder, corpus, doc_ids)
+    lengths, counts, digest = _token_counts(encoder, corpus, doc_ids)
     plan = list(batches(lengths))
-    key = fingerprint(key, "int8", encoder.fingerprint, len(lengths), sum(lengths))
+    key = fingerprint("int8", encoder.fingerprint, digest)
     done = read_state(journal, key).get("batches", 0)
     if not done:
         _create(folder, encoder.dim, counts, encoder.token_dim)
@@ -106,8 +106,8 @@ def encode_corpus(
         texts = encoder.tokenize([corpus[doc_ids[row]].default_text() for row in rows], "document")
         for row, vectors in zip(rows, encoder.encode_batch(texts, "document"), strict=True):
             pooled[row] = vectors.pooled
-            own = slice(offsets[row], offsets[row + 1])
-            tokens[own], scales[own] = quantized(vectors.tokens)
+            span = slice(offsets[row], offsets[row + 1])
+            tokens[span], scales[span] = quantized(vectors.tokens)
         write_json(journal, {"key": key, "batches": number})
         encoded += len(rows)
         progress(encoded, len(lengths))
@@ -133,16 +133,19 @@ def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
     return Vectors.open(folder)
 
 
-def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int]]:
-    """Per document: tokens to feed, and token vectors to keep."""
+def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int], str]:
+    """Per document: tokens to feed, and token vectors to keep; and a digest of all their texts."""
     lengths: list[int] = []
     counts: list[int] = []
+    digest = hashlib.sha256()
     for start in range(0, len(doc_ids), _TOKENIZE_AT_ONCE):
         texts = [corpus[doc_id].default_text() for doc_id in doc_ids[start : start + _TOKENIZE_AT_ONCE]]
         for text in encoder.tokenize(texts, "document"):
             lengths.append(len(text.ids))
             counts.append(sum(text.keep))
-    return lengths, counts
+        for text in texts:
+            digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return lengths, counts, digest.hexdigest()
 
 
 def _create(folder: Path, dim: int, counts: list[int], token_dim: int = 0) -> None:

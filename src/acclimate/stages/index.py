@@ -74,7 +74,7 @@ def index(
     bm25 = BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b)
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
-    encode_corpus(encoder, corpus, folder / "vectors", key=encoder.fingerprint, progress=progress)
+    encode_corpus(encoder, corpus, folder / "vectors", progress=progress)
     return [*_without_terms(bm25.without_terms, len(corpus)), *_of_another_language(corpus, language)]
 
 
