@@ -7,8 +7,6 @@ from typing import Any
 
 from acclimate.base.errors import MissingExtra
 
-_RESULTS = ["docno", "score", "rank"]
-
 
 def transformer(run: Callable[..., Any], k: int, system: str | None) -> Any:
     """Adds to each row with `qid` and `query` at most `k` rows with docno, score and rank, best first, from 0."""
@@ -23,12 +21,10 @@ def transformer(run: Callable[..., Any], k: int, system: str | None) -> Any:
 
         def transform(self, inp: Any) -> Any:
             pyterrier.validate.query_frame(inp, extra_columns=["query"])
-            queries = inp.drop(columns=[name for name in ("docno", "docid", "score", "rank") if name in inp])
-            queries = queries.astype({"qid": str}).drop_duplicates("qid")
-            hits = run(zip(queries["qid"], queries["query"], strict=True), k, system)
-            results = pandas.DataFrame([hit[:3] for hit in hits], columns=["qid", *_RESULTS[:2]])
+            hits = run(zip(inp["qid"], inp["query"], strict=True), k, system)
+            results = pandas.DataFrame(hits, columns=["qid", "docno", "score"])
             results["rank"] = results.groupby("qid").cumcount()
-            return queries.merge(results.astype({"qid": str}), on="qid")
+            return inp.merge(results.astype({"qid": inp["qid"].dtype}), on="qid")
 
         def __repr__(self) -> str:
             return f"{run!r}.terrier({k}, {system!r})"
