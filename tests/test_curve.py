@@ -118,7 +118,7 @@ def test_the_last_point_is_the_students_of_the_run_itself(drawn, tmp_path):
 def test_a_reranker_reorders_what_was_found_and_no_more():
     hits = {"lava": {"a": 3.0, "b": 2.0, "c": 1.0}}
     queries = [Query("q", "lava"), Query("none", "nothing")]
-    one = curve.Found.by(FakeRetriever(hits), queries)
+    one = curve.Remembered.of(FakeRetriever(hits), queries)
     assert one.search(queries, 2) == [ScoredDoc("q", "a", 3.0), ScoredDoc("q", "b", 2.0)]
 
 

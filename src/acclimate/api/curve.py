@@ -60,12 +60,12 @@ def learning_curves(
         ("queries", curves.n_queries, queries, curves.rerankers),
         ("lists", curves.n_lists, lists, curves.students),
     ]
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for unit, total, wanted, measure in parts:
         counts = points(total, wanted)
         if counts:
             values = {count: curves.point(unit, count, measure) for count in (0, *counts)}
-            found += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
+            rows += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
     return {
         "measure": MAIN,
         "corpus": run.collection_name,
@@ -74,7 +74,7 @@ def learning_curves(
             name: {"name": curves.name_of(name), "queries": len(judged.queries), "synthetic": judged.is_synthetic}
             for name, judged in curves.sets.items()
         },
-        "curves": found,
+        "curves": rows,
     }
 
 
@@ -135,9 +135,9 @@ class _Curves:
         stage = {"queries": "train", "lists": "distill"}[unit]
 
         def work(folder: Path, progress: Callable[[int, int], None]) -> Account:
-            found = measure(count, folder / "made")
+            retrievers = measure(count, folder / "made")
             values = {
-                name: {system: measuring.ndcg(retriever, judged) for system, retriever in found.items()}
+                name: {system: measuring.ndcg(retriever, judged) for system, retriever in retrievers.items()}
                 for name, judged in self.sets.items()
             }
             write_json(folder / "measured.json", values)
@@ -147,7 +147,7 @@ class _Curves:
         run = self.run
         outputs = cast(dict[str, StageOutput], self.outputs)
         inputs = {name: output.fingerprint for name, output in outputs.items() if unit == "lists" or name != "label"}
-        inputs |= {name: one.fingerprint for name, one in self.sets.items()}
+        inputs |= {name: judged.fingerprint for name, judged in self.sets.items()}
         inputs |= {"documents": run.input.corpus.fingerprint, "base": run.base.fingerprint}
         inputs |= {"depth": str(run.settings["evaluate"]["rerank_depth"])} if unit == "queries" else {}
         settings = {**run.settings[stage], "max_queries": count}
@@ -159,22 +159,22 @@ class _Curves:
         """What the rerankers alone make of the best documents of an untrained fusion; 0: that fusion as it is."""
         ids, depth = self.run.base.ids, self.run.settings["evaluate"]["rerank_depth"]
         if not count:
-            return {"reranker": of_documents(self.found, ids)}
+            return {"reranker": of_documents(self.first_stage, ids)}
         from acclimate.search.reranked import Reranked
 
         variant = self.run.variant(folder, {"train": {"max_queries": count}})
         earlier = self.outputs
         scorer = train.make(variant, earlier["sample"], earlier["filter"], earlier["mine"]).reranker(variant)
-        return {"reranker": of_documents(Reranked(self.found, scorer, depth), ids)}
+        return {"reranker": of_documents(Reranked(self.first_stage, scorer, depth), ids)}
 
     @cached_property
-    def found(self) -> Found:
-        """What an untrained fusion finds for every query, once for all points."""
+    def first_stage(self) -> Remembered:
+        """An untrained fusion, asked every query once for all points."""
         from acclimate.search.system import System
 
         weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
-        asked = [query for one in self.sets.values() for query in one.queries]
-        return Found.by(System(self.run.base.ids, self.run.base.members, SOURCES, weights), asked)
+        queries = [query for judged in self.sets.values() for query in judged.queries]
+        return Remembered.of(System(self.run.base.ids, self.run.base.members, SOURCES, weights), queries)
 
     def students(self, count: int, folder: Path) -> dict[str, Retriever]:
         """Each student, as an index of its own; 0: what it starts from."""
@@ -190,25 +190,25 @@ class _Curves:
         earlier = self.outputs
         distilled = distill.make(variant, earlier["index"], earlier["sample"], earlier["filter"], earlier["label"])
         members = {**run.base.members, **distilled.members(variant)}
-        found = {
+        students = {
             kind: measuring.member_alone(run.base.ids, members, SystemName(kind).adapted()) for kind in distilled.notes
         }
         # Where a student of a kind that the base is not starts is known only once it is made.
         starts = [kind for kind in distilled.notes if kind in members and kind not in run.base.members]
-        return found | {f"{kind}{_START}": measuring.member_alone(run.base.ids, members, kind) for kind in starts}
+        return students | {f"{kind}{_START}": measuring.member_alone(run.base.ids, members, kind) for kind in starts}
 
 
 @dataclass(frozen=True)
-class Found:
-    """A retriever that has found already what it will be asked for."""
+class Remembered:
+    """A retriever that remembers what it will be asked for."""
 
     hits: Mapping[str, Sequence[ScoredDoc]]
     fingerprint: str
 
     @classmethod
-    def by(cls, retriever: Retriever, queries: Sequence[Query], *, depth: int = 100) -> Found:
-        hits = groupby(retriever.search(queries, depth), key=lambda hit: hit.query_id)
-        return cls({query_id: list(own) for query_id, own in hits}, fingerprint(retriever.fingerprint, depth))
+    def of(cls, retriever: Retriever, queries: Sequence[Query], *, depth: int = 100) -> Remembered:
+        by_query = groupby(retriever.search(queries, depth), key=lambda hit: hit.query_id)
+        return cls({query_id: list(hits) for query_id, hits in by_query}, fingerprint(retriever.fingerprint, depth))
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """At most `k` docs per query, best first."""
@@ -241,14 +241,14 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
     if len(trained) > 1 and TEST in values[0]:  # the held-out queries chose epochs and weights: they prove nothing
         fewer, more = trained[-2:]
         ours, theirs = (values[count][TEST][system] for count in (more, fewer))
-        one = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed)
+        step = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed)
         last = {
             "from": fewer,
             "to": more,
             "on": TEST,
-            "delta": round(one.delta, 5),
-            "ci95": [round(end, 5) for end in one.ci95],
-            "p": round(one.p, 5),
+            "delta": round(step.delta, 5),
+            "ci95": [round(end, 5) for end in step.ci95],
+            "p": round(step.p, 5),
         }
     return {
         "unit": unit,

@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,12 @@ def loading(name: str | Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no advice from transformers: the library is silent."""
+    """No progress bars and no advice from the libraries of models: what they say of a model, we know."""
     from transformers.utils import logging
 
+    advice = getLogger("sentence_transformers")
+    level = advice.level
+    advice.setLevel(ERROR)
     gguf_loader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     had_bars, verbosity, bar = logging.is_progress_bar_enabled(), logging.get_verbosity(), gguf_loader.tqdm
     logging.disable_progress_bar()
@@ -70,6 +74,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        advice.setLevel(level)
         gguf_loader.tqdm = bar
         logging.set_verbosity(verbosity)
         if had_bars:

@@ -113,13 +113,13 @@ def _read(path: Path, judged: Sequence[Qrel], qrels: Path) -> list[ScoredDoc]:
     hits = list(read_run(path))
     if not hits:
         raise DataError("no line in this file; expected a run: qid Q0 docid rank score tag", path=path)
-    for what, found, known in (
+    for what, ranked, known in (
         ("queries", [hit.query_id for hit in hits], [qrel.query_id for qrel in judged]),
         ("documents", [hit.doc_id for hit in hits], [qrel.doc_id for qrel in judged]),
     ):
-        if not set(found) & set(known):
+        if not set(ranked) & set(known):
             raise DataError(
-                f"none of its {len(set(found)):,} {what} ({_few(found)}) is judged in {qrels}, which has "
+                f"none of its {len(set(ranked)):,} {what} ({_few(ranked)}) is judged in {qrels}, which has "
                 f"{_few(known)}; do the two belong together?",
                 path=path,
             )
@@ -132,7 +132,7 @@ def _mean(values: Mapping[str, float]) -> float:
 
 def _few(ids: Sequence[str]) -> str:
     different = list(dict.fromkeys(ids))
-    return ", ".join(quoted(one) for one in different[:3]) + (", ..." if len(different) > 3 else "")
+    return ", ".join(quoted(name) for name in different[:3]) + (", ..." if len(different) > 3 else "")
 
 
 def _warnings(judged: Sequence[Qrel], runs: Mapping[Path, Sequence[ScoredDoc]]) -> Iterator[str]:
