@@ -7,6 +7,7 @@ import os
 # Read when the libraries are imported. Models this small only wait for each other's threads.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
+import gc
 import re
 import shutil
 import signal
@@ -67,9 +68,23 @@ def interruptible():
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory):
+def quick_training() -> Iterator[None]:
+    """Half of the time that a tiny model trains goes into looking through what is imported, and model cards."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from sentence_transformers import CrossEncoder
+
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CrossEncoder, "_create_model_card", lambda *_, **__: None)  # of each checkpoint
+        yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(quick_training, tmp_path_factory):
     """The folder of a SentenceTransformer: BERT with two layers, 32 dimensions and random weights, a word a token."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch = pytest.importorskip("torch")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
