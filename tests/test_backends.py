@@ -191,7 +191,7 @@ def test_answers_are_kept_and_not_asked_for_again(name, folder, tmp_path):
     with Completions(tmp_path / "completions.sqlite") as kept:
         first = kept.complete(llms.load(name, SHORT), PROMPTS)
         again = kept.complete(llms.load(name, SHORT), PROMPTS)
-        assert kept.asked.calls == len(PROMPTS)
+        assert kept.usage.calls == len(PROMPTS)
     assert first == again
     same(first, local(folder).complete(PROMPTS))
 

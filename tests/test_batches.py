@@ -64,7 +64,7 @@ def test_results_in_any_order_are_what_the_llm_would_have_said(tmp_path, llm):
             assert read_results(kept, write(tmp_path / "results.jsonl", results))[:2] == (5, {})
     with Completions(tmp_path / "c.sqlite", "generate") as kept:
         found = kept.complete(llm, PROMPTS)
-        assert kept.asked == (0, 0, 0)
+        assert kept.usage == (0, 0, 0)
         assert kept.ledger() == {("generate", "openai:tiny"): (5, 35, 20)}
     assert [one.text for one in found] == [f"what is number {n}" for n in range(5)]
     assert {one.finish_reason for one in found} == {"stop"}

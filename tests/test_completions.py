@@ -50,14 +50,14 @@ def test_answers_come_in_order_and_are_asked_once(path):
     with Completions(path) as completions:
         first = completions.complete(llm, PROMPTS)
         again = completions.complete(llm, PROMPTS[::-1])
-        assert completions.asked == (100, sum(map(len, PROMPTS)), 200)
+        assert completions.usage == (100, sum(map(len, PROMPTS)), 200)
         assert len(completions) == 100
     assert [answer.text for answer in first] == [f" re {prompt[-3:]}" for prompt in PROMPTS]
     assert again == first[::-1]
     assert sorted(llm.asked) == sorted(PROMPTS)
     with Completions(path) as reopened:
         assert reopened.complete(llm, PROMPTS) == first  # the same records to the last digit
-        assert reopened.asked == (0, 0, 0)
+        assert reopened.usage == (0, 0, 0)
 
 
 def test_equal_prompts_are_asked_once_and_all_answered(path):

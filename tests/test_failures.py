@@ -206,11 +206,11 @@ def test_what_is_no_complaint_of_a_parameter_leaves_none_out(status, body):
 
 def test_terms_are_kept_and_only_ever_grow():
     one, other = Terms(("temperature",), "max_completion_tokens"), Terms(("logprobs",), thinks=True)
-    assert Terms.of(one.dump()) == one
+    assert Terms.load(one.dump()) == one
     one.add(other)
     assert one == Terms(("logprobs", "temperature"), "max_completion_tokens", True)
     for odd in ("", "[]", "null", '{"left_out": 3, "limit": [], "thinks": "no"}', "[" * 5000, '{"left_out": [{}]}'):
-        assert Terms.of(odd) == Terms()
+        assert Terms.load(odd) == Terms()
 
 
 # Words

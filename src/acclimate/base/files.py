@@ -35,13 +35,13 @@ def written(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     if path.is_dir():
         raise DataError("is a directory; expected a file, so move it out of the way", path=path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with writing(path):
-            yield beside
-        beside.replace(path)
+            yield partial
+        partial.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -56,8 +56,8 @@ def make_folder(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """`text` as UTF-8 with \\n line ends, whole or not at all."""
-    with written(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    with written(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -175,7 +175,7 @@ def read_state(path: Path, key: str) -> dict[str, Any]:
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """One JSON object a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
     count = 0
-    with written(path) as beside, _open_to_write(beside, path.name.endswith(".gz")) as lines:
+    with written(path) as partial, _open_to_write(partial, path.name.endswith(".gz")) as lines:
         for row in rows:
             lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
             count += 1
@@ -186,8 +186,8 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 def _open_to_write(path: Path, compress: bool) -> Iterator[IO[str]]:
     with path.open("wb") as raw, ExitStack() as stack:
         # Neither time nor name inside: the same rows give the same bytes.
-        into = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if compress else raw
-        yield stack.enter_context(io.TextIOWrapper(into, encoding="utf-8", newline="\n"))
+        sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if compress else raw
+        yield stack.enter_context(io.TextIOWrapper(sink, encoding="utf-8", newline="\n"))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -85,7 +85,7 @@ def resolve(name: str) -> ModelName:
     if not _HUB_ID.fullmatch(model_id) or len(name) > _LONGEST_ID or ("@" in name and not revision):
         raise SettingError(
             f"no model at {quoted(name)}; expected a folder or .gguf file that exists, a Hugging Face id such as "
-            f"org/model or org/model@revision, or one of {', '.join(f'embedded:{known}' for known in sorted(EMBEDDED))}"
+            f"org/model or org/model@revision, or one of {', '.join(f'embedded:{each}' for each in sorted(EMBEDDED))}"
         )
     return ModelName(model_id, revision or None)
 

@@ -85,8 +85,8 @@ class Analyzer:
     @cached_property
     def _stop_words(self) -> frozenset[str]:
         name = LANGUAGES[self.language][0]
-        listed = getattr(bm25s().stopwords, f"STOPWORDS_{name}") if name else ()
-        return frozenset(map(folded, (*listed, *_STOP_WORDS_TOO.get(self.language, ()))))
+        words = getattr(bm25s().stopwords, f"STOPWORDS_{name}") if name else ()
+        return frozenset(map(folded, (*words, *_STOP_WORDS_TOO.get(self.language, ()))))
 
     @cached_property
     def _stem(self) -> Callable[[str], str]:

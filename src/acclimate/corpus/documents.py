@@ -71,10 +71,10 @@ class Corpus(Mapping[str, Doc]):
         """
         import pyarrow as pa
 
-        with written(path) as beside, pa.OSFile(str(beside), "wb") as sink:
+        with written(path) as partial, pa.OSFile(str(partial), "wb") as sink:
             tally = _write(docs, sink, str(source))
             sink.close()
-            cls.open(beside)._refuse_repeated(tally)
+            cls.open(partial)._refuse_repeated(tally)
         seal(path)
         return cls.open(path)
 

@@ -26,10 +26,10 @@ class Task(NamedTuple):
         return replace(decoding, stop=self.prompt.stop, chat=self.prompt.chat, sample=self.sample)
 
 
-def tasks_of(shown: Mapping[str, str], mix: Mix, per_doc: int, *, is_drawn: bool) -> Iterator[Task]:
+def tasks_of(doc_texts: Mapping[str, str], mix: Mix, per_doc: int, *, is_drawn: bool) -> Iterator[Task]:
     """What to ask, doc by doc; `shown` is the text of each. The same prompt would get the same answer again, unless
     answers are drawn."""
-    for doc_id, text in shown.items():
+    for doc_id, text in doc_texts.items():
         for prompt, sample in mix.share_out(doc_id, per_doc):
             if is_drawn or not sample:
                 yield Task(doc_id, prompt, sample, prompt.render(text))

@@ -50,10 +50,10 @@ class BatchedCompletions(Completions):
         if not isinstance(llm, ServerLLM):
             return super().complete(llm, prompts, batch_tokens=batch_tokens, on_batch=on_batch)
         keys = [key_of(llm, prompt) for prompt in prompts]
-        known = self.known(keys)
+        cached = self.cached(keys)
         self.learn(llm.server, llm.terms)
         for key, prompt in zip(keys, prompts, strict=True):
-            if key not in known and key not in self.requests:
+            if key not in cached and key not in self.requests:
                 self.again += self.asked_for(key) is not None
                 self.requests[key] = {
                     "custom_id": key,
@@ -63,7 +63,7 @@ class BatchedCompletions(Completions):
                 }
                 context = {"llm": llm.name, "server": llm.server, "terms": llm.terms.dump()}
                 self.remember(key, {**context, "prompt": prompt, "decoding": asdict(llm.decoding)})
-        return [known.get(key, _NOTHING) for key in keys]
+        return [cached.get(key, _NOTHING) for key in keys]
 
     def write(self, path: Path) -> int:
         """The requests as a file. Returns how many."""
@@ -107,7 +107,7 @@ def read_results(completions: Completions, path: Path) -> Taken:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             failed[one_line(str(error))] += 1
             continue
-        sent = wire.request("", request["prompt"], decoding, Terms.of(request.get("terms", "")))
+        sent = wire.request("", request["prompt"], decoding, Terms.load(request.get("terms", "")))
         can_do_without = learned.setdefault(request.get("server", ""), Terms()).learned(body, sent)
         if not can_do_without and body.means in (Means.REFUSED, Means.TOO_LONG):
             refused[body.message] += 1

@@ -45,7 +45,7 @@ _TABLES = {
 class Completions:
     """A cache of completions in the SQLite file `path`; any number of processes may share it.
 
-    `stage` is whose account what is asked goes to; `asked` sums it since this object was opened. `guard` is called with
+    `stage` is whose account what is asked goes to; `usage` sums it since this object was opened. `guard` is called with
     the number of prompts left before any are asked, and after each answer of a server: what it raises stops the asking.
     """
 
@@ -54,7 +54,7 @@ class Completions:
     def __init__(self, path: str | Path, stage: str = "", *, busy_seconds: float = BUSY_SECONDS) -> None:
         """busy_seconds: how long to wait where another process writes. Raises DataError for a file that is no cache."""
         self.path, self.stage = Path(path), stage
-        self.asked = Usage()
+        self.usage = Usage()
         self.left_out: list[str] = []  # what the last server that was asked does not take
         make_folder(self.path.parent)
         try:
@@ -106,7 +106,7 @@ class Completions:
     def close(self) -> None:
         self._rows.close()
 
-    def known(self, keys: Sequence[str]) -> dict[str, Completion]:
+    def cached(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The answers that are here, by key."""
         completions: dict[str, Completion] = {}
         for part in _runs(keys, STREAMED_PROMPTS):
@@ -133,9 +133,9 @@ class Completions:
     def learn(self, server: str, terms: Terms) -> None:
         """What is known of a server goes into `terms`, and what is in them is kept."""
         row = self._rows.execute("SELECT payload FROM terms WHERE key = ?", (server,)).fetchone()
-        known = Terms.of(row[0]) if row else Terms()
-        terms.add(known)
-        if terms != known:
+        stored = Terms.load(row[0]) if row else Terms()
+        terms.add(stored)
+        if terms != stored:
             self._rows.execute("INSERT OR REPLACE INTO terms VALUES (?, ?)", (server, terms.dump()))
 
     def put(self, llm: str, stage: str, key: str, completion: Completion) -> None:
@@ -163,23 +163,23 @@ class Completions:
         batches = _runs(different, STREAMED_PROMPTS) if streams else _batches(different, batch_tokens)
         for batch in batches:
             keys = [key_of(llm, prompt) for prompt in batch]
-            known = self._read(keys)
-            missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in known]
+            cached = self._read(keys)
+            missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in cached]
             if missing:
-                self.guard(len(different) - len(answers) - len(known))
+                self.guard(len(different) - len(answers) - len(cached))
             if missing and streams:
                 self._share(llm)
                 try:
-                    self._stream(llm, missing, on_batch, len(answers) + len(known), len(different))
+                    self._stream(llm, missing, on_batch, len(answers) + len(cached), len(different))
                 finally:
                     self._share(llm)
             elif missing:
                 self._write(llm, missing, llm.complete(missing))
             if missing:
-                known = self._read(keys)  # another process may have been first, and the first answer is the answer
-            answers.update((prompt, known[key]) for prompt, key in zip(batch, keys, strict=True))
+                cached = self._read(keys)  # another process may have been first, and the first answer is the answer
+            answers.update((prompt, cached[key]) for prompt, key in zip(batch, keys, strict=True))
             if on_batch is not None:
-                on_batch(len(answers), len(different), [known[key] for key in keys])
+                on_batch(len(answers), len(different), [cached[key] for key in keys])
         return [answers[prompt] for prompt in prompts]
 
     def _stream(
@@ -257,7 +257,7 @@ class Completions:
                     path=self.path,
                 ) from None
             raise
-        self.asked = self.asked.plus(completions)
+        self.usage = self.usage.plus(completions)
 
 
 def key_of(llm: LLM, prompt: str) -> str:

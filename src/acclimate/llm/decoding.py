@@ -92,18 +92,18 @@ def _telling_line(text: str) -> tuple[int, int, bool]:
     """The first line that says something, behind what the model thought aloud. Lines that only announce or wrap it
     belong to it, and so does the whole of what is written in JSON."""
     begin, limit = reasoning.answer_span(text)
-    begin = at = _next_word(text, begin, limit)
+    begin = position = _next_word(text, begin, limit)
     end = begin
-    while at < limit:
-        if _JSON.match(text, at):
-            end, is_whole = _end_of_json(text, at, limit)
+    while position < limit:
+        if _JSON.match(text, position):
+            end, is_whole = _end_of_json(text, position, limit)
             if end:
                 return begin, end, is_whole
-        newline = text.find("\n", at, limit)
+        newline = text.find("\n", position, limit)
         end = limit if newline < 0 else newline
-        if not _ANNOUNCES.fullmatch(text[at:end].strip()):
+        if not _ANNOUNCES.fullmatch(text[position:end].strip()):
             return begin, end, end < len(text)
-        at = _next_word(text, end, limit)
+        position = _next_word(text, end, limit)
     return begin, end, False
 
 
@@ -111,16 +111,16 @@ def _next_word(text: str, begin: int, end: int) -> int:
     return end - len(text[begin:end].lstrip())
 
 
-def _end_of_json(text: str, at: int, limit: int) -> tuple[int, bool]:
+def _end_of_json(text: str, begin: int, limit: int) -> tuple[int, bool]:
     """Where the value that begins there ends, and whether nothing behind can change that; 0 for a line that merely
     begins like one."""
     try:
-        value, end = json.JSONDecoder().raw_decode(text[:limit], at)
+        value, end = json.JSONDecoder().raw_decode(text[:limit], begin)
     except (ValueError, RecursionError):
         return limit, False
-    behind = text[end:limit].partition("\n")
-    if isinstance(value, dict) or not behind[0].strip():
-        return end, isinstance(value, dict) or bool(behind[1])
+    rest = text[end:limit].partition("\n")
+    if isinstance(value, dict) or not rest[0].strip():
+        return end, isinstance(value, dict) or bool(rest[1])
     return 0, False
 
 
@@ -142,10 +142,10 @@ def about_tokens(text: str) -> int:
 def characters_of(text: str, max_tokens: int) -> int:
     """How many characters at the start of a text are about `max_tokens` tokens."""
     room = max_tokens * CHARACTERS_PER_TOKEN
-    for at, char in enumerate(text):
+    for position, char in enumerate(text):
         room -= 1 if char.isascii() else CHARACTERS_PER_TOKEN
         if room < 0:
-            return at
+            return position
     return len(text)
 
 
@@ -157,5 +157,9 @@ def cut_at(text: str, end: int) -> str:
     sentences = [match.end() for match in _SENTENCE_END.finditer(text, 0, end + 1) if end / 2 <= match.end() <= end]
     if sentences:
         return text[: sentences[-1]].rstrip()
-    word = end if text[end].isspace() else max((at for at in range(end) if text[at].isspace()), default=end)
+    word = (
+        end
+        if text[end].isspace()
+        else max((position for position in range(end) if text[position].isspace()), default=end)
+    )
     return text[:word].rstrip() or text[:end]

@@ -75,14 +75,16 @@ class Budget:
         )
         for stage, limit in self.limits.items():
             used = {key: usage for key, usage in ledger.items() if stage in ("", key[0])}
-            whose, of = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")
+            whose, prefix = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")
             tokens = sum(usage.prompt_tokens + usage.completion_tokens for usage in used.values())
             if limit.tokens is not None and tokens >= limit.tokens:
-                raise BudgetExceeded(f"{whose} have used {tokens:,} tokens of --max-tokens {of}{limit.tokens}, {kept}")
+                raise BudgetExceeded(
+                    f"{whose} have used {tokens:,} tokens of --max-tokens {prefix}{limit.tokens}, {kept}"
+                )
             # What an LLM without a price cost, in an earlier run, nobody knows; those that are asked now have one.
             spent = sum(cost({key: usage}, self.prices) or 0.0 for key, usage in used.items())
             if limit.cost is not None and spent >= limit.cost and spent > 0:
-                raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {of}{limit.cost:g}, {kept}")
+                raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {prefix}{limit.cost:g}, {kept}")
 
 
 def as_options(limits: Mapping[str, Limit]) -> dict[str, list[str]]:

@@ -120,9 +120,9 @@ def generate(
     shown = {doc_id: model.cut(text, max_doc_tokens) for doc_id, text in whole.items()}
     requests = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0))
 
-    before = completions.asked
+    before = completions.usage
     answers = ask(model, decoding, completions, [request for request in requests if shown[request.doc_id]], progress)
-    after = completions.asked
+    after = completions.usage
 
     queries: dict[str, SyntheticQuery] = {}
     rejects: list[dict[str, str]] = []

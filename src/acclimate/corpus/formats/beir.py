@@ -62,7 +62,7 @@ def write_queries(path: Path, queries: Iterable[Query]) -> int:
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     """A qrels TSV with BEIR's header. Returns how many judgments."""
     count = 0
-    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
         lines.write("query-id\tcorpus-id\tscore\n")
         for qrel in qrels:
             cells = (trec.escaped(name, _BREAKS) for name in (qrel.query_id, qrel.doc_id))

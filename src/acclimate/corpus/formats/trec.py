@@ -62,7 +62,7 @@ def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -
     import numpy as np
 
     tag, count, done = _word(tag, "tag", path), 0, set[str]()
-    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
         for query_id, hits in groupby(run, attrgetter("query_id")):
             if query_id in done:
                 raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
@@ -92,7 +92,7 @@ def read_qrels(path: Path) -> list[Qrel]:
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     """Four columns, tabs between. Returns how many judgments."""
     count = 0
-    with written(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as lines:
+    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
         for qrel in qrels:
             names = {"query id": qrel.query_id, "iteration": qrel.iteration, "doc id": qrel.doc_id}
             words = [_word(name, what, path) for what, name in names.items()]

@@ -198,18 +198,18 @@ def _is_in_the_library(origin: str | None) -> bool:
 
 def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
     """A module's own names, each once: those in its `__all__`, defined in it or, if it has no `__all__`, in C."""
-    listed = set(getattr(module, "__all__", ()))
-    for name in sorted(listed | vars(module).keys()):
+    exported = set(getattr(module, "__all__", ()))
+    for name in sorted(exported | vars(module).keys()):
         try:
             value = getattr(module, name)
         except Exception:  # a name that this platform lacks, or that fails when it is first looked up
             continue
         home = getattr(value, "__module__", None)
-        is_own = name in listed or home == module.__name__ or (not listed and str(home).startswith("_"))
+        is_own = name in exported or home == module.__name__ or (not exported and str(home).startswith("_"))
         if name[0] != "_" and is_own and not inspect.ismodule(value) and _is_standard(home):
             first_name = getattr(value, "__name__", name)
             is_alias = first_name != name and getattr(module, str(first_name), None) is value
-            if not is_alias or (name in listed and first_name not in listed):
+            if not is_alias or (name in exported and first_name not in exported):
                 yield name, value
 
 

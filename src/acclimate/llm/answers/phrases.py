@@ -59,14 +59,16 @@ THOUGHT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-_SHOWN = r"(?:passage|document|text|article|paper|study|studies|abstract|paragraph|excerpt|section|report)s?"
-_CODE = r"(?:author|result|function|method|class|module|code|example|program)(?:s|es)?"
-_OF = r"(?:purpose|topic|subject|theme|focus|title|authors?|goal|aim|findings?|conclusions?|summary|idea|point) of"
-_TOLD = r"(?:mentioned|described|discussed|presented|reported|stated|used)(?: \w+)? (?:in|by)"
-_ENDS = r"(?=\W*$|[,;:?])"
+_TEXT_NOUN = r"(?:passage|document|text|article|paper|study|studies|abstract|paragraph|excerpt|section|report)s?"
+_CODE_NOUN = r"(?:author|result|function|method|class|module|code|example|program)(?:s|es)?"
+_ASPECT_OF = (
+    r"(?:purpose|topic|subject|theme|focus|title|authors?|goal|aim|findings?|conclusions?|summary|idea|point) of"
+)
+_STATED_IN = r"(?:mentioned|described|discussed|presented|reported|stated|used)(?: \w+)? (?:in|by)"
+_AT_END = r"(?=\W*$|[,;:?])"
 # What a program says, as people look it up: "this code is already redeemed" points at no document.
 ERROR_MESSAGE = re.compile(
-    rf"this {_CODE} (?:"
+    rf"this {_CODE_NOUN} (?:"
     r"(?:is|was|has|has been) (?:already|not|no longer|currently|invalid|expired|disabled|deprecated|blocked)"
     r"|(?:can ?not|can['’]t|could not|couldn['’]t) be|(?:does not|doesn['’]t) (?:exist|work)|has (?:expired|stopped)"
     r")\b",
@@ -74,15 +76,15 @@ ERROR_MESSAGE = re.compile(
 )
 NEEDS_THE_DOC = re.compile(
     r"\b(?:"
-    rf"(?:this|these|the above|the following|following) (?:{_SHOWN}|{_CODE})"
+    rf"(?:this|these|the above|the following|following) (?:{_TEXT_NOUN}|{_CODE_NOUN})"
     r"|(?:the|in) (?:given|present|current|provided) (?:passage|text|article|paper|study|abstract|paragraph|excerpt)s?"
     r"|which of the following"
     r"|the (?:table|figure|example|code|text|passage|list|section|diagram|excerpt|statement)s? (?:above|below)"
     r"|the (?:passage(?! (?:of|to|through|from|between)\b)|excerpt|paragraph(?! (?:tag|element|style|mark|sign)\b))"
-    rf"|(?:according to|{_TOLD}|{_OF}) the {_SHOWN}(?! (?:of|file|editor|node|object|property)\b)"
+    rf"|(?:according to|{_STATED_IN}|{_ASPECT_OF}) the {_TEXT_NOUN}(?! (?:of|file|editor|node|object|property)\b)"
     r"|(?:in|of|by|from) the (?:article|paper|study|abstract)(?! (?:of|clip|tray|size|about|on)\b)"
-    rf"|(?:in|of|by|from) the (?:text|document|report){_ENDS}"
-    rf"|(?:mentioned|described|discussed|presented|listed|shown) (?:above|below|here){_ENDS}"
+    rf"|(?:in|of|by|from) the (?:text|document|report){_AT_END}"
+    rf"|(?:mentioned|described|discussed|presented|listed|shown) (?:above|below|here){_AT_END}"
     # Of what? unless that is said, or a name follows.
     r"|the authors?(?! (?:of|field|tag|name|element|attribute)\b)(?! (?-i:[A-Z]))"
     r")\b",

@@ -54,7 +54,7 @@ _TAG = r"""(?:\w+_?)?(?:query|queries|question)|q|search|claim|keywords?|title|(
 _REMARK = r"""(?:(?:this|the|it|these)\ (?:\w+\ )?(?:query|queries|question|search)\b | it\ (?:asks|targets|captures)\b
     | (?:note|notes|explanation|rationale|reasoning|justification|answer|why)\ ?: | i\ hope\b | let\ me\ know\b
     | feel\ free\b | would\ you\ like\b)"""
-_WANTED = r"(?:query|queries|question|questions|search\ terms?|keywords?|claim|title)"
+_QUERY_NOUN = r"(?:query|queries|question|questions|search\ terms?|keywords?|claim|title)"
 
 _THOUGHT = r"(?:thoughts?|reasoning|rationale|explanation|thinking(?:\ process)?)"
 _ASIAN = "查询|查詢|搜索|搜尋|检索|问题|問題|关键词|句子|クエリ|検索|質問|通り|とおり|질문|검색|쿼리|같습니다"
@@ -64,8 +64,8 @@ _PREAMBLES = (  # what announces a query on its own line, in front of a colon; o
     rf"""(?:(?:sure|certainly|absolutely|great|of\ course|okay|ok|yes|alright|got\ it|understood|so|therefore|thus)\b
         (?:\ thing)?[,.!:]?\s*)?(?:(?:based\ on|given)\ the\ [^,:?\n]*,\s*)?
         (?:here(?:['’]s|\ is|\ are|\ you\ (?:go|are))|the\ following\ (?:is|are)
-        |(?:a|one)\ (?:relevant|possible|good|potential|suitable|suggested)\ {_WANTED}
-        |(?:a|an|one|my|the|this|your)\ (?:\w+\ ){{0,3}}{_WANTED}\ (?:\w+\ ){{0,6}}(?:is|are|be)
+        |(?:a|one)\ (?:relevant|possible|good|potential|suitable|suggested)\ {_QUERY_NOUN}
+        |(?:a|an|one|my|the|this|your)\ (?:\w+\ ){{0,3}}{_QUERY_NOUN}\ (?:\w+\ ){{0,6}}(?:is|are|be)
         |(?:based\ on|for|given|after\ reading|to\ find)\ (?:the|this)\ (?:\w+\ )?(?:document|text|passage|article)\b
         |{_SOMEONE}\ (?:search|ask|type|write|suggest))\b(?:[^:?\n\"]|\"[^\"\n]*\")*:""",
     r"(?:sure|certainly|absolutely|of\ course|okay|understood)\b(?:\ thing)?[,.!]*\s*(?:[:!]|(?<=\.)\s*\n)",
@@ -99,7 +99,7 @@ _AFTER_THE_FIRST_LINES = (
     rf"(?:\#{{1,6}}\s+)?\**(?:{_NAME})\**[ \t]*\n(?P<query>.*)",  # a label on a line of its own
     rf"[#>*_\s]*(?:{_NAME})[*_]*\s*[:：][*_]*(?P<query>.*)",
     r"[【\[]?(?:思考|分析)[】\]]?[:：]?[^\n]*\n(?P<query>.*)",
-    rf"(?:the|a|one|my|your)\ (?:\w+\ ){{0,3}}{_WANTED}\ (?:\w+\ ){{0,6}}(?:is|be)\s+(?P<query>[\"“„«'‘].*)",
+    rf"(?:the|a|one|my|your)\ (?:\w+\ ){{0,3}}{_QUERY_NOUN}\ (?:\w+\ ){{0,6}}(?:is|be)\s+(?P<query>[\"“„«'‘].*)",
     r"[\"']?(?:search_)?query[\"']?\s*[=:→]\s*(?P<query>[\"'].*[\"']),?",
     r"(?:search\ )?query\s+[-–—→]+>?\s+(?P<query>.*)",
     r"\#{1,6}\s+(?!of\b)(?P<query>.*)",
@@ -113,7 +113,7 @@ _AFTER_THE_FIRST_LINES = (
     rf"(?P<query>.*[.!?。！？])\s*[(\[*_-]*\s*{_REMARK}.*",
     rf"(?P<query>[\"“„«「].*[\"”“»」])\s*[(\[*_-]*\s*{_REMARK}.*",
     rf"(?P<query>[\"“„«「][^\"“”„«»\n]*[\"”“»」])\s+(?:\([^()]*\)|(?:is|would\ be|could\ be)\ an?\ "
-    rf"(?:good|relevant|possible|potential|suitable|likely|\w+\ search)\b.*|[-–—]+\ an?\ (?:\w+\ )?{_WANTED}\b.*)",
+    rf"(?:good|relevant|possible|potential|suitable|likely|\w+\ search)\b.*|[-–—]+\ an?\ (?:\w+\ )?{_QUERY_NOUN}\b.*)",
     rf"(?:to\ find\b[^,\n]*,\s*)?{_SOMEONE}\ (?:search|ask|type|query)\b[^\"“\n]*(?P<query>[\"“][^\"“”\n]*[\"”])\W*",
     r"(?:はい、)?[^「」\n]*(?:クエリ|検索|質問)[^「」\n]*は(?P<query>「[^「」]*」)です。?",
     r"\[(?P<query>'(?:[^'\n]|(?<=\w)'(?=\w))*')(?:,.*)?\]",

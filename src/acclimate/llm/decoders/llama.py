@@ -173,15 +173,15 @@ class Llama:
         """Hidden states (B, T, C) of tokens (B, T), padded at the right, read from column 0 on."""
         parts = []
         size = max(1, GROUP_TOKENS // len(ids))  # long prompts are read piece by piece: scores are (T, P + S)
-        for at in range(0, ids.shape[1], size):
-            piece = ids[:, at : at + size]
-            end = at + piece.shape[1]
+        for column in range(0, ids.shape[1], size):
+            piece = ids[:, column : column + size]
+            end = column + piece.shape[1]
             columns = torch.arange(end, device=ids.device)
-            future = columns > columns[at:, None]  # (T, S); padding comes after every token, so this hides it too
+            future = columns > columns[column:, None]  # (T, S); padding comes after every token, so this hides it too
             mask = torch.zeros(future.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
                 future, float("-inf")
             )
-            positions = (position + columns[at:])[None].expand(len(ids), -1)
+            positions = (position + columns[column:])[None].expand(len(ids), -1)
             parts.append(self._forward(F.embedding(piece, self._embeddings), positions, prefix, suffix, end, mask))
         return torch.cat(parts, 1)
 

@@ -36,7 +36,7 @@ class Tokenizer:
     def end_ids(self) -> frozenset[int]:
         """The tokens that end an answer: all special ones, also those that the tokenizer has no use of its own for."""
         added = self.tokenizer.added_tokens_decoder.items()
-        return frozenset(self.tokenizer.all_special_ids) | {token for token, about in added if about.special}
+        return frozenset(self.tokenizer.all_special_ids) | {token for token, special in added if special.special}
 
     def ids(self, prompt: str, *, chat: bool) -> list[int]:
         """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""

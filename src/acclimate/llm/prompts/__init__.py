@@ -70,11 +70,11 @@ class Mix:
             had = [prompt.name for prompt, _ in chosen[number - place :]]
             left = [(p, share) for p, share in zip(self.prompts, self.shares, strict=True) if p.name not in had]
             point = uniform("prompt", number, doc_id) if number else uniform("prompt", doc_id)
-            chosen.append((_at(point, left), times))
+            chosen.append((_prompt_at(point, left), times))
         return chosen
 
 
-def _at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:
+def _prompt_at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:
     """The prompt whose part of [0, 1) the point falls in."""
     below, total = 0.0, sum(share for _, share in shared)
     for prompt, share in shared:
@@ -98,7 +98,7 @@ def hints(task: str = "", language: str = "", style: str = "") -> str:
     return " ".join(sentence.format(value.rstrip(".")) for sentence, value in sentences.items() if value)
 
 
-def load_mix(wanted: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
+def load_mix(entries: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
     """Prompts by name or path, each with `:SHARE` behind it where the shares are not equal; hints as in `load`.
 
     Raises SettingError for an unknown name, a share that is not above 0 and two prompts of one name; DataError for a
@@ -106,7 +106,7 @@ def load_mix(wanted: Sequence[str], material: Material = Material(), *, hints: s
     """
     loaded: list[Prompt] = []
     shares: list[float] = []
-    for entry in wanted:
+    for entry in entries:
         name, share = _share(entry)
         if name == ADAPTED and not material.adapted:
             raise SettingError(f"generate.prompt: {ADAPTED!r} stands for what the seed stage makes, which has not run")
@@ -114,13 +114,13 @@ def load_mix(wanted: Sequence[str], material: Material = Material(), *, hints: s
         loaded += [load(path, material.examples, collection=material.collection, hints=hints) for path in paths]
         shares += [share / len(paths)] * len(paths)
     if not loaded or len({prompt.name for prompt in loaded}) < len(loaded):
-        raise SettingError(f"generate.prompt is {quoted(','.join(wanted))}; expected one or more prompts, each once")
+        raise SettingError(f"generate.prompt is {quoted(','.join(entries))}; expected one or more prompts, each once")
     return Mix(tuple(loaded), tuple(shares))
 
 
-def plain_names(wanted: Sequence[str]) -> list[str]:
+def plain_names(entries: Sequence[str]) -> list[str]:
     """The names or paths in a setting, without their shares."""
-    return [_share(entry)[0] for entry in wanted]
+    return [_share(entry)[0] for entry in entries]
 
 
 def _share(entry: str) -> tuple[str, float]:
@@ -165,10 +165,10 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
 
 def judge(name_or_path: str | Path) -> Prompt:
     """A prompt that asks about a query and a document, by name or path. Raises as `template` does."""
-    known = sorted(path.stem for path in JUDGES.glob("*.toml"))
-    path = JUDGES / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
+    judge_names = sorted(path.stem for path in JUDGES.glob("*.toml"))
+    path = JUDGES / f"{name_or_path}.toml" if name_or_path in judge_names else Path(name_or_path)
     if path.suffix != ".toml":
-        raise unknown("prompt of a judge (or file)", str(name_or_path), known)
+        raise unknown("prompt of a judge (or file)", str(name_or_path), judge_names)
     judge_template = files.read(path)
     if "{query}" not in judge_template.target:
         raise DataError("target has no {query}; a judge is asked about a query and a document", path=path)

@@ -169,8 +169,8 @@ def _of_type(kind: str, path: Path) -> tuple[dict[str, str], ...]:
     """The examples of one query type."""
     documents = tomllib.loads(POOL.read_text(encoding="utf-8"))["documents"]
     if kind not in documents[0] or kind == "text":
-        known = sorted(documents[0].keys() - {"text"})
-        raise DataError(f"examples is {quoted(kind)}; expected tables, {_YOURS!r}, or one of {known}", path=path)
+        types = sorted(documents[0].keys() - {"text"})
+        raise DataError(f"examples is {quoted(kind)}; expected tables, {_YOURS!r}, or one of {types}", path=path)
     return tuple({"document": document["text"], "query": document[kind]} for document in documents)
 
 

@@ -80,8 +80,8 @@ def redacted(text: str) -> str:
     def cover(match: re.Match[str]) -> str:
         before, hash_, fragment = match["behind"].partition("#")
         address, mark, query = before.partition("?")
-        user, at, rest = address.rpartition("@")  # a password may have a slash in it, a path may have an @
-        if at and not re.match(r"[^:]*/", user):
+        user, separator, rest = address.rpartition("@")  # a password may have a slash in it, a path may have an @
+        if separator and not re.match(r"[^:]*/", user):
             address = f"***@{rest}"
         if not all(part.startswith(f"{_VERSION}=") for part in query.split("&")):
             query = "***" if query else ""

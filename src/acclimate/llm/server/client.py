@@ -120,8 +120,8 @@ def _merged(text: str) -> dict[str, Any]:
     texts: dict[str, str] = {}
     choice: dict[str, Any] = {}
     pieces: list[Any] = []
-    listed = [row["choices"] for row in rows if isinstance(row.get("choices"), list)]
-    for part in (part for choices in listed for part in choices if isinstance(part, Mapping)):
+    choice_lists = [row["choices"] for row in rows if isinstance(row.get("choices"), list)]
+    for part in (part for choices in choice_lists for part in choices if isinstance(part, Mapping)):
         delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
         for name, value in delta.items() if isinstance(delta, Mapping) else ():
             if isinstance(value, str) and name != "role":

@@ -40,15 +40,15 @@ class Terms:
     thinks: bool = False  # it was seen to think aloud, and is told not to
 
     @classmethod
-    def of(cls, payload: str) -> Self:
+    def load(cls, payload: str) -> Self:
         """What `dump` gave, or may have given: whatever does not fit is passed over."""
         try:
             row = dict(json.loads(payload))
         except (ValueError, TypeError, RecursionError):
             return cls()
-        known, limit = row.get("left_out"), row.get("limit")
+        names, limit = row.get("left_out"), row.get("limit")
         return cls(
-            tuple(name for name in _NAMED if isinstance(known, list) and name in known),
+            tuple(name for name in _NAMED if isinstance(names, list) and name in names),
             limit if limit in _LIMITS else _LIMITS[0],
             row.get("thinks") is True,
         )
