@@ -118,6 +118,7 @@ def test_only_a_run_with_an_llm_behind_a_server_has_a_batch(run_adapt, tmp_path,
     assert "takes no batch files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_by_batches_is_the_run_that_asked(run_adapt, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("acclimate.llm.load", SERVED)
     corpus, out = write_corpus(tmp_path / "nature.jsonl"), tmp_path / "run"

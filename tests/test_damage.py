@@ -67,6 +67,7 @@ def run(finished, tmp_path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_a_finished_run_is_named_or_is_none_that_is_read(run, capsys):
     """Each file, in two ways; whole again, everything is as it was."""
     draws, outcomes = random.Random(SEED), set()
@@ -151,6 +152,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_every_stage_and_with_room_the_same_command_goes_on(
     finished,
     run,

@@ -90,6 +90,7 @@ def slow_run(command: list[str]) -> None:
     entry()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )

@@ -21,7 +21,7 @@ from acclimate.stages.runs import stored
 from acclimate.stages.seed import seed_prompts
 from acclimate.stages.train import Trained
 
-pytestmark = pytest.mark.usefixtures("fake_llm")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fake_llm")]
 
 
 @pytest.fixture

@@ -224,6 +224,7 @@ def test_a_finished_run_needs_none_of_the_libraries_that_load_models(copied):
     assert "Report:" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_byte_of_a_drawn_document_makes_what_depends_on_it_again(copied, run_adapt, corpus, tmp_path):
     splits = json.loads((copied / "sample" / "splits.json").read_text())
     lines = corpus.read_text().splitlines(keepends=True)
@@ -304,6 +305,7 @@ def test_a_diverse_draw_follows_from_the_index_and_a_uniform_one_does_not(copied
 # The same inputs, the same bytes
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_the_same_bytes(corpus, finished, run_adapt, tmp_path):
     assert run_adapt(corpus, tmp_path / "run") == 0
     one, other = contents(finished), contents(tmp_path / "run")
@@ -311,12 +313,14 @@ def test_two_runs_with_one_seed_are_the_same_bytes(corpus, finished, run_adapt, 
     assert [name for name in one if one[name] != other[name]] == []
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_documents(corpus, finished, run_adapt, tmp_path):
     assert run_adapt(corpus, tmp_path / "run", seed=1, changes=("sample.n_docs=30",)) == 0
     assert report_of(tmp_path / "run")["seed"] == 1
     assert contents(finished)["sample/splits.json"] != contents(tmp_path / "run")["sample/splits.json"]
 
 
+@pytest.mark.slow
 def test_the_order_of_the_documents_changes_no_draw_and_no_query(corpus, finished, run_adapt, tmp_path):
     lines = corpus.read_text().splitlines(keepends=True)
     shuffled = tmp_path / corpus.name
@@ -327,6 +331,7 @@ def test_the_order_of_the_documents_changes_no_draw_and_no_query(corpus, finishe
         assert one[name] == other[name], name
 
 
+@pytest.mark.slow
 def test_documents_in_another_order_are_indexed_again(corpus, copied, run_adapt, tmp_path, capsys):
     """A row of the index is a place in the corpus."""
     shuffled = tmp_path / corpus.name
@@ -342,6 +347,7 @@ def test_documents_in_another_order_are_indexed_again(corpus, copied, run_adapt,
 # Labels
 
 
+@pytest.mark.slow
 def test_labelled_queries_are_measured_on_and_never_trained_on(corpus, run_adapt, tmp_path):
     queries, qrels = write_labels(tmp_path)
     out = tmp_path / "run"
@@ -369,6 +375,7 @@ ODD_IDS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_beir_folder_brings_its_own_labels_whatever_the_ids(run_adapt, tmp_path, capsys):
     """Through to the report, and the files that it leaves give its figures."""
     odd = {one: ODD_IDS[at % len(ODD_IDS)].format(at) for at in range(len(DOCS)) for one in (f"d{at:02}", f"q{at:02}")}
@@ -455,6 +462,7 @@ def test_a_search_shows_the_passage_found_and_its_document(of_passages, capsys):
     assert len(found) == len(set(found)) > 0
 
 
+@pytest.mark.slow
 def test_passages_without_labels_are_measured_by_documents_too(run_adapt, tmp_path):
     out = tmp_path / "run"
     assert run_adapt(write_corpus(tmp_path / "long.jsonl", LONG), out, changes=PASSAGES) == 0
@@ -473,6 +481,7 @@ def test_where_no_document_is_long_asking_for_passages_changes_nothing(corpus, c
 # Budgets
 
 
+@pytest.mark.slow
 def test_a_token_budget_stops_with_3_and_a_higher_one_goes_on_where_it_was(
     corpus, finished, run_adapt, tmp_path, capsys, monkeypatch
 ):
@@ -513,6 +522,7 @@ def test_a_stage_s_command_goes_on_under_the_limits_of_its_run(corpus, run_adapt
     assert "--max-tokens 600" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_llm_behind_a_server_stops_at_its_cost_goes_on_and_leaves_no_key(
     corpus, run_adapt, tmp_path, capsys, monkeypatch
 ):

@@ -213,6 +213,7 @@ def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
             assert np.isfinite(scorer.score(ASKED)).all()
 
 
+@pytest.mark.slow
 def test_the_script_for_a_machine_with_a_gpu_works_on_this_one(tiny_encoder, tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[1] / "benchmarks" / "gpu.py")
     gpu = importlib.util.module_from_spec(spec)

@@ -46,6 +46,7 @@ def test_untouched_before_adapted_and_then_the_faster(found, served):
     assert picked(**found).system == served
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.floats(0.01, 500)), min_size=1, max_size=6), st.randoms()
 )

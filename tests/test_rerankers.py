@@ -58,6 +58,7 @@ def test_each_prompt_has_a_reranker_that_sees_its_queries_alone(two):
     assert folder_fingerprint(two.paths[NAMES[0]]) != folder_fingerprint(two.paths[NAMES[1]])
 
 
+@pytest.mark.slow
 def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(two, tiny_encoder, tmp_path, learned):
     def stop(done, total):
         if done > 12:

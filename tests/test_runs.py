@@ -120,6 +120,7 @@ def test_where_the_source_is_gone_and_nothing_says_what_was_kept_of_it_the_sourc
         assert str(tmp_path / "source") in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_paths_are_meant_from_where_the_run_was_begun(run_adapt, tmp_path, monkeypatch, capsys):
     """A stage's command in another folder reads the same files, not others of their names."""
     write_corpus(tmp_path / "nature.jsonl")
@@ -160,6 +161,7 @@ def pipeline_stage(command: str) -> str:
     return {"inspect": "generate", "curve": "label"}.get(command, "evaluate")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_labels(run_adapt, tmp_path, monkeypatch):
     source = tmp_path / "beir"
     (source / "qrels").mkdir(parents=True)

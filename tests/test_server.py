@@ -301,6 +301,7 @@ def test_a_limit_pays_for_nothing_once_it_is_reached_and_stops_nothing_that_is_p
         assert len(kept.complete(model(server), first)) == paid
 
 
+@pytest.mark.slow
 def test_a_server_that_works_at_one_request_a_time_is_asked_for_fewer():
     """Sixteen at once would wait longer than a request may take, again and again."""
     one_at_a_time = threading.Lock()

@@ -52,6 +52,7 @@ def source(labelled, tmp_path) -> Path:
     return tmp_path / "source"
 
 
+@pytest.mark.slow
 def test_rows_are_made_once_and_share_rerankers_and_labels(bench, arms, source, tmp_path, monkeypatch, capsys):
     made = []
     for stage, name in ((train, "train"), (label, "label"), (distill, "distill")):

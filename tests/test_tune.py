@@ -197,6 +197,7 @@ def test_no_more_than_two_trials_take_space_at_once(tmp_path):
     assert max(most) == 2  # the best so far, and the one that is made
 
 
+@pytest.mark.slow
 def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(labelled, run)
