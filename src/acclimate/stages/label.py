@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import numpy as np
-
 from acclimate.base import distributed
 from acclimate.base.domains import Above, Between, OneOf
 from acclimate.base.errors import SettingError
@@ -20,7 +18,7 @@ from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.judged import Judged
-from acclimate.learn.teachers.rated_lists import all_scores, entropy, rated_list, ties, treat_false_negatives
+from acclimate.learn.teachers.rated_lists import Turn, all_scores, examples_of, mean_entropy, ties
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     CHOSEN,
@@ -50,14 +48,6 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
 from acclimate.stages.train import Trained
-
-
-class Turn(NamedTuple):
-    """Candidates with a teacher's scores in [0, 1], source document first."""
-
-    teacher: str
-    train: list[NWay]
-    dev: list[NWay]
 
 
 class Labels(NamedTuple):
@@ -172,31 +162,32 @@ def label(
     to_scale = scale(normalize, rated, names)
     in_train = {query.query_id for query in train}
     turns: list[Turn] = []
-    n_false = empty = 0
+    n_false = n_empty = 0
     for teacher, shares in (
         [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
     ):
-        sides: dict[bool, list[NWay]] = {True: [], False: []}
         # Where no retriever teaches, nothing is said of the others.
         is_rated_only = all(name in asking for name, weight in shares.items() if weight)
-        for query, whole, places in zip(queries, rated, first, strict=True):
-            of_query = whole.select(places) if is_rated_only else whole
-            as_rated = rated_list(query, of_query, shares, to_scale, normalize, ids)
-            example, n_near = treat_false_negatives(as_rated, false_negatives, false_negative_share)
-            n_false += n_near
-            is_nothing = n_near == len(of_query.rows) - 1 or as_rated.scores[0] == 0
-            if false_negatives != "keep" and n_near and is_nothing:
-                empty += 1
-            else:
-                sides[query.query_id in in_train].append(example)
-        turns.append(Turn(teacher, sides[True], sides[False]))
-    dropped = {"nothing but false negatives": empty} if false_negatives != "keep" else {}
-    entropies = [entropy(example.scores) for turn in turns for example in turn.train]
+        judged = [whole.select(places) for whole, places in zip(rated, first, strict=True)] if is_rated_only else rated
+        examples, n_near, n_nothing = examples_of(
+            queries,
+            judged,
+            shares,
+            to_scale,
+            ids,
+            kind=normalize,
+            treatment=false_negatives,
+            share=false_negative_share,
+        )
+        n_false, n_empty = n_false + n_near, n_empty + n_nothing
+        of_train = [example for example in examples if example.query_id in in_train]
+        turns.append(Turn(teacher, of_train, [example for example in examples if example.query_id not in in_train]))
+    dropped = {"nothing but false negatives": n_empty} if false_negatives != "keep" else {}
     return Labels(
         turns,
         chosen.weights,
         chosen.rows,
-        round(float(np.mean(entropies)), 4) if entropies else 0.0,
+        mean_entropy([example.scores for turn in turns for example in turn.train]),
         dropped,
         (all_scores(query, of_query, names, to_scale, ids) for query, of_query in zip(queries, rated, strict=True)),
         {"normalize": normalize, **({"bounds": bounds(rated, names)} if normalize == "percentile" else {})},

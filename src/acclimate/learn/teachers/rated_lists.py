@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def rated_list(
+class Turn(NamedTuple):
+    """Candidates with a teacher's scores in [0, 1], source document first."""
+
+    teacher: str
+    train: list[NWay]
+    dev: list[NWay]
+
+
+def examples_of(
+    queries: Sequence[SyntheticQuery],
+    rated: Sequence[Candidates],
+    weights: Mapping[str, float],
+    to_scale: Scale,
+    ids: Ids,
+    *,
+    kind: str,
+    treatment: str,
+    share: float,
+) -> tuple[list[NWay], int, int]:
+    """What a teacher says of the candidates of each query, as students learn from it.
+
+    weights, to_scale, kind: the teacher's scorers and the scale on which they are added. treatment, share: of false
+    negatives, see `stages.label`. Returns how many of these there are, too, and how many lists were left out because
+    nothing else is in them.
+    """
+    examples: list[NWay] = []
+    n_false = n_empty = 0
+    for query, candidates in zip(queries, rated, strict=True):
+        as_rated = _rated_list(query, candidates, weights, to_scale, kind, ids)
+        example, n_near = _treat_false_negatives(as_rated, treatment, share)
+        n_false += n_near
+        is_nothing = n_near == len(candidates.rows) - 1 or as_rated.scores[0] == 0
+        if treatment != "keep" and n_near and is_nothing:
+            n_empty += 1
+        else:
+            examples.append(example)
+    return examples, n_false, n_empty
+
+
+def _rated_list(
     query: SyntheticQuery, candidates: Candidates, weights: Mapping[str, float], to_scale: Scale, kind: str, ids: Ids
 ) -> NWay:
     """The teacher's score of each candidate, in [0, 1], the source document first, then by score."""
@@ -33,7 +72,7 @@ def rated_list(
     )
 
 
-def treat_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
+def _treat_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
     """The example with its false negatives treated so, and how many there are."""
     source = example.scores[0]
     false = {place for place in range(1, len(example.scores)) if example.scores[place] > share * source}
@@ -74,7 +113,13 @@ def ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
     }
 
 
-def entropy(scores: Sequence[float], temperature: float = 0.1) -> float:
+def mean_entropy(lists: Sequence[Sequence[float]]) -> float:
+    """Of the lists' softmax, in [0, 1]: 1 where that is uniform, 0 where it is one document; 0 without lists."""
+    entropies = [_entropy(scores) for scores in lists]
+    return round(float(np.mean(entropies)), 4) if entropies else 0.0
+
+
+def _entropy(scores: Sequence[float], temperature: float = 0.1) -> float:
     """1 when the softmax of the scores is uniform, 0 when it is one document."""
     if len(scores) < 2:
         return 0.0
