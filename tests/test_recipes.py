@@ -163,7 +163,7 @@ def test_each_setting_makes_exactly_what_reads_it_again(reads, finished):
                 continue
             wanted = {stage} | {reader for reader in STAGES if (stage, name) in reads[reader][0]}
             if name in ("passage_words", "passage_overlap"):
-                continue  # these change the documents: tests/test_pipeline.py
+                continue  # these change the documents: tests/test_passage_runs.py
             after = recipes(finished, {(stage, name): changed})
             again = {one for one in STAGES if after[one] != before[one]}
             if again != wanted:

@@ -1,0 +1,103 @@
+"""Runs of long documents: queries are written for passages, and documents are measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from chain import (
+    FAST,
+    contents,
+    fake_answers,
+    made_again,
+    report_of,
+    write_corpus,
+    write_labels,
+)
+
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.cli.main import main
+from acclimate.records import Doc
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
+
+
+LONG = [  # four facts each
+    Doc(f"long#{n}", "\n\n".join(f"{doc.title}. {doc.text}" for doc in DOCS[n::10]), f"Facts {n}") for n in range(10)
+]
+PASSAGES = ("index.passage_words=22", "index.passage_overlap=3", *FAST)
+
+
+@pytest.fixture(scope="session")
+def of_passages(run_adapt, tmp_path_factory) -> Path:
+    """A run of long documents, with real queries to measure on and others to choose on."""
+    folder = tmp_path_factory.mktemp("passages") / "long"
+    (folder / "qrels").mkdir(parents=True)
+    write_corpus(folder / "corpus.jsonl", LONG)
+    write_labels(folder)
+    (folder / "qrels.tsv").unlink()
+    for split, start in (("test", 0), ("dev", 1)):
+        rows = [f"{query.query_id}\tlong#{n % 10}\t1\n" for n, query in enumerate(QUERIES) if n % 2 == start]
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
+    with fake_answers():
+        assert run_adapt(folder, folder.parent / "run", changes=PASSAGES) == 0
+    return folder.parent / "run"
+
+
+def test_queries_are_written_for_passages_and_measured_by_documents(of_passages):
+    report = report_of(of_passages)
+    assert report["corpus"]["documents"] == len(LONG)
+    assert report["verdict_basis"] == "qrels" and "dev queries" in report["chosen_on"]
+    assert report["stages"][0]["in"] == len(LONG) < report["stages"][0]["out"]
+    passages = set(json.loads((of_passages / "sample" / "splits.json").read_text()))
+    assert len(passages) > len(LONG)
+    assert {name.rpartition("#")[0] for name in passages} <= {doc.doc_id for doc in LONG}
+    for path in (of_passages / "evaluate" / "runs").iterdir():
+        found = [(line.split()[0], line.split()[2]) for line in path.read_text().splitlines()]
+        assert found
+        assert {doc_id for _, doc_id in found} <= {doc.doc_id for doc in LONG}
+        assert len(found) == len(set(found))
+    dense = [line.split()[0] for line in (of_passages / "evaluate" / "runs" / "dense.trec").read_text().splitlines()]
+    assert {dense.count(query_id) for query_id in dense} == {len(LONG)}  # all of them, however many passages lie before
+    assert {one["name"]: one["measures"]["nDCG@10"] for one in report["systems"]}["bm25"] > 0.7
+
+
+def test_no_passage_is_learned_from_beside_another_of_its_document(of_passages):
+    for line in (of_passages / "mine" / "examples.jsonl").read_text().splitlines():
+        positive, *negatives = (doc_id.rpartition("#")[0] for doc_id in json.loads(line)["doc_ids"])
+        assert positive not in negatives
+
+
+def test_passages_of_one_document_are_on_one_side(of_passages):
+    sides: dict[str, set[str]] = {}
+    for passage, side in json.loads((of_passages / "sample" / "splits.json").read_text()).items():
+        sides.setdefault(passage.rpartition("#")[0], set()).add(side)
+    assert {len(found) for found in sides.values()} == {1}
+
+
+def test_a_search_shows_the_passage_found_and_its_document(of_passages, capsys):
+    assert main(["search", str(of_passages), "why does lava erupt", "--k", "10", "--system", "bm25"]) == 0
+    first, text, *_ = capsys.readouterr().out.splitlines()
+    assert re.search(r"long#0#\d  \(of long#0\)  Facts 0", first)
+    assert "Molten rock" in text
+    assert main(["search", str(of_passages), "lava", "--k", "30"]) == 0
+    found = re.findall(r"\(of (\S+)\)", capsys.readouterr().out)
+    assert len(found) == len(set(found)) > 0
+
+
+@pytest.mark.slow
+def test_passages_without_labels_are_measured_by_documents_too(run_adapt, tmp_path):
+    out = tmp_path / "run"
+    assert run_adapt(write_corpus(tmp_path / "long.jsonl", LONG), out, changes=PASSAGES) == 0
+    report = report_of(out)
+    assert report["verdict_basis"] == "synthetic"
+    assert {one["name"]: one["measures"]["nDCG@10"] for one in report["systems"]}["bm25"] > 0.7
+
+
+def test_where_no_document_is_long_asking_for_passages_changes_nothing(corpus, copied, run_adapt):
+    before = contents(copied)
+    assert run_adapt(corpus, copied, changes=("index.passage_words=1000",)) == 0
+    assert made_again(copied) == ["index"]
+    assert [name for name in before if name.endswith(".trec") and contents(copied)[name] != before[name]] == []
