@@ -34,7 +34,7 @@ from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
 from acclimate.run.workspace import Workspace
-from acclimate.search.candidates import Candidates, fuse, min_max
+from acclimate.search.candidates import fuse, min_max
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember
 from acclimate.search.ranks import source_ranks
@@ -92,7 +92,7 @@ class Bench:
         self.n_docs = n_docs
         settings = resolve(STAGES, load_recipe("quick"), [f"sample.n_docs={n_docs}"])
         self.run = Run(Workspace(out / f"queries-{self.name}"), settings, 0, corpus)
-        adapt(self.run, until="index")
+        self.index = adapt(self.run, until="index")["index"]
         self.split, self.test_queries, grades = self._real()
         self.pairs = self._pairs()
         shown = self._shown()
@@ -102,7 +102,6 @@ class Bench:
         drawn = sample(self.run.input.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=n_docs, examples="pairs")
         self.sides, self.material = drawn.splits, Material(drawn.examples, (), self.name)
         self.llm = load(settings["generate"]["llm"])
-        self.candidates: dict[str, Candidates] = {}  # by query_id, with the scores of all members
 
     def _real(self) -> tuple[str, list[Query], dict[str, dict[int, int]]]:
         """The split to measure on, its queries, and the grades of each by row."""
@@ -147,7 +146,9 @@ class Bench:
         if isinstance(settings["keep_top_k"], float):
             settings["keep_top_k"] = max(1, round(settings["keep_top_k"] * len(queries)))
         held_out = {doc_id for doc_id, side in self.sides.items() if side != "train"}
-        judges = RunJudges(self.run, held_out, self.run.workspace.folder / "filter", lambda done, total: None)
+        judges = RunJudges(
+            self.run, self.index, held_out, self.run.workspace.folder / "filter", lambda done, total: None
+        )
         kept = filter_queries(queries, judges, **settings).queries
         half = System(self.run.base.ids, self.run.base.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
         ranks = source_ranks(queries, half, depth=100)
@@ -190,9 +191,8 @@ class Bench:
         return mean_ndcg(list(system.candidates(self.test_queries)), self.answers, "dense")
 
     def _labelled(self, query: SyntheticQuery) -> NWay | None:
-        if query.query_id not in self.candidates:
-            (self.candidates[query.query_id],) = self.run.base.find([query.as_query()])
-        candidates = self.candidates[query.query_id]
+        with self.run.candidates(self.index) as kept:
+            (candidates,) = kept.candidates([query.as_query()])
         scores = min_max(fuse(candidates, dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))))
         source = self.run.base.ids.row[query.doc_id]
         if source not in candidates.rows:

@@ -74,7 +74,7 @@ def contents(run: Path) -> dict[str, bytes]:
         name = path.relative_to(run).as_posix()
         if (
             path.is_dir()
-            or name.startswith(("completions.sqlite", "scores.sqlite"))
+            or name.startswith(("completions.sqlite", "candidates.sqlite", "scores.sqlite"))
             or name in (".lock", "report.html")
         ):
             continue

@@ -117,7 +117,9 @@ def test_stages_that_are_looked_up_before_work_begins_are_mended_too(run, corpus
     assert sorted(made_again(run)) == looked_up
 
 
-@pytest.mark.parametrize(("name", "stage"), [("completions.sqlite", "generate"), ("scores.sqlite", "label")])
+@pytest.mark.parametrize(
+    ("name", "stage"), [("completions.sqlite", "generate"), ("candidates.sqlite", "mine"), ("scores.sqlite", "label")]
+)
 def test_a_damaged_database_is_told_and_once_it_is_removed_asked_for_again(
     name,
     stage,

@@ -16,8 +16,9 @@ from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.llm.grade import read_grade
 from acclimate.records import Query, SyntheticQuery
+from acclimate.search.kept_values import KeptValues
 from acclimate.search.ranks import source_ranks
-from acclimate.search.scorers.kept import Kept, Scores
+from acclimate.search.scorers.kept import KeptScorer
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
 
 
@@ -244,49 +245,6 @@ def test_filters_ask_about_what_is_left_and_once(tmp_path):
     assert judges.asked == [("hybrid", ["q0", "q2"])]
 
 
-def test_scores_are_asked_for_once_and_survive(tmp_path):
-    asked = []
-
-    def score(places):
-        asked.append(list(places))
-        return [math.nan if at % 7 == 0 else math.inf if at % 5 == 0 else at / 2 for at in places]
-
-    ids = [f"q{n}" for n in range(150)]
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        first = scores.of("one", ids[:100], lambda: score)
-        whole = scores.of("one", ids, lambda: score)
-    assert [len(batch) for batch in asked] == [64, 36, 50]
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        again = scores.of("one", ids, lambda: pytest.fail("loaded for nothing"))
-        assert len(asked) == 3
-        scores.of("other", ids[:1], lambda: score)
-        assert len(asked) == 4
-    assert repr(again) == repr(whole)
-    assert repr(whole[:100]) == repr(first)
-
-
-def test_what_another_version_said_is_asked_for_again(tmp_path, monkeypatch):
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        for version in ("1", "2"):
-            monkeypatch.setattr("acclimate.search.scorers.kept.__version__", version)
-            said = float(version)
-            assert scores.of("one", ["q"], lambda said=said: lambda places: [said]) == [said]
-            assert scores.batch("pairs", 1, lambda said=said: [said]) == [said]
-
-
-def test_a_killed_scorer_keeps_its_batches(tmp_path):
-    def score(places):
-        if places[0] >= 64:
-            raise KeyboardInterrupt
-        return [1.0] * len(places)
-
-    ids = [f"q{n}" for n in range(100)]
-    with Scores(tmp_path / "scores.sqlite") as scores, pytest.raises(KeyboardInterrupt):
-        scores.of("one", ids, lambda: score)
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        assert scores.of("one", ids, lambda: lambda places: [2.0] * len(places)) == [1.0] * 64 + [2.0] * 36
-
-
 def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
     asked = []
 
@@ -295,20 +253,20 @@ def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
         return len(text) / 3 + len(doc_id)
 
     pairs = [(Query(f"q{n}", "w" * n), "d" * m) for n in range(5) for m in range(1, 4)]
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        first = Kept(FakeScorer(rate), scores, "corpus").score(pairs)
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        first = KeptScorer(FakeScorer(rate), store, "corpus").score(pairs)
     assert first == pytest.approx([rate(query.text, doc_id) for query, doc_id in pairs])
     asked.clear()
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        kept = Kept(FakeScorer(rate), scores, "corpus")
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        kept = KeptScorer(FakeScorer(rate), store, "corpus")
         assert kept.score(pairs) == first  # to the last bit of float32
         renamed = [(query._replace(query_id=f"other-{query.query_id}"), doc_id) for query, doc_id in pairs]
         assert kept.score(renamed) == first  # a score is of texts
         assert not asked
         for other in (
             lambda: kept.score(pairs[1:]),
-            lambda: Kept(FakeScorer(rate, "another"), scores, "corpus").score(pairs),
-            lambda: Kept(FakeScorer(rate), scores, "other documents").score(pairs),
+            lambda: KeptScorer(FakeScorer(rate, "another"), store, "corpus").score(pairs),
+            lambda: KeptScorer(FakeScorer(rate), store, "other documents").score(pairs),
         ):
             other()
             assert asked

@@ -14,9 +14,10 @@ from acclimate.learn.teachers.selection import given_weights, teacher_warnings
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import Candidates, min_max
+from acclimate.search.kept_values import KeptValues
 from acclimate.search.members import BM25Member, Ids
 from acclimate.search.scales import NAMES, scale
-from acclimate.search.scorers.kept import Kept, Scores
+from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.system import System
 from acclimate.stages.label import RERANKER, label
 
@@ -424,7 +425,7 @@ def test_a_pair_is_rated_once():
 
     class Remembering(FakeScorer):
         def score(self, pairs):
-            assert len(pairs) <= 256
+            assert len({query.text for query, _ in pairs}) == 1
             rated.extend((query.text, doc_id) for query, doc_id in pairs)
             return super().score(pairs)
 
@@ -435,8 +436,44 @@ def test_a_pair_is_rated_once():
     assert [example.query_id for example in made.train] == [query.query_id for query in twins]
 
 
-def test_a_killed_rating_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.learn.teachers.rating.PAIRS_AT_ONCE", 16)
+def test_a_query_that_changes_is_rated_again_and_no_other(tmp_path):
+    rated = []
+
+    class Remembering(FakeScorer):
+        def score(self, pairs):
+            rated.append({query.query_id for query, _ in pairs})
+            return super().score(pairs)
+
+    def made(train):
+        rated.clear()
+        with KeptValues(tmp_path / "scores.sqlite") as store:
+            kept = {RERANKER: KeptScorer(Remembering(PERFECT.rate), store, "corpus")}
+            label(train, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
+        return sorted(set().union(*rated))
+
+    assert made(TRAIN) == sorted(query.query_id for query in QUERIES)
+    assert made(TRAIN[1:]) == []
+    changed = TRAIN[3]._replace(query_id="changed", text=f"another {TRAIN[3].text}")
+    assert made([*TRAIN[:3], changed, *TRAIN[4:]]) == ["changed"]
+
+
+def test_an_llm_is_asked_about_one_document_in_a_call(tmp_path):
+    class Reading(FakeScorer):
+        by_document = True
+
+        def score(self, pairs):
+            assert len({doc_id for _, doc_id in pairs}) == 1
+            documents.append(pairs[0][1])
+            return super().score(pairs)
+
+    documents: list[str] = []
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        kept = {LLM: KeptScorer(Reading(PERFECT.rate), store, "corpus")}
+        label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, teachers=(LLM,), n_ways=8)
+    assert documents
+
+
+def test_a_killed_rating_goes_on_where_it_was(tmp_path):
     batches = []
 
     def made(folder, *, until=None):
@@ -451,8 +488,8 @@ def test_a_killed_rating_goes_on_where_it_was(tmp_path, monkeypatch):
                 batches.append(len(pairs))
                 return scores
 
-        with Scores(tmp_path / folder) as scores:
-            kept = {RERANKER: Kept(Once(rate), scores, "corpus")}
+        with KeptValues(tmp_path / folder) as store:
+            kept = {RERANKER: KeptScorer(Once(rate), store, "corpus")}
             result = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
             return result._replace(rated=list(result.rated))
 
@@ -567,8 +604,9 @@ def test_a_target_that_says_nothing_is_warned_of():
 
 
 def test_scores_that_are_no_numbers_are_not_kept(tmp_path):
-    said = iter([[1.0, math.nan], [1.0, 2.0]])
-    with Scores(tmp_path / "scores.sqlite") as scores:
-        assert math.isnan(scores.batch("key", 2, lambda: next(said))[1])
+    answers = iter([math.nan, 2.0])
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        scorer = KeptScorer(FakeScorer(lambda text, doc_id: next(answers)), store, "corpus")
+        assert math.isnan(scorer.score([(Query("q", "text"), "d")])[0])
         for _ in range(2):
-            assert scores.batch("key", 2, lambda: next(said)) == [1.0, 2.0]
+            assert scorer.score([(Query("q", "text"), "d")]) == [2.0]

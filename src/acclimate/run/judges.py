@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acclimate.base import models
 from acclimate.base.files import fingerprint
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, SyntheticQuery
+from acclimate.run.output import StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, SOURCES
 from acclimate.run.run import Run
+from acclimate.search.candidates import rank_of
 from acclimate.search.ranks import source_ranks
+from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
 
 RERANKER_TOKENS = 512
 WEIGHTS = {  # of the members of each retriever
@@ -31,61 +33,56 @@ class RunJudges:
     """
 
     run: Run
+    indexed: StageOutput
     held_out: Collection[str]  # ids of the source documents that teach nothing
     folder: Path
     progress: Callable[[int, int], None]
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # of the LLM's answers
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
-        def searched() -> Callable[[list[int]], Sequence[float]]:
-            system = self._trained(queries) if retriever == "trained" else self._untrained(retriever)
-
-            def ranked(places: list[int]) -> list[float]:
-                batch = [queries[place] for place in places]
-                ranks = source_ranks(batch, system, depth=depth)
-                return [ranks.get(query.query_id, math.inf) for query in batch]
-
-            return ranked
-
-        trained = (self.run.settings["distill"], sorted(self.held_out), self.run.seed) if retriever == "trained" else ()
-        key = fingerprint("rank", retriever, depth, self.run.settings["index"], self.run.base.fingerprint, trained)
-        return self._kept(key, queries, searched)
+        if retriever == "trained":
+            return self._trained_ranks(queries, depth)
+        weights, ids = WEIGHTS[retriever], self.run.base.ids
+        sources = [member for member in weights if member in SOURCES] or SOURCES
+        rows = [ids.row[query.doc_id] for query in queries]
+        with self.run.candidates(self.indexed, depth) as kept:
+            lists = kept.candidates([query.as_query() for query in queries], rows, self.progress)
+            ranks = [
+                rank_of(row, candidates.named_by(sources), ids, weights)
+                for row, candidates in zip(rows, lists, strict=True)
+            ]
+        return [math.inf if rank is None or rank > depth else float(rank) for rank in ranks]
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
-        def loaded() -> Callable[[list[int]], Sequence[float]]:
-            from acclimate.search import scorers
+        from acclimate.search import scorers
 
-            scorer = scorers.load(model, self.run.input.corpus, max_tokens=RERANKER_TOKENS)
-            return lambda places: scorer.score([(queries[place].as_query(), queries[place].doc_id) for place in places])
-
-        key = fingerprint("score", models.weights_fingerprint(model), RERANKER_TOKENS, models.dtype_name())
-        return self._kept(key, queries, loaded)
+        corpus = self.run.input.corpus
+        scores: list[float] = []
+        with self.run.store.scores() as kept:
+            scorer = KeptScorer(scorers.load(model, corpus, max_tokens=RERANKER_TOKENS), kept, corpus.fingerprint)
+            for query in queries:  # each by itself: what a batch pads moves a score's rounding
+                scores += scorer.score([(query.as_query(), query.doc_id)])
+                self.progress(len(scores), len(queries))
+        return scores
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
         with self.run.store.completions("filter") as completions:
             grades, self.tokens = grade(queries, self.run.input.corpus, completions, llm, prompt, self.progress)
         return grades
 
-    def _kept(
-        self,
-        scorer: str,
-        queries: Sequence[SyntheticQuery],
-        load: Callable[[], Callable[[list[int]], Sequence[float]]],
-    ) -> list[float]:
-        """The scores of these queries, from the file or by what `load` gives, which is called when one is missing.
-
-        Which queries share a batch moves a score's rounding, so those of another list are scores of their own.
-        """
-        ids = [query.query_id for query in queries]
-        with self.run.store.scores() as scores:
-            return scores.of(fingerprint(scorer, self.run.input.corpus.fingerprint, ids), ids, load, self.progress)
-
-    def _untrained(self, name: str) -> Retriever:
-        from acclimate.search.system import System
-
-        weights = WEIGHTS[name]
-        sources = [member for member in weights if member in SOURCES] or SOURCES
-        return System(self.run.base.ids, self.run.base.members, sources, weights)
+    def _trained_ranks(self, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
+        """By a retriever that learned from all of these queries, so that the ranks of another list are others."""
+        asked = [(query.query_id, query.text, query.doc_id) for query in queries]
+        index = self.indexed.fingerprint, self.indexed.manifest["inputs"]
+        training = self.run.settings["distill"], self.run.seed, sorted(self.held_out)
+        key = fingerprint("ranks of trained", depth, asked, index, training)
+        with self.run.store.scores() as kept:
+            ranks = kept_scores(kept, key, len(queries))
+            if ranks is None:
+                by_id = source_ranks(queries, self._trained(queries), depth=depth)
+                ranks = [by_id.get(query.query_id, math.inf) for query in queries]
+                keep_scores(kept, key, ranks)
+        return ranks
 
     def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:
         from acclimate.learn.students.round_trip import trained_retriever

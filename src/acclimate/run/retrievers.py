@@ -3,7 +3,6 @@ first asked for, so a run whose stages are all made loads none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from acclimate.base import models
 from acclimate.base.files import fingerprint
-from acclimate.records import Query
 from acclimate.run.input import Input
 from acclimate.run.settings import Settings
+from acclimate.search.kept_candidates import KeptCandidates
+from acclimate.search.kept_values import KeptValues
 
 if TYPE_CHECKING:
-    from acclimate.search.candidates import Candidates
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Ids, Member
     from acclimate.search.vectors import Vectors
@@ -79,12 +78,9 @@ class BaseRetrievers:
             "late-interaction": LateInteractionMember(self.vectors, self.encoder),
         }
 
-    def find(self, queries: Sequence[Query], also: Sequence[int] = ()) -> Iterator[Candidates]:
-        """Candidates of BM25 and dense retrieval, scored by every base member; `also`: see `System.candidates`."""
-        from acclimate.search.system import System
-
-        weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1.0)
-        return System(self.ids, self.members, SOURCES, weights).candidates(queries, also)
+    def candidates(self, kept: KeptValues, depth: int) -> KeptCandidates:
+        """What BM25 and dense retrieval find for queries, `depth` each, with what every base member thinks of it."""
+        return KeptCandidates(kept, self.ids, lambda: self.members, SOURCES, BASE_MEMBERS, depth)
 
     def index_bytes(self, member: Member) -> int:
         """What the index of a member, adapted ones too, takes on disk."""

@@ -7,7 +7,8 @@ What it works with is in its parts: `input` (documents, queries, judgments), `ba
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,12 @@ from acclimate.corpus import collections
 from acclimate.llm.prices import Budget
 from acclimate.llm.prompts import ADAPTED, plain_names
 from acclimate.run.input import Input, Kept
-from acclimate.run.output import Account, Output
+from acclimate.run.output import Account, Output, StageOutput
 from acclimate.run.retrievers import BaseRetrievers
 from acclimate.run.settings import Settings
 from acclimate.run.store import Store
 from acclimate.run.workspace import Workspace
+from acclimate.search.kept_candidates import KeptCandidates
 from acclimate.search.names import STUDENT_KINDS
 
 DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
@@ -124,6 +126,12 @@ class Run:
     def store(self) -> Store:
         """What was asked of models."""
         return Store(self.workspace.folder, self.budget, self.batch_file)
+
+    @contextmanager
+    def candidates(self, indexed: StageOutput, depth: int = 100) -> Iterator[KeptCandidates]:
+        """What the base finds for queries: each is searched once, whichever stage is the first to ask."""
+        with self.store.candidates(indexed) as kept:
+            yield self.base.candidates(kept, depth)
 
     @property
     def seeds_prompts(self) -> bool:

@@ -1,4 +1,4 @@
-"""What was asked of models for a run, kept in its folder: answers of LLMs, which cost money, and scores."""
+"""What was asked of models for a run, once, kept in its folder: LLMs' answers, which cost money, candidates, scores."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import AcclimateError, BatchWritten
+from acclimate.base.files import fingerprint
 from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget
 from acclimate.llm.usage import Ledger
-from acclimate.search.scorers.kept import Scores
+from acclimate.run.output import StageOutput
+from acclimate.search.kept_values import KeptValues
 
-COMPLETIONS, SCORES = "completions.sqlite", "scores.sqlite"
+COMPLETIONS, CANDIDATES, SCORES = "completions.sqlite", "candidates.sqlite", "scores.sqlite"
 
 
 @dataclass(frozen=True)
 class Store:
-    """The answers and scores in one run's folder."""
+    """The answers, candidates and scores in one run's folder."""
 
     folder: Path
     budget: Budget
@@ -57,6 +59,11 @@ class Store:
         """What a stage asked of LLMs, over every time that it was begun; for its manifest."""
         return {"asked": {llm: used._asdict() for (of, llm), used in self.ledger().items() if of == stage}}
 
-    def scores(self) -> Scores:
-        """What scorers said, which is asked for once."""
-        return Scores(self.folder / SCORES)
+    def candidates(self, indexed: StageOutput) -> KeptValues:
+        """What was found for queries with this index."""
+        maker = fingerprint(indexed.fingerprint, indexed.manifest["inputs"])  # vectors; documents' order, encoder
+        return KeptValues(self.folder / CANDIDATES, maker)
+
+    def scores(self) -> KeptValues:
+        """What scorers said."""
+        return KeptValues(self.folder / SCORES)

@@ -42,7 +42,7 @@ from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
 from acclimate.search.scales import NAMES, bounds, scale
 from acclimate.search.scorers import named
-from acclimate.search.scorers.kept import Kept
+from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.weights import row_grades
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
@@ -241,16 +241,16 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
         held_out = filtered.held_out(run, sampled)
         corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
         by_name = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
-        with run.store.scores() as scores:
+        with run.candidates(indexed) as kept, run.store.scores() as scores:
             result = label(
                 sides["train"],
                 sides["dev"],
                 held_out,
-                run.base.find,
+                kept.candidates,
                 run.base.ids,
                 BASE_MEMBERS,
                 {
-                    name: Kept(scorer, scores, corpus.fingerprint)
+                    name: KeptScorer(scorer, scores, corpus.fingerprint)
                     for name, scorer in {**trained.scorers(run), **by_name}.items()
                 },
                 progress=progress,

@@ -189,26 +189,22 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, fil
     _check_sides(run, sampled, filtered)
 
     def work(folder: Path, progress: Progress) -> Account:
-        from acclimate.search.system import System
-
         queries, settings = filtered.queries, run.settings["mine"]
         weights: dict[str, float] = dict.fromkeys(SOURCES, 0.5)
         depth = max(100, settings["depth"])
-        sources = [run.base.ids.row[query.doc_id] for query in queries]
-        half = System(run.base.ids, run.base.members, SOURCES, weights, depth)
-        pools = half.candidates([query.as_query() for query in queries], sources)
-        hits = candidates.hits(pools, run.base.ids, weights, depth, sources)
-        near_duplicates = run.settings["sample"]["near_duplicates"]
-        result = mine(
-            queries,
-            hits,
-            run.input.corpus,
-            run.input.parents,
-            generated.queries,
-            near_duplicates,
-            seed=run.seed,
-            **settings,
-        )
+        source_rows = [run.base.ids.row[query.doc_id] for query in queries]
+        with run.candidates(indexed, depth) as kept:
+            lists = kept.candidates([query.as_query() for query in queries], source_rows, progress)
+            result = mine(
+                queries,
+                candidates.hits(lists, run.base.ids, weights, depth, source_rows),
+                run.input.corpus,
+                run.input.parents,
+                generated.queries,
+                run.settings["sample"]["near_duplicates"],
+                seed=run.seed,
+                **settings,
+            )
         write_nway(folder / "examples.jsonl", result.examples)
         return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
 

@@ -1,7 +1,7 @@
 """Scorers rate candidates: each pair of query and document once, however many lists it is in.
 
-A call holds pairs of many queries, so that a scorer can group them by length, document by document, so that an LLM can
-read each document once for all its queries.
+A call holds one query with its documents, or where an LLM reads each document once for all its queries, one document
+with them: what else is asked cannot move a score, and is not asked again where one query changes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from acclimate.search.members import Ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PAIRS_AT_ONCE = 256  # in one call; what a killed run rates again, at most
 
 
 class Ratings:
@@ -45,21 +43,24 @@ class Ratings:
             for candidates, places in zip(lists, which, strict=True)
             for row in candidates.rows[places]
         }
-        # Document by document, so that who reads a document once for all its queries can.
         missing = {name: sorted(pair for pair in pairs if pair not in self.scores[name]) for name in names}
         total = self.done + sum(map(len, missing.values()))
         for name, unrated in missing.items():
-            for start in range(0, len(unrated), PAIRS_AT_ONCE):
-                batch = unrated[start : start + PAIRS_AT_ONCE]
-                scores = self.scorers[name].score([(pairs[pair], pair[0]) for pair in batch])
-                for pair, score in zip(batch, scores, strict=True):
+            scorer = self.scorers[name]
+            place = 0 if getattr(scorer, "by_document", False) else 1  # of what a call has one of: document or query
+            calls: dict[str, list[tuple[str, str]]] = {}
+            for pair in unrated:
+                calls.setdefault(pair[place], []).append(pair)
+            for call in calls.values():
+                scores = scorer.score([(pairs[pair], pair[0]) for pair in call])
+                for pair, score in zip(call, scores, strict=True):
                     if not math.isfinite(score):
                         raise DataError(
                             f"{name} rated query {pairs[pair].query_id} and document {pair[0]} {score}; "
                             "expected a finite number"
                         )
                     self.scores[name][pair] = score
-                self.done += len(batch)
+                self.done += len(call)
                 self.progress(self.done, total)
         return [
             candidates._replace(

@@ -24,6 +24,7 @@ MAX_DOC_TOKENS = 256
 class ByDocument(ABC):
     """A scorer that asks an LLM of transformers, loaded when first asked, about a document and each of its queries."""
 
+    by_document: ClassVar[bool] = True  # pairs of one document belong in one call
     kind: ClassVar[str]
     prompt: ClassVar[str]  # with {document} and, somewhere behind it, {query}
 
