@@ -108,6 +108,17 @@ def test_what_another_index_or_version_kept_is_removed(tmp_path, monkeypatch):
         assert store.get(["key"]) == {}
 
 
+def test_a_value_that_the_disk_has_changed_is_none(tmp_path):
+    path, value = tmp_path / "kept.sqlite", b"what was found" * 9
+    with Store(path) as store:
+        store.put({"key": value})
+    path.write_bytes(path.read_bytes().replace(value, value.replace(b"w", b"W")))
+    with Store(path) as store:
+        assert store.get(["key"]) == {}
+        store.put({"key": value})
+        assert store.get(["key"]) == {"key": value}
+
+
 def test_a_source_that_was_not_named_joins_and_has_no_rank():
     (candidates,) = SYSTEM.candidates(QUERIES[:1], [ROWS[-1]])
     named = candidates.named_by(NAMES)
