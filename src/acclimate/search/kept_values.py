@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Self
 from zlib import crc32
 
-from acclimate import __version__
 from acclimate.base.database import unusable
 from acclimate.base.files import fingerprint, make_folder
+from acclimate.base.version import __version__
 
 _AT_ONCE = 500  # keys looked up by one statement
 
