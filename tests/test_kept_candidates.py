@@ -110,10 +110,10 @@ def test_what_another_index_or_version_kept_is_removed(tmp_path, monkeypatch):
 
 def test_a_value_that_the_disk_has_changed_is_none(tmp_path):
     path, value = tmp_path / "kept.sqlite", b"what was found" * 9
-    with Store(path) as store:
+    with KeptValues(path) as store:
         store.put({"key": value})
     path.write_bytes(path.read_bytes().replace(value, value.replace(b"w", b"W")))
-    with Store(path) as store:
+    with KeptValues(path) as store:
         assert store.get(["key"]) == {}
         store.put({"key": value})
         assert store.get(["key"]) == {"key": value}
