@@ -121,8 +121,8 @@ def _generate(loaded: Any) -> Callable[[list[str], int], Answers]:
 
     def run(prompts: list[str], size: int) -> Answers:
         before, texts = cpu_seconds(), []
-        for at in range(0, len(prompts), size):
-            given = tokenizer(prompts[at : at + size], return_tensors="pt", padding=True)
+        for start in range(0, len(prompts), size):
+            given = tokenizer(prompts[start : start + size], return_tensors="pt", padding=True)
             with torch.inference_mode():
                 ids = model.generate(
                     **given,
@@ -170,9 +170,9 @@ def _product_rate(layer: Any, dtype: str) -> float:
     import torch
 
     weights = [weight.detach().to(getattr(torch, dtype)) for weight in layer.parameters() if weight.ndim == 2]
-    inputs = [torch.randn(RATE_TOKENS, one.shape[1]).to(one.dtype) for one in weights]
-    outputs = [torch.empty(RATE_TOKENS, one.shape[0], dtype=one.dtype) for one in weights]
-    flop = 10 * 2 * RATE_TOKENS * sum(one.numel() for one in weights)
+    inputs = [torch.randn(RATE_TOKENS, weight.shape[1]).to(weight.dtype) for weight in weights]
+    outputs = [torch.empty(RATE_TOKENS, weight.shape[0], dtype=weight.dtype) for weight in weights]
+    flop = 10 * 2 * RATE_TOKENS * sum(weight.numel() for weight in weights)
     best = 0.0
     for _ in range(10):
         before = cpu_seconds()

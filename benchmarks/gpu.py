@@ -105,18 +105,18 @@ def measured(run: Run, stage: str) -> None:
     seconds = time.monotonic() - begun
     peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
     gc.collect()
-    living = Counter(one.device.type for one in gc.get_objects() if type(one) is torch.nn.Parameter)
+    living = Counter(weight.device.type for weight in gc.get_objects() if type(weight) is torch.nn.Parameter)
     print(f"{stage:<10} {seconds:8.1f} {peak:9.2f}  {dict(living)}", flush=True)
 
 
 def misplaced(model: torch.nn.Module) -> str:
     """Devices that weights are on but should not be."""
-    return ", ".join(sorted({one.device.type for one in model.parameters()} - {models.device()}))
+    return ", ".join(sorted({weight.device.type for weight in model.parameters()} - {models.device()}))
 
 
-def same(one: Any, other: Any) -> bool:
+def same(answer: Any, expected: Any) -> bool:
     """Whether two answers to one text are the same vectors."""
-    first, second = (torch.as_tensor(answer[0]).to_dense().float().cpu() for answer in (one, other))
+    first, second = (torch.as_tensor(vectors[0]).to_dense().float().cpu() for vectors in (answer, expected))
     return first.shape == second.shape and torch.allclose(first, second, atol=1e-3)
 
 

@@ -97,7 +97,7 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
 
     clean, killed = contents(folder / "clean"), contents(folder / "killed")
     different = sorted(name for name in {*clean, *killed} if clean.get(name) != killed.get(name))
-    prompts, answered = (asked(path) for path in (asked_clean, asked_killed))
+    prompts, answered = (n_asked(path) for path in (asked_clean, asked_killed))
     stored = [completions(folder / name) for name in ("clean", "killed")]
     where = ", ".join(f"{stage or 'start'} {count}" for stage, count in sorted(kills.items()))
     print(
@@ -136,11 +136,11 @@ def compare_generated(options: argparse.Namespace, folder: Path) -> int:
         (folder / "clean/generate" / name).read_bytes() == (folder / "killed/generate" / name).read_bytes()
         for name in names
     )
-    lost = asked(folder / "asked-killed") - asked(folder / "asked-clean")
+    lost = n_asked(folder / "asked-killed") - n_asked(folder / "asked-clean")
     print(
         f"kill test: {'SAME BYTES' if same else 'DIFFERENT BYTES'} after {kills} kills while queries were written; "
-        f"completions computed: {asked(folder / 'asked-killed')} against {asked(folder / 'asked-clean')} in one clean "
-        f"pass, kept {completions(folder / 'killed')} against {prompts}; batches of at most 32"
+        f"completions computed: {n_asked(folder / 'asked-killed')} against {n_asked(folder / 'asked-clean')} in one "
+        f"clean pass, kept {completions(folder / 'killed')} against {prompts}; batches of at most 32"
     )
     return 0 if same and kills == options.kills and lost <= kills * 32 else 1
 
@@ -224,17 +224,17 @@ def child(arguments: Sequence[str], fake_llm: bool, batch_prompts: int | None) -
 def take_away(run_folder: Path, draws: random.Random) -> None:
     """Remove the stages from some stage on; of that one the manifest alone, as if a kill had come before it."""
     manifests = [path for stage in STAGES if (path := run_folder / stage / "manifest.json").exists()]
-    at = draws.randrange(len(manifests))
-    key = json.loads(manifests[at].read_text())["fingerprint"]
-    write_json(manifests[at].parent / "begun.json", {"key": key})
-    manifests[at].unlink()
-    for manifest in manifests[at + 1 :]:
+    first = draws.randrange(len(manifests))
+    key = json.loads(manifests[first].read_text())["fingerprint"]
+    write_json(manifests[first].parent / "begun.json", {"key": key})
+    manifests[first].unlink()
+    for manifest in manifests[first + 1 :]:
         shutil.rmtree(manifest.parent)
 
 
 def contents(run_folder: Path) -> Mapping[str, bytes]:
     """Every file, what clocks write taken out. The HTML page is told from report.json, which is compared."""
-    found: dict[str, bytes] = {}
+    bytes_of: dict[str, bytes] = {}
     for path in sorted(run_folder.rglob("*")):
         name = path.relative_to(run_folder).as_posix()
         if (
@@ -249,11 +249,11 @@ def contents(run_folder: Path) -> Mapping[str, bytes]:
             content = re.sub(rb'"resumed": (true|false)', b"", content)
         if name == "evaluate/manifest.json":  # holds the hash and the size of measured.json, latencies included
             content = re.sub(rb'"measured.json": \{[^}]*\}', b"", content)
-        found[name] = content
-    return found
+        bytes_of[name] = content
+    return bytes_of
 
 
-def asked(journal: Path) -> int:
+def n_asked(journal: Path) -> int:
     return sum(int(line) for line in journal.read_text().split()) if journal.exists() else 0
 
 

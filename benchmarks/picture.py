@@ -48,18 +48,18 @@ def averaged(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     return [_mean([systems[name] for systems in by_name]) for name in shared]
 
 
-def _mean(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    values = [system["measures"][MAIN] for system in found]
-    mean = sum(values) / len(found)
-    ends = [system["intervals"][MAIN] for system in found]
+def _mean(systems: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    values = [system["measures"][MAIN] for system in systems]
+    mean = sum(values) / len(systems)
+    ends = [system["intervals"][MAIN] for system in systems]
     # Independent errors add as squares.
-    down = math.hypot(*(value - low for value, (low, _) in zip(values, ends, strict=True))) / len(found)
-    up = math.hypot(*(high - value for value, (_, high) in zip(values, ends, strict=True))) / len(found)
-    latency = math.exp(sum(math.log(max(system["latency_ms"]["p50"], 0.001)) for system in found) / len(found))
+    down = math.hypot(*(value - low for value, (low, _) in zip(values, ends, strict=True))) / len(systems)
+    up = math.hypot(*(high - value for value, (_, high) in zip(values, ends, strict=True))) / len(systems)
+    latency = math.exp(sum(math.log(max(system["latency_ms"]["p50"], 0.001)) for system in systems) / len(systems))
     return {
-        "name": found[0]["name"],
-        "adapted": found[0]["adapted"],
-        "kind": found[0]["kind"],
+        "name": systems[0]["name"],
+        "adapted": systems[0]["adapted"],
+        "kind": systems[0]["kind"],
         "measures": {MAIN: mean},
         "intervals": {MAIN: [mean - down, mean + up]},
         "latency_ms": {"p50": latency},
@@ -71,8 +71,8 @@ def picture(systems: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]
     names = [Path(report["corpus"]["name"]).name for report in reports]
     kinds = sorted({sentences.CAVEATS[report["verdict_basis"]] for report in reports} - {""})
     caveat = ", ".join([*(["mean of " + ", ".join(names)] if len(names) > 1 else names), *kinds])
-    found = trades(systems)
-    goal = found[0]["reranked"] if found else ""
+    against = trades(systems)
+    goal = against[0]["reranked"] if against else ""
     return standalone(tradeoff(systems, recommended="", caveat=caveat, goal=goal, key="picture"))
 
 

@@ -30,11 +30,11 @@ QRELS = Path(pydocs.__file__).parent / "qrels"
 def unjudged(runs: Sequence[Path], *, depth: int = 10) -> Iterator[str]:
     """A tab-separated row for each pair in the first `depth` of a run that has no grade yet."""
     judged = {(qrel.query_id, qrel.doc_id) for split in pydocs.JUDGED_SPLITS for qrel in pydocs.qrels(split)}
-    found = {pair for run in runs for pair in _top(run, depth)} - judged
+    pairs = {pair for run in runs for pair in _top(run, depth)} - judged
     queries = {query.query_id: query.text for query in pydocs.queries()}
     docs = {doc.doc_id: " ".join(doc.text.split())[:SHOWN_CHARS] for doc in pydocs.build()}
     yield HEADER
-    for query_id, doc_id in sorted(found):
+    for query_id, doc_id in sorted(pairs):
         if query_id not in queries or doc_id not in docs:
             raise DataError(f"the runs have {query_id!r} with {doc_id!r}, which pydocs does not have on this Python")
         yield f"{query_id}\t{doc_id}\t?\t{queries[query_id]}\t{docs[doc_id]}"

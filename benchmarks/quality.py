@@ -83,46 +83,47 @@ def _measured(reports: dict[str, dict[str, Any]], measure: str, *, intervals: bo
     for system, title in COLUMNS.items():
         cells = []
         for report in reports.values():
-            found = next((one for one in report["systems"] if one["name"] == system), None)
-            cell = "" if found is None else _number(found["measures"][measure])
-            if found is not None and intervals:
-                cell += " ({}–{})".format(*map(_number, found["intervals"][measure]))
-            cells.append(f"**{cell}**" if found and report["recommended"] == system else cell)
+            row = _row(report, system)
+            cell = "" if row is None else _number(row["measures"][measure])
+            if row is not None and intervals:
+                cell += " ({}–{})".format(*map(_number, row["intervals"][measure]))
+            cells.append(f"**{cell}**" if row and report["recommended"] == system else cell)
         rows.append([title, *cells])
-    return table(["system", *(f"{name} ({r['queries']['count']})" for name, r in reports.items())], rows)
+    return table(["system", *(f"{name} ({report['queries']['count']})" for name, report in reports.items())], rows)
+
+
+def _row(report: dict[str, Any], system: str) -> dict[str, Any] | None:
+    return next((row for row in report["systems"] if row["name"] == system), None)
 
 
 def _differences(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
     for system in (name for name in COLUMNS if name.is_adapted and not name.is_reranked):
-        base = system.origin
-        rows.append([f"{COLUMNS[system]} − {COLUMNS[base]}", *(_difference(r, system, base) for r in reports.values())])
-    rows.append(
-        [
-            "candidate − best unadapted",
-            *(
-                f"{_difference(r, r['candidate'], r['baseline'])} ({r['candidate']} − {r['baseline']})"
-                for r in reports.values()
-            ),
-        ]
-    )
-    rows.append(["verdict", *(r["verdict"] for r in reports.values())])
-    rows.append(["recommended", *(r["recommended"] for r in reports.values())])
+        differences = [_difference(report, system, system.origin) for report in reports.values()]
+        rows.append([f"{COLUMNS[system]} − {COLUMNS[system.origin]}", *differences])
+    rows.append(["candidate − best unadapted", *map(_key_difference, reports.values())])
+    rows.append(["verdict", *(report["verdict"] for report in reports.values())])
+    rows.append(["recommended", *(report["recommended"] for report in reports.values())])
     return table(["", *reports], rows)
 
 
 def _difference(report: dict[str, Any], system: str, base: str) -> str:
-    for one in report["comparisons"]:
-        if (one["system"], one["baseline"], one["measure"]) == (system, base, "nDCG@10"):
-            return f"{one['delta']:+.3f}" + ("*" if one["p"] < 0.05 else "")
+    for comparison in report["comparisons"]:
+        if (comparison["system"], comparison["baseline"], comparison["measure"]) == (system, base, "nDCG@10"):
+            return f"{comparison['delta']:+.3f}" + ("*" if comparison["p"] < 0.05 else "")
     return ""
+
+
+def _key_difference(report: dict[str, Any]) -> str:
+    candidate, baseline = report["candidate"], report["baseline"]
+    return f"{_difference(report, candidate, baseline)} ({candidate} − {baseline})"
 
 
 def _latencies(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
     for system, title in COLUMNS.items():
-        found = [next((s for s in r["systems"] if s["name"] == system), None) for r in reports.values()]
-        rows.append([title, *("" if s is None else f"{s['latency_ms']['p50']:.1f}" for s in found)])
+        measured = [_row(report, system) for report in reports.values()]
+        rows.append([title, *("" if row is None else f"{row['latency_ms']['p50']:.1f}" for row in measured)])
     return table(["system", *reports], rows)
 
 
@@ -131,13 +132,12 @@ def _shares(reports: dict[str, dict[str, Any]]) -> str:
     for system in (name for name in COLUMNS if name.is_adapted and not name.is_reranked):
         cells = []
         for report in reports.values():
-            found = {one["name"]: one for one in report["systems"]}
-            if system not in found:
+            row, reranked = _row(report, system), _row(report, "hybrid+reranker")
+            if row is None or reranked is None:
                 cells.append("")
                 continue
-            one, reranked = found[system], found["hybrid+reranker"]
-            quality = one["measures"]["nDCG@10"] / reranked["measures"]["nDCG@10"]
-            times = reranked["latency_ms"]["p50"] / one["latency_ms"]["p50"]
+            quality = row["measures"]["nDCG@10"] / reranked["measures"]["nDCG@10"]
+            times = reranked["latency_ms"]["p50"] / row["latency_ms"]["p50"]
             cells.append(f"{quality:.0%}, 1/{times:.{0 if times > 10 else 1}f}")
         rows.append([COLUMNS[system], *cells])
     return table(["system", *reports], rows)
@@ -146,29 +146,29 @@ def _shares(reports: dict[str, dict[str, Any]]) -> str:
 def _sizes(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
     for system in map(SystemName, ("bm25", "dense", "late-interaction", "sparse", "static")):
-        found = [next((s for s in r["systems"] if s["name"] == system), None) for r in reports.values()]
-        rows.append([COLUMNS[system], *("" if s is None else f"{s['index_bytes'] / 1e6:.1f}" for s in found)])
+        measured = [_row(report, system) for report in reports.values()]
+        rows.append([COLUMNS[system], *("" if row is None else f"{row['index_bytes'] / 1e6:.1f}" for row in measured)])
     return table(["system", *reports], rows)
 
 
 def _made(reports: dict[str, dict[str, Any]]) -> str:
     def stage(report: dict[str, Any], name: str) -> dict[str, Any]:
-        return next(one for one in report["stages"] if one["name"] == name)
+        return next(row for row in report["stages"] if row["name"] == name)
 
     rows = [
-        ["documents", *(f"{r['corpus']['documents']:,}" for r in reports.values())],
+        ["documents", *(f"{report['corpus']['documents']:,}" for report in reports.values())],
         [
             "queries written / kept",
-            *(f"{stage(r, 'generate')['out']} / {stage(r, 'filter')['out']}" for r in reports.values()),
+            *(f"{stage(report, 'generate')['out']} / {stage(report, 'filter')['out']}" for report in reports.values()),
         ],
-        ["teacher on held-out queries", *(_teacher(r) for r in reports.values())],
-        ["chosen on", *(r["chosen_on"] for r in reports.values())],
+        ["teacher on held-out queries", *(_teacher(report) for report in reports.values())],
+        ["chosen on", *(report["chosen_on"] for report in reports.values())],
     ]
     return table(["", *reports], rows)
 
 
 def _teacher(report: dict[str, Any]) -> str:
-    return ", ".join(f"{one['name']} {_number(one['nDCG@10'])}" for one in report["teachers"])
+    return ", ".join(f"{teacher['name']} {_number(teacher['nDCG@10'])}" for teacher in report["teachers"])
 
 
 def _number(value: float) -> str:

@@ -221,7 +221,7 @@ class Bench:
         return self.out / "rows" / f"{self.collection}-{what}-{name}.json"
 
     def _write(self, path: Path, kind: str, result: Evaluation, system: str, **more: Any) -> None:
-        measured = next(one for one in result.systems if one["name"] == system)
+        measured = next(row for row in result.systems if row["name"] == system)
         row = {
             "collection": self.collection,
             "seed": self.seed,

@@ -17,9 +17,9 @@ from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students.checks import check_students  # noqa: E402
 from acclimate.learn.students.dense import Dense  # noqa: E402
+from acclimate.learn.students.distillation import _shortened  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
-from acclimate.learn.students.learn import _shortened  # noqa: E402
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
 from acclimate.learn.students.training import StudentTraining  # noqa: E402
 from acclimate.records import NWay  # noqa: E402

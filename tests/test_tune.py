@@ -11,7 +11,7 @@ import pytest
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
 from acclimate.cli.main import main
-from acclimate.learn.students.tune import tuned
+from acclimate.learn.students.tuning import tune_students
 from acclimate.report.choices import choices
 from acclimate.run.settings import settings_of
 from acclimate.search import measuring
@@ -103,7 +103,7 @@ class Trials:
 
     def run(self, folder, **changes):
         settings = {**DEFAULTS, "tune": TUNE, **changes}
-        return tuned(folder, settings, trials(settings["tune"], settings), self.learn, self.measure)
+        return tune_students(folder, settings, trials(settings["tune"], settings), self.learn, self.measure)
 
 
 def best_differs(kind, epochs, temperature):

@@ -16,8 +16,8 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.progress import Progress
 from acclimate.learn.students.checks import check_dims, check_fits, check_students
-from acclimate.learn.students.learn import Notes, learn
-from acclimate.learn.students.tune import tuned
+from acclimate.learn.students.distillation import Notes, train_students
+from acclimate.learn.students.tuning import tune_students
 from acclimate.records import NWay
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
@@ -126,7 +126,7 @@ def distill(
     """
     given = locals()
     settings = {name: given[name] for name in settings_of(distill)}
-    return learn(train, dev, encoder, lesson, folder, later, settings=settings, seed=seed, progress=progress)
+    return train_students(train, dev, encoder, lesson, folder, later, settings=settings, seed=seed, progress=progress)
 
 
 class Distilled(StageOutput):
@@ -181,7 +181,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
             return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
 
         settings = run.settings["distill"]
-        notes = tuned(folder, settings, trials(settings["tune"], settings), learned, reached)
+        notes = tune_students(folder, settings, trials(settings["tune"], settings), learned, reached)
         if distributed.is_main():
             notes = _students(run, folder, notes).index()
         return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)

@@ -16,7 +16,7 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.progress import Progress
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
-from acclimate.learn.rerankers.several import collapse, learn_all
+from acclimate.learn.rerankers.several import collapse, train_rerankers
 from acclimate.records import Doc, NWay, Scorer
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
@@ -134,7 +134,7 @@ def train(
     settings = {name: given[name] for name in (*settings_of(train), "seed")}
     check_base(**settings)
     return Rerankers(
-        *learn_all(examples, dev, texts, corpus, folder, prompts or {}, settings=settings, progress=progress)
+        *train_rerankers(examples, dev, texts, corpus, folder, prompts or {}, settings=settings, progress=progress)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from acclimate.base import distributed, models
 from acclimate.base.draw import subset
@@ -16,11 +16,8 @@ from acclimate.learn.rerankers.groups import NAME, Group, grouped
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
 
-if TYPE_CHECKING:
-    pass
 
-
-def learn_all(
+def train_rerankers(
     examples: Sequence[NWay],
     dev: Sequence[NWay],
     texts: Mapping[str, str],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.learn.students.learn import learn
+from acclimate.learn.students.distillation import train_students
 from acclimate.records import Doc, NWay, Retriever, SyntheticQuery
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def trained_retriever(
     training = [pair for pair in pairs if pair.doc_ids[0] not in held_out]
     checks = [pair for pair in pairs if pair.doc_ids[0] in held_out]
     settings = {**settings, "student": ("dense-query",), "contrastive": 1.0, "max_queries": 0}
-    learn(training, checks, encoder, lesson, folder, settings=settings, seed=seed, progress=progress)
+    train_students(training, checks, encoder, lesson, folder, settings=settings, seed=seed, progress=progress)
     student = Encoder.load_student(folder / "dense", max_tokens=encoder.max_tokens)
     system = System(ids, {"dense": DenseMember(vectors, student)}, ["dense"], {"dense": 1.0})
     shutil.rmtree(folder)

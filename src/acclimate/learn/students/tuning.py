@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import read_json, write_json
-from acclimate.learn.students.learn import Notes
+from acclimate.learn.students.distillation import Notes
 
 
-def tuned(
+def tune_students(
     folder: Path,
     settings: Mapping[str, Any],
     choices: Sequence[Mapping[str, Any]],
@@ -49,7 +49,7 @@ def tuned(
             path.rename(folder / path.name)
         for kind, note in results[best]["notes"].items():
             tried = [
-                {"value": _said(choice), "nDCG@10": result["nDCG@10"][kind], "chosen": number == best}
+                {"value": _values_in_words(choice), "nDCG@10": result["nDCG@10"][kind], "chosen": number == best}
                 for number, (choice, result) in enumerate(zip(choices, results, strict=True))
             ]
             notes[kind] = {**note, "tried": tried}
@@ -62,5 +62,6 @@ def _best(results: Sequence[Mapping[str, Any]]) -> int:
     return max(range(len(results)), key=lambda number: (sum(results[number]["nDCG@10"].values()), -number))
 
 
-def _said(choice: Mapping[str, Any]) -> str:
+def _values_in_words(choice: Mapping[str, Any]) -> str:
+    """`epochs 3, learning_rate 4e-05`"""
     return ", ".join(f"{name} {value}" for name, value in choice.items())

@@ -21,7 +21,7 @@ Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the qu
 Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
 
 
-def learn(
+def train_students(
     train: Sequence[NWay],
     dev: Sequence[NWay],
     encoder: Encoder,
@@ -51,7 +51,7 @@ def learn(
         def step(done: int, total: int, number: int = number) -> None:
             progress(number * total + done, n_students * total)
 
-        student, note = _learn_one(name, turns, encoder, lesson, folder, settings, seed, step)
+        student, note = _train_student(name, turns, encoder, lesson, folder, settings, seed, step)
         notes[student.kind] = note
     return notes
 
@@ -68,7 +68,7 @@ def _check_lists(turns: Sequence[Sides]) -> None:
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
 
-def _learn_one(
+def _train_student(
     name: str,
     turns: Sequence[Sides],
     encoder: Encoder,
@@ -78,6 +78,7 @@ def _learn_one(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> tuple[Student, dict[str, Any]]:
+    """Train one student into its folder; returns it, and the notes of its training."""
     from acclimate.learn.students.kinds import STUDENTS, save
     from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.sparse import Sparse
@@ -85,12 +86,7 @@ def _learn_one(
     from acclimate.learn.students.training import StudentTraining
 
     make, temperature = STUDENTS[name]
-    dim, epochs = settings["dim"], settings["epochs"]
-    options: dict[str, Any] = {}
-    if STUDENT_KINDS[name] == "sparse":
-        options = {"sparsity": settings["sparsity"]}
-    if STUDENT_KINDS[name] == "dense":
-        options = {"dims": tuple(sorted({*settings["matryoshka"], *((dim,) if dim else ())} - {encoder.dim}))}
+    options = _options(name, settings, encoder.dim)
     student = make(encoder.copy(), lesson, settings["student_temperature"] or temperature, **options)
     is_table = student.kind in KINDS_WITHOUT_BASE
     if is_table and distributed.is_main():
@@ -99,40 +95,55 @@ def _learn_one(
         student.warm_up()
     ways = settings["token_ways"] if student.keeps_index else settings["document_ways"]
     ways = None if student.sees_corpus else ways
+    loss = DistillationLoss(
+        settings["loss"], settings["teacher_temperature"], settings["contrastive"], settings["mask_above"]
+    )
     states = [folder / f"{student.kind}-{turn}.state" for turn in range(len(turns))]
     n_queries = len(turns[0][0])
-    steps = epochs * -(-n_queries // settings["batch_size"]) * len(turns)
+    steps = settings["epochs"] * -(-n_queries // settings["batch_size"]) * len(turns)
     history: list[float] = []
     for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
         training = StudentTraining(
             student,
             [_shortened(example, ways) for example in train],
             [_shortened(example, ways) for example in dev],
-            DistillationLoss(
-                settings["loss"], settings["teacher_temperature"], settings["contrastive"], settings["mask_above"]
-            ),
+            loss,
             state,
-            epochs=epochs,
+            epochs=settings["epochs"],
             learning_rate=settings["table_learning_rate" if is_table else "learning_rate"],
             batch_size=settings["batch_size"],
             seed=seed,
         )
         before = turn * steps // len(turns)
         history = training.run(lambda step, before=before: progress(before + step, steps))
-    cut = dim if student.kind == "dense" and dim < encoder.dim else 0
+    dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
     if distributed.is_main():
-        save(student, encoder, folder / student.kind, dim=cut)
+        save(student, encoder, folder / student.kind, dim=dim)
         for state in states:
             state.unlink(missing_ok=True)
-    return student, {
+    notes = {
         "student": name,
         "keeps_index": student.keeps_index,
         "dev_loss": history,
         "best_epoch": min(range(len(history)), key=history.__getitem__),
         "queries": n_queries,
-        **({"query_dims": round(student.query_dims(), 1)} if isinstance(student, Sparse) else {}),
-        **({"dim": cut, "trained_dims": options["dims"]} if student.kind == "dense" and options["dims"] else {}),
     }
+    if isinstance(student, Sparse):
+        notes["query_dims"] = round(student.query_dims(), 1)
+    if options.get("dims"):
+        notes |= {"dim": dim, "trained_dims": options["dims"]}
+    return student, notes
+
+
+def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, Any]:
+    """What a student of that name takes beside the temperature. whole: components of the base's vectors."""
+    kind = STUDENT_KINDS[name]
+    if kind == "sparse":
+        return {"sparsity": settings["sparsity"]}
+    if kind == "dense":
+        lengths = {*settings["matryoshka"], settings["dim"]} - {0, whole}
+        return {"dims": tuple(sorted(lengths))}
+    return {}
 
 
 def _shortened(example: NWay, ways: int | None) -> NWay:
