@@ -174,7 +174,7 @@ def test_a_search_that_was_stopped_while_it_tidied_up_ends_the_same(gone, tmp_pa
             raise KeyboardInterrupt
         remove(path, **options)
 
-    monkeypatch.setattr("acclimate.learn.students.tune.shutil.rmtree", stops)
+    monkeypatch.setattr("acclimate.learn.students.tuning.shutil.rmtree", stops)
     with pytest.raises(KeyboardInterrupt):
         one.run(tmp_path / "run")
     assert one.run(tmp_path / "run") == whole
