@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.measure.compare import compare, verdict
@@ -46,7 +46,7 @@ def test_untouched_before_adapted_and_then_the_faster(found, served):
     assert picked(**found).system == served
 
 
-@pytest.mark.slow
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.floats(0.01, 500)), min_size=1, max_size=6), st.randoms()
 )
