@@ -14,19 +14,8 @@ from acclimate.run.settings import load_recipe, resolve, settings_of
 from acclimate.stages.chain import STAGES
 from acclimate.stages.runs import begin, stored
 
-SUMMARIES = {
-    "index": "Read the documents, and index them for BM25 and for vectors.",
-    "sample": "Draw the documents that queries are written for.",
-    "seed": "Make prompts from the corpus: an expensive LLM writes questions for a few of its documents (UDAPDR).",
-    "generate": "Have an LLM write the queries that people might ask of each document drawn.",
-    "filter": "Keep the synthetic queries that pass every filter.",
-    "mine": "Find hard negatives for each query: documents that rank high and do not answer it.",
-    "train": "Train the rerankers.",
-    "label": "Choose the teacher, and let it rate the candidates of every synthetic query.",
-    "distill": "Train the students: retrievers that learn from the teacher's scores.",
-    "evaluate": "Measure every system on the same queries, and say whether adapting helped.",
-}
-
+# What each stage does, in the words of its function's first line
+SUMMARIES = {stage: (inspect.getdoc(work) or "").partition("\n")[0] for stage, work in STAGES.items()}
 
 _NO_PROMPT = """Traceback (most recent call last):
 ...

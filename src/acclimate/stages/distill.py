@@ -72,11 +72,12 @@ def distill(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Notes:
-    """Train each named student from the teacher's scores into `folder/KIND`. Returns, by kind, how it went.
+    """Train the students: retrievers that learn from the teacher's scores.
 
-    `train` and `dev` hold teacher scores in [0, 1], the source document first; `encoder` is `base`, which stays as it
-    is. `later` has such a pair for every further teacher that students learn from in turn.
-    Raises SettingError for two students of one kind, DataError without examples or teacher scores.
+    Each goes into `folder/KIND`; by kind, how its training went. `train` and `dev` hold teacher scores in [0, 1], the
+    source document first; `encoder` is `base`, which stays as it is. `later` has such a pair for every further teacher
+    that students learn from in turn. Raises SettingError for two students of one kind, DataError without examples or
+    teacher scores.
 
     Parameters
     ----------

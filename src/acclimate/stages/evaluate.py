@@ -86,12 +86,13 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure the contenders; runs go to `folder/runs/NAME.trec`. `candidate` names the adapted system that counts.
+    """Measure every system on the same queries, and say whether adapting helped.
 
-    Queries are answered one at a time, as a person would ask them, so the latencies are those of single queries, from
-    text to ranking. The judgments of those measured go to `folder/qrels.trec`: with them any evaluator gives the same
-    figures for the runs (`trec_eval -c`, where one finds nothing for a query). A query of which nothing is judged
-    relevant counts 0. Raises DataError when that is so of all.
+    Runs go to `folder/runs/NAME.trec`. `candidate` names the adapted system that counts. Queries are answered one at a
+    time, as a person would ask them, so the latencies are those of single queries, from text to ranking. The judgments
+    of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs (`trec_eval
+    -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0. Raises DataError
+    when that is so of all.
 
     Parameters
     ----------

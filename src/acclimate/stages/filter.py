@@ -93,7 +93,7 @@ def filter_queries(
     judge: str = "grade",
     min_grade: Annotated[int, Between(1, 3)] = 2,
 ) -> Selection:
-    """Keep the queries that pass every named filter.
+    """Keep the synthetic queries that pass every filter.
 
     Raises SettingError for a filter that does not exist, or that lacks what it needs.
 

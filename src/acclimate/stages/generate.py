@@ -81,7 +81,7 @@ def generate(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
-    """Synthetic queries for each doc, as far as the LLM writes usable ones.
+    """Have an LLM write the queries that people might ask of each document drawn.
 
     material: examples of the task, prompts made from the corpus and its name, for the prompts that draw on them.
 

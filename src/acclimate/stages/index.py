@@ -45,9 +45,10 @@ def index(
     passage_overlap: Annotated[int, AtLeast(0)] = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
-    """Write `folder/bm25` and `folder/vectors`; what BM25 will not find, in words. An interrupted encoding goes on.
+    """Read the documents, and index them for BM25 and for vectors.
 
-    `corpus` is already split where passages are asked for: all later stages read the same one.
+    Writes `folder/bm25` and `folder/vectors`, and says in words what BM25 will not find. An interrupted encoding goes
+    on. `corpus` is already split where passages are asked for: all later stages read the same one.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A teacher rates each query's candidates: an ensemble of scorers over one shared list.
 
 Retrievers have scored the candidates as they found them; rerankers and LLMs are asked about the best of them, each pair
-of query and document once. Scores are brought to one scale per teacher and added with weights (see `stages.teachers`),
+of query and document once. Scores are brought to one scale per teacher and added with weights (see `learn.teachers`),
 or teach one after the other (`sequential`).
 """
 
@@ -96,14 +96,14 @@ def label(
     false_negative_share: Annotated[float, Above(0)] = 0.95,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labels:
-    """Choose the teacher on `held_out`, then let it rate the candidates of every synthetic query.
+    """Choose the teacher, and let it rate the candidates of every synthetic query.
 
-    `find` gives candidates scored by `members`, the source of a synthetic query among them wherever it ranks. Scorers,
-    which cost far more, rate the `reranker_ways` best of their fusion: for the held-out queries to show what they are
-    worth, for the others only if they are worth something. What they do not rate counts as the worst that they rated;
-    where no retriever teaches, it is left out.
-    Raises DataError without held-out queries: a teacher that nothing was chosen for would be a guess; and for a score
-    that is no number. Raises SettingError for settings that cannot be.
+    It is chosen on `held_out`. `find` gives candidates scored by `members`, the source of a synthetic query among them
+    wherever it ranks. Scorers, which cost far more, rate the `reranker_ways` best of their fusion: for the held-out
+    queries to show what they are worth, for the others only if they are worth something. What they do not rate counts
+    as the worst that they rated; where no retriever teaches, it is left out. Raises DataError without held-out queries:
+    a teacher that nothing was chosen for would be a guess; and for a score that is no number. Raises SettingError for
+    settings that cannot be.
 
     Parameters
     ----------

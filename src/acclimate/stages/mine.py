@@ -65,12 +65,13 @@ def mine(
     sampling: Annotated[str, OneOf(SAMPLING)] = "random",
     seed: int = 0,
 ) -> Negatives:
-    """One n-way example per query, the source document first, from a run that holds each query's hits, best first.
+    """Find hard negatives for each query: documents that rank high and do not answer it.
 
-    The run has the score of each source, wherever that ranks: without it, all hits may well be relevant. `parents` has
-    the document of each passage, where there are passages. `written` are all queries that an LLM wrote, those that were
-    dropped since among them: their sources answer them. `near_duplicates` is how alike two documents are that count as
-    one (Jaccard of runs of three words; at 1 only equal texts).
+    One n-way example per query, the source document first, from a run that holds each query's hits, best first. It has
+    the score of each source, wherever that ranks: without it, all hits may well be relevant. `parents` has the document
+    of each passage, where there are passages. `written` are all queries that an LLM wrote, those that were dropped
+    since among them: their sources answer them. `near_duplicates` is how alike two documents are that count as one
+    (Jaccard of runs of three words; at 1 only equal texts).
 
     A query with too few candidates is filled up with documents drawn from the whole corpus; one that finds none even
     there has no example.

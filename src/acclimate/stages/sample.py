@@ -81,12 +81,13 @@ def sample(
     n_examples: Annotated[int, Between(1, 1000)] = 3,
     seed: int = 0,
 ) -> Sample:
-    """Draw documents without replacement.
+    """Draw the documents that queries are written for.
 
-    `test_share` of them are held out to measure on, where there are no labelled queries. `pairs` has what `examples`
-    names. The documents of the examples that are drawn get no query of their own. `vectors` gives a vector of unit
-    length for each document of the corpus, in its order; only the method diverse asks for them. `parents` has the
-    document of each passage, where there are passages: those of one document are on one side of a split.
+    None is drawn twice. `test_share` of them are held out to measure on, where there are no labelled queries. `pairs`
+    has what `examples` names. The documents of the examples that are drawn get no query of their own. `vectors` gives a
+    vector of unit length for each document of the corpus, in its order; only the method diverse asks for them.
+    `parents` has the document of each passage, where there are passages: those of one document are on one side of a
+    split.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def seed_prompts(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedPrompts:
-    """Prompts adapted to the corpus, from questions that an expensive LLM writes for a few of its documents.
+    """Make prompts from the corpus: an expensive LLM writes questions for a few of its documents (UDAPDR).
 
     Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few of them got
     two questions that differ; what the LLM answered is kept.

@@ -79,12 +79,13 @@ def train(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rerankers:
-    """Train rerankers into `folder`: `reranker`, or `reranker-PROMPT` or `reranker-NUMBER` where there are several.
+    """Train the rerankers.
 
-    `texts` holds the text of each query by id, `prompts` the prompt that asked for it. Plain libraries load what comes
-    out: `CrossEncoder(path)`, transformers' T5 and Llama, peft. Of several rerankers, those that an interrupted or a
-    smaller run left done are kept. Raises DataError without training or held-out examples: the choice between
-    checkpoints needs both.
+    Into `folder`: `reranker`, or `reranker-PROMPT` or `reranker-NUMBER` where there are several. `texts` holds the text
+    of each query by id, `prompts` the prompt that asked for it. Plain libraries load what comes out:
+    `CrossEncoder(path)`, transformers' T5 and Llama, peft. Of several rerankers, those that an interrupted or a smaller
+    run left done are kept. Raises DataError without training or held-out examples: the choice between checkpoints needs
+    both.
 
     Parameters
     ----------
