@@ -25,7 +25,7 @@ MODULES = {
 }
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 SAY_NOTHING = {"found", "one", "told", "made", "own", "near"}  # as names: what they hold has a noun
-SAYING = {"base", "cli", "corpus", "llm", "records", "run", "stages"}
+SAYING = ROOMS - {"measure", "search"}
 REPEATED = {  # defaults of what is of use without a run too; a run passes its settings
     "acclimate.api.run": {"k"},  # of hits, not of what is measured
     "acclimate.learn.students.sparse": {"sparsity"},
