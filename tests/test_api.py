@@ -145,6 +145,14 @@ def test_every_name_has_an_example_that_runs(name, home, pyterrier):
         assert result.failed == 0, "".join(said)
 
 
+def test_the_page_on_python_is_true(home, tmp_path, monkeypatch):
+    shutil.copytree(home / "docs", tmp_path / "docs")
+    shutil.copytree(home / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    page = EXAMPLES.parent / "docs" / "python.md"
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_s_function_has_the_stage_s_settings(stage):
     function = getattr(acclimate, stage)

@@ -72,7 +72,7 @@ def test_settings_from_a_program_are_those_of_a_command_line():
     [
         ({"sampel": {}, "sample": {"n_doc": 7}}, "no setting of sample named 'n_doc'. Did you mean 'n_docs'"),
         ({"sampel": {"n_docs": 7}}, "no stage named 'sampel'"),
-        ({"sample": 7}, "'sample' is 7; expected a dict of settings"),
+        ({"sample": 7}, "sample is 7; expected the settings of a stage"),
         ({"sample": {"n_docs": "many"}}, "sample.n_docs is 'many'; expected a whole number"),
         ({"sample": {"n_docs": object}}, "sample.n_docs is <class 'object'>; expected a whole number"),
     ],

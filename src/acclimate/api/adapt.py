@@ -110,10 +110,9 @@ def plan(
     True
     """
     from acclimate.report.plan import describe
-    from acclimate.stages.chain import check
 
     run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
-    check(run, asks=False)
+    chain.check(run, asks=False)
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)
         return describe(run)

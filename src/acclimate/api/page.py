@@ -8,7 +8,7 @@ from pathlib import Path
 from acclimate.report.frame import framed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
     """A page in a run's folder, and the same as text.
 
@@ -19,6 +19,9 @@ class Page:
 
     text: str
     path: Path
+
+    def __repr__(self) -> str:
+        return f"Page({str(self.path)!r})"
 
     def __str__(self) -> str:
         return self.text

@@ -222,7 +222,9 @@ def _changed(changes: Changes) -> Iterator[tuple[str, str, Any]]:
     if isinstance(changes, Mapping):
         for stage, table in changes.items():
             if not isinstance(table, Mapping):
-                raise SettingError(f"{quoted(stage)} is {quoted(table)}; expected a dict of settings and their values")
+                raise SettingError(
+                    f"{stage} is {quoted(table)}; expected the settings of a stage: sample={{'n_docs': 500}}"
+                )
             for key, value in table.items():
                 yield stage, str(key), fspath(value) if isinstance(value, PathLike) else value
         return
