@@ -1,0 +1,133 @@
+"""Folders of text, Markdown and HTML files: one document a file, as its reader sees it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_formats import put, quick, refusal
+
+from acclimate.corpus import formats
+from acclimate.corpus.formats.folder import read_folder
+from acclimate.records import Doc
+
+
+def test_a_folder_gives_one_doc_per_file(tmp_path: Path) -> None:
+    for name in ("b/x.txt", "a/x.txt", ".git/x.txt", "a/.x.txt", "a/empty.txt", "photo.JPG", "Z.TXT"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        put(tmp_path / name, "" if "empty" in name else f"text of {name}\n")
+    docs = formats.read_folder(tmp_path)
+    assert list(docs) == [Doc(name, f"text of {name}\n") for name in ("Z.TXT", "a/x.txt", "b/x.txt")]
+    assert +docs.dropped == {"empty file": 1, ".jpg file type": 1}
+
+
+def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    put(inside / "a.txt", "a")
+    put(outside / "b.txt", "b")
+    (inside / "b.txt").symlink_to(outside / "b.txt")
+    (inside / "c.txt").symlink_to("a.txt")
+    (inside / "loop").symlink_to(inside)
+    (inside / "out").symlink_to(outside)
+    (inside / "self.txt").symlink_to("self.txt")
+    (inside / "gone.txt").symlink_to("none.txt")
+    os.mkfifo(inside / "pipe.txt")
+    docs = formats.read_folder(inside)
+    assert [doc.doc_id for doc in docs] == ["a.txt", "c.txt"]
+    assert +docs.dropped == {
+        "link out of the folder": 1,
+        "link to a folder": 2,
+        "link to nothing": 2,
+        "pipe, socket or device": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "title", "text"),
+    [
+        ("# A *b* #\n\nc\n", "A *b*", "c\n"),
+        ("\n## A\nb", "A", "b"),
+        ("A\n===\n\nb\n", "A", "b\n"),
+        ("intro\n\n# A\nb", "A", "intro\n\n# A\nb"),
+        ("```\n# no\n```\n# A\n", "A", "```\n# no\n```\n# A\n"),
+        ("---\n# no: 1\n---\n# A\nb", "A", "---\n# no: 1\n---\n# A\nb"),
+        ("#no\n#\n", "", "#no\n#\n"),
+        ("{x} # y\u2028# z", "", "{x} # y\u2028# z"),
+    ],
+)
+def test_the_title_of_markdown_is_its_first_heading(tmp_path: Path, content: str, title: str, text: str) -> None:
+    put(tmp_path / "a.md", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.md", text, title)]
+
+
+@pytest.mark.parametrize(
+    ("content", "title", "text"),
+    [
+        ("<title>A\n &amp; B</title><p>c<b>d</b>e<p>f<br>g", "A & B", "cde\nf\ng"),
+        ("<script>x<y</script><style>b{}</style><h1>A</h1>b  c &lt;d&gt;", "", "A\nb c <d>"),
+        ("<svg><title>no</title></svg><title>A</title>b<svg/>c<noscript>d</noscript>", "A", "bc"),
+        ("a</script></title>b<table><tr><td>1</td><td>2</td></table>", "", "ab\n1\n2"),
+        ("<p>unclosed <a href='x'>b", "", "unclosed b"),
+    ],
+)
+def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title: str, text: str) -> None:
+    put(tmp_path / "a.html", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text, title)]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<div>", "<p>x", "<a ", "<![x!", "<!--", "<b><i></p>", "&", "&lt;", "<", "<table><tr><td>", "<svg>", "<title>"],
+)
+def test_html_takes_time_by_its_length(tmp_path: Path, piece: str) -> None:
+    put(tmp_path / "a.html", f"<p>first</p>{piece * (200_000 // len(piece))}")
+    started = time.process_time()
+    (doc,) = formats.read_folder(tmp_path)
+    assert doc.text.startswith("first")
+    assert time.process_time() - started < 5
+
+
+html_pieces = st.lists(
+    st.sampled_from("<![ <! <? < > ]]> --> <!-- / a </script> <script> <title = ' \" & &#x110000; &#xd800;".split())
+)
+
+
+@quick
+@given(pieces=html_pieces)
+def test_any_html_can_be_read(tmp_path: Path, pieces: list[str]) -> None:
+    (tmp_path / "a.html").write_text(f"<p>x</p>{''.join(pieces)}")
+    assert [doc.text[0] for doc in formats.read_folder(tmp_path)] == ["x"]
+
+
+def test_bad_folders_are_refused(tmp_path: Path) -> None:
+    def message() -> str:
+        return refusal(lambda: formats.read_folder(tmp_path))
+
+    assert (
+        message()
+        == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in .txt, .md or .html"
+    )
+    bad = put(tmp_path / "b.pdf", "x")
+    assert "(passed over: .pdf file type: 1)" in message()
+    bad = put(tmp_path / "b.txt", "")
+    assert "empty file: 1" in message()
+    put(bad, b"a\nb\xe9")
+    assert message() == f"{bad}:2: byte 1 of the line is 0xe9, which is not UTF-8; save the file as UTF-8"
+    put(bad, "utf-16".encode("utf-16-le"))
+    assert message().startswith(f"{bad}:1: has a zero byte")
+    assert "expected a folder" in refusal(lambda: formats.read_folder(bad))
+    assert "no such folder" in refusal(lambda: formats.read_folder(tmp_path / "c"))
+
+
+def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    try:
+        put(tmp_path / os.fsdecode(b"caf\xe9.txt"), "coffee")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert "'caf\\udce9.txt' is no name in UTF-8; rename the file" in refusal(lambda: list(read_folder(tmp_path)))
