@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from acclimate.base.errors import DataError, SettingError
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.chat_template import around
-from acclimate.llm.decoding import Decoding, check_room, cut_at
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.lengths import check_room, cut_at
 
 TEXTS = st.text(st.sampled_from("ab:.\n \t。é"), max_size=24)
 STOPS = st.lists(st.text(st.sampled_from("ab.\n"), min_size=1, max_size=3), max_size=3).map(tuple)

@@ -32,7 +32,7 @@ def test_a_file_that_was_not_finished_leaves_the_old_one_and_nothing_else(tmp_pa
     files.write_text(path, "old")
 
     def interrupted():
-        with files.written(path) as beside:
+        with files.atomic_write(path) as beside:
             beside.write_text("new, but")
             raise KeyboardInterrupt
 

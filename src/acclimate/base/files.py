@@ -30,7 +30,7 @@ _UNPACKED = 100  # times its size that a gzip file of text may have when unpacke
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
     make_folder(path.parent)
     if path.is_dir():
@@ -56,7 +56,7 @@ def make_folder(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """`text` as UTF-8 with \\n line ends, whole or not at all."""
-    with written(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -82,7 +82,7 @@ def exists(path: str | Path) -> bool:
     return True
 
 
-def opened(path: Path) -> io.BufferedReader:
+def open_bytes(path: Path) -> io.BufferedReader:
     """A file, to read bytes from. Raises DataError for what is none, or may not be read."""
     try:
         mode = path.stat().st_mode
@@ -103,7 +103,7 @@ def opened(path: Path) -> io.BufferedReader:
 
 def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
     """The text of a whole file, by default of a small one, as people write by hand. Raises DataError for no UTF-8."""
-    with opened(path) as stream:
+    with open_bytes(path) as stream:
         content = stream.read(-1 if largest is None else largest + 1)
     if largest is not None and len(content) > largest:
         raise DataError(f"is larger than {largest:,} bytes; expected a small text file", path=path)
@@ -175,7 +175,7 @@ def read_state(path: Path, key: str) -> dict[str, Any]:
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """One JSON object a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
     count = 0
-    with written(path) as partial, _open_to_write(partial, path.name.endswith(".gz")) as lines:
+    with atomic_write(path) as partial, _open_to_write(partial, path.name.endswith(".gz")) as lines:
         for row in rows:
             lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
             count += 1
@@ -203,7 +203,7 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
     """`read_lines` with the end of each line kept."""
     number = 0
     try:
-        with opened(path) as raw:
+        with open_bytes(path) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             lines = gzip.GzipFile(fileobj=raw) if compressed else raw
@@ -243,7 +243,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
-    with opened(path) as stream:
+    with open_bytes(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

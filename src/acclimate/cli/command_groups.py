@@ -51,7 +51,7 @@ def check_prompt(path: Path) -> None:
     path
         The file.
     """
-    from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
+    from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
 
     prompt = acclimate.prompt(path)
     tokens = len(prompt.render("")) // CHARACTERS_PER_TOKEN

@@ -128,7 +128,7 @@ def _path(path: Path, cache_dir: Path) -> _Source:
         return _Source(path.name.split(".")[0], _cached(path, cache_dir))
     if not path.is_dir():
         if files.exists(path):
-            files.opened(path).close()  # says what it is: a pipe, for one
+            files.open_bytes(path).close()  # says what it is: a pipe, for one
         raise _no_such(path)
     corpus = _data_file(path, "corpus")
     if corpus is None:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import seal, written
-from acclimate.corpus.formats.fields import Place, quoted, unbroken
+from acclimate.base.files import atomic_write, seal
+from acclimate.corpus.formats.fields import Place, as_json, unbroken
 from acclimate.records import Doc
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Corpus(Mapping[str, Doc]):
         """
         import pyarrow as pa
 
-        with written(path) as partial, pa.OSFile(str(partial), "wb") as sink:
+        with atomic_write(path) as partial, pa.OSFile(str(partial), "wb") as sink:
             tally = _write(docs, sink, str(source))
             sink.close()
             cls.open(partial)._refuse_repeated(tally)
@@ -268,11 +268,11 @@ def _batches(rows: Iterable[tuple[str, str, str, int]]) -> Iterator[list[tuple[s
 def _digest(doc: Doc, place: Place) -> bytes:
     """A hash of id, title and text, each preceded by its length, once they are known to be text."""
     if not isinstance(doc.doc_id, str) or not doc.doc_id:
-        raise place.error(f"'doc_id' is {quoted(doc.doc_id)}; expected an id: text that is not empty")
+        raise place.error(f"'doc_id' is {as_json(doc.doc_id)}; expected an id: text that is not empty")
     hashed = hashlib.blake2b(digest_size=16)
     for name, value in zip(doc._fields, doc, strict=True):
         if not isinstance(value, str):
-            raise place.error(f"{name!r} of document {doc.doc_id!r} is {quoted(value)}; expected text")
+            raise place.error(f"{name!r} of document {doc.doc_id!r} is {as_json(value)}; expected text")
         data = unbroken(value, name, place).encode()
         hashed.update(len(data).to_bytes(8, "little") + data)
     return hashed.digest()

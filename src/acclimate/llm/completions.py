@@ -21,7 +21,7 @@ from acclimate.base.database import unusable
 from acclimate.base.errors import DataError, LLMError
 from acclimate.base.files import make_folder
 from acclimate.llm import completion_json
-from acclimate.llm.decoding import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
+from acclimate.llm.lengths import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.llm.protocol import LLM, StreamingLLM
 from acclimate.llm.server.terms import Terms
 from acclimate.llm.usage import Ledger, Usage

@@ -1,4 +1,4 @@
-"""How an LLM goes on from a prompt, what of its text is the answer, and where a document may be cut."""
+"""How an LLM goes on from a prompt, and what of its text is the answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint
 from acclimate.llm.answers import reasoning
 
-CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
 MAX_NEW_TOKENS = Between(1, 100_000)
 TEMPERATURE = Between(0.0001, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
 TOP_P = Above(0, 1)
-_SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
 # Lines in front of an answer: they end in a colon, open a fence or a tag, are a heading of a word or three, what is
 # left of a chat template, or reasoning by its name.
 _ANNOUNCES = re.compile(
@@ -122,44 +120,3 @@ def _end_of_json(text: str, begin: int, limit: int) -> tuple[int, bool]:
     if isinstance(value, dict) or not rest[0].strip():
         return end, isinstance(value, dict) or bool(rest[1])
     return 0, False
-
-
-def check_room(name: str, prompt: str, tokens: int, new_tokens: int, context: int) -> None:
-    """Raises SettingError for a prompt that is empty, or has no room for `new_tokens` in an LLM's context."""
-    if not tokens or tokens + new_tokens > context:
-        raise SettingError(
-            f"a prompt of {tokens} tokens and {new_tokens} new ones: {name} takes 1 to {context} together; "
-            f"the prompt begins {prompt[:60]!r}"
-        )
-
-
-def about_tokens(text: str) -> int:
-    """How many tokens a text has, about: one for four ASCII characters, or for one other."""
-    n_others = sum(not char.isascii() for char in text)
-    return (len(text) - n_others) // CHARACTERS_PER_TOKEN + n_others + 1
-
-
-def characters_of(text: str, max_tokens: int) -> int:
-    """How many characters at the start of a text are about `max_tokens` tokens."""
-    room = max_tokens * CHARACTERS_PER_TOKEN
-    for position, char in enumerate(text):
-        room -= 1 if char.isascii() else CHARACTERS_PER_TOKEN
-        if room < 0:
-            return position
-    return len(text)
-
-
-def cut_at(text: str, end: int) -> str:
-    """The start of `text` in at most `end` characters, 1 or more: to the end of a sentence in its second half where
-    there is one, else of a word, else all of them."""
-    if len(text) <= end:
-        return text
-    sentences = [match.end() for match in _SENTENCE_END.finditer(text, 0, end + 1) if end / 2 <= match.end() <= end]
-    if sentences:
-        return text[: sentences[-1]].rstrip()
-    word = (
-        end
-        if text[end].isspace()
-        else max((position for position in range(end) if text[position].isspace()), default=end)
-    )
-    return text[:word].rstrip() or text[:end]

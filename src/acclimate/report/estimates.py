@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from acclimate.learn.rerankers.groups import PROMPT, number_of
 from acclimate.learn.teachers.selection import CHOSEN, RERANKER
 from acclimate.llm import is_served, prompts
-from acclimate.llm.decoding import CHARACTERS_PER_TOKEN
 from acclimate.llm.grade import GRADE_TOKENS, MAX_DOC_TOKENS
+from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.stages.generate import Estimate, estimate
 from acclimate.stages.label import named_scorers

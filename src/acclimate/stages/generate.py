@@ -27,7 +27,8 @@ from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.ask import ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
-from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding, about_tokens, characters_of, cut_at
+from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
+from acclimate.llm.lengths import about_tokens, characters_in, cut_at
 from acclimate.llm.prompts import ADAPTED, Material
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion, Doc, PromptExample, SyntheticQuery
@@ -159,7 +160,7 @@ def mix_of(
 ) -> prompts.Mix:
     """The prompts that these settings come to; the documents of examples are cut as those of the corpus are, about."""
     examples = [
-        example._replace(document=cut_at(text, characters_of(text, max_doc_tokens)) if text else "")
+        example._replace(document=cut_at(text, characters_in(text, max_doc_tokens)) if text else "")
         for example, text in ((example, example.document.strip()) for example in material.examples)
     ]
     hints = prompts.hints(task, language, style)
@@ -182,7 +183,7 @@ def estimate(
     """What `generate` would ask with these settings, told without loading an LLM."""
     mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
-    shown = {doc_id: text[: characters_of(text, max_doc_tokens)] for doc_id, text in whole.items() if text}
+    shown = {doc_id: text[: characters_in(text, max_doc_tokens)] for doc_id, text in whole.items() if text}
     asked = {(request.text, request.sample) for request in tasks_of(shown, mix, per_doc, is_drawn=temperature > 0)}
     read = sum(about_tokens(text) for text, _ in asked)
     return Estimate(len(asked), read, len(asked) * max_new_tokens)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import read_jsonl, read_lines, write_jsonl, written
+from acclimate.base.files import atomic_write, read_jsonl, read_lines, write_jsonl
 from acclimate.corpus.formats import fields, trec
 from acclimate.corpus.formats.fields import Field, Located, Place
 from acclimate.records import Doc, Qrel, Query
@@ -62,7 +62,7 @@ def write_queries(path: Path, queries: Iterable[Query]) -> int:
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     """A qrels TSV with BEIR's header. Returns how many judgments."""
     count = 0
-    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
         lines.write("query-id\tcorpus-id\tscore\n")
         for qrel in qrels:
             cells = (trec.escaped(name, _BREAKS) for name in (qrel.query_id, qrel.doc_id))
@@ -91,7 +91,9 @@ def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
         if not header:
             header = cells
             if trec.GRADE.fullmatch(cells[-1].strip()):
-                raise place.error(f"no header: found {fields.quoted(line)}; expected query-id⇥corpus-id⇥score above it")
+                raise place.error(
+                    f"no header: found {fields.as_json(line)}; expected query-id⇥corpus-id⇥score above it"
+                )
             columns = [header.index(fields.pick(header, field, place)) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE)]
             continue
         if len(cells) != len(header):

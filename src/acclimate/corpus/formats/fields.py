@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from acclimate.base.errors import DataError
-from acclimate.base.text import quoted as shown_as_python
+from acclimate.base.text import quoted
 from acclimate.records import Doc, Query
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def pick(names: Iterable[str], field: Field, place: Place) -> str:
 
 
 def _missing(columns: list[str], field: Field) -> str:
-    listed = ", ".join(quoted(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
+    listed = ", ".join(as_json(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
     message = f"no {field.what}: found {listed or 'nothing'}; expected {' or '.join(map(repr, field.names))}"
     if len(columns) == 1 and (mark := next((mark for mark in ";\t|," if mark in columns[0]), "")):
         return f"{message}. It looks as if {mark!r} separated the columns: save the file as CSV with commas, or as TSV"
@@ -86,7 +86,7 @@ def _missing(columns: list[str], field: Field) -> str:
             return f"{message}. Remove the blanks around {name!r}"
     folded = {name.strip().casefold()[:40]: name for name in columns[:1000]}
     matches = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
-    return f"{message}. The closest is {quoted(folded[matches[0]])}: rename it" if matches else message
+    return f"{message}. The closest is {as_json(folded[matches[0]])}: rename it" if matches else message
 
 
 def identifier(value: Any, name: str, place: Place) -> str:
@@ -94,14 +94,14 @@ def identifier(value: Any, name: str, place: Place) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
-        raise place.error(f"{name!r} is {quoted(value)}; expected an id: text that is not empty")
+        raise place.error(f"{name!r} is {as_json(value)}; expected an id: text that is not empty")
     return unbroken(value, name, place)
 
 
 def text(value: Any, name: str, place: Place) -> str:
     """A text, which may be empty."""
     if not isinstance(value, str):
-        raise place.error(f"{name!r} is {quoted(value)}; expected text")
+        raise place.error(f"{name!r} is {as_json(value)}; expected text")
     return unbroken(value, name, place)
 
 
@@ -115,16 +115,16 @@ def unbroken(value: str, name: str, place: Place) -> str:
 def number(value: Any, name: str, place: Place) -> float:
     """A finite number out of JSON."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise place.error(f"{name!r} is {quoted(value)}; expected a number")
+        raise place.error(f"{name!r} is {as_json(value)}; expected a number")
     return float(value)
 
 
-def quoted(value: Any) -> str:
+def as_json(value: Any) -> str:
     """A value as an error shows it: as JSON, cut to a few words."""
     try:
         text = json.dumps(value, ensure_ascii=True, default=repr)
     except (ValueError, RecursionError):  # what is nested too deeply, or a number of thousands of digits
-        text = shown_as_python(value)
+        text = quoted(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

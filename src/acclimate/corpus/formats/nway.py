@@ -18,7 +18,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
-from acclimate.corpus.formats.fields import Field, Located, Place, identifier, number, pick, quoted, text
+from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text
 from acclimate.records import NWay, SyntheticQuery
 
 QUERY_ID = Field("query id", ("query_id",))
@@ -74,7 +74,7 @@ def synthetic_id(doc_id: str, query: str) -> str:
 def _nway(row: dict[str, Any], place: Place) -> NWay:
     doc_ids = row[pick(row, DOC_IDS, place)]
     if not isinstance(doc_ids, list) or not doc_ids:
-        raise place.error(f"'doc_ids' is {quoted(doc_ids)}; expected a list of document ids, positive first")
+        raise place.error(f"'doc_ids' is {as_json(doc_ids)}; expected a list of document ids, positive first")
     ids = tuple(identifier(doc_id, "doc_ids", place) for doc_id in doc_ids)
     if len(set(ids)) < len(ids):
         twice = next(doc_id for doc_id in ids if ids.count(doc_id) > 1)
@@ -85,7 +85,7 @@ def _nway(row: dict[str, Any], place: Place) -> NWay:
     if scores is None:
         scores = []
     elif not isinstance(scores, list) or len(scores) != len(ids):
-        what = f"{len(scores)} of them" if isinstance(scores, list) else quoted(scores)
+        what = f"{len(scores)} of them" if isinstance(scores, list) else as_json(scores)
         raise place.error(f"'scores': found {what}; expected one per document, {len(ids)}, or no 'scores' at all")
     return NWay(
         query_id=identifier(row[pick(row, QUERY_ID, place)], "query_id", place),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import LONGEST, opened, read_lines, read_raw_lines
+from acclimate.base.files import LONGEST, open_bytes, read_lines, read_raw_lines
 from acclimate.corpus.formats import fields
 from acclimate.corpus.formats.fields import Field, Located, Place
 from acclimate.records import Doc, Query
@@ -114,7 +114,7 @@ def _parquet_rows(path: Path, needed: tuple[Field, ...]) -> Iterator[tuple[Place
     import pyarrow
     from pyarrow import parquet
 
-    opened(path).close()  # says what is wrong with a path that is no file's
+    open_bytes(path).close()  # says what is wrong with a path that is no file's
     row = 0
     try:
         with parquet.ParquetFile(path, memory_map=True) as file:
@@ -142,7 +142,7 @@ def _check_type(kind: Any, name: str, place: Place) -> None:
     kind = kind.value_type if types.is_dictionary(kind) else kind
     texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
     if not any(is_of(kind) for is_of in texts):
-        raise place.error(f"column {fields.quoted(name)} holds {kind}; expected text or whole numbers")
+        raise place.error(f"column {fields.as_json(name)} holds {kind}; expected text or whole numbers")
 
 
 def _cells(batch: Any) -> Iterable[dict[str, Any]]:
@@ -157,4 +157,4 @@ def _cells(batch: Any) -> Iterable[dict[str, Any]]:
 def _distinct(header: list[str], place: Place) -> None:
     for name, count in Counter(header).items():
         if count > 1:
-            raise place.error(f"{count} columns are named {fields.quoted(name)}; names must differ")
+            raise place.error(f"{count} columns are named {fields.as_json(name)}; names must differ")

@@ -20,8 +20,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import read_lines, written
-from acclimate.corpus.formats.fields import Located, Place, quoted
+from acclimate.base.files import atomic_write, read_lines
+from acclimate.corpus.formats.fields import Located, Place, as_json
 from acclimate.records import Qrel, ScoredDoc
 
 GRADE = re.compile(r"[+-]?[0-9]{1,9}")
@@ -62,7 +62,7 @@ def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -
     import numpy as np
 
     tag, count, done = _word(tag, "tag", path), 0, set[str]()
-    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
         for query_id, hits in groupby(run, attrgetter("query_id")):
             if query_id in done:
                 raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
@@ -92,7 +92,7 @@ def read_qrels(path: Path) -> list[Qrel]:
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     """Four columns, tabs between. Returns how many judgments."""
     count = 0
-    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
         for qrel in qrels:
             names = {"query id": qrel.query_id, "iteration": qrel.iteration, "doc id": qrel.doc_id}
             words = [_word(name, what, path) for what, name in names.items()]
@@ -126,7 +126,7 @@ def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Pl
 def grade(value: str, name: str, place: Place) -> int:
     """A relevance grade: an integer."""
     if not GRADE.fullmatch(value.strip()):
-        raise place.error(f"{name!r} is {quoted(value)}; expected an integer grade")
+        raise place.error(f"{name!r} is {as_json(value)}; expected an integer grade")
     return int(value)
 
 
@@ -143,7 +143,7 @@ def _run_rows(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
         seen.add(doc_id)
         value = float(score) if _NUMBER.fullmatch(score) else math.nan
         if not math.isfinite(value):
-            raise place.error(f"'score' is {quoted(score)}; expected a finite number")
+            raise place.error(f"'score' is {as_json(score)}; expected a finite number")
         yield place, ScoredDoc(unescaped(query_id), unescaped(doc_id), value)
 
 
@@ -153,7 +153,7 @@ def _words(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Place, list[str
         if not words:
             continue
         if len(words) != len(names):
-            raise place.error(f"found {len(words)} columns, {quoted(line)}; expected {len(names)}: {' '.join(names)}")
+            raise place.error(f"found {len(words)} columns, {as_json(line)}; expected {len(names)}: {' '.join(names)}")
         yield place, words
 
 

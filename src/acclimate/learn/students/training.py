@@ -20,7 +20,7 @@ import torch
 
 from acclimate.base import distributed, models
 from acclimate.base.errors import SettingError
-from acclimate.base.files import written
+from acclimate.base.files import atomic_write
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.learn.students.lesson import Student
 from acclimate.learn.students.losses import DistillationLoss
@@ -167,7 +167,7 @@ class StudentTraining:
             "optimizer": self.optimizer.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
         }
-        with written(self.state_path) as beside:
+        with atomic_write(self.state_path) as beside:
             torch.save(state, beside)
 
     def _resume(self) -> tuple[list[float], dict[str, torch.Tensor]]:

@@ -22,7 +22,8 @@ from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.chat_template import OPTIONS, around
-from acclimate.llm.decoding import Decoding, check_room, cut_at
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.lengths import check_room, cut_at
 from acclimate.records import Completion
 
 PREFIX = "llama.cpp:"

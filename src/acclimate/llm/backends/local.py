@@ -16,7 +16,8 @@ from acclimate.base import models
 from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.loaded import Loaded
-from acclimate.llm.decoding import Decoding, check_room
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.lengths import check_room
 from acclimate.records import Completion
 
 BATCH = 64  # at most so many prompts are decoded together; whoever knows better sends fewer at a time

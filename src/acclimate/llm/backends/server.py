@@ -23,7 +23,8 @@ from typing import Any
 
 from acclimate.base.errors import LLMError
 from acclimate.base.files import fingerprint
-from acclimate.llm.decoding import Decoding, characters_of, cut_at
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.server import wire
 from acclimate.llm.server.address import parse
 from acclimate.llm.server.client import client, read
@@ -96,7 +97,7 @@ class ServerLLM:
 
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in about `max_tokens` tokens: to the end of a sentence or a word."""
-        return cut_at(text, max(1, characters_of(text, max_tokens)))
+        return cut_at(text, max(1, characters_in(text, max_tokens)))
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order. Raises LLMError when one could not be had."""

@@ -20,7 +20,8 @@ from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
 from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.tokenizer import Tokenizer
-from acclimate.llm.decoding import Decoding, check_room
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.lengths import check_room
 from acclimate.records import Completion
 
 PREFIX = "vllm:"

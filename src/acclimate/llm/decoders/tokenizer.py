@@ -14,7 +14,7 @@ from acclimate.base import models
 from acclimate.base.loading import quiet
 from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.chat_template import OPTIONS, around
-from acclimate.llm.decoding import cut_at
+from acclimate.llm.lengths import cut_at
 
 
 class Tokenizer:

@@ -11,7 +11,8 @@ from typing import Any
 
 from acclimate.base.text import printable
 from acclimate.llm.answers import reasoning
-from acclimate.llm.decoding import Decoding, about_tokens
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.lengths import about_tokens
 from acclimate.llm.server.alignment import logprobs_within
 from acclimate.llm.server.failures import message_of, one_line
 from acclimate.llm.server.terms import Terms

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from acclimate.base.files import write_text
 from acclimate.base.text import single_spaced
 from acclimate.base.words import words_of
-from acclimate.llm.decoding import cut_at
+from acclimate.llm.lengths import cut_at
 from acclimate.report.formatting import excerpt, share
 from acclimate.report.html import template
 from acclimate.report.queries import statistics
