@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -14,34 +14,6 @@ from acclimate.learn.students.encoding import encode_with_gradients
 from acclimate.learn.students.lesson import Lesson, batch_documents, by_example
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
-
-
-@dataclass(frozen=True)
-class DenseQuery:
-    """Dense retrieval, query encoder only: a softmax over the whole corpus, whose vectors are fixed."""
-
-    kind: ClassVar[str] = "dense"
-    keeps_index: ClassVar[bool] = True
-    sees_corpus: ClassVar[bool] = True
-    encoder: Encoder
-    lesson: Lesson
-    temperature: float
-    dims: Sequence[int] = ()  # lengths that it learns beside the whole
-
-    @cached_property
-    def documents(self) -> torch.Tensor:
-        """(n_docs, dim) the vectors of the index."""
-        return torch.tensor(self.lesson.vectors.pooled).to(self.encoder.model.device)
-
-    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents among all of the corpus."""
-        queries = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query").pooled
-        logs = nested_log_softmax(queries, self.documents, self.dims, self.temperature)
-        return by_example(logs, batch, self.lesson.ids.row)
-
-    def penalty(self) -> float:
-        """None."""
-        return 0.0
 
 
 @dataclass(frozen=True)
@@ -57,15 +29,33 @@ class Dense:
     dims: Sequence[int] = ()  # lengths that it learns beside the whole
 
     def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents among those of the batch."""
-        place = batch_documents(batch)
+        """Per example: (n_ways,) log-probabilities of its documents among those of the softmax."""
         queries = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query").pooled
-        documents = encode_with_gradients(self.encoder, self.lesson.document_texts(list(place)), "document").pooled
+        documents, place = self._documents(batch)
         return by_example(nested_log_softmax(queries, documents, self.dims, self.temperature), batch, place)
+
+    def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
+        """((n_docs, dim) the documents of the softmax, id of each one -> its row)."""
+        place = batch_documents(batch)
+        return encode_with_gradients(self.encoder, self.lesson.document_texts(list(place)), "document").pooled, place
 
     def penalty(self) -> float:
         """None."""
         return 0.0
+
+
+class DenseQuery(Dense):
+    """The same, query encoder only: a softmax over the whole corpus, whose vectors are those of the index."""
+
+    keeps_index: ClassVar[bool] = True
+    sees_corpus: ClassVar[bool] = True
+
+    @cached_property
+    def _index(self) -> torch.Tensor:
+        return torch.tensor(self.lesson.vectors.pooled).to(self.encoder.model.device)
+
+    def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
+        return self._index, self.lesson.ids.row
 
 
 def nested_log_softmax(

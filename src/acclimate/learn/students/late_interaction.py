@@ -16,34 +16,6 @@ from acclimate.search.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class LateInteractionQuery:
-    """Late interaction, query encoder only: a softmax over the example's documents, whose token vectors are fixed."""
-
-    kind: ClassVar[str] = "late-interaction"
-    keeps_index: ClassVar[bool] = True
-    sees_corpus: ClassVar[bool] = False
-    encoder: Encoder
-    lesson: Lesson
-    temperature: float
-
-    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents."""
-        _, queries, keep = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query")
-        logs: list[torch.Tensor] = []
-        for query, kept, example in zip(queries, keep, batch, strict=True):
-            gathered, starts = self.lesson.vectors.gather(self.lesson.rows(example))
-            lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(gathered)]))
-            documents = torch.from_numpy(gathered).to(query.device)
-            scores = max_sim(query[kept], documents, lengths.to(query.device))
-            logs.append(log_softmax(scores / self.temperature, dim=-1))
-        return logs
-
-    def penalty(self) -> float:
-        """None."""
-        return 0.0
-
-
-@dataclass(frozen=True)
 class LateInteraction:
     """Late interaction, both sides: a softmax over the example's documents, encoded as they are now."""
 
@@ -59,14 +31,30 @@ class LateInteraction:
         _, queries, keep = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query")
         logs: list[torch.Tensor] = []
         for query, kept, example in zip(queries, keep, batch, strict=True):
-            documents = encode_with_gradients(self.encoder, self.lesson.document_texts(example.doc_ids), "document")
-            scores = max_sim(query[kept], documents.tokens[documents.keep], documents.keep.sum(dim=1))
+            scores = max_sim(query[kept], *self._documents(example))
             logs.append(log_softmax(scores / self.temperature, dim=-1))
         return logs
+
+    def _documents(self, example: NWay) -> tuple[torch.Tensor, torch.Tensor]:
+        """((sum of lengths, dim) token vectors of its documents, (n_ways,) lengths)."""
+        _, tokens, keep = encode_with_gradients(self.encoder, self.lesson.document_texts(example.doc_ids), "document")
+        return tokens[keep], keep.sum(dim=1)
 
     def penalty(self) -> float:
         """None."""
         return 0.0
+
+
+class LateInteractionQuery(LateInteraction):
+    """The same, query encoder only: the token vectors of documents are those of the index."""
+
+    keeps_index: ClassVar[bool] = True
+
+    def _documents(self, example: NWay) -> tuple[torch.Tensor, torch.Tensor]:
+        vectors, starts = self.lesson.vectors.gather(self.lesson.rows(example))
+        lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(vectors)]))
+        device = self.encoder.model.device
+        return torch.from_numpy(vectors).to(device), lengths.to(device)
 
 
 def max_sim(query: torch.Tensor, documents: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
