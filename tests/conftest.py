@@ -67,6 +67,13 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def short_waits(monkeypatch):
+    """A server that failed is asked again at once, with a key of this name."""
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    monkeypatch.setattr("acclimate.llm.backends.server._FIRST_WAIT", 0.01)
+
+
 @pytest.fixture(scope="session")
 def quick_training() -> Iterator[None]:
     """Half of the time that a tiny model trains goes into looking through what is imported, and model cards."""

@@ -8,11 +8,13 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from test_server import PROMPTS, echo, error, model, quick, serving  # noqa: F401
+from serving import PROMPTS, echo, error, model, serving
 
 from acclimate.base.errors import AcclimateError, LLMError, MissingExtra, SettingError
 from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.server.address import check_no_secrets, has_secret, parse, redacted
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy", "NO_PROXY", "no_proxy")
 

@@ -64,7 +64,7 @@ def test_an_llm_behind_a_server_stops_at_its_cost_goes_on_and_leaves_no_key(
     corpus, run_adapt, tmp_path, capsys, monkeypatch
 ):
     pytest.importorskip("openai", reason="the openai extra is not installed")
-    from test_server import chat, serving
+    from serving import chat, serving
 
     def reply(request, nth):
         document = request["messages"][0]["content"].rpartition("Document:")[2].partition("\n")[0]

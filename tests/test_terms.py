@@ -9,14 +9,16 @@ import pytest
 
 pytest.importorskip("openai", reason="the openai extra is not installed")
 
+from serving import PROMPTS, chat, echo, error, model, serving
 from test_batches import CHAT, answer, requests_of, write
-from test_server import PROMPTS, chat, echo, error, model, quick, serving  # noqa: F401
 
 from acclimate.base.errors import LLMError
 from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.batches import BatchedCompletions, read_results
 from acclimate.llm.server.terms import Terms
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 QUERIES = [f"what is number {n}" for n in range(24)]
 
