@@ -34,6 +34,7 @@ def size() -> int:
 
 
 def is_main() -> bool:
+    """Whether this is the process that does everything but training alone."""
     return rank() == 0
 
 

@@ -84,7 +84,7 @@ def quiet() -> Iterator[None]:
 def check_model(name: str, kind: str = "encoder") -> None:
     """Raises DataError for a model whose files could not be loaded, before its weights are read.
 
-    kind: encoder, or one of `score.KINDS`: what its weights must have.
+    kind: encoder, cross-encoder, monot5 or decoder: what its weights must have.
     """
     model = models.resolve(name)
     if model.gguf_file:

@@ -43,6 +43,7 @@ class ModelName:
 
     @property
     def is_local(self) -> bool:
+        """Whether its files are on this machine already, outside of the hub's cache."""
         return Path(self.path_or_id).exists()
 
 

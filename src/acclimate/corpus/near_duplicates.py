@@ -99,6 +99,7 @@ class NearDuplicateQueries:
         self._ids_by_word: dict[str, list[str]] = {}
 
     def add(self, query_id: str) -> None:
+        """Let it be found from now on."""
         for word in self._rarest(query_id):
             self._ids_by_word.setdefault(word, []).append(query_id)
 

@@ -104,6 +104,7 @@ class Completions:
         return len(damaged)
 
     def close(self) -> None:
+        """Let go of the file."""
         self._rows.close()
 
     def cached(self, keys: Sequence[str]) -> dict[str, Completion]:

@@ -16,6 +16,7 @@ class Usage(NamedTuple):
     completion_tokens: int = 0
 
     def plus(self, completions: Sequence[Completion]) -> Usage:
+        """This, and what these answers took."""
         return Usage(
             self.calls + len(completions),
             self.prompt_tokens + sum(completion.prompt_tokens for completion in completions),

@@ -43,6 +43,7 @@ class Place(NamedTuple):
     line: int | None = None
 
     def error(self, message: str) -> DataError:
+        """The error that begins with this place."""
         return DataError(message, path=self.path, line=self.line)
 
 

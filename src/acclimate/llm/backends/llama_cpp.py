@@ -160,6 +160,7 @@ class LlamaCppLLM:
 
     @property
     def name(self) -> str:
+        """As its user calls it."""
         return f"{PREFIX}{self._gguf.model}"
 
     @property
@@ -175,9 +176,11 @@ class LlamaCppLLM:
             raise _missing(self._gguf.model)
 
     def decoding_as(self, decoding: Decoding) -> LlamaCppLLM:
+        """The same model, decoding so; what is loaded is shared."""
         return LlamaCppLLM(self._gguf, decoding)
 
     def cut(self, text: str, max_tokens: int) -> str:
+        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         return self._gguf.cut(text, max_tokens)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:

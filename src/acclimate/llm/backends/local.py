@@ -47,6 +47,7 @@ class LocalLLM:
 
     @property
     def name(self) -> str:
+        """As its user calls it."""
         return self._loaded.name
 
     @property
@@ -56,6 +57,7 @@ class LocalLLM:
         return fingerprint("local", weights, str(self._loaded.dtype), self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> LocalLLM:
+        """The same model, decoding so; what is loaded is shared."""
         return LocalLLM(self._loaded, decoding, share_prefix=self.share_prefix)
 
     def check(self) -> None:
@@ -63,6 +65,7 @@ class LocalLLM:
         models.resolve(self.name)
 
     def cut(self, text: str, max_tokens: int) -> str:
+        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         return self._loaded.cut(text, max_tokens)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:

@@ -4,8 +4,8 @@
 that one; `openai-completions:` in place of `openai:` sends the prompt as a text to go on with, not as a chat message,
 which is what models without chat training need. The key is OPENAI_API_KEY; it is sent to the server and goes nowhere
 else. Requests go out together and their answers come as they come. What a failure means says one table
-(`failures.py`): what may pass is asked again, later and later, what is wrong with one prompt costs that prompt, and
-what will not pass is told at once.
+(`server/failures.py`): what may pass is asked again, later and later, what is wrong with one prompt costs that prompt,
+and what will not pass is told at once.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ class ServerLLM:
         return fingerprint("server", where, self.model, self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
+        """The same server's model, decoding so; what was learned of it is shared."""
         llm = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
         llm.terms, llm._gate, llm._unusable = self.terms, self._gate, self._unusable
         return llm

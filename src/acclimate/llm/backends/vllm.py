@@ -89,6 +89,7 @@ class VllmLLM:
 
     @property
     def name(self) -> str:
+        """As its user calls it."""
         return f"{PREFIX}{self._engine.model}"
 
     @property
@@ -107,9 +108,11 @@ class VllmLLM:
             raise _missing(self._engine.model)
 
     def decoding_as(self, decoding: Decoding) -> VllmLLM:
+        """The same model, decoding so; what is loaded is shared."""
         return VllmLLM(self._engine, decoding)
 
     def cut(self, text: str, max_tokens: int) -> str:
+        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         return self._engine.tokens.cut(text, max_tokens)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:

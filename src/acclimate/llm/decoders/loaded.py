@@ -34,6 +34,7 @@ class Loaded(Tokenizer):
 
     @cached_property
     def model(self) -> Any:
+        """The model itself, on the device that computes, in inference mode."""
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
         model = models.resolve(self.name)
@@ -52,6 +53,7 @@ class Loaded(Tokenizer):
 
     @cached_property
     def decoder(self) -> Decoder:
+        """What steps over its answers: written out here where the architecture is, else the model's own."""
         from acclimate.llm.decoders.generic import Generic
         from acclimate.llm.decoders.llama import Llama
         from acclimate.llm.decoders.seq2seq import Seq2Seq

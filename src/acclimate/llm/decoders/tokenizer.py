@@ -25,6 +25,7 @@ class Tokenizer:
 
     @cached_property
     def tokenizer(self) -> Any:
+        """The tokenizer of transformers. Raises MissingExtra for a GGUF model without its reader."""
         from transformers import AutoTokenizer
 
         model = models.resolve(self.name)

@@ -56,6 +56,7 @@ class Mix:
 
     @property
     def fingerprint(self) -> str:
+        """Of the prompts, their names and their shares, in order."""
         return fingerprint([(p.name, p.fingerprint, s) for p, s in zip(self.prompts, self.shares, strict=True)])
 
     def share_out(self, doc_id: str, n: int = 1) -> list[tuple[Prompt, int]]:

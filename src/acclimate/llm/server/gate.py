@@ -33,6 +33,7 @@ class Gate:
             return self._most
 
     def leave(self, *, answered: bool) -> None:
+        """Make room for the next; `answered`: an answer came of it, and several of these widen the gate."""
         with self._changed:
             self._inside -= 1
             self._answers += answered

@@ -1,7 +1,7 @@
 """What goes over the wire to an OpenAI-compatible API, and what comes back, as JSON: one request, one answer.
 
-Servers are asked with it one by one (`server.py`), batch files are written and read with it (`batches.py`). What comes
-back is somebody else's: it is checked here, and what leaves here can be kept.
+Servers are asked with it one by one (`backends/server.py`), batch files are written and read with it (`batches.py`).
+What comes back is somebody else's: it is checked here, and what leaves here can be kept.
 """
 
 from __future__ import annotations
