@@ -1,0 +1,72 @@
+"""What tests of labels share: queries whose source is near the top, and scorers that are right, at times, or never."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from acclimate.base.testing import FakeScorer
+from acclimate.corpus.judged import SYNTHETIC, Judged
+from acclimate.records import Qrel, SyntheticQuery
+from acclimate.search.candidates import Candidates
+from acclimate.search.members import Ids
+from acclimate.stages.label import RERANKER
+
+DOC_IDS = [f"d{n:02}" for n in range(50)]
+IDS = Ids(DOC_IDS)
+MEMBERS = ("bm25", "dense")
+QUERIES = [SyntheticQuery(f"q{n:02}", f"query about {n}", DOC_IDS[n], -1.0) for n in range(40)]
+TRAIN, DEV = QUERIES[:25], QUERIES[25:]
+HELD_OUT = Judged(
+    SYNTHETIC, [query.as_query() for query in DEV], [Qrel(query.query_id, query.doc_id, 1) for query in DEV]
+)
+
+
+def draw(*parts):
+    """A generator of random numbers that follows from the parts."""
+    return np.random.default_rng(list("|".join(map(str, parts)).encode()))
+
+
+def find(queries, also=()):
+    """All documents; the source is near the top for both members."""
+    for query in queries:
+        source = int(query.text.split()[-1])
+        scores = {}
+        for at, name in enumerate(MEMBERS):
+            values = draw(query.text, name).random(50).astype(np.float32)
+            values[source] = 0.85 + 0.05 * at
+            scores[name] = values
+        yield Candidates(query, np.arange(50), scores)
+
+
+class Counting(FakeScorer):
+    """Remembers which queries it was asked about."""
+
+    def score(self, pairs):
+        asked.update(query.text for query, _ in pairs)
+        return super().score(pairs)
+
+
+asked: set[str] = set()
+
+
+PERFECT = Counting(lambda text, doc_id: 5.0 if int(text.split()[-1]) == int(doc_id[1:]) else -3.0)
+NOISE = Counting(lambda text, doc_id: float(draw(text, doc_id, "noise").random()))
+
+
+def teacher_of(quality):
+    """Right with that probability, by query."""
+
+    def rate(text, doc_id):
+        is_source = int(text.split()[-1]) == int(doc_id[1:])
+        knows = draw(text, quality, "knows").random() < quality
+        return float(draw(text, doc_id, quality).random()) + (10.0 if is_source and knows else 0.0)
+
+    return FakeScorer(rate)
+
+
+def named(made):
+    return {row["name"]: row for row in made.teachers}
+
+
+LLM = "likelihood:some/llm"
+ALL = ("bm25", "dense", RERANKER, LLM)

@@ -1,0 +1,139 @@
+"""Every score that a teacher gave is kept: no pair is rated twice, and a killed rating goes on where it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from labelling import (
+    ALL,
+    DEV,
+    HELD_OUT,
+    IDS,
+    LLM,
+    MEMBERS,
+    PERFECT,
+    QUERIES,
+    TRAIN,
+    find,
+)
+
+from acclimate.base.errors import DataError
+from acclimate.base.testing import FakeScorer
+from acclimate.search.kept_values import KeptValues
+from acclimate.search.scorers.kept import KeptScorer
+from acclimate.stages.label import RERANKER, label
+
+
+def test_every_score_of_every_candidate_is_kept_raw_and_normalized():
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8)
+    rows = list(made.rated)
+    assert [row["query_id"] for row in rows] == [query.query_id for query in QUERIES]
+    raw = {one.query.query_id: one.scores for one in find([query.as_query() for query in QUERIES])}
+    for row, query in zip(rows, QUERIES, strict=True):
+        at = [int(doc_id[1:]) for doc_id in row["doc_ids"]]
+        for name in MEMBERS:
+            assert np.array_equal(np.array(row["raw"][name], dtype=np.float32), raw[query.query_id][name][at])
+        assert row["raw"][RERANKER] == [5.0 if doc_id == query.doc_id else -3.0 for doc_id in row["doc_ids"]]
+        assert row["normalized"][RERANKER] == [float(doc_id == query.doc_id) for doc_id in row["doc_ids"]]
+        for scores in row["normalized"].values():
+            assert (min(scores), max(scores)) == (0.0, 1.0)
+    assert made.scale == {"normalize": "min-max"}
+
+
+def test_ties_are_counted_by_teacher():
+    scorers = {
+        RERANKER: FakeScorer(lambda text, doc_id: float(int(doc_id[1:]) % 3 == 0)),
+        LLM: FakeScorer(lambda *_: 2.0),
+    }
+    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, teachers=ALL, n_ways=30, min_gain=-1.0)
+    assert made.ties["bm25"] == {"lists": 40, "at_the_top": 0, "flat": 0}
+    assert made.ties[RERANKER]["at_the_top"] == 40
+    assert made.ties[LLM] == {"lists": 40, "at_the_top": 40, "flat": 40}
+
+
+def test_a_pair_is_rated_once():
+    rated = []
+
+    class Remembering(FakeScorer):
+        def score(self, pairs):
+            assert len({query.text for query, _ in pairs}) == 1
+            rated.extend((query.text, doc_id) for query, doc_id in pairs)
+            return super().score(pairs)
+
+    twins = [*TRAIN, *(query._replace(query_id=f"{query.query_id}-again") for query in TRAIN)]
+    made = label(twins, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: Remembering(PERFECT.rate)}, n_ways=50)
+    assert RERANKER in made.weights
+    assert len(rated) == len(set(rated)) > 512
+    assert [example.query_id for example in made.train] == [query.query_id for query in twins]
+
+
+def test_a_query_that_changes_is_rated_again_and_no_other(tmp_path):
+    rated = []
+
+    class Remembering(FakeScorer):
+        def score(self, pairs):
+            rated.append({query.query_id for query, _ in pairs})
+            return super().score(pairs)
+
+    def made(train):
+        rated.clear()
+        with KeptValues(tmp_path / "scores.sqlite") as store:
+            kept = {RERANKER: KeptScorer(Remembering(PERFECT.rate), store, "corpus")}
+            label(train, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
+        return sorted(set().union(*rated))
+
+    assert made(TRAIN) == sorted(query.query_id for query in QUERIES)
+    assert made(TRAIN[1:]) == []
+    changed = TRAIN[3]._replace(query_id="changed", text=f"another {TRAIN[3].text}")
+    assert made([*TRAIN[:3], changed, *TRAIN[4:]]) == ["changed"]
+
+
+def test_an_llm_is_asked_about_one_document_in_a_call(tmp_path):
+    class Reading(FakeScorer):
+        by_document = True
+
+        def score(self, pairs):
+            assert len({doc_id for _, doc_id in pairs}) == 1
+            documents.append(pairs[0][1])
+            return super().score(pairs)
+
+    documents: list[str] = []
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        kept = {LLM: KeptScorer(Reading(PERFECT.rate), store, "corpus")}
+        label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, teachers=(LLM,), n_ways=8)
+    assert documents
+
+
+def test_a_killed_rating_goes_on_where_it_was(tmp_path):
+    batches = []
+
+    def made(folder, *, until=None):
+        def rate(text, doc_id):
+            if until is not None and len(batches) == until:
+                raise KeyboardInterrupt
+            return PERFECT.rate(text, doc_id)
+
+        class Once(FakeScorer):
+            def score(self, pairs):
+                scores = super().score(pairs)
+                batches.append(len(pairs))
+                return scores
+
+        with KeptValues(tmp_path / folder) as store:
+            kept = {RERANKER: KeptScorer(Once(rate), store, "corpus")}
+            result = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
+            return result._replace(rated=list(result.rated))
+
+    undisturbed = made("whole")
+    whole, batches[:] = list(batches), []
+    with pytest.raises(KeyboardInterrupt):
+        made("killed", until=10)
+    assert made("killed") == undisturbed
+    assert batches == whole  # each batch once, in both lives together
+
+
+@pytest.mark.parametrize("rotten", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(rotten):
+    scorer = FakeScorer(lambda text, doc_id: rotten if doc_id == "d30" else 1.0)
+    with pytest.raises(DataError, match=r"reranker rated query q\d\d and document d30"):
+        label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: scorer}, n_ways=50, reranker_ways=50)
