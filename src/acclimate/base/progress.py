@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from shutil import get_terminal_size
 from typing import Any, Literal
 
 from acclimate.base import distributed
@@ -68,7 +69,12 @@ class Bar:
         if self._work != (stage, unit, total) or done < self._bar.n:
             self.close()
             self._work, self._started = (stage, unit, total), time.monotonic()
-            self._bar = _bar_class()(desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False)
+            columns = (
+                get_terminal_size().columns if sys.stderr.isatty() else None
+            )  # some terminals say that they have 0
+            self._bar = _bar_class()(
+                desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False, ncols=columns
+            )
         elif time.monotonic() - self._started < _AT_ONCE:
             self._bar.initial = done
         self._bar.update(done - self._bar.n)
@@ -119,6 +125,12 @@ def _is_watched() -> bool:
     """True in a terminal and in a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel") or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _size() -> dict[str, int]:
+    """That of the terminal, where there is one: some say that they have no columns, and bars believe them."""
+    columns, lines = get_terminal_size()
+    return {"ncols": columns, "nrows": lines} if sys.stderr.isatty() else {}
 
 
 def _bar_class() -> Any:
