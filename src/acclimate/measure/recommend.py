@@ -34,15 +34,14 @@ def recommend(
 
     best = min(systems, key=place)["name"]
     equals: dict[str, float] = {}
-    for one in sorted(systems, key=place):
-        name = one["name"]
-        found = compare(values[best], values[name], system=best, baseline=name, measure=measure, seed=seed)
-        if name != best and verdict(found) == "NO DIFFERENCE":
-            equals[name] = round(found.p, 5)
-    able = [one for one in systems if one["name"] in (best, *equals)]
-    able = [one for one in able if not one["adapted"]] or able
-    fastest = min(_milliseconds(one) for one in able)
-    fast = [one for one in able if _milliseconds(one) < FASTER * fastest]
+    for name in (system["name"] for system in sorted(systems, key=place)):
+        comparison = compare(values[best], values[name], system=best, baseline=name, measure=measure, seed=seed)
+        if name != best and verdict(comparison) == "NO DIFFERENCE":
+            equals[name] = round(comparison.p, 5)
+    as_good = [system for system in systems if system["name"] in (best, *equals)]
+    servable = [system for system in as_good if not system["adapted"]] or as_good
+    fastest = min(map(_milliseconds, servable))
+    fast = [system for system in servable if _milliseconds(system) < FASTER * fastest]
     return Recommendation(min(fast, key=place)["name"], best, equals)
 
 

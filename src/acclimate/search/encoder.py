@@ -151,19 +151,19 @@ class Encoder:
         special = set(tokenizer.all_special_ids)
         asked = [prompt + text for text in texts] if prompt else list(texts)
         blank = [next((t for t in (tokenizer.eos_token_id, tokenizer.pad_token_id) if t is not None), 0)]
-        found: list[Tokens] = []
+        tokens: list[Tokens] = []
         for read in tokenizer(asked, truncation=True, max_length=self.max_tokens)["input_ids"]:
             ids = read or blank  # of tokenizers that begin and end a text with nothing
-            found.append(_tokens(ids, [token not in special for token in ids], [True] * len(ids)))
-        return found
+            tokens.append(_tokens(ids, [token not in special for token in ids], [True] * len(ids)))
+        return tokens
 
     def _as_late_interaction(self, texts: Sequence[str], task: Task) -> list[Tokens]:
         """As the model does it: queries may be filled up with tokens that are scored, marks may not be scored."""
         module: Any = self.model[0]
-        own = (module.query_length if task == "query" else module.document_length) or self.max_tokens
+        longest = (module.query_length if task == "query" else module.document_length) or self.max_tokens
         # Queries that are filled up have a length of their own.
         is_filled = task == "query" and module.query_expansion
-        cut = {} if is_filled else {"max_length": min(own, self.max_tokens)}
+        cut = {} if is_filled else {"max_length": min(longest, self.max_tokens)}
         features = module.preprocess(list(texts), prompt=self.prompts[task] or None, task=task, **cut)
         attend = features["attention_mask"].bool()
         there = attend | features.get("query_expansion_positions", torch.zeros_like(attend)).bool()
@@ -183,14 +183,14 @@ class Encoder:
             together = pad_sequence(rows, batch_first=True, padding_value=value, padding_side=tokenizer.padding_side)
             return together.to(self.model.device)
 
-        found: dict[str, Any] = {
+        features: dict[str, Any] = {
             "input_ids": padded([text.ids for text in texts], tokenizer.pad_token_id or 0),
             "attention_mask": padded([text.attend for text in texts]).long(),
             "keep": padded([text.keep for text in texts]),
         }
         if self.prompts[task] and not self.is_late_interaction:
-            found["prompt_length"] = self._prompt_length(self.prompts[task])  # for pooling that leaves it out
-        return found
+            features["prompt_length"] = self._prompt_length(self.prompts[task])  # for pooling that leaves it out
+        return features
 
     def _prompt_length(self, prompt: str) -> int:
         ids, special = self.model.tokenizer(prompt)["input_ids"], set(self.model.tokenizer.all_special_ids)
@@ -203,12 +203,12 @@ class Encoder:
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
         """Vectors of each text, in the order given."""
-        found: dict[int, Encoded] = {}
+        by_row: dict[int, Encoded] = {}
         tokens = self.tokenize(texts, task)
         for rows in batches([len(text.ids) for text in tokens]):
             for row, encoded in zip(rows, self.encode_batch([tokens[row] for row in rows], task), strict=True):
-                found[row] = encoded
-        return [found[row] for row in range(len(tokens))]
+                by_row[row] = encoded
+        return [by_row[row] for row in range(len(tokens))]
 
     @torch.inference_mode()
     def encode_batch(self, texts: Sequence[Tokens], task: Task) -> Iterator[Encoded]:
@@ -228,7 +228,7 @@ class Encoder:
                 f"{models.dtype_name()}; use another model"
             )
         parts = kept.split(keep.sum(dim=1).tolist())
-        return [Encoded(one.numpy(), part.numpy()) for one, part in zip(pooled, parts, strict=True)]
+        return [Encoded(vector.numpy(), part.numpy()) for vector, part in zip(pooled, parts, strict=True)]
 
     def _inference_model(self) -> SentenceTransformer | MultiVectorEncoder:
         if models.dtype() == torch.float32:
@@ -255,7 +255,7 @@ class Cut:
 
     def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
         """Vectors of each text, in the order given."""
-        return [one._replace(pooled=cut(one.pooled, self.dim)) for one in self.encoder.encode(texts, task)]
+        return [encoded._replace(pooled=cut(encoded.pooled, self.dim)) for encoded in self.encoder.encode(texts, task)]
 
 
 def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

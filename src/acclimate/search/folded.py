@@ -27,21 +27,21 @@ class Folded:
 
     def passages(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """The same docs in the same order, each by the id of its best passage."""
-        found: dict[str, list[ScoredDoc]] = {}
+        best: dict[str, list[ScoredDoc]] = {}
         waiting, depth = list(queries), 2 * k
         while waiting:  # as many passages as it takes to be sure of `k` docs and of their order, or all there are
             hits = {query.query_id: [] for query in waiting}
-            for query_id, of_query in groupby(self.first.search(waiting, depth), key=lambda hit: hit.query_id):
-                hits[query_id] = list(of_query)
-            found |= {query_id: self._best(of_query) for query_id, of_query in hits.items()}
+            for query_id, passages in groupby(self.first.search(waiting, depth), key=lambda hit: hit.query_id):
+                hits[query_id] = list(passages)
+            best |= {query_id: self._best(passages) for query_id, passages in hits.items()}
             waiting = [
                 query
                 for query in waiting
-                if len(own := hits[query.query_id]) == depth
-                and (len(best := found[query.query_id]) < k or best[k - 1].score == own[-1].score)
+                if len(passages := hits[query.query_id]) == depth
+                and (len(docs := best[query.query_id]) < k or docs[k - 1].score == passages[-1].score)
             ]
             depth *= 2
-        return [hit for query in queries for hit in found[query.query_id][:k]]
+        return [hit for query in queries for hit in best[query.query_id][:k]]
 
     def document(self, doc_id: str) -> str:
         """The id of the doc that a passage is of, or that this is."""

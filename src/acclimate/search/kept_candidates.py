@@ -49,10 +49,12 @@ class KeptCandidates:
             kept = self.kept.get(keys)
             missing = {place: key for place, key in enumerate(keys) if not self._is_whole(kept.get(key))}
             if missing:
-                found = self._system.candidates(
+                searched = self._system.candidates(
                     [some[place] for place in missing], [rows[place] for place in missing] if rows else ()
                 )
-                fresh = {key: self._packed(one) for key, one in zip(missing.values(), found, strict=True)}
+                fresh = {
+                    key: self._packed(candidates) for key, candidates in zip(missing.values(), searched, strict=True)
+                }
                 self.kept.put(fresh)
                 kept |= fresh
             yield from (self._unpacked(query, kept[key]) for query, key in zip(some, keys, strict=True))

@@ -33,12 +33,12 @@ class Reranked:
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """At most `k` docs per query, best first, ties by doc_id."""
         by_id = {query.query_id: query for query in queries}
-        found: list[ScoredDoc] = []
+        reranked: list[ScoredDoc] = []
         for query_id, hits in groupby(self.first.search(queries, max(k, self.depth)), key=lambda hit: hit.query_id):
             ranked = list(hits)
             rated = self.scorer.score([(by_id[query_id], hit.doc_id) for hit in ranked[: self.depth]])
-            found += reordered(ranked, rated, self.weight)[:k]
-        return found
+            reranked += reordered(ranked, rated, self.weight)[:k]
+        return reranked
 
 
 def reordered(hits: Sequence[ScoredDoc], rated: Sequence[float], weight: float) -> list[ScoredDoc]:
@@ -49,4 +49,4 @@ def reordered(hits: Sequence[ScoredDoc], rated: Sequence[float], weight: float) 
     best = [hit._replace(score=float(score)) for hit, score in zip(head, total, strict=True)]
     best.sort(key=lambda hit: (-hit.score, hit.doc_id))
     # The head lies in [0, 1]: each doc of the tail gets a place of its own below it.
-    return [*best, *(hit._replace(score=-1.0 - at) for at, hit in enumerate(tail))]
+    return [*best, *(hit._replace(score=-1.0 - place) for place, hit in enumerate(tail))]

@@ -80,11 +80,11 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
         raise unknown("scale", kind, NAMES)
     if kind != "percentile":
         return {"min-max": by_list, "rank": rank, "z": z}[kind]
-    found = bounds(lists, names)
+    ends = bounds(lists, names)
 
     @of_rated
     def percentile(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        low, high = found.get(name, (0.0, 1.0))  # what was combined already lies in [0, 1]
+        low, high = ends.get(name, (0.0, 1.0))  # what was combined already lies in [0, 1]
         within = (scores - np.float32(low)) / np.float32(high - low) if high > low else np.zeros_like(scores)
         return within.clip(0, 1)
 
@@ -96,15 +96,17 @@ def bounds(lists: Sequence[Candidates], names: Sequence[str]) -> dict[str, tuple
     if not lists:
         return {}
     return {
-        name: tuple(np.nanpercentile(np.concatenate([one.scores[name] for one in lists]), (_LOW, _HIGH)).tolist())
+        name: tuple(
+            np.nanpercentile(np.concatenate([candidates.scores[name] for candidates in lists]), (_LOW, _HIGH)).tolist()
+        )
         for name in names
     }
 
 
-def combine(one: Candidates, weights: Mapping[str, float], to_scale: Scale) -> NDArray[np.float32]:
+def combine(candidates: Candidates, weights: Mapping[str, float], to_scale: Scale) -> NDArray[np.float32]:
     """(n,) the weighted sum of scaled scores."""
-    total = np.zeros(len(one.rows), dtype=np.float32)
+    total = np.zeros(len(candidates.rows), dtype=np.float32)
     for name, weight in weights.items():
         if weight:
-            total += np.float32(weight) * to_scale(name, one.scores[name])
+            total += np.float32(weight) * to_scale(name, candidates.scores[name])
     return total

@@ -70,10 +70,10 @@ class Head(NamedTuple):
         candidates = keep + _SPARE if keep else len(bias)
         if candidates < len(bias):
             best = _best(whole, weights, lengths) + bias
-            found = best.topk(candidates, dim=1).indices.sort(dim=1).values
+            likely = best.topk(candidates, dim=1).indices.sort(dim=1).values
         else:
-            found = torch.arange(len(bias)).expand(len(lengths), -1)
-        for document, places in zip(whole.split(lengths), found, strict=True):
+            likely = torch.arange(len(bias)).expand(len(lengths), -1)
+        for document, places in zip(whole.split(lengths), likely, strict=True):
             among = weights if len(places) == len(bias) else weights[places]
             values = ((document @ among.T).amax(dim=0) + bias[places]).relu().log1p().numpy()
             kept = np.sort(np.argsort(-values, kind="stable")[: keep or None])
@@ -86,13 +86,13 @@ def _best(vectors: torch.Tensor, weights: torch.Tensor, lengths: Sequence[int]) 
     best = torch.empty(len(lengths), len(weights))
     vectors, weights = (part.to(models.device(), models.dtype()) for part in (vectors, weights))
     parts = vectors.split(lengths)
-    for at in range(0, len(parts), _BLOCK_DOCS):
-        block = parts[at : at + _BLOCK_DOCS]
+    for first_doc in range(0, len(parts), _BLOCK_DOCS):
+        block = parts[first_doc : first_doc + _BLOCK_DOCS]
         together, sizes = torch.cat(block), [len(part) for part in block]
         for first in range(0, len(weights), _TOKENS_AT_ONCE):
             products = together @ weights[first : first + _TOKENS_AT_ONCE].T
             rows = torch.stack([part.amax(dim=0) for part in products.split(sizes)])
-            best[at : at + len(block), first : first + _TOKENS_AT_ONCE] = rows.float().cpu()
+            best[first_doc : first_doc + len(block), first : first + _TOKENS_AT_ONCE] = rows.float().cpu()
     return best
 
 
@@ -135,8 +135,8 @@ class SparseIndex:
         """(n_docs,) inner products with a query that has these weights at these different tokens."""
         scores = np.zeros(self.n_docs, dtype=np.float32)
         for token, weight in zip(tokens, weights, strict=True):
-            own = slice(self.starts[token], self.starts[token + 1])
-            scores[self.documents[own]] += weight * self.weights[own]  # a document is in a list once
+            postings = slice(self.starts[token], self.starts[token + 1])
+            scores[self.documents[postings]] += weight * self.weights[postings]  # a document is in a list once
         return scores
 
 
@@ -220,7 +220,7 @@ def _write_rows(
         for start in range(state["documents"], n_docs, _DOCUMENTS_AT_ONCE):
             end = min(start + _DOCUMENTS_AT_ONCE, n_docs)
             places, weights = zip(*head.heaviest(*vectors.gather(range(start, end)), keep), strict=True)
-            rows = np.repeat(np.arange(start, end), [len(one) for one in places])
+            rows = np.repeat(np.arange(start, end), [len(of_document) for of_document in places])
             tokens = head.tokens[np.concatenate(places)]
             parts = rows.astype(np.int32), tokens.astype(np.int32), np.concatenate(weights)
             for file, part in zip(files, parts, strict=True):

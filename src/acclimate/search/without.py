@@ -20,14 +20,14 @@ class Without:
     @property
     def fingerprint(self) -> str:
         return fingerprint(
-            "without", self.first.fingerprint, {one: sorted(docs) for one, docs in self.left_out.items()}
+            "without", self.first.fingerprint, {query_id: sorted(docs) for query_id, docs in self.left_out.items()}
         )
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """At most `k` docs per query, best first, ties by doc_id."""
         more = max((len(self.left_out.get(query.query_id, ())) for query in queries), default=0)
-        found: list[ScoredDoc] = []
+        left: list[ScoredDoc] = []
         for query_id, hits in groupby(self.first.search(queries, k + more), key=lambda hit: hit.query_id):
             left_out = self.left_out.get(query_id, ())
-            found += [hit for hit in hits if hit.doc_id not in left_out][:k]
-        return found
+            left += [hit for hit in hits if hit.doc_id not in left_out][:k]
+        return left

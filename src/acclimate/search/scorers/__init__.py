@@ -28,11 +28,11 @@ KINDS = ("cross-encoder", "monot5", "decoder")
 
 def kind_of(name: str) -> str:
     """Which of `KINDS` the model of that name is. Raises what `models.resolve` raises."""
-    at = models.resolve(name)
-    folder = Path(at.path_or_id)
-    if at.gguf_file or is_adapter(name):
+    location = models.resolve(name)
+    folder = Path(location.path_or_id)
+    if location.gguf_file or is_adapter(name):
         return "decoder"
-    config = _config(at, folder)
+    config = _config(location, folder)
     written_by = _architecture(config)
     if written_by.endswith(("ForConditionalGeneration", "WithLMHeadModel")) and config.get("is_encoder_decoder"):
         return "monot5"
@@ -47,11 +47,11 @@ def check_rates(name: str) -> None:
     if kind != "cross-encoder":
         check_asked(name, AUTO)
         return
-    at = models.resolve(name)
-    config = _config(at, Path(at.path_or_id))
-    if "SequenceClassification" not in (found := _architecture(config)):
+    location = models.resolve(name)
+    config = _config(location, Path(location.path_or_id))
+    if "SequenceClassification" not in (architecture := _architecture(config)):
         raise SettingError(
-            f"{name} is an encoder ({found or 'of no known architecture'}) that was never taught to rate pairs; "
+            f"{name} is an encoder ({architecture or 'of no known architecture'}) that was never taught to rate pairs; "
             "expected a reranker, such as a folder that train wrote"
         )
     relevant(labels(config), name)
@@ -59,17 +59,17 @@ def check_rates(name: str) -> None:
 
 def check_asked(name: str, template: str) -> None:
     """Raises SettingError for a language model of which nothing says what to ask it; its weights are not read."""
-    at = models.resolve(name)
-    if template != AUTO or saved(Path(at.path_or_id)) is not None:
+    location = models.resolve(name)
+    if template != AUTO or saved(Path(location.path_or_id)) is not None:
         return
     config, tokenizer = SimpleNamespace(model_type="", is_encoder_decoder=False), None
     if kind_of(name) == "monot5":
         from acclimate.llm.decoders.tokenizer import Tokenizer
 
-        found = _config(at, Path(at.path_or_id))
-        config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **found})
+        stored = _config(location, Path(location.path_or_id))
+        config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **stored})
         tokenizer = Tokenizer(name).tokenizer
-    template_of(name, Path(at.path_or_id), config, tokenizer, AUTO, is_new=False)
+    template_of(name, Path(location.path_or_id), config, tokenizer, AUTO, is_new=False)
 
 
 def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO) -> Scorer:
@@ -104,18 +104,20 @@ def language_model(kind: str) -> Any:
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
-    found = config.get("architectures")
-    return str(found[0]) if isinstance(found, list) and found else ""
+    architectures = config.get("architectures")
+    return str(architectures[0]) if isinstance(architectures, list) and architectures else ""
 
 
-def _config(at: models.ModelName, folder: Path) -> dict[str, Any]:
-    if not at.is_local:
+def _config(location: models.ModelName, folder: Path) -> dict[str, Any]:
+    if not location.is_local:
         from transformers import AutoConfig
 
         try:
-            return AutoConfig.from_pretrained(at.path_or_id, revision=at.revision or "main").to_dict()
+            return AutoConfig.from_pretrained(location.path_or_id, revision=location.revision or "main").to_dict()
         except (OSError, ValueError) as error:
-            raise DataError(f"{at.path_or_id}: no model with a configuration that could be read: {error}") from None
+            raise DataError(
+                f"{location.path_or_id}: no model with a configuration that could be read: {error}"
+            ) from None
     if not (folder / "config.json").is_file():
         return {}
     config = read_json(folder / "config.json")

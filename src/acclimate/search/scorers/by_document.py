@@ -58,9 +58,9 @@ class ByDocument(ABC):
         asked = [[read[number][-1], *row] for number, row in zip(of, rows, strict=True)]
 
         def rate(places: Sequence[int]) -> list[float]:
-            number = {at: number for number, at in enumerate(dict.fromkeys(of[place] for place in places))}
-            own = [number[of[place]] for place in places]
-            return self._rate([starts[at] for at in number], [asked[place] for place in places], own)
+            number = {start: number for number, start in enumerate(dict.fromkeys(of[place] for place in places))}
+            start_of = [number[of[place]] for place in places]
+            return self._rate([starts[start] for start in number], [asked[place] for place in places], start_of)
 
         what = f"a document and a query in {self.name}; choose a smaller model, or lower index.max_tokens"
         return self._loaded.halving(rate, range(len(asked)), what=what, spare=self._loaded.forget_prefixes)
@@ -85,13 +85,13 @@ class ByDocument(ABC):
 
     @cached_property
     def _parts(self) -> tuple[list[int], list[int], list[int]]:
-        """Tokens before the document, between it and the query, behind the query."""
+        """Tokens before the document, between it and the query, after the query."""
         before, _, rest = self.prompt.partition(" {document}")
-        between, _, behind = rest.partition(" {query}")
+        between, _, after = rest.partition(" {query}")
         start = self._loaded.tokenizer(before, split_special_tokens=True)[
             "input_ids"
         ]  # with a first token, if it has one
-        return start, self._ids(between), self._ids(behind)
+        return start, self._ids(between), self._ids(after)
 
     @cached_property
     def _loaded(self) -> Loaded:

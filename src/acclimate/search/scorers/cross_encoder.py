@@ -30,11 +30,11 @@ def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
     is_new: it has one logit, whatever the weights are of: an encoder, or a classifier of several labels. Pair tokens
     are cut to `max_tokens` in all, special ones included, or to what the model has positions for.
     """
-    at = models.resolve(name)
+    location = models.resolve(name)
     with loading(name):
         model = CrossEncoder(
-            at.path_or_id,
-            revision=at.revision,
+            location.path_or_id,
+            revision=location.revision,
             num_labels=1 if is_new else None,
             max_length=max_tokens,
             activation_fn=torch.nn.Identity(),
@@ -58,30 +58,30 @@ class CrossEncoderReader:
         tokenizer = self.model.tokenizer
         queries = list(dict.fromkeys(query for query, _ in texts))
         room = self.max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
-        read = tokenizer(queries, add_special_tokens=False)["input_ids"]
-        long = {query for query, ids in zip(queries, read, strict=True) if len(ids) >= room}
-        found: dict[str, list[list[int]]] = {}
+        lengths = map(len, tokenizer(queries, add_special_tokens=False)["input_ids"])
+        long = {query for query, length in zip(queries, lengths, strict=True) if length >= room}
+        rows: dict[str, list[list[int]]] = {}
         for is_long in (False, True):
-            own = [at for at, (query, _) in enumerate(texts) if (query in long) == is_long]
-            if own:
-                rows = tokenizer(
-                    [texts[at][0] for at in own],
-                    [texts[at][1] for at in own],
+            places = [place for place, (query, _) in enumerate(texts) if (query in long) == is_long]
+            if places:
+                read = tokenizer(
+                    [texts[place][0] for place in places],
+                    [texts[place][1] for place in places],
                     truncation="longest_first" if is_long else "only_second",
                     max_length=self.max_tokens,
                 )
-                for name, values in rows.items():
-                    place = found.setdefault(name, [[]] * len(texts))
-                    for at, value in zip(own, values, strict=True):
-                        place[at] = value
-        return found
+                for name, values in read.items():
+                    column = rows.setdefault(name, [[]] * len(texts))
+                    for place, value in zip(places, values, strict=True):
+                        column[place] = value
+        return rows
 
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
         batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
         scores = self.model(dict(batch))["scores"].float()
         if self.label is None:
             return scores.view(-1)
-        others = [at for at in range(scores.shape[1]) if at != self.label]
+        others = [label for label in range(scores.shape[1]) if label != self.label]
         return scores[:, self.label] - scores[:, others].logsumexp(dim=1)  # log-odds
 
 

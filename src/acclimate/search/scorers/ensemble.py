@@ -35,8 +35,8 @@ class Ensemble:
         """One float per (query, doc_id), in order."""
         total = np.zeros(len(pairs), dtype=np.float64)
         of_query: dict[str, list[int]] = {}
-        for at, (query, _) in enumerate(pairs):
-            of_query.setdefault(query.query_id, []).append(at)
+        for place, (query, _) in enumerate(pairs):
+            of_query.setdefault(query.query_id, []).append(place)
         for name in sorted(self.scorers):
             scores = np.array(self.scorers[name].score(pairs), dtype=np.float32)
             for rows in of_query.values():

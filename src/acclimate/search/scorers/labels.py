@@ -24,11 +24,11 @@ def labels(config: Mapping[str, Any]) -> dict[int, str]:
 def relevant(labels: Mapping[int, str], name: str) -> int:
     """The number of the label that says relevant. Raises SettingError where none of several does."""
     plain = [re.sub(r"[^a-z0-9]+", "_", labels[number].lower()) for number in sorted(labels)]
-    own = [number for number, label in zip(sorted(labels), plain, strict=True) if label in _RELEVANT]
+    matching = [number for number, label in zip(sorted(labels), plain, strict=True) if label in _RELEVANT]
     if len(labels) == 1 or plain in _PAIRS:
         return max(labels)
-    if len(own) == 1:
-        return own[0]
+    if len(matching) == 1:
+        return matching[0]
     raise SettingError(
         f"{name} rates by the labels {', '.join(labels.values())}; expected a reranker with one label, or with one "
         f"that is named {', '.join(_RELEVANT)}"

@@ -61,10 +61,10 @@ def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer
 
 
 def _check_kind(kind: str, model: str) -> None:
-    found = scorers.kind_of(model)
+    actual = scorers.kind_of(model)
     if kind in scorers.KINDS:
-        if found != kind:
-            raise SettingError(f"{model} is a {found}; expected {found}:{model}")
+        if actual != kind:
+            raise SettingError(f"{model} is a {actual}; expected {actual}:{model}")
         scorers.check_rates(model)
-    elif found == "monot5":
+    elif actual == "monot5":
         raise SettingError(f"{kind}:{model} is an encoder-decoder; expected a causal LLM, or monot5:{model}")

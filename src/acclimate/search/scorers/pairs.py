@@ -71,9 +71,14 @@ def rate(
         return reader.logits({name: [values[row] for row in rows] for name, values in tokens.items()}).tolist()
 
     for rows in batches(lengths):
-        own = [lengths[row] for row in rows]
-        found = halving(logits, rows, lengths=own, what=f"a query and a document of {own[0]} tokens")
-        for row, logit in zip(rows, found, strict=True):
+        longest = lengths[rows[0]]
+        batch = halving(
+            logits,
+            rows,
+            lengths=[lengths[row] for row in rows],
+            what=f"a query and a document of {longest} tokens",
+        )
+        for row, logit in zip(rows, batch, strict=True):
             scores[row] = logit
         done += len(rows)
         progress(done, len(texts))

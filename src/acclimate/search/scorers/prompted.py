@@ -71,11 +71,11 @@ class Prompted(InputModule):
         """The filled prompts as tokens, at most `max_tokens` each: first the document is cut, then the query."""
         fill = self.template.fill
         rows = self._ids([fill(query, document) for query, document in texts])
-        for at, (query, document) in enumerate(texts):
-            if len(rows[at]) > self.max_tokens:
-                rows[at] = self._cut(document, partial(fill, query), rows[at])
-            if len(rows[at]) > self.max_tokens:
-                rows[at] = self._cut(query, lambda text: fill(text, ""), rows[at])
+        for place, (query, document) in enumerate(texts):
+            if len(rows[place]) > self.max_tokens:
+                rows[place] = self._cut(document, partial(fill, query), rows[place])
+            if len(rows[place]) > self.max_tokens:
+                rows[place] = self._cut(query, lambda text: fill(text, ""), rows[place])
         return {"input_ids": rows}
 
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
@@ -109,10 +109,10 @@ class Prompted(InputModule):
         longest, device = max(map(len, rows)), self.model.device
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for at, row in enumerate(rows):
+        for place, row in enumerate(rows):
             where = slice(longest - len(row), None) if self.padding == "left" else slice(len(row))
-            ids[at, where] = torch.tensor(row)
-            mask[at, where] = 1
+            ids[place, where] = torch.tensor(row)
+            mask[place, where] = 1
         return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
     def _ids(self, prompts: list[str]) -> list[list[int]]:

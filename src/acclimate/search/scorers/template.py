@@ -63,18 +63,18 @@ def saved(folder: Path) -> Template | None:
         return None
     row = read_json(folder / FILE)
     try:
-        found = Template(*(row[field] for field in Template._fields))
-        texts = (found.prompt, found.true, found.false)
-        if not all(isinstance(text, str) and text for text in texts) or not isinstance(found.chat, bool):
+        template = Template(*(row[field] for field in Template._fields))
+        texts = (template.prompt, template.true, template.false)
+        if not all(isinstance(text, str) and text for text in texts) or not isinstance(template.chat, bool):
             raise ValueError
-        if any(found.prompt.count(part) != 1 for part in ("{query}", "{document}")):
+        if any(template.prompt.count(part) != 1 for part in ("{query}", "{document}")):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise DataError(
             "no template of a reranker; expected a prompt with {query} and {document}, true, false, and chat",
             path=folder / FILE,
         ) from None
-    return found
+    return template
 
 
 def template_of(name: str, folder: Path, config: Any, tokenizer: Any, wanted: str, *, is_new: bool) -> Template:
@@ -86,8 +86,8 @@ def template_of(name: str, folder: Path, config: Any, tokenizer: Any, wanted: st
     check_template(wanted)
     if wanted != AUTO:
         return TEMPLATES[wanted]
-    if (found := saved(folder)) is not None:
-        return found
+    if (template := saved(folder)) is not None:
+        return template
     is_first_t5 = config.model_type == "t5" and config.feed_forward_proj == "relu"
     if is_first_t5 and {"▁true", "▁false"} <= tokenizer.get_vocab().keys():
         return TEMPLATES["monot5"]

@@ -30,5 +30,5 @@ class YesNo(ByDocument):
     def _answers(self) -> tuple[list[int], int, int]:
         """What both answers begin with, and the token of each behind it."""
         yes, no = self._ids(" yes"), self._ids(" no")
-        at = next(at for at, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
-        return yes[:at], yes[at], no[at]
+        place = next(place for place, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
+        return yes[:place], yes[place], no[place]
