@@ -116,7 +116,7 @@ def test_doctor_says_which_backends_there_are_and_what_installs_the_others(monke
     from acclimate.api import doctor
 
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
-    lines = [str(check) for check in doctor.checks()]
+    lines = [str(check) for check in doctor.doctor()]
     [there] = [line for line in lines if "vllm:MODEL" in line]
     [missing] = [line for line in lines if "llama.cpp:FILE.gguf" in line]
     assert there.startswith("ok")

@@ -154,10 +154,10 @@ def test_a_cuda_gpu_comes_before_it(apple, monkeypatch):
 
 
 def test_no_function_of_cuda_is_called_on_apples_gpu(folder, request):
-    from acclimate.api.doctor import checks
+    from acclimate.api.doctor import doctor
 
     llm, _ = with_room_for(folder, 3)  # its model is on the CPU: here is no other device
     apple = request.getfixturevalue("apple")
     assert len(llm.complete(MANY)) == len(MANY)
     assert apple
-    assert any("Apple GPU" in str(check) for check in checks())
+    assert any("Apple GPU" in str(check) for check in doctor())
