@@ -69,11 +69,8 @@ class Bar:
         if self._work != (stage, unit, total) or done < self._bar.n:
             self.close()
             self._work, self._started = (stage, unit, total), time.monotonic()
-            columns = (
-                get_terminal_size().columns if sys.stderr.isatty() else None
-            )  # some terminals say that they have 0
             self._bar = _bar_class()(
-                desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False, ncols=columns
+                desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False, **_size()
             )
         elif time.monotonic() - self._started < _AT_ONCE:
             self._bar.initial = done
@@ -129,6 +126,12 @@ def _is_watched() -> bool:
 
 def _size() -> dict[str, int]:
     """That of the terminal, where there is one: some say that they have no columns, and bars believe them."""
+    columns, lines = get_terminal_size()
+    return {"ncols": columns, "nrows": lines} if sys.stderr.isatty() else {}
+
+
+def _size() -> dict[str, int]:
+    """That of the terminal, where there is one: some say that they have no columns, and bars would believe them."""
     columns, lines = get_terminal_size()
     return {"ncols": columns, "nrows": lines} if sys.stderr.isatty() else {}
 
