@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 from acclimate.base.errors import DataError, MissingExtra
 from acclimate.corpus.formats import read_qrels, read_run
-from acclimate.corpus.formats.fields import quoted
+from acclimate.corpus.formats.fields import as_json
 from acclimate.measure.compare import Comparison, compare, verdict
 from acclimate.measure.measures import nothing_relevant, parsed, per_query
 from acclimate.records import Qrel, ScoredDoc
@@ -59,7 +59,13 @@ class Comparisons(Sequence[Compared]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int) -> Compared: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Compared, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Compared | tuple[Compared, ...]:
         return self.rows[place]
 
     def __str__(self) -> str:
@@ -132,7 +138,7 @@ def _mean(values: Mapping[str, float]) -> float:
 
 def _few(ids: Sequence[str]) -> str:
     different = list(dict.fromkeys(ids))
-    return ", ".join(quoted(name) for name in different[:3]) + (", ..." if len(different) > 3 else "")
+    return ", ".join(as_json(name) for name in different[:3]) + (", ..." if len(different) > 3 else "")
 
 
 def _warnings(judged: Sequence[Qrel], runs: Mapping[Path, Sequence[ScoredDoc]]) -> Iterator[str]:
