@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -90,6 +91,6 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
         folder=tmp_path / "filter",
     )
     labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
-    run = SimpleNamespace(labels=labels)
-    with pytest.raises(DataError if told else AttributeError, match=told or "has no attribute"):  # goes on to work
-        mine.make(run, None, sampled, None, filtered)
+    run = SimpleNamespace(input=SimpleNamespace(labels=labels))
+    with pytest.raises(DataError, match=told) if told else nullcontext():
+        mine._check_sides(run, sampled, filtered)
