@@ -24,7 +24,7 @@ from acclimate.stages.chain import STAGES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = {
-    "sample": {"n_docs": 36, "dev_share": 0.3, "min_chars": 40},
+    "sample": {"n_docs": 500, "dev_share": 0.3, "min_chars": 40},  # as the examples say
     "index": {"max_tokens": 48},
     "generate": {"max_doc_tokens": 30},
     "mine": {"n_ways": 3},
@@ -391,11 +391,11 @@ def test_adapting_with_a_callback(home, monkeypatch, capsys):
 def test_measuring_with_other_measures(home, monkeypatch, capsys):
     names = [f"{doc.title.lower().replace(' ', '-')}.md" for doc in DOCS]
     Path("queries.jsonl").write_text(
-        "".join(json.dumps({"_id": query.query_id, "text": query.text}) + "\n" for query in QUERIES)
+        "".join(json.dumps({"_id": query.query_id, "text": query.text}) + "\n" for query in QUERIES[:8])
     )
     Path("qrels.tsv").write_text(
         "query-id\tcorpus-id\tscore\n"
-        + "".join(f"{query.query_id}\t{name}\t1\n" for query, name in zip(QUERIES, names, strict=True))
+        + "".join(f"{query.query_id}\t{name}\t1\n" for query, name in zip(QUERIES[:8], names, strict=False))
     )
     example("measure.py", monkeypatch, "run", "queries.jsonl", "qrels.tsv")
     lines = capsys.readouterr().out.splitlines()

@@ -49,7 +49,7 @@ def adapt(
     needed, LLMError for a server that does not answer, BudgetExceeded when a limit is reached, and BatchWritten when
     requests went into `batch`: whatever was made and paid for is kept. All of them are AcclimateErrors.
 
-    >>> run = acclimate.adapt("docs/", out="run", sample={"n_docs": 36}, progress=None)
+    >>> run = acclimate.adapt("docs/", out="run", sample={"n_docs": 500}, progress=None)
     >>> run.report.verdict
     'NO DIFFERENCE'
 

@@ -38,7 +38,7 @@ class Answers:
 
     >>> answers = acclimate.Answers("run")
     >>> len(answers), answers.damaged()
-    (36, 0)
+    (40, 0)
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:

@@ -128,7 +128,7 @@ class Run:
         `reason`, where one is named.
 
         >>> print(acclimate.open("run").inspect(sample=5))  # doctest: +ELLIPSIS
-        36 answers, 36 queries, 36 kept ...
+        40 answers, 40 queries, 40 kept ...
         """
         from acclimate.report.queries import inspection, page
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from acclimate.base.errors import DataError, SettingError, unknown
-from acclimate.corpus.formats.fields import quoted
+from acclimate.corpus.formats.fields import as_json
 from acclimate.corpus.formats.trec import escaped, unescaped
 from acclimate.records import Qrel, ScoredDoc
 
@@ -130,7 +130,7 @@ def parsed(measure: str) -> tuple[str, int]:
     match = re.fullmatch(r"([A-Za-z]\w*)@([1-9][0-9]{0,5})", measure)
     if match is None:
         raise SettingError(
-            f"{quoted(measure)} is not a measure; expected a name and a cutoff up to 999999, for example nDCG@10"
+            f"{as_json(measure)} is not a measure; expected a name and a cutoff up to 999999, for example nDCG@10"
         )
     if match[1] not in _PROVIDERS:
         raise unknown("measure", match[1], _PROVIDERS)
