@@ -11,10 +11,12 @@ from test_completions import Fake
 
 from acclimate.base.errors import SettingError
 from acclimate.corpus.language import language_of
+from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.completions import Completions
+from acclimate.llm.estimate import calls_of
 from acclimate.records import Completion, Doc
-from acclimate.stages.generate import estimate, generate, query_id
+from acclimate.stages.generate import generate, query_id
 
 DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
 
@@ -139,11 +141,13 @@ def test_two_prompts_with_one_answer_make_one_query(completions):
 
 
 def test_an_estimate_bounds_the_run_and_loads_nothing(completions):
-    guess = estimate([*DOCS, DOCS[0], Doc("none", "")])
+    mix = prompts.load_mix(("question", "keyword", "claim"))
+    texts = {doc.doc_id: doc.default_text() for doc in DOCS}
+    guess = calls_of(texts, mix, 1, is_drawn=False, max_new_tokens=40)
     assert guess.calls == 50
     assert guess.completion_tokens == 50 * 40
     assert 50 * 200 < guess.prompt_tokens < 50 * 600
-    assert estimate([]) == (0, 0, 0)
+    assert calls_of({}, mix, 1, is_drawn=False, max_new_tokens=40) == (0, 0, 0)
 
 
 def test_settings_are_checked_shared_and_described(completions):
@@ -151,10 +155,7 @@ def test_settings_are_checked_shared_and_described(completions):
         generate(DOCS, completions, llm=Writer(), max_doc_tokens=0)
     with pytest.raises(SettingError, match="no prompt"):
         generate(DOCS, completions, llm=Writer(), prompt="nope")
-    settings = inspect.signature(generate).parameters
-    for name, parameter in inspect.signature(estimate).parameters.items():
-        assert parameter.default == settings[name].default
-    for name, parameter in settings.items():
+    for name, parameter in inspect.signature(generate).parameters.items():
         assert parameter.kind != parameter.KEYWORD_ONLY or f"    {name}\n        " in generate.__doc__
 
 

@@ -102,7 +102,7 @@ def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setti
     for stage in STAGES:
         run, _ = opened(folder, "evaluate")
         shutil.rmtree(folder / stage)
-        for name in ("scores.sqlite", "completions.sqlite"):
+        for name in ("scores.sqlite", "completions.sqlite", "candidates.sqlite"):
             for path in folder.glob(f"{name}*"):
                 path.unlink()
         settings: dict[str, set[Setting]] = {stage: set()}

@@ -112,9 +112,9 @@ def plan(
     from acclimate.report.plan import describe
 
     run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
-    chain.check(run, asks=False)
     with tempfile.TemporaryDirectory() as elsewhere:
-        run.corpus_folder = Path(elsewhere)
+        run.corpus_folder = Path(elsewhere)  # before anything is read
+        chain.check(run, asks=False)
         return describe(run)
 
 

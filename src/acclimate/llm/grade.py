@@ -15,6 +15,8 @@ from acclimate.llm import prompts
 from acclimate.llm.ask import Task, ask, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
+from acclimate.llm.estimate import Calls
+from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
 from acclimate.llm.protocol import LLM
 from acclimate.records import Doc, SyntheticQuery
 
@@ -48,6 +50,12 @@ def grade(
     ]
     answers = ask(model, Decoding(max_new_tokens=GRADE_TOKENS), completions, tasks, progress)
     return [read_grade(answers[task].text) for task in tasks], tokens_of(answers)
+
+
+def calls_of_grading(n_queries: int, prompt: str) -> Calls:
+    """What grading so many queries takes, about, each with its whole document."""
+    read = len(prompts.judge(prompt).prefix) // CHARACTERS_PER_TOKEN + MAX_DOC_TOKENS
+    return Calls(n_queries, n_queries * read, n_queries * GRADE_TOKENS)
 
 
 def read_grade(answer: str) -> float:

@@ -1,7 +1,7 @@
 """What a run would do, told before it does anything: stages, LLM calls, tokens, and about how long.
 
-The times are rough: the arithmetic that each stage needs (`estimates`), divided by what this machine does in a short
-matrix product and by how much of that such a stage was seen to reach.
+The times are rough: the arithmetic that each stage needs (`chain.estimates`), divided by what this machine does in a
+short matrix product and by how much of that such a stage was seen to reach.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from acclimate.base.errors import AcclimateError
 from acclimate.base.progress import duration
 from acclimate.llm import is_served
+from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
-from acclimate.report.estimates import flop, llm_calls
 from acclimate.report.terminal import columns
-from acclimate.stages.generate import Estimate
+from acclimate.stages.chain import estimates
 from acclimate.stages.sample import check_size, foreseen
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _SHARE_REACHED = 0.35  # of the matrix product's speed, in the stages
 def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
     sampled = foreseen(run, run.input.corpus, 0.0)
-    calls = llm_calls(run, sampled)
+    stages = estimates(run, sampled)
+    calls = {stage: estimate.calls for stage, estimate in stages.items() if estimate.calls}
     speed = _flop_per_second() * _SHARE_REACHED
     unit = "passages" if run.input.parents else "documents"
     works_on = {
@@ -37,9 +38,9 @@ def describe(run: Run) -> str:
     }
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
     total = 0.0
-    for stage, amount in flop(run, calls, len(sampled.splits)).items():
-        is_made, asked = run.workspace.is_made(stage), calls.get(stage)
-        seconds = 0.0 if is_made else amount / speed
+    for stage, estimate in stages.items():
+        is_made, asked = run.workspace.is_made(stage), estimate.calls
+        seconds = 0.0 if is_made else estimate.flop / speed
         total += seconds
         rows.append(
             [
@@ -50,7 +51,7 @@ def describe(run: Run) -> str:
                 "made" if is_made else duration(seconds),
             ]
         )
-    costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], estimate) for stage, estimate in calls.items()))
+    costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
     last = f"In all about {duration(total)}; {costs}. Nothing was done."
     return "\n".join([*columns(rows, "<<>>>"), "", last, *_refusal(run)])
 
@@ -64,7 +65,7 @@ def _refusal(run: Run) -> list[str]:
     return []
 
 
-def _cost(run: Run, llm: str, calls: Estimate) -> str:
+def _cost(run: Run, llm: str, calls: Calls) -> str:
     if not is_served(llm):
         return f"{llm} runs on this machine and costs nothing"
     per_token = price(llm, run.budget.prices)

@@ -91,3 +91,12 @@ def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise unknown("system to rerank (evaluate.rerank)", name, known)
+
+
+def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[str, str]]:
+    """Each adapted system with the best unadapted one, and with what it was made from."""
+    pairs: list[tuple[str, str]] = []
+    for name in names:
+        if name.is_adapted:
+            pairs += [(name, against) for against in dict.fromkeys([baseline, *({name.origin} & {*names})])]
+    return pairs

@@ -18,6 +18,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.loading import check_model
 from acclimate.llm.server.address import check_no_secrets
 from acclimate.run import description, manifests
+from acclimate.run.estimate import ENCODER_FLOP, Estimate
 from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
@@ -92,6 +93,7 @@ _KINDS: tuple[type[StageOutput], ...] = (
     distill.Distilled,
     evaluate.Evaluated,
 )
+_KEPT = 0.75  # queries that pass the filters, about
 _WITHOUT_HELD_OUT = ("sample", "seed", "generate", "filter")  # stages up to which no side of a split may be missed
 
 
@@ -171,6 +173,26 @@ def check(run: Run, *, asks: bool = True) -> None:
     evaluate.check(run)
     _check_llms(run, asks=asks)
     _check_models(run)  # last: this imports the libraries of models
+
+
+def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
+    """What each stage will take, in the order of the chain. drawn: see `sample.foreseen`."""
+    seeding = {"seed": seed.estimate(run)} if run.seeds_prompts else {}
+    indexing, generating = index.estimate(run), generate.estimate(run, drawn)
+    n_written = generating.calls.calls if generating.calls else 0
+    n_queries, doc_tokens = _KEPT * n_written, indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
+    return {
+        "index": indexing,
+        "sample": Estimate(),
+        **seeding,
+        "generate": generating,
+        "filter": filter.estimate(run, n_written, n_queries),
+        "mine": mine.estimate(n_queries),
+        "train": train.estimate(run, n_queries),
+        "label": label.estimate(run, n_queries, doc_tokens),
+        "distill": distill.estimate(run, n_queries),
+        "evaluate": evaluate.estimate(run, n_queries, len(drawn.splits)),
+    }
 
 
 def _check_llms(run: Run, *, asks: bool) -> None:

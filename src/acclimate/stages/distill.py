@@ -19,6 +19,7 @@ from acclimate.learn.students.checks import check_dims, check_fits, check_studen
 from acclimate.learn.students.distillation import Notes, train_students
 from acclimate.learn.students.tuning import tune_students
 from acclimate.records import NWay
+from acclimate.run.estimate import SEARCHING, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from acclimate.search.members import Member
 
 LOSSES = ("kl", "margin-mse")
+_LEARNING = 30  # times as much as searching for a query, with all its documents
 _NOT_TUNED = ("student", "base", "tune", "max_active_dims")  # the last one is of the index, which is made outside
 
 
@@ -157,6 +159,12 @@ def check(run: Run, *, asks: bool) -> None:
         if not run.workspace.is_made("distill") and any(trial["dim"] or trial["matryoshka"] for trial in tried):
             for trial in tried:
                 check_dims(trial["dim"], trial["matryoshka"], run.base.encoder.dim)
+
+
+def estimate(run: Run, n_queries: float) -> Estimate:
+    """Of training each student, and reading what it learns from."""
+    settings = run.settings["distill"]
+    return Estimate(_LEARNING * SEARCHING * n_queries * len(settings["student"]) * settings["epochs"])
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, labeled: Labeled) -> Distilled:

@@ -26,6 +26,7 @@ from acclimate.measure.compare import Comparison, compare, interval, verdict
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant, per_query
 from acclimate.measure.recommend import Recommendation, recommend
 from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.run.estimate import Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -38,7 +39,7 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
-from acclimate.stages.train import Trained
+from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
 _WARM_UP = 2  # queries answered before the clock counts
 
@@ -139,7 +140,7 @@ def evaluate(
     comparisons = [
         _compared(values, system, against, measure, seed)
         for measure in MEASURES
-        for system, against in _pairs(contenders, baseline)
+        for system, against in systems.pairs_to_compare([contender.name for contender in contenders], baseline)
     ]
     main = next(
         (c for c in comparisons if (c.system, c.baseline, c.measure) == (candidate, baseline, MAIN)),
@@ -155,17 +156,6 @@ def evaluate(
         runs=runs,
         per_query=values,
     )
-
-
-def _pairs(contenders: Sequence[Contender], baseline: str) -> list[tuple[str, str]]:
-    """Each adapted system against the best unadapted one, and against what it was made from."""
-    names = {contender.name for contender in contenders}
-    pairs: list[tuple[str, str]] = []
-    for contender in contenders:
-        if contender.name.is_adapted:
-            baselines = [baseline, *({contender.name.origin} & names)]
-            pairs += [(contender.name, against) for against in dict.fromkeys(baselines)]
-    return pairs
 
 
 def _compared(
@@ -224,6 +214,15 @@ class Evaluated(StageOutput):
 def check(run: Run) -> None:
     """Raises SettingError for a system to rerank that there will not be."""
     systems.check_reranked(run.settings["evaluate"]["rerank"], run.student_kinds)
+
+
+def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
+    """Of rerankers, behind systems that choose and that are measured. n_drawn: documents that get queries."""
+    settings, labels = run.settings["evaluate"], run.input.labels
+    searches = min(len(labels.measuring.queries) or 0.2 * n_drawn, settings["max_queries"])
+    chosen_on = len(labels.choosing.queries) or run.settings["sample"]["dev_share"] * n_queries
+    n_lists = 2 * searches + len(settings["rerank"]) * chosen_on
+    return Estimate(pair_flop(run) * n_rerankers(run) * n_lists * settings["rerank_depth"])
 
 
 def make(

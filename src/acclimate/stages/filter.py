@@ -33,7 +33,9 @@ from acclimate.corpus.judged import Judged
 from acclimate.corpus.near_duplicates import best_first, near_duplicate_queries
 from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
+from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
+from acclimate.run.estimate import SEARCHING, Estimate, asking
 from acclimate.run.judges import RunJudges
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
@@ -153,7 +155,7 @@ def filter_queries(
 
     def best(score: str, kept: list[SyntheticQuery]) -> set[str]:
         of = ask(score, kept)
-        dropped = _beyond(keep_top_k, kept, of)
+        dropped = {query.query_id for query in best_first(kept, of)[keep_top_k:]}
         if dropped and all(math.isnan(of[query.query_id]) for query in kept):
             raise SettingError(f"no query has a {score} to choose the best {keep_top_k:,} by; leave that filter out")
         return dropped
@@ -197,11 +199,6 @@ def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, 
     """Raises SettingError for a filter that lacks what it needs, before hours of other work."""
     if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):
         raise SettingError("filter.reranker names no model; expected a cross-encoder's path or Hugging Face id")
-
-
-def _beyond(k: int, queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> set[str]:
-    """The queries that are not among the k best."""
-    return {query.query_id for query in best_first(queries, scores)[k:]}
 
 
 def _rounded(score: float | None) -> float | None:
@@ -261,6 +258,15 @@ def check(run: Run, *, asks: bool) -> None:
     if settings["reranker"] and models.resolve(settings["reranker"]).is_local:
         scorers.check_rates(settings["reranker"])
     check_filters(**settings)
+
+
+def estimate(run: Run, n_written: int, n_kept: float) -> Estimate:
+    """Of searching for queries, and of a judge that reads each with its whole document."""
+    if "filter" not in run.llms:
+        return Estimate(SEARCHING * n_kept)
+    settings = run.settings["filter"]
+    calls = calls_of_grading(n_written, settings["judge"])
+    return asking(settings["llm"], calls, MAX_DOC_TOKENS, SEARCHING * n_kept)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> Filtered:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from acclimate import llm as llms
 from acclimate.base import distributed
@@ -28,15 +28,17 @@ from acclimate.llm.answers.clean import clean
 from acclimate.llm.ask import ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
-from acclimate.llm.lengths import about_tokens, characters_in, cut_at
-from acclimate.llm.prompts import ADAPTED, Material
+from acclimate.llm.estimate import Calls, calls_of
+from acclimate.llm.lengths import characters_in, cut_at
+from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion, Doc, PromptExample, SyntheticQuery
+from acclimate.run.estimate import Estimate, asking
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import checked
-from acclimate.stages.sample import Sampled
-from acclimate.stages.seed import Seeded
+from acclimate.stages.sample import Sample, Sampled
+from acclimate.stages.seed import GOOD_AND_BAD, Seeded
 
 _LONGEST = 120  # characters of an answer that is shown
 _SAID = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where other answers were good
@@ -53,14 +55,6 @@ class Generation:
     tokens: dict[str, int]  # prompt and completion, of all answers, cached ones included
     asked: dict[str, int]  # the same, of the answers that were not cached
     calls: int  # prompts that the LLM answered this time
-
-
-class Estimate(NamedTuple):
-    """Rough, on the high side: every doc is answered at full length and nothing is cached."""
-
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
 
 
 @checked
@@ -167,28 +161,6 @@ def mix_of(
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
 
 
-def estimate(
-    docs: Sequence[Doc],
-    material: Material = Material(),  # noqa: B008 (immutable)
-    *,
-    prompt: tuple[str, ...] = ("question", "keyword", "claim"),
-    per_doc: int = 1,
-    task: str = "",
-    language: str = "",
-    style: str = "",
-    max_doc_tokens: int = 160,
-    max_new_tokens: int = 40,
-    temperature: float = 0.0,
-) -> Estimate:
-    """What `generate` would ask with these settings, told without loading an LLM."""
-    mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
-    whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
-    shown = {doc_id: text[: characters_in(text, max_doc_tokens)] for doc_id, text in whole.items() if text}
-    asked = {(request.text, request.sample) for request in tasks_of(shown, mix, per_doc, is_drawn=temperature > 0)}
-    read = sum(about_tokens(text) for text, _ in asked)
-    return Estimate(len(asked), read, len(asked) * max_new_tokens)
-
-
 def query_id(doc_id: str, text: str) -> str:
     """The id of a synthetic query: 16 hex digits over its source doc and its text."""
     return hashlib.sha256(f"{doc_id}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -245,13 +217,34 @@ def check(run: Run) -> None:
     settings, examples = run.settings["generate"], run.settings["sample"]["examples"]
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
     material = Material([PromptExample("", "", "", "")] if examples else ())
-    others = [entry for entry in settings["prompt"] if prompts.plain_names([entry]) != [ADAPTED]]
+    others = [entry for entry in settings["prompt"] if plain_names([entry]) != [ADAPTED]]
     if others or not settings["prompt"]:
         prompts.load_mix(others, material)
-    if examples and not any(prompts.template(name).examples is None for name in prompts.plain_names(others)):
+    if examples and not any(prompts.template(name).examples is None for name in plain_names(others)):
         raise SettingError(
             "sample.examples names examples of the task, and no prompt in generate.prompt shows any; promptagator does"
         )
+
+
+def estimate(run: Run, drawn: Sample) -> Estimate:
+    """Of the prompts that show these documents; those made from the corpus are taken to be as long as their form."""
+    settings, seeds = run.settings["generate"], run.settings["seed"]
+    per_doc, is_drawn, doc_tokens = settings["per_doc"], settings["temperature"] > 0, settings["max_doc_tokens"]
+    names = plain_names(settings["prompt"])
+    forms = tuple(dict.fromkeys(GOOD_AND_BAD if name == ADAPTED else name for name in names))
+    shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
+    mix = mix_of(forms, Material(drawn.examples, (), run.collection_name), **shown)
+    whole = {doc_id: run.input.corpus[doc_id].default_text().strip() for doc_id in drawn.splits}
+    texts = {doc_id: text[: characters_in(text, doc_tokens)] for doc_id, text in whole.items() if text}
+    limit = settings["max_new_tokens"]
+    if not run.seeds_prompts:
+        calls = calls_of(texts, mix, per_doc, is_drawn=is_drawn, max_new_tokens=limit)
+    else:
+        once = calls_of(texts, mix, 1, is_drawn=is_drawn, max_new_tokens=limit)
+        times = per_doc if is_drawn else min(per_doc, seeds["n_prompts"] + len(forms) - 1)
+        longer = once.calls * seeds["n_examples"] * seeds["max_doc_tokens"]  # the documents that they show
+        calls = Calls(times * once.calls, times * (once.prompt_tokens + longer), times * once.completion_tokens)
+    return asking(settings["llm"], calls, doc_tokens)
 
 
 def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:

@@ -17,6 +17,7 @@ from acclimate.corpus.analyzer import LANGUAGES
 from acclimate.corpus.language import DETECTABLE, language_of_most
 from acclimate.learn.students.checks import check_encoder
 from acclimate.records import Doc
+from acclimate.run.estimate import ENCODER_FLOP, Estimate
 from acclimate.run.input import Kept
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
@@ -25,6 +26,7 @@ from acclimate.run.settings import checked
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
 
+_CHARACTERS_PER_TOKEN = 4.5  # about, of encoders
 _LOOKED_AT = 200  # documents, spread over the corpus, for the language that they are in
 _BEGINNING = 2000  # characters of each
 
@@ -117,6 +119,13 @@ class Indexed(StageOutput):
 def check(run: Run) -> None:
     """Raises SettingError for passages that cannot be."""
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
+
+
+def estimate(run: Run) -> Estimate:
+    """Of encoding every document."""
+    limit = run.settings["index"]["max_tokens"]
+    lengths = (len(doc.default_text()) / _CHARACTERS_PER_TOKEN for doc in run.input.corpus.values())
+    return Estimate(ENCODER_FLOP * sum(min(length, limit) for length in lengths))
 
 
 def make(run: Run) -> Indexed:

@@ -7,9 +7,9 @@ or teach one after the other (`sequential`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from acclimate.base import distributed
 from acclimate.base.domains import Above, Between, OneOf
@@ -18,7 +18,7 @@ from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.judged import Judged
-from acclimate.learn.teachers.rated_lists import Turn, all_scores, examples_of, mean_entropy, ties
+from acclimate.learn.teachers.rated_lists import Labels, Turn, all_scores, examples_of, mean_entropy, ties
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     CHOSEN,
@@ -33,6 +33,7 @@ from acclimate.learn.teachers.selection import (
     teaches,
 )
 from acclimate.records import NWay, Scorer, SyntheticQuery
+from acclimate.run.estimate import LLM_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -47,31 +48,9 @@ from acclimate.search.weights import row_grades
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
-from acclimate.stages.train import Trained
+from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
-
-class Labels(NamedTuple):
-    """What students learn from, and who the teacher is."""
-
-    turns: list[Turn]  # one, or where teachers teach one after the other, one for each
-    weights: dict[str, float]  # of the teacher
-    teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
-    entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
-    dropped: dict[str, int]
-    rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
-    scale: dict[str, Any]  # of the normalized scores
-    ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
-    false_negatives: int  # candidates rated above the share of the source document's score
-
-    @property
-    def train(self) -> list[NWay]:
-        """What the first teacher says of the training queries."""
-        return self.turns[0].train
-
-    @property
-    def dev(self) -> list[NWay]:
-        """What the first teacher says of the held-out queries."""
-        return self.turns[0].dev
+_PAIR_TOKENS = 24  # of a query and what is asked about it
 
 
 @checked
@@ -230,6 +209,21 @@ def check(run: Run) -> None:
     check_teaching(**run.settings["label"])
     for name in named_scorers(run):
         named.check(name)
+
+
+def estimate(run: Run, n_queries: float, doc_tokens: float) -> Estimate:
+    """Of rerankers, which rate held-out queries and, where they teach for certain, all; and of LLMs among the teachers,
+    as if all of them taught: they read each document once, and each pair's query. doc_tokens: of a document, on
+    average."""
+    settings, by_name = run.settings["label"], named_scorers(run)
+    encoders = [name for name in by_name if name.startswith("cross-encoder:")]
+    n_teaching: float = len(encoders)
+    if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
+        n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and are not asked again
+    n_pairs = n_queries * settings["reranker_ways"]
+    rated = n_rerankers(run) * run.settings["sample"]["dev_share"] + n_teaching
+    tokens = min(n_pairs, len(run.input.corpus)) * doc_tokens + n_pairs * _PAIR_TOKENS
+    return Estimate(pair_flop(run) * rated * n_pairs + LLM_FLOP * (len(by_name) - len(encoders)) * tokens)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, trained: Trained) -> Labeled:

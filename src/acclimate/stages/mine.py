@@ -24,6 +24,7 @@ from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
 from acclimate.corpus.sides import Side
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
+from acclimate.run.estimate import SEARCHING, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER, SOURCES
 from acclimate.run.run import DOCUMENTS, Run
@@ -183,6 +184,11 @@ class Mined(StageOutput):
     def examples(self) -> list[NWay]:
         """The source document first."""
         return list(read_nway(self.folder / "examples.jsonl"))
+
+
+def estimate(n_queries: float) -> Estimate:
+    """Of searching for every query."""
+    return Estimate(SEARCHING * n_queries)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, filtered: Filtered) -> Mined:

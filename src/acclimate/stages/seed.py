@@ -25,9 +25,12 @@ from acclimate.llm.answers.unwrap import unwrapped
 from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
+from acclimate.llm.estimate import Calls
+from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
 from acclimate.llm.prompts.files import Template, write_toml
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion, Doc
+from acclimate.run.estimate import Estimate, asking
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import checked
@@ -209,6 +212,15 @@ def check(run: Run) -> None:
     if run.seeds_prompts:
         prompts.load_mix(settings["prompt"])
         check_seeds(**settings)
+
+
+def estimate(run: Run) -> Estimate:
+    """Of a good question and a bad one for each document, behind the longest prompts there are."""
+    settings = run.settings["seed"]
+    count = 2 * settings["n_docs"]
+    form = len(prompts.load(GOOD_AND_BAD).prefix) // CHARACTERS_PER_TOKEN
+    calls = Calls(count, count * (form + settings["max_doc_tokens"]), count * settings["max_new_tokens"])
+    return asking(settings["llm"], calls, settings["max_doc_tokens"])
 
 
 def make(run: Run, sampled: Sampled) -> Seeded:

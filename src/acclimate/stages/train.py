@@ -17,7 +17,9 @@ from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.progress import Progress
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
 from acclimate.learn.rerankers.several import collapse, train_rerankers
+from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
+from acclimate.run.estimate import ENCODER_FLOP, TRAINING, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
@@ -196,6 +198,25 @@ def check(run: Run, *, asks: bool) -> None:
     """Raises SettingError for settings that the base cannot follow. asks: see `chain.check`."""
     if asks or models.resolve(run.settings["train"]["base"]).is_local:
         check_base(**run.settings["train"])
+
+
+def pair_flop(run: Run) -> float:
+    """Arithmetic of reading a query with a document."""
+    return ENCODER_FLOP * run.settings["train"]["max_tokens"]
+
+
+def n_rerankers(run: Run) -> int:
+    """How many there will be, at most."""
+    wanted = run.settings["train"]["rerankers"]
+    return len(set(plain_names(run.settings["generate"]["prompt"]))) if wanted == PROMPT else number_of(wanted) or 1
+
+
+def estimate(run: Run, n_queries: float) -> Estimate:
+    """Of training on as many queries as are taken."""
+    settings = run.settings["train"]
+    n_ways = settings["n_ways"] or run.settings["mine"]["n_ways"]
+    n_taken = min(n_queries, n_rerankers(run) * settings["max_queries"])
+    return Estimate(TRAINING * pair_flop(run) * n_taken * n_ways * settings["epochs"])
 
 
 def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Trained:

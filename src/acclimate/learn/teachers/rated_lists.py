@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,30 @@ class Turn(NamedTuple):
     teacher: str
     train: list[NWay]
     dev: list[NWay]
+
+
+class Labels(NamedTuple):
+    """What students learn from, and who the teacher is."""
+
+    turns: list[Turn]  # one, or where teachers teach one after the other, one for each
+    weights: dict[str, float]  # of the teacher
+    teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
+    entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
+    dropped: dict[str, int]
+    rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
+    scale: dict[str, Any]  # of the normalized scores
+    ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
+    false_negatives: int  # candidates rated above the share of the source document's score
+
+    @property
+    def train(self) -> list[NWay]:
+        """What the first teacher says of the training queries."""
+        return self.turns[0].train
+
+    @property
+    def dev(self) -> list[NWay]:
+        """What the first teacher says of the held-out queries."""
+        return self.turns[0].dev
 
 
 def examples_of(
