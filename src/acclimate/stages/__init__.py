@@ -1,1 +1,1 @@
-"""The stages: functions that take records and settings and give records."""
+"""The stages, a file each: settings, check, estimate, work, and what is read and written. `chain` is their order."""

@@ -217,10 +217,10 @@ def check(run: Run) -> None:
     settings, examples = run.settings["generate"], run.settings["sample"]["examples"]
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
     material = Material([PromptExample("", "", "", "")] if examples else ())
-    others = [entry for entry in settings["prompt"] if plain_names([entry]) != [ADAPTED]]
-    if others or not settings["prompt"]:
-        prompts.load_mix(others, material)
-    if examples and not any(prompts.template(name).examples is None for name in plain_names(others)):
+    ready = [entry for entry in settings["prompt"] if plain_names([entry]) != [ADAPTED]]
+    if ready or not settings["prompt"]:
+        prompts.load_mix(ready, material)
+    if examples and not any(prompts.template(name).examples is None for name in plain_names(ready)):
         raise SettingError(
             "sample.examples names examples of the task, and no prompt in generate.prompt shows any; promptagator does"
         )
