@@ -16,6 +16,7 @@ from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.llm.grade import read_grade
 from acclimate.records import Query, SyntheticQuery
+from acclimate.run.judges import rated_together
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer
@@ -276,3 +277,13 @@ def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
 def test_an_llm_that_cannot_grade_is_no_judge():
     with pytest.raises(SettingError, match="no grade that could be read"):
         filter_queries(queries_of("one", "two"), NOTHING, filters=("judge",))
+
+
+def test_a_query_that_changes_is_rated_again_with_those_of_its_group_alone():
+    queries = queries_of(*(f"query {n}" for n in range(500)))
+    groups = rated_together(queries)
+    assert sorted(q.query_id for group in groups for q in group) == sorted(q.query_id for q in queries)
+    assert groups == rated_together(queries[::-1])
+    assert max(map(len, groups)) <= 100
+    changed = rated_together([*queries[1:], queries[0]._replace(query_id="another")])
+    assert sum(group not in groups for group in changed) <= 2

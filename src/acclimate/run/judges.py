@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acclimate.base.draw import draw
 from acclimate.base.files import fingerprint
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, SyntheticQuery
@@ -56,14 +57,14 @@ class RunJudges:
     def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
         from acclimate.search import scorers
 
-        corpus = self.run.input.corpus
-        scores: list[float] = []
+        corpus, scores = self.run.input.corpus, dict[str, float]()
         with self.run.store.scores() as kept:
             scorer = KeptScorer(scorers.load(model, corpus, max_tokens=RERANKER_TOKENS), kept, corpus.fingerprint)
-            for query in queries:  # each by itself: what a batch pads moves a score's rounding
-                scores += scorer.score([(query.as_query(), query.doc_id)])
+            for group in rated_together(queries):
+                rated = scorer.score([(query.as_query(), query.doc_id) for query in group])
+                scores |= zip([query.query_id for query in group], rated, strict=True)
                 self.progress(len(scores), len(queries))
-        return scores
+        return [scores[query.query_id] for query in queries]
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
         with self.run.store.completions("filter") as completions:
@@ -92,3 +93,15 @@ class RunJudges:
             queries, self.held_out, run.input.corpus, run.base.ids, run.base.vectors, run.base.encoder, folder,
             settings=run.settings["distill"], seed=run.seed, progress=self.progress,
         )  # fmt: skip
+
+
+def rated_together(queries: Sequence[SyntheticQuery]) -> list[list[SyntheticQuery]]:
+    """Queries in groups of 32 to 64, by their ids: batches that fill a device, of which another query changes one.
+
+    A scorer's rounding follows from its batch, so a group is rated, and kept, as a whole.
+    """
+    bits = (len(queries) // 64).bit_length()  # of the id's hash, which tell the groups apart
+    by_group: dict[int, list[SyntheticQuery]] = {}
+    for query in sorted(queries, key=lambda query: query.query_id):
+        by_group.setdefault(draw("rated together", query.query_id) >> (64 - bits), []).append(query)
+    return list(by_group.values())
