@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from files_page import undocumented
 
 from acclimate.api import curve
 from acclimate.base.draw import subset
@@ -98,6 +99,7 @@ def test_every_point_has_both_sets_with_intervals_around_the_mean(drawn):
         assert one["last"]["on"] == "test"  # the held-out queries chose
         step = one["points"][1]["test"]["nDCG@10"] - one["points"][0]["test"]["nDCG@10"]
         assert one["last"]["delta"] == pytest.approx(step, abs=2e-5)
+    assert undocumented(drawn) == set()
 
 
 def test_the_last_point_is_the_students_of_the_run_itself(drawn, tmp_path):

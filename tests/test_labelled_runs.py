@@ -11,6 +11,7 @@ from chain import (
     write_corpus,
     write_labels,
 )
+from files_page import undocumented
 
 from acclimate.base.testing import DOCS, QRELS, QUERIES
 from acclimate.cli.main import main
@@ -27,6 +28,7 @@ def test_labelled_queries_are_measured_on_and_never_trained_on(corpus, run_adapt
     assert run_adapt(corpus, out, "--queries", queries, "--qrels", qrels, changes=FAST) == 0
     report = report_of(out)
     assert report["verdict_basis"] == "qrels"
+    assert undocumented(out) == set()
     assert report["queries"]["count"] == len(QUERIES)
     assert set(json.loads((out / "sample" / "splits.json").read_text()).values()) == {"train", "dev"}
     bm25 = next(system for system in report["systems"] if system["name"] == "bm25")

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 from chain import FAST, CountingLLM, report_of, write_corpus
+from files_page import undocumented
 from tiny import write_cross_encoder, write_t5
 
 from acclimate.base.files import folder_fingerprint
@@ -70,6 +71,7 @@ def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir
     again = {f"again{n}" for n in range(8) if QUERIES[n].text in {row["query"] for row in shown}}
     assert len(again) == 2
     assert not any(line.split()[0] in again for line in measured.splitlines())
+    assert undocumented(out) == set()
 
 
 def test_a_prompt_that_needs_examples_says_how_to_give_them(beir, run_adapt, tmp_path, capsys):
@@ -97,6 +99,7 @@ def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_a
     assert all("in" in row or row["reason"] for row in seeds)  # what was paid for is used, or it says why not
     queries = list(read_synthetic(out / "generate" / "queries.jsonl"))
     assert {query.prompt for query in queries} == {"adapted-1", "adapted-2"}
+    assert undocumented(out) == set()
     assert any(documents[0] in prompt and prompt.endswith("Good Question:") for prompt in prompts_asked)
     stages = {stage["name"]: stage for stage in report_of(out)["stages"]}
     assert stages["seed"]["in"] == 14
@@ -162,6 +165,7 @@ def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_ada
     rows = [json.loads(line) for line in (out / "filter" / "scores.jsonl").read_text().splitlines()]
     assert {"logprob", "rank", "teacher_rank", "grade", "reason"} <= set(rows[0])
     assert any(row["grade"] for row in rows)
+    assert undocumented(out) == set()
 
     def refuse(*_args, **_kwargs):
         raise AssertionError("asked again")
@@ -191,6 +195,7 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert [note["name"] for note in notes["rerankers"]] == names
     assert all((out / "train" / name / "model.safetensors").exists() for name in names)
     assert "hybrid+reranker" in {system["name"] for system in report_of(out)["systems"]}
+    assert undocumented(out) == set()
     assert main(["search", str(out), "lava", "-k", "2", "--system", "hybrid+reranker"]) == 0
     kept = folder_fingerprint(out / "train" / names[0])
     assert run_adapt(beir, out, changes=(*changes, "train.merge=average")) == 0
@@ -201,6 +206,7 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert list(several.scorers(run)) == names
     merged = json.loads((out / "train" / "manifest.json").read_text())["notes"]
     assert list(Trained(out / "train", {"notes": merged}, resumed=True).scorers(run)) == ["reranker"]
+    assert undocumented(out) == set()
 
 
 def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):
@@ -222,3 +228,4 @@ def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp
     assert run_adapt(beir, tmp_path / "run", "--recipe", recipe, changes=(*small, "generate.per_doc=2")) == 0
     assert report_of(tmp_path / "run")["recipe"] == recipe
     assert {stage["name"] for stage in report_of(tmp_path / "run")["stages"]} >= {"generate", "filter", "evaluate"}
+    assert undocumented(tmp_path / "run") == set()

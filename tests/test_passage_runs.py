@@ -16,6 +16,7 @@ from chain import (
     write_corpus,
     write_labels,
 )
+from files_page import undocumented
 
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
@@ -51,6 +52,7 @@ def test_queries_are_written_for_passages_and_measured_by_documents(of_passages)
     assert report["corpus"]["documents"] == len(LONG)
     assert report["verdict_basis"] == "qrels" and "dev queries" in report["chosen_on"]
     assert report["stages"][0]["in"] == len(LONG) < report["stages"][0]["out"]
+    assert undocumented(of_passages) == set()
     passages = set(json.loads((of_passages / "sample" / "splits.json").read_text()))
     assert len(passages) > len(LONG)
     assert {name.rpartition("#")[0] for name in passages} <= {doc.doc_id for doc in LONG}

@@ -15,6 +15,7 @@ from chain import (
     made_again,
     report_of,
 )
+from files_page import undocumented
 from tiny import write_llama
 
 from acclimate.base.testing import DOCS
@@ -124,6 +125,7 @@ def test_teachers_of_all_kinds_teach_one_after_the_other(copied, corpus, run_ada
     manifest = json.loads((folder / "manifest.json").read_text())
     turns = teachers.split(",")
     assert manifest["notes"]["turns"] == turns
+    assert undocumented(copied) == set()
     assert [row["name"] for row in manifest["notes"]["teachers"]] == [
         "bm25", "dense", "late-interaction", *turns[1:], "teacher",
     ]  # fmt: skip
@@ -168,6 +170,7 @@ def test_a_run_writes_in_its_own_folder_only(corpus, run_adapt, tmp_path, monkey
     before = sorted(path.name for path in corpus.parent.iterdir())
     assert run_adapt(corpus, tmp_path / "run", changes=("distill.epochs=1", "distill.student=dense")) == 0
     assert list(elsewhere.iterdir()) == []
+    assert undocumented(tmp_path / "run") == set()
     assert sorted(path.name for path in corpus.parent.iterdir()) == before
 
 
@@ -184,6 +187,7 @@ def test_students_without_a_transformer_at_query_time_are_measured_and_searched(
     assert systems["dense:adapted"]["index_bytes"] * 4 == systems["dense"]["index_bytes"]
     assert systems["static"]["index_bytes"] == systems["dense"]["index_bytes"]
     assert 0 < report["students"]["sparse"]["active_dims"]["sparse"] <= 256
+    assert undocumented(copied) == set()
     capsys.readouterr()
     for name in ("sparse", "sparse:adapted", "static:adapted", "dense:adapted", "hybrid:adapted"):
         assert main(["search", str(copied), "why does lava erupt", "--k", "1", "--system", name]) == 0

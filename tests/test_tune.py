@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from files_page import undocumented
 
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
@@ -214,6 +215,7 @@ def test_the_chain_tunes_on_held_out_queries_and_says_so(labelled, tmp_path, mon
     rows = [row for row in report["tried"] if row["what"] == "settings of dense:adapted"]
     assert [row["value"] for row in rows] == [f"learning_rate {value}" for value in (4e-05, 0.5, 1e-05)]
     assert sum(row["chosen"] for row in rows) == 1
+    assert undocumented(run) == set()
     page = (run / "report.html").read_text()
     assert all(row["value"] in page for row in report["tried"])
     reached = next(row["nDCG@10"] for row in rows if row["chosen"])
