@@ -11,8 +11,10 @@ import torch
 
 from acclimate.base import models
 from acclimate.base.files import folder_fingerprint
-from acclimate.base.memory import Halving, batches
+from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
 from acclimate.records import Doc, Query
+
+_TOKENS_AT_ONCE_ON_CPU = 512  # a core is busy with these, and one query's documents differ in length: less is padded
 
 
 class Reader(Protocol):
@@ -70,7 +72,8 @@ def rate(
     def logits(rows: Sequence[int]) -> list[float]:
         return reader.logits({name: [values[row] for row in rows] for name, values in tokens.items()}).tolist()
 
-    for rows in batches(lengths):
+    most = _TOKENS_AT_ONCE_ON_CPU if models.device() == "cpu" else TOKENS_AT_ONCE
+    for rows in batches(lengths, max_tokens=most):
         longest = lengths[rows[0]]
         batch = halving(
             logits,
