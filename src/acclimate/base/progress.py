@@ -125,12 +125,6 @@ def _is_watched() -> bool:
 
 
 def _size() -> dict[str, int]:
-    """That of the terminal, where there is one: some say that they have no columns, and bars believe them."""
-    columns, lines = get_terminal_size()
-    return {"ncols": columns, "nrows": lines} if sys.stderr.isatty() else {}
-
-
-def _size() -> dict[str, int]:
     """That of the terminal, where there is one: some say that they have no columns, and bars would believe them."""
     columns, lines = get_terminal_size()
     return {"ncols": columns, "nrows": lines} if sys.stderr.isatty() else {}
