@@ -224,8 +224,8 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
     labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on held-out
     queries (real ones of a dev split where there is one, else synthetic ones, which flatter), and on those that measure
-    the run: they chose nothing, so only they say what is more than chance. Each is kept in DIR/curve, so an interrupted
-    command goes on where it was, and a repeated one takes seconds; the run itself is left as it is.
+    the run: they chose nothing, so only they say what is more than chance. Each is kept in RUN-DIR/curve, so an
+    interrupted command goes on where it was, and a repeated one takes seconds; the run itself is left as it is.
 
     Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
     reranker on more of them, train.max_queries.
@@ -233,7 +233,7 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     Parameters
     ----------
     run_dir
-        Folder of a run that is labelled: acclimate label DIR is enough.
+        Folder of a run that is labelled: acclimate label RUN-DIR is enough.
     queries
         Numbers of synthetic queries to train rerankers on, such as 100,200,400; none leaves them out. By default 100,
         then double as many each time, up to all.

@@ -48,7 +48,7 @@ def stage_command(stage: str, function: Callable[..., Any]) -> Callable[..., Non
 
     command.__doc__ = f"{SUMMARIES[stage]}\n\nThe stages before it are made too, as far as they are not."
     kinds = inspect.Parameter
-    run_dir = Annotated[Folder, Parameter(help="Folder of the run.")]
+    run_dir = Annotated[Folder, Parameter(help="Folder of the run.", name="RUN-DIR")]
     corpus = Annotated[
         str | None, Parameter(help="Documents to begin a run with, as adapt takes them.", metavar="CORPUS")
     ]
