@@ -96,7 +96,7 @@ class RunJudges:
 
 
 def rated_together(queries: Sequence[SyntheticQuery]) -> list[list[SyntheticQuery]]:
-    """Queries in groups of 32 to 64, by their ids: batches that fill a device, of which another query changes one.
+    """Queries in groups by their ids, 32 to 64 or so: batches that fill a device, and another query changes one.
 
     A scorer's rounding follows from its batch, so a group is rated, and kept, as a whole.
     """

@@ -1,6 +1,6 @@
 """Prompt files: our TOML, and the templates of the InPars toolkit (YAML, plain text), read into one form.
 
-TOML (what each key is, `docs/prompts.md` says with examples):
+TOML (what each key is, `docs/queries.md` says with examples):
 
     name = "mine"
     description = "what it is for, in a line"
