@@ -29,7 +29,6 @@ from acclimate.llm import Completions, load
 from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
 from acclimate.report.queries import statistics
-from acclimate.run.judges import RunJudges
 from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.run.run import Run
 from acclimate.run.settings import load_recipe, resolve
@@ -44,6 +43,7 @@ from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
 from acclimate.stages.generate import generate
+from acclimate.stages.judges import RunJudges
 from acclimate.stages.sample import sample
 
 ROOT = Path(__file__).parents[1]

@@ -16,11 +16,11 @@ from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.llm.grade import read_grade
 from acclimate.records import Query, SyntheticQuery
-from acclimate.run.judges import rated_together
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
+from acclimate.stages.judges import rated_together
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):

@@ -36,7 +36,6 @@ from acclimate.llm import prompts
 from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
 from acclimate.run.estimate import SEARCHING, Estimate, asking
-from acclimate.run.judges import RunJudges
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -44,6 +43,7 @@ from acclimate.run.settings import checked
 from acclimate.search import scorers
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
+from acclimate.stages.judges import RunJudges
 from acclimate.stages.sample import Sampled
 
 NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
