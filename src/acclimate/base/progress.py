@@ -61,6 +61,7 @@ class Bar:
     """A bar that goes when its work is done. Its time starts with the first call: models are loaded before it."""
 
     def __init__(self) -> None:
+        self._class = _bar_class()  # before a library imports it, and warns
         self._bar: Any = None
         self._work: tuple[str, str, int] | None = None
         self._started = 0.0
@@ -69,7 +70,7 @@ class Bar:
         if self._work != (stage, unit, total) or done < self._bar.n:
             self.close()
             self._work, self._started = (stage, unit, total), time.monotonic()
-            self._bar = _bar_class()(
+            self._bar = self._class(
                 desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False, **_size()
             )
         elif time.monotonic() - self._started < _AT_ONCE:
