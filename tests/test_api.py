@@ -216,6 +216,13 @@ def test_hits_have_the_document_and_what_each_member_says(run):
             assert ["reranker" in hit.members for hit in hits] == [True] * 5 + [False] * 2
 
 
+def test_a_list_of_hits_shows_each_in_a_line_however_long_its_document():
+    doc = acclimate.Doc("d1", "molten rock " * 1000, "Volcano")
+    shown = repr([acclimate.Hit(doc, 1.23456, "d1", {"bm25": 1.23456})])
+    assert shown.startswith("[<Hit 'd1' 1.2346 (bm25 1.2346): Volcano molten rock")
+    assert len(shown) < 150
+
+
 def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
     queries = {"b": "lava and ash", "a": "camel with a hump"}
     scored = run(queries, k=3, system="hybrid")
@@ -231,6 +238,11 @@ def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
     ("ask", "message"),
     [
         (lambda run: run.search(" "), "QUERY is empty"),
+        (lambda run: run.search(None), "QUERY is None"),
+        (lambda run: run(["ab"]), "'ab' is no query; expected pairs"),
+        (lambda run: run([1]), "1 is no query"),
+        (lambda run: run({"1": None}), "None. is no query"),
+        (lambda run: run.report.to_frame("system"), "Did you mean 'systems'"),
         (lambda run: run.search("x", k=0), "k is 0; expected a whole number: 1 to 100,000"),
         (lambda run: run.search("x", system="bm52"), "Did you mean 'bm25'"),
         (lambda run: run({"1": "x"}, system="bm25:adapted"), "no system named"),

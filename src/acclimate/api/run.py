@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
@@ -14,12 +14,10 @@ from acclimate.api.search import Hit, Searchers
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
+from acclimate.base.text import quoted
 from acclimate.records import Query, ScoredDoc
 from acclimate.report.report import Report
 from acclimate.stages.runs import described, opened, outdated
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def open(folder: str | PathLike[str]) -> Run:
@@ -89,6 +87,8 @@ class Run:
         ...     print(hit.document_id, hit.doc.title)
         volcano.md Volcano
         """
+        if not isinstance(text, str):
+            raise SettingError(f"QUERY is {quoted(text)}; expected text to search for")
         if not text.strip():
             raise SettingError("QUERY is empty; expected what to search for")
         return self._searchers.search(text, k, system)
@@ -104,8 +104,8 @@ class Run:
         >>> acclimate.open("run")({"1": "lava and ash"}, k=1, system="bm25")[0].doc_id
         'volcano.md'
         """
-        pairs: Any = queries.items() if isinstance(queries, Mapping) else queries
-        return self._searchers.scored([Query(*pair) for pair in pairs], k, system)
+        pairs = queries.items() if isinstance(queries, Mapping) else queries
+        return self._searchers.scored([_query(pair) for pair in pairs], k, system)
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
         """A PyTerrier transformer: frames with `qid` and `query` to frames with `docno`, `score` and `rank` (from 0).
@@ -171,3 +171,14 @@ class Run:
     @cached_property
     def _searchers(self) -> Searchers:
         return Searchers(*opened(self.folder, "evaluate"))
+
+
+def _query(pair: Any) -> Query:
+    """Raises SettingError for what is no pair of an id and a text."""
+    try:
+        query = None if isinstance(pair, str) else Query(*pair)
+    except TypeError:
+        query = None
+    if query is None or not isinstance(query.text, str):
+        raise SettingError(f"{quoted(pair)} is no query; expected pairs of an id and a text, or a dict of them")
+    return query

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 K = Between(1, 100_000)  # documents to ask for
 _SHOWN = 200  # characters of a document
+_SHOWN_IN_A_LIST = 80
 
 
 class Hit(NamedTuple):
@@ -46,6 +47,12 @@ class Hit(NamedTuple):
         whole = f"(of {self.document_id})" if self.document_id != self.doc.doc_id else ""
         names = "  ".join(filter(None, map(single_spaced, (self.doc.doc_id, whole, self.doc.title))))
         return f"{self.score:8.4f}  {names}\n          {excerpt(self.doc.text, _SHOWN)}"
+
+    def __repr__(self) -> str:
+        """A line for a list of them, as a notebook shows it: a whole document would bury the others."""
+        members = ", ".join(f"{name} {score:.4f}" for name, score in self.members.items())
+        shown = excerpt(self.doc.default_text(), _SHOWN_IN_A_LIST)
+        return f"<Hit {self.document_id!r} {self.score:.4f} ({members}): {shown}>"
 
 
 class Searchers:
@@ -74,10 +81,10 @@ class Searchers:
         """The system of that name, or without one what is recommended."""
         measured = self.outputs["evaluate"].measured
         name = measured["recommended"] if system is None else system
-        retrievers = self._reranked if SystemName(name).is_reranked else self._retrievers
-        if name not in retrievers:
-            raise unknown("system", name, [row["name"] for row in measured["systems"]])
-        return retrievers[name]
+        names = [row["name"] for row in measured["systems"]]
+        if name not in names:  # said before anything is loaded
+            raise unknown("system", name, names)
+        return (self._reranked if SystemName(name).is_reranked else self._retrievers)[name]
 
     def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """The best of each document."""

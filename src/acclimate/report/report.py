@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.errors import DataError, MissingExtra, unknown
 from acclimate.base.files import read_json
 from acclimate.measure.compare import Comparison
 from acclimate.measure.measures import MAIN
@@ -24,6 +24,7 @@ _FIELDS = {  # of report.json, without which it is none
     "stages": list,
     "warnings": list,
 }
+_TABLES = ("systems", "comparisons", "stages")
 
 
 class MeasuredSystem(NamedTuple):
@@ -117,19 +118,23 @@ class Report(Mapping[str, Any]):
         ]
 
     def to_frame(self, table: Literal["systems", "comparisons", "stages"] = "systems") -> DataFrame:
-        """One of its tables as a pandas data frame, a row each. Raises MissingExtra without pandas.
+        """One of its tables as a pandas data frame, a row each.
+
+        Raises SettingError for another table, and MissingExtra without pandas.
 
         >>> list(acclimate.open("run").report.to_frame("comparisons").columns[:4])
         ['system', 'baseline', 'measure', 'delta']
         """
+        if table not in _TABLES:
+            raise unknown("table", table, _TABLES)
         try:
             import pandas
         except ImportError:
             raise MissingExtra("A data frame", "pip install pandas") from None
         if table == "comparisons":
             return pandas.DataFrame(self.comparisons)
-        rows = [system._asdict() for system in self.systems] if table == "systems" else self[table]
-        return pandas.DataFrame([_flat(row) for row in rows])
+        rows = [system._asdict() for system in self.systems] if table == "systems" else self["stages"]
+        return pandas.DataFrame([_flat({"name": row["name"], **row}) for row in rows])
 
     def __repr__(self) -> str:
         return f"<Report of {str(self.folder)!r}: {self.verdict}; serve {self.recommended}>"
