@@ -21,8 +21,8 @@ def show(stage: str, done: int, total: int, unit: str) -> None:
 
 try:
     run = acclimate.adapt(arguments.corpus, out=arguments.out, progress=show)
-except acclimate.BudgetExceeded as stop:
-    raise SystemExit(f"{stop}") from None
+except acclimate.AcclimateError as error:  # what was found, and what to do, in a line
+    raise SystemExit(f"{error}") from None
 
 report = run.report
 print(f"{report.verdict} (measured on {report.verdict_basis})")
