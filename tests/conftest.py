@@ -45,6 +45,7 @@ def _guarded(method):
 
 def pytest_configure():
     """Whatever leaves this machine raises, from the first import of the first test on."""
+    os.environ.pop("COLUMNS", None)  # which workers of xdist are given, and help would be laid out for
 
     def getaddrinfo(host, *args, **kwargs):
         _refuse(host)
