@@ -19,7 +19,7 @@ SUMMARIES = {stage: (inspect.getdoc(work) or "").partition("\n")[0] for stage, w
 
 _NO_PROMPT = """Traceback (most recent call last):
 ...
-acclimate.base.errors.SettingError: no prompt of this run is made from the corpus; add: --set generate.prompt=adapted"""
+acclimate.base.errors.SettingError: no prompt is made from the corpus; try: acclimate generate run --prompt adapted"""
 
 
 class StageFunction(Protocol):

@@ -104,7 +104,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     stage that keeps nothing.
     """
     if until == "seed" and not run.seeds_prompts:
-        raise SettingError("no prompt of this run is made from the corpus; add: --set generate.prompt=adapted")
+        again = f"acclimate generate {run.workspace.folder} --prompt adapted"
+        raise SettingError(f"no prompt is made from the corpus; try: {again}")
     check(run)
     # A collection that cannot be read leaves the run's description as it is.
     distributed.main_first(lambda: run.input.corpus)
