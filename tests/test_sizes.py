@@ -17,7 +17,8 @@ from acclimate.stages import mine
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.filter import Filtered
 from acclimate.stages.runs import begin
-from acclimate.stages.sample import Sampled, check_size
+from acclimate.stages.sample import Sampled
+from acclimate.stages.sizes import check_size
 
 
 def run_of(tmp_path, docs, *changes, seed=0, out="run"):

@@ -16,7 +16,8 @@ from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
 from acclimate.report.terminal import columns
 from acclimate.stages.chain import estimates
-from acclimate.stages.sample import check_size, foreseen
+from acclimate.stages.sample import foreseen
+from acclimate.stages.sizes import check_size
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run

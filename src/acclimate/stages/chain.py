@@ -23,7 +23,7 @@ from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.scorers import named
-from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, train
+from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, sizes, train
 
 
 def chain(run: Run) -> Iterator[StageOutput]:
@@ -112,7 +112,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
     if until != "index":
-        sample.check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
+        sizes.check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():
         run.input.keep()
         description.write(run)

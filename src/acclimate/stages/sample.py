@@ -11,7 +11,6 @@ Where documents are few, sides that chance left without any get some.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -22,14 +21,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.draw import uniform
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
-from acclimate.learn.rerankers.groups import number_of
 from acclimate.records import Doc, PromptExample
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
@@ -42,16 +40,6 @@ if TYPE_CHECKING:
 
 METHODS = ("uniform", "diverse")
 REASONS = ("short", "duplicate", "example of a prompt", "near duplicate", "source is full", "not drawn")
-
-FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
-_LOOKED_AT = 1000  # documents, and all of them only where those do not do
-_SETTING_OF = {  # that passes documents over for a reason
-    "short": "min_chars",
-    "near duplicate": "near_duplicates",
-    "source is full": "max_per_source",
-    "not drawn": "n_docs",
-    "example of a prompt": "examples",
-}
 
 
 class Sample(NamedTuple):
@@ -235,63 +223,3 @@ def foreseen(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: An
     """What would be drawn of these documents with some settings changed, told without an index."""
     settings = {**run.settings["sample"], "method": "uniform", **changes}  # as many, without the vectors of diverse
     return sample(docs, test_share, run.input.pairs, parents=run.input.parents, seed=run.seed, **settings)
-
-
-def check_size(run: Run, *, holds_out: bool) -> None:
-    """Raises DataError for too few documents to write queries for, SettingError for shares and prompts that leave none.
-
-    It is asked before work begins, and looks at no more documents than it must.
-    holds_out: some documents are to choose on and to measure on.
-    """
-    settings = run.settings["sample"]
-    needed = FEWEST_DOCUMENTS if holds_out else 1
-    to_learn_from, learner = _learners(run, holds_out)
-    test_share = run.input.labels.test_share
-    if holds_out and not 0 < settings["dev_share"] < 1 - test_share:
-        raise SettingError(
-            f"sample.dev_share is {settings['dev_share']:g}; expected above 0 and below {1 - test_share:g}: some "
-            "documents are to choose on, and some to learn from"
-        )
-    first = dict(islice(run.input.corpus.items(), _LOOKED_AT))
-    some = min(settings["n_docs"], 4 * max(needed, to_learn_from))
-    for docs, n_docs in ((first, some), (run.input.corpus, settings["n_docs"])):
-        drawn = foreseen(run, docs, test_share, n_docs=n_docs)
-        documents = len({run.input.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
-        learned = sum(side == "train" for side in drawn.splits.values())
-        if documents >= needed and learned >= to_learn_from:
-            return
-    shortage = f"queries can be written for {documents:,} of {len(run.input.documents):,} documents"
-    shortage += _passed_over(drawn.dropped, settings, "passages" if run.input.parents else "documents")
-    if documents < needed:
-        why = ", to choose on, to measure on and to learn from" if holds_out else ""
-        raise DataError(
-            f"{shortage}; expected {needed} at least{why}: add documents", path=run.input.corpus.source or None
-        )
-    raise SettingError(
-        f"{shortage}, and {learned:,} of those are to learn from; {learner} need {to_learn_from:,}: lower these "
-        "settings, or raise sample.n_docs"
-    )
-
-
-def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
-    """How many documents are needed to learn from, and what needs so many."""
-    seed, train, per_doc = run.settings["seed"], run.settings["train"], run.settings["generate"]["per_doc"]
-    needs = [(1, "the train side")]
-    if run.seeds_prompts:
-        prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
-        needs.append((seed["n_prompts"] * seed["n_examples"], prompts))
-    parts = number_of(train["rerankers"])
-    if holds_out and parts:
-        queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
-        needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
-    return max(needs)
-
-
-def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: str) -> str:
-    """How many documents, or passages, were passed over for which reason, and the setting that did it."""
-    reasons: list[str] = []
-    for reason, count in dropped.items():
-        setting = _SETTING_OF.get(reason)
-        value = f" (sample.{setting}={settings[setting]})" if setting else ""
-        reasons += [f"{reason} {count:,}{value}"] if count else []
-    return f"; {kind} passed over: {', '.join(reasons)}" if reasons else ""
