@@ -3,7 +3,8 @@
 Documents are clustered by k-means on their vectors. Each cluster gives documents in proportion to its size, one at
 least as long as there are enough; within a cluster they come in an order drawn by the softmax of their closeness to
 the centroid, and of the next few in that order the one is taken that is close to the centroid and unlike what the
-cluster gave before (maximal marginal relevance, Carbonell and Goldstein 1998).
+cluster gave before (maximal marginal relevance, Carbonell and Goldstein 1998). Documents may have weights: one of
+weight 2 counts as two.
 
 Places are given out one at a time, to the cluster that is farthest below its share (Sainte-Lague), not computed
 beforehand: so a document that is passed over is made up for by another of its own cluster.
@@ -37,6 +38,7 @@ _ITERATIONS = 50
 def draw_diverse(
     rows: Sequence[int],
     chances: Sequence[float],
+    weights: Sequence[float],
     vectors: NDArray[np.float32],
     accepts: Callable[[int], bool],
     *,
@@ -47,9 +49,9 @@ def draw_diverse(
     """At most `n_docs` positions in `rows`, in the order in which they were drawn.
 
     rows: the row in `vectors` of each candidate; vectors: (n, dim), unit length, read in blocks.
-    chances: a number in [0, 1) for each candidate, drawn by its id; the candidates come in the order of these, which
-    decides what k-means sees. `accepts` may pass a position over. n_clusters: 0 is one for each ten documents, a
-    thousand at most.
+    chances: a number in [0, 1) for each candidate, drawn by its id; weights: above 0, what it counts for beside others.
+    `accepts` may pass a position over. n_clusters: 0 is one for each ten documents, a thousand at most. The order of
+    the candidates decides what k-means sees, and nothing else.
     """
     n_wanted = n_clusters or min(n_docs // DOCS_PER_CLUSTER, MAX_CLUSTERS)
     candidate_rows = np.asarray(rows, dtype=np.int64)
@@ -57,14 +59,15 @@ def draw_diverse(
     centroids = _centroids(vectors[candidate_rows[:_FIT_ON]], max(1, min(n_wanted, len(candidate_rows))), seed)
     cluster, closeness = _nearest(vectors, candidate_rows, centroids)
     # The largest of these first is a draw without replacement by the softmax of the closeness (Gumbel's trick).
-    order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck))), kind="stable")
+    order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck)) + np.log(weights)), kind="stable")
     order = order[np.argsort(cluster[order], kind="stable")]
     starts = np.searchsorted(cluster[order], np.arange(len(centroids) + 1))
     clusters = [_Cluster(order[start:end], closeness, candidate_rows, vectors) for start, end in pairwise(starts)]
 
     drawn: list[int] = []
+    sizes = np.bincount(cluster, weights, minlength=len(clusters)).tolist()
     # The farthest below its share first; at the start those that have none, the largest of them first.
-    queue = [(0.0, -len(group.waiting), number) for number, group in enumerate(clusters) if len(group.waiting)]
+    queue = [(0.0, -sizes[number], number) for number, group in enumerate(clusters) if len(group.waiting)]
     heapq.heapify(queue)
     while queue and len(drawn) < n_docs:
         _, size, number = heapq.heappop(queue)

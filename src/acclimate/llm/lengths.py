@@ -1,13 +1,23 @@
-"""How long texts are in tokens, about or by a tokenizer, and where they may be cut."""
+"""How long texts are in tokens, about or by a tokenizer; where they may be cut, and where sentences begin."""
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from acclimate.base.errors import SettingError
 
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
 _SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
+
+# The end of a sentence, or of a line, with the blanks behind it. A full stop is none behind an initial or a short word,
+# unless of Hangul; between blanks it is. Other scripts' marks need no blank.
+_BEFORE_SENTENCE = re.compile(
+    r"(?:(?<![.!?…])(?:(?<=[^\s.]{3})\.|(?<=[\uac00-\ud7a3])\.|(?<=\s)\.|[!?…])[.!?…]*[)\]\"'”’»]*(?=\s)"
+    r"|[。！？｡؟۔।॥։።፧။។៕།]+[)\]\"'”’»」』）]*|\n)\s*"
+)
+_WORD_START = re.compile(r"(?<=\s)\S")
+_LONGEST_SENTENCE = 400  # characters; in a longer one, or text without marks, words are taken for beginnings
 
 
 def check_room(name: str, prompt: str, tokens: int, new_tokens: int, context: int) -> None:
@@ -49,3 +59,25 @@ def cut_at(text: str, end: int) -> str:
         else max((position for position in range(end) if text[position].isspace()), default=end)
     )
     return text[:word].rstrip() or text[:end]
+
+
+def sentence_starts(text: str) -> list[int]:
+    """Where sentences of a text begin, in any script: positions of characters that are no blanks, ascending.
+
+    Lines are sentences, too, but not what goes on in small letters on the next line. What goes on without an end is
+    broken at words, every 400 characters. There is always a first one; of a blank text it is at 0.
+    """
+    text = text.rstrip()
+    starts = [len(text) - len(text.lstrip())]
+    for match in _BEFORE_SENTENCE.finditer(text, starts[0]):
+        goes_on = (
+            match[0].startswith("\n") and match[0].count("\n") == 1 and text[match.end() : match.end() + 1].islower()
+        )
+        if not goes_on and match.end() < len(text):
+            starts.append(match.end())
+    broken: list[int] = []
+    for start, following in pairwise([*starts, len(text)]):
+        broken.append(start)
+        while word := _WORD_START.search(text, broken[-1] + _LONGEST_SENTENCE, following):
+            broken.append(word.start())
+    return broken

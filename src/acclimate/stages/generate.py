@@ -234,7 +234,7 @@ def estimate(run: Run, drawn: Sample) -> Estimate:
     forms = tuple(dict.fromkeys(GOOD_AND_BAD if name == ADAPTED else name for name in names))
     shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
     mix = mix_of(forms, Material(drawn.examples, (), run.collection_name), **shown)
-    whole = {doc_id: run.input.corpus[doc_id].default_text().strip() for doc_id in drawn.splits}
+    whole = {doc.doc_id: doc.default_text().strip() for doc in drawn.docs(run.input.corpus)}
     texts = {doc_id: text[: characters_in(text, doc_tokens)] for doc_id, text in whole.items() if text}
     limit = settings["max_new_tokens"]
     if not run.seeds_prompts:
@@ -250,7 +250,7 @@ def estimate(run: Run, drawn: Sample) -> Estimate:
 def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
     """Let an LLM write queries for the drawn documents. `seeded` are prompts made from the corpus, where one asks."""
     settings = run.settings["generate"]
-    docs = [run.input.corpus[doc_id] for doc_id in sampled.splits]
+    docs = sampled.docs(run.input.corpus)
     material = Material(sampled.examples, seeded.prompt_files if seeded else (), run.collection_name)
 
     def work(folder: Path, progress: Progress) -> Account:

@@ -1,9 +1,11 @@
 """Which documents queries are written for, and which of them are held out.
 
-Every choice hashes the seed and the doc's own id, so that the order of the corpus cannot matter and, where documents
-are drawn uniformly, one added or removed changes no other's fate. Documents with equal text are one document here: only
-the first by id is drawn. One that is nearly the text of a drawn one is passed over, so no text is on both sides of a
-split.
+Every choice hashes the seed and the doc's own id, so that the order of the corpus cannot matter and, but for the method
+diverse, one added or removed changes no other's fate: one more is drawn, or another's place is taken. Documents with
+equal text are one document here: only the first by id is drawn. One that is nearly the text of a drawn one is passed
+over, so no text is on both sides of a split.
+
+A share of them may be windows: drawn by length, and read from anywhere in them.
 
 Where documents are few, sides that chance left without any get some.
 """
@@ -26,8 +28,10 @@ from acclimate.base.files import fingerprint, read_json, read_jsonl, write_json,
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
+from acclimate.corpus.drawing import in_order
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
+from acclimate.llm.windows import from_window, window_start
 from acclimate.records import Doc, PromptExample
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
@@ -48,6 +52,11 @@ class Sample(NamedTuple):
     splits: dict[str, Side]
     dropped: dict[str, int]
     examples: list[PromptExample]
+    windows: dict[str, int]  # where those that are read from a window are read from: a character of their text
+
+    def docs(self, corpus: Mapping[str, Doc]) -> list[Doc]:
+        """The drawn docs, as an LLM reads them."""
+        return [from_window(corpus[doc_id], self.windows) for doc_id in self.splits]
 
 
 @checked
@@ -61,6 +70,8 @@ def sample(
     n_docs: Annotated[int, AtLeast(1)] = 1000,
     method: Annotated[str, OneOf(METHODS)] = "uniform",
     n_clusters: Annotated[int, AtLeast(0)] = 0,
+    windows: Annotated[float, Between(0, 1)] = 0.0,
+    length_power: Annotated[float, Between(0, 4)] = 1.0,
     min_chars: Annotated[int, AtLeast(0)] = 80,
     max_per_source: Annotated[int, AtLeast(0)] = 0,
     near_duplicates: Annotated[float, Above(0, 1)] = 0.9,
@@ -86,6 +97,11 @@ def sample(
         vectors, as DUQGen does).
     n_clusters
         diverse: clusters to draw from; 0 is one for each ten documents to draw, 1,000 at most.
+    windows
+        Share of the documents that are drawn by their length, and read from the beginning of any of their sentences;
+        the others are equally likely, and read from their start.
+    length_power
+        windows: chances are in proportion to this power of a document's length; at 0 all are equally likely.
     min_chars
         Documents shorter than this many characters get no query; a Chinese, Japanese or Korean one counts as three.
     max_per_source
@@ -104,10 +120,11 @@ def sample(
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
-    first: dict[bytes, tuple[str, int]] = {}  # normalized text -> the id that stands for it, and its row
+    first: dict[bytes, tuple[str, int, int]] = {}  # normalized text -> the id that stands for it, its row and length
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
     for row, doc in enumerate(corpus.values()):
-        if length_of(doc.default_text().strip()) < min_chars:
+        length = length_of(doc.default_text().strip())
+        if length < min_chars:
             dropped["short"] += 1
             continue
         key = text_key(doc)
@@ -117,13 +134,14 @@ def sample(
         if key in first:
             dropped["duplicate"] += 1
         if key not in first or doc.doc_id < first[key][0]:
-            first[key] = doc.doc_id, row
-    ordered = sorted((uniform(seed, "draw", doc_id), doc_id, row) for doc_id, row in first.values())
+            first[key] = doc.doc_id, row, length
+    lengths = {doc_id: length for doc_id, _, length in first.values()}
+    ordered = in_order(lengths, seed, windows=windows, length_power=length_power)
     of_source: Counter[str] = Counter()
 
     def accepts(place: int) -> bool:
         """Whether this candidate may be drawn, which it then is."""
-        doc_id = ordered[place][1]
+        doc_id = ordered[place].doc_id
         source = parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id
         if max_per_source and of_source[source] == max_per_source:
             dropped["source is full"] += 1
@@ -139,14 +157,21 @@ def sample(
     else:
         if vectors is None:
             raise SettingError("sample.method is diverse, which needs vectors of the documents; expected uniform")
-        chances, _, rows = zip(*ordered, strict=True)
-        places = draw_diverse(rows, chances, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed)
+        row_of = {doc_id: row for doc_id, row, _ in first.values()}
+        doc_ids, chances, weights, _ = zip(*ordered, strict=True)
+        rows = [row_of[doc_id] for doc_id in doc_ids]
+        places = draw_diverse(
+            rows, chances, weights, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed
+        )
     dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
-    drawn = [ordered[place][1] for place in places]
-    document = {doc_id: parents.get(doc_id, doc_id) for doc_id in drawn}
+    drawn = [ordered[place] for place in places]
+    document = {candidate.doc_id: parents.get(candidate.doc_id, candidate.doc_id) for candidate in drawn}
     draws = {document_id: uniform(seed, "side", document_id) for document_id in document.values()}
     sides = sides_of(draws, dev_share, test_share)
-    return Sample({doc_id: sides[document_id] for doc_id, document_id in document.items()}, dropped, shown)
+    splits: dict[str, Side] = {doc_id: sides[document_id] for doc_id, document_id in document.items()}
+    for_windows = [candidate.doc_id for candidate in drawn if candidate.for_window]
+    starts = {doc_id: window_start(corpus[doc_id].text, uniform(seed, "start", doc_id)) for doc_id in for_windows}
+    return Sample(splits, dropped, shown, starts)
 
 
 def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
@@ -186,6 +211,16 @@ class Sampled(StageOutput):
         path = self.folder / "examples.jsonl"
         return [PromptExample(**row) for _, row in read_jsonl(path)] if path.exists() else []
 
+    @cached_property
+    def windows(self) -> dict[str, int]:
+        """Drawn document -> the character of its text that it is read from; only those that are read from a window."""
+        path = self.folder / "windows.json"
+        return read_json(path) if path.exists() else {}
+
+    def docs(self, corpus: Mapping[str, Doc]) -> list[Doc]:
+        """The drawn documents, as an LLM reads them."""
+        return [from_window(corpus[doc_id], self.windows) for doc_id in self.splits]
+
     @property
     def shown(self) -> set[str]:
         """The queries that an LLM sees as examples, normalized: they measure nothing and choose nothing."""
@@ -207,6 +242,8 @@ def make(run: Run, indexed: Indexed) -> Sampled:
             **run.settings["sample"],
         )
         write_json(folder / "splits.json", drawn.splits)
+        if drawn.windows:
+            write_json(folder / "windows.json", drawn.windows)
         if drawn.examples:
             write_jsonl(folder / "examples.jsonl", (example._asdict() for example in drawn.examples))
         return Account(len(run.input.corpus), len(drawn.splits), drawn.dropped)

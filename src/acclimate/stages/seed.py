@@ -226,7 +226,7 @@ def estimate(run: Run) -> Estimate:
 def make(run: Run, sampled: Sampled) -> Seeded:
     """Make prompts from the documents that queries to learn from are written for."""
     settings = run.settings["seed"]
-    docs = [run.input.corpus[doc_id] for doc_id, side in sampled.splits.items() if side == "train"]
+    docs = [doc for doc in sampled.docs(run.input.corpus) if sampled.splits[doc.doc_id] == "train"]
 
     def work(folder: Path, progress: Progress) -> Account:
         with run.store.completions("seed") as completions:
