@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import random
 import time
@@ -20,8 +21,10 @@ from acclimate.corpus.drawing import in_order
 from acclimate.llm.lengths import sentence_starts
 from acclimate.llm.windows import from_window, window_start
 from acclimate.records import Doc
+from acclimate.report.queries import page as queries_page
+from acclimate.report.queries.inspection import inspect
 from acclimate.run.settings import load_recipe, resolve
-from acclimate.stages import generate
+from acclimate.stages import generate, judges
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.runs import begin
 from acclimate.stages.sample import METHODS, foreseen, sample
@@ -220,3 +223,21 @@ def test_the_llm_reads_titles_and_windows(tmp_path, tiny_encoder, fake_llm, monk
     assert not again["sample"].resumed
     assert again["generate"].resumed
     assert before.items() <= contents(tmp_path / "run").items()
+
+
+def test_who_judges_and_who_looks_at_queries_sees_the_windows_too(tmp_path, tiny_encoder, fake_llm, monkeypatch):
+    judged = []
+
+    def grade(queries, docs, *_):
+        judged.extend(docs.values())
+        return [3.0] * len(queries), {"prompt": 0, "completion": 0}
+
+    monkeypatch.setattr(judges, "grade", grade)
+    run = run_of(tmp_path, tiny_encoder, "sample.windows=1", "filter.filters=judge")
+    outputs = adapt(run, until="filter")
+    sampled, corpus = outputs["sample"], run.input.corpus
+    assert len(sampled.windows) == 36
+    assert judged == [from_window(corpus[doc_id], sampled.windows) for doc_id in sampled.splits]
+    page = html.unescape(queries_page.render(inspect(run)))
+    shown = [doc_id for doc_id, start in sampled.windows.items() if f"… {corpus[doc_id].text[start:][:60]}" in page]
+    assert shown == [doc_id for doc_id, start in sampled.windows.items() if start]

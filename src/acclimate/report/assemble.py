@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.learn.teachers.selection import TEACHER
+from acclimate.llm.windows import from_window
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
@@ -98,7 +99,7 @@ def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
         {
             "query": query.text,
             "doc_id": query.doc_id,
-            "doc_text": run.input.corpus[query.doc_id].default_text()[:_CUT],
+            "doc_text": from_window(run.input.corpus[query.doc_id], outputs["sample"].windows).default_text()[:_CUT],
             "logprob": round(query.logprob, 3) if query.logprob == query.logprob else None,
             "kept": reasons[query.query_id] is None,
             "reason": reasons[query.query_id] or "",

@@ -275,8 +275,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
 
     def work(folder: Path, progress: Progress) -> Account:
         queries = generated.queries
-        held_out = {doc_id for doc_id, side in sampled.splits.items() if side != "train"}
-        judges = RunJudges(run, indexed, held_out, folder, progress)
+        judges = RunJudges(run, indexed, sampled, folder, progress)
         result = filter_queries(queries, judges, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "scores.jsonl", result.judged)

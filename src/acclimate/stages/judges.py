@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from acclimate.run.run import Run
 from acclimate.search.candidates import rank_of
 from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
+from acclimate.stages.sample import Sampled
 
 RERANKER_TOKENS = 512
 WEIGHTS = {  # of the members of each retriever
@@ -35,7 +36,7 @@ class RunJudges:
 
     run: Run
     indexed: StageOutput
-    held_out: Collection[str]  # ids of the source documents that teach nothing
+    sampled: Sampled
     folder: Path
     progress: Callable[[int, int], None]
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # of the LLM's answers
@@ -67,9 +68,15 @@ class RunJudges:
         return [scores[query.query_id] for query in queries]
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> list[float]:
+        read = {doc.doc_id: doc for doc in self.sampled.docs(self.run.input.corpus)}
         with self.run.store.completions("filter") as completions:
-            grades, self.tokens = grade(queries, self.run.input.corpus, completions, llm, prompt, self.progress)
+            grades, self.tokens = grade(queries, read, completions, llm, prompt, self.progress)
         return grades
+
+    @property
+    def held_out(self) -> set[str]:
+        """Ids of the source documents that teach nothing."""
+        return {doc_id for doc_id, side in self.sampled.splits.items() if side != "train"}
 
     def _trained_ranks(self, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
         """By a retriever that learned from all of these queries, so that the ranks of another list are others."""

@@ -22,6 +22,7 @@ from acclimate.report.queries.statistics import FOUND_AT, Answer, Statistics, st
 from acclimate.report.terminal import WIDTH, columns, cut
 from acclimate.run import manifests
 from acclimate.stages.generate import query_id
+from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -54,6 +55,7 @@ class Inspection(NamedTuple):
     sample: list[Answer]
     drawn_from: str  # what the sample was drawn from, in words
     docs: dict[str, Doc]  # of the sample
+    windows: Mapping[str, int]  # where in their texts the LLM began to read, if not at their start
     little: Collection[str]  # words that say little, in the queries' language
 
     @property
@@ -101,6 +103,7 @@ def inspect(
         sample=drawn,
         drawn_from=single_spaced(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
         docs={answer.query.doc_id: run.input.corpus[answer.query.doc_id] for answer in drawn},
+        windows=sampled.windows if (sampled := run.output(Sampled)) else {},
         little=little,
     )
 

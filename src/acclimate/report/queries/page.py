@@ -10,6 +10,7 @@ import base64
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from acclimate.base.files import write_text
 from acclimate.base.text import single_spaced
 from acclimate.base.words import words_of
 from acclimate.llm.lengths import cut_at
+from acclimate.llm.windows import from_window
+from acclimate.records import Doc
 from acclimate.report.formatting import excerpt, share
 from acclimate.report.html import template
 from acclimate.report.queries import statistics
@@ -96,14 +99,15 @@ def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
         "facts": facts,
         "doc_id": single_spaced(query.doc_id),
         "title": excerpt(doc.title, 140) if doc else "",
-        "document": _beginning(doc.text.strip()) if doc else "",
+        "document": _excerpt(doc, inspection.windows) if doc else "",
     }
 
 
-def _beginning(text: str) -> str:
-    """The first sentences of a document, on one line."""
+def _excerpt(doc: Doc, windows: Mapping[str, int]) -> str:
+    """The first sentences that the LLM read of a document, on one line."""
+    text = from_window(doc, windows).text.strip()
     shown = cut_at(text, _EXCERPT)
-    return single_spaced(shown) + (" …" if shown != text else "")
+    return ("… " if windows.get(doc.doc_id) else "") + single_spaced(shown) + (" …" if shown != text else "")
 
 
 def _marked(text: str, doc_text: str, inspection: Inspection) -> Markup:
