@@ -30,7 +30,9 @@ COLUMNS = {
         "late-interaction": "late int.",
         "sparse": "sparse",
         "static": "static",
-        "hybrid": "hybrid",
+        "hybrid": "hybrid (RRF)",
+        "hybrid:equal": "hybrid, equal",
+        "hybrid:tuned": "hybrid, tuned",
         "bm25+reranker": "BM25 + reranker",
         "hybrid+reranker": "hybrid + reranker",
         "dense:adapted": "dense, adapted",
@@ -70,7 +72,7 @@ def tables(reports: dict[str, dict[str, Any]]) -> str:
     parts = ["**nDCG@10** (95 % bootstrap interval)", _measured(reports, "nDCG@10", intervals=True)]
     for measure in ("R@100", "RR@10", "Success@5"):
         parts += [f"**{measure}**", _measured(reports, measure, intervals=False)]
-    parts += ["**Adapted against its own base, and the verdict** (nDCG@10; * p < .05)", _differences(reports)]
+    parts += ["**What each step adds, and the verdict** (nDCG@10; * p < .05)", _differences(reports)]
     parts += ["**Milliseconds per query** (median, text to ranking, one at a time)", _latencies(reports)]
     parts += ["**Share of the reranked hybrid's nDCG@10, and of its time**", _shares(reports)]
     parts += ["**Index, MB**", _sizes(reports)]
@@ -98,10 +100,10 @@ def _row(report: dict[str, Any], system: str) -> dict[str, Any] | None:
 
 def _differences(reports: dict[str, dict[str, Any]]) -> str:
     rows = []
-    for system in (name for name in COLUMNS if name.is_adapted and not name.is_reranked):
+    for system in (name for name in COLUMNS if name.steps and not name.is_reranked):
         differences = [_difference(report, system, system.origin) for report in reports.values()]
         rows.append([f"{COLUMNS[system]} − {COLUMNS[system.origin]}", *differences])
-    rows.append(["candidate − best unadapted", *map(_key_difference, reports.values())])
+    rows.append(["candidate − best of BM25, dense, RRF", *map(_key_difference, reports.values())])
     rows.append(["verdict", *(report["verdict"] for report in reports.values())])
     rows.append(["recommended", *(report["recommended"] for report in reports.values())])
     return table(["", *reports], rows)

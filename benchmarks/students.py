@@ -153,9 +153,9 @@ class Bench:
         weighed = weigh_reranker(
             first, reranker, self.outputs["filter"].held_out(variant, self.outputs["sample"]), depth
         )
-        name = systems.HYBRID.reranked()
-        weights: dict[str, float] = {systems.HYBRID: weighed.weights[systems.RERANKER]}
-        chosen = systems.Chosen({systems.HYBRID: equal}, weights, name, {})
+        name = systems.EQUAL.reranked()
+        weights: dict[str, float] = {systems.EQUAL: weighed.weights[systems.RERANKER]}
+        chosen = systems.Chosen({systems.EQUAL: equal}, weights, name, {})
         sizes = {system: variant.base.index_bytes(member) for system, member in variant.base.members.items()}
         contenders = systems.contenders(
             variant.base.ids,

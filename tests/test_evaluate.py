@@ -38,6 +38,12 @@ GOOD = contender("dense:adapted", lambda n: 1 + n % 2)
 BAD = contender("dense:adapted", lambda n: 6)
 SAME = contender("dense:adapted", lambda n: 2 + n % 3)
 RERANKED = contender("dense+reranker", lambda n: 1)
+HYBRIDS = [
+    contender("hybrid", lambda n: 2 + n % 2),
+    contender("hybrid:equal", lambda n: 2),
+    contender("hybrid:tuned", lambda n: 2 if n % 5 else 1),
+    contender("hybrid:adapted", lambda n: 1),
+]
 
 
 def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, **settings):
@@ -74,6 +80,56 @@ def test_each_adapted_system_meets_the_best_baseline_and_what_it_came_from(tmp_p
         ("bm25:adapted", "bm25"),
     ]
     assert list(dict.fromkeys(c.measure for c in found.comparisons)) == list(MEASURES)
+
+
+def test_the_baseline_is_the_best_of_what_people_have(tmp_path):
+    late = contender("late-interaction", lambda n: 1)
+    found = evaluated(tmp_path, BM25, DENSE, late, *HYBRIDS, candidate="hybrid:tuned")
+    assert found.baseline == "hybrid"  # what is better was made here, trained or not
+    assert [system["name"] for system in found.systems if system["untouched"]] == ["bm25", "dense", "hybrid"]
+    found = evaluated(tmp_path, BM25, contender("dense", lambda n: 1), *HYBRIDS, candidate="hybrid:tuned")
+    assert (found.baseline, found.verdict) == ("dense", "REGRESSION")
+
+
+def test_a_step_from_each_hybrid_to_the_next_and_to_each_reranked_system(tmp_path):
+    reranked = contender("hybrid:tuned+reranker", lambda n: 3)
+    systems = [BM25, DENSE, *HYBRIDS, RERANKED, reranked]
+    found = evaluated(tmp_path, *systems, candidate="hybrid:adapted")
+    assert [(step["step"], step["from"], step["to"]) for step in found.steps] == [
+        ("late interaction", "hybrid", "hybrid:equal"),
+        ("weights chosen here", "hybrid:equal", "hybrid:tuned"),
+        ("adapted students", "hybrid:tuned", "hybrid:adapted"),
+        ("reranker", "dense", "dense+reranker"),
+        ("reranker", "hybrid:tuned", "hybrid:tuned+reranker"),
+    ]
+    by_name = {system["name"]: system for system in found.systems}
+    pairs = {(c.system, c.baseline): c for c in found.comparisons if c.measure == "nDCG@10"}
+    for step in found.steps:
+        before, after, comparison = by_name[step["from"]], by_name[step["to"]], pairs[step["to"], step["from"]]
+        assert step["latency_ms"] == {"from": before["latency_ms"]["p50"], "to": after["latency_ms"]["p50"]}
+        assert step["index_bytes"] == {"from": before["index_bytes"], "to": after["index_bytes"]}
+        assert (step["delta"], step["wins"]) == (comparison.for_report()["delta"], comparison.wins)
+        assert step["adds"] is (step["p"] < 0.05 and step["delta"] > 0)
+    means = {name: system["measures"]["nDCG@10"] for name, system in by_name.items()}
+    whole = sum(step["delta"] for step in found.steps[:3])
+    assert whole == pytest.approx(means["hybrid:adapted"] - means["hybrid"], abs=5e-5)
+    assert [step["adds"] for step in found.steps] == [True, True, True, True, False]
+
+
+def test_a_step_of_which_a_side_was_not_measured_is_not_there(tmp_path):
+    hybrid, equal, tuned, adapted = HYBRIDS
+    for some, steps in (
+        ([hybrid, equal, tuned], ["hybrid:equal", "hybrid:tuned"]),
+        ([hybrid, equal, adapted], ["hybrid:equal"]),
+        ([hybrid, tuned, adapted], ["hybrid:adapted"]),
+    ):
+        found = evaluated(tmp_path, BM25, *some, candidate=some[-1].name)
+        assert [step["to"] for step in found.steps] == steps
+
+
+def test_what_is_held_against_itself_never_wins(tmp_path):
+    found = evaluated(tmp_path, BM25, DENSE, candidate="dense")
+    assert (found.baseline, found.verdict) == ("dense", "NO DIFFERENCE")
 
 
 def test_the_numbers_are_those_of_the_runs_on_disk(tmp_path):

@@ -38,8 +38,8 @@ def same(one, other):
     assert {name: scores.tobytes() for name, scores in one.scores.items()} == {
         name: scores.tobytes() for name, scores in other.scores.items()
     }
-    assert {name: set(rows.tolist()) for name, rows in one.rows_by_source.items()} == {
-        name: set(rows.tolist()) for name, rows in other.rows_by_source.items()
+    assert {name: rows.tolist() for name, rows in one.rows_by_source.items()} == {
+        name: rows.tolist() for name, rows in other.rows_by_source.items()
     }
     assert one.document_ranks.tolist() == other.document_ranks.tolist()
 

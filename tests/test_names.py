@@ -14,6 +14,10 @@ from acclimate.search.names import SystemName
     [
         ("bm25", "bm25", "bm25", "bm25", False, False),
         ("hybrid", "hybrid", "hybrid", "hybrid", False, False),
+        ("hybrid:equal", "hybrid", "hybrid", "hybrid", False, False),
+        ("hybrid:tuned", "hybrid", "hybrid", "hybrid:equal", False, False),
+        ("hybrid:adapted", "hybrid", "hybrid", "hybrid:tuned", True, False),
+        ("hybrid:tuned+reranker", "reranked", "hybrid", "hybrid:tuned", True, True),
         ("late-interaction:adapted", "late-interaction", "late-interaction", "late-interaction", True, False),
         ("hybrid+reranker", "reranked", "hybrid", "hybrid", True, True),
         ("hybrid:adapted+reranker", "reranked", "hybrid", "hybrid:adapted", True, True),
@@ -24,8 +28,22 @@ def test_what_a_name_says(name, kind, retriever, origin, is_adapted, is_reranked
     assert (system.kind, system.retriever, system.origin) == (kind, retriever, origin)
     assert (system.is_adapted, system.is_reranked) == (is_adapted, is_reranked)
     made = SystemName(retriever)
-    made = made.adapted() if ":adapted" in name else made
+    for step, make in {":equal": made.equal, ":tuned": made.tuned, ":adapted": made.adapted}.items():
+        made = make() if step in name else made
     assert (made.reranked() if is_reranked else made) == name
+
+
+def test_each_hybrid_is_made_from_the_one_before():
+    hybrid = SystemName("hybrid")
+    steps = [hybrid, hybrid.equal(), hybrid.tuned(), hybrid.adapted(), hybrid.adapted().reranked()]
+    assert [name.origin for name in steps[1:]] == steps[:-1]
+    assert [name.steps for name in steps] == [0, 1, 2, 3, 4]
+    assert [SystemName(name).steps for name in ("bm25", "static", "dense:adapted", "bm25+reranker")] == [0, 0, 1, 1]
+
+
+def test_what_people_have_is_what_search_engines_give():
+    names = ["bm25", "dense", "late-interaction", "sparse", "hybrid", "hybrid:equal", "hybrid:tuned", "dense:adapted"]
+    assert [name for name in names if SystemName(name).is_untouched] == ["bm25", "dense", "hybrid"]
 
 
 def test_a_name_is_a_string_wherever_one_is_wanted():

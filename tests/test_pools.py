@@ -79,8 +79,8 @@ def hash_of(*parts):
     return sum(ord(char) * (at + 1) ** 2 for at, char in enumerate("".join(parts)))
 
 
-weights = st.dictionaries(
-    st.sampled_from(["bm25", "dense", "late-interaction", "dense:adapted"]), st.integers(1, 9), min_size=1
+weights = st.dictionaries(  # none: ranks are added
+    st.sampled_from(["bm25", "dense", "late-interaction", "dense:adapted"]), st.integers(1, 9)
 ).map(lambda found: {name: tenths / 10 for name, tenths in found.items()})
 
 
@@ -139,7 +139,7 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         held_out,
         lambda first: weigh_reranker(first, rated, held_out, depth),
         trust=0.5 if synthetic else 1.0,
-        rerank=("hybrid", "bm25", "hybrid:adapted"),
+        rerank=("hybrid", "bm25", "hybrid:tuned", "hybrid:adapted"),
     )
     made = systems.contenders(ids, members, chosen, rated, dict.fromkeys(members, 1), rerank_depth=depth)
     assert [one.name for one in made] == list(chosen.ndcg)

@@ -10,6 +10,7 @@ import pytest
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import DOCS, QUERIES, FakeScorer
 from acclimate.corpus.judged import Judged
+from acclimate.measure.recommend import effort
 from acclimate.records import Qrel, Query
 from acclimate.search.bm25 import BM25
 from acclimate.search.choice import choose
@@ -97,37 +98,50 @@ def made_of(members, chosen, *, scorer=PERFECT):
 
 def test_every_system_has_weights_and_a_measure():
     chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
-    names = ["bm25", "dense", "late-interaction", "dense:adapted", "hybrid", "hybrid:adapted"]
+    hybrids = ["hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted"]
+    names = ["bm25", "dense", "late-interaction", "dense:adapted", *hybrids]
     assert list(chosen.weights) == names
     assert list(chosen.ndcg) == [*names, "hybrid+reranker"]
-    assert set(chosen.weights["hybrid"]) == {"bm25", "dense", "late-interaction"}
+    assert chosen.weights["hybrid"] == {}
+    assert chosen.weights["hybrid:equal"] == dict.fromkeys(MEMBERS, 0.3333)
+    assert set(chosen.weights["hybrid:tuned"]) == {"bm25", "dense", "late-interaction"}
     assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense:adapted", "late-interaction"}
     for weights in chosen.weights.values():
-        assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
+        assert not weights or sum(weights.values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_without_adapted_members_there_is_no_adapted_hybrid():
     chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
     assert "hybrid:adapted" not in chosen.weights
-    assert chosen.candidate == "hybrid+reranker"
+    assert chosen.candidate in ("hybrid:equal", "hybrid:tuned", "hybrid+reranker")
 
 
-def test_the_candidate_is_the_best_of_the_adapted_on_the_held_out_queries():
+def test_the_candidate_is_the_smallest_step_that_does_as_well_as_the_best_on_the_held_out_queries():
     for reranker in (RERANKED, USELESS, None):
         chosen = choose(IDS, ADAPTED, DEV, reranker, trust=0.5)
-        contending = [name for name in chosen.ndcg if SystemName(name).is_adapted]
+        contending = [name for name in map(SystemName, chosen.ndcg) if name.steps]
         assert chosen.candidate in contending
-        assert chosen.ndcg[chosen.candidate] >= max(chosen.ndcg[name] for name in contending) - 0.02
+        best = max(chosen.ndcg[name] for name in contending)
+        assert chosen.ndcg[chosen.candidate] >= best - 0.02
+        smaller = [name for name in contending if effort(name.facts) < effort(SystemName(chosen.candidate).facts)]
+        assert all(chosen.ndcg[name] < best for name in smaller)
 
 
-def test_what_is_hardly_better_gives_way_to_the_adapted_hybrid():
-    unsure = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.5, 2)}
+def test_what_is_hardly_better_gives_way_to_the_smaller_step():
     held_out = replace(HELD_OUT, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
-    reached = choose(IDS, unsure, held_out, None, trust=0.5).ndcg["hybrid:adapted"]
-    assert reached < 0.9
-    for gain, candidate in ((0.001, "hybrid:adapted"), (0.1, "hybrid+reranker")):
-        chosen = choose(IDS, unsure, held_out, behind(reached + gain), trust=0.5)
-        assert chosen.candidate == candidate
+    reached = choose(IDS, MEMBERS, held_out, None, trust=0.5).ndcg
+    best = max(reached[name] for name in ("hybrid:equal", "hybrid:tuned"))
+    assert best < 0.9
+    for gain, candidates in ((0.001, ("hybrid:equal", "hybrid:tuned")), (0.1, ("hybrid+reranker",))):
+        chosen = choose(IDS, MEMBERS, held_out, behind(best + gain), trust=0.5)
+        assert chosen.candidate in candidates
+
+
+def test_what_everybody_has_is_never_the_candidate():
+    for members in (MEMBERS, ADAPTED):
+        for held_out in (HELD_OUT, DEV):
+            chosen = choose(IDS, members, held_out, USELESS, trust=0.0)
+            assert not SystemName(chosen.candidate).is_untouched
 
 
 def test_what_is_not_measured_is_not_the_candidate():
@@ -145,11 +159,14 @@ def test_synthetic_queries_do_not_leave_the_other_members_out():
         assert chosen.candidate == ("hybrid:adapted" if held_out is HELD_OUT else "dense:adapted")
 
 
-def test_of_equals_the_fastest_is_the_candidate():
-    certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "dense": Knowing(None, None, 2.0, 3)}
-    chosen = choose(IDS, certain, DEV, behind(1.0), trust=1.0)
-    assert chosen.ndcg["dense:adapted"] == 1.0
+def test_of_equals_what_takes_least_is_the_candidate():
+    strange = replace(DEV, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
+    certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2)}
+    chosen = choose(IDS, certain, strange, behind(1.0), trust=1.0)
+    assert chosen.ndcg["dense:adapted"] == chosen.ndcg["hybrid+reranker"] == 1.0
     assert chosen.candidate == "dense:adapted"
+    certain["dense"] = Knowing(None, None, 2.0, 3)
+    assert choose(IDS, certain, strange, behind(1.0), trust=1.0).candidate in ("hybrid:equal", "hybrid:tuned")
 
 
 def test_the_adapted_hybrid_takes_what_fuses_best():
@@ -160,11 +177,11 @@ def test_the_adapted_hybrid_takes_what_fuses_best():
     }
     chosen = choose(IDS, worse, HELD_OUT, None, trust=1.0)
     assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense", "late-interaction:adapted"}
-    assert set(chosen.weights["hybrid"]) == {"bm25", "dense", "late-interaction"}
+    assert set(chosen.weights["hybrid:tuned"]) == {"bm25", "dense", "late-interaction"}
 
 
 def test_trust_in_the_held_out_queries_moves_weights_away_from_equal_ones():
-    none, half, full = (choose(IDS, ADAPTED, HELD_OUT, None, trust=t).weights["hybrid"] for t in (0.0, 0.5, 1.0))
+    none, half, full = (choose(IDS, ADAPTED, HELD_OUT, None, trust=t).weights["hybrid:tuned"] for t in (0.0, 0.5, 1.0))
     assert set(none.values()) == {0.3333}
     assert half == pytest.approx({name: (none[name] + full[name]) / 2 for name in none}, abs=2e-4)
 
@@ -185,13 +202,17 @@ def test_contenders_are_what_their_names_say():
         "late-interaction": ("late-interaction", False),
         "dense:adapted": ("dense", True),
         "hybrid": ("hybrid", False),
+        "hybrid:equal": ("hybrid", False),
+        "hybrid:tuned": ("hybrid", False),
         "hybrid:adapted": ("hybrid", True),
         "hybrid+reranker": ("reranked", True),
     }
     assert made["bm25"].index_bytes == 1
     assert made["late-interaction"].index_bytes == 111  # BM25 and dense vectors find what it orders
     assert made["dense:adapted"].index_bytes == 1000
-    assert made["bm25"].weights == {}
+    assert made["hybrid"].index_bytes == 11
+    assert made["hybrid:equal"].index_bytes == 111
+    assert made["bm25"].weights == made["hybrid"].weights == {}
     reranked = made["hybrid+reranker"].retriever
     assert isinstance(reranked, Reranked)
     assert (reranked.depth, reranked.weight) == (10, chosen.reranker_weights["hybrid"])
@@ -205,12 +226,23 @@ def test_contenders_are_what_their_names_say():
 
 def test_a_member_without_weight_is_not_part_of_a_hybrid():
     chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
-    chosen = chosen._replace(weights={**chosen.weights, "hybrid": {"bm25": 0.4, "dense": 0.6, "late-interaction": 0.0}})
-    hybrid = made_of(MEMBERS, chosen)["hybrid"]
+    weights = {"bm25": 0.4, "dense": 0.6, "late-interaction": 0.0}
+    chosen = chosen._replace(weights={**chosen.weights, "hybrid:tuned": weights})
+    hybrid = made_of(MEMBERS, chosen)["hybrid:tuned"]
     assert hybrid.index_bytes == 11
     assert hybrid.weights == {"bm25": 0.4, "dense": 0.6}
     assert isinstance(hybrid.retriever, System)
     assert list(hybrid.retriever.sources) == ["bm25", "dense"]
+
+
+def test_a_hybrid_with_weights_as_earlier_versions_chose_them_is_fused_with_them():
+    weights = dict.fromkeys(MEMBERS, 0.3333)
+    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
+    earlier = chosen._replace(weights={**chosen.weights, "hybrid": weights})
+    made = made_of(MEMBERS, earlier)
+    hits = [made[name].retriever.search(QUERIES, 10) for name in ("hybrid", "hybrid:equal")]
+    assert hits[0] == hits[1]
+    assert made["hybrid"].weights == weights
 
 
 def test_sources_are_members_that_can_find():
@@ -240,9 +272,10 @@ def test_any_system_can_be_reranked_and_an_unknown_one_is_named():
 
 def test_a_system_to_rerank_that_there_will_not_be_is_refused_before_work_begins():
     check_reranked(
-        ("hybrid", "hybrid:adapted", "bm25", "dense:adapted", "static", "static:adapted"), ["dense", "static"]
+        ("hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted", "bm25", "dense:adapted", "static:adapted"),
+        ["dense", "static"],
     )
-    for name in ("hybird", "sparse", "sparse:adapted", "dense+reranker", ""):
+    for name in ("hybird", "hybrid:tunde", "sparse", "sparse:adapted", "dense+reranker", ""):
         with pytest.raises(SettingError, match="no system to rerank"):
             check_reranked(("hybrid", name), ["dense", "static"])
 

@@ -32,7 +32,7 @@ _SHOWN_IN_A_LIST = 80
 class Hit(NamedTuple):
     """A document that was found.
 
-    >>> hit = acclimate.open("run").search("lava and ash", system="hybrid")[0]
+    >>> hit = acclimate.open("run").search("lava and ash", system="hybrid:equal")[0]
     >>> hit.document_id, hit.doc.title, sorted(hit.members)
     ('volcano.md', 'Volcano', ['bm25', 'dense', 'late-interaction'])
     """
@@ -146,11 +146,10 @@ def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]
     assert isinstance(retriever, System)
     rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
     columns: dict[str, Any] = {}
-    for name, weight in retriever.weights.items():
-        if weight:
-            member = retriever.members[name]
-            encoded = member.encoder.encode([query.text])[0] if member.encoder is not None else None
-            columns[name] = member.view(query, encoded).scores(rows)
+    for name in retriever.parts:
+        member = retriever.members[name]
+        encoded = member.encoder.encode([query.text])[0] if member.encoder is not None else None
+        columns[name] = member.view(query, encoded).scores(rows)
     return [
         {name: float(scores[place]) for name, scores in columns.items()}
         | ({"reranker": reranked[doc_id]} if doc_id in reranked else {})

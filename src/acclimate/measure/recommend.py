@@ -1,8 +1,9 @@
-"""Which system to serve: of those that cannot be told apart from the best, one that needs no adapting, then a fast one.
+"""Which system to serve: of those that cannot be told apart from the best, the one that takes least, then a fast one.
 
-Told apart means that a paired test says so. Latencies differ from one run to the next, so one system is faster than
-another only where it takes less than two thirds of the time, and below a millisecond nobody waits; of systems that are
-equally fast the one that measured better is served, then the first by name.
+What takes least is what people have before they adapt anything, then what is made of it without training, then what is
+adapted, then what is reranked. Told apart means that a paired test says so. Latencies differ from one run to the next,
+so one system is faster than another only where it takes less than two thirds of the time, and below a millisecond
+nobody waits; of systems that are equally fast the one that measured better is served, then the first by name.
 """
 
 from __future__ import annotations
@@ -24,13 +25,25 @@ class Recommendation(NamedTuple):
     equals: dict[str, float]  # what cannot be told apart from the best -> p
 
 
+def effort(system: Mapping[str, Any]) -> int:
+    """What it takes to have a system of a report, from 0: it is there, it is made untrained, trained, and reranked."""
+    return (not system["untouched"]) + system["adapted"] + (system["kind"] == "reranked")
+
+
+def best_untouched(systems: Sequence[Mapping[str, Any]], measure: str) -> str:
+    """The best of what people have; where none of it is measured, of what was not adapted."""
+    untouched = [system for system in systems if system["untouched"]]
+    unadapted = [system for system in systems if not system["adapted"]]
+    return max(untouched or unadapted, key=lambda system: (system["measures"][measure], system["name"]))["name"]
+
+
 def recommend(
     systems: Sequence[Mapping[str, Any]], values: Mapping[str, Mapping[str, float]], measure: str, seed: int
 ) -> Recommendation:
     """The choice among `systems`, as they stand in a report; values: system -> query_id -> value of `measure`."""
 
     def place(system: Mapping[str, Any]) -> tuple[Any, ...]:
-        return -system["measures"][measure], system["adapted"], system["name"]
+        return -system["measures"][measure], effort(system), system["name"]
 
     best = min(systems, key=place)["name"]
     equals: dict[str, float] = {}
@@ -39,7 +52,8 @@ def recommend(
         if name != best and verdict(comparison) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]
-    servable = [system for system in as_good if not system["adapted"]] or as_good
+    least = min(map(effort, as_good))
+    servable = [system for system in as_good if effort(system) == least]
     fastest = min(map(_milliseconds, servable))
     fast = [system for system in servable if _milliseconds(system) < FASTER * fastest]
     return Recommendation(min(fast, key=place)["name"], best, equals)

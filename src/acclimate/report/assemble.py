@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
@@ -28,9 +29,18 @@ _CUT = 300  # characters of a document's text that a reader needs
 
 
 def write(run: Run, outputs: Outputs) -> dict[str, Any]:
-    """Write both files beside the stages and return the report."""
+    """Write both files beside the stages and return the report.
+
+    Raises DataError for what an earlier version measured.
+    """
     evaluated = outputs["evaluate"]
     measured, chosen = evaluated.measured, evaluated.chosen
+    if "steps" not in measured:
+        raise DataError(
+            "measured by an earlier version, whose hybrid had weights chosen on held-out queries; measure again with: "
+            f"acclimate evaluate {run.workspace.folder}",
+            path=evaluated.folder,
+        )
     split = evaluated.notes["split"]
     report: dict[str, Any] = {
         **measured,

@@ -8,6 +8,7 @@ from typing import Any
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.measure.measures import MAIN
 from acclimate.search.names import SystemName
+from acclimate.search.systems import EQUAL
 
 
 def choices(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -41,7 +42,7 @@ def _students(notes: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
 def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     for system, weights in chosen["weights"].items():
         used = {name: weight for name, weight in weights.items() if weight}
-        if system not in used:
+        if used and system not in (*used, EQUAL):
             yield f"weights of {system}", weighted_sum(used), chosen["ndcg"].get(system), True
     for system, share in chosen["reranker_weights"].items():
         shares = weighted_sum({"reranker": share, "first stage": round(1 - share, 4)})
@@ -51,7 +52,7 @@ def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
 
 def _candidates(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
     for system, ndcg in chosen["ndcg"].items():
-        if SystemName(system).is_adapted:
+        if SystemName(system).steps:
             yield "candidate", system, ndcg, system == chosen["candidate"]
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from acclimate.base.progress import duration
 from acclimate.measure.measures import MAIN
-from acclimate.report import against_reranked, formatting, sentences
+from acclimate.report import against_reranked, formatting, sentences, steps
 from acclimate.report.pictures.tradeoff import tradeoff
 
 _OPTIONAL: dict[str, Any] = {
@@ -26,6 +26,7 @@ _OPTIONAL: dict[str, Any] = {
     "against_reranked": [],
     "generated_sample": [],
     "warnings": [],
+    "steps": [],
 }
 _DOCS_SHOWN = 5
 
@@ -43,6 +44,7 @@ def render(report: Mapping[str, Any]) -> str:
         systems=systems,
         measures=list(dict.fromkeys(measure for system in systems for measure in system["measures"])),
         system_scale=_scale([_interval(system) for system in systems]),
+        step_scale=_scale([(0.0, 0.0), *(step["ci95"] for step in report["steps"])]),
         delta_scale=_scale([(0.0, 0.0), *(comparison["ci95"] for comparison in report["comparisons"])]),
         key_comparison=sentences.key_comparison(report),
         charts=[
@@ -54,6 +56,7 @@ def render(report: Mapping[str, Any]) -> str:
         trade_sentence=against_reranked.sentence,
         formatting=formatting,
         sentences=sentences,
+        steps=steps,
         main_measure=MAIN,
     )
 

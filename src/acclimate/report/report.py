@@ -41,7 +41,8 @@ class MeasuredSystem(NamedTuple):
     intervals: dict[str, tuple[float, float]]  # 95%, of the same
     latency_ms: dict[str, float]  # p50 and p95 of single queries, milliseconds
     index_bytes: int
-    weights: dict[str, float]  # of what it fuses
+    weights: dict[str, float]  # of what it fuses; empty where ranks are added
+    untouched: bool = False  # whether people have it before they adapt anything: bm25, dense and hybrid
 
 
 class Report(Mapping[str, Any]):
@@ -85,7 +86,7 @@ class Report(Mapping[str, Any]):
 
     @property
     def verdict(self) -> str:
-        """WIN, NO DIFFERENCE or REGRESSION: the best adapted system against the best untouched one."""
+        """WIN, NO DIFFERENCE or REGRESSION: the candidate against the best of what people have anyway."""
         return self["verdict"]
 
     @property
@@ -111,7 +112,7 @@ class Report(Mapping[str, Any]):
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """Each adapted system against the best untouched one, and against what it was made from, by measure."""
+        """Each system that the run made against the best of what people have, and what it was made from, by measure."""
         return [
             Comparison(**{**row, "ci95": tuple(row["ci95"])}, queries=row["wins"] + row["losses"] + row["ties"])
             for row in self["comparisons"]

@@ -6,14 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from acclimate.measure.measures import MAIN
+from acclimate.measure.recommend import effort
 from acclimate.report.formatting import milliseconds, p_value, score, signed, size, usd
 from acclimate.search.names import KINDS_WITHOUT_BASE
 
-HEADLINES = {
-    "WIN": "Adapting helped",
-    "NO DIFFERENCE": "Adapting made no difference that can be told from chance",
-    "REGRESSION": "Adapting made search worse",
+_RANKS = {
+    "WIN": "ranks better than",
+    "NO DIFFERENCE": "cannot be told apart from",
+    "REGRESSION": "ranks worse than",
 }
+_CHANCE = {
+    "WIN": "Chance rarely gives such a difference.",
+    "NO DIFFERENCE": "Chance alone could give their difference.",
+    "REGRESSION": "Chance rarely gives such a difference.",
+}
+_YOU_HAVE = (
+    "What you have without acclimate: BM25, dense retrieval, and hybrid, which adds the reciprocal ranks of both."
+)
+_TAKES = (  # by `effort`
+    "you have it already",
+    "nothing in it is trained",
+    "a retriever of it is trained, but nothing is reranked",
+    "all of them are reranked",
+)
 QUERIES = {
     "qrels": "labelled test queries",
     "synthetic": "held-out synthetic queries",
@@ -36,14 +51,21 @@ def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
+def headline(report: Mapping[str, Any]) -> str:
+    """`hybrid:tuned ranks better than what you have`"""
+    than = "what you have" if _has_untouched(report) else f"{report['baseline']}, the best system without training"
+    return f"{report['candidate']} {_RANKS[report['verdict']]} {than}"
+
+
 def outcome(report: Mapping[str, Any]) -> str:
-    """What happened between the candidate and the baseline, in two sentences without numbers."""
-    candidate, baseline = report["candidate"], f"{report['baseline']}, the best system without training"
-    return {
-        "WIN": f"{candidate} ranks better than {baseline}. Chance rarely gives such a difference.",
-        "NO DIFFERENCE": f"{candidate} cannot be told apart from {baseline}. Chance alone could give their difference.",
-        "REGRESSION": f"{candidate} ranks worse than {baseline}. Chance rarely gives such a difference.",
-    }[report["verdict"]]
+    """What the candidate was held against, and what chance would do, without numbers."""
+    baseline = f"{_YOU_HAVE} The best of these here is {report['baseline']}. " if _has_untouched(report) else ""
+    return baseline + _CHANCE[report["verdict"]]
+
+
+def _has_untouched(report: Mapping[str, Any]) -> bool:
+    """False for a report by an earlier version, which held the candidate against a fusion that it had tuned."""
+    return any(system.get("untouched") for system in report["systems"])
 
 
 def starts(report: Mapping[str, Any]) -> str:
@@ -84,9 +106,10 @@ def basis(report: Mapping[str, Any]) -> str:
     number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
     return (
         f"Measured on {number} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
-        f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from the adapted systems on "
+        f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from what acclimate made on "
         f"{report.get('chosen_on', 'other synthetic queries')} held out from training; {report['baseline']} is the "
-        "strongest unadapted one on the queries measured."
+        f"best of {'what you have' if _has_untouched(report) else 'the others'} on the very queries measured, so luck "
+        "can only help it."
     )
 
 
@@ -102,16 +125,17 @@ def advice(report: Mapping[str, Any]) -> str:
 def why(report: Mapping[str, Any]) -> str:
     """How what is recommended was picked; nothing where a report does not say."""
     picked = report.get("recommendation")
-    if not picked:
-        return ""
+    if not picked or "reason" in picked:
+        return (picked or {}).get("reason", "")
     best = next(system for system in report["systems"] if system["name"] == picked["best"])
     measured = f"{best['name']} measured best ({score(best['measures'][MAIN])})"
     if not picked["equals"]:
         return f"{measured}, and every other system can be told apart from it."
     equals = ", ".join(f"{equal['system']} (p = {p_value(equal['p'])})" for equal in picked["equals"])
+    recommended = next(system for system in report["systems"] if system["name"] == report["recommended"])
     return (
-        f"{measured}; not to be told apart from it: {equals}. Of these, what is not adapted goes before what is, then "
-        "the faster."
+        f"{measured}; not to be told apart from it: {equals}. Of these {recommended['name']} takes least "
+        f"({_TAKES[effort(recommended)]}); where several take as little it is the faster, then the better."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from acclimate.base.progress import duration
 from acclimate.measure.measures import MAIN
-from acclimate.report import against_reranked, sentences
+from acclimate.report import against_reranked, sentences, steps
 from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
 
 WIDTH = 100
@@ -18,7 +18,7 @@ _NAME = 30  # longest name of a system shown whole
 def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
     report = safe(report)
-    parts = [_verdict(report), _systems(report), _comparisons(report), _stages(report["stages"])]
+    parts = [_verdict(report), _steps(report), _systems(report), _comparisons(report), _stages(report["stages"])]
     parts.append("\n".join(_wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
     parts.append("\n".join(map(_wrap, sentences.spending(report))))
     parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
@@ -62,7 +62,7 @@ def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
-    headline = f"{report['verdict']}: {sentences.HEADLINES[report['verdict']]}."
+    headline = f"{report['verdict']}: {sentences.headline(report)}."
     numbers = [(what, number, f"({note})") for what, number, note in sentences.evidence(report)]
     return "\n".join(
         [
@@ -71,6 +71,26 @@ def _verdict(report: Mapping[str, Any]) -> str:
             *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
             _wrap(f"{sentences.advice(report)} {sentences.why(report)}".rstrip()),
             _wrap(sentences.basis(report)),
+        ]
+    )
+
+
+def _steps(report: Mapping[str, Any]) -> str:
+    if not report.get("steps"):
+        return ""
+    rows = [["step", "makes", MAIN, "p", "p50", "index", ""]]
+    for step in report["steps"]:
+        latency = steps.change(step["latency_ms"], milliseconds)
+        index = steps.change(step["index_bytes"], size)
+        names = (step["step"], _name(step["to"], 16))
+        rows.append([*names, signed(step["delta"]), p_value(step["p"]), latency, index, steps.in_a_word(step)])
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
+    head = f"What each step adds to {report['steps'][0]['from']}, and costs"
+    return "\n".join(
+        [
+            head + (f" ({caveat}):" if caveat else ":"),
+            *map(cut, columns(rows, "<<>>>><")),
+            _wrap(steps.summary(report["steps"])),
         ]
     )
 

@@ -1,6 +1,7 @@
 """The docs found for one query with what each member thinks of them, and lists of the best of them.
 
-A sum of scores is taken after each member's are brought to [0, 1] over the query's candidates.
+A sum of scores is taken after each member's are brought to [0, 1] over the query's candidates. Without weights it is
+the ranks that are added.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from acclimate.search.members import Ids
 
 
+RANK_CONSTANT = 60  # of reciprocal rank fusion
+
+
 class Candidates(NamedTuple):
     """The docs found for one query and what each member thinks of them."""
 
@@ -26,7 +30,7 @@ class Candidates(NamedTuple):
     scores: dict[str, NDArray[np.float32]]  # member -> (n,), raw
     document_rows: NDArray[np.int64] | None = None  # (n,) the row that stands for each one's document; None: its own
     document_ranks: NDArray[np.int64] | None = None  # (n,) of each document among the sorted ids; None: as the rows
-    rows_by_source: Mapping[str, NDArray[np.int64]] | None = None  # source -> the rows that it named
+    rows_by_source: Mapping[str, NDArray[np.int64]] | None = None  # source -> the rows that it named, best first
 
     def select(self, places: NDArray[np.int64]) -> Candidates:
         """The candidates in these places."""
@@ -40,8 +44,9 @@ class Candidates(NamedTuple):
     def named_by(self, sources: Sequence[str]) -> Candidates:
         """Those that these sources named: the candidates of a system that has no others."""
         assert self.rows_by_source is not None
-        rows = np.concatenate([self.rows_by_source[name] for name in sources])
-        return self.select(np.flatnonzero(np.isin(self.rows, rows)))
+        rows_by_source = {name: self.rows_by_source[name] for name in sources}
+        places = np.flatnonzero(np.isin(self.rows, np.concatenate([*rows_by_source.values()])))
+        return self.select(places)._replace(rows_by_source=rows_by_source)
 
 
 # Queries, and a row per query that joins what is found for it, or no rows -> the candidates of each query.
@@ -49,13 +54,32 @@ Find = Callable[[Sequence[Query], Sequence[int]], Iterable[Candidates]]
 
 
 def fuse(candidates: Candidates, weights: Mapping[str, float]) -> NDArray[np.float32]:
-    """(n,) the weighted sum of each member's scores; one member alone keeps its own scale."""
+    """(n,) the weighted sum of each member's scores; one member alone keeps its own scale.
+
+    Without weights: the sum of reciprocal ranks.
+    """
+    if not weights:
+        return reciprocal_ranks(candidates)
     names = sorted(name for name, weight in weights.items() if weight)  # in one order: sums are rounded
     if len(names) == 1:
         return candidates.scores[names[0]]
     total = np.zeros(len(candidates.rows), dtype=np.float32)
     for name in names:
         total += np.float32(weights[name]) * min_max(candidates.scores[name])
+    return total
+
+
+def reciprocal_ranks(candidates: Candidates) -> NDArray[np.float32]:
+    """(n,) reciprocal rank fusion: 1 / (60 + rank from 1) of each source that named a candidate, added up.
+
+    Cormack, Clarke and Buettcher, SIGIR 2009; search engines have it under that name. What a source did not name gets
+    nothing from it.
+    """
+    assert candidates.rows_by_source is not None
+    total = np.zeros(len(candidates.rows), dtype=np.float32)
+    for _, named in sorted(candidates.rows_by_source.items()):  # in one order: sums are rounded
+        _, places, ranks = np.intersect1d(candidates.rows, named, assume_unique=True, return_indices=True)
+        total[places] += (1 / (RANK_CONSTANT + 1 + ranks)).astype(np.float32)
     return total
 
 

@@ -1,4 +1,4 @@
-"""What fuses with which weight, and which adapted system is the candidate, chosen on held-out queries.
+"""What fuses with which weight, and which system is the candidate, chosen on held-out queries.
 
 Held-out means: real queries of a dev split where the collection brings one beside its test split, else synthetic
 queries whose documents no training query came from.
@@ -13,17 +13,19 @@ import numpy as np
 
 from acclimate.base.errors import unknown
 from acclimate.corpus.judged import Judged
+from acclimate.measure.recommend import effort
 from acclimate.records import Query, ScoredDoc, Scorer
 from acclimate.search import systems
-from acclimate.search.candidates import Candidates
+from acclimate.search.candidates import Candidates, fuse
 from acclimate.search.members import Ids, LateInteractionMember, Member
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
 from acclimate.search.system import System
-from acclimate.search.systems import BASE, HYBRID, RERANKER, Chosen, sources_of, system_of
+from acclimate.search.systems import BASE, EQUAL, HYBRID, RERANKER, TUNED, Chosen, sources_of, system_of
 from acclimate.search.weights import Weighed, choose_weights, mean_ndcg, row_grades
 
+_FUSED = "fused"
 Weigh = Callable[[System], Weighed]  # a first stage -> what the reranker counts for behind it, and what they reach
 
 
@@ -36,7 +38,7 @@ def choose(
     trust: float,
     rerank: Sequence[str] = (HYBRID,),
 ) -> Chosen:
-    """Weights for the hybrids, and the adapted system that does best on the held-out queries.
+    """Weights for the hybrids, and the smallest step that does as well as the best on the held-out queries.
 
     Each is chosen among the candidates that it will have when it serves: those of its own sources. `weigh` weighs a
     reranker behind the systems that `rerank` names, see `weigh_reranker`; None where there is no reranker.
@@ -53,11 +55,17 @@ def choose(
         sources = sources_of(names, members)
         return [candidates.named_by(sources) for candidates in pools]
 
-    weights = {name: {name: 1.0} for name in members}
-    reached = {name: mean_ndcg(lists([name]), answers, name, scale=as_it_is) for name in members}
+    def ndcg_of(names: Iterable[str], weights: Mapping[str, float]) -> float:
+        """What a system of these members reaches with these weights."""
+        fused = [candidates._replace(scores={_FUSED: fuse(candidates, weights)}) for candidates in lists(names)]
+        return mean_ndcg(fused, answers, _FUSED, scale=as_it_is)
+
+    weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in members}
+    weights |= {HYBRID: {}, EQUAL: dict.fromkeys(BASE, round(1 / len(BASE), 4))}
+    reached = {name: ndcg_of(shares, shares) for name, shares in weights.items()}
     tolerance = 0.0
     mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
-    for system, groups in ((HYBRID, [BASE]), (HYBRID.adapted(), mixtures)):
+    for system, groups in ((TUNED, [BASE]), (HYBRID.adapted(), mixtures)):
         if groups:
             fusions = [choose_weights(lists(names), answers, names, trust=trust) for names in groups]
             weights[system], reached[system], tolerance = max(fusions, key=lambda fusion: fusion.ndcg)
@@ -73,17 +81,17 @@ def choose(
 
 
 def _candidate(reached: Mapping[str, float], out_of_question: Iterable[str], tolerance: float) -> str:
-    """The adapted system with the highest nDCG@10; one better than the adapted hybrid by next to nothing gives way.
+    """Of what a step of this run made: the smallest whose nDCG@10 is within the tolerance of the best.
 
     out_of_question: on synthetic queries, the members alone. A fusion depends least on how far these are like people's,
     and they are no more trusted to leave members out altogether than to weigh them.
     """
-    adapted = [name for name in map(SystemName, reached) if name.is_adapted]
-    contending = [name for name in adapted if name not in out_of_question] or adapted
-    # Of equals the one that answers fastest: a member alone before a hybrid before a reranker.
-    best = max(contending, key=lambda name: (reached[name], not name.is_reranked, name.retriever != HYBRID))
-    gain = reached[best] - reached.get(HYBRID.adapted(), -1.0)
-    return HYBRID.adapted() if 0 < gain <= tolerance else best
+    contending = [name for name in map(SystemName, reached) if name.steps and name not in out_of_question]
+    least = max(reached[name] for name in contending) - tolerance
+    return min(
+        (name for name in contending if reached[name] >= least),
+        key=lambda name: (effort(name.facts), name.steps, -reached[name], name),
+    )
 
 
 def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[SystemName]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from acclimate.search.candidates import Candidates
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.members import Ids, Member
 from acclimate.search.system import System
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _AT_ONCE = 64  # queries; a killed run loses those at hand
 
@@ -29,7 +33,7 @@ class KeptCandidates:
     kept: KeptValues  # of one index and its encoder
     ids: Ids
     load: Callable[[], Mapping[str, Member]]  # called when a query's candidates are missing
-    sources: Sequence[str]  # at most 8
+    sources: Sequence[str]  # at most 8, all of them among the members
     members: Sequence[str]
     depth: int = 100
 
@@ -92,5 +96,15 @@ class KeptCandidates:
             name: np.frombuffer(packed, "<f4", n, offset=(5 + 4 * place) * n).astype(np.float32)
             for place, name in enumerate(self.members)
         }
-        by_source = {name: rows[(named >> bit & 1).astype(bool)] for bit, name in enumerate(self.sources)}
+        by_source = {
+            name: self._best_first(rows, scores[name], (named >> bit & 1).astype(bool))
+            for bit, name in enumerate(self.sources)
+        }
         return Candidates(query, rows, scores, *self.ids.documents_of(rows), by_source)
+
+    def _best_first(
+        self, rows: NDArray[np.int64], scores: NDArray[np.float32], is_named: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Those of the rows that a source named, as it ranked them."""
+        named = rows[is_named]
+        return named[self.ids.order(scores[is_named], named)]

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-_ADAPTED, _RERANKED = ":adapted", "+reranker"
+from typing import Any
+
+_EQUAL, _TUNED, _ADAPTED, _RERANKED = ":equal", ":tuned", ":adapted", "+reranker"
+_HYBRID = "hybrid"
+_UNTOUCHED = ("bm25", "dense", _HYBRID)  # what search engines give by default
 
 
 class SystemName(str):
-    """`bm25`, `hybrid`, `dense:adapted`, `hybrid+reranker`, `hybrid:adapted+reranker`.
+    """`bm25`, `hybrid`, `hybrid:tuned`, `dense:adapted`, `hybrid+reranker`, `hybrid:adapted+reranker`.
 
     A string like any other, so it is a key and stands in JSON as it is; nobody else takes names apart.
     """
 
     __slots__ = ()
+
+    def equal(self) -> SystemName:
+        """The name of the hybrid with late interaction beside the others, in equal parts."""
+        return SystemName(self + _EQUAL)
+
+    def tuned(self) -> SystemName:
+        """The name of the same with weights chosen for these documents."""
+        return SystemName(self + _TUNED)
 
     def adapted(self) -> SystemName:
         """The name of the same retriever once it has learned."""
@@ -20,6 +32,11 @@ class SystemName(str):
     def reranked(self) -> SystemName:
         """The name of this system with the reranker behind it."""
         return SystemName(self + _RERANKED)
+
+    @property
+    def is_untouched(self) -> bool:
+        """True for what people have before they adapt anything: BM25, dense retrieval, and the ranks of both added."""
+        return self in _UNTOUCHED
 
     @property
     def is_reranked(self) -> bool:
@@ -32,18 +49,39 @@ class SystemName(str):
 
     @property
     def origin(self) -> SystemName:
-        """The system that it was made from by the last step; of one that is not adapted, itself."""
-        return SystemName(self.removesuffix(_RERANKED if self.is_reranked else _ADAPTED))
+        """The system that it was made from by the last step; of one that was made from none, itself.
+
+        hybrid, hybrid:equal, hybrid:tuned, hybrid:adapted: each is made from the one before.
+        """
+        if self.is_reranked:
+            return SystemName(self.removesuffix(_RERANKED))
+        if self == _HYBRID + _ADAPTED:
+            return SystemName(_HYBRID + _TUNED)
+        if self == _HYBRID + _TUNED:
+            return SystemName(_HYBRID + _EQUAL)
+        return SystemName(self.removesuffix(_EQUAL).removesuffix(_ADAPTED))
+
+    @property
+    def steps(self) -> int:
+        """How many steps lead to it from one that was made from none."""
+        return 0 if self.origin == self else 1 + self.origin.steps
 
     @property
     def retriever(self) -> str:
         """What its retriever is: bm25, dense, late-interaction, sparse, static, or hybrid."""
-        return self.removesuffix(_RERANKED).removesuffix(_ADAPTED)
+        return self.removesuffix(_RERANKED).partition(":")[0]
 
     @property
     def kind(self) -> str:
         """reranked, or what its retriever is."""
         return "reranked" if self.is_reranked else self.retriever
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it says of a system, as a report has it."""
+        return {
+            "name": str(self), "untouched": self.is_untouched, "adapted": self.is_adapted, "kind": self.kind,
+        }  # fmt: skip
 
     @property
     def file_name(self) -> str:

@@ -2,7 +2,8 @@
 
 BM25, dense, late interaction and every hybrid of them are this one thing with other sources and weights. Each
 candidate is scored by every member, never filled in with a zero, then scores are brought to [0, 1] per query and
-member (minimum-maximum over the candidates) and added with the weights.
+member (minimum-maximum over the candidates) and added with the weights. Without weights the reciprocal ranks that the
+sources gave are added, which needs no scores of anybody.
 
 Queries are searched one by one, in training as when a person asks: what is found for one depends on no other, where
 the padding of a batch would move the rounding of its vectors (in bfloat16 by up to 0.002 of a cosine).
@@ -27,13 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """A retriever made of members. `sources` name candidates, `depth` each; `weights` order them."""
+    """A retriever made of members. `sources` name candidates, `depth` each; `weights`, or without them ranks, order."""
 
     ids: Ids
     members: Mapping[str, Member]
     sources: Sequence[str]
     weights: Mapping[str, float]
     depth: int = 100
+
+    @property
+    def parts(self) -> list[str]:
+        """The members whose scores, or ranks, order what is found."""
+        return [name for name, weight in self.weights.items() if weight] or list(self.sources)
 
     @property
     def fingerprint(self) -> str:
@@ -55,7 +61,8 @@ class System:
         while True:
             rows_by_source = self._name(views, depth)
             rows = np.setdiff1d(np.concatenate([*rows_by_source.values()]), known)
-            hits += self._ranked(self._scored(query, views, rows), below=hits[-1].score if hits else None)
+            candidates = self._scored(query, views, rows, rows_by_source)
+            hits += self._ranked(candidates, below=hits[-1].score if hits else None)
             if len(hits) >= k or all(len(named) < depth for named in rows_by_source.values()):
                 return hits[:k]
             known, depth = np.concatenate([known, rows]), 2 * depth
@@ -70,18 +77,18 @@ class System:
             rows_by_source = self._name(views, self.depth)
             joined = np.array(joined_rows[number : number + 1], dtype=np.int64)
             rows = np.unique(np.concatenate([*rows_by_source.values(), joined]))
-            yield self._scored(query, views, rows)._replace(rows_by_source=rows_by_source)
+            yield self._scored(query, views, rows, rows_by_source)
 
     def _views(self, query: Query) -> dict[str, View]:
         """The query as the sources and the weighted members see it."""
-        names = dict.fromkeys([*self.sources, *(name for name, weight in self.weights.items() if weight)])
+        names = dict.fromkeys([*self.sources, *self.parts])
         members = {name: self.members[name] for name in names}
         encoders = {id(member.encoder): member.encoder for member in members.values() if member.encoder is not None}
         encoded = {key: encoder.encode([query.text])[0] for key, encoder in encoders.items()}
         return {name: member.view(query, encoded.get(id(member.encoder))) for name, member in members.items()}
 
     def _name(self, views: Mapping[str, View], depth: int) -> dict[str, NDArray[np.int64]]:
-        """The `depth` best rows of each source."""
+        """The `depth` best rows of each source, best first."""
         return {
             name: self.ids.best(
                 views[name].all_scores(), depth, above=0.0 if isinstance(self.members[name], LEXICAL) else None
@@ -89,10 +96,16 @@ class System:
             for name in self.sources
         }
 
-    def _scored(self, query: Query, views: Mapping[str, View], rows: NDArray[np.int64]) -> Candidates:
+    def _scored(
+        self,
+        query: Query,
+        views: Mapping[str, View],
+        rows: NDArray[np.int64],
+        rows_by_source: Mapping[str, NDArray[np.int64]],
+    ) -> Candidates:
         """These rows as candidates."""
         scores = {name: view.scores(rows) for name, view in views.items()}
-        return Candidates(query, rows, scores, *self.ids.documents_of(rows))
+        return Candidates(query, rows, scores, *self.ids.documents_of(rows), rows_by_source)
 
     def _ranked(self, candidates: Candidates, below: float | None) -> list[ScoredDoc]:
         """The candidates, best first; where they would reach the score `below`, all are moved beneath it."""

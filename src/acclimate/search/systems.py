@@ -14,6 +14,7 @@ from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
 
 HYBRID, RERANKER = SystemName("hybrid"), "reranker"
+EQUAL, TUNED = HYBRID.equal(), HYBRID.tuned()
 BASE = tuple(map(SystemName, ("bm25", "dense", "late-interaction")))
 DEPTH = 100
 
@@ -21,9 +22,9 @@ DEPTH = 100
 class Chosen(NamedTuple):
     """Weights and the candidate, with what each system reached on the held-out queries: see `choice.choose`."""
 
-    weights: dict[str, dict[str, float]]  # system -> member -> weight
+    weights: dict[str, dict[str, float]]  # system -> member -> weight; of the hybrid, whose ranks are added, none
     reranker_weights: dict[str, float]  # system that is reranked -> what the reranker counts for
-    candidate: str  # the adapted system that the verdict is about
+    candidate: str  # the system that the verdict is about
     ndcg: dict[str, float]  # system -> mean nDCG@10
 
 
@@ -33,7 +34,7 @@ class Contender(NamedTuple):
     name: SystemName
     retriever: Retriever
     index_bytes: int
-    weights: dict[str, float]  # of a fusion; empty for a member alone
+    weights: dict[str, float]  # of a fusion; empty for a member alone, and where ranks are added
 
 
 def contenders(
@@ -68,7 +69,10 @@ def contenders(
 
 
 def system_of(ids: Ids, members: Mapping[str, Member], weights: Mapping[str, float]) -> System:
-    """The system of these weights. A member whose weight came out as 0 finds candidates as when it was chosen."""
+    """The system of these weights; of none, reciprocal rank fusion of BM25 and the base's dense vectors.
+
+    A member whose weight came out as 0 finds candidates as when it was chosen.
+    """
     used = {name: weight for name, weight in weights.items() if weight > 0}
     return System(ids, members, sources_of(weights, members), used, DEPTH)
 
@@ -87,16 +91,28 @@ def of_documents(retriever: Retriever, ids: Ids) -> Retriever:
 def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
     """Raises SettingError for a system to rerank that a run with students of these kinds will not have."""
     adapted = [SystemName(kind).adapted() for kind in (*kinds, HYBRID)]
-    known = [*BASE, HYBRID, *(kind for kind in kinds if kind in KINDS_WITHOUT_BASE), *adapted]
+    known = [*BASE, HYBRID, EQUAL, TUNED, *(kind for kind in kinds if kind in KINDS_WITHOUT_BASE), *adapted]
     for name in names:
         if name not in known:
             raise unknown("system to rerank (evaluate.rerank)", name, known)
 
 
 def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[str, str]]:
-    """Each adapted system with the best unadapted one, and with what it was made from."""
+    """Each system that nobody has before a run with the baseline, and with what it was made from."""
     pairs: list[tuple[str, str]] = []
     for name in names:
-        if name.is_adapted:
-            pairs += [(name, against) for against in dict.fromkeys([baseline, *({name.origin} & {*names})])]
+        if not name.is_untouched:
+            pairs += [
+                (name, against) for against in dict.fromkeys([baseline, *({name.origin} & {*names})]) if against != name
+            ]
     return pairs
+
+
+def steps(names: Sequence[SystemName]) -> list[tuple[str, SystemName]]:
+    """The steps from the hybrid to the adapted one, then those to reranked systems: what each adds, and what it makes.
+
+    Only those of which both sides are among `names`.
+    """
+    whole = {EQUAL: "late interaction", TUNED: "weights chosen here", HYBRID.adapted(): "adapted students"}
+    whole |= {name: "reranker" for name in names if name.is_reranked}
+    return [(step, name) for name, step in whole.items() if {name, name.origin} <= {*names}]

@@ -1,8 +1,9 @@
 """Every system answers the same queries: measures with intervals, paired comparisons, latency, and one verdict.
 
-The adapted system that counts, the candidate, is chosen beforehand on other queries (held-out synthetic ones), while
-the baseline is whichever unadapted system does best on these very queries: luck can only help the baseline. The verdict
-is about these two; what is recommended is chosen among all (`recommend`).
+The baseline is whichever of the systems that people have anyway (BM25, dense retrieval, and the ranks of both added)
+does best on these very queries: luck can only help it. The system that is held against it, the candidate, is chosen
+beforehand on others, held out from training. The verdict is about these two; where a gain comes from is said step by
+step, and what is recommended is chosen among all (`recommend`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from acclimate.corpus.formats.trec import write_qrels, write_run
 from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import Comparison, compare, interval, verdict
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant, per_query
-from acclimate.measure.recommend import Recommendation, recommend
+from acclimate.measure.recommend import Recommendation, best_untouched, recommend
+from acclimate.measure.steps import step_row
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.estimate import Estimate
 from acclimate.run.output import Account, StageOutput
@@ -49,6 +51,7 @@ class Evaluation(NamedTuple):
 
     systems: list[dict[str, Any]]
     comparisons: list[Comparison]
+    steps: list[dict[str, Any]]
     verdict: str
     candidate: str
     baseline: str
@@ -67,6 +70,7 @@ class Evaluation(NamedTuple):
             },
             "candidate": self.candidate,
             "baseline": self.baseline,
+            "steps": self.steps,
             "systems": self.systems,
             "comparisons": [comparison.for_report() for comparison in self.comparisons],
         }
@@ -87,9 +91,9 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure every system on the same queries, and say whether adapting helped.
+    """Measure every system on the same queries, and say whether the candidate beats what people have.
 
-    Runs go to `folder/runs/NAME.trec`. `candidate` names the adapted system that counts. Queries are answered one at a
+    Runs go to `folder/runs/NAME.trec`. `candidate` names the system that counts. Queries are answered one at a
     time, as a person would ask them, so the latencies are those of single queries, from text to ranking. The judgments
     of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs (`trec_eval
     -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0. Raises DataError
@@ -132,24 +136,23 @@ def evaluate(
         values[contender.name] = per_query(run, qrels)
         summaries.append(_summary(contender, values[contender.name], seconds, seed))
 
-    mean = {system["name"]: system["measures"][MAIN] for system in summaries}
-    baseline = max(
-        (contender.name for contender in contenders if not contender.name.is_adapted),
-        key=lambda name: (mean[name], name),
-    )
+    names = [contender.name for contender in contenders]
+    baseline = best_untouched(summaries, MAIN)
     comparisons = [
         _compared(values, system, against, measure, seed)
         for measure in MEASURES
-        for system, against in systems.pairs_to_compare([contender.name for contender in contenders], baseline)
+        for system, against in systems.pairs_to_compare(names, baseline)
     ]
-    main = next(
-        (c for c in comparisons if (c.system, c.baseline, c.measure) == (candidate, baseline, MAIN)),
-        None,
-    ) or _compared(values, candidate, baseline, MAIN, seed)
+    by_name = {system["name"]: system for system in summaries}
+    steps = [
+        step_row(step, by_name[name.origin], by_name[name], _compared(values, name, name.origin, MAIN, seed))
+        for step, name in systems.steps(names)
+    ]
     return Evaluation(
         systems=summaries,
         comparisons=comparisons,
-        verdict=verdict(main),
+        steps=steps,
+        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed)),
         candidate=candidate,
         baseline=baseline,
         recommendation=recommend(summaries, {name: of[MAIN] for name, of in values.items()}, MAIN, seed),
@@ -170,9 +173,7 @@ def _summary(
 ) -> dict[str, Any]:
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
     return {
-        "name": contender.name,
-        "adapted": contender.name.is_adapted,
-        "kind": contender.name.kind,
+        **contender.name.facts,
         "measures": {m: round(float(np.mean(list(values[m].values()))), 5) for m in MEASURES},
         "intervals": {m: [round(edge, 5) for edge in interval(values[m], seed=seed)] for m in MEASURES},
         "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
@@ -287,6 +288,7 @@ def make(
         **run.read(*ENCODER, "train.max_tokens", "label.trust", "distill.max_active_dims"),
         **{f"notes of {output.name}": output.noted() for output in (trained, distilled)},
         DOCUMENTS: run.input.corpus.fingerprint,
+        "hybrid": "reciprocal ranks",  # in earlier versions it had weights: what they measured is measured again
         "labels": run.input.labels.measuring.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
     }
