@@ -31,6 +31,7 @@ def adapt(
     recipe: StrPath = "quick",
     queries: StrPath | None = None,
     qrels: StrPath | None = None,
+    log: StrPath | None = None,
     seed: int = 0,
     max_cost: Limit = None,
     max_tokens: Limit = None,
@@ -66,6 +67,9 @@ def adapt(
         Queries of your own to measure on, as BEIR queries.jsonl; with `qrels`.
     qrels
         Judgments for them, as BEIR or TREC qrels.
+    log
+        Real queries without judgments, as people keep or export them: a .txt file with a query a line, or a .jsonl,
+        .csv or .tsv file. Personal data is cut out of them first; see docs/queries.md.
     seed
         Every draw follows from it. (Settings of the stage `seed` go into `settings`.)
     max_cost
@@ -85,7 +89,9 @@ def adapt(
     **stages
         The same for one stage: `sample={"n_docs": 500}`. docs/settings.md has all of them.
     """
-    run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
+    run = _begun(
+        corpus, out, recipe, queries, qrels, log, seed, max_cost, max_tokens, prices, batch, [settings, stages]
+    )
     return carry_out(run, until="evaluate", progress=progress)
 
 
@@ -96,6 +102,7 @@ def plan(
     recipe: StrPath = "quick",
     queries: StrPath | None = None,
     qrels: StrPath | None = None,
+    log: StrPath | None = None,
     seed: int = 0,
     max_cost: Limit = None,
     max_tokens: Limit = None,
@@ -111,7 +118,9 @@ def plan(
     """
     from acclimate.report.plan import describe
 
-    run = _begun(corpus, out, recipe, queries, qrels, seed, max_cost, max_tokens, prices, batch, [settings, stages])
+    run = _begun(
+        corpus, out, recipe, queries, qrels, log, seed, max_cost, max_tokens, prices, batch, [settings, stages]
+    )
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)  # before anything is read
         chain.check(run, asks=False)
@@ -137,6 +146,7 @@ def _begun(
     recipe: StrPath,
     queries: StrPath | None,
     qrels: StrPath | None,
+    log: StrPath | None,
     seed: int,
     max_cost: Limit,
     max_tokens: Limit,
@@ -160,6 +170,7 @@ def _begun(
         seed=check(seed, Setting("seed", int, None, "", SEEDS), "seed"),
         queries=None if queries is None else fspath(queries),
         qrels=None if qrels is None else fspath(qrels),
+        log=None if log is None else fspath(log),
     )
     run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), None if prices is None else Path(prices))
     run.batch_file = None if batch is None else Path(batch)

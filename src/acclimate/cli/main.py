@@ -77,6 +77,7 @@ def adapt(
     recipe: Recipe = "quick",
     queries: File = None,
     qrels: File = None,
+    log: File = None,
     set_: Changes = None,
     dry_run: Flag = False,
     max_cost: Dollars = None,
@@ -100,6 +101,9 @@ def adapt(
         Queries of your own to measure on, as BEIR queries.jsonl; with --qrels.
     qrels
         Judgments for them, as BEIR or TREC qrels.
+    log
+        Real queries without judgments: a .txt file with a query a line, or a .jsonl, .csv or .tsv file as search
+        engines and analytics export them. Personal data is cut out of them first.
     dry_run
         Say what would be done, and do nothing.
     max_cost
@@ -122,6 +126,7 @@ def adapt(
         recipe=recipe,
         queries=queries,
         qrels=qrels,
+        log=log,
         seed=seed,
         max_cost=max_cost,
         max_tokens=max_tokens,

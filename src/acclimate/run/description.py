@@ -22,6 +22,7 @@ _FIELDS = {  # with what they may be
     "source": (str,),
     "queries": _OPTIONAL,
     "qrels": _OPTIONAL,
+    "log": _OPTIONAL,  # not in the runs of earlier versions
     "recipe": (str,),
     "seed": (int,),
     "settings": (dict,),
@@ -38,6 +39,7 @@ def write(run: Run) -> None:
         "source": run.input.source,
         "queries": run.queries_file and str(Path(run.queries_file).absolute()),
         "qrels": run.qrels_file and str(Path(run.qrels_file).absolute()),
+        "log": run.log_file and str(Path(run.log_file).absolute()),
         "recipe": run.recipe,
         "seed": run.seed,
         **as_options(run.budget.limits),
@@ -81,6 +83,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         description["corpus"],
         description["queries"],
         description["qrels"],
+        description.get("log"),
         description["recipe"],
         budget,
         source=description["source"],
@@ -93,9 +96,10 @@ def _check(description: Any, path: Path) -> None:
     if not isinstance(description, dict):
         raise DataError(f"found a {type(description).__name__}; {expected}", path=path)
     for name, kinds in _FIELDS.items():
-        if name not in description:
+        if name not in description and name != "log":
             raise DataError(f"{name!r} is missing; {expected}", path=path)
-        if not isinstance(description[name], kinds) or isinstance(description[name], bool):
-            raise DataError(f"{name!r} is {description[name]!r:.50}; {expected}", path=path)
+        value = description.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise DataError(f"{name!r} is {value!r:.50}; {expected}", path=path)
     if description["seed"] not in SEEDS:
         raise DataError(f"'seed' is {quoted(description['seed'])}; expected a whole number: {SEEDS}", path=path)

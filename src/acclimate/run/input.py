@@ -1,8 +1,8 @@
-"""What a run reads: documents, passages of them, queries and judgments; from their source, or as the run keeps them.
+"""What a run reads: documents, passages, queries, judgments and a log; from their source, or as the run keeps them.
 
 A run keeps all of it in its folder: documents and passages as Arrow files that are named by what they were made from,
-queries with their judgments in `queries.jsonl`. A finished run is read from there, so it can be read from any folder,
-and after its source has changed or is gone.
+queries with their judgments in `queries.jsonl`, those of a log in `log.jsonl`. A finished run is read from there, so it
+can be read from any folder, and after its source has changed or is gone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import is_sealed, read_jsonl, seal, write_jsonl
-from acclimate.corpus import collections, passages
+from acclimate.corpus import collections, passages, query_log
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import read_prompt_examples
 from acclimate.corpus.judged import Labels
+from acclimate.corpus.query_log import NO_LOG, QueryLog
 from acclimate.records import PromptExample, Qrel, Query
 
 QUERIES = "queries.jsonl"
+LOG = "log.jsonl"
 
 
 class Kept(NamedTuple):
@@ -40,18 +42,18 @@ class Input:
     source: str
     queries_file: str | None
     qrels_file: str | None
+    log_file: str | None
     folder: Path
     passage_words: int
     passage_overlap: int
     kept: Kept | None = None  # read these files, and never the source
 
     @property
-    def is_there(self) -> bool:
-        """True where the source is."""
-        files = [name for name in (self.queries_file, self.qrels_file) if name]
-        return all(Path(name).exists() for name in files) and (
-            not collections.is_path(self.source) or Path(self.source).exists()
-        )
+    def missing(self) -> str | None:
+        """What of its sources is not there; None where all are."""
+        source = self.source if collections.is_path(self.source) else None
+        names = (source, self.queries_file, self.qrels_file, self.log_file)
+        return next((name for name in names if name and not Path(name).exists()), None)
 
     @cached_property
     def collection(self) -> Collection:
@@ -85,6 +87,13 @@ class Input:
     def labels(self) -> Labels:
         return Labels(self.collection)
 
+    @cached_property
+    def log(self) -> QueryLog:
+        """What people searched for, without judgments; empty where no log was given."""
+        if self.log_file is None:
+            return NO_LOG
+        return query_log.read(Path(self.log_file)) if self.kept is None else query_log.kept(self._sealed(LOG))
+
     def files(self) -> Kept:
         """The files that documents and passages are in."""
         documents, corpus = self.documents.path, self.corpus.path
@@ -93,11 +102,17 @@ class Input:
         return Kept(documents.name, corpus.name)
 
     def keep(self) -> None:
-        """Keep queries and judgments; the documents are kept as soon as they are read."""
-        if self.kept is None:
-            path = self.folder / QUERIES
-            write_jsonl(path, _rows(self.collection))
-            seal(path)
+        """Keep queries, judgments and the log; the documents are kept as soon as they are read."""
+        if self.kept is not None:
+            return
+        write_jsonl(self.folder / QUERIES, _rows(self.collection))
+        seal(self.folder / QUERIES)
+        if self.log:
+            self.log.write(self.folder / LOG)
+            seal(self.folder / LOG)
+        else:
+            for path in self.folder.glob(f"{LOG}*"):  # of an earlier command
+                path.unlink()
 
     def _sealed(self, name: str) -> Path:
         path = self.folder / name

@@ -41,6 +41,7 @@ class Run:
     collection_name: str
     queries_file: str | None = None
     qrels_file: str | None = None
+    log_file: str | None = None
     recipe: str = "quick"
     budget: Budget = field(default_factory=Budget)  # not part of what is made
     batch_file: Path | None = None  # for requests that are not to be sent
@@ -111,6 +112,7 @@ class Run:
             self.source or collections.located(self.collection_name),
             self.queries_file,
             self.qrels_file,
+            self.log_file,
             self.corpus_folder or self.workspace.folder / "corpus",
             index["passage_words"],
             index["passage_overlap"],

@@ -164,6 +164,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     asks: models will be asked, so that their packages, keys and hub must be there.
     """
     check_no_secrets(run.settings)
+    run.input.log  # noqa: B018 (a log that cannot be read is said before the documents are)
     index.check(run)
     seed.check(run)
     generate.check(run)

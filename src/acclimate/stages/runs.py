@@ -29,13 +29,14 @@ def begin(
     seed: int,
     queries: str | None = None,
     qrels: str | None = None,
+    log: str | None = None,
 ) -> Run:
     """A run that is to be in `out`. Raises SettingError where that is inside the corpus."""
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
         _refuse_runs(out, Path(corpus))
-    run = Run(Workspace(out), settings, seed, corpus, queries, qrels, recipe)
+    run = Run(Workspace(out), settings, seed, corpus, queries, qrels, log, recipe)
     run.workspace.refuse_foreign()
     return run
 
@@ -53,8 +54,9 @@ def stored(folder: Path, changes: Changes = ()) -> Run:
     the documents that it keeps. Raises DataError for a folder without a run.
     """
     run = described(folder, changes)
-    if not run.input.is_there and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
-        distributed.say("corpus", f"{run.source} is not there any more; going on with what the run keeps of it")
+    missing = run.input.missing
+    if missing and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
+        distributed.say("corpus", f"{missing} is not there any more; going on with what the run keeps")
         run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
     return run
 

@@ -74,10 +74,11 @@ def pick(names: Iterable[str], field: Field, place: Place) -> str:
         raise place.error(
             f"{' and '.join(map(repr, present))} could both be the {field.what}; name the right one {field.names[0]!r}"
         )
-    raise place.error(_missing(list(columns), field))
+    raise place.error(missing(list(columns), field))
 
 
-def _missing(columns: list[str], field: Field) -> str:
+def missing(columns: list[str], field: Field) -> str:
+    """What to say where no column holds `field`."""
     listed = ", ".join(as_json(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
     message = f"no {field.what}: found {listed or 'nothing'}; expected {' or '.join(map(repr, field.names))}"
     if len(columns) == 1 and (mark := next((mark for mark in ";\t|," if mark in columns[0]), "")):

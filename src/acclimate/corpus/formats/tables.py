@@ -33,15 +33,21 @@ def read_queries(path: Path) -> list[Query]:
     return fields.queries(_rows(path, fields.QUERY_ID, fields.QUERY_TEXT), path)
 
 
+def text_rows(path: Path) -> Iterator[tuple[Place, dict[str, str]]]:
+    """The rows of a CSV or TSV file, cells by the names of their columns. Raises DataError by line."""
+    is_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
+    return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path))
+
+
 def _rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, Any]]]:
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(".parquet"):
-        return _parquet_rows(path, needed)
-    return _text_rows(path, _quoted_cells(path, ",") if name.endswith(".csv") else _tsv_cells(path))
+    is_parquet = path.name.lower().endswith(".parquet")
+    return _parquet_rows(path, needed) if is_parquet else text_rows(path)
 
 
-def _text_rows(path: Path, records: Cells) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _named(path: Path, records: Cells) -> Iterator[tuple[Place, dict[str, str]]]:
     line, header = next(records, (0, []))
+    while header and (header == ["#"] or header[0].startswith("# ")):  # what Google Analytics writes above a table
+        line, header = next(records, (0, []))
     if not header:
         raise DataError("an empty file; expected a first line with the names of the columns", path=path)
     _distinct(header, Place(path, line))

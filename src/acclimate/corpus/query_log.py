@@ -1,0 +1,155 @@
+"""A log of real queries: what people searched for and how often, without any judgment.
+
+Queries that differ in spacing, case or ways to write a character are one, with the most frequent way to write it. What
+is personal is cut out of a query before it is looked at for anything else (`masking`), and what is then no query any
+more is left out and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.draw import uniform
+from acclimate.base.errors import DataError
+from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
+from acclimate.base.words import normalized
+from acclimate.corpus.formats.query_log import read_query_log
+from acclimate.corpus.masking import masked, tidied
+from acclimate.records import Query
+
+LONGEST = 500  # characters of a query: what is longer is a document that was pasted
+MOST_WORDS = 64
+# Why an entry is no query
+EMPTY = "empty"
+TOO_LONG = f"longer than {LONGEST} characters or {MOST_WORDS} words"
+NEVER = "searched for 0 times"
+NO_LETTERS = "no letters"
+PERSONAL = "nothing but personal data"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedQuery:
+    """A query that people searched for. `query_id` follows from its text, whatever its case and spacing."""
+
+    query_id: str
+    text: str
+    count: int  # searches, 1 or more
+    clicks: int = 0  # on what was found, where the log says so
+
+    def as_query(self) -> Query:
+        """What a retriever searches for."""
+        return Query(self.query_id, self.text)
+
+
+@dataclass(frozen=True)
+class QueryLog:
+    """The queries of a log, the most frequent first, and then by id; and what became of the rest of it."""
+
+    queries: Sequence[LoggedQuery] = ()
+    masked: int = 0  # entries (lines, rows) that something was cut out of
+    dropped: Mapping[str, int] = field(default_factory=dict)  # entries that are no query, by reason
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the queries, with their counts and clicks."""
+        return fingerprint([(query.query_id, query.text, query.count, query.clicks) for query in self.queries])
+
+    def account(self) -> dict[str, Any]:
+        """What was read, for a report."""
+        asked = sum(query.count for query in self.queries)
+        return {"queries": len(self), "asked": asked, "masked": self.masked, "dropped": dict(self.dropped)}
+
+    def draw(self, n: int, seed: int) -> list[LoggedQuery]:
+        """`n` of the queries, or all when there are fewer: each as likely to come next as it is frequent. Fewer are
+        always among more (Efraimidis and Spirakis, Information Processing Letters 97, 2006)."""
+
+        def arrival(query: LoggedQuery) -> tuple[float, str]:
+            return -math.log(1 - uniform(seed, "log", query.query_id)) / query.count, query.query_id
+
+        return heapq.nsmallest(n, self.queries, key=arrival)
+
+    def write(self, path: Path) -> None:
+        """Keep it in a file of JSON Lines: what became of the rest, then the queries."""
+        write_jsonl(path, self._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        yield {"masked": self.masked, "dropped": dict(self.dropped)}
+        for query in self.queries:
+            yield {"_id": query.query_id, "text": query.text, "count": query.count, "clicks": query.clicks}
+
+
+NO_LOG = QueryLog()
+
+
+def kept(path: Path) -> QueryLog:
+    """A log as `QueryLog.write` left it."""
+    rows = (row for _, row in read_jsonl(path))
+    account = next(rows)
+    queries = [LoggedQuery(row["_id"], row["text"], row["count"], row["clicks"]) for row in rows]
+    return QueryLog(queries, account["masked"], account["dropped"])
+
+
+def read(path: Path) -> QueryLog:
+    """The log in a file that somebody exported (`formats/query_log.py` says which there are).
+
+    Memory follows the number of different queries. Raises DataError for a file that cannot be read, and for one
+    without a query that is left.
+    """
+    entries: dict[str, list[int]] = {}  # text -> entries, count, clicks
+    dropped: Counter[str] = Counter()
+    for entry in read_query_log(path):
+        text = tidied(entry.text)
+        if reason := _why_none(text, entry.searches):
+            dropped[reason] += 1
+        else:
+            _add(entries.setdefault(text, [0, 0, 0]), 1, entry.searches, entry.clicks)
+    if not entries and not dropped:
+        raise DataError("is empty; expected real queries, one a line", path=path)
+    n_masked = 0
+    spellings: dict[str, dict[str, list[int]]] = {}  # normalized text -> text -> count, clicks
+    for text, (n_entries, count, clicks) in entries.items():
+        impersonal = masked(text)
+        is_masked = impersonal != text
+        n_masked += n_entries * is_masked
+        if any(map(str.isalpha, impersonal)):
+            _add(spellings.setdefault(normalized(impersonal), {}).setdefault(impersonal, [0, 0]), count, clicks)
+        else:
+            dropped[PERSONAL if is_masked else NO_LETTERS] += n_entries
+    if not spellings:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dropped.items()))
+        raise DataError(f"has no query that can be used ({reasons}); expected what people searched for", path=path)
+    queries = [_merged(key, texts) for key, texts in spellings.items()]
+    queries.sort(key=lambda query: (-query.count, query.query_id))
+    return QueryLog(queries, n_masked, dict(sorted(dropped.items())))
+
+
+def _why_none(text: str, count: int) -> str:
+    """Why an entry is no query, as far as that can be told before it is masked."""
+    if not text:
+        return EMPTY
+    if len(text) > LONGEST or text.count(" ") >= MOST_WORDS:
+        return TOO_LONG
+    return "" if count else NEVER
+
+
+def _add(totals: list[int], *numbers: int) -> None:
+    for place, number in enumerate(numbers):
+        totals[place] += number
+
+
+def _merged(key: str, spellings: Mapping[str, Sequence[int]]) -> LoggedQuery:
+    """One query of all the ways to write it."""
+    text = min(spellings, key=lambda text: (-spellings[text][0], text))
+    count, clicks = map(sum, zip(*spellings.values(), strict=True))
+    return LoggedQuery(hashlib.sha256(key.encode()).hexdigest()[:16], text, count, clicks)
