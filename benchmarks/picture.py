@@ -59,6 +59,7 @@ def _mean(systems: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": systems[0]["name"],
         "adapted": systems[0]["adapted"],
+        "untouched": systems[0].get("untouched", False),
         "kind": systems[0]["kind"],
         "measures": {MAIN: mean},
         "intervals": {MAIN: [mean - down, mean + up]},

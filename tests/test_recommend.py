@@ -99,7 +99,7 @@ def test_the_report_says_why():
     equals = [{"system": "hybrid", "p": 0.61}]
     assert sentences.why({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
         "hybrid! measured best (0.520); not to be told apart from it: hybrid (p = 0.610). Of these hybrid "
-        "takes least (you have it already); where several take as little it is the faster, then the better."
+        "takes least (you have it already); where several take as little, the faster is served, then the better."
     )
     assert sentences.why({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
         "can be told apart from it."

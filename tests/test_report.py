@@ -258,7 +258,7 @@ def test_what_each_step_adds_and_costs_is_said(report):
         ):
             assert text in written.replace("→", "->")
         assert "Adds: late interaction. Adds nothing that can be told from chance: weights chosen here." in written
-        assert "Ranks worse: reranker behind hybrid." in written
+        assert "Makes it worse: reranker behind hybrid." in written
 
 
 def test_a_report_of_an_earlier_version_reads_as_it_did(report):

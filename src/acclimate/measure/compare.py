@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from acclimate.base.errors import DataError
 
 TIE = 1e-9  # differences up to here are rounding
+ALPHA = 0.05  # p below which a difference is told from chance
 EXACT_PAIRS = 14  # up to so many different pairs, all 2**14 assignments of signs are tried
 _CELLS = 2**21  # random numbers held at once
 
@@ -95,7 +96,7 @@ def compare(
     )
 
 
-def verdict(comparison: Comparison, alpha: float = 0.05) -> Verdict:
+def verdict(comparison: Comparison, alpha: float = ALPHA) -> Verdict:
     """In one word: a WIN or a REGRESSION needs p below `alpha`."""
     if comparison.p >= alpha or comparison.delta == 0:
         return "NO DIFFERENCE"

@@ -9,6 +9,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
+from acclimate.measure.compare import ALPHA
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
@@ -129,10 +130,12 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[s
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
     warnings += sentences.of_queries(outputs["evaluate"].notes, count)
     scores = {system["name"]: system["measures"][MAIN] for system in measured["systems"]}
-    for name, score in scores.items():
-        base = scores.get(SystemName(name).origin)
-        if base is not None and score < base:
-            warnings.append(f"{name} ranks worse ({score:.3f}) than what it was made from ({base:.3f}).")
+    for row in measured["comparisons"]:
+        name, base = SystemName(row["system"]), row["baseline"]
+        if (row["measure"], base) == (MAIN, name.origin) and row["delta"] < 0 and row["p"] < ALPHA:
+            warnings.append(
+                f"{name} ranks worse ({scores[name]:.3f}) than what it was made from, {base} ({scores[base]:.3f})."
+            )
     teacher = next(row for row in outputs["label"].teachers if row["name"] == TEACHER)
     best = max((row for row in outputs["label"].teachers if row is not teacher), key=lambda row: row[MAIN])
     if teacher[MAIN] <= best[MAIN]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_json, write_text
+from acclimate.measure.compare import ALPHA
 from acclimate.report.formatting import between, p_value, safe, score
 from acclimate.report.html import template
 from acclimate.report.pictures.curve import learning_curve
 from acclimate.report.terminal import WIDTH, columns, cut
 
-ALPHA = 0.05
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
 RULE = (
     f"A gain is one when a paired randomization test gives p < {ALPHA} over queries that chose nothing; the held-out "

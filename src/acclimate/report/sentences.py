@@ -44,7 +44,12 @@ TUNING = "Students are trained with the settings of the run, and with others whe
 
 def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The comparison that the verdict rests on: the candidate against the baseline on nDCG@10."""
-    wanted = (report["candidate"], report["baseline"], MAIN)
+    return comparison_of(report, report["candidate"])
+
+
+def comparison_of(report: Mapping[str, Any], system: str) -> Mapping[str, Any] | None:
+    """The comparison of a system with the baseline on nDCG@10; None where there is none, as of the baseline itself."""
+    wanted = (system, report["baseline"], MAIN)
     for comparison in report["comparisons"]:
         if (comparison["system"], comparison["baseline"], comparison["measure"]) == wanted:
             return comparison
@@ -114,12 +119,19 @@ def basis(report: Mapping[str, Any]) -> str:
 
 
 def advice(report: Mapping[str, Any]) -> str:
-    """What to serve, with what it costs."""
+    """What to serve, what it brings, and what it costs."""
     system = next(system for system in report["systems"] if system["name"] == report["recommended"])
+    gain = comparison_of(report, system["name"])
+    against = f" ({signed(gain['delta'])} against {gain['baseline']}, p {_compared(gain['p'])})" if gain else ""
     return (
-        f"Serve {system['name']}: {MAIN} {score(system['measures'][MAIN])} at "
+        f"Serve {system['name']}: {MAIN} {score(system['measures'][MAIN])}{against} at "
         f"{milliseconds(system['latency_ms']['p50'])} per query (median), index {size(system['index_bytes'])}."
     )
+
+
+def _compared(p: float) -> str:
+    """`= 0.034`, `< 0.001`"""
+    return p_value(p) if p < 0.001 else f"= {p_value(p)}"
 
 
 def why(report: Mapping[str, Any]) -> str:
@@ -131,11 +143,11 @@ def why(report: Mapping[str, Any]) -> str:
     measured = f"{best['name']} measured best ({score(best['measures'][MAIN])})"
     if not picked["equals"]:
         return f"{measured}, and every other system can be told apart from it."
-    equals = ", ".join(f"{equal['system']} (p = {p_value(equal['p'])})" for equal in picked["equals"])
+    equals = ", ".join(f"{equal['system']} (p {_compared(equal['p'])})" for equal in picked["equals"])
     recommended = next(system for system in report["systems"] if system["name"] == report["recommended"])
     return (
         f"{measured}; not to be told apart from it: {equals}. Of these {recommended['name']} takes least "
-        f"({_TAKES[effort(recommended)]}); where several take as little it is the faster, then the better."
+        f"({_TAKES[effort(recommended)]}); where several take as little, the faster is served, then the better."
     )
 
 

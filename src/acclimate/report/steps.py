@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-Word = Literal["adds", "nothing", "worse"]
+from acclimate.measure.compare import ALPHA
 
-_TELLS = 0.05  # p below which a difference is told from chance
+Word = Literal["adds", "unclear", "worse"]
+
 IN_WORDS: dict[Word, str] = {
     "adds": "adds",
-    "nothing": "adds nothing that can be told from chance",
-    "worse": "ranks worse",
+    "unclear": "adds nothing that can be told from chance",
+    "worse": "makes it worse",
 }
 WHAT_IT_IS = {
     "late interaction": "token vectors of the same encoder, fused with BM25 and dense retrieval in equal parts",
@@ -25,7 +26,7 @@ def in_a_word(step: Mapping[str, Any]) -> Word:
     """What a step does to the ranking."""
     if step["adds"]:
         return "adds"
-    return "worse" if step["p"] < _TELLS and step["delta"] < 0 else "nothing"
+    return "worse" if step["p"] < ALPHA and step["delta"] < 0 else "unclear"
 
 
 def change(of: Mapping[str, float], shown: Callable[[float], str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -29,12 +29,16 @@ _OFFSETS: tuple[tuple[float, float, str], ...] = (
 )
 
 
+Look = Literal["adapted", "untrained", "untouched"]
+_LEGEND: dict[Look, str] = {"adapted": "adapted", "untrained": "not trained", "untouched": "what you have"}
+
+
 class _Point(NamedTuple):
     name: str
     x: float
     y: float
     whisker: tuple[float, float]  # y of the interval's ends
-    adapted: bool
+    look: Look
     recommended: bool
 
 
@@ -71,7 +75,7 @@ def tradeoff(
             x=x(_latency(system)),
             y=y(system["measures"][MAIN]),
             whisker=(y(ends[1]), y(ends[0])),
-            adapted=system["adapted"],
+            look=_look(system),
             recommended=system["name"] == recommended,
         )
         for system, ends in zip(systems, bounds, strict=True)
@@ -95,6 +99,10 @@ def tradeoff(
     return tag(
         "svg", *parts, viewBox=view, role="img", aria_labelledby=f"{key}-title {key}-desc", class_=f"chart {key}"
     )
+
+
+def _look(system: Mapping[str, Any]) -> Look:
+    return "adapted" if system["adapted"] else "untouched" if system.get("untouched") else "untrained"
 
 
 def _latency(system: Mapping[str, Any]) -> float:
@@ -134,13 +142,12 @@ def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
 
 def _legend(points: Sequence[_Point]) -> list[Markup]:
     parts: list[Markup] = []
-    serve = any(point.recommended and point.adapted for point in points)
     x = 12.0
-    marks = [("adapted", True, False), ("not adapted", False, False)]
-    if any(point.recommended for point in points):
-        marks.append(("serve this", serve, True))
-    for label, adapted, ring in marks:
-        parts.append(_marker(_Point(label, x, 12, (0, 0), adapted, ring)))
+    looks = {point.look for point in points}
+    marks = [(label, look, False) for look, label in _LEGEND.items() if look in looks]
+    marks += [("serve this", point.look, True) for point in points if point.recommended]
+    for label, look, ring in marks:
+        parts.append(_marker(_Point(label, x, 12, (0, 0), look, ring)))
         parts.append(tag("text", label, x=x + 15, y=16, class_="tick"))
         x += 44 + _CHARACTER * len(label)
     return parts
@@ -148,13 +155,13 @@ def _legend(points: Sequence[_Point]) -> list[Markup]:
 
 def _marker(point: _Point) -> Markup:
     ring = tag("circle", cx=point.x, cy=point.y, r=10, class_=_class(point, "ring")) if point.recommended else Markup()
-    if point.adapted:
+    if point.look != "untouched":
         return ring + tag("circle", cx=point.x, cy=point.y, r=5.5, class_=_class(point, "mark"))
     return ring + tag("rect", x=point.x - 5, y=point.y - 5, width=10, height=10, class_=_class(point, "mark"))
 
 
 def _class(point: _Point, role: str) -> str:
-    return f"{role} {'adapted' if point.adapted else 'unadapted'}" + (" best" if point.recommended else "")
+    return f"{role} {point.look}" + (" best" if point.recommended else "")
 
 
 def _goal(plot: Box, right: float, bottom: float, system: str) -> tuple[list[Markup], list[Box]]:
