@@ -109,12 +109,12 @@ def basis(report: Mapping[str, Any]) -> str:
     caveat = {"qrels": "", "synthetic": " Scores on such queries usually flatter; expect less on real ones."}
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
     number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
+    others = "what you have" if _has_untouched(report) else "those without training"
     return (
         f"Measured on {number} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
         f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from what acclimate made on "
         f"{report.get('chosen_on', 'other synthetic queries')} held out from training; {report['baseline']} is the "
-        f"best of {'what you have' if _has_untouched(report) else 'the others'} on the very queries measured, so luck "
-        "can only help it."
+        f"best of {others} on the very queries measured, so luck can only help it."
     )
 
 

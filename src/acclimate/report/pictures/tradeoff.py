@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -29,8 +29,7 @@ _OFFSETS: tuple[tuple[float, float, str], ...] = (
 )
 
 
-Look = Literal["adapted", "untrained", "untouched"]
-_LEGEND: dict[Look, str] = {"adapted": "adapted", "untrained": "not trained", "untouched": "what you have"}
+_LEGEND = {"adapted": "adapted", "untrained": "not trained", "untouched": "what you have"}
 
 
 class _Point(NamedTuple):
@@ -38,7 +37,7 @@ class _Point(NamedTuple):
     x: float
     y: float
     whisker: tuple[float, float]  # y of the interval's ends
-    look: Look
+    look: str  # of _LEGEND
     recommended: bool
 
 
@@ -101,7 +100,7 @@ def tradeoff(
     )
 
 
-def _look(system: Mapping[str, Any]) -> Look:
+def _look(system: Mapping[str, Any]) -> str:
     return "adapted" if system["adapted"] else "untouched" if system.get("untouched") else "untrained"
 
 
