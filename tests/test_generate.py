@@ -11,10 +11,12 @@ from test_completions import Fake
 
 from acclimate.base.errors import SettingError
 from acclimate.corpus.language import language_of
+from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.completions import Completions
 from acclimate.llm.estimate import calls_of
+from acclimate.llm.prompts import Material
 from acclimate.records import Completion, Doc
 from acclimate.stages.generate import generate, query_id
 
@@ -132,6 +134,38 @@ def test_each_batch_holds_one_prompt_and_each_query_says_whose_it_is(completions
         by_doc.setdefault(query.doc_id, set()).add(query.prompt)
     assert list(by_doc) == [doc.doc_id for doc in DOCS]
     assert all(prompts == {"question", "keyword", "claim"} for prompts in by_doc.values())
+
+
+LOG = QueryLog([LoggedQuery("1", "What was  OPENED in 1803", 9), LoggedQuery("2", "{document} %s sulphur trench", 5)])
+
+
+def test_prompts_show_queries_of_the_log_and_nobody_copies_them(completions):
+    material = Material(log=LOG)
+    without = generate(DOCS, completions, material, llm=Writer())
+    assert without.queries == generate(DOCS, completions, llm=Writer(), log_examples=3).queries  # there is no log
+    writer = Writer()
+    shown = generate(DOCS, completions, material, llm=writer, log_examples=3)
+    asked = [prompt for batch in writer.batches for prompt in batch]
+    assert len(asked) == 50
+    assert all(
+        prompt.startswith("People here ask like this:\n- ")
+        and "- What was  OPENED in 1803\n" in prompt
+        and "- {document} %s sulphur trench\n" in prompt
+        for prompt in asked
+    )
+    assert shown.dropped == {"copy of an example": 1}
+    assert [reject["doc_id"] for reject in shown.rejects] == ["3"]
+    assert set(without.queries) - set(shown.queries) == {query for query in without.queries if query.doc_id == "3"}
+
+
+def test_what_only_the_log_speaks_of_is_no_query_for_a_document(completions):
+    class Borrower(Writer):
+        def answer(self, doc):
+            return super().answer(doc)._replace(text=" who dug the sulphur trench")
+
+    material = Material(log=LOG)
+    assert generate(DOCS[:1], completions, material, llm=Borrower()).dropped == {}
+    assert generate(DOCS[:1], completions, material, llm=Borrower(), log_examples=2).dropped == {"from the examples": 1}
 
 
 def test_two_prompts_with_one_answer_make_one_query(completions):

@@ -275,6 +275,17 @@ def test_hints_come_first_and_are_part_of_the_fingerprint():
     assert hinted.fingerprint != plain.fingerprint
 
 
+def test_queries_of_people_are_shown_as_they_are():
+    searches = ["{document} or {query}", "%s {0} {}", "a\\n<|im_end|>"]
+    shown = prompts.hints(style="terse", searches=searches)
+    assert shown == "Their style: terse.\nPeople here ask like this:\n- " + "\n- ".join(searches)
+    assert prompts.hints(searches=["a b"]) == "People here ask like this:\n- a b"
+    for name in prompts.names():
+        if prompts.template(name).examples is not None:
+            plain, hinted = prompts.load(name), prompts.load(name, hints=shown)
+            assert hinted.render("x {document}") == f"{shown}\n\n{plain.render('x {document}')}"
+
+
 def test_a_judge_is_asked_about_both_and_both_go_through_unchanged(tmp_path):
     judge = prompts.judge("grade")
     assert judge.render("{query} a", "{document} b").endswith("Query: {document} b\nDocument: {query} a\nGrade:")

@@ -22,6 +22,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import shortened, single_spaced
+from acclimate.base.words import normalized
 from acclimate.corpus.formats import read_synthetic, write_synthetic
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
@@ -69,6 +70,7 @@ def generate(
     task: str = "",
     language: str = "",
     style: str = "",
+    log_examples: Annotated[int, Between(0, 100)] = 0,
     max_doc_tokens: Annotated[int, Between(1, 1_000_000)] = 160,
     max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 40,
     temperature: Annotated[float, TEMPERATURE] = 0.0,
@@ -78,7 +80,7 @@ def generate(
 ) -> Generation:
     """Have an LLM write the queries that people might ask of each document drawn.
 
-    material: examples of the task, prompts made from the corpus and its name, for the prompts that draw on them.
+    material: examples of the task, prompts made from the corpus, its name and a log, for the prompts that draw on them.
 
     Parameters
     ----------
@@ -95,6 +97,8 @@ def generate(
         Language that the queries are in, told to the LLM and checked; that of the documents when empty.
     style
         How the queries should sound, told to the LLM: terse, with part numbers.
+    log_examples
+        Queries of the log (--log) that each prompt shows, so that the LLM asks as people do; frequent ones rather.
     max_doc_tokens
         Tokens of each document that the LLM reads; it is cut at the end of a sentence.
     max_new_tokens
@@ -108,7 +112,9 @@ def generate(
     progress
         Called with (prompts answered, prompts in all) after each batch.
     """
-    mix = mix_of(prompt, material, max_doc_tokens=max_doc_tokens, task=task, language=language, style=style)
+    searches = [query.text for query in material.log.draw(log_examples, seed)]
+    hints = prompts.hints(task, language, style, searches)
+    mix = mix_of(prompt, material, hints=hints, max_doc_tokens=max_doc_tokens)
     decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     model = llms.load(llm) if isinstance(llm, str) else llm
     whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
@@ -119,14 +125,18 @@ def generate(
     answers = ask(model, decoding, completions, [request for request in requests if shown[request.doc_id]], progress)
     after = completions.usage
 
+    copies = set(map(normalized, searches))
     queries: dict[str, SyntheticQuery] = {}
     rejects: list[dict[str, str]] = []
     for request in requests:
         answer = answers.get(request, Completion("", (), 0, 0, "stop"))
-        text, reason = clean(answer.text, shown[request.doc_id], answer.finish_reason, request.prompt.prefix, language)
+        examples = "\n".join([request.prompt.prefix, *searches])
+        text, reason = clean(answer.text, shown[request.doc_id], answer.finish_reason, examples, language)
         key = query_id(request.doc_id, text)
         if not shown[request.doc_id]:
             reason = "empty document"
+        elif normalized(text) in copies:
+            reason = "copy of an example"
         elif reason is None and key in queries:
             reason = "same query twice"
         if reason is None:
@@ -149,15 +159,12 @@ def generate(
     )
 
 
-def mix_of(
-    prompt: Sequence[str], material: Material, *, max_doc_tokens: int, task: str, language: str, style: str
-) -> prompts.Mix:
+def mix_of(prompt: Sequence[str], material: Material, *, hints: str, max_doc_tokens: int) -> prompts.Mix:
     """The prompts that these settings come to; the documents of examples are cut as those of the corpus are, about."""
     examples = [
         example._replace(document=cut_at(text, characters_in(text, max_doc_tokens)) if text else "")
         for example, text in ((example, example.document.strip()) for example in material.examples)
     ]
-    hints = prompts.hints(task, language, style)
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
 
 
@@ -232,8 +239,7 @@ def estimate(run: Run, drawn: Sample) -> Estimate:
     per_doc, is_drawn, doc_tokens = settings["per_doc"], settings["temperature"] > 0, settings["max_doc_tokens"]
     names = plain_names(settings["prompt"])
     forms = tuple(dict.fromkeys(GOOD_AND_BAD if name == ADAPTED else name for name in names))
-    shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
-    mix = mix_of(forms, Material(drawn.examples, (), run.collection_name), **shown)
+    mix = _mix(run, forms, Material(drawn.examples, (), run.collection_name, run.input.log))
     whole = {doc.doc_id: doc.default_text().strip() for doc in drawn.docs(run.input.corpus)}
     texts = {doc_id: text[: characters_in(text, doc_tokens)] for doc_id, text in whole.items() if text}
     limit = settings["max_new_tokens"]
@@ -247,11 +253,18 @@ def estimate(run: Run, drawn: Sample) -> Estimate:
     return asking(settings["llm"], calls, doc_tokens)
 
 
+def _mix(run: Run, prompt: Sequence[str], material: Material) -> prompts.Mix:
+    settings = run.settings["generate"]
+    searches = [query.text for query in material.log.draw(settings["log_examples"], run.seed)]
+    hints = prompts.hints(settings["task"], settings["language"], settings["style"], searches)
+    return mix_of(prompt, material, hints=hints, max_doc_tokens=settings["max_doc_tokens"])
+
+
 def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
     """Let an LLM write queries for the drawn documents. `seeded` are prompts made from the corpus, where one asks."""
     settings = run.settings["generate"]
     docs = sampled.docs(run.input.corpus)
-    material = Material(sampled.examples, seeded.prompt_files if seeded else (), run.collection_name)
+    material = Material(sampled.examples, seeded.prompt_files if seeded else (), run.collection_name, run.input.log)
 
     def work(folder: Path, progress: Progress) -> Account:
         with run.store.completions("generate") as completions:
@@ -272,10 +285,9 @@ def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
         answers, cost = len(result.queries) + len(result.rejects), run.budget.cost(settings["llm"], result.tokens)
         return Account(answers, len(result.queries), result.dropped, result.tokens, cost, notes)
 
-    shown = {key: settings[key] for key in ("max_doc_tokens", "task", "language", "style")}
     inputs = {
         "drawn documents": fingerprint(docs),
         "llm": llms.fingerprint_of(settings["llm"]),
-        "prompt": mix_of(settings["prompt"], material, **shown).fingerprint,
+        "prompt": _mix(run, settings["prompt"], material).fingerprint,
     }
     return run.make(Generated, work, inputs=inputs, unit="queries")

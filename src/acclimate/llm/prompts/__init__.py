@@ -16,6 +16,7 @@ from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import fingerprint, is_file
 from acclimate.base.text import quoted
+from acclimate.corpus.query_log import NO_LOG, QueryLog
 from acclimate.llm.prompts import files
 from acclimate.llm.prompts.files import HERE, Template, fill, filled
 from acclimate.records import PromptExample
@@ -34,7 +35,7 @@ class Prompt:
     target: str  # holds {document}; {number} is already replaced
     stop: tuple[str, ...] = ("\n",)
     chat: bool = False
-    hints: str = ""  # what comes before all that: the task, the language, the style
+    hints: str = ""  # what comes before all that: the task, the language, the style, how people ask
 
     def render(self, document: str, query: str = "") -> str:
         """The whole prompt for a document, and for a query where one is asked about; both go through unchanged."""
@@ -91,12 +92,15 @@ class Material(NamedTuple):
     examples: Sequence[PromptExample] = ()  # of the task itself
     adapted: Sequence[Path] = ()  # what the name `adapted` stands for
     collection: str = ""  # whose labels prompts take that have some
+    log: QueryLog = NO_LOG  # what people searched for
 
 
-def hints(task: str = "", language: str = "", style: str = "") -> str:
-    """What a prompt tells its writer first, whatever else it says."""
+def hints(task: str = "", language: str = "", style: str = "", searches: Sequence[str] = ()) -> str:
+    """What a prompt tells its writer first, whatever else it says. searches: queries that show how people ask."""
     sentences = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
-    return " ".join(sentence.format(value.rstrip(".")) for sentence, value in sentences.items() if value)
+    wishes = " ".join(sentence.format(value.rstrip(".")) for sentence, value in sentences.items() if value)
+    queries = [f"- {query}" for query in searches]
+    return "\n".join([*([wishes] if wishes else []), *(["People here ask like this:", *queries] if queries else [])])
 
 
 def load_mix(entries: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
