@@ -283,9 +283,11 @@ def test_ids_without_white_space_stand_as_they_are(tmp_path: Path, name: str) ->
 
 
 @quick
-@given(scores=st.lists(finite, max_size=5), n=st.integers(1, 5))
-def test_training_examples_come_back_or_are_refused(tmp_path: Path, scores: list[float], n: int) -> None:
-    path, example = tmp_path / "n.jsonl", NWay("q", tuple(IDS[:n]), tuple(scores))
+@given(scores=st.lists(finite, max_size=5), n=st.integers(1, 5), has_positive=st.booleans())
+def test_training_examples_come_back_or_are_refused(
+    tmp_path: Path, scores: list[float], n: int, has_positive: bool
+) -> None:
+    path, example = tmp_path / "n.jsonl", NWay("q", tuple(IDS[:n]), tuple(scores), has_positive)
     if len(scores) in (0, n):
         assert formats.write_nway(path, [example]) == 1
         assert list(formats.read_nway(path)) == [example]

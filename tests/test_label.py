@@ -246,3 +246,53 @@ def test_a_source_at_any_rank_makes_an_example(rank):
     made = label(TRAIN, DEV, HELD_OUT, ranked, IDS, MEMBERS, {}, n_ways=8)
     assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
     assert [example.scores[0] for example in made.train] == pytest.approx([1 - (rank - 1) / 7] * 25, abs=1e-6)
+
+
+# Queries of a log
+
+
+LOG = [Query(f"log{n}", f"what people ask about {n}") for n in range(30, 45)]
+
+
+@pytest.mark.parametrize("reranker", [None, PERFECT])
+@pytest.mark.parametrize("settings", [{}, {"false_negatives": "positive"}, {"mode": "sequential"}])
+def test_queries_of_a_log_teach_what_the_teacher_says_of_them(reranker, settings):
+    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: reranker} if reranker else {}
+    without, labels = label(*data, n_ways=8, **settings), label(*data, LOG, n_ways=8, **settings)
+    assert (labels.weights, labels.false_negatives) == (without.weights, without.false_negatives)
+    for turn, before in zip(labels.turns, without.turns, strict=True):
+        assert turn.dev == before.dev
+        of_log = turn.train[len(before.train) :]
+        assert turn.train == [*before.train, *of_log]
+        assert [example.query_id for example in of_log] == [query.query_id for query in LOG]
+        assert not any(example.has_positive for example in of_log)
+        assert all(example.has_positive for example in (*before.train, *before.dev))
+        for example in of_log:
+            assert list(example.scores) == sorted(example.scores, reverse=True)
+            assert (example.scores[0], example.scores[-1], len(example.doc_ids)) == (1.0, 0.0, 8)
+    if reranker and not settings:
+        best = {example.query_id: example.doc_ids[0] for example in labels.train[len(TRAIN) :]}
+        assert sum(best[query.query_id] == f"d{query.text.split()[-1]}" for query in LOG) > 10
+    assert {query.text for query in LOG} <= asked or reranker is None
+    assert len(list(labels.rated)) == len(QUERIES) + len(LOG)
+
+
+def test_the_most_frequent_queries_of_a_log_are_taken_and_none_where_none_may_be():
+    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}
+    some, none = (label(*data, LOG, log_queries=count).train[len(TRAIN) :] for count in (3, 0))
+    assert [example.query_id for example in some] == ["log30", "log31", "log32"]
+    assert none == []
+
+
+def test_a_query_of_a_log_that_the_teacher_knows_nothing_of_is_left_out_and_counted():
+    def lost(queries, also=()):
+        for candidates in find(queries):
+            if candidates.query.query_id == "log31":
+                zeros = np.zeros(50, np.float32)
+                candidates = candidates._replace(scores=dict.fromkeys(MEMBERS, zeros))
+            yield candidates
+
+    labels = label(TRAIN, DEV, HELD_OUT, lost, IDS, MEMBERS, {}, LOG)
+    assert "log31" not in {example.query_id for example in labels.train}
+    assert labels.dropped == {"of the log, everything rated alike": 1}
+    assert len(labels.train) == len(TRAIN) + len(LOG) - 1

@@ -13,8 +13,9 @@ SCORES = (1.0, 0.5, 0.0)
 UNIFORM = np.log([1 / 3] * 3).tolist()
 
 
-def loss_of(logs, scores=SCORES, *, seen=None, **settings):
-    return DistillationLoss(**settings)(torch.tensor(logs), torch.tensor(scores), seen).item()
+def loss_of(logs, scores=SCORES, *, seen=None, has_positive=True, **settings):
+    loss = DistillationLoss(**settings)(torch.tensor(logs), torch.tensor(scores), seen, has_positive=has_positive)
+    return loss.item()
 
 
 def kl_of(logs, temperature, seen=None):
@@ -35,6 +36,16 @@ def test_a_student_that_says_what_the_teacher_says_has_no_loss(name, temperature
     settings = {"name": name, "teacher_temperature": temperature, "contrastive": 0.0}
     assert loss_of(logs, **settings) == pytest.approx(0, abs=1e-6)
     assert loss_of(UNIFORM, **settings) > 0.1
+
+
+@pytest.mark.parametrize("contrastive", [0.0, 0.3, 1.0])
+def test_without_a_source_document_only_the_teacher_is_followed(contrastive):
+    logs = np.log([0.2, 0.5, 0.1]).tolist()
+    settings = {"teacher_temperature": 0.2, "mask_above": 0.5, "seen": 0.9}
+    alone = loss_of(logs, contrastive=0.0, **settings)
+    assert loss_of(logs, contrastive=contrastive, has_positive=False, **settings) == pytest.approx(alone)
+    if contrastive:
+        assert loss_of(logs, contrastive=contrastive, **settings) != pytest.approx(alone)
 
 
 def test_what_a_corpus_wide_student_gives_to_other_documents_is_to_stay():

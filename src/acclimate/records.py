@@ -92,6 +92,8 @@ class PromptExample(NamedTuple):
 class NWay(NamedTuple):
     """A training example: the positive first, then negatives; one teacher score per doc once a teacher has read it.
 
+    Of a query that nobody wrote for a doc or judged, no doc is known to be a positive: the teacher's best is first.
+
     >>> positive, *negatives = acclimate.NWay("q1", ("d1", "d7", "d3")).doc_ids
     >>> positive, negatives
     ('d1', ['d7', 'd3'])
@@ -100,6 +102,7 @@ class NWay(NamedTuple):
     query_id: str
     doc_ids: tuple[str, ...]
     scores: tuple[float, ...] = ()
+    has_positive: bool = True
 
 
 class Completion(NamedTuple):

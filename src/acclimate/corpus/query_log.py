@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,11 @@ class QueryLog:
             return -math.log(1 - uniform(seed, "log", query.query_id)) / query.count, query.query_id
 
         return heapq.nsmallest(n, self.queries, key=arrival)
+
+    def unlike(self, texts: Iterable[str]) -> list[LoggedQuery]:
+        """Those whose text is none of these, whatever its case and spacing."""
+        known = set(map(normalized, texts))
+        return [query for query in self.queries if normalized(query.text) not in known]
 
     def write(self, path: Path) -> None:
         """Keep it in a file of JSON Lines: what became of the rest, then the queries."""

@@ -183,6 +183,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
     indexing, generating = index.estimate(run), generate.estimate(run, drawn)
     n_written = generating.calls.calls if generating.calls else 0
     n_queries, doc_tokens = _KEPT * n_written, indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
+    n_lists = n_queries + min(run.settings["label"]["log_queries"], len(run.input.log))
     return {
         "index": indexing,
         "sample": Estimate(),
@@ -191,8 +192,8 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         "filter": filter.estimate(run, n_written, n_queries),
         "mine": mine.estimate(n_queries),
         "train": train.estimate(run, n_queries),
-        "label": label.estimate(run, n_queries, doc_tokens),
-        "distill": distill.estimate(run, n_queries),
+        "label": label.estimate(run, n_queries, n_lists, doc_tokens),
+        "distill": distill.estimate(run, n_lists),
         "evaluate": evaluate.estimate(run, n_queries, len(drawn.splits)),
     }
 

@@ -174,9 +174,9 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
         from acclimate.learn.students.lesson import Lesson
 
         base = run.base
-        lesson = Lesson(
-            {query.query_id: query.text for query in filtered.queries}, run.input.corpus, base.ids, base.vectors
-        )
+        queries = [*filtered.queries, *labeled.log_queries]
+        texts = {query.query_id: query.text for query in queries}
+        lesson = Lesson(texts, run.input.corpus, base.ids, base.vectors)
         (train, dev), *later = labeled.turns
         held_out = filtered.held_out(run, sampled)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from acclimate.base import distributed
-from acclimate.base.domains import Above, Between, OneOf
+from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.corpus.formats import read_nway, write_nway
+from acclimate.corpus.formats import read_nway, read_queries, write_nway, write_queries
 from acclimate.corpus.judged import Judged
-from acclimate.learn.teachers.rated_lists import Labels, Turn, all_scores, examples_of, mean_entropy, ties
+from acclimate.learn.teachers.rated_lists import Labels, all_scores, mean_entropy, ties, turns_of
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     CHOSEN,
@@ -32,7 +32,7 @@ from acclimate.learn.teachers.selection import (
     teacher_warnings,
     teaches,
 )
-from acclimate.records import NWay, Scorer, SyntheticQuery
+from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.run.estimate import LLM_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, ENCODER
@@ -62,6 +62,7 @@ def label(
     ids: Ids,
     members: Sequence[str],
     scorers: Mapping[str, Scorer],
+    log: Sequence[Query] = (),
     *,
     teachers: tuple[str, ...] = ("bm25", "dense", "late-interaction", RERANKER),
     normalize: Annotated[str, OneOf(NAMES)] = "min-max",
@@ -73,9 +74,10 @@ def label(
     trust: Annotated[float, Between(0, 1)] = 0.5,
     false_negatives: Annotated[str, OneOf(FALSE_NEGATIVES)] = "keep",
     false_negative_share: Annotated[float, Above(0)] = 0.95,
+    log_queries: Annotated[int, AtLeast(0)] = 1000,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labels:
-    """Choose the teacher, and let it rate the candidates of every synthetic query.
+    """Choose the teacher, and let it rate the candidates of every synthetic query, and of those of a log.
 
     It is chosen on `held_out`. `find` gives candidates scored by `members`, the source of a synthetic query among them
     wherever it ranks. Scorers, which cost far more, rate the `reranker_ways` best of their fusion: for the held-out
@@ -83,6 +85,9 @@ def label(
     as the worst that they rated; where no retriever teaches, it is left out. Raises DataError without held-out queries:
     a teacher that nothing was chosen for would be a guess; and for a score that is no number. Raises SettingError for
     settings that cannot be.
+
+    log: real queries without judgments, those asked most often first. They have no source document: the teacher's best
+    is first in their lists, and students learn of them what the teacher says and nothing else.
 
     Parameters
     ----------
@@ -107,6 +112,8 @@ def label(
         Candidates rated near the source document: keep (with their scores), drop, or positive (with its score).
     false_negative_share
         Of the source document's score: what is rated above it counts as a false negative.
+    log_queries
+        Queries of a log that teach beside the synthetic ones, at most; those asked most often. 0: none.
     """
     check_teaching(teachers=teachers, weights=weights)
     equal = dict.fromkeys(members, 1 / len(members))
@@ -130,45 +137,29 @@ def label(
         chosen = in_turn(chosen, used)
     asking = [name for name in used if name in scorers]
 
-    queries = [*train, *dev]
+    queries, log = [*train, *dev], log[:log_queries]
     lists = candidates.lists(queries, find, ids, equal, n_ways)
+    lists += [candidates.best(of_query, ids, equal, n_ways) for of_query in find(log, ())]
+    sources = [*(ids.row[query.doc_id] for query in queries), *(None for _ in log)]
     first = [
-        candidates.best_places(of_query, ids, equal, reranker_ways, ids.row[query.doc_id])
-        for query, of_query in zip(queries, lists, strict=True)
+        candidates.best_places(of_query, ids, equal, reranker_ways, source)
+        for of_query, source in zip(lists, sources, strict=True)
     ]
     rated = ratings.rate(lists, asking, first)
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
-    in_train = {query.query_id for query in train}
-    turns: list[Turn] = []
-    n_false = n_empty = 0
-    for teacher, shares in (
-        [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
-    ):
-        # Where no retriever teaches, nothing is said of the others.
-        is_rated_only = all(name in asking for name, weight in shares.items() if weight)
-        judged = [whole.select(places) for whole, places in zip(rated, first, strict=True)] if is_rated_only else rated
-        examples, n_near, n_nothing = examples_of(
-            queries,
-            judged,
-            shares,
-            to_scale,
-            ids,
-            kind=normalize,
-            treatment=false_negatives,
-            share=false_negative_share,
-        )
-        n_false, n_empty = n_false + n_near, n_empty + n_nothing
-        of_train = [example for example in examples if example.query_id in in_train]
-        turns.append(Turn(teacher, of_train, [example for example in examples if example.query_id not in in_train]))
-    dropped = {"nothing but false negatives": n_empty} if false_negatives != "keep" else {}
+    teaching = [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
+    turns, n_false, dropped = turns_of(
+        teaching, rated, first, sources, asking, to_scale, ids, {query.query_id for query in dev},
+        kind=normalize, treatment=false_negatives, share=false_negative_share,
+    )  # fmt: skip
     return Labels(
         turns,
         chosen.weights,
         chosen.rows,
         mean_entropy([example.scores for turn in turns for example in turn.train]),
         dropped,
-        (all_scores(query, of_query, names, to_scale, ids) for query, of_query in zip(queries, rated, strict=True)),
+        (all_scores(of_query, names, to_scale, ids) for of_query in rated),
         {"normalize": normalize, **({"bounds": bounds(rated, names)} if normalize == "percentile" else {})},
         {name: ties([of_query.scores[name] for of_query in rated]) for name in names},
         n_false,
@@ -188,6 +179,12 @@ class Labeled(StageOutput):
             (list(read_nway(self.folder / f"train{which}.jsonl")), list(read_nway(self.folder / f"dev{which}.jsonl")))
             for which in _names(len(self.notes["turns"]))
         ]
+
+    @property
+    def log_queries(self) -> list[Query]:
+        """The queries of the log among those that train: no document is known to be relevant for them."""
+        path = self.folder / "log_queries.jsonl"
+        return read_queries(path) if path.exists() else []
 
     @property
     def teachers(self) -> list[dict[str, Any]]:
@@ -211,19 +208,20 @@ def check(run: Run) -> None:
         named.check(name)
 
 
-def estimate(run: Run, n_queries: float, doc_tokens: float) -> Estimate:
+def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> Estimate:
     """Of rerankers, which rate held-out queries and, where they teach for certain, all; and of LLMs among the teachers,
-    as if all of them taught: they read each document once, and each pair's query. doc_tokens: of a document, on
-    average."""
+    as if all of them taught: they read each document once, and each pair's query. n_lists: of the queries and those of
+    a log. doc_tokens: of a document, on average."""
     settings, by_name = run.settings["label"], named_scorers(run)
     encoders = [name for name in by_name if name.startswith("cross-encoder:")]
     n_teaching: float = len(encoders)
     if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
         n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and are not asked again
-    n_pairs = n_queries * settings["reranker_ways"]
-    rated = n_rerankers(run) * run.settings["sample"]["dev_share"] + n_teaching
+    n_rated = n_rerankers(run) * run.settings["sample"]["dev_share"] * n_queries + n_teaching * n_lists
+    n_pairs = n_lists * settings["reranker_ways"]
     tokens = min(n_pairs, len(run.input.corpus)) * doc_tokens + n_pairs * _PAIR_TOKENS
-    return Estimate(pair_flop(run) * rated * n_pairs + LLM_FLOP * (len(by_name) - len(encoders)) * tokens)
+    asking = pair_flop(run) * n_rated * settings["reranker_ways"]
+    return Estimate(asking + LLM_FLOP * (len(by_name) - len(encoders)) * tokens)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, trained: Trained) -> Labeled:
@@ -233,6 +231,9 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
         held_out = filtered.held_out(run, sampled)
+        labels = run.input.labels
+        judged = [*labels.choosing.queries, *labels.measuring.queries, *sides["dev"], *sides["test"]]
+        log = [query.as_query() for query in run.input.log.unlike(query.text for query in judged)]
         corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
         by_name = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
         with run.candidates(indexed) as kept, run.store.scores() as scores:
@@ -247,6 +248,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
                     name: KeptScorer(scorer, scores, corpus.fingerprint)
                     for name, scorer in {**trained.scorers(run), **by_name}.items()
                 },
+                log,
                 progress=progress,
                 **settings,
             )
@@ -264,7 +266,11 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
             "ties": result.ties,
             "false_negatives": result.false_negatives,
         }
-        n_queries = len(sides["train"]) + len(sides["dev"])
+        used = log[: settings["log_queries"]]
+        if used:
+            write_queries(folder / "log_queries.jsonl", used)
+            notes["log"] = {"queries": len(used), "held_out": len(run.input.log) - len(log)}
+        n_queries = len(sides["train"]) + len(sides["dev"]) + len(used)
         return Account(n_queries, len(result.train) + len(result.dev), result.dropped, notes=notes)
 
     inputs = {
@@ -274,12 +280,16 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
         DOCUMENTS: run.input.corpus.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
     }
+    if settings["log_queries"] and run.input.log:
+        inputs |= {"log": run.input.log.fingerprint, "test": run.input.labels.measuring.fingerprint}
     for name in named_scorers(run):
         inputs[name] = named.fingerprint_of(name)
     labeled = run.make(Labeled, work, inputs=inputs, unit="pairs")
     treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
     share, count = settings["false_negative_share"], labeled.notes["false_negatives"]
     distributed.say("label", f"{count:,} candidates rated above {share:g} of their source document: {treated}")
+    if log := labeled.notes.get("log"):
+        distributed.say("label", f"{log['queries']:,} queries of the log teach; {log['held_out']:,} measure or choose")
     for warning in labeled.warnings(run.student_kinds):
         distributed.warn("label", warning)
     return labeled

@@ -1,6 +1,7 @@
 """Our two JSON Lines files: training examples and synthetic queries.
 
-n-way              {"query_id", "doc_ids" (positive first), "scores" (absent, or one per doc)}
+n-way              {"query_id", "doc_ids" (positive first), "scores" (absent, or one per doc),
+                    "has_positive" (absent, or false where none is known: the best by score is first)}
 synthetic queries  {"query_id", "doc_id", "query", "logprob" (mean per token; absent when the LLM gives none),
                     "prompt" (its name; absent when unknown)}
 
@@ -40,6 +41,8 @@ def write_nway(path: Path, examples: Iterable[NWay]) -> int:
             row: dict[str, Any] = {"query_id": example.query_id, "doc_ids": list(example.doc_ids)}
             if example.scores:
                 row["scores"] = [float(score) for score in example.scores]
+            if not example.has_positive:
+                row["has_positive"] = False
             _nway(row, Place(path))
             yield row
 
@@ -87,10 +90,14 @@ def _nway(row: dict[str, Any], place: Place) -> NWay:
     elif not isinstance(scores, list) or len(scores) != len(ids):
         what = f"{len(scores)} of them" if isinstance(scores, list) else as_json(scores)
         raise place.error(f"'scores': found {what}; expected one per document, {len(ids)}, or no 'scores' at all")
+    has_positive = row.get("has_positive", True)
+    if not isinstance(has_positive, bool):
+        raise place.error(f"'has_positive' is {as_json(has_positive)}; expected true or false")
     return NWay(
         query_id=identifier(row[pick(row, QUERY_ID, place)], "query_id", place),
         doc_ids=ids,
         scores=tuple(number(score, "scores", place) for score in scores),
+        has_positive=has_positive,
     )
 
 

@@ -147,13 +147,11 @@ def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, An
 
 
 def _shortened(example: NWay, ways: int | None) -> NWay:
-    """The source document and the `ways - 1` others that the teacher rates highest."""
+    """The first document and the `ways - 1` others that the teacher rates highest."""
     if ways is None or len(example.doc_ids) <= ways:
         return example
     others = sorted(range(1, len(example.doc_ids)), key=lambda place: (-example.scores[place], example.doc_ids[place]))
     kept = [0, *others[: ways - 1]]
-    return NWay(
-        example.query_id,
-        tuple(example.doc_ids[place] for place in kept),
-        tuple(example.scores[place] for place in kept),
+    return example._replace(
+        doc_ids=tuple(example.doc_ids[place] for place in kept), scores=tuple(example.scores[place] for place in kept)
     )

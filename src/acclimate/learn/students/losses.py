@@ -2,7 +2,7 @@
 
 All of them follow from log-probabilities alone: their differences are those of the student's scores, divided by its
 temperature. Each function takes the student's (n_ways,) `logs`, the source document first, and the teacher's (n_ways,)
-`scores` in [0, 1].
+`scores` in [0, 1]. Where no source document is known, the teacher's part is all there is.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ class DistillationLoss:
     contrastive: float = 0.3
     mask_above: float = 1.0  # share of the source document's teacher score above which InfoNCE passes over a document
 
-    def __call__(self, logs: torch.Tensor, scores: torch.Tensor, prior: float | None) -> torch.Tensor:
+    def __call__(
+        self, logs: torch.Tensor, scores: torch.Tensor, prior: float | None, *, has_positive: bool = True
+    ) -> torch.Tensor:
         """The loss of one example.
 
         prior: where the student's softmax covers every document, the probability that the untouched student gave to
-        those of the example together; else None.
+        those of the example together; else None. has_positive: the first document is known to be relevant.
         """
+        contrastive = self.contrastive if has_positive else 0.0
         loss = torch.zeros((), device=logs.device)
-        if self.contrastive < 1:
-            loss = loss + (1 - self.contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, prior)
-        if self.contrastive:
-            loss = loss + self.contrastive * info_nce(logs, scores, self.mask_above)
+        if contrastive < 1:
+            loss = loss + (1 - contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, prior)
+        if contrastive:
+            loss = loss + contrastive * info_nce(logs, scores, self.mask_above)
         return loss
 
 

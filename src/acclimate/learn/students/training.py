@@ -118,7 +118,8 @@ class StudentTraining:
         losses: list[torch.Tensor] = []
         for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
             scores = torch.tensor(example.scores, device=logs.device)
-            losses.append(self.loss(logs.float(), scores, self.priors.get(example.query_id)))
+            prior = self.priors.get(example.query_id)
+            losses.append(self.loss(logs.float(), scores, prior, has_positive=example.has_positive))
         return torch.stack(losses).mean()
 
     @torch.no_grad()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.records import NWay, SyntheticQuery
+from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import Ids
 from acclimate.search.scales import Scale, combine
@@ -16,9 +17,12 @@ from acclimate.search.scales import Scale, combine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+EMPTY = "nothing but false negatives"
+ALIKE = "of the log, everything rated alike"  # which says nothing where no document is known to be relevant
+
 
 class Turn(NamedTuple):
-    """Candidates with a teacher's scores in [0, 1], source document first."""
+    """Candidates with a teacher's scores in [0, 1], source document first where there is one."""
 
     teacher: str
     train: list[NWay]
@@ -49,50 +53,70 @@ class Labels(NamedTuple):
         return self.turns[0].dev
 
 
-def examples_of(
-    queries: Sequence[SyntheticQuery],
+def turns_of(
+    teachers: Sequence[tuple[str, Mapping[str, float]]],
     rated: Sequence[Candidates],
-    weights: Mapping[str, float],
+    best: Sequence[NDArray[np.int64]],
+    sources: Sequence[int | None],
+    asked: Collection[str],
     to_scale: Scale,
     ids: Ids,
+    in_dev: Collection[str],
     *,
     kind: str,
     treatment: str,
     share: float,
-) -> tuple[list[NWay], int, int]:
-    """What a teacher says of the candidates of each query, as students learn from it.
+) -> tuple[list[Turn], int, dict[str, int]]:
+    """What each teacher says of the candidates of each query, as students learn from it.
 
-    weights, to_scale, kind: the teacher's scorers and the scale on which they are added. treatment, share: of false
-    negatives, see `stages.label`. Returns how many of these there are, too, and how many lists were left out because
-    nothing else is in them.
+    teachers: name, and weights of the scorers that it is made of. best: the places of the candidates of each list that
+    those who are `asked` rated; where no other teaches, nothing is said of the rest. sources: the row of each query's
+    source document; None for a query that was written for none. to_scale, kind: the scale on which scorers are added.
+    treatment, share: of false negatives, see `stages.label`. in_dev: ids of the queries that are held out.
+    Returns how many false negatives there are, too, and how many lists were left out for which reason.
     """
-    examples: list[NWay] = []
-    n_false = n_empty = 0
-    for query, candidates in zip(queries, rated, strict=True):
-        as_rated = _rated_list(query, candidates, weights, to_scale, kind, ids)
-        example, n_near = _treat_false_negatives(as_rated, treatment, share)
-        n_false += n_near
-        is_nothing = n_near == len(candidates.rows) - 1 or as_rated.scores[0] == 0
-        if treatment != "keep" and n_near and is_nothing:
-            n_empty += 1
-        else:
-            examples.append(example)
-    return examples, n_false, n_empty
+    turns: list[Turn] = []
+    n_false, dropped = 0, Counter({EMPTY: 0} if treatment != "keep" else {})
+    for teacher, weights in teachers:
+        turn = Turn(teacher, [], [])
+        is_asked_alone = all(name in asked for name, weight in weights.items() if weight)
+        for candidates, places, source in zip(rated, best, sources, strict=True):
+            shown = candidates.select(places) if is_asked_alone else candidates
+            example = _rated_list(shown, source, weights, to_scale, kind, ids)
+            if source is None:
+                reason = ALIKE if example.scores[0] == example.scores[-1] else ""
+            else:
+                as_rated = example
+                example, n_near = _treat_false_negatives(as_rated, treatment, share)
+                n_false += n_near
+                is_nothing = n_near == len(shown.rows) - 1 or as_rated.scores[0] == 0
+                reason = EMPTY if treatment != "keep" and n_near and is_nothing else ""
+            if reason:
+                dropped[reason] += 1
+            else:
+                (turn.dev if example.query_id in in_dev else turn.train).append(example)
+        turns.append(turn)
+    return turns, n_false, dict(dropped)
 
 
 def _rated_list(
-    query: SyntheticQuery, candidates: Candidates, weights: Mapping[str, float], to_scale: Scale, kind: str, ids: Ids
+    candidates: Candidates,
+    source: int | None,
+    weights: Mapping[str, float],
+    to_scale: Scale,
+    kind: str,
+    ids: Ids,
 ) -> NWay:
-    """The teacher's score of each candidate, in [0, 1], the source document first, then by score."""
+    """The teacher's score of each candidate, in [0, 1], the source document first where there is one, then by score."""
     scores = combine(candidates, weights, to_scale)
     # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
     scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
-    source = ids.row[query.doc_id]
     order = sorted(ids.order(scores, candidates.rows), key=lambda place: candidates.rows[place] != source)
     return NWay(
-        query.query_id,
+        candidates.query.query_id,
         tuple(ids.doc_ids[candidates.rows[place]] for place in order),
         tuple(round(float(scores[place]), 6) for place in order),
+        has_positive=source is not None,
     )
 
 
@@ -110,12 +134,10 @@ def _treat_false_negatives(example: NWay, treatment: str, share: float) -> tuple
     return example, len(false)
 
 
-def all_scores(
-    query: SyntheticQuery, candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids
-) -> dict[str, Any]:
+def all_scores(candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
     """What every teacher said of every candidate, as numbers that are float32 again when they are read."""
     return {
-        "query_id": query.query_id,
+        "query_id": candidates.query.query_id,
         "doc_ids": [ids.doc_ids[row] for row in candidates.rows],
         "raw": {name: _plain(candidates.scores[name]) for name in names},
         "normalized": {name: _plain(to_scale(name, candidates.scores[name])) for name in names},

@@ -1,0 +1,84 @@
+"""A run with a log: what people asked is labelled by the teacher and taught, but for what measures and chooses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from chain import SMALL, contents
+from files_page import undocumented
+
+from acclimate.base.testing import QUERIES
+from acclimate.corpus.formats import read_nway, read_synthetic
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.stages.chain import STAGES, adapt, estimates
+from acclimate.stages.runs import begin
+from acclimate.stages.sample import foreseen
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
+
+ASKED = ["how does lava flow", "ice that moves downhill", "tall waves", "Ice that moves downhill", "zzz qqq"]
+
+
+@pytest.fixture
+def run_with(labelled, tiny_encoder, tmp_path):
+    """The run with labels again, from what is there, with such a log."""
+    shutil.copytree(labelled, tmp_path / "run")
+
+    def make(asked, *changes):
+        (tmp_path / "log.txt").write_text("".join(f"{text}\n" for text in asked))
+        models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
+        changes = [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3", *changes]
+        files = {name: str(labelled.parent / file) for name, file in LABELS.items()}
+        settings, corpus = resolve(STAGES, load_recipe("quick"), changes), str(labelled.parent / "nature.jsonl")
+        log = str(tmp_path / "log.txt") if asked else None
+        return begin(tmp_path / "run", corpus, settings, recipe="quick", seed=0, **files, log=log)
+
+    return make
+
+
+LABELS = {"queries": "queries.jsonl", "qrels": "qrels.tsv"}
+
+
+def test_a_log_teaches_beside_synthetic_queries(run_with, labelled, tmp_path):
+    synthetic = list(read_synthetic(labelled / "filter" / "queries.jsonl"))
+    splits = json.loads((labelled / "sample" / "splits.json").read_text())
+    held_out = next(query for query in synthetic if splits[query.doc_id] == "dev")
+    run = run_with([*ASKED, QUERIES[3].text.upper(), f" {held_out.text}"])
+    outputs = adapt(run, until="distill")
+    labeled = outputs["label"]
+    assert [name for name, output in outputs.items() if not output.resumed] == ["label", "distill"]
+    texts = {query.query_id: query.text for query in labeled.log_queries}
+    assert {text.casefold() for text in texts.values()} == {text.casefold() for text in ASKED}
+    assert next(iter(texts.values())).casefold() == "ice that moves downhill"  # most asked
+    before = list(read_nway(labelled / "label" / "train.jsonl"))
+    ((lists, dev),) = labeled.turns
+    assert lists[: len(before)] == before
+    assert {example.query_id for example in lists[len(before) :]} == set(texts)
+    assert not any(example.has_positive for example in lists[len(before) :])
+    assert dev == list(read_nway(labelled / "label" / "dev.jsonl"))
+    manifest = labeled.manifest
+    assert manifest["notes"]["log"] == {"queries": 4, "held_out": 2}
+    assert manifest["in"] == manifest["out"] + sum(manifest["dropped"].values()) == len(before) + len(dev) + 4
+    assert all(note["queries"] == len(before) + 4 for note in outputs["distill"].notes.values())
+    assert undocumented(tmp_path / "run") == set()
+    with_log = estimates(run, foreseen(run, run.input.corpus, 0.0))["distill"].flop
+    without = run_with([])
+    assert with_log > estimates(without, foreseen(without, without.input.corpus, 0.0))["distill"].flop
+
+    made = contents(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "label")
+    again = adapt(run_with([*ASKED, QUERIES[3].text.upper(), f" {held_out.text}"]), until="distill")
+    assert [name for name, output in again.items() if not output.resumed] == ["label"]
+    assert contents(tmp_path / "run") == made
+
+
+@pytest.mark.parametrize(("asked", "changes"), [([], ()), (ASKED, ("label.log_queries=0",)), ([QUERIES[0].text], ())])
+def test_without_a_query_to_label_the_lists_are_what_they_were(asked, changes, run_with, labelled, tmp_path):
+    outputs = adapt(run_with(asked, *changes), until="label")
+    assert outputs["label"].resumed == (not asked)
+    assert outputs["label"].log_queries == []
+    for name in ("train.jsonl", "dev.jsonl", "scores.jsonl"):
+        assert (tmp_path / "run" / "label" / name).read_bytes() == (labelled / "label" / name).read_bytes()
+    assert outputs["label"].notes == json.loads((labelled / "label" / "manifest.json").read_text())["notes"]
