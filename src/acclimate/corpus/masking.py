@@ -30,12 +30,12 @@ _FEWEST_DIGITS = 7  # of a number that is somebody's
 _MOST_OF_A_CODE = 9  # digits in a row that belong to letters
 _CUT = "\0"  # stands where something was cut
 
-_SUSPECT = re.compile(r"[@\d]|://|www\.|\S\?\S*=", re.IGNORECASE)  # all else is left as it is
+_SUSPECT = re.compile(r"[@\d]|://|www\.|\?[^\s=?]+=", re.IGNORECASE)  # all else is left as it is
 _UNSEEN = re.compile("[\u00ad\u200b\u2060]")
 _DANGLING = "()[]{}<>\"'`,;:=+*|/\\.!?&#-_~ "  # what is left of a word at the place of a cut
 
 _URL = re.compile(r"(?<![\w+.-])[a-z][\w+.-]*+://\S++|(?<![\w.])www\.\S++", re.IGNORECASE)
-_QUERY_STRING = re.compile(r"(?<=\S)\?[^\s=?]*+=\S*+")
+_QUERY_STRING = re.compile(r"(?<=[\w/])\?[^\s=?]++=\S*+")
 
 _ATEXT = r"\w.!#$%&'*+/=?^`{|}~-"  # what may stand before the @ of an address (RFC 5322)
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
@@ -47,18 +47,24 @@ _EMAIL = re.compile(
 _MAC = re.compile(r"(?<![\w:-])[0-9a-f]{2}([:-])[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}(?![\w:-])", re.IGNORECASE)
 _IPV6 = re.compile(r"(?<![\w:])[0-9a-f]*+:[0-9a-f:.]++(?:%\w++)?(?!\w)", re.IGNORECASE)
 _UUID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE)
-_IBAN = re.compile(r"(?<!\w)[a-z]{2}\d\d(?:[ -]?[a-z\d]){11,30}(?!\w)", re.IGNORECASE | re.ASCII)
+_IBAN = re.compile(
+    r"(?<!\w)[a-z]{2}\d\d(?:[a-z\d]{11,30}|(?:[ -][a-z\d]{4}){2,7}(?:[ -][a-z\d]{1,4})?)(?!\w)",
+    re.IGNORECASE | re.ASCII,
+)
 
-_CODE = re.compile(r"(?<![\w-])[\w-]{10,}+")  # if there are letters in it; what is shorter is nobody's
+_DOI = r"10\.\d{4,9}/\S"
+_CODE = re.compile(rf"{_DOI}+|(?<![\w-])[\w-]{{10,}}+")  # if there are letters in it; what is shorter is nobody's
 _DIGITS_OF_A_CODE = re.compile(r"\d+(?:[-_]\d+)*")
 _LETTERS_AND_DIGITS = re.compile(r"[^\W_]+")
 
 _YEAR = r"(?:19|20)\d\d"
 _DATE = "|".join(rf"{_YEAR}{mark}\d\d?{mark}\d\d?|\d\d?{mark}\d\d?{mark}{_YEAR}" for mark in ("-", r"\.", "/"))
-_KEPT = rf"(?<!\w)(?:10\.\d{{4,9}}/\S|(?<!\d[-./])(?:{_DATE}|\d\d(?:0[1-9]|1[0-2])\.\d{{4,5}})(?![-./]?\d))"
+_ARXIV = r"\d\d(?:0[1-9]|1[0-2])\.\d{4,5}"
+_RANGE = r"\d{1,4}\.\d{1,3}[-\u2013]\d{1,4}\.\d{1,3}"  # 1.99-11.07
+_KEPT = rf"(?<!\w)(?:{_DOI}|(?<!\d[-./])(?:{_DATE}|{_ARXIV}|{_RANGE})(?![-./]?\d))"
 _GROUP = rf"(?!{_KEPT}|{_IPV4})\d++(?!-?[^\W\d])"
-_MARKS = "-\u2010-\u2015\u2212./()"
-_BETWEEN = rf"(?: ?[{_MARKS}]{{1,2}} ?| )"
+_DASH = "[\u2010-\u2015\u2212]"
+_BETWEEN = r"(?: ?\((?=\d++\))|\) ?-?| ?[-\u2010-\u2015\u2212./]{1,2} ?| )"  # "+49 (0)30", "(555) 123"
 _NUMBER = re.compile(
     rf"(?P<kept>{_KEPT}\S*)|(?P<ipv4>{_IPV4})(?:[:/]\d+)?"
     rf"|(?<!\w)(?<![^\W\d]-)(?<!\d[-./])[+(]{{0,2}}{_GROUP}(?:{_BETWEEN}{_GROUP})*"
@@ -126,7 +132,7 @@ def _without_iban(text: str) -> str:
 
 def _is_secret(token: str) -> bool:
     """True for a word of letters and digits with a key or with somebody's number in it."""
-    if not re.search(r"[^\W\d]", token):
+    if not re.search(r"[^\W\d]", token) or re.match(_DOI, token):
         return False
     for run in _LETTERS_AND_DIGITS.findall(token):
         changes = sum(a.isdigit() != b.isdigit() for a, b in pairwise(run))
@@ -150,7 +156,8 @@ def _is_number_of_somebody(match: re.Match[str]) -> bool:
         return octets[0] not in ("127", "255") and set(octets) != {"0"}
     text = match[0]
     groups = re.findall(r"\d+", text)
-    between = set("".join(re.split(r"\d+", text)[1:-1]))
+    marks = re.split(r"\d+", text)
+    between = set(re.sub(_DASH, "-", "".join(marks[1:-1])))
     if sum(map(len, groups)) < _FEWEST_DIGITS or _is_isbn(groups):
         return False
     if len(groups) == 2 and len(groups[0]) == 1 and between == {"."}:  # 3.14159265
@@ -158,10 +165,12 @@ def _is_number_of_somebody(match: re.Match[str]) -> bool:
     if text.startswith("+") or any(len(group) >= _FEWEST_DIGITS for group in groups):
         return True
     rest = groups[1:] if len(groups[0]) == 1 else groups  # without the 1 of 1-800-...
-    if any(len(group) == 1 for group in rest) or sum(map(len, rest)) < _FEWEST_DIGITS - 1:
+    if any(len(group) == 1 for group in rest) or sum(map(len, rest)) < _FEWEST_DIGITS:
         return False
-    if text.startswith(("0", "(")) or _is_american(rest):
+    if groups[0].startswith("0") or (marks[0] == "(" and ")" in between) or _is_american(rest):
         return True
+    if len(groups) == 2 and marks[1] in "\u2013\u2014":  # 900–1100
+        return False
     return not _are_years_or_sizes(groups, between)
 
 
@@ -169,9 +178,10 @@ def _are_years_or_sizes(groups: list[str], between: set[str]) -> bool:
     """True for groups that are rather something else than somebody's number: 2016/679, 1914-1918, 205/55/16."""
     years = [len(group) == 4 and group.startswith(("19", "20")) for group in groups]
     if between == {"/"}:
-        return all(is_year or len(group) < 4 for is_year, group in zip(years, groups, strict=True))
+        return all(len(group) < 5 for group in groups)
     if between == {"-"}:
-        return years[0] or all(len(group) == 4 and group[0] in "12" for group in groups)
+        is_range = len(groups) == 2 and all(group.endswith("0") for group in groups)  # 850-4000
+        return years[0] or is_range or all(len(group) == 4 and group[0] in "12" for group in groups)
     if between == {"."}:
         return years[0]
     return any(years) or list(map(len, groups)) == [3, 2, 2]
