@@ -41,7 +41,7 @@ generate.max_new_tokens=24 mine.n_ways=3 train.batch_size=2 train.max_tokens=48 
 distill.batch_size=4 evaluate.rerank_depth=5
 """.split()
 BATCH_PROMPTS = 4  # a small corpus is one batch of 32 else, and a kill would always lose all of it
-CLOCKS = re.compile(rb'"(seconds|p50|p95|share_of_latency)": [\d.e-]+')
+CLOCKS = re.compile(rb'"(seconds|p50|p95|share_of_latency|(?:from|to)(?=": \d+\.))": [\d.e-]+')
 
 
 def main() -> int:

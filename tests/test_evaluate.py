@@ -127,6 +127,13 @@ def test_a_step_of_which_a_side_was_not_measured_is_not_there(tmp_path):
         assert [step["to"] for step in found.steps] == steps
 
 
+def test_a_step_that_chance_could_give_adds_nothing(tmp_path):
+    hardly = contender("hybrid:equal", lambda n: 1 if n < 3 else 2 + n % 2)
+    (step,) = evaluated(tmp_path, BM25, HYBRIDS[0], hardly, candidate="hybrid:equal").steps
+    assert step["delta"] > 0
+    assert step["adds"] is False
+
+
 def test_what_is_held_against_itself_never_wins(tmp_path):
     found = evaluated(tmp_path, BM25, DENSE, candidate="dense")
     assert (found.baseline, found.verdict) == ("dense", "NO DIFFERENCE")
