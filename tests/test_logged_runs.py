@@ -80,6 +80,7 @@ def test_a_log_is_kept_and_accounted_for(logged):
     log = run.input.log
     assert {query.text: query.count for query in log.queries} == {LINES[0]: 1, LINES[1]: 1, "reset pump": 5}
     assert log.account() == {"queries": 3, "asked": 7, "masked": 10, "dropped": {"nothing but personal data": 5}}
+    assert report_of(logged)["log"] == log.account()
 
 
 def test_a_run_goes_on_without_its_log_and_reads_what_it_kept(logged, tmp_path, capsys):
@@ -106,7 +107,7 @@ def test_only_what_shows_a_log_is_made_again_when_it_changes(run_adapt, tmp_path
 
     def adapt(*changes: str, log: Path | None = searches) -> list[str]:
         options = () if log is None else ("--log", str(log))
-        assert run_adapt(corpus, out, *options, changes=(*FAST, *changes)) == 0
+        assert run_adapt(corpus, out, *options, changes=(*FAST, "label.log_queries=0", *changes)) == 0
         return made_again(out)
 
     adapt()

@@ -55,6 +55,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "versions": versions(),
         "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},
         "queries": {"count": outputs["evaluate"].manifest["out"], **outputs["evaluate"].notes},
+        **({"log": run.input.log.account()} if run.input.log else {}),
         "models": {
             "llm": run.settings["generate"]["llm"],
             "encoder": run.settings["distill"]["base"],
