@@ -7,13 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from chain import FAST, CountingLLM, contents, fake_answers, made_again, report_of, write_corpus
+from chain import FAST, CountingLLM, contents, fake_answers, made_again, report_of, write_corpus, write_labels
 from files_page import undocumented
 
 import acclimate
-from acclimate.base.testing import FakeLLM
+from acclimate.base.testing import QUERIES, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.query_log import NO_LOG
+from acclimate.run.run import Run
+from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.workspace import Workspace
+from acclimate.stages import generate
+from acclimate.stages.chain import STAGES
 from acclimate.stages.runs import described, opened, stored
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
@@ -72,6 +77,17 @@ def test_prompts_show_how_people_ask_and_nothing_personal(run_adapt, tmp_path, s
     head, *queries = begins.pop().splitlines()
     assert head == "People here ask like this:"
     assert sorted(queries) == [f"- {LINES[0]}", "- reset pump", f"- {LINES[1]}"]
+
+
+def test_no_prompt_shows_a_query_that_is_measured(tmp_path):
+    queries, qrels = write_labels(tmp_path)
+    (tmp_path / "log.txt").write_text("\n".join(["a query of the log", *(query.text.upper() for query in QUERIES)]))
+    settings = resolve(STAGES, load_recipe("quick"), ["generate.log_examples=9"])
+    corpus = str(write_corpus(tmp_path / "a.jsonl"))
+    run = Run(Workspace(tmp_path / "run"), settings, 0, corpus, queries, qrels, str(tmp_path / "log.txt"))
+    assert len(run.input.log) == 1 + len(QUERIES)
+    prompt = generate._mix(run, ["question"], generate.Material(log=run.input.unjudged_log)).prompts[0]
+    assert prompt.hints == "People here ask like this:\n- a query of the log"
 
 
 def test_a_log_is_kept_and_accounted_for(logged):

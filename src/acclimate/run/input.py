@@ -94,6 +94,12 @@ class Input:
             return NO_LOG
         return query_log.read(Path(self.log_file)) if self.kept is None else query_log.kept(self._sealed(LOG))
 
+    @cached_property
+    def unjudged_log(self) -> QueryLog:
+        """The queries of the log that neither choose nor measure anything, so prompts may show them."""
+        judged = (*self.labels.choosing.queries, *self.labels.measuring.queries)
+        return QueryLog(self.log.unlike(query.text for query in judged))
+
     def files(self) -> Kept:
         """The files that documents and passages are in."""
         documents, corpus = self.documents.path, self.corpus.path

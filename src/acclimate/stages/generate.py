@@ -239,7 +239,7 @@ def estimate(run: Run, drawn: Sample) -> Estimate:
     per_doc, is_drawn, doc_tokens = settings["per_doc"], settings["temperature"] > 0, settings["max_doc_tokens"]
     names = plain_names(settings["prompt"])
     forms = tuple(dict.fromkeys(GOOD_AND_BAD if name == ADAPTED else name for name in names))
-    mix = _mix(run, forms, Material(drawn.examples, (), run.collection_name, run.input.log))
+    mix = _mix(run, forms, Material(drawn.examples, (), run.collection_name, run.input.unjudged_log))
     whole = {doc.doc_id: doc.default_text().strip() for doc in drawn.docs(run.input.corpus)}
     texts = {doc_id: text[: characters_in(text, doc_tokens)] for doc_id, text in whole.items() if text}
     limit = settings["max_new_tokens"]
@@ -264,7 +264,9 @@ def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
     """Let an LLM write queries for the drawn documents. `seeded` are prompts made from the corpus, where one asks."""
     settings = run.settings["generate"]
     docs = sampled.docs(run.input.corpus)
-    material = Material(sampled.examples, seeded.prompt_files if seeded else (), run.collection_name, run.input.log)
+    material = Material(
+        sampled.examples, seeded.prompt_files if seeded else (), run.collection_name, run.input.unjudged_log
+    )
 
     def work(folder: Path, progress: Progress) -> Account:
         with run.store.completions("generate") as completions:
