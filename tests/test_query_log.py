@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_formats import put, put_rows, refusal
 
+from acclimate.base.errors import AcclimateError
 from acclimate.base.words import normalized
 from acclimate.corpus import query_log
 from acclimate.corpus.formats import query_log as formats
@@ -193,6 +194,26 @@ def test_order_does_not_matter_and_counts_are_added(tmp_path, rows, shuffle):
     more = read([*rows, ("another query that is there", 1)])
     assert more.fingerprint != log.fingerprint
     assert {(q.query_id, q.count) for q in log.queries} <= {(q.query_id, q.count) for q in more.queries}
+
+
+@quick
+@given(
+    st.sampled_from(["a.txt", "a.log", "a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.txt.gz"]),
+    st.one_of(
+        st.binary(max_size=60),
+        st.text('"\t\n\r, aq1\x00\u2028\ud83d{}:[]#', max_size=60).map(lambda text: text.encode("utf-8", "replace")),
+        st.text('"\t\n, a1', max_size=40).map(lambda text: b"query,count\n" + text.encode()),
+        st.text('"\t\n, a1', max_size=40).map(lambda text: b"query\tcount\n" + text.encode()),
+    ),
+)
+def test_whatever_is_in_a_file_it_is_a_log_or_refused_in_a_line(tmp_path, name, content):
+    try:
+        log = query_log.read(put(tmp_path / name, content))
+    except AcclimateError as error:
+        assert str(error).startswith(str(tmp_path / name))
+        assert "\n" not in str(error)
+    else:
+        assert log
 
 
 def test_no_log_is_empty():

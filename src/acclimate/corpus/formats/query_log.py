@@ -24,32 +24,32 @@ TEXT = (".txt", ".log")
 JSONL = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv")
 
-# In parentheses: who names it so, where it is not everybody
+# Behind a name: who exports it
 QUERIES = (
-    "userquery",  # (OpenSearch UBI, whose `query` is the engine's request)
-    "query",  # (Google Search Console's API, Meilisearch, BEIR)
+    "userquery",  # OpenSearch UBI, whose `query` is the engine's request
+    "query",  # Google Search Console's API, Meilisearch, BEIR
     "searchquery",
     "querytext",
     "querystring",
-    "queryterms",  # (Azure AI Search's traffic analytics)
-    "topqueries",  # (Google Search Console)
-    "searchterm",  # (Google Analytics, Adobe Analytics)
+    "queryterms",  # Azure AI Search's traffic analytics
+    "topqueries",  # Google Search Console
+    "searchterm",  # Google Analytics, Adobe Analytics
     "searchterms",
     "searchtext",
     "searchstring",
     "searchphrase",
-    "searchkeyword",  # (Matomo)
-    "search",  # (Algolia)
+    "searchkeyword",  # Matomo
+    "search",  # Algolia
     "keyword",
     "keywords",
-    "term",  # (Elastic App Search)
+    "term",  # Elastic App Search
     "phrase",
     "question",
-    "q",  # (Typesense, Solr)
+    "q",  # Typesense, Solr
     "queries",
     "text",
-    "key",  # (Elasticsearch's terms aggregation)
-    "label",  # (Matomo's API)
+    "key",  # Elasticsearch's terms aggregation
+    "label",  # Matomo's API
 )
 SEARCHES = (
     "count",
@@ -57,19 +57,19 @@ SEARCHES = (
     "querycount",
     "searches",
     "totalsearches",
-    "totaluniquesearches",  # (Universal Analytics)
+    "totaluniquesearches",  # Universal Analytics
     "uniquesearches",
     "nbsearches",
-    "eventcount",  # (Google Analytics)
-    "impressions",  # (Google Search Console)
+    "eventcount",  # Google Analytics
+    "impressions",  # Google Search Console
     "frequency",
     "freq",
     "occurrences",
     "volume",
     "searchvolume",
-    "queries",  # (Elastic App Search)
-    "doccount",  # (Elasticsearch's terms aggregation)
-    "nbvisits",  # (Matomo's API)
+    "queries",  # Elastic App Search
+    "doccount",  # Elasticsearch's terms aggregation
+    "nbvisits",  # Matomo's API
     "visits",
     "total",
     "n",
@@ -109,7 +109,7 @@ def read_query_log(path: Path) -> Iterator[Entry]:
     name = path.name.lower().removesuffix(".gz")
     for magic, kind in _BINARY.items():
         if begin.startswith(magic):
-            raise DataError(f"is {kind}; {expected}: export it as CSV", path=path)
+            raise DataError(f"is {kind}; {expected}: export it as CSV, or unpack it", path=path)
     if name.endswith(TEXT):
         return _lines(path)
     if name.endswith(JSONL):
@@ -125,7 +125,7 @@ def _lines(path: Path) -> Iterator[Entry]:
         if not line.strip():
             continue
         if is_first:
-            advice = next((advice for form, advice in _NO_QUERY.items() if re.fullmatch(form, line)), "")
+            advice = next((advice for form, advice in _NO_QUERY.items() if re.fullmatch(form, line[:1000])), "")
             if advice:
                 raise DataError(f"{advice}; expected a query a line", path=path, line=number)
             is_first = False
