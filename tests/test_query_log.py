@@ -146,6 +146,7 @@ def test_what_is_no_log_is_refused_in_a_line(tmp_path, name, content, said):
 
 def test_what_is_no_query_is_left_out_and_counted(tmp_path):
     lines = [
+        "[error] reset",
         "how to reset",
         "How  TO reset",
         "x" * 501,
@@ -155,13 +156,13 @@ def test_what_is_no_query_is_left_out_and_counted(tmp_path):
         "mail jane@example.com now",
     ]
     log = query_log.read(put(tmp_path / "a.txt", "\n".join(lines)))
-    assert counts(log) == {"How TO reset": (2, 0), "mail now": (1, 0)}
+    assert counts(log) == {"How TO reset": (2, 0), "mail now": (1, 0), "[error] reset": (1, 0)}
     assert log.dropped == {
         query_log.TOO_LONG: 2,
         query_log.NO_LETTERS: 1,
         query_log.PERSONAL: 1,
     }
-    assert log.account() == {"queries": 2, "asked": 3, "masked": 2, "dropped": log.dropped}
+    assert log.account() == {"queries": 3, "asked": 4, "masked": 2, "dropped": log.dropped}
     rows = [["query", "count"], ["", "3"], ["reset", "0"], ["pump", "3"], ["Pump", "5"]]
     log = query_log.read(put_rows(tmp_path / "a.csv", rows))
     assert counts(log) == {"Pump": (8, 0)}  # as most wrote it

@@ -85,7 +85,7 @@ _BINARY = {  # what a file begins with -> what it is
     b"PAR1": "a Parquet file",
 }
 _NO_QUERY = {  # how a text file begins that has no query a line -> what to do
-    r"\s*[\[{].*": "looks like JSON; give a file of JSON Lines a name that ends in .jsonl",
+    r"""\s*(?:\{"|\[\{).*""": "looks like JSON; give a file of JSON Lines a name that ends in .jsonl",
     r".*\t.*": "looks like a table; give its columns names in a first line, and the file one that ends in .tsv",
     r" +\d+ \S.*": "looks like what `uniq -c` writes; leave that out, lines are counted here",
     r'.*"(?:GET|POST|HEAD|PUT|OPTIONS) \S+ HTTP/.*': "looks like the log of a web server; take the queries out of it",
