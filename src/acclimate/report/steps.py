@@ -15,9 +15,9 @@ IN_WORDS: dict[Word, str] = {
     "worse": "makes it worse",
 }
 WHAT_IT_IS = {
-    "late interaction": "token vectors of the same encoder, fused with BM25 and dense retrieval in equal parts",
+    "late interaction": "token vectors of the same encoder join the two; scores are added in equal parts, not ranks",
     "weights chosen here": "the same three, each counting for what did best on held-out queries",
-    "adapted students": "retrievers that learned here, each in the place of its kind where that fused best",
+    "adapted students": "retrievers that learned here, in the place of their kind where that did best on them",
     "reranker": "the trained reranker orders the first documents",
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-_EQUAL, _TUNED, _ADAPTED, _RERANKED = ":equal", ":tuned", ":adapted", "+reranker"
-_HYBRID = "hybrid"
-_UNTOUCHED = ("bm25", "dense", _HYBRID)  # what search engines give by default
+_ADAPTED, _RERANKED = ":adapted", "+reranker"
+_UNTOUCHED = ("bm25", "dense", "hybrid")  # what search engines give by default
+_HYBRIDS = ("hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted")  # each is made from the one before
 
 
 class SystemName(str):
@@ -16,14 +16,6 @@ class SystemName(str):
     """
 
     __slots__ = ()
-
-    def equal(self) -> SystemName:
-        """The name of the hybrid with late interaction beside the others, in equal parts."""
-        return SystemName(self + _EQUAL)
-
-    def tuned(self) -> SystemName:
-        """The name of the same with weights chosen for these documents."""
-        return SystemName(self + _TUNED)
 
     def adapted(self) -> SystemName:
         """The name of the same retriever once it has learned."""
@@ -49,17 +41,10 @@ class SystemName(str):
 
     @property
     def origin(self) -> SystemName:
-        """The system that it was made from by the last step; of one that was made from none, itself.
-
-        hybrid, hybrid:equal, hybrid:tuned, hybrid:adapted: each is made from the one before.
-        """
-        if self.is_reranked:
-            return SystemName(self.removesuffix(_RERANKED))
-        if self == _HYBRID + _ADAPTED:
-            return SystemName(_HYBRID + _TUNED)
-        if self == _HYBRID + _TUNED:
-            return SystemName(_HYBRID + _EQUAL)
-        return SystemName(self.removesuffix(_EQUAL).removesuffix(_ADAPTED))
+        """The system that it was made from by the last step; of one that was made from none, itself."""
+        if self in _HYBRIDS[1:]:
+            return SystemName(_HYBRIDS[_HYBRIDS.index(self) - 1])
+        return SystemName(self.removesuffix(_RERANKED if self.is_reranked else _ADAPTED))
 
     @property
     def steps(self) -> int:

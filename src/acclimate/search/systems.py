@@ -13,8 +13,10 @@ from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
 
-HYBRID, RERANKER = SystemName("hybrid"), "reranker"
-EQUAL, TUNED = HYBRID.equal(), HYBRID.tuned()
+HYBRID = SystemName("hybrid")  # reciprocal ranks of BM25 and dense retrieval added, as search engines do
+EQUAL = SystemName("hybrid:equal")  # scores of BM25, dense retrieval and late interaction added, in equal parts
+TUNED = SystemName("hybrid:tuned")  # the same with weights chosen for these documents
+RERANKER = "reranker"
 BASE = tuple(map(SystemName, ("bm25", "dense", "late-interaction")))
 DEPTH = 100
 
@@ -102,9 +104,8 @@ def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[s
     pairs: list[tuple[str, str]] = []
     for name in names:
         if not name.is_untouched:
-            pairs += [
-                (name, against) for against in dict.fromkeys([baseline, *({name.origin} & {*names})]) if against != name
-            ]
+            systems = dict.fromkeys([baseline, name.origin])
+            pairs += [(name, system) for system in systems if system in names and system != name]
     return pairs
 
 
