@@ -181,6 +181,9 @@ def test_the_report_s_tables_are_data_frames(run):
     assert list(systems["name"]) == [system.name for system in report.systems]
     assert {"nDCG@10", "R@100", "latency_ms_p50", "index_bytes"} <= set(systems.columns)
     assert len(report.to_frame("comparisons")) == len(report["comparisons"])
+    steps = report.to_frame("steps")
+    assert list(steps["to"]) == [step["to"] for step in report["steps"]]
+    assert {"delta", "p", "adds", "latency_ms_from", "index_bytes_to"} <= set(steps.columns)
     assert list(report.to_frame("stages")["name"]) == [stage for stage in STAGES if stage != "seed"]
 
 

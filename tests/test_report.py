@@ -345,7 +345,9 @@ def test_the_picture_stays_inside_itself(p50: list[float]):
     assert picture.count("ms</text>") + picture.count(" s</text>") >= 2
 
 
-def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report):
+@pytest.mark.parametrize("basis", sentences.CAVEATS)
+def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report, basis: str):
+    report["verdict_basis"] = basis
     report = with_text(report, "-with-a-name-that-goes-on-and-on")
     for written in (terminal.text(report), terminal.examples(report)):
         assert max(map(len, written.splitlines())) <= terminal.WIDTH

@@ -24,7 +24,7 @@ _FIELDS = {  # of report.json, without which it is none
     "stages": list,
     "warnings": list,
 }
-_TABLES = ("systems", "comparisons", "stages")
+_TABLES = ("systems", "steps", "comparisons", "stages")
 
 
 class MeasuredSystem(NamedTuple):
@@ -118,7 +118,7 @@ class Report(Mapping[str, Any]):
             for row in self["comparisons"]
         ]
 
-    def to_frame(self, table: Literal["systems", "comparisons", "stages"] = "systems") -> DataFrame:
+    def to_frame(self, table: Literal["systems", "steps", "comparisons", "stages"] = "systems") -> DataFrame:
         """One of its tables as a pandas data frame, a row each.
 
         Raises SettingError for another table, and MissingExtra without pandas.
@@ -134,6 +134,8 @@ class Report(Mapping[str, Any]):
             raise MissingExtra("A data frame", "pip install pandas") from None
         if table == "comparisons":
             return pandas.DataFrame(self.comparisons)
+        if table == "steps":
+            return pandas.DataFrame([_flat(step) for step in self.get("steps", [])])
         rows = [system._asdict() for system in self.systems] if table == "systems" else self["stages"]
         return pandas.DataFrame([_flat({"name": row["name"], **row}) for row in rows])
 
@@ -157,7 +159,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if name == "measures":
             flat |= value
-        elif name in ("latency_ms", "tokens"):
+        elif isinstance(value, dict) and name in ("latency_ms", "tokens", "index_bytes"):
             flat |= {f"{name}_{part}": amount for part, amount in value.items()}
         else:
             flat[name] = value

@@ -85,11 +85,11 @@ def _steps(report: Mapping[str, Any]) -> str:
         names = (step["step"], _name(step["to"], 16))
         rows.append([*names, signed(step["delta"]), p_value(step["p"]), latency, index, steps.in_a_word(step)])
     caveat = sentences.CAVEATS[report["verdict_basis"]]
-    head = f"What each step adds to {report['steps'][0]['from']}, and costs"
     return "\n".join(
         [
-            head + (f" ({caveat}):" if caveat else ":"),
+            cut(f"What each step adds to {report['steps'][0]['from']}, and costs:"),
             *map(cut, columns(rows, "<<>>>><")),
+            *([f"({caveat})"] if caveat else []),
             _wrap(steps.summary(report["steps"])),
         ]
     )
