@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -215,6 +216,16 @@ def test_whatever_is_in_a_file_it_is_a_log_or_refused_in_a_line(tmp_path, name, 
         assert "\n" not in str(error)
     else:
         assert log
+
+
+def test_memory_follows_what_differs(tmp_path):
+    path = put(tmp_path / "a.txt", "".join(f"how to reset pump {n % 10}\n" for n in range(20_000)))
+    tracemalloc.start()
+    log = query_log.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [query.count for query in log.queries] == [2000] * 10
+    assert peak < path.stat().st_size
 
 
 def test_no_log_is_empty():
