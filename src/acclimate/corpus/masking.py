@@ -8,10 +8,10 @@
     numbers                seven digits or more, in a row or in groups between blanks, hyphens, dots, slashes or
                            brackets: of telephones, cards, accounts, social security
 
-What is made of digits and searched for stays: dates, years, versions and whatever else has a group of one digit
-(10.0.19041.1, ISBN and CAS numbers), DOIs, arXiv ids, and up to nine digits that belong to letters (KB5034441,
-CVE-2024-12345, 0x80070057). What may be either, such as a part number of digits alone, is cut. Names, street addresses
-and dates of birth are not recognized.
+What is made of digits and searched for stays: dates, years, ranges (850-4000), versions and whatever else has a group
+of one digit (10.0.19041.1, ISBN and CAS numbers), DOIs, arXiv ids, and up to nine digits that belong to letters
+(KB5034441, CVE-2024-12345, 0x80070057). What may be either, such as a part number of digits alone, is cut. Names,
+street addresses and dates of birth are not recognized.
 
 It is cut, not replaced: a placeholder would be searched for. The time taken grows with the length of a text, whatever
 is in it.
