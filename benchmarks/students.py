@@ -114,7 +114,7 @@ class Bench:
         place = self.folder / f"distill-{self.arm}-{name}-{self._key('train', 'label', 'distill')}"
         variant = self._variant(place, "train", "label", "distill", "evaluate", student=(name,))
         indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
-        distilled = distill.make(variant, indexed, sampled, filtered, labeled)
+        distilled = distill.make(variant, indexed, sampled, filtered, self.outputs["steer"], labeled)
         kind = STUDENT_KINDS[name]
         adapted = SystemName(kind).adapted()
         members = {**variant.base.members, **distilled.members(variant)}
@@ -151,7 +151,7 @@ class Bench:
         reranker, depth = trained.reranker(variant), self.settings["evaluate"]["rerank_depth"]
         first = systems.system_of(variant.base.ids, variant.base.members, equal)
         weighed = weigh_reranker(
-            first, reranker, self.outputs["filter"].held_out(variant, self.outputs["sample"]), depth
+            first, reranker, self.outputs["steer"].choosing(variant, self.outputs["sample"]), depth
         )
         name = systems.EQUAL.reranked()
         weights: dict[str, float] = {systems.EQUAL: weighed.weights[systems.RERANKER]}
@@ -175,7 +175,7 @@ class Bench:
         with self._shared_variant("train") as variant:
             trained = train.make(variant, sampled, filtered, self.outputs["mine"])
         with self._shared_variant("train", "label") as variant:
-            return trained, label.make(variant, indexed, sampled, filtered, trained)
+            return trained, label.make(variant, indexed, sampled, filtered, self.outputs["steer"], trained)
 
     @contextmanager
     def _shared_variant(self, *stages: str) -> Iterator[Run]:

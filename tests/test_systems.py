@@ -97,7 +97,7 @@ def made_of(members, chosen, *, scorer=PERFECT):
 
 
 def test_every_system_has_weights_and_a_measure():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED)
     hybrids = ["hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted"]
     names = ["bm25", "dense", "late-interaction", "dense:adapted", *hybrids]
     assert list(chosen.weights) == names
@@ -111,14 +111,14 @@ def test_every_system_has_weights_and_a_measure():
 
 
 def test_without_adapted_members_there_is_no_adapted_hybrid():
-    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
+    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED)
     assert "hybrid:adapted" not in chosen.weights
     assert chosen.candidate in ("hybrid:equal", "hybrid:tuned", "hybrid+reranker")
 
 
 def test_the_candidate_is_the_smallest_step_that_does_as_well_as_the_best_on_the_held_out_queries():
     for reranker in (RERANKED, USELESS, None):
-        chosen = choose(IDS, ADAPTED, DEV, reranker, trust=0.5)
+        chosen = choose(IDS, ADAPTED, DEV, reranker)
         contending = [name for name in map(SystemName, chosen.ndcg) if name.steps]
         assert chosen.candidate in contending
         best = max(chosen.ndcg[name] for name in contending)
@@ -129,24 +129,24 @@ def test_the_candidate_is_the_smallest_step_that_does_as_well_as_the_best_on_the
 
 def test_what_is_hardly_better_gives_way_to_the_smaller_step():
     held_out = replace(HELD_OUT, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
-    reached = choose(IDS, MEMBERS, held_out, None, trust=0.5).ndcg
+    reached = choose(IDS, MEMBERS, held_out, None).ndcg
     best = max(reached[name] for name in ("hybrid:equal", "hybrid:tuned"))
     assert best < 0.9
     for gain, candidates in ((0.001, ("hybrid:equal", "hybrid:tuned")), (0.1, ("hybrid+reranker",))):
-        chosen = choose(IDS, MEMBERS, held_out, behind(best + gain), trust=0.5)
+        chosen = choose(IDS, MEMBERS, held_out, behind(best + gain))
         assert chosen.candidate in candidates
 
 
 def test_what_everybody_has_is_never_the_candidate():
     for members in (MEMBERS, ADAPTED):
         for held_out in (HELD_OUT, DEV):
-            chosen = choose(IDS, members, held_out, USELESS, trust=0.0)
+            chosen = choose(IDS, members, held_out, USELESS)
             assert not SystemName(chosen.candidate).is_untouched
 
 
 def test_what_is_not_measured_is_not_the_candidate():
     for rerank in ((), ("bm25",)):
-        chosen = choose(IDS, ADAPTED, HELD_OUT, behind(1.0), trust=0.5, rerank=rerank)
+        chosen = choose(IDS, ADAPTED, HELD_OUT, behind(1.0), rerank=rerank)
         assert chosen.candidate in made_of(ADAPTED, chosen)
 
 
@@ -154,7 +154,7 @@ def test_synthetic_queries_do_not_leave_the_other_members_out():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "late-interaction": KnowingLess(None, None)}
     strange = [Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES]
     for held_out in (HELD_OUT, DEV):
-        chosen = choose(IDS, certain, replace(held_out, queries=strange), None, trust=0.0)
+        chosen = choose(IDS, certain, replace(held_out, queries=strange), None)
         assert chosen.ndcg["dense:adapted"] > chosen.ndcg["hybrid:adapted"] + 0.02
         assert chosen.candidate == ("hybrid:adapted" if held_out is HELD_OUT else "dense:adapted")
 
@@ -162,11 +162,11 @@ def test_synthetic_queries_do_not_leave_the_other_members_out():
 def test_of_equals_what_takes_least_is_the_candidate():
     strange = replace(DEV, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2)}
-    chosen = choose(IDS, certain, strange, behind(1.0), trust=1.0)
+    chosen = choose(IDS, certain, strange, behind(1.0))
     assert chosen.ndcg["dense:adapted"] == chosen.ndcg["hybrid+reranker"] == 1.0
     assert chosen.candidate == "dense:adapted"
     certain["dense"] = Knowing(None, None, 2.0, 3)
-    assert choose(IDS, certain, strange, behind(1.0), trust=1.0).candidate in ("hybrid:equal", "hybrid:tuned")
+    assert choose(IDS, certain, strange, behind(1.0)).candidate in ("hybrid:equal", "hybrid:tuned")
 
 
 def test_the_adapted_hybrid_takes_what_fuses_best():
@@ -175,7 +175,7 @@ def test_the_adapted_hybrid_takes_what_fuses_best():
         "dense:adapted": Knowing(None, None, 0.1, 2),
         "late-interaction:adapted": KnowingBetter(None, None),
     }
-    chosen = choose(IDS, worse, HELD_OUT, None, trust=1.0)
+    chosen = choose(IDS, worse, HELD_OUT, None)
     assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense", "late-interaction:adapted"}
     assert set(chosen.weights["hybrid:tuned"]) == {"bm25", "dense", "late-interaction"}
 
@@ -187,14 +187,14 @@ def test_trust_in_the_held_out_queries_moves_weights_away_from_equal_ones():
 
 
 def test_no_reranker_is_no_reranked_system():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, None, trust=0.5)
+    chosen = choose(IDS, ADAPTED, HELD_OUT, None)
     assert chosen.reranker_weights == {}
     assert not [name for name in chosen.ndcg if "+" in name]
     assert not [c for c in made_of(ADAPTED, chosen, scorer=None).values() if c.name.is_reranked]
 
 
 def test_contenders_are_what_their_names_say():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED)
     made = made_of(ADAPTED, chosen)
     assert {name: (c.name.kind, c.name.is_adapted) for name, c in made.items()} == {
         "bm25": ("bm25", False),
@@ -225,7 +225,7 @@ def test_contenders_are_what_their_names_say():
 
 
 def test_a_member_without_weight_is_not_part_of_a_hybrid():
-    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
+    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED)
     weights = {"bm25": 0.4, "dense": 0.6, "late-interaction": 0.0}
     chosen = chosen._replace(weights={**chosen.weights, "hybrid:tuned": weights})
     hybrid = made_of(MEMBERS, chosen)["hybrid:tuned"]
@@ -237,7 +237,7 @@ def test_a_member_without_weight_is_not_part_of_a_hybrid():
 
 def test_a_hybrid_with_weights_as_earlier_versions_chose_them_is_fused_with_them():
     weights = dict.fromkeys(MEMBERS, 0.3333)
-    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED, trust=0.5)
+    chosen = choose(IDS, MEMBERS, HELD_OUT, RERANKED)
     earlier = chosen._replace(weights={**chosen.weights, "hybrid": weights})
     made = made_of(MEMBERS, earlier)
     hits = [made[name].retriever.search(QUERIES, 10) for name in ("hybrid", "hybrid:equal")]
@@ -252,7 +252,7 @@ def test_sources_are_members_that_can_find():
 
 
 def test_what_was_measured_is_what_the_system_does():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5)
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED)
     made = made_of(ADAPTED, chosen)
     for name in ("dense", "dense:adapted"):
         gains = []
@@ -264,10 +264,10 @@ def test_what_was_measured_is_what_the_system_does():
 
 
 def test_any_system_can_be_reranked_and_an_unknown_one_is_named():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5, rerank=("bm25", "dense:adapted"))
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, rerank=("bm25", "dense:adapted"))
     assert list(made_of(ADAPTED, chosen))[-2:] == ["bm25+reranker", "dense:adapted+reranker"]
     with pytest.raises(SettingError, match="no system to rerank named 'hybird'"):
-        choose(IDS, ADAPTED, HELD_OUT, RERANKED, trust=0.5, rerank=("hybird",))
+        choose(IDS, ADAPTED, HELD_OUT, RERANKED, rerank=("hybird",))
 
 
 def test_a_system_to_rerank_that_there_will_not_be_is_refused_before_work_begins():
@@ -290,6 +290,6 @@ def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():
         "sparse:adapted": Knowing(None, None, 2.0, 3),
     }
     for held_out in (HELD_OUT, DEV):
-        weights = choose(IDS, members, held_out, None, trust=1.0).weights["hybrid:adapted"]
+        weights = choose(IDS, members, held_out, None).weights["hybrid:adapted"]
         assert ("sparse:adapted" in weights) is not held_out.is_synthetic
         assert ("bm25" in weights) is held_out.is_synthetic

@@ -1,4 +1,4 @@
-"""Weights: the best member is found, trust says how far it is believed, and nDCG is the one that is reported."""
+"""Weights: the best member is found, groups of queries that disagree are believed less, and nDCG is the one that is reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from acclimate.base.errors import DataError
 from acclimate.measure.measures import per_query
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
-from acclimate.search.weights import choose_weights, mean_ndcg, ndcg_of_weights
+from acclimate.search.weights import Answers, choose_weights, mean_ndcg, ndcg_of_weights
 
 NAMES = ["good", "noise", "other"]
 
@@ -31,12 +31,12 @@ def planted(n_queries=60, n_docs=20, seed=0):
         good = rng.random(n_docs)
         good[3] = 2.0
         found.append(candidates(number, {"good": good, "noise": rng.random(n_docs), "other": rng.random(n_docs)}))
-    return found, [{3: 1}] * n_queries
+    return found, Answers.equal([{3: 1}] * n_queries)
 
 
 def test_the_planted_best_member_gets_the_weight():
     found, answers = planted()
-    chosen = choose_weights(found, answers, NAMES, trust=1.0)
+    chosen = choose_weights(found, answers, NAMES)
     assert chosen.weights["good"] >= 0.5
     assert chosen.ndcg == pytest.approx(1.0, abs=0.01)
     assert sum(chosen.weights.values()) == pytest.approx(1, abs=1e-3)
@@ -44,28 +44,49 @@ def test_the_planted_best_member_gets_the_weight():
     assert mean_ndcg(found, answers, "noise") < 0.5
 
 
-def test_without_trust_weights_are_equal_and_half_of_it_goes_half_way():
+def grouped(answers, *groups):
+    return answers._replace(groups=[groups[number % len(groups)] for number in range(len(answers.grades))])
+
+
+def test_groups_that_agree_change_little_and_weights_are_equal_where_they_cannot_agree():
     found, answers = planted()
-    none, half, full = (choose_weights(found, answers, NAMES, trust=trust).weights for trust in (0.0, 0.5, 1.0))
-    assert set(none.values()) == {0.3333}
-    assert half == pytest.approx({name: (none[name] + full[name]) / 2 for name in NAMES}, abs=2e-4)
+    together = choose_weights(found, answers, NAMES)
+    apart = choose_weights(found, grouped(answers, "a", "b"), NAMES)
+    assert apart.disagreement < 0.15
+    assert apart.weights == pytest.approx(together.weights, abs=0.12)
+
+    swapped = [
+        one._replace(scores={**one.scores, "good": one.scores["noise"], "noise": one.scores["good"]}) for one in found
+    ]
+    mixed = [pair[number % 2] for number, pair in enumerate(zip(found, swapped, strict=True))]
+    quarrel = choose_weights(mixed, grouped(answers, "a", "b"), ["good", "noise"])
+    assert quarrel.disagreement > 0.5
+    assert quarrel.weights == pytest.approx({"good": 0.5, "noise": 0.5}, abs=0.1)
+    assert choose_weights(mixed, grouped(answers, "a", "b"), ["good", "noise"], votes=False).disagreement == 0
+
+
+def test_a_query_that_counts_nothing_changes_nothing():
+    found, answers = planted()
+    swapped = [
+        one._replace(scores={**one.scores, "good": one.scores["noise"], "noise": one.scores["good"]}) for one in found
+    ]
+    shares = np.array([1.0] * len(found) + [0.0] * len(found)) / len(found)
+    both = Answers([*answers.grades, *answers.grades], shares, [""] * (2 * len(found)))
+    assert choose_weights([*found, *swapped], both, NAMES) == choose_weights(found, answers, NAMES)
 
 
 def test_the_ndcg_is_that_of_the_weights_chosen():
     found, answers = planted(seed=1)
-    for trust in (0.0, 0.5):
-        chosen = choose_weights(found, answers, NAMES, trust=trust)
-        own = [ndcg_of_weights([one], [grades], NAMES, np.array([list(chosen.weights.values())], np.float32)).item()
-               for one, grades in zip(found, answers, strict=True)]  # fmt: skip
+    for names in (NAMES, NAMES[1:]):
+        chosen = choose_weights(found, answers, names)
+        own = [ndcg_of_weights([one], Answers.equal([grades]), names, np.array([list(chosen.weights.values())], np.float32)).item()
+               for one, grades in zip(found, answers.grades, strict=True)]  # fmt: skip
         assert chosen.ndcg == pytest.approx(float(np.mean(own)), abs=1e-9)
 
 
 def test_the_order_of_the_queries_does_not_matter():
     found, answers = planted()
-    assert (
-        choose_weights(found[::-1], answers, NAMES, trust=0.5).weights
-        == choose_weights(found, answers, NAMES, trust=0.5).weights
-    )
+    assert choose_weights(found[::-1], answers, NAMES).weights == choose_weights(found, answers, NAMES).weights
 
 
 @given(
@@ -89,22 +110,24 @@ def test_ndcg_agrees_with_the_measure_that_is_reported(graded, rng):
         run += [ScoredDoc(one.query.query_id, f"d{row}", float(total[row])) for row in range(n)]
         qrels += [Qrel(one.query.query_id, f"d{row}", grade) for row, grade in enumerate(grades)]
     expected = list(per_query(run, qrels, ["nDCG@10"])["nDCG@10"].values())
-    got = ndcg_of_weights(found, answers, list(weights), np.array([list(weights.values())], np.float32))[:, 0]
+    got = ndcg_of_weights(found, Answers.equal(answers), list(weights), np.array([list(weights.values())], np.float32))[
+        :, 0
+    ]
     assert got == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_higher_grade_is_worth_more_at_the_top():
     one = candidates(0, {"up": [2.0, 1.0, 0.0], "down": [1.0, 2.0, 0.0]})
-    values = ndcg_of_weights([one], [{0: 3, 1: 1}], ["up", "down"], np.eye(2, dtype=np.float32))[0]
+    values = ndcg_of_weights([one], Answers.equal([{0: 3, 1: 1}]), ["up", "down"], np.eye(2, dtype=np.float32))[0]
     assert values[0] == pytest.approx(1.0)
     assert values[1] == pytest.approx((1 + 3 / np.log2(3)) / (3 + 1 / np.log2(3)))
 
 
 def test_an_answer_that_was_not_found_counts_in_the_ideal_alone():
     one = candidates(0, {"a": [2.0, 1.0]}, rows=[4, 7])
-    value = ndcg_of_weights([one], [{7: 1, 99: 1}], ["a"], np.ones((1, 1), np.float32)).item()
+    value = ndcg_of_weights([one], Answers.equal([{7: 1, 99: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
     assert value == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)))
-    assert ndcg_of_weights([one], [{99: 1}], ["a"], np.ones((1, 1), np.float32)).item() == 0.0
+    assert ndcg_of_weights([one], Answers.equal([{99: 1}]), ["a"], np.ones((1, 1), np.float32)).item() == 0.0
 
 
 def test_ties_rank_by_the_ids_of_their_documents_as_when_they_are_measured():
@@ -117,7 +140,9 @@ def test_ties_rank_by_the_ids_of_their_documents_as_when_they_are_measured():
 
 def test_rank_ten_counts_and_rank_eleven_does_not():
     one = candidates(0, {"a": list(range(20, 0, -1))})
-    values = [ndcg_of_weights([one], [{row: 1}], ["a"], np.ones((1, 1), np.float32)).item() for row in (9, 10)]
+    values = [
+        ndcg_of_weights([one], Answers.equal([{row: 1}]), ["a"], np.ones((1, 1), np.float32)).item() for row in (9, 10)
+    ]
     assert values == [pytest.approx(1 / np.log2(11)), 0.0]
 
 
@@ -129,4 +154,4 @@ def test_a_query_without_candidates_or_answers_counts_nothing():
 
 def test_without_queries_there_is_nothing_to_choose_on():
     with pytest.raises(DataError, match="no held-out queries"):
-        choose_weights([], [], NAMES, trust=1.0)
+        choose_weights([], Answers.equal([]), NAMES)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from acclimate.api.prompts import prompt, prompts
     from acclimate.api.run import Run, open
     from acclimate.api.search import Hit
-    from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, train
+    from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
     from acclimate.base.errors import (
         AcclimateError,
         BatchWritten,
@@ -47,7 +47,7 @@ _HOMES = {
     "acclimate.api.prompts": "prompt prompts",
     "acclimate.api.run": "Run open",
     "acclimate.api.search": "Hit",
-    "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed train",
+    "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.measure.compare": "Comparison",
     "acclimate.measure.runs": "Compared Comparisons",
@@ -97,6 +97,7 @@ __all__ = [
     "prompts",
     "sample",
     "seed",
+    "steer",
     "train",
 ]
 

@@ -103,13 +103,13 @@ class _Curves:
     @cached_property
     def sets(self) -> dict[str, Judged]:
         """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
-        sets = {HELD_OUT: self.outputs["filter"].held_out(self.run, self.outputs["sample"])}
+        sets = {HELD_OUT: self.outputs["steer"].choosing(self.run, self.outputs["sample"])}
         asked = subset(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
         return {**sets, TEST: self._test.among(asked)} if asked else sets
 
     @cached_property
     def _test(self) -> Judged:
-        return self.outputs["filter"].test(self.run, self.outputs["sample"])
+        return self.outputs["steer"].measuring(self.run, self.outputs["sample"])
 
     def name_of(self, name: str) -> str:
         """What the queries of a set are, for people: `300 test queries of 5,000`."""
@@ -188,7 +188,9 @@ class _Curves:
             }
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         earlier = self.outputs
-        distilled = distill.make(variant, earlier["index"], earlier["sample"], earlier["filter"], earlier["label"])
+        distilled = distill.make(
+            variant, earlier["index"], earlier["sample"], earlier["filter"], earlier["steer"], earlier["label"]
+        )
         members = {**run.base.members, **distilled.members(variant)}
         students = {
             kind: measuring.member_alone(run.base.ids, members, SystemName(kind).adapted()) for kind in distilled.notes

@@ -88,6 +88,7 @@ def _signature(function: Callable[..., Any], work: Callable[..., Any]) -> inspec
 index = _function("index")
 sample = _function("sample")
 seed = _function("seed")
+steer = _function("steer")
 generate = _function("generate")
 filter = _function("filter")
 mine = _function("mine")

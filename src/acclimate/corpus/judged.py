@@ -1,22 +1,23 @@
 """Queries whose relevant documents are known: those that measure, and those that choose.
 
 Judgments are of documents, by their ids. Who works on rows of an index turns them into rows itself
-(`search.weights.row_grades`).
+(`search.weights.answers_of`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from acclimate.base.files import fingerprint
 from acclimate.base.words import normalized
 from acclimate.corpus import collections
 from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_matches
-from acclimate.records import Doc, Qrel, Query, SyntheticQuery
+from acclimate.records import Doc, Qrel, Query
 
 SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote
+LOG = "log"  # the group of queries that people asked
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
 
 
@@ -28,9 +29,14 @@ class Judged:
     queries: Sequence[Query]
     qrels: Sequence[Qrel]  # of these queries, and maybe of others
     self_matches: SelfMatches = NO_SELF_MATCHES  # the documents that are the query itself
+    # Where choices are made: query_id -> how much it counts, or 1; and the group that it votes with.
+    weights: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{len(self.queries):,} {self.split} queries"
+        n_logged = sum(group == LOG for group in self.groups.values())
+        count = f"{len(self.queries) - n_logged:,} {self.split} queries"
+        return f"{count} and {n_logged:,} of a log" if n_logged else count
 
     @property
     def is_synthetic(self) -> bool:
@@ -39,7 +45,10 @@ class Judged:
     @property
     def fingerprint(self) -> str:
         left_out = {query_id: sorted(doc_ids) for query_id, doc_ids in self.self_matches.left_out.items()}
-        return fingerprint(sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []))
+        counted = [self.weights, self.groups] if self.weights or self.groups else []
+        return fingerprint(
+            sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []), *map(dict, counted)
+        )
 
     @cached_property
     def grades(self) -> Mapping[str, Mapping[str, int]]:
@@ -63,13 +72,6 @@ def unseen(judged: Judged, shown: Collection[str], documents: Mapping[str, Doc])
     """Those of the queries that no prompt shows. shown: texts of queries, normalized."""
     judged = judged.among(query for query in judged.queries if normalized(query.text) not in shown)
     return replace(judged, self_matches=self_matches(judged.queries, judged.qrels, documents))
-
-
-def synthetic(queries: Iterable[SyntheticQuery], parents: Mapping[str, str]) -> Judged:
-    """Synthetic queries, for which the document that they were written for is relevant. parents: those of passages."""
-    queries = list(queries)
-    qrels = [Qrel(query.query_id, parents.get(query.doc_id, query.doc_id), 1) for query in queries]
-    return Judged(SYNTHETIC, [query.as_query() for query in queries], qrels)
 
 
 @dataclass(frozen=True)

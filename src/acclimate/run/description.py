@@ -17,6 +17,7 @@ from acclimate.run.workspace import Workspace, plain
 
 NAME = "run.json"
 _OPTIONAL = (str, type(None))
+_RETIRED = (("label", "trust"),)  # settings that runs of earlier versions have
 _FIELDS = {  # with what they may be
     "corpus": (str,),
     "source": (str,),
@@ -66,6 +67,8 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
     try:
         description = read_json(path)
         _check(description, path)
+        for stage, name in _RETIRED:
+            description["settings"].get(stage, {}).pop(name, None)
         settings = resolve(stages, description["settings"], (), path)
         limits = (list(map(str, description[name])) for name in ("max_tokens", "max_cost"))
         prices = description["prices"]

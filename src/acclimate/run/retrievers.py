@@ -16,6 +16,7 @@ from acclimate.search.kept_candidates import KeptCandidates
 from acclimate.search.kept_values import KeptValues
 
 if TYPE_CHECKING:
+    from acclimate.search.bm25 import BM25
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Ids, Member
     from acclimate.search.vectors import Vectors
@@ -67,13 +68,18 @@ class BaseRetrievers:
         return Vectors.open(self.folder / "vectors")
 
     @cached_property
+    def bm25(self) -> BM25:
+        from acclimate.search.bm25 import BM25
+
+        return BM25.open(self.folder / "bm25")
+
+    @cached_property
     def members(self) -> dict[str, Member]:
         """`BASE_MEMBERS`, as members of systems."""
-        from acclimate.search.bm25 import BM25
         from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember
 
         return {
-            "bm25": BM25Member(BM25.open(self.folder / "bm25")),
+            "bm25": BM25Member(self.bm25),
             "dense": DenseMember(self.vectors, self.encoder),
             "late-interaction": LateInteractionMember(self.vectors, self.encoder),
         }

@@ -23,7 +23,7 @@ from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
 from acclimate.search.system import System
 from acclimate.search.systems import BASE, EQUAL, HYBRID, RERANKER, TUNED, Chosen, sources_of, system_of
-from acclimate.search.weights import Weighed, choose_weights, mean_ndcg, row_grades
+from acclimate.search.weights import Weighed, answers_of, choose_weights, mean_ndcg
 
 _FUSED = "fused"
 Weigh = Callable[[System], Weighed]  # a first stage -> what the reranker counts for behind it, and what they reach
@@ -35,7 +35,6 @@ def choose(
     held_out: Judged,
     weigh: Weigh | None,
     *,
-    trust: float,
     rerank: Sequence[str] = (HYBRID,),
 ) -> Chosen:
     """Weights for the hybrids, and the smallest step that does as well as the best on the held-out queries.
@@ -48,7 +47,7 @@ def choose(
     """
     sources = [name for name, member in members.items() if not isinstance(member, LateInteractionMember)]
     everything = System(ids, members, sources, dict.fromkeys(members, 1.0), systems.DEPTH)
-    pools, answers = list(everything.candidates(held_out.queries)), row_grades(held_out, ids)
+    pools, answers = list(everything.candidates(held_out.queries)), answers_of(held_out, ids)
 
     def lists(names: Iterable[str]) -> list[Candidates]:
         """What a system of these members finds."""
@@ -63,12 +62,14 @@ def choose(
     weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in members}
     weights |= {HYBRID: {}, EQUAL: dict.fromkeys(BASE, round(1 / len(BASE), 4))}
     reached = {name: ndcg_of(shares, shares) for name, shares in weights.items()}
-    tolerance = 0.0
+    tolerance, disagreement = 0.0, dict[str, float]()
     mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
     for system, groups in ((TUNED, [BASE]), (HYBRID.adapted(), mixtures)):
         if groups:
-            fusions = [choose_weights(lists(names), answers, names, trust=trust) for names in groups]
-            weights[system], reached[system], tolerance = max(fusions, key=lambda fusion: fusion.ndcg)
+            fusions = [choose_weights(lists(names), answers, names) for names in groups]
+            best = max(fusions, key=lambda fusion: fusion.ndcg)
+            weights[system], reached[system], tolerance = best.weights, best.ndcg, best.tolerance
+            disagreement[system] = best.disagreement
     reranker_weights: dict[str, float] = {}
     for name in rerank if weigh is not None else ():
         if name not in weights:
@@ -77,7 +78,8 @@ def choose(
         weighed = weigh(system_of(ids, members, weights[name]))
         reranker_weights[name], reached[SystemName(name).reranked()] = weighed.weights[RERANKER], weighed.ndcg
     candidate = _candidate(reached, members if held_out.is_synthetic else (), tolerance)
-    return Chosen(weights, reranker_weights, candidate, {name: round(value, 5) for name, value in reached.items()})
+    ndcg = {name: round(value, 5) for name, value in reached.items()}
+    return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
 
 
 def _candidate(reached: Mapping[str, float], out_of_question: Iterable[str], tolerance: float) -> str:
@@ -110,7 +112,7 @@ def weigh_reranker(first_stage: System, scorer: Scorer, held_out: Judged, depth:
 
     The nDCG@10 is that of the whole ranking, which goes on below them.
     """
-    ids, answers = first_stage.ids, row_grades(held_out, first_stage.ids)
+    ids, answers = first_stage.ids, answers_of(held_out, first_stage.ids)
     run = groupby(first_stage.search(held_out.queries, max(systems.DEPTH, depth)), key=lambda hit: hit.query_id)
     hits = {query_id: list(ranked) for query_id, ranked in run}
     heads: list[Candidates] = []
@@ -118,7 +120,7 @@ def weigh_reranker(first_stage: System, scorer: Scorer, held_out: Judged, depth:
         head = hits.get(query.query_id, [])[:depth]
         rated = scorer.score([(query, hit.doc_id) for hit in head])
         heads.append(_candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated}))
-    weighed = choose_weights(heads, answers, ["first", RERANKER], trust=1.0)
+    weighed = choose_weights(heads, answers, ["first", RERANKER], votes=False)
     wholes: list[Candidates] = []
     for head in heads:
         rated = head.scores[RERANKER].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from acclimate.base.errors import unknown
@@ -28,6 +29,7 @@ class Chosen(NamedTuple):
     reranker_weights: dict[str, float]  # system that is reranked -> what the reranker counts for
     candidate: str  # the system that the verdict is about
     ndcg: dict[str, float]  # system -> mean nDCG@10
+    disagreement: Mapping[str, float] = MappingProxyType({})  # fusion -> of groups of queries about its weights, 0 to 1
 
 
 class Contender(NamedTuple):

@@ -2,14 +2,15 @@
 
 All weights in tenths that add to 1 are tried, up to four members; with more, members are added one by one, with
 replacement, whichever helps most (Caruana et al., ICML 2004). The best weights on a hundred queries are partly luck, so
-what is chosen is the mean of all that come within a third of a standard error of the best. Synthetic queries share more
-words with their document than people's queries do and so overrate whatever matches words: weights chosen on them are
-moved half-way to equal ones (`trust`).
+what is chosen is the mean of all that come within a third of a standard error of the best. Where queries are of several
+groups, each group votes: the mean of the votes counts, moved towards equal weights as far as the votes disagree, so a
+choice that depends on which queries one looks at is not made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -25,19 +26,38 @@ from acclimate.search.scales import Scale, by_list
 _TENTHS = 10
 _MOST_IN_GRID = 4  # members at most whose weights are all tried
 _TOLERANCE = 1 / 3  # standard errors
+_FEWEST_VOTERS = 10  # queries of a group, whose choice would else be luck
 
 LEFT_OUT = -1  # the grade of a document that is not to be found, because it is the query itself
-Answers = Sequence[Mapping[int, int]]  # per query: row of each judged document, or of its first passage -> its grade
 
 
-def row_grades(judged: Judged, ids: Ids) -> Answers:
+class Answers(NamedTuple):
+    """What is relevant to each of some queries, and how much each query counts."""
+
+    grades: Sequence[Mapping[int, int]]  # row of each judged document, or of its first passage -> its grade
+    weights: NDArray[np.float64]  # (n_queries,) that add to 1
+    groups: Sequence[str]  # whom each votes with
+
+    @classmethod
+    def equal(cls, grades: Sequence[Mapping[int, int]]) -> Answers:
+        """Queries that all count the same, and vote together."""
+        return cls(grades, np.full(len(grades), 1 / max(1, len(grades))), [""] * len(grades))
+
+    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(...) the mean of (n_queries, ...) values."""
+        return np.tensordot(self.weights, values, axes=1)
+
+
+def answers_of(judged: Judged, ids: Ids) -> Answers:
     """The grades of judged documents by their rows; the documents that a query is itself are `LEFT_OUT`."""
     row, left_out = ids.document_row, judged.self_matches.left_out
-    return [
+    grades = [
         {row[doc_id]: grade for doc_id, grade in judged.grades[query.query_id].items()}
         | {row[doc_id]: LEFT_OUT for doc_id in left_out.get(query.query_id, ())}
         for query in judged.queries
     ]
+    weights = np.array([judged.weights.get(query.query_id, 1.0) for query in judged.queries])
+    return Answers(grades, weights / weights.sum(), [judged.groups.get(query.query_id, "") for query in judged.queries])
 
 
 class Weighed(NamedTuple):
@@ -46,15 +66,15 @@ class Weighed(NamedTuple):
     weights: dict[str, float]
     ndcg: float
     tolerance: float = 0.0  # how far a mean may be from this one and count as equal: a third of its standard error
+    disagreement: float = 0.0  # of groups of queries about the weights, from 0 to 1
 
 
 def choose_weights(
-    lists: Sequence[Candidates], answers: Answers, names: Sequence[str], *, trust: float, scale: Scale = by_list
+    lists: Sequence[Candidates], answers: Answers, names: Sequence[str], *, votes: bool = True, scale: Scale = by_list
 ) -> Weighed:
     """The weights with the best mean nDCG@10; a query whose answers are not among its candidates counts 0.
 
-    trust: how far to go from equal weights (0) to those that are best on these queries (1).
-    Raises DataError without queries.
+    votes: where queries are of several groups, each has a say of its own. Raises DataError without queries.
     """
     if not lists:
         raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
@@ -63,15 +83,34 @@ def choose_weights(
     else:
         grid = _greedy(lists, answers, names, scale)
     values = ndcg_of_weights(lists, answers, names, grid, scale=scale)
-    means = values.mean(axis=0)
-    best = int(means.argmax())
-    error = values[:, best].std() / np.sqrt(len(lists))
-    as_good = grid[means >= means[best] - _TOLERANCE * error].mean(axis=0)
-    chosen = (trust * as_good + (1 - trust) / len(names)).round(4).astype(np.float32)
+    groups = [np.array(answers.groups) == group for group in sorted({*answers.groups})] if votes else []
+    groups = [group for group in groups if group.sum() >= _FEWEST_VOTERS]
+    if len(groups) < 2:
+        groups = [np.ones(len(lists), np.bool_)]
+    ballots = [_as_good(values[group], answers.weights[group], grid) for group in groups]
+    distances = [np.abs(one - another).sum() / 2 for one, another in combinations(ballots, 2)]
+    disagreement = float(np.mean(distances)) if distances else 0.0
+    chosen = (1 - disagreement) * np.mean(ballots, axis=0) + disagreement / len(names)
+    chosen = chosen.round(4).astype(np.float32)
     weights = {name: round(float(weight), 4) for name, weight in zip(names, chosen, strict=True)}
-    values = ndcg_of_weights(lists, answers, names, chosen[None], scale=scale)
-    tolerance = round(_TOLERANCE * float(values.std() / np.sqrt(len(lists))), 5)
-    return Weighed(weights, float(values.mean()), tolerance)
+    values = ndcg_of_weights(lists, answers, names, chosen[None], scale=scale)[:, 0]
+    tolerance = round(_TOLERANCE * _error(values, answers.weights), 5)
+    return Weighed(weights, float(answers.mean(values)), tolerance, round(disagreement, 4))
+
+
+def _as_good(
+    values: NDArray[np.float64], weights: NDArray[np.float64], grid: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """(n_names,) the mean of all weights in the grid that do as well as the best, for queries that count so much."""
+    shares = weights / weights.sum()
+    means = shares @ values
+    best = int(means.argmax())
+    return grid[means >= means[best] - _TOLERANCE * _error(values[:, best], shares)].mean(axis=0)
+
+
+def _error(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """The standard error of the weighted mean of (n_queries,) values. weights: add to 1."""
+    return float(np.sqrt((weights**2 * (values - weights @ values) ** 2).sum()))
 
 
 def _greedy(lists: Sequence[Candidates], answers: Answers, names: Sequence[str], scale: Scale) -> NDArray[np.floating]:
@@ -81,7 +120,7 @@ def _greedy(lists: Sequence[Candidates], answers: Answers, names: Sequence[str],
     for step in range(1, 2 * _TENTHS + 1):
         grid = (counts + np.eye(len(names), dtype=np.float32)) / step
         grids.append(grid)
-        means = ndcg_of_weights(lists, answers, names, grid, scale=scale).mean(axis=0)
+        means = answers.mean(ndcg_of_weights(lists, answers, names, grid, scale=scale))
         counts += np.eye(len(names))[int(means.argmax())]
     return np.concatenate(grids)
 
@@ -98,14 +137,15 @@ def ndcg_of_weights(
     return np.stack(
         [
             _ndcg_of_query(candidates, grades, names, grid, scale)
-            for candidates, grades in zip(lists, answers, strict=True)
+            for candidates, grades in zip(lists, answers.grades, strict=True)
         ]
     )
 
 
 def mean_ndcg(lists: Sequence[Candidates], answers: Answers, name: str, *, scale: Scale = by_list) -> float:
     """Mean nDCG@10 of one member alone."""
-    return float(ndcg_of_weights(lists, answers, [name], np.ones((1, 1), dtype=np.float32), scale=scale).mean())
+    values = ndcg_of_weights(lists, answers, [name], np.ones((1, 1), dtype=np.float32), scale=scale)
+    return float(answers.mean(values[:, 0]))
 
 
 def _ndcg_of_query(

@@ -1,6 +1,7 @@
 """The whole way through, in order: read this first.
 
-    documents -> index -> sample -> generate -> filter -> mine -> train -> label -> distill -> evaluate -> report
+    documents -> index -> sample -> generate -> filter -> steer -> mine -> train -> label -> distill -> evaluate
+    -> report
 
 Between sample and generate comes `seed`, where prompts are made from the corpus first. A stage is a file here: its
 settings in the signature of its function, its check before work begins, and its `make`, whose signature says which
@@ -23,7 +24,7 @@ from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.scorers import named
-from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, sizes, train
+from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, sizes, steer, train
 
 
 def chain(run: Run) -> Iterator[StageOutput]:
@@ -40,15 +41,17 @@ def chain(run: Run) -> Iterator[StageOutput]:
     yield generated
     filtered = filter.make(run, indexed, sampled, generated)
     yield filtered
+    steered = steer.make(run, indexed, sampled, filtered)
+    yield steered
     mined = mine.make(run, indexed, sampled, generated, filtered)
     yield mined
     trained = train.make(run, sampled, filtered, mined)
     yield trained
-    labeled = label.make(run, indexed, sampled, filtered, trained)
+    labeled = label.make(run, indexed, sampled, filtered, steered, trained)
     yield labeled
-    distilled = distill.make(run, indexed, sampled, filtered, labeled)
+    distilled = distill.make(run, indexed, sampled, filtered, steered, labeled)
     yield distilled
-    yield evaluate.make(run, indexed, sampled, filtered, trained, labeled, distilled)
+    yield evaluate.make(run, indexed, sampled, steered, trained, labeled, distilled)
 
 
 # Stage -> the function whose keyword-only arguments are its settings.
@@ -58,6 +61,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "seed": seed.seed_prompts,
     "generate": generate.generate,
     "filter": filter.filter_queries,
+    "steer": steer.steer,
     "mine": mine.mine,
     "train": train.train,
     "label": label.label,
@@ -74,6 +78,7 @@ class Outputs(TypedDict):
     seed: NotRequired[seed.Seeded]
     generate: generate.Generated
     filter: filter.Filtered
+    steer: steer.Steered
     mine: mine.Mined
     train: train.Trained
     label: label.Labeled
@@ -87,6 +92,7 @@ _KINDS: tuple[type[StageOutput], ...] = (
     seed.Seeded,
     generate.Generated,
     filter.Filtered,
+    steer.Steered,
     mine.Mined,
     train.Trained,
     label.Labeled,
@@ -94,7 +100,13 @@ _KINDS: tuple[type[StageOutput], ...] = (
     evaluate.Evaluated,
 )
 _KEPT = 0.75  # queries that pass the filters, about
-_WITHOUT_HELD_OUT = ("sample", "seed", "generate", "filter")  # stages up to which no side of a split may be missed
+_WITHOUT_HELD_OUT = (
+    "sample",
+    "seed",
+    "generate",
+    "filter",
+    "steer",
+)  # stages up to which no side of a split may be missed
 
 
 def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
@@ -190,6 +202,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         **seeding,
         "generate": generating,
         "filter": filter.estimate(run, n_written, n_queries),
+        "steer": steer.estimate(run.settings["sample"]["dev_share"] * n_queries),
         "mine": mine.estimate(n_queries),
         "train": train.estimate(run, n_queries),
         "label": label.estimate(run, n_queries, n_lists, doc_tokens),

@@ -32,6 +32,7 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
+from acclimate.stages.steer import Steered
 
 if TYPE_CHECKING:
     from acclimate.learn.students.lesson import Lesson
@@ -167,7 +168,9 @@ def estimate(run: Run, n_queries: float) -> Estimate:
     return Estimate(_LEARNING * SEARCHING * n_queries * len(settings["student"]) * settings["epochs"])
 
 
-def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, labeled: Labeled) -> Distilled:
+def make(
+    run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, steered: Steered, labeled: Labeled
+) -> Distilled:
     """Train students on the lists that the teacher rated, and index what they changed."""
 
     def work(folder: Path, progress: Progress) -> Account:
@@ -178,7 +181,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
         texts = {query.query_id: query.text for query in queries}
         lesson = Lesson(texts, run.input.corpus, base.ids, base.vectors)
         (train, dev), *later = labeled.turns
-        held_out = filtered.held_out(run, sampled)
+        held_out = steered.choosing(run, sampled)
 
         def learned(settings: Mapping[str, Any], into: Path) -> Notes:
             return distill(train, dev, base.encoder, lesson, into, later, seed=run.seed, progress=progress, **settings)
@@ -196,7 +199,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, label
         return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
-        **{output.name: output.fingerprint for output in (sampled, filtered, labeled, indexed)},
+        **{output.name: output.fingerprint for output in (sampled, filtered, steered, labeled, indexed)},
         **run.read(*ENCODER),
         "notes of label": labeled.noted("turns"),
         DOCUMENTS: run.input.corpus.fingerprint,

@@ -37,10 +37,10 @@ from acclimate.search import choice, systems
 from acclimate.search.systems import Contender
 from acclimate.search.without import Without
 from acclimate.stages.distill import Distilled
-from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
+from acclimate.stages.steer import Steered
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
 _WARM_UP = 2  # queries answered before the clock counts
@@ -195,7 +195,7 @@ class Evaluated(StageOutput):
     @cached_property
     def chosen(self) -> systems.Chosen:
         """The weights of every system, chosen on held-out queries."""
-        return systems.Chosen(**{key: self._chosen[key] for key in systems.Chosen._fields})
+        return systems.Chosen(**{key: self._chosen[key] for key in systems.Chosen._fields if key in self._chosen})
 
     @property
     def chosen_on(self) -> str:
@@ -230,7 +230,7 @@ def make(
     run: Run,
     indexed: Indexed,
     sampled: Sampled,
-    filtered: Filtered,
+    steered: Steered,
     trained: Trained,
     labeled: Labeled,
     distilled: Distilled,
@@ -239,7 +239,7 @@ def make(
     settings = run.settings["evaluate"]
 
     def work(folder: Path, progress: Progress) -> Account:
-        test, held_out = filtered.test(run, sampled), filtered.held_out(run, sampled)
+        test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
         members = {**run.base.members, **distilled.members(run)}
         reranker, depth = trained.reranker(run), settings["rerank_depth"]
         chosen = choice.choose(
@@ -247,7 +247,6 @@ def make(
             members,
             held_out,
             lambda first: choice.weigh_reranker(first, reranker, held_out, depth),
-            trust=run.settings["label"]["trust"] if held_out.is_synthetic else 1.0,
             rerank=settings["rerank"],
         )
         sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
@@ -282,10 +281,10 @@ def make(
         dropped = {reason: count for reason, count in dropped.items() if count}
         return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
 
-    stages = (sampled, filtered, indexed, trained, labeled, distilled)
+    stages = (sampled, steered, indexed, trained, labeled, distilled)
     inputs = {
         **{output.name: output.fingerprint for output in stages},
-        **run.read(*ENCODER, "train.max_tokens", "label.trust", "distill.max_active_dims"),
+        **run.read(*ENCODER, "train.max_tokens", "distill.max_active_dims"),
         **{f"notes of {output.name}": output.noted() for output in (trained, distilled)},
         DOCUMENTS: run.input.corpus.fingerprint,
         "hybrid": "reciprocal ranks",  # in earlier versions it had weights: what they measured is measured again

@@ -27,9 +27,7 @@ from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.corpus import judged
 from acclimate.corpus.formats import read_synthetic, write_synthetic
-from acclimate.corpus.judged import Judged
 from acclimate.corpus.near_duplicates import best_first, near_duplicate_queries
 from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
@@ -229,19 +227,6 @@ class Filtered(StageOutput):
         for query in self.queries:
             sides[sampled.splits[query.doc_id]].append(query)
         return sides
-
-    def held_out(self, run: Run, sampled: Sampled) -> Judged:
-        """What choices are made on: real dev queries where there are some, else synthetic ones."""
-        return self._judged(run, sampled, run.input.labels.choosing, "dev")
-
-    def test(self, run: Run, sampled: Sampled) -> Judged:
-        """What measures: labelled queries, else synthetic ones whose documents taught and chose nothing."""
-        return self._judged(run, sampled, run.input.labels.measuring, "test")
-
-    def _judged(self, run: Run, sampled: Sampled, labelled: Judged, side: Side) -> Judged:
-        if labelled.queries:
-            return judged.unseen(labelled, sampled.shown, run.input.documents)
-        return judged.synthetic(self.sides(sampled)[side], run.input.parents)
 
 
 def check(run: Run, *, asks: bool) -> None:

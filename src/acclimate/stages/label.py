@@ -44,10 +44,11 @@ from acclimate.search.members import Ids
 from acclimate.search.scales import NAMES, bounds, scale
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
-from acclimate.search.weights import row_grades
+from acclimate.search.weights import answers_of
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
+from acclimate.stages.steer import Steered
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
 _PAIR_TOKENS = 24  # of a query and what is asked about it
@@ -71,7 +72,6 @@ def label(
     n_ways: Annotated[int, Between(2, 100_000)] = 100,
     reranker_ways: Annotated[int, Between(2, 100_000)] = 20,
     min_gain: Annotated[float, Between(-1, 1)] = 0.002,
-    trust: Annotated[float, Between(0, 1)] = 0.5,
     false_negatives: Annotated[str, OneOf(FALSE_NEGATIVES)] = "keep",
     false_negative_share: Annotated[float, Above(0)] = 0.95,
     log_queries: Annotated[int, AtLeast(0)] = 1000,
@@ -106,8 +106,6 @@ def label(
         How many of them, the best, rerankers and other scorers rate.
     min_gain
         nDCG@10 on held-out queries that a scorer must add, or it does not teach.
-    trust
-        How far weights follow held-out synthetic queries, 0 (equal weights) to 1; real ones are followed all the way.
     false_negatives
         Candidates rated near the source document: keep (with their scores), drop, or positive (with its score).
     false_negative_share
@@ -121,8 +119,8 @@ def label(
     teaching = [name for name in members if teaches(name, teachers)]
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
-    answers, trust = row_grades(held_out, ids), trust if held_out.is_synthetic else 1.0
-    fusion = fuse_retrievers(shown, answers, teaching or members, normalize, trust)
+    answers = answers_of(held_out, ids)
+    fusion = fuse_retrievers(shown, answers, teaching or members, normalize)
     ratings = Ratings(scorers, ids, progress)
     first = [candidates.best_places(of_query, ids, fusion.weights, reranker_ways) for of_query in shown]
     shown = ratings.rate(shown, list(scorers), first)
@@ -224,16 +222,19 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
     return Estimate(asking + LLM_FLOP * (len(by_name) - len(encoders)) * tokens)
 
 
-def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, trained: Trained) -> Labeled:
+def make(
+    run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, steered: Steered, trained: Trained
+) -> Labeled:
     """Let the teacher rate the candidates of the queries that teach and of those that are held out."""
     settings = run.settings["label"]
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
-        held_out = filtered.held_out(run, sampled)
+        held_out = steered.choosing(run, sampled)
         labels = run.input.labels
         judged = [*labels.choosing.queries, *labels.measuring.queries, *sides["dev"], *sides["test"]]
-        log = [query.as_query() for query in run.input.log.unlike(query.text for query in judged)]
+        texts = [*(query.text for query in judged), *steered.logged]
+        log = [query.as_query() for query in run.input.log.unlike(texts)]
         corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
         by_name = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
         with run.candidates(indexed) as kept, run.store.scores() as scores:
@@ -274,7 +275,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, train
         return Account(n_queries, len(result.train) + len(result.dev), result.dropped, notes=notes)
 
     inputs = {
-        **{output.name: output.fingerprint for output in (sampled, filtered, indexed, trained)},
+        **{output.name: output.fingerprint for output in (sampled, filtered, steered, indexed, trained)},
         **run.read(*ENCODER, "train.max_tokens"),
         "notes of train": trained.noted(),
         DOCUMENTS: run.input.corpus.fingerprint,

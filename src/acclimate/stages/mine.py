@@ -235,9 +235,3 @@ def _check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
                 f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
                 path=filtered.folder,
             )
-    if not filtered.held_out(run, sampled).queries:
-        shown = run.input.labels.choosing
-        raise DataError(
-            f"prompts show all {len(shown.queries):,} queries of the {shown.split} split, so none is left to choose "
-            "on; show fewer (sample.n_examples), or others (sample.examples)"
-        )

@@ -72,13 +72,11 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
     return {name: round(number / total, 4) for name, number in numbers.items()}
 
 
-def fuse_retrievers(
-    lists: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str, trust: float
-) -> Weighed:
-    """The members' weights among themselves; `trust` as in `choose_weights`."""
+def fuse_retrievers(lists: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str) -> Weighed:
+    """The members' weights among themselves."""
     if not lists:
         raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
-    return choose_weights(lists, answers, members, trust=trust, scale=scale(kind, lists, members))
+    return choose_weights(lists, answers, members, scale=scale(kind, lists, members))
 
 
 def choose_teachers(
@@ -143,7 +141,9 @@ def _add_scorers(
     used, best, left = [] if fusion is None else [_FUSION], fusion, list(groups)
     reasons: dict[str, str] = {}
     while left and not reasons:
-        trials = {group: choose_weights(grouped, answers, [*used, group], trust=1.0, scale=to_scale) for group in left}
+        trials = {
+            group: choose_weights(grouped, answers, [*used, group], votes=False, scale=to_scale) for group in left
+        }
         group = max(trials, key=lambda group: trials[group].ndcg)
         if best is not None and trials[group].ndcg < best.ndcg + min_gain:
             reasons = {

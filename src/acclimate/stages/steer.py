@@ -1,0 +1,270 @@
+"""Which queries choices are made on where nobody labelled any, and what counts as relevant to them.
+
+A synthetic query asks for what one document says, and a system that finds other good documents is punished for it; so
+systems that match words, or tokens, win on such queries and lose on people's. Documents near the source, in the eyes of
+both BM25 and the encoder, count half as much as it (`search.neighbors`). Where something is chosen, so does, a little,
+what unlike retrievers agree on: with no label at all, their agreement ranks systems much as people do (Soboroff,
+Nicholas and Cahan, SIGIR 2001); where the verdict is measured it does not count, since it favors what fuses them.
+
+A log of real queries says how people ask here. Some of it chooses, too, by agreement alone; and the synthetic queries
+count as far as they look like it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from acclimate.base.domains import AtLeast
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_jsonl, write_jsonl
+from acclimate.base.progress import Progress
+from acclimate.corpus import judged
+from acclimate.corpus.judged import LOG, SYNTHETIC, Judged
+from acclimate.measure.importance import effective, importance_weights
+from acclimate.records import Qrel, Query, SyntheticQuery
+from acclimate.run.estimate import SEARCHING, Estimate
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.retrievers import BASE_MEMBERS, ENCODER
+from acclimate.run.run import DOCUMENTS, Run
+from acclimate.run.settings import checked
+from acclimate.search.candidates import Candidates, Find, reciprocal_ranks
+from acclimate.search.members import Ids
+from acclimate.search.neighbors import Neighbors
+from acclimate.stages.filter import Filtered
+from acclimate.stages.index import Indexed
+from acclimate.stages.sample import Sampled
+
+SOURCE, NEIGHBOR = 2, 1  # grades
+
+
+class JudgedQuery(NamedTuple):
+    """A query with the grades of documents, above 0, how much it counts, and whom it votes with."""
+
+    query: Query
+    grades: dict[str, int]
+    weight: float = 1.0
+    group: str = ""
+
+
+class Steering(NamedTuple):
+    """What choices are made on, what the verdict is measured on, and what was seen of both kinds of queries."""
+
+    choosing: list[JudgedQuery]
+    measuring: list[JudgedQuery]
+    seen: dict[str, dict[str, float]]  # log, synthetic, synthetic as weighted -> what was seen -> its mean
+
+
+class Sight(NamedTuple):
+    """What can be seen of a query without labels."""
+
+    shared: float  # share of its words that stand in what the hybrid finds first
+    length: float  # of that document, log of its characters
+    words: float  # log of their number
+
+
+@checked
+def steer(
+    dev: Sequence[SyntheticQuery],
+    test: Sequence[SyntheticQuery],
+    log: Sequence[Query],
+    find: Find,
+    ids: Ids,
+    nearby: Neighbors,
+    *,
+    neighbors: Annotated[int, AtLeast(0)] = 20,
+    agreement: Annotated[int, AtLeast(0)] = 20,
+    log_queries: Annotated[int, AtLeast(0)] = 200,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Steering:
+    """Say what is relevant to the queries that choices are made on and, where nobody labelled any, that measure.
+
+    dev, test: synthetic queries to choose on and to measure on. log: queries that people asked, to choose on. `find`
+    gives candidates scored by BM25, dense retrieval and late interaction.
+
+    Parameters
+    ----------
+    neighbors
+        Documents that are among this many nearest to a query's source, for BM25 and for the encoder, are relevant to
+        it, too; 0 is the source alone.
+    agreement
+        Where choices are made, documents that two or all of bm25, dense and late-interaction have among this many first
+        ones count a little, too; 0 leaves them out.
+    log_queries
+        Queries of the log that choices are made on, at most; those that are left teach.
+    """
+    rows = {query.query_id: ids.row[query.doc_id] for query in (*dev, *test)}
+    graded: dict[str, dict[str, int]] = {}
+    for done, (query_id, row) in enumerate(rows.items(), 1):
+        near = nearby.of(row, neighbors) if neighbors else []
+        graded[query_id] = {_document(ids, at): NEIGHBOR for at in near} | {_document(ids, row): SOURCE}
+        progress(done, len(rows) + len(log))
+
+    asked = [query.as_query() for query in dev]
+    synthetic = list(find(asked, [rows[query.query_id] for query in dev]))
+    logged = list(find(log, ()))
+    sights = [_sight(candidates, ids, nearby) for candidates in synthetic]
+    wanted = [_sight(candidates, ids, nearby) for candidates in logged]
+    weights = importance_weights(np.array(sights).reshape(-1, 3), np.array(wanted).reshape(-1, 3))
+    overlaps = [_shared(query.text, ids.row[query.doc_id], ids, nearby) for query in dev]
+    middle = float(np.median(overlaps)) if overlaps else 0.0
+    choosing = [
+        JudgedQuery(
+            candidates.query,
+            _added(graded[candidates.query.query_id], _agreed(candidates, ids, agreement)),
+            round(float(weight) * (0.5 if log else 1.0), 8),
+            "shares few words" if overlap < middle else "shares many words",
+        )
+        for candidates, weight, overlap in zip(synthetic, weights, overlaps, strict=True)
+    ]
+    agreed = [(candidates.query, _agreed(candidates, ids, agreement)) for candidates in logged]
+    agreed = [(query, grades) for query, grades in agreed if grades]
+    choosing += [JudgedQuery(query, grades, round(0.5 / len(agreed), 8), LOG) for query, grades in agreed]
+    seen = {
+        "synthetic": _means(sights, np.full(len(sights), 1 / max(1, len(sights)))),
+        **(
+            {"as weighted": _means(sights, weights), LOG: _means(wanted, np.full(len(log), 1 / len(log)))}
+            if log
+            else {}
+        ),
+    }
+    return Steering(choosing, [JudgedQuery(query.as_query(), graded[query.query_id]) for query in test], seen)
+
+
+def _document(ids: Ids, row: int) -> str:
+    """The id of the document that a row is, or is a passage of."""
+    return ids.parents.get(ids.doc_ids[row], ids.doc_ids[row])
+
+
+def _agreed(candidates: Candidates, ids: Ids, depth: int) -> dict[str, int]:
+    """How many retrievers but one have a document among their first `depth`, where more than one has."""
+    counts: Counter[str] = Counter()
+    for name in BASE_MEMBERS if depth else ():
+        scores = candidates.scores[name]
+        first = dict.fromkeys(
+            _document(ids, int(candidates.rows[place]))
+            for place in ids.order(scores, candidates.rows)
+            if name != "bm25" or scores[place] > 0
+        )
+        counts.update([*first][:depth])
+    return {doc_id: count - 1 for doc_id, count in sorted(counts.items()) if count > 1}
+
+
+def _added(grades: Mapping[str, int], agreed: Mapping[str, int]) -> dict[str, int]:
+    """Both together: what lies near the source counts as much as what all retrievers agree on."""
+    weighed = {doc_id: SOURCE * grade for doc_id, grade in grades.items()}
+    return {doc_id: weighed.get(doc_id, 0) + agreed.get(doc_id, 0) for doc_id in sorted({*weighed, *agreed})}
+
+
+def _sight(candidates: Candidates, ids: Ids, nearby: Neighbors) -> Sight:
+    """What can be seen of a query by what is found for it; nothing shared where nothing is found."""
+    text = candidates.query.text
+    if not len(candidates.rows):
+        return Sight(0.0, 0.0, float(np.log1p(len(text.split()))))
+    first = int(candidates.rows[ids.order(reciprocal_ranks(candidates), candidates.rows)[0]])
+    length = len(nearby.corpus[ids.doc_ids[first]].default_text())
+    return Sight(_shared(text, first, ids, nearby), float(np.log1p(length)), float(np.log1p(len(text.split()))))
+
+
+def _shared(text: str, row: int, ids: Ids, nearby: Neighbors) -> float:
+    """The share of a query's terms that a document has."""
+    analyzer = nearby.bm25.analyzer
+    terms = {*analyzer(text)}
+    return len(terms & {*analyzer(nearby.corpus[ids.doc_ids[row]].default_text())}) / max(1, len(terms))
+
+
+def _means(sights: Sequence[Sight], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """In units that people read: share, characters, words (geometric means of the last two)."""
+    if not sights:
+        return {}
+    shared, length, words = weights @ np.array(sights)
+    return {
+        "words shared with the first hit": round(float(shared), 3),
+        "characters of the first hit": round(float(np.expm1(length))),
+        "words": round(float(np.expm1(words)), 1),
+        "queries": round(effective(weights)),
+    }
+
+
+class Steered(StageOutput):
+    """The queries that choices are made on, and those that measure."""
+
+    stage = "steer"
+
+    def choosing(self, run: Run, sampled: Sampled) -> Judged:
+        """What choices are made on: real dev queries where there are some, else synthetic ones and those of a log."""
+        return self._labelled(run, sampled, run.input.labels.choosing) or self._read("choosing")
+
+    def measuring(self, run: Run, sampled: Sampled) -> Judged:
+        """What measures: labelled queries, else synthetic ones whose documents taught and chose nothing."""
+        return self._labelled(run, sampled, run.input.labels.measuring) or self._read("measuring")
+
+    @cached_property
+    def logged(self) -> list[str]:
+        """The texts of the log's queries that choose, and so do not teach."""
+        return [row["text"] for _, row in read_jsonl(self.folder / "choosing.jsonl") if row["group"] == LOG]
+
+    def _labelled(self, run: Run, sampled: Sampled, labelled: Judged) -> Judged | None:
+        return judged.unseen(labelled, sampled.shown, run.input.documents) if labelled.queries else None
+
+    def _read(self, name: str) -> Judged:
+        rows = [row for _, row in read_jsonl(self.folder / f"{name}.jsonl")]
+        return Judged(
+            SYNTHETIC,
+            [Query(row["query_id"], row["text"]) for row in rows],
+            [Qrel(row["query_id"], doc_id, grade) for row in rows for doc_id, grade in row["grades"].items()],
+            weights={row["query_id"]: row["weight"] for row in rows},
+            groups={row["query_id"]: row["group"] for row in rows},
+        )
+
+
+def estimate(n_queries: float) -> Estimate:
+    """Of searching for what is near documents, and for a log."""
+    return Estimate(SEARCHING * n_queries)
+
+
+def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
+    """Say on which queries choices are made, and what is relevant to them."""
+    settings, labels = run.settings["steer"], run.input.labels
+
+    def work(folder: Path, progress: Progress) -> Account:
+        sides = filtered.sides(sampled)
+        dev = [] if labels.choosing.queries else sides["dev"]
+        test = [] if labels.measuring.queries else sides["test"]
+        drawn = [] if labels.choosing.queries else run.input.log.draw(settings["log_queries"], run.seed)
+        log = sorted(query.as_query() for query in drawn)
+        nearby = Neighbors(run.base.ids, run.input.corpus, run.base.bm25, run.base.vectors)
+        with run.candidates(indexed) as kept:
+            result = steer(dev, test, log, kept.candidates, run.base.ids, nearby, progress=progress, **settings)
+        write_jsonl(folder / "choosing.jsonl", map(_row, result.choosing))
+        write_jsonl(folder / "measuring.jsonl", map(_row, result.measuring))
+        n_read = len(dev) + len(test) + len(log)
+        n_kept = len(result.choosing) + len(result.measuring)
+        dropped = {"nothing agreed on": n_read - n_kept} if n_read > n_kept else {}
+        return Account(n_read, n_kept, dropped, notes={"seen": result.seen})
+
+    inputs = {
+        **{output.name: output.fingerprint for output in (sampled, filtered, indexed)},
+        **run.read(*ENCODER),
+        DOCUMENTS: run.input.corpus.fingerprint,
+        "labelled": f"{len(labels.choosing.queries) > 0}, {len(labels.measuring.queries) > 0}",
+        **({"log": run.input.log.fingerprint} if run.input.log else {}),
+    }
+    steered = run.make(Steered, work, inputs=inputs, unit="queries")
+    if labels.choosing.queries and not steered.choosing(run, sampled).queries:
+        raise DataError(
+            f"prompts show all {len(labels.choosing.queries):,} queries of the {labels.choosing.split} split, so none "
+            "is left to choose on; show fewer (sample.n_examples), or others (sample.examples)"
+        )
+    return steered
+
+
+def _row(query: JudgedQuery) -> dict[str, Any]:
+    """As a file has it."""
+    query_id, text = query.query
+    return {"query_id": query_id, "text": text, "weight": query.weight, "group": query.group, "grades": query.grades}
