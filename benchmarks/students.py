@@ -205,7 +205,7 @@ class Bench:
         return fingerprint({stage: self.settings[stage] for stage in stages})[:10]
 
     def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluation:
-        judged = self.outputs["filter"].test(run, self.outputs["sample"])
+        judged = self.outputs["steer"].measuring(run, self.outputs["sample"])
         settings = {key: self.settings["evaluate"][key] for key in ("k", "max_queries")}
         return evaluate(
             contenders,

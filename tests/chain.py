@@ -19,7 +19,7 @@ from acclimate import llm
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
 
 SERVED = llm.load  # before the fake takes its place
-STAGES = ["index", "sample", "generate", "filter", "mine", "train", "label", "distill", "evaluate"]
+STAGES = ["index", "sample", "generate", "filter", "steer", "mine", "train", "label", "distill", "evaluate"]
 SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 label.n_ways=8 distill.epochs=2 evaluate.rerank_depth=5

@@ -23,7 +23,7 @@ from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
 from acclimate.report import curves, formatting
 from acclimate.stages import distill, train
-from acclimate.stages.filter import Filtered
+from acclimate.stages.steer import Steered
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +264,6 @@ def test_no_curve_without_anything_held_out(labelled, monkeypatch):
     from acclimate.corpus.judged import NOTHING_JUDGED
     from acclimate.stages.runs import opened
 
-    monkeypatch.setattr(Filtered, "held_out", lambda *_: NOTHING_JUDGED)
+    monkeypatch.setattr(Steered, "choosing", lambda *_: NOTHING_JUDGED)
     with pytest.raises(DataError, match="nothing is held out"):
         curve.learning_curves(*opened(labelled, "label"))

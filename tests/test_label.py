@@ -122,20 +122,6 @@ def test_who_teaches_without_retrievers_teaches_what_it_rated():
     assert {len(example.doc_ids) for example in (*without.train, *without.dev)} == {30}
 
 
-def test_trust_moves_weights_away_from_equal_ones():
-    def skewed(queries, also=()):
-        for one in find(queries):
-            source = int(one.query.text.split()[-1])
-            one.scores["bm25"][source] = 2.0
-            yield one
-
-    equal, chosen = (
-        label(TRAIN, DEV, HELD_OUT, skewed, IDS, MEMBERS, {}, n_ways=32, trust=trust).weights for trust in (0.0, 1.0)
-    )
-    assert equal == {"bm25": 0.5, "dense": 0.5}
-    assert chosen["bm25"] > 0.6
-
-
 def test_a_source_below_the_cut_takes_the_last_place():
     def low(queries, also=()):
         for one in find(queries):

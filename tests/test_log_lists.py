@@ -29,7 +29,7 @@ def run_with(labelled, tiny_encoder, tmp_path):
     def make(asked, *changes):
         (tmp_path / "log.txt").write_text("".join(f"{text}\n" for text in asked))
         models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-        changes = [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3", *changes]
+        changes = [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3", "steer.log_queries=0", *changes]
         files = {name: str(labelled.parent / file) for name, file in LABELS.items()}
         settings, corpus = resolve(STAGES, load_recipe("quick"), changes), str(labelled.parent / "nature.jsonl")
         log = str(tmp_path / "log.txt") if asked else None
@@ -48,7 +48,7 @@ def test_a_log_teaches_beside_synthetic_queries(run_with, labelled, tmp_path):
     run = run_with([*ASKED, QUERIES[3].text.upper(), f" {held_out.text}"])
     outputs = adapt(run, until="distill")
     labeled = outputs["label"]
-    assert [name for name, output in outputs.items() if not output.resumed] == ["label", "distill"]
+    assert [name for name, output in outputs.items() if not output.resumed] == ["steer", "label", "distill"]
     texts = {query.query_id: query.text for query in labeled.log_queries}
     assert {text.casefold() for text in texts.values()} == {text.casefold() for text in ASKED}
     assert next(iter(texts.values())).casefold() == "ice that moves downhill"  # most asked

@@ -82,9 +82,8 @@ def test_hostile_text_is_text_in_the_page(finished):
 def test_runs_are_read_by_ir_measures(finished):
     import ir_measures
 
-    splits = json.loads((finished / "sample" / "splits.json").read_text())
-    queries = [json.loads(line) for line in (finished / "filter" / "queries.jsonl").read_text().splitlines()]
-    qrels = [ir_measures.Qrel(q["query_id"], q["doc_id"], 1) for q in queries if splits[q["doc_id"]] == "test"]
+    queries = [json.loads(line) for line in (finished / "steer" / "measuring.jsonl").read_text().splitlines()]
+    qrels = [ir_measures.Qrel(q["query_id"], doc_id, grade) for q in queries for doc_id, grade in q["grades"].items()]
     systems = report_of(finished)["systems"]
     assert len(systems) == len(list((finished / "evaluate" / "runs").iterdir()))
     for system in systems:

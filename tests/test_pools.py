@@ -138,7 +138,6 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         members,
         held_out,
         lambda first: weigh_reranker(first, rated, held_out, depth),
-        trust=0.5 if synthetic else 1.0,
         rerank=("hybrid", "bm25", "hybrid:tuned", "hybrid:adapted"),
     )
     made = systems.contenders(ids, members, chosen, rated, dict.fromkeys(members, 1), rerank_depth=depth)

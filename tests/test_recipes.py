@@ -121,7 +121,7 @@ def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setti
 
 
 def test_the_recording_records(reads):
-    assert ("label", "trust") in reads["evaluate"][0]
+    assert ("train", "max_tokens") in reads["evaluate"][0]
     assert ("index", "max_tokens") in reads["distill"][0]
     assert ("train", "rerankers") in reads["label"][1]
     assert reads["sample"] == (set(), set())

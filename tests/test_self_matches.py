@@ -15,7 +15,7 @@ from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
 from acclimate.search import measuring
 from acclimate.search.members import Ids
-from acclimate.search.weights import LEFT_OUT, row_grades
+from acclimate.search.weights import LEFT_OUT, answers_of
 from acclimate.search.without import Without
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -92,8 +92,8 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
     judged = Judged("dev", [query], [Qrel("q", "answer", 1)], SelfMatches({"q": frozenset({"self"})}, are_usual=True))
-    answers = row_grades(judged, ids)
-    assert answers == [{0: LEFT_OUT, 1: 1}]
+    answers = answers_of(judged, ids)
+    assert answers.grades == [{0: LEFT_OUT, 1: 1}]
     scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
     one = Candidates(query, np.arange(3), {"m": np.array(list(scores.values()), np.float32)})
     assert mean_ndcg([one], answers, "m") == 1.0

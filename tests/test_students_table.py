@@ -33,7 +33,7 @@ def table(bench):
 @pytest.fixture
 def arms(bench, monkeypatch):
     """Two that teach differently from the same labels, and one with labels of its own."""
-    found = {"contrastive": ["distill.contrastive=1"], "mixed": [], "one": ["label.trust=0"]}
+    found = {"contrastive": ["distill.contrastive=1"], "mixed": [], "one": ["label.weights=equal"]}
     monkeypatch.setattr(bench, "ARMS", found)
     return found
 

@@ -155,7 +155,7 @@ def test_synthetic_queries_do_not_leave_the_other_members_out():
     strange = [Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES]
     for held_out in (HELD_OUT, DEV):
         chosen = choose(IDS, certain, replace(held_out, queries=strange), None)
-        assert chosen.ndcg["dense:adapted"] > chosen.ndcg["hybrid:adapted"] + 0.02
+        assert chosen.ndcg["dense:adapted"] == max(chosen.ndcg.values())
         assert chosen.candidate == ("hybrid:adapted" if held_out is HELD_OUT else "dense:adapted")
 
 
@@ -178,12 +178,6 @@ def test_the_adapted_hybrid_takes_what_fuses_best():
     chosen = choose(IDS, worse, HELD_OUT, None)
     assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense", "late-interaction:adapted"}
     assert set(chosen.weights["hybrid:tuned"]) == {"bm25", "dense", "late-interaction"}
-
-
-def test_trust_in_the_held_out_queries_moves_weights_away_from_equal_ones():
-    none, half, full = (choose(IDS, ADAPTED, HELD_OUT, None, trust=t).weights["hybrid:tuned"] for t in (0.0, 0.5, 1.0))
-    assert set(none.values()) == {0.3333}
-    assert half == pytest.approx({name: (none[name] + full[name]) / 2 for name in none}, abs=2e-4)
 
 
 def test_no_reranker_is_no_reranked_system():

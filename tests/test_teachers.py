@@ -119,8 +119,6 @@ def test_numbers_that_are_no_weights():
         {"teachers": (RERANKER,)},
         {"n_ways": 0},
         {"reranker_ways": 1},
-        {"trust": 1.5},
-        {"trust": -0.1},
     ],
 )
 def test_settings_that_cannot_be(wrong):

@@ -1,4 +1,4 @@
-"""Weights: the best member is found, groups of queries that disagree are believed less, and nDCG is the one that is reported."""
+"""Weights: the best member is found, groups that disagree are believed less, and nDCG is the one that is reported."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def grouped(answers, *groups):
 
 
 def test_groups_that_agree_change_little_and_weights_are_equal_where_they_cannot_agree():
-    found, answers = planted()
+    found, answers = planted(400)
     together = choose_weights(found, answers, NAMES)
     apart = choose_weights(found, grouped(answers, "a", "b"), NAMES)
     assert apart.disagreement < 0.15
@@ -79,7 +79,8 @@ def test_the_ndcg_is_that_of_the_weights_chosen():
     found, answers = planted(seed=1)
     for names in (NAMES, NAMES[1:]):
         chosen = choose_weights(found, answers, names)
-        own = [ndcg_of_weights([one], Answers.equal([grades]), names, np.array([list(chosen.weights.values())], np.float32)).item()
+        grid = np.array([list(chosen.weights.values())], np.float32)
+        own = [ndcg_of_weights([one], Answers.equal([grades]), names, grid).item()
                for one, grades in zip(found, answers.grades, strict=True)]  # fmt: skip
         assert chosen.ndcg == pytest.approx(float(np.mean(own)), abs=1e-9)
 
@@ -110,9 +111,8 @@ def test_ndcg_agrees_with_the_measure_that_is_reported(graded, rng):
         run += [ScoredDoc(one.query.query_id, f"d{row}", float(total[row])) for row in range(n)]
         qrels += [Qrel(one.query.query_id, f"d{row}", grade) for row, grade in enumerate(grades)]
     expected = list(per_query(run, qrels, ["nDCG@10"])["nDCG@10"].values())
-    got = ndcg_of_weights(found, Answers.equal(answers), list(weights), np.array([list(weights.values())], np.float32))[
-        :, 0
-    ]
+    grid = np.array([list(weights.values())], np.float32)
+    got = ndcg_of_weights(found, Answers.equal(answers), list(weights), grid)[:, 0]
     assert got == pytest.approx(expected, abs=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_ties_rank_by_the_ids_of_their_documents_as_when_they_are_measured():
     one = candidates(0, {"a": [1.0, 1.0, 1.0, 0.0]})
     for places, rank in (([0, 1, 2, 3], 1), ([5, 1, 2, 0], 3), ([2, 1, 3, 0], 2)):
         placed = one._replace(document_ranks=np.array(places))
-        value = ndcg_of_weights([placed], [{0: 1}], ["a"], np.ones((1, 1), np.float32)).item()
+        value = ndcg_of_weights([placed], Answers.equal([{0: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
         assert value == pytest.approx(1 / np.log2(1 + rank))
 
 
@@ -147,9 +147,9 @@ def test_rank_ten_counts_and_rank_eleven_does_not():
 
 
 def test_a_query_without_candidates_or_answers_counts_nothing():
-    empty = candidates(0, {"a": []})
-    assert ndcg_of_weights([empty], [{3: 1}], ["a"], np.ones((1, 1), np.float32)).item() == 0.0
-    assert ndcg_of_weights([candidates(0, {"a": [1.0, 0.0]})], [{}], ["a"], np.ones((1, 1), np.float32)).item() == 0.0
+    empty, alone = candidates(0, {"a": []}), (["a"], np.ones((1, 1), np.float32))
+    assert ndcg_of_weights([empty], Answers.equal([{3: 1}]), *alone).item() == 0.0
+    assert ndcg_of_weights([candidates(0, {"a": [1.0, 0.0]})], Answers.equal([{}]), *alone).item() == 0.0
 
 
 def test_without_queries_there_is_nothing_to_choose_on():

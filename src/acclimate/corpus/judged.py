@@ -50,6 +50,12 @@ class Judged:
             sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []), *map(dict, counted)
         )
 
+    def mean(self, values: Mapping[str, float]) -> float:
+        """Of a value of each query, by its id, as much as it counts."""
+        query_ids = sorted(query.query_id for query in self.queries)
+        weights = [self.weights.get(query_id, 1.0) for query_id in query_ids]
+        return sum(weight * values[query_id] for query_id, weight in zip(query_ids, weights, strict=True)) / sum(weights)
+
     @cached_property
     def grades(self) -> Mapping[str, Mapping[str, int]]:
         """query_id -> doc_id -> how relevant it is, 0 or more."""

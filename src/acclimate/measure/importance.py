@@ -33,15 +33,23 @@ def importance_weights(queries: NDArray[np.float64], wanted: NDArray[np.float64]
     scaled = (both - both.mean(axis=0)) / np.maximum(both.std(axis=0), 1e-9)
     inputs = np.hstack([scaled, scaled**2, np.ones((len(both), 1))])
     is_wanted = np.arange(len(both)) < len(wanted)
-    logits = np.clip(inputs[~is_wanted] @ _fitted(inputs, is_wanted), -10, 10)
-    odds = np.exp(logits)
-    odds = np.minimum(odds / odds.mean(), _MOST)
-    return odds / odds.sum()
+    return _capped(np.exp(np.clip(inputs[~is_wanted] @ _fitted(inputs, is_wanted), -10, 10)))
 
 
 def effective(weights: NDArray[np.float64]) -> float:
     """As many queries of equal weights know as much (Kish 1965); 0 of none."""
     return float(weights.sum() ** 2 / (weights**2).sum()) if len(weights) else 0.0
+
+
+def _capped(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) shares in proportion to the odds, but for those that would be more than `_MOST` times the mean."""
+    shares, most = odds / odds.sum(), _MOST / len(odds)
+    is_capped = shares > most
+    while (shares[is_capped] != most).any():
+        shares[is_capped] = most
+        shares[~is_capped] *= (1 - most * is_capped.sum()) / shares[~is_capped].sum()
+        is_capped |= shares > most
+    return shares
 
 
 def _fitted(inputs: NDArray[np.float64], is_wanted: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from acclimate.search.vectors import Vectors
 
 _WORDS = 150  # of a document that BM25 searches for
+_CHARACTERS = 1_500  # the same where no blanks set words apart
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Neighbors:
 
         Where rows are passages, a document stands at the row of its first one, and a passage's own is not near it.
         """
-        text = " ".join(self.corpus[self.ids.doc_ids[row]].default_text().split()[:_WORDS])
+        text = " ".join(self.corpus[self.ids.doc_ids[row]].default_text().split()[:_WORDS])[:_CHARACTERS]
         by_words = self._nearest(self.bm25.scores(text), row, depth, above=0.0)
         by_vectors = self._nearest(self.vectors.dense_scores(self.vectors.pooled[row][None])[0], row, depth)
         return sorted(by_words & by_vectors)

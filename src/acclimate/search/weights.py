@@ -45,7 +45,7 @@ class Answers(NamedTuple):
 
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(...) the mean of (n_queries, ...) values."""
-        return np.tensordot(self.weights, values, axes=1)
+        return np.average(values, axis=0, weights=self.weights)
 
 
 def answers_of(judged: Judged, ids: Ids) -> Answers:
@@ -88,7 +88,7 @@ def choose_weights(
     if len(groups) < 2:
         groups = [np.ones(len(lists), np.bool_)]
     ballots = [_as_good(values[group], answers.weights[group], grid) for group in groups]
-    distances = [np.abs(one - another).sum() / 2 for one, another in combinations(ballots, 2)]
+    distances = [np.abs(ballot - other).sum() / 2 for ballot, other in combinations(ballots, 2)]
     disagreement = float(np.mean(distances)) if distances else 0.0
     chosen = (1 - disagreement) * np.mean(ballots, axis=0) + disagreement / len(names)
     chosen = chosen.round(4).astype(np.float32)
@@ -103,7 +103,7 @@ def _as_good(
 ) -> NDArray[np.floating]:
     """(n_names,) the mean of all weights in the grid that do as well as the best, for queries that count so much."""
     shares = weights / weights.sum()
-    means = shares @ values
+    means = np.average(values, axis=0, weights=shares)
     best = int(means.argmax())
     return grid[means >= means[best] - _TOLERANCE * _error(values[:, best], shares)].mean(axis=0)
 

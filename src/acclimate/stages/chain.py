@@ -100,13 +100,8 @@ _KINDS: tuple[type[StageOutput], ...] = (
     evaluate.Evaluated,
 )
 _KEPT = 0.75  # queries that pass the filters, about
-_WITHOUT_HELD_OUT = (
-    "sample",
-    "seed",
-    "generate",
-    "filter",
-    "steer",
-)  # stages up to which no side of a split may be missed
+# stages up to which no side of a split may be missed
+_WITHOUT_HELD_OUT = ("sample", "seed", "generate", "filter", "steer")
 
 
 def adapt(run: Run, *, until: str = "evaluate") -> Outputs:

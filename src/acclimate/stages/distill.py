@@ -190,7 +190,7 @@ def make(
             notes = _students(run, into, notes).index()
             members = {**base.members, **_students(run, into, notes).members()}
             retrievers = {kind: measuring.member_alone(base.ids, members, SystemName(kind).adapted()) for kind in notes}
-            return {kind: measuring.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
+            return {kind: held_out.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
 
         settings = run.settings["distill"]
         notes = tune_students(folder, settings, trials(settings["tune"], settings), learned, reached)

@@ -233,8 +233,7 @@ def make(
         held_out = steered.choosing(run, sampled)
         labels = run.input.labels
         judged = [*labels.choosing.queries, *labels.measuring.queries, *sides["dev"], *sides["test"]]
-        texts = [*(query.text for query in judged), *steered.logged]
-        log = [query.as_query() for query in run.input.log.unlike(texts)]
+        log = [query.as_query() for query in run.input.log.unlike([*(query.text for query in judged), *steered.logged])]
         corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
         by_name = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
         with run.candidates(indexed) as kept, run.store.scores() as scores:

@@ -22,8 +22,9 @@ import numpy as np
 
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError
-from acclimate.base.files import read_jsonl, write_jsonl
+from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.words import length_of, words_of
 from acclimate.corpus import judged
 from acclimate.corpus.judged import LOG, SYNTHETIC, Judged
 from acclimate.measure.importance import effective, importance_weights
@@ -57,7 +58,7 @@ class Steering(NamedTuple):
 
     choosing: list[JudgedQuery]
     measuring: list[JudgedQuery]
-    seen: dict[str, dict[str, float]]  # log, synthetic, synthetic as weighted -> what was seen -> its mean
+    seen: dict[str, dict[str, float]]  # synthetic, as_weighted, log -> what was seen -> its mean
 
 
 class Sight(NamedTuple):
@@ -101,8 +102,8 @@ def steer(
     rows = {query.query_id: ids.row[query.doc_id] for query in (*dev, *test)}
     graded: dict[str, dict[str, int]] = {}
     for done, (query_id, row) in enumerate(rows.items(), 1):
-        near = nearby.of(row, neighbors) if neighbors else []
-        graded[query_id] = {_document(ids, at): NEIGHBOR for at in near} | {_document(ids, row): SOURCE}
+        around = nearby.of(row, neighbors) if neighbors else []
+        graded[query_id] = {_document(ids, other): NEIGHBOR for other in around} | {_document(ids, row): SOURCE}
         progress(done, len(rows) + len(log))
 
     asked = [query.as_query() for query in dev]
@@ -125,14 +126,9 @@ def steer(
     agreed = [(candidates.query, _agreed(candidates, ids, agreement)) for candidates in logged]
     agreed = [(query, grades) for query, grades in agreed if grades]
     choosing += [JudgedQuery(query, grades, round(0.5 / len(agreed), 8), LOG) for query, grades in agreed]
-    seen = {
-        "synthetic": _means(sights, np.full(len(sights), 1 / max(1, len(sights)))),
-        **(
-            {"as weighted": _means(sights, weights), LOG: _means(wanted, np.full(len(log), 1 / len(log)))}
-            if log
-            else {}
-        ),
-    }
+    seen = {"synthetic": _means(sights)} if sights else {}
+    if log:
+        seen |= {"as_weighted": _means(sights, weights), LOG: _means(wanted)}
     return Steering(choosing, [JudgedQuery(query.as_query(), graded[query.query_id]) for query in test], seen)
 
 
@@ -164,11 +160,12 @@ def _added(grades: Mapping[str, int], agreed: Mapping[str, int]) -> dict[str, in
 def _sight(candidates: Candidates, ids: Ids, nearby: Neighbors) -> Sight:
     """What can be seen of a query by what is found for it; nothing shared where nothing is found."""
     text = candidates.query.text
+    n_words = float(np.log1p(len(words_of(text))))
     if not len(candidates.rows):
-        return Sight(0.0, 0.0, float(np.log1p(len(text.split()))))
+        return Sight(0.0, 0.0, n_words)
     first = int(candidates.rows[ids.order(reciprocal_ranks(candidates), candidates.rows)[0]])
-    length = len(nearby.corpus[ids.doc_ids[first]].default_text())
-    return Sight(_shared(text, first, ids, nearby), float(np.log1p(length)), float(np.log1p(len(text.split()))))
+    length = length_of(nearby.corpus[ids.doc_ids[first]].default_text())
+    return Sight(_shared(text, first, ids, nearby), float(np.log1p(length)), n_words)
 
 
 def _shared(text: str, row: int, ids: Ids, nearby: Neighbors) -> float:
@@ -178,16 +175,15 @@ def _shared(text: str, row: int, ids: Ids, nearby: Neighbors) -> float:
     return len(terms & {*analyzer(nearby.corpus[ids.doc_ids[row]].default_text())}) / max(1, len(terms))
 
 
-def _means(sights: Sequence[Sight], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+def _means(sights: Sequence[Sight], weights: np.ndarray[Any, Any] | None = None) -> dict[str, float]:
     """In units that people read: share, characters, words (geometric means of the last two)."""
-    if not sights:
-        return {}
-    shared, length, words = weights @ np.array(sights)
+    weights = np.ones(len(sights)) if weights is None else weights
+    shared, length, words = np.average(np.array(sights), axis=0, weights=weights)
     return {
-        "words shared with the first hit": round(float(shared), 3),
-        "characters of the first hit": round(float(np.expm1(length))),
+        "shared_words": round(float(shared), 3),
+        "first_hit_characters": round(float(np.expm1(length))),
         "words": round(float(np.expm1(words)), 1),
-        "queries": round(effective(weights)),
+        "effective_queries": round(effective(weights)),
     }
 
 
@@ -231,13 +227,13 @@ def estimate(n_queries: float) -> Estimate:
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
     """Say on which queries choices are made, and what is relevant to them."""
     settings, labels = run.settings["steer"], run.input.labels
+    drawn = [] if labels.choosing.queries else run.input.log.draw(settings["log_queries"], run.seed)
+    log = sorted(query.as_query() for query in drawn)
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
         dev = [] if labels.choosing.queries else sides["dev"]
         test = [] if labels.measuring.queries else sides["test"]
-        drawn = [] if labels.choosing.queries else run.input.log.draw(settings["log_queries"], run.seed)
-        log = sorted(query.as_query() for query in drawn)
         nearby = Neighbors(run.base.ids, run.input.corpus, run.base.bm25, run.base.vectors)
         with run.candidates(indexed) as kept:
             result = steer(dev, test, log, kept.candidates, run.base.ids, nearby, progress=progress, **settings)
@@ -253,7 +249,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
         **run.read(*ENCODER),
         DOCUMENTS: run.input.corpus.fingerprint,
         "labelled": f"{len(labels.choosing.queries) > 0}, {len(labels.measuring.queries) > 0}",
-        **({"log": run.input.log.fingerprint} if run.input.log else {}),
+        **({"log": fingerprint(log)} if log else {}),
     }
     steered = run.make(Steered, work, inputs=inputs, unit="queries")
     if labels.choosing.queries and not steered.choosing(run, sampled).queries:
