@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _RIDGE = 5.0
 _MOST = 10.0  # times the mean weight: no query decides alone
-_STEPS = 50
+_STEPS = 100
+_STEP = 1.0  # at most, of a coefficient: from far off, Newton's method overshoots
 
 
 def importance_weights(queries: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,7 +64,8 @@ def _fitted(inputs: NDArray[np.float64], is_wanted: NDArray[np.bool_]) -> NDArra
         gradient = inputs.T @ (shares * (chances - is_wanted)) + ridge @ coefficients
         curvature = (inputs * (shares * chances * (1 - chances))[:, None]).T @ inputs + ridge
         step = np.linalg.solve(curvature, gradient)
-        coefficients -= step
-        if np.abs(step).max() < 1e-9:
+        largest = float(np.abs(step).max())
+        coefficients -= step * _STEP / max(largest, _STEP)
+        if largest < 1e-9:
             break
     return coefficients
