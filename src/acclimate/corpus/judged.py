@@ -52,9 +52,8 @@ class Judged:
 
     def mean(self, values: Mapping[str, float]) -> float:
         """Of a value of each query, by its id, as much as it counts."""
-        query_ids = sorted(query.query_id for query in self.queries)
-        weights = [self.weights.get(query_id, 1.0) for query_id in query_ids]
-        return sum(weight * values[query_id] for query_id, weight in zip(query_ids, weights, strict=True)) / sum(weights)
+        weights = {query.query_id: self.weights.get(query.query_id, 1.0) for query in sorted(self.queries)}
+        return sum(weight * values[query_id] for query_id, weight in weights.items()) / sum(weights.values())
 
     @cached_property
     def grades(self) -> Mapping[str, Mapping[str, int]]:
