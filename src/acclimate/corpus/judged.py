@@ -6,6 +6,7 @@ Judgments are of documents, by their ids. Who works on rows of an index turns th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,8 @@ from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_mat
 from acclimate.records import Doc, Qrel, Query
 
 SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote
-LOG = "log"  # the group of queries that people asked
+LOG, JUDGED = "log", "judged"  # groups of queries that people asked, and of those that somebody judged
+_AS_GOOD = 50  # judged queries that choose as well as those that nobody judged
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
 
 
@@ -34,13 +36,32 @@ class Judged:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        n_logged = sum(group == LOG for group in self.groups.values())
-        count = f"{len(self.queries) - n_logged:,} {self.split} queries"
-        return f"{count} and {n_logged:,} of a log" if n_logged else count
+        count = Counter(self.groups.values())
+        others = [f"{count[LOG]:,} of a log"] * (LOG in count) + [f"{count[JUDGED]:,} judged ones"] * (JUDGED in count)
+        plain = len(self.queries) - count[LOG] - count[JUDGED]
+        return " and ".join([f"{plain:,} {self.split} queries", *others])
 
     @property
     def is_synthetic(self) -> bool:
         return self.split == SYNTHETIC
+
+    def beside(self, judged: Judged) -> Judged:
+        """These queries, and some that somebody judged, which count n / (n + 50) of all.
+
+        On our collections twenty judged queries alone rank systems no better than queries that nobody judged
+        (benchmarks/belief.py); a hundred do.
+        """
+        share = len(judged.queries) / (len(judged.queries) + _AS_GOOD)
+        total = sum(self.weights.get(query.query_id, 1.0) for query in self.queries) * share / (1 - share)
+        each = dict.fromkeys((query.query_id for query in judged.queries), total / max(1, len(judged.queries)))
+        return replace(
+            self,
+            queries=[*self.queries, *judged.queries],
+            qrels=[*self.qrels, *judged.qrels],
+            self_matches=judged.self_matches,
+            weights={**self.weights, **each},
+            groups={**self.groups, **dict.fromkeys(each, JUDGED)},
+        )
 
     @property
     def fingerprint(self) -> str:

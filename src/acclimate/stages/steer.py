@@ -42,6 +42,7 @@ from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
 
 SOURCE, NEIGHBOR = 2, 1  # grades
+_ENOUGH = 100  # judged queries to make choices on, without any other
 
 
 class JudgedQuery(NamedTuple):
@@ -193,8 +194,12 @@ class Steered(StageOutput):
     stage = "steer"
 
     def choosing(self, run: Run, sampled: Sampled) -> Judged:
-        """What choices are made on: real dev queries where there are some, else synthetic ones and those of a log."""
-        return self._labelled(run, sampled, run.input.labels.choosing) or self._read("choosing")
+        """What choices are made on: real dev queries, if they are many; else synthetic ones, those of a log, and the
+        few that somebody judged."""
+        labelled = self._labelled(run, sampled, run.input.labels.choosing)
+        if labelled is not None and _is_enough(run.input.labels.choosing):
+            return labelled
+        return self._read("choosing").beside(labelled) if labelled and labelled.queries else self._read("choosing")
 
     def measuring(self, run: Run, sampled: Sampled) -> Judged:
         """What measures: labelled queries, else synthetic ones whose documents taught and chose nothing."""
@@ -227,12 +232,12 @@ def estimate(n_queries: float) -> Estimate:
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
     """Say on which queries choices are made, and what is relevant to them."""
     settings, labels = run.settings["steer"], run.input.labels
-    drawn = [] if labels.choosing.queries else run.input.log.draw(settings["log_queries"], run.seed)
+    drawn = [] if _is_enough(labels.choosing) else run.input.log.draw(settings["log_queries"], run.seed)
     log = sorted(query.as_query() for query in drawn)
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
-        dev = [] if labels.choosing.queries else sides["dev"]
+        dev = [] if _is_enough(labels.choosing) else sides["dev"]
         test = [] if labels.measuring.queries else sides["test"]
         nearby = Neighbors(run.base.ids, run.input.corpus, run.base.bm25, run.base.vectors)
         with run.candidates(indexed) as kept:
@@ -248,16 +253,21 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
         **{output.name: output.fingerprint for output in (sampled, filtered, indexed)},
         **run.read(*ENCODER),
         DOCUMENTS: run.input.corpus.fingerprint,
-        "labelled": f"{len(labels.choosing.queries) > 0}, {len(labels.measuring.queries) > 0}",
+        "labelled": f"{_is_enough(labels.choosing)}, {len(labels.measuring.queries) > 0}",
         **({"log": fingerprint(log)} if log else {}),
     }
     steered = run.make(Steered, work, inputs=inputs, unit="queries")
-    if labels.choosing.queries and not steered.choosing(run, sampled).queries:
+    if _is_enough(labels.choosing) and not steered.choosing(run, sampled).queries:
         raise DataError(
             f"prompts show all {len(labels.choosing.queries):,} queries of the {labels.choosing.split} split, so none "
             "is left to choose on; show fewer (sample.n_examples), or others (sample.examples)"
         )
     return steered
+
+
+def _is_enough(labelled: Judged) -> bool:
+    """True for so many judged queries that choices are made on them alone."""
+    return len(labelled.queries) >= _ENOUGH
 
 
 def _row(query: JudgedQuery) -> dict[str, Any]:
