@@ -70,7 +70,7 @@ def sample(
     n_docs: Annotated[int, AtLeast(1)] = 1000,
     method: Annotated[str, OneOf(METHODS)] = "uniform",
     n_clusters: Annotated[int, AtLeast(0)] = 0,
-    windows: Annotated[float, Between(0, 1)] = 0.0,
+    windows: Annotated[float, Between(0, 1)] = 0.5,
     length_power: Annotated[float, Between(0, 4)] = 1.0,
     min_chars: Annotated[int, AtLeast(0)] = 80,
     max_per_source: Annotated[int, AtLeast(0)] = 0,
