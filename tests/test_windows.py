@@ -174,7 +174,7 @@ def test_a_draw_with_windows_follows_every_rule(method):
 
 
 def test_without_windows_every_document_is_read_from_its_start():
-    drawn = sample(MIXED, n_docs=10)
+    drawn = sample(MIXED, n_docs=10, windows=0)
     assert drawn.windows == {}
     assert drawn.docs(MIXED) == [MIXED[doc_id] for doc_id in drawn.splits]
 
