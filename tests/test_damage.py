@@ -101,7 +101,7 @@ def test_a_run_that_is_not_described_any_more_is_told_and_described_again(kind, 
 def test_a_damaged_run_is_mended_by_the_command_that_began_it(finished, run, corpus, run_adapt, capsys):
     draws, whole = random.Random(SEED), contents(finished)
     for stage in draws.sample(STAGES, 5):
-        paths = sorted(path for path in (run / stage).rglob("*") if path.is_file())
+        paths = sorted(path for path in (run / stage).rglob("*") if path.is_file() and path.stat().st_size)
         damage(draws.choice(paths), draws.choice(list(DAMAGES)))
         damage(next((run / "corpus").glob("*.arrow")), draws.choice(list(DAMAGES)))
         assert run_adapt(corpus, run) == 0

@@ -76,7 +76,6 @@ def test_what_one_setting_would_mend_is_told_once_though_others_were_good(tmp_pa
         ("train", 0.2, "none to learn from, where 5 documents"),
         ("dev", 0.2, "none to choose on, where 5 documents"),
         ("test", 0.2, "none to measure on, where 5 documents"),
-        ("held out", 0.2, "prompts show all 2 queries of the dev split"),
         ("test", 0.0, ""),  # labelled queries measure
         ("", 0.2, ""),
     ],
@@ -87,7 +86,6 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
     filtered = SimpleNamespace(
         queries=["query"] * 2,
         sides=lambda sampled: {side: [] if side == lacks else ["query"] for side in sides},
-        held_out=lambda run, sampled: SimpleNamespace(queries=[] if lacks == "held out" else ["query"]),
         folder=tmp_path / "filter",
     )
     labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))

@@ -123,7 +123,10 @@ def test_only_what_shows_a_log_is_made_again_when_it_changes(run_adapt, tmp_path
 
     def adapt(*changes: str, log: Path | None = searches) -> list[str]:
         options = () if log is None else ("--log", str(log))
-        assert run_adapt(corpus, out, *options, changes=(*FAST, "label.log_queries=0", *changes)) == 0
+        assert (
+            run_adapt(corpus, out, *options, changes=(*FAST, "steer.log_queries=0", "label.log_queries=0", *changes))
+            == 0
+        )
         return made_again(out)
 
     adapt()

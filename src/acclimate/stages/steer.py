@@ -110,6 +110,7 @@ def steer(
     asked = [query.as_query() for query in dev]
     synthetic = list(find(asked, [rows[query.query_id] for query in dev]))
     logged = list(find(log, ()))
+    progress(len(rows) + len(log), len(rows) + len(log))
     sights = [_sight(candidates, ids, nearby) for candidates in synthetic]
     wanted = [_sight(candidates, ids, nearby) for candidates in logged]
     weights = importance_weights(np.array(sights).reshape(-1, 3), np.array(wanted).reshape(-1, 3))
@@ -128,8 +129,10 @@ def steer(
     agreed = [(query, grades) for query, grades in agreed if grades]
     choosing += [JudgedQuery(query, grades, round(0.5 / len(agreed), 8), LOG) for query, grades in agreed]
     seen = {"synthetic": _means(sights)} if sights else {}
-    if log:
-        seen |= {"as_weighted": _means(sights, weights), LOG: _means(wanted)}
+    if sights and wanted:
+        seen |= {"as_weighted": _means(sights, weights)}
+    if wanted:
+        seen |= {LOG: _means(wanted)}
     return Steering(choosing, [JudgedQuery(query.as_query(), graded[query.query_id]) for query in test], seen)
 
 
