@@ -63,6 +63,19 @@ def test_a_run_of_an_earlier_version_is_read_and_searched_as_it_was_made(earlier
     assert run.search("lava and ash", system="hybrid+reranker")
 
 
+def test_a_run_that_has_settings_which_are_gone_is_read_and_goes_on(copied):
+    def aged(content):
+        content["settings"]["label"]["trust"] = 0.5
+        del content["settings"]["steer"]
+
+    rewritten(copied / "run.json", aged)
+    assert acclimate.open(copied).search("lava and ash")
+    assert main(["report", str(copied)]) == 0
+    assert main(["evaluate", str(copied)]) == 0
+    assert made_again(copied) == []
+    assert "trust" not in json.loads((copied / "run.json").read_text(encoding="utf-8"))["settings"]["label"]
+
+
 def test_its_report_says_what_to_type_and_that_measures_it_anew(earlier, capsys):
     assert main(["report", str(earlier)]) == 2
     said = capsys.readouterr().err

@@ -82,3 +82,28 @@ def test_without_a_query_to_label_the_lists_are_what_they_were(asked, changes, r
     for name in ("train.jsonl", "dev.jsonl", "scores.jsonl"):
         assert (tmp_path / "run" / "label" / name).read_bytes() == (labelled / "label" / name).read_bytes()
     assert outputs["label"].notes == json.loads((labelled / "label" / "manifest.json").read_text())["notes"]
+
+
+def test_queries_of_the_log_choose_or_teach_and_those_that_are_judged_do_neither(run_with, tmp_path):
+    asked = [*ASKED, QUERIES[3].text.upper()]
+    outputs = adapt(run_with(asked, "steer.log_queries=2"), until="label")
+    chosen, taught = outputs["steer"].logged, [query.text for query in outputs["label"].log_queries]
+    assert len(chosen) == 2
+    assert {text.casefold() for text in (*chosen, *taught)} == {text.casefold() for text in ASKED}
+    assert len(taught) == 2
+    choosing = [json.loads(line) for line in (tmp_path / "run" / "steer" / "choosing.jsonl").open()]
+    assert sum(row["weight"] for row in choosing if row["group"] == "log") == pytest.approx(0.5)
+    assert sum(row["weight"] for row in choosing) == pytest.approx(1, abs=1e-6)
+    assert (tmp_path / "run" / "steer" / "measuring.jsonl").read_text() == ""  # labelled queries measure
+    assert outputs["label"].notes["chosen_on"].endswith(" and 2 of a log")
+    assert undocumented(tmp_path / "run") == set()
+
+    again = adapt(run_with(asked[::-1], "steer.log_queries=2"), until="label")
+    assert all(output.resumed for output in again.values())  # the order of a log is nothing
+
+
+def test_a_log_of_judged_queries_alone_chooses_nothing(run_with, labelled, tmp_path):
+    outputs = adapt(run_with([QUERIES[3].text, QUERIES[5].text], "steer.log_queries=20"), until="steer")
+    assert outputs["steer"].logged == []
+    choosing = (tmp_path / "run" / "steer" / "choosing.jsonl").read_bytes()
+    assert choosing == (labelled / "steer" / "choosing.jsonl").read_bytes()

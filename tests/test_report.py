@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.report import formatting, sentences, terminal
+from acclimate.report import formatting, sentences, steering, terminal
 from acclimate.report.html import render
 from acclimate.report.pictures.tradeoff import tradeoff
 
@@ -396,3 +396,31 @@ def test_what_llms_were_asked_and_what_a_kept_query_cost(report):
     assert "A kept query: 689 tokens" in terminal.text(report)
     report["ledger"]["kept_queries"] = 0
     assert "nothing was kept" in terminal.text(report)
+
+
+SEEN = {
+    "synthetic": {"shared_words": 0.82, "first_hit_characters": 300, "words": 8.3, "effective_queries": 280},
+    "as_weighted": {"shared_words": 0.6, "first_hit_characters": 812, "words": 5.4, "effective_queries": 43},
+    "log": {"shared_words": 0.57, "first_hit_characters": 1128, "words": 5.1, "effective_queries": 200},
+}
+
+
+def test_what_a_log_changed_and_what_is_quarrelled_about_is_said_wherever_it_is_read(report):
+    report["chosen_on"] = "280 synthetic queries and 200 of a log"
+    report["tried"] = [{"what": "candidate", "value": "hybrid:tuned", "nDCG@10": 0.5, "chosen": True}]
+    report["steering"] = {"seen": SEEN, "disagreement": {"hybrid:tuned": 0.42, "hybrid:adapted": 0.1}}
+    lines = steering.sentences(report)
+    assert lines[0] == "Choices were made on 280 synthetic queries and 200 of a log."
+    for number in ("57.0%", "82.0%", "60.0%", "1,128", "812", "8.3", "5.1", "5.4", "43 that count the same"):
+        assert number in lines[1]
+    assert "hybrid:tuned (0.42 of 1)" in lines[2]
+    assert "hybrid:adapted" not in lines[2]
+    page, plain = render(report), " ".join(terminal.text(report).split())
+    assert all(line in page and line in plain for line in lines)
+
+
+def test_without_a_log_or_a_quarrel_there_is_little_to_say(report):
+    assert steering.sentences(report) == []  # of an earlier version
+    for seen in ({}, {"synthetic": SEEN["synthetic"]}):
+        report["steering"] = {"seen": seen, "disagreement": {}}
+        assert len(steering.sentences({**report, "chosen_on": "100 dev queries"})) == 1

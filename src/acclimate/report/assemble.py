@@ -15,6 +15,7 @@ from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
 from acclimate.report.choices import choices
 from acclimate.report.html import render
+from acclimate.report.steering import steering
 from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
@@ -48,6 +49,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "verdict_basis": "synthetic" if split == "synthetic" else "qrels",
         "chosen_on": evaluated.chosen_on,
         "held_out_ndcg": chosen.ndcg,
+        "steering": steering(outputs["steer"].notes["seen"], chosen),
         "stages": [_stage(output) for output in cast(dict[str, StageOutput], outputs).values()],
         "recipe": run.recipe,
         "settings": plain_settings(run),

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from acclimate.base.progress import duration
 from acclimate.measure.measures import MAIN
-from acclimate.report import against_reranked, formatting, sentences, steps
+from acclimate.report import against_reranked, formatting, sentences, steering, steps
 from acclimate.report.pictures.tradeoff import tradeoff
 
 _OPTIONAL: dict[str, Any] = {
@@ -57,6 +57,7 @@ def render(report: Mapping[str, Any]) -> str:
         formatting=formatting,
         sentences=sentences,
         steps=steps,
+        steering=steering,
         main_measure=MAIN,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from acclimate.base.progress import duration
 from acclimate.measure.measures import MAIN
-from acclimate.report import against_reranked, sentences, steps
+from acclimate.report import against_reranked, sentences, steering, steps
 from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
 
 WIDTH = 100
@@ -20,6 +20,7 @@ def text(report: Mapping[str, Any]) -> str:
     report = safe(report)
     parts = [_verdict(report), _steps(report), _systems(report), _comparisons(report), _stages(report["stages"])]
     parts.append("\n".join(_wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
+    parts.append("\n".join(map(_wrap, steering.sentences(report))))
     parts.append("\n".join(map(_wrap, sentences.spending(report))))
     parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
     parts = [part for part in parts if part]

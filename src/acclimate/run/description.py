@@ -17,7 +17,7 @@ from acclimate.run.workspace import Workspace, plain
 
 NAME = "run.json"
 _OPTIONAL = (str, type(None))
-_RETIRED = (("label", "trust"),)  # settings that runs of earlier versions have
+RETIRED = (("label", "trust"),)  # settings that runs of earlier versions have
 _FIELDS = {  # with what they may be
     "corpus": (str,),
     "source": (str,),
@@ -67,7 +67,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
     try:
         description = read_json(path)
         _check(description, path)
-        for stage, name in _RETIRED:
+        for stage, name in RETIRED:
             description["settings"].get(stage, {}).pop(name, None)
         settings = resolve(stages, description["settings"], (), path)
         limits = (list(map(str, description[name])) for name in ("max_tokens", "max_cost"))

@@ -235,7 +235,7 @@ def estimate(n_queries: float) -> Estimate:
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
     """Say on which queries choices are made, and what is relevant to them."""
     settings, labels = run.settings["steer"], run.input.labels
-    drawn = [] if _is_enough(labels.choosing) else run.input.log.draw(settings["log_queries"], run.seed)
+    drawn = [] if _is_enough(labels.choosing) else run.input.unjudged_log.draw(settings["log_queries"], run.seed)
     log = sorted(query.as_query() for query in drawn)
 
     def work(folder: Path, progress: Progress) -> Account:

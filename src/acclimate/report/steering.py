@@ -1,0 +1,45 @@
+"""On what choices were made: how many queries, what a log changed, and where groups of queries disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acclimate.report.formatting import share
+from acclimate.search.systems import Chosen
+
+_MUCH = 0.3  # disagreement, of 1, that a reader should know of
+
+
+def steering(seen: Mapping[str, Any], chosen: Chosen) -> dict[str, Any]:
+    """What `report.json` says of it. seen: of the notes of the stage `steer`."""
+    return {"seen": dict(seen), "disagreement": dict(chosen.disagreement)}
+
+
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """The same for people; nothing for a report by a version that did not steer."""
+    if "steering" not in report:
+        return []
+    seen, disagreement = report["steering"]["seen"], report["steering"]["disagreement"]
+    lines = [f"Choices were made on {report['chosen_on']}."]
+    if "log" in seen and "as_weighted" in seen:
+        lines.append(
+            f"Queries of the log {_looks(seen['log'])}; synthetic ones {_looks(seen['synthetic'])}. Those that look "
+            f"like the log count more, so that together they {_looks(seen['as_weighted'])}, and say as much as "
+            f"{seen['as_weighted']['effective_queries']:,} that count the same."
+        )
+    quarrels = [f"{system} ({amount:.2f} of 1)" for system, amount in disagreement.items() if amount > _MUCH]
+    if quarrels:
+        lines.append(
+            f"Groups of queries disagree about the weights of {' and '.join(quarrels)}, so these were moved towards "
+            "equal ones."
+        )
+    return lines
+
+
+def _looks(seen: Mapping[str, float]) -> str:
+    """`have 3.2 words and share 57% of them with the first hit, of 930 characters`"""
+    return (
+        f"have {seen['words']:.1f} words and share {share(seen['shared_words'])} of them with the first hit, of "
+        f"{seen['first_hit_characters']:,} characters"
+    )
