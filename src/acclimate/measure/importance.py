@@ -2,8 +2,8 @@
 
 A logistic regression tells the two apart; its odds are the ratio of their densities (Sugiyama, Suzuki and Kanamori,
 Density Ratio Estimation in Machine Learning, 2012, chapter 4), so a query that could as well be one of the others
-counts more. It is fitted by Newton's method with a ridge: a log of twenty queries moves weights a little, one of
-thousands as far as it can be sure of.
+counts more. It is fitted by Newton's method with a ridge. Both sides count the same, however few they are: a log of
+twenty queries moves weights about as far as one of thousands, which is right where it differs much from the queries.
 """
 
 from __future__ import annotations
