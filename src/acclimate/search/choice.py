@@ -37,7 +37,7 @@ def choose(
     *,
     rerank: Sequence[str] = (HYBRID,),
 ) -> Chosen:
-    """Weights for the hybrids, and the smallest step that does as well as the best on the held-out queries.
+    """Weights for the hybrids, and what takes least of what does as well as the best on the held-out queries.
 
     Each is chosen among the candidates that it will have when it serves: those of its own sources. `weigh` weighs a
     reranker behind the systems that `rerank` names, see `weigh_reranker`; None where there is no reranker.
@@ -83,7 +83,7 @@ def choose(
 
 
 def _candidate(reached: Mapping[str, float], out_of_question: Iterable[str], tolerance: float) -> str:
-    """Of what a step of this run made: the smallest whose nDCG@10 is within the tolerance of the best.
+    """What takes least, and then is best, of all that this run made and that comes within the tolerance of the best.
 
     out_of_question: on synthetic queries, the members alone. A fusion depends least on how far these are like people's,
     and they are no more trusted to leave members out altogether than to weigh them.
@@ -92,7 +92,7 @@ def _candidate(reached: Mapping[str, float], out_of_question: Iterable[str], tol
     least = max(reached[name] for name in contending) - tolerance
     return min(
         (name for name in contending if reached[name] >= least),
-        key=lambda name: (effort(name.facts), name.steps, -reached[name], name),
+        key=lambda name: (effort(name.facts), -reached[name], name),
     )
 
 
