@@ -197,7 +197,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         **seeding,
         "generate": generating,
         "filter": filter.estimate(run, n_written, n_queries),
-        "steer": steer.estimate(run.settings["sample"]["dev_share"] * n_queries),
+        "steer": steer.estimate(run, n_queries),
         "mine": mine.estimate(n_queries),
         "train": train.estimate(run, n_queries),
         "label": label.estimate(run, n_queries, n_lists, doc_tokens),

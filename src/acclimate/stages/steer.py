@@ -227,9 +227,11 @@ class Steered(StageOutput):
         )
 
 
-def estimate(n_queries: float) -> Estimate:
+def estimate(run: Run, n_queries: float) -> Estimate:
     """Of searching for what is near documents, and for a log."""
-    return Estimate(SEARCHING * n_queries)
+    held_out = run.settings["sample"]["dev_share"] + run.input.labels.test_share
+    n_logged = min(run.settings["steer"]["log_queries"], len(run.input.log))
+    return Estimate(SEARCHING * (held_out * n_queries + n_logged))
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
