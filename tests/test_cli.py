@@ -325,7 +325,7 @@ def test_a_setting_typed_as_an_option_or_as_text_is_the_same_setting(corpus, tmp
         "max_per_source": 0,
         "near_duplicates": 0.9,
         "length_power": 1.0,
-        "windows": 0.0,
+        "windows": 0.5,
         "dev_share": 0.5,
         "examples": "",
         "n_examples": 3,
