@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import write_jsonl
+from acclimate.base.files import fingerprint, write_jsonl
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.base.words import normalized
 from acclimate.corpus.judged import JUDGED, LOG, NOTHING_JUDGED, Judged
-from acclimate.corpus.query_log import NO_LOG
+from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
 from acclimate.records import Doc, Qrel, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import Candidates
@@ -309,6 +309,35 @@ def test_many_judged_queries_replace_all_others_and_few_choose_beside_them(steer
     assert steered.measuring(run_with(few, few), SAMPLED).queries == few.queries
 
 
+def test_a_synthetic_query_that_somebody_judged_chooses_once_by_that_judgment(steered):
+    choosing = steered._read("choosing")
+    graded = Judged("dev", [Query("s1", "snow")], [Qrel("s1", "d07", 3)])
+    both = choosing.beside(graded)
+    assert [query.query_id for query in both.queries] == ["s0", "l0", "s1"]
+    assert both.grades["s1"] == {"d07": 3}
+    assert both.weights["s1"] == pytest.approx(0.9 / 50)
+    assert both.groups["s1"] == JUDGED
+    every = Judged("dev", choosing.queries, [Qrel(query.query_id, "d07", 1) for query in choosing.queries])
+    assert choosing.beside(every) is every
+
+
+def test_queries_of_the_log_that_prompts_show_do_not_choose(steered):
+    log = QueryLog([LoggedQuery(f"l{number}", f"query {number}", number) for number in range(9, 0, -1)])
+    run = run_with(NOTHING_JUDGED)
+    run.input.unjudged_log, run.input.corpus = log, SimpleNamespace(fingerprint="")
+    run.seed, run.read = 0, lambda *_: {}
+    other = SimpleNamespace(name="other", fingerprint="")
+    for n_shown, n_choosing in ((0, 9), (3, 6), (3, 2), (9, 5)):
+        inputs = {}
+        run.settings = {"steer": {"log_queries": n_choosing}, "generate": {"log_examples": n_shown}}
+        run.make = lambda *_, **said: inputs.update(said["inputs"]) or steered  # noqa: B023
+        stage.make(run, other, SAMPLED, other)
+        shown = log.draw(n_shown, run.seed)
+        choosing = [query for query in log.draw(n_shown + n_choosing, run.seed) if query not in shown]
+        expected = fingerprint(sorted(query.as_query() for query in choosing)) if choosing else None
+        assert inputs.get("log") == expected
+
+
 def test_judged_queries_that_prompts_show_do_not_choose(steered):
     few, many = dev_queries(2), dev_queries(100)
     sampled = SimpleNamespace(**{**vars(SAMPLED), "shown": {normalized(query.text) for query in many.queries[1:]}})
@@ -318,7 +347,8 @@ def test_judged_queries_that_prompts_show_do_not_choose(steered):
     assert len(steered.choosing(run_with(few), sampled).queries) == len(ROWS)
     run = run_with(many)
     run.input.unjudged_log, run.input.corpus = NO_LOG, SimpleNamespace(fingerprint="")
-    run.settings, run.seed, run.read = {"steer": {"log_queries": 5}}, 0, lambda *_: {}
+    run.settings = {"steer": {"log_queries": 5}, "generate": {"log_examples": 0}}
+    run.seed, run.read = 0, lambda *_: {}
     run.make = lambda *_, **__: steered
     other = SimpleNamespace(name="other", fingerprint="")
     with pytest.raises(DataError, match="prompts show all 100 queries of the dev split"):

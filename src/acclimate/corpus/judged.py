@@ -46,21 +46,23 @@ class Judged:
         return self.split == SYNTHETIC
 
     def beside(self, judged: Judged) -> Judged:
-        """These queries, and some that somebody judged, which count n / (n + 50) of all.
+        """These queries, and some that somebody judged, of which fifty count as much as all of these together.
 
-        On our collections twenty judged queries alone rank systems no better than queries that nobody judged
-        (benchmarks/belief.py); a hundred do.
+        On our collections fifty judged queries alone rank systems no better than queries that nobody judged
+        (docs/log.md). A query that is among both is a judged one: people may grade the very queries that an LLM wrote.
         """
-        share = len(judged.queries) / (len(judged.queries) + _AS_GOOD)
-        total = sum(self.weights.get(query.query_id, 1.0) for query in self.queries) * share / (1 - share)
-        each = dict.fromkeys((query.query_id for query in judged.queries), total / max(1, len(judged.queries)))
+        judged_ids = dict.fromkeys(query.query_id for query in judged.queries)
+        others = self.among(query for query in self.queries if query.query_id not in judged_ids)
+        if not others.queries:
+            return judged
+        each = sum(self.weights.get(query.query_id, 1.0) for query in others.queries) / _AS_GOOD
         return replace(
-            self,
-            queries=[*self.queries, *judged.queries],
-            qrels=[*self.qrels, *judged.qrels],
+            others,
+            queries=[*others.queries, *judged.queries],
+            qrels=[*others.qrels, *judged.qrels],
             self_matches=judged.self_matches,
-            weights={**self.weights, **each},
-            groups={**self.groups, **dict.fromkeys(each, JUDGED)},
+            weights={**self.weights, **dict.fromkeys(judged_ids, each)},
+            groups={**self.groups, **dict.fromkeys(judged_ids, JUDGED)},
         )
 
     @property
@@ -128,5 +130,5 @@ class Labels:
     def _judged(self, split: str) -> Judged:
         qrels = self.collection.qrels.get(split, [])
         judged = {qrel.query_id for qrel in qrels}
-        queries = [query for query in self.collection.queries if query.query_id in judged]
+        queries = sorted(query for query in self.collection.queries if query.query_id in judged)
         return Judged(split, queries, qrels) if queries else NOTHING_JUDGED

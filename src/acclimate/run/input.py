@@ -96,7 +96,7 @@ class Input:
 
     @cached_property
     def unjudged_log(self) -> QueryLog:
-        """The queries of the log that neither choose nor measure anything, so prompts may show them."""
+        """The queries of the log that nobody judged: prompts may show them, they may choose, and they may teach."""
         judged = (*self.labels.choosing.queries, *self.labels.measuring.queries)
         return QueryLog(self.log.unlike(query.text for query in judged))
 

@@ -237,8 +237,9 @@ def estimate(run: Run, n_queries: float) -> Estimate:
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
     """Say on which queries choices are made, and what is relevant to them."""
     settings, labels = run.settings["steer"], run.input.labels
-    drawn = [] if _is_enough(labels.choosing) else run.input.unjudged_log.draw(settings["log_queries"], run.seed)
-    log = sorted(query.as_query() for query in drawn)
+    n_shown = run.settings["generate"]["log_examples"]  # by prompts, which draw first: what they show does not choose
+    drawn = run.input.unjudged_log.draw(n_shown + settings["log_queries"], run.seed)[n_shown:]
+    log = [] if _is_enough(labels.choosing) else sorted(query.as_query() for query in drawn)
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
