@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from acclimate.measure.importance import effective, importance_weights
+from acclimate.measure.importance import _capped, effective, importance_weights
 
 NONE = np.empty((0, 3))
 
@@ -64,6 +64,12 @@ def test_no_query_counts_more_than_ten_times_the_mean_and_that_is_reached():
     weights = importance_weights(queries, sights(300, (9, 9, 9), seed=1))
     assert weights[-2:] == pytest.approx([10 / 402] * 2)
     assert weights.sum() == pytest.approx(1)
+
+
+def test_what_is_cut_goes_to_the_others_until_none_has_more():
+    shares = _capped(np.array([1000.0, 90.0, *[1.0] * 48]))
+    assert shares[:2] == pytest.approx([0.2, 0.2])
+    assert shares[2:] == pytest.approx([0.6 / 48] * 48)
 
 
 def test_weights_do_not_depend_on_the_order_of_either():

@@ -64,6 +64,19 @@ def test_groups_that_agree_change_little_and_weights_are_equal_where_they_cannot
     assert quarrel.weights == pytest.approx({"good": 0.5, "noise": 0.5}, abs=0.1)
     assert choose_weights(mixed, grouped(answers, "a", "b"), ["good", "noise"], votes=False).disagreement == 0
 
+    third = choose_weights(mixed, grouped(answers, "a", "b"), NAMES)
+    assert third.weights["other"] > third.disagreement / 3 - 0.001  # nobody's choice, and yet not left out
+
+
+def test_a_group_of_few_queries_has_no_vote():
+    found, answers = planted()
+    for few, votes in ((9, False), (10, True)):
+        apart = answers._replace(groups=["few"] * few + ["many"] * (60 - few))
+        swapped = [one._replace(scores={**one.scores, "good": one.scores["noise"], "noise": one.scores["good"]})
+                   for one in found[:few]]  # fmt: skip
+        chosen = choose_weights([*swapped, *found[few:]], apart, NAMES)
+        assert (chosen.disagreement > 0.3) is votes
+
 
 def test_a_query_that_counts_nothing_changes_nothing():
     found, answers = planted()
