@@ -424,3 +424,13 @@ def test_without_a_log_or_a_quarrel_there_is_little_to_say(report):
     for seen in ({}, {"synthetic": SEEN["synthetic"]}):
         report["steering"] = {"seen": seen, "disagreement": {}}
         assert len(steering.sentences({**report, "chosen_on": "100 dev queries"})) == 1
+
+
+def test_a_report_says_what_became_of_a_log(report):
+    account = {"queries": 1234, "asked": 56789, "masked": 0, "dropped": {}}
+    report |= {"steering": {"seen": {}, "disagreement": {}}, "chosen_on": "7 synthetic queries", "log": account}
+    assert steering.sentences(report)[1] == "The log has 1,234 different queries, asked 56,789 times."
+    report["log"] = {**account, "masked": 2, "dropped": {"empty": 1, "no letters": 3}}
+    assert steering.sentences(report)[1].endswith(
+        "times; entries that personal data was cut out of: 2; left out: empty 1, no letters 3."
+    )

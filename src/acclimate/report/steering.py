@@ -1,4 +1,4 @@
-"""On what choices were made: how many queries, what a log changed, and where groups of queries disagree."""
+"""On what choices were made: how many queries, what a log is and changed, and where groups of queries disagree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     if "steering" not in report:
         return []
     seen, disagreement = report["steering"]["seen"], report["steering"]["disagreement"]
-    lines = [f"Choices were made on {report['chosen_on']}."]
+    lines = [f"Choices were made on {report['chosen_on']}.", *_of_log(report.get("log"))]
     if "log" in seen and "as_weighted" in seen:
         lines.append(
             f"Queries of the log {_looks(seen['log'])}; synthetic ones {_looks(seen['synthetic'])}. Those that look "
@@ -35,6 +35,17 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
             "equal ones."
         )
     return lines
+
+
+def _of_log(account: Mapping[str, Any] | None) -> list[str]:
+    """`The log has 50 different queries, asked 912 times; left out: no letters 3.`"""
+    if account is None:
+        return []
+    masked = [f"entries that personal data was cut out of: {account['masked']:,}"] if account["masked"] else []
+    dropped = [f"left out: {', '.join(f'{reason} {n:,}' for reason, n in account['dropped'].items())}"]
+    rest = "; ".join([*masked, *(dropped if account["dropped"] else [])])
+    whole = f"The log has {account['queries']:,} different queries, asked {account['asked']:,} times"
+    return [f"{whole}; {rest}." if rest else f"{whole}."]
 
 
 def _looks(seen: Mapping[str, float]) -> str:

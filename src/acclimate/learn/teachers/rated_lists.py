@@ -87,10 +87,10 @@ def turns_of(
                 reason = ALIKE if example.scores[0] == example.scores[-1] else ""
             else:
                 as_rated = example
-                example, n_near = _treat_false_negatives(as_rated, treatment, share)
-                n_false += n_near
-                is_nothing = n_near == len(shown.rows) - 1 or as_rated.scores[0] == 0
-                reason = EMPTY if treatment != "keep" and n_near and is_nothing else ""
+                example, n_in_list = _treat_false_negatives(as_rated, treatment, share)
+                n_false += n_in_list
+                is_nothing = n_in_list == len(shown.rows) - 1 or as_rated.scores[0] == 0
+                reason = EMPTY if treatment != "keep" and n_in_list and is_nothing else ""
             if reason:
                 dropped[reason] += 1
             else:
