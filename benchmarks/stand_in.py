@@ -8,7 +8,7 @@ to it, where there is one, and passages that BM25 ranks high for it, by the rule
 out to choose the weights on, and others to measure on: how often the relevant passage is first. Killed and repeated,
 training goes on from its last checkpoint, and no pair is rated twice.
 
-RUN is a folder whose stages up to `filter` are made; nothing is written to it. On its real queries are measured: the
+RUN is a folder whose stages up to `steer` are made; nothing is written to it. On its real queries are measured: the
 hybrid, and what it is with the stand-in behind it; the untouched dense retriever, and students of the retrievers'
 fusion, alone and with the stand-in beside it, each next to its own teacher.
 """
@@ -177,7 +177,7 @@ def worth(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """What the stand-in is worth on a run's collection: as a reranker of its hybrid, and as a teacher."""
     run = stored(folder)
     out = arguments.out / Path(run.collection_name).name
-    outputs = finished(run, "filter")
+    outputs = finished(run, "steer")
     variant = run.variant(out / "run", {})
     model = CrossEncoderScorer(arguments.model, run.input.corpus, max_tokens=arguments.max_tokens)
     with variant.workspace.lock(), KeptValues(out / "rated.sqlite", model.fingerprint) as kept:
@@ -190,9 +190,9 @@ class Bench:
 
     def __init__(self, run: Run, outputs: Any, scorer: Scorer, out: Path, n_test: int, n_train: int) -> None:
         self.run, self.outputs, self.scorer, self.out = run, outputs, scorer, out
-        test = outputs["filter"].test(run, outputs["sample"])
+        test = outputs["steer"].measuring(run, outputs["sample"])
         self.test: Judged = test.among(subset(test.queries, n_test, seed=0))
-        self.held_out: Judged = outputs["filter"].held_out(run, outputs["sample"])
+        self.held_out: Judged = outputs["steer"].choosing(run, outputs["sample"])
         sides = outputs["filter"].sides(outputs["sample"])
         self.dev, self.taught = sides["dev"], subset(sides["train"], n_train, seed=0)
         self.base = run.base
@@ -276,7 +276,7 @@ def main() -> None:
     training.add_argument("--ways", type=int, default=8, help="passages of a list that is measured on")
     training.add_argument("--set", action="append", default=[], metavar="train.SETTING=VALUE")
     using = commands.add_parser("worth", help="measure what it is worth")
-    using.add_argument("runs", nargs="+", type=Path, help="folders of runs, made up to filter")
+    using.add_argument("runs", nargs="+", type=Path, help="folders of runs, made up to steer")
     using.add_argument("--model", type=Path, required=True)
     using.add_argument("--out", type=Path, required=True)
     using.add_argument("--max-tokens", type=int, default=128, help="of a query and a document together")
