@@ -176,7 +176,7 @@ class RatedOnce:
 def worth(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """What the stand-in is worth on a run's collection: as a reranker of its hybrid, and as a teacher."""
     run = stored(folder)
-    out = arguments.out / Path(run.collection_name).name
+    out = arguments.out / folder.resolve().name
     outputs = finished(run, "steer")
     variant = run.variant(out / "run", {})
     model = CrossEncoderScorer(arguments.model, run.input.corpus, max_tokens=arguments.max_tokens)
@@ -278,7 +278,7 @@ def main() -> None:
     using = commands.add_parser("worth", help="measure what it is worth")
     using.add_argument("runs", nargs="+", type=Path, help="folders of runs, made up to steer")
     using.add_argument("--model", type=Path, required=True)
-    using.add_argument("--out", type=Path, required=True)
+    using.add_argument("--out", type=Path, required=True, help="what is measured of RUN goes to OUT/RUN")
     using.add_argument("--max-tokens", type=int, default=128, help="of a query and a document together")
     using.add_argument("--test-queries", type=int, default=150)
     using.add_argument("--train-queries", type=int, default=1000, help="synthetic queries that students learn from")
