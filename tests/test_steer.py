@@ -137,11 +137,13 @@ def shared(index, query):
     return len(terms & {*index.bm25.analyzer(index.corpus[query.query_id[1:]].default_text())}) / len(terms)
 
 
-def test_a_log_is_half_of_what_chooses(index):
+def test_fifty_queries_of_a_log_count_as_much_as_all_synthetic_ones_and_fewer_count_less(index):
     steered = index.steer(log=ASKED)
     logged = [query for query in steered.choosing if query.group == LOG]
     assert [query.query for query in logged] == ASKED
-    assert sum(weights_of(logged)) == pytest.approx(0.5)
+    assert sum(weights_of(logged)) == pytest.approx(len(ASKED) / (len(ASKED) + 50))
+    fifty = index.steer(log=[Query(f"l{number:02}", ASKED[0].text) for number in range(50)])
+    assert sum(weights_of(fifty.choosing, LOG)) == pytest.approx(0.5)
     assert len({*weights_of(logged)}) == 1
     assert sum(weights_of(steered.choosing)) == pytest.approx(1)
     assert all(query.grades and {*query.grades.values()} <= {1, 2} for query in logged)
@@ -171,7 +173,7 @@ def test_a_logged_query_that_nothing_is_agreed_on_does_not_choose(index):
 
     steered = Divided().steer(log=ASKED, agreement=5)
     assert [query.query.query_id for query in steered.choosing if query.group == LOG] == ["l0", "l1"]
-    assert sum(weights_of(steered.choosing, LOG)) == pytest.approx(0.5)
+    assert sum(weights_of(steered.choosing, LOG)) == pytest.approx(2 / 52)
 
 
 def test_a_query_that_finds_nothing_changes_no_other_and_is_no_error(index):
@@ -236,7 +238,7 @@ def test_few_queries_and_few_documents_are_no_error(n_dev, n_log):
     steered = index.steer(SYNTHETIC[:n_dev], SYNTHETIC[7:8], ASKED[:n_log])
     assert len(steered.choosing) == n_dev + n_log
     assert len(steered.measuring) == 1
-    assert sum(weights_of(steered.choosing)) == pytest.approx(0.5 * n_log + (0.5 if n_log else 1.0) * (n_dev > 0))
+    assert sum(weights_of(steered.choosing)) == pytest.approx(n_log / 51 + (1 - n_log / 51) * (n_dev > 0))
 
 
 def test_progress_ends_where_it_said(index):

@@ -19,7 +19,7 @@ from acclimate.records import Doc, Qrel, Query
 
 SYNTHETIC = "synthetic"  # the split of queries that an LLM wrote
 LOG, JUDGED = "log", "judged"  # groups of queries that people asked, and of those that somebody judged
-_AS_GOOD = 50  # judged queries that choose as well as those that nobody judged
+AS_MUCH = 50  # queries that people asked, which choose as well as all synthetic ones
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, where no labelled queries measure
 
 
@@ -55,7 +55,7 @@ class Judged:
         others = self.among(query for query in self.queries if query.query_id not in judged_ids)
         if not others.queries:
             return judged
-        each = sum(self.weights.get(query.query_id, 1.0) for query in others.queries) / _AS_GOOD
+        each = sum(self.weights.get(query.query_id, 1.0) for query in others.queries) / AS_MUCH
         return replace(
             others,
             queries=[*others.queries, *judged.queries],

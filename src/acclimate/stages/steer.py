@@ -26,7 +26,7 @@ from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, words_of
 from acclimate.corpus import judged
-from acclimate.corpus.judged import LOG, SYNTHETIC, Judged
+from acclimate.corpus.judged import AS_MUCH, LOG, SYNTHETIC, Judged
 from acclimate.measure.importance import effective, importance_weights
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.run.estimate import SEARCHING, Estimate
@@ -98,7 +98,8 @@ def steer(
         Where choices are made, documents that two or all of bm25, dense and late-interaction have among this many first
         ones count a little, too; 0 leaves them out.
     log_queries
-        Queries of the log that choices are made on, at most; those that are left teach.
+        Queries of the log that choices are made on, at most; n of them count n / (n + 50) of all. Those that are left
+        teach.
     """
     rows = {query.query_id: ids.row[query.doc_id] for query in (*dev, *test)}
     graded: dict[str, dict[str, int]] = {}
@@ -114,20 +115,21 @@ def steer(
     sights = [_sight(candidates, ids, nearby) for candidates in synthetic]
     wanted = [_sight(candidates, ids, nearby) for candidates in logged]
     weights = importance_weights(np.array(sights).reshape(-1, 3), np.array(wanted).reshape(-1, 3))
+    agreed = [(candidates.query, _agreed(candidates, ids, agreement)) for candidates in logged]
+    agreed = [(query, grades) for query, grades in agreed if grades]
+    share = len(agreed) / (len(agreed) + AS_MUCH)  # of the log
     overlaps = [_shared(query.text, ids.row[query.doc_id], ids, nearby) for query in dev]
     middle = float(np.median(overlaps)) if overlaps else 0.0
     choosing = [
         JudgedQuery(
             candidates.query,
             _added(graded[candidates.query.query_id], _agreed(candidates, ids, agreement)),
-            round(float(weight) * (0.5 if log else 1.0), 8),
+            round(float(weight) * (1 - share), 8),
             "shares few words" if overlap < middle else "shares many words",
         )
         for candidates, weight, overlap in zip(synthetic, weights, overlaps, strict=True)
     ]
-    agreed = [(candidates.query, _agreed(candidates, ids, agreement)) for candidates in logged]
-    agreed = [(query, grades) for query, grades in agreed if grades]
-    choosing += [JudgedQuery(query, grades, round(0.5 / len(agreed), 8), LOG) for query, grades in agreed]
+    choosing += [JudgedQuery(query, grades, round(share / len(agreed), 8), LOG) for query, grades in agreed]
     seen = {"synthetic": _means(sights)} if sights else {}
     if sights and wanted:
         seen |= {"as_weighted": _means(sights, weights)}
