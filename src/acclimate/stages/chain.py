@@ -190,7 +190,8 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
     indexing, generating = index.estimate(run), generate.estimate(run, drawn)
     n_written = generating.calls.calls if generating.calls else 0
     n_queries, doc_tokens = _KEPT * n_written, indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
-    n_lists = n_queries + min(run.settings["label"]["log_queries"], len(run.input.log))
+    n_teaching = len(run.input.log) - steer.n_logged(run)  # of the log, at most
+    n_lists = n_queries + min(run.settings["label"]["log_queries"], n_teaching)
     return {
         "index": indexing,
         "sample": Estimate(),

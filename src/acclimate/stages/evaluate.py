@@ -40,7 +40,7 @@ from acclimate.stages.distill import Distilled
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
-from acclimate.stages.steer import Steered
+from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
 _WARM_UP = 2  # queries answered before the clock counts
@@ -221,8 +221,7 @@ def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
     """Of rerankers, behind systems that choose and that are measured. n_drawn: documents that get queries."""
     settings, labels = run.settings["evaluate"], run.input.labels
     searches = min(len(labels.measuring.queries) or 0.2 * n_drawn, settings["max_queries"])
-    chosen_on = len(labels.choosing.queries) or run.settings["sample"]["dev_share"] * n_queries
-    n_lists = 2 * searches + len(settings["rerank"]) * chosen_on
+    n_lists = 2 * searches + len(settings["rerank"]) * n_choosing(run, n_queries)
     return Estimate(pair_flop(run) * n_rerankers(run) * n_lists * settings["rerank_depth"])
 
 

@@ -48,7 +48,7 @@ from acclimate.search.weights import answers_of
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
-from acclimate.stages.steer import Steered
+from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
 _PAIR_TOKENS = 24  # of a query and what is asked about it
@@ -215,7 +215,7 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
     n_teaching: float = len(encoders)
     if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
         n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and are not asked again
-    n_rated = n_rerankers(run) * run.settings["sample"]["dev_share"] * n_queries + n_teaching * n_lists
+    n_rated = n_rerankers(run) * n_choosing(run, n_queries) + n_teaching * n_lists
     n_pairs = n_lists * settings["reranker_ways"]
     tokens = min(n_pairs, len(run.input.corpus)) * doc_tokens + n_pairs * _PAIR_TOKENS
     asking = pair_flop(run) * n_rated * settings["reranker_ways"]

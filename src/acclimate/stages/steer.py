@@ -229,19 +229,30 @@ class Steered(StageOutput):
         )
 
 
+def n_logged(run: Run) -> int:
+    """How many queries of the log choices are made on: none that prompts show, which draw first."""
+    n_left = len(run.input.unjudged_log) - run.settings["generate"]["log_examples"]
+    return 0 if _is_enough(run.input.labels.choosing) else max(0, min(run.settings["steer"]["log_queries"], n_left))
+
+
+def n_choosing(run: Run, n_queries: float) -> float:
+    """About how many queries choices are made on, where there are so many synthetic ones."""
+    labelled = run.input.labels.choosing
+    n_synthetic = 0.0 if _is_enough(labelled) else run.settings["sample"]["dev_share"] * n_queries
+    return len(labelled.queries) + n_logged(run) + n_synthetic
+
+
 def estimate(run: Run, n_queries: float) -> Estimate:
     """Of searching for what is near documents, and for a log."""
-    held_out = run.settings["sample"]["dev_share"] + run.input.labels.test_share
-    n_logged = min(run.settings["steer"]["log_queries"], len(run.input.log))
-    return Estimate(SEARCHING * (held_out * n_queries + n_logged))
+    return Estimate(SEARCHING * (n_choosing(run, n_queries) + run.input.labels.test_share * n_queries))
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
     """Say on which queries choices are made, and what is relevant to them."""
     settings, labels = run.settings["steer"], run.input.labels
-    n_shown = run.settings["generate"]["log_examples"]  # by prompts, which draw first: what they show does not choose
-    drawn = run.input.unjudged_log.draw(n_shown + settings["log_queries"], run.seed)[n_shown:]
-    log = [] if _is_enough(labels.choosing) else sorted(query.as_query() for query in drawn)
+    n_shown = run.settings["generate"]["log_examples"]
+    drawn = run.input.unjudged_log.draw(n_shown + n_logged(run), run.seed)[n_shown:]
+    log = sorted(query.as_query() for query in drawn)
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
