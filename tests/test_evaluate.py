@@ -46,8 +46,8 @@ HYBRIDS = [
 ]
 
 
-def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, **settings):
-    return evaluate(contenders, queries, qrels, candidate, folder, **settings)
+def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, least=0.0, **settings):
+    return evaluate(contenders, queries, qrels, candidate, folder, least, **settings)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,18 @@ def test_a_step_that_chance_could_give_adds_nothing(tmp_path):
     (step,) = evaluated(tmp_path, BM25, HYBRIDS[0], hardly, candidate="hybrid:equal").steps
     assert step["delta"] > 0
     assert step["adds"] is False
+
+
+def test_differences_as_small_as_the_queries_err_decide_nothing(tmp_path):
+    certain = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS)
+    (difference,) = (c for c in certain.comparisons if (c.system, c.measure) == ("dense:adapted", "nDCG@10")
+                     and c.baseline == certain.baseline)  # fmt: skip
+    for least, verdict in ((abs(difference.delta) - 0.01, certain.verdict), (1.1, "NO DIFFERENCE")):
+        found = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS, least=least)
+        assert found.verdict == verdict
+    assert certain.verdict != "NO DIFFERENCE"
+    assert found.recommendation.system in ("bm25", "dense", "hybrid")  # nothing is told from anything
+    assert not any(step["adds"] for step in found.steps)
 
 
 def test_what_is_held_against_itself_never_wins(tmp_path):

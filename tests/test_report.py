@@ -53,6 +53,7 @@ def step(what: str, before: str, after: str, delta: float, p: float, ms=(21.0, 3
         "latency_ms": {"from": ms[0], "to": ms[1]},
         "index_bytes": {"from": index[0], "to": index[1]},
         "adds": p < 0.05 and delta > 0,
+        "verdict": ("WIN" if delta > 0 else "REGRESSION") if p < 0.05 else "NO DIFFERENCE",
     }
 
 

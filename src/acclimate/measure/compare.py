@@ -17,6 +17,9 @@ from acclimate.base.errors import DataError
 
 TIE = 1e-9  # differences up to here are rounding
 ALPHA = 0.05  # p below which a difference is told from chance
+# What differences on queries that nobody judged err by, twice the root mean square over nine collections (docs/log.md):
+# chance is not all that a verdict on them has to fear.
+ERROR_WITHOUT_LABELS = 0.025
 EXACT_PAIRS = 14  # up to so many different pairs, all 2**14 assignments of signs are tried
 _CELLS = 2**21  # random numbers held at once
 
@@ -96,9 +99,9 @@ def compare(
     )
 
 
-def verdict(comparison: Comparison, alpha: float = ALPHA) -> Verdict:
-    """In one word: a WIN or a REGRESSION needs p below `alpha`."""
-    if comparison.p >= alpha or comparison.delta == 0:
+def verdict(comparison: Comparison, alpha: float = ALPHA, *, least: float = 0.0) -> Verdict:
+    """In one word: a WIN or a REGRESSION needs p below `alpha`, and a difference of `least` or more."""
+    if comparison.p >= alpha or comparison.delta == 0 or abs(comparison.delta) < least:
         return "NO DIFFERENCE"
     return "WIN" if comparison.delta > 0 else "REGRESSION"
 

@@ -38,9 +38,16 @@ def best_untouched(systems: Sequence[Mapping[str, Any]], measure: str) -> str:
 
 
 def recommend(
-    systems: Sequence[Mapping[str, Any]], values: Mapping[str, Mapping[str, float]], measure: str, seed: int
+    systems: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Mapping[str, float]],
+    measure: str,
+    seed: int,
+    least: float = 0.0,
 ) -> Recommendation:
-    """The choice among `systems`, as they stand in a report; values: system -> query_id -> value of `measure`."""
+    """The choice among `systems`, as they stand in a report; values: system -> query_id -> value of `measure`.
+
+    least: what differs by less cannot be told apart.
+    """
 
     def place(system: Mapping[str, Any]) -> tuple[Any, ...]:
         return -system["measures"][measure], effort(system), system["name"]
@@ -49,7 +56,7 @@ def recommend(
     equals: dict[str, float] = {}
     for name in (system["name"] for system in sorted(systems, key=place)):
         comparison = compare(values[best], values[name], system=best, baseline=name, measure=measure, seed=seed)
-        if name != best and verdict(comparison) == "NO DIFFERENCE":
+        if name != best and verdict(comparison, least=least) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]
     least = min(map(effort, as_good))

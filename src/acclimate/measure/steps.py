@@ -8,9 +8,11 @@ from typing import Any
 from acclimate.measure.compare import Comparison, verdict
 
 
-def step_row(step: str, before: Mapping[str, Any], after: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
-    """A row of a report's `steps`. before, after: rows of its `systems`; comparison: of these two."""
-    row = comparison.for_report()
+def step_row(
+    step: str, before: Mapping[str, Any], after: Mapping[str, Any], comparison: Comparison, least: float = 0.0
+) -> dict[str, Any]:
+    """A row of a report's `steps`. before, after: rows of its `systems`; comparison: of these; least: see `verdict`."""
+    row, in_a_word = comparison.for_report(), verdict(comparison, least=least)
     return {
         "step": step,
         "from": before["name"],
@@ -18,5 +20,6 @@ def step_row(step: str, before: Mapping[str, Any], after: Mapping[str, Any], com
         **{key: row[key] for key in ("delta", "ci95", "p", "wins", "losses", "ties")},
         "latency_ms": {"from": before["latency_ms"]["p50"], "to": after["latency_ms"]["p50"]},
         "index_bytes": {"from": before["index_bytes"], "to": after["index_bytes"]},
-        "adds": verdict(comparison) == "WIN",
+        "adds": in_a_word == "WIN",
+        "verdict": in_a_word,
     }

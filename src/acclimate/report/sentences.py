@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
 from acclimate.measure.recommend import effort
 from acclimate.report.formatting import milliseconds, p_value, score, signed, size, usd
@@ -39,6 +40,11 @@ CAVEATS = {
     "synthetic": "measured on held-out synthetic queries, which usually flatter",
 }
 
+_SYNTHETIC = (
+    " Scores on such queries usually flatter; expect less on real ones. They err, so that differences below "
+    f"{score(ERROR_WITHOUT_LABELS)} decide nothing."
+)
+
 TUNING = "Students are trained with the settings of the run, and with others where distill.tune names some."
 
 
@@ -65,6 +71,10 @@ def headline(report: Mapping[str, Any]) -> str:
 def outcome(report: Mapping[str, Any]) -> str:
     """What the candidate was held against, and what chance would do, without numbers."""
     baseline = f"{_YOU_HAVE} The best of these here is {report['baseline']}. " if _has_untouched(report) else ""
+    difference = key_comparison(report)
+    if report["verdict"] == "NO DIFFERENCE" and difference is not None and difference["p"] < ALPHA:
+        least = score(ERROR_WITHOUT_LABELS)
+        return f"{baseline}Their difference is below {least}, as far as queries that nobody judged err."
     return baseline + _CHANCE[report["verdict"]]
 
 
@@ -106,7 +116,7 @@ def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def basis(report: Mapping[str, Any]) -> str:
     """What it was measured on, and how the systems compared were chosen."""
     kind = report["verdict_basis"]
-    caveat = {"qrels": "", "synthetic": " Scores on such queries usually flatter; expect less on real ones."}
+    caveat = {"qrels": "", "synthetic": _SYNTHETIC}
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
     number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
     others = "what you have" if _has_untouched(report) else "those without training"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from acclimate.measure.compare import ALPHA
-
 Word = Literal["adds", "unclear", "worse"]
 
 IN_WORDS: dict[Word, str] = {
@@ -24,9 +22,8 @@ WHAT_IT_IS = {
 
 def in_a_word(step: Mapping[str, Any]) -> Word:
     """What a step does to the ranking."""
-    if step["adds"]:
-        return "adds"
-    return "worse" if step["p"] < ALPHA and step["delta"] < 0 else "unclear"
+    words: dict[str, Word] = {"WIN": "adds", "NO DIFFERENCE": "unclear", "REGRESSION": "worse"}
+    return words[step["verdict"]]
 
 
 def change(of: Mapping[str, float], shown: Callable[[float], str]) -> str:

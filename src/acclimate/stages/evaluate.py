@@ -23,7 +23,7 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import write_qrels, write_run
 from acclimate.measure.before_after import before_after
-from acclimate.measure.compare import Comparison, compare, interval, verdict
+from acclimate.measure.compare import ERROR_WITHOUT_LABELS, Comparison, compare, interval, verdict
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant, per_query
 from acclimate.measure.recommend import Recommendation, best_untouched, recommend
 from acclimate.measure.steps import step_row
@@ -83,6 +83,7 @@ def evaluate(
     qrels: Sequence[Qrel],
     candidate: str,
     folder: Path,
+    least: float = 0.0,
     *,
     k: Annotated[int, AtLeast(DEEPEST)] = 100,
     max_queries: Annotated[int, AtLeast(1)] = 1000,
@@ -96,8 +97,8 @@ def evaluate(
     Runs go to `folder/runs/NAME.trec`. `candidate` names the system that counts. Queries are answered one at a
     time, as a person would ask them, so the latencies are those of single queries, from text to ranking. The judgments
     of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs (`trec_eval
-    -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0. Raises DataError
-    when that is so of all.
+    -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0. `least`: smaller
+    differences decide nothing. Raises DataError when no query has a relevant document.
 
     Parameters
     ----------
@@ -145,17 +146,17 @@ def evaluate(
     ]
     by_name = {system["name"]: system for system in summaries}
     steps = [
-        step_row(step, by_name[name.origin], by_name[name], _compared(values, name, name.origin, MAIN, seed))
+        step_row(step, by_name[name.origin], by_name[name], _compared(values, name, name.origin, MAIN, seed), least)
         for step, name in systems.steps(names)
     ]
     return Evaluation(
         systems=summaries,
         comparisons=comparisons,
         steps=steps,
-        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed)),
+        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed), least=least),
         candidate=candidate,
         baseline=baseline,
-        recommendation=recommend(summaries, {name: of[MAIN] for name, of in values.items()}, MAIN, seed),
+        recommendation=recommend(summaries, {name: of[MAIN] for name, of in values.items()}, MAIN, seed, least),
         runs=runs,
         per_query=values,
     )
@@ -256,8 +257,10 @@ def make(
                 for contender in contenders
             ]
         result = evaluate(
-            contenders, test.queries, test.qrels, chosen.candidate, folder, seed=run.seed, progress=progress, **settings
-        )
+            contenders, test.queries, test.qrels, chosen.candidate, folder,
+            ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0,
+            seed=run.seed, progress=progress, **settings,
+        )  # fmt: skip
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
         examples = before_after(
             result.baseline, result.candidate, result.runs, values, test.queries, test.qrels, run.input.documents
