@@ -189,8 +189,11 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None
     system
         Another system of the run, by name.
     """
-    for hit in acclimate.open(run_dir).search(query, k, system):
+    hits = acclimate.open(run_dir).search(query, k, system)
+    for hit in hits:
         print(hit)
+    if not hits:
+        _say("no document has a word of the query")
 
 
 @command
