@@ -303,7 +303,7 @@ def test_many_judged_queries_replace_all_others_and_few_choose_beside_them(steer
     assert [query.query_id for query in choosing.queries] == [row["query_id"] for row in ROWS] + [
         query.query_id for query in few.queries
     ]
-    assert str(choosing) == "2 synthetic queries and 1 of a log and 25 judged ones"
+    assert str(choosing) == "2 synthetic queries, 1 of a log and 25 judged ones"
     weights = answers_of(choosing, Ids([doc.doc_id for doc in DOCS])).weights
     assert weights[3:] == pytest.approx([1 / 75] * 25)  # 25 / (25 + 50) of all
     assert weights[:3] == pytest.approx([0.4 * 2 / 3, 0.1 * 2 / 3, 0.5 * 2 / 3])

@@ -37,9 +37,12 @@ class Judged:
 
     def __str__(self) -> str:
         count = Counter(self.groups.values())
-        others = [f"{count[LOG]:,} of a log"] * (LOG in count) + [f"{count[JUDGED]:,} judged ones"] * (JUDGED in count)
         plain = len(self.queries) - count[LOG] - count[JUDGED]
-        return " and ".join([f"{plain:,} {self.split} queries", *others])
+        kinds = [f"{plain:,} {self.split} queries"]
+        kinds += [
+            f"{count[group]:,} {kind}" for group, kind in ((LOG, "of a log"), (JUDGED, "judged ones")) if count[group]
+        ]
+        return " and ".join([", ".join(kinds[:-1]), kinds[-1]] if kinds[1:] else kinds)
 
     @property
     def is_synthetic(self) -> bool:
