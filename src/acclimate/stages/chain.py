@@ -143,6 +143,8 @@ def finished(run: Run, until: str) -> Outputs:
         if kind is seed.Seeded and not run.seeds_prompts:
             continue
         output = run.output(kind)
+        if output is None and kind is steer.Steered and until == "evaluate" and run.output(evaluate.Evaluated):
+            continue  # of an earlier version, which had no such stage: it is read and searched as it was made
         if output is None:
             raise DataError(f"this run is not finished: the stage {kind.stage} is not made yet; {again}", path=folder)
         manifests.check(folder / kind.stage, output.manifest)
