@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
+from acclimate.corpus.judged import SYNTHETIC
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
-from acclimate.measure.compare import ALPHA
+from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
@@ -39,14 +40,14 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     measured, chosen = evaluated.measured, evaluated.chosen
     if "steps" not in measured:
         raise DataError(
-            "measured by an earlier version, whose hybrid had weights chosen on held-out queries; measure again with: "
-            f"acclimate evaluate {run.workspace.folder}",
+            "measured by an earlier version, whose hybrid had weights chosen on held-out queries; make it anew, with "
+            f"documents drawn as now, by: acclimate evaluate {run.workspace.folder}",
             path=evaluated.folder,
         )
     split = evaluated.notes["split"]
     report: dict[str, Any] = {
         **measured,
-        "verdict_basis": "synthetic" if split == "synthetic" else "qrels",
+        "verdict_basis": "synthetic" if split == SYNTHETIC else "qrels",
         "chosen_on": evaluated.chosen_on,
         "held_out_ndcg": chosen.ndcg,
         "steering": steering(outputs["steer"].notes["seen"], chosen),
@@ -133,9 +134,11 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[s
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
     warnings += sentences.of_queries(outputs["evaluate"].notes, count)
     scores = {system["name"]: system["measures"][MAIN] for system in measured["systems"]}
+    least = ERROR_WITHOUT_LABELS if outputs["evaluate"].notes["split"] == SYNTHETIC else 0.0
     for row in measured["comparisons"]:
         name, base = SystemName(row["system"]), row["baseline"]
-        if (row["measure"], base) == (MAIN, name.origin) and row["delta"] < 0 and row["p"] < ALPHA:
+        is_worse = row["p"] < ALPHA and row["delta"] < 0 and -row["delta"] >= least
+        if (row["measure"], base) == (MAIN, name.origin) and is_worse:
             warnings.append(
                 f"{name} ranks worse ({scores[name]:.3f}) than what it was made from, {base} ({scores[base]:.3f})."
             )
