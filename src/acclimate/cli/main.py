@@ -189,10 +189,9 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None
     system
         Another system of the run, by name.
     """
-    hits = acclimate.open(run_dir).search(query, k, system)
-    for hit in hits:
-        print(hit)
-    if not hits:
+    if hits := acclimate.open(run_dir).search(query, k, system):
+        print(*hits, sep="\n")
+    else:
         _say("no document has a word of the query")
 
 
@@ -230,10 +229,9 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     """Show how search gets better with more synthetic queries and more labelled lists, so that you know when to stop.
 
     Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
-    labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on held-out
-    queries (real ones of a dev split where there is one, else synthetic ones, which flatter), and on those that measure
-    the run: they chose nothing, so only they say what is more than chance. Each is kept in RUN-DIR/curve, so an
-    interrupted command goes on where it was, and a repeated one takes seconds; the run itself is left as it is.
+    labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on the
+    held-out queries that choices are made on, and on those that measure the run: they chose nothing, so only they say
+    what is more than chance. Each is kept in RUN-DIR/curve, so an interrupted command goes on; the run stays as it is.
 
     Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
     reranker on more of them, train.max_queries.
