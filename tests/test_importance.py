@@ -83,3 +83,10 @@ def test_the_effective_number_is_the_number_of_equals():
     assert effective(np.full(7, 1 / 7)) == pytest.approx(7)
     assert effective(np.array([1.0, 0.0, 0.0])) == 1
     assert effective(np.empty(0)) == 0
+
+
+def test_what_fewer_than_ten_look_like_is_luck():
+    some, others = np.linspace([0.0, 0.0], [1.0, 1.0], 40), np.linspace([0.5, 0.5], [1.5, 1.5], 40)
+    for queries, wanted in ((some[:9], others), (some, others[:9])):
+        assert importance_weights(queries, wanted) == pytest.approx(np.full(len(queries), 1 / len(queries)))
+    assert importance_weights(some, others[:10])[-1] > 1 / len(some)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RIDGE = 5.0
+_FEWEST = 10  # queries of either side that are looked at
 _MOST = 10.0  # times the mean weight: no query decides alone
 _STEPS = 100
 _STEP = 1.0  # at most, of a coefficient: from far off, Newton's method overshoots
@@ -25,10 +26,11 @@ def importance_weights(queries: NDArray[np.float64], wanted: NDArray[np.float64]
     """(n,) weights of the queries, which add to 1, under which they are most like the wanted ones.
 
     queries: (n, d) what was seen of each. wanted: (m, d) the same of those that they are to look like. Equal weights
-    where either is empty. Squares of what was seen count, too, so that spreads are matched and not only means.
+    where either are fewer than ten: what so few are like is luck. Squares of what was seen count, too, so that spreads
+    are matched and not only means.
     """
     n = len(queries)
-    if not n or not len(wanted):
+    if min(n, len(wanted)) < _FEWEST:
         return np.full(n, 1 / max(1, n))
     both = np.concatenate([wanted, queries])
     scaled = (both - both.mean(axis=0)) / np.maximum(both.std(axis=0), 1e-9)
