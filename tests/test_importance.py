@@ -89,4 +89,4 @@ def test_what_fewer_than_ten_look_like_is_luck():
     some, others = np.linspace([0.0, 0.0], [1.0, 1.0], 40), np.linspace([0.5, 0.5], [1.5, 1.5], 40)
     for queries, wanted in ((some[:9], others), (some, others[:9])):
         assert importance_weights(queries, wanted) == pytest.approx(np.full(len(queries), 1 / len(queries)))
-    assert importance_weights(some, others[:10])[-1] > 1 / len(some)
+    assert importance_weights(some, others[:10]).max() > 1.1 / len(some)
