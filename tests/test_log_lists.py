@@ -92,7 +92,7 @@ def test_queries_of_the_log_choose_or_teach_and_those_that_are_judged_do_neither
     assert {text.casefold() for text in (*chosen, *taught)} == {text.casefold() for text in ASKED}
     assert len(taught) == 2
     choosing = [json.loads(line) for line in (tmp_path / "run" / "steer" / "choosing.jsonl").open()]
-    assert sum(row["weight"] for row in choosing if row["group"] == "log") == pytest.approx(0.5)
+    assert sum(row["weight"] for row in choosing if row["group"] == "log") == pytest.approx(2 / 52)
     assert sum(row["weight"] for row in choosing) == pytest.approx(1, abs=1e-6)
     assert (tmp_path / "run" / "steer" / "measuring.jsonl").read_text() == ""  # labelled queries measure
     assert outputs["label"].notes["chosen_on"].endswith(" and 2 of a log")

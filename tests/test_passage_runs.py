@@ -50,7 +50,7 @@ def of_passages(run_adapt, tmp_path_factory) -> Path:
 def test_queries_are_written_for_passages_and_measured_by_documents(of_passages):
     report = report_of(of_passages)
     assert report["corpus"]["documents"] == len(LONG)
-    assert report["verdict_basis"] == "qrels" and "dev queries" in report["chosen_on"]
+    assert report["verdict_basis"] == "qrels" and "20 judged ones" in report["chosen_on"]
     assert report["stages"][0]["in"] == len(LONG) < report["stages"][0]["out"]
     assert undocumented(of_passages) == set()
     passages = set(json.loads((of_passages / "sample" / "splits.json").read_text()))

@@ -20,7 +20,7 @@ from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.search.candidates import Candidates
 from acclimate.search.folded import Folded
 from acclimate.search.members import Ids
-from acclimate.search.weights import mean_ndcg, ndcg_of_weights
+from acclimate.search.weights import Answers, mean_ndcg, ndcg_of_weights
 from acclimate.stages.sample import sample
 
 texts = st.text("ab.! \n\t\"'\u3042\u4e16\u3002", max_size=120) | st.text(max_size=60)
@@ -207,7 +207,7 @@ def test_weights_are_chosen_by_what_is_measured_of_folded_runs(passages, data):
         for document in sorted({str(d) for d, _ in passages})
         if int(document) % 2
     }
-    answers = [{ids.document_row[document]: grade for document, grade in relevant.items()}]
+    answers = Answers.equal([{ids.document_row[document]: grade for document, grade in relevant.items()}])
     one = Candidates(QUERY, np.arange(len(names)), {"x": scores}, ids.documents)
     found = mean_ndcg([one], answers, "x")
     assert found == float(ndcg_of_weights([one], answers, ["x"], np.ones((1, 1))).mean())
