@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 from results_page import table, write_section
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.base.files import read_json, write_json
 from acclimate.base.words import normalized
 from acclimate.corpus.language import stop_words
 from acclimate.learn.students.lesson import Lesson

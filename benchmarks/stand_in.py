@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint, read_jsonl, write_json
+from acclimate.base.files import read_jsonl, write_json
 from acclimate.corpus.formats import synthetic_id
 from acclimate.corpus.judged import Judged
 from acclimate.learn.students.lesson import Lesson

@@ -23,8 +23,9 @@ from typing import Any
 from results_page import write_section
 from students_table import BASE, RERANKED, tables
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import unknown
-from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.base.files import read_json, write_json
 from acclimate.measure.measures import MAIN
 from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.run.run import Run

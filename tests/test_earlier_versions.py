@@ -10,7 +10,7 @@ import pytest
 from chain import made_again, report_of
 
 import acclimate
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.cli.main import main
 from acclimate.run import manifests
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.base import files
+from acclimate.base import digests, files
 from acclimate.base.errors import DataError
 
 json_values = st.recursive(
@@ -173,7 +173,9 @@ def test_what_unpacks_to_far_more_than_texts_do_stops_at_a_limit(tmp_path, monke
     assert sum(1 for _ in files.read_jsonl(path)) == 9_000
 
 
-@pytest.mark.parametrize("read", [lambda p: list(files.read_lines(p)), files.read_json, files.read_toml, files.sha256])
+@pytest.mark.parametrize(
+    "read", [lambda p: list(files.read_lines(p)), files.read_json, files.read_toml, digests.sha256]
+)
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, read):
     pipe, loop, nothing = (tmp_path / name for name in ("pipe", "loop", "nothing"))
     os.mkfifo(pipe)
@@ -204,10 +206,10 @@ def test_utf16_is_called_by_its_name(tmp_path):
 
 
 def test_fingerprints_tell_parts_apart_and_are_the_same_everywhere():
-    assert files.fingerprint("a", 1, {"x": [1.5, None]}) == "1d6cb9c30211ab98e2688aa3b8236c37"
+    assert digests.fingerprint("a", 1, {"x": [1.5, None]}) == "1d6cb9c30211ab98e2688aa3b8236c37"
     different = [("a", "b"), ("ab",), ("a", ["b"]), ("b", "a"), (), ("",), ("\ud800",), (1,), ("1",), (True,)]
-    assert len({files.fingerprint(*parts) for parts in different}) == len(different)
-    assert files.fingerprint({"x": 1, "y": 2}) == files.fingerprint({"y": 2, "x": 1})
+    assert len({digests.fingerprint(*parts) for parts in different}) == len(different)
+    assert digests.fingerprint({"x": 1, "y": 2}) == digests.fingerprint({"y": 2, "x": 1})
 
 
 def test_a_folder_fingerprint_reads_names_and_bytes(tmp_path):
@@ -215,7 +217,7 @@ def test_a_folder_fingerprint_reads_names_and_bytes(tmp_path):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         for name, text in contents.items():
             files.write_text(folder / name.replace("_", "/"), text)
-        return files.folder_fingerprint(folder)
+        return digests.folder_fingerprint(folder)
 
     assert of(a="1", b_c="2") == of(b_c="2", a="1")
     assert len({of(a="1"), of(a="2"), of(b="1"), of(b_a="1"), of(a="1", b=""), of()}) == 6

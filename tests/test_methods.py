@@ -11,7 +11,7 @@ from chain import FAST, CountingLLM, report_of, write_corpus
 from files_page import undocumented
 from tiny import write_cross_encoder, write_t5
 
-from acclimate.base.files import folder_fingerprint
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QUERIES, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_synthetic

@@ -17,8 +17,8 @@ from test_train import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
 from tiny import write_llama, write_t5
 
 from acclimate.base import models
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
-from acclimate.base.files import folder_fingerprint
 from acclimate.records import Doc
 from acclimate.search import scorers
 from acclimate.search.scorers import template

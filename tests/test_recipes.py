@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chain import STAGES, contents, fake_answers
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.workspace import Workspace

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from test_train import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
 
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import folder_fingerprint
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.groups import grouped

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.base.files import folder_fingerprint
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeRetriever, FakeScorer
 from acclimate.records import Doc, Query, ScoredDoc
 from acclimate.search.bm25 import BM25

@@ -13,8 +13,8 @@ from sentence_transformers import SentenceTransformer, SparseEncoder  # noqa: E4
 from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
 
 from acclimate.base import models  # noqa: E402
+from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import SettingError  # noqa: E402
-from acclimate.base.files import folder_fingerprint  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students import sparse, static  # noqa: E402
 from acclimate.learn.students.dense import nested_log_softmax  # noqa: E402

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint, write_jsonl
+from acclimate.base.files import write_jsonl
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.base.words import normalized
 from acclimate.corpus.judged import JUDGED, LOG, NOTHING_JUDGED, Judged

@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import folder_fingerprint
 from acclimate.learn.rerankers import losses
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.ranking import ranking_of

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from acclimate.base import distributed, files
+from acclimate.base import digests, distributed
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.cli.shell import log_on_stderr
 from acclimate.run import manifests
@@ -160,8 +160,8 @@ def test_output_that_is_not_whole_is_made_again(workspace, capsys, harm):
 
 def test_what_is_known_to_be_whole_is_read_again_only_once_it_is_written_to(workspace, monkeypatch):
     first = make(workspace, Stage())
-    read, digest = [], files.sha256
-    monkeypatch.setattr(files, "sha256", lambda path: (read.append(path.name), digest(path))[1])
+    read, digest = [], digests.sha256
+    monkeypatch.setattr(digests, "sha256", lambda path: (read.append(path.name), digest(path))[1])
 
     def check():
         read.clear()

@@ -15,9 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.base.files import read_json, write_json
 from acclimate.corpus.judged import Judged
 from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 
 
 class _OfQuery(Protocol):

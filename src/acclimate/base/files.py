@@ -1,4 +1,4 @@
-"""Files: written beside and renamed, hashed, and read line by line with errors that say where.
+"""Files: written beside and renamed, and read line by line with errors that say where.
 
 A reader sees a whole file or none. JSON is written with sorted keys, so the same content has the same bytes.
 """
@@ -6,16 +6,16 @@ A reader sees a whole file or none. JSON is written with sorted keys, so the sam
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import os
 import re
+import shutil
 import stat
 import tomllib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,13 +35,44 @@ def atomic_write(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     if path.is_dir():
         raise DataError("is a directory; expected a file, so move it out of the way", path=path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = _beside(path)
     try:
         with writing(path):
             yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` to write to; it takes the place of `path` when the block ends well, is removed otherwise.
+
+    Libraries leave files of passing names behind when they are killed as they save: those would pass for results.
+    """
+    make_folder(path.parent)
+    partial = _beside(path)
+    try:
+        with writing(path):
+            partial.mkdir()
+            yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process was writing below `folder`."""
+    for path in [*folder.rglob(".*.part")]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def make_folder(path: Path) -> None:
@@ -239,59 +270,3 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
         yield number, row
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with open_bytes(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def changed(digests: Mapping[Path, str], record: Path) -> Path | None:
-    """The first of these files that has another digest than `record`, where they are written, says; or that is gone.
-
-    Only files that are not older than `record` are read, and `record` is made newer than those that were: what is
-    known to be whole is read again once it is written to.
-    """
-    since, is_newer = record.stat().st_mtime_ns, False
-    for path, digest in digests.items():
-        if not path.is_file():
-            return path
-        if path.stat().st_mtime_ns >= since:
-            is_newer = True
-            if sha256(path) != digest:
-                return path
-    if is_newer:
-        with suppress(OSError):  # somebody else's run is read each time
-            os.utime(record)
-    return None
-
-
-def seal(path: Path) -> None:
-    """Write a file's digest beside it, as sha256sum does."""
-    write_text(_seal(path), f"{sha256(path)}  {path.name}\n")
-
-
-def is_sealed(path: Path) -> bool:
-    """True for a file that is as it was when it was sealed."""
-    try:
-        digest = _seal(path).read_text(encoding="utf-8").partition(" ")[0]
-    except (OSError, UnicodeDecodeError):
-        return False
-    return changed({path: digest}, _seal(path)) is None
-
-
-def _seal(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def fingerprint(*parts: Any) -> str:
-    """32 hex digits over JSON-able parts; the same parts give the same fingerprint on every machine."""
-    payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """A fingerprint of every file below a folder, names and bytes."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return fingerprint(*[(path.relative_to(folder).as_posix(), sha256(path)) for path in files])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import files
+from acclimate.base.digests import fingerprint, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
 from acclimate.base.text import quoted
 
@@ -104,7 +105,7 @@ def _embedded(name: str) -> ModelName:
     weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
     if not weights.is_file():
         raise DataError(f"{model.package} is installed without its weights; install it again", path=weights)
-    if (digest := files.sha256(weights)) != model.sha256:
+    if (digest := sha256(weights)) != model.sha256:
         raise DataError(f"sha256 is {digest}; expected {model.sha256}; install {model.package} again", path=weights)
     return ModelName(str(weights.parent), gguf_file=weights.name if weights.suffix == ".gguf" else None)
 
@@ -127,13 +128,13 @@ def weights_fingerprint(name: str) -> str:
     """
     model = resolve(name)
     if model.gguf_file:
-        return files.fingerprint(files.sha256(Path(model.path_or_id) / model.gguf_file))
+        return fingerprint(sha256(Path(model.path_or_id) / model.gguf_file))
     root = folder(name)
     weights = sorted(root.rglob("*.safetensors"))
     if not weights:
         raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=root)
     used = [path for path in sorted(root.rglob("*")) if path.suffix in _CONFIGURATION and path.is_file()]
-    return files.fingerprint(*[(path.relative_to(root).as_posix(), files.sha256(path)) for path in [*weights, *used]])
+    return fingerprint(*[(path.relative_to(root).as_posix(), sha256(path)) for path in [*weights, *used]])
 
 
 @cache

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import files
+from acclimate.base.digests import fingerprint, is_sealed, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError
-from acclimate.base.files import fingerprint, is_sealed, sha256
 from acclimate.base.version import __version__
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries

@@ -20,8 +20,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from acclimate.base.digests import seal
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_write, seal
+from acclimate.base.files import atomic_write
 from acclimate.corpus.formats.fields import Place, as_json, unbroken
 from acclimate.records import Doc
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.base.words import normalized
 from acclimate.corpus import collections
 from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_matches

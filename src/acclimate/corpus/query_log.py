@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
+from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.words import normalized
 from acclimate.corpus.formats.query_log import read_query_log
 from acclimate.corpus.masking import masked, tidied

@@ -7,9 +7,9 @@ import json
 import re
 from dataclasses import dataclass
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.domains import Above, Between
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint
 from acclimate.llm.answers import reasoning
 
 MAX_NEW_TOKENS = Between(1, 100_000)

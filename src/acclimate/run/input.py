@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acclimate.base.digests import is_sealed, seal
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import is_sealed, read_jsonl, seal, write_jsonl
+from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.corpus import collections, passages, query_log
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus

@@ -13,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.digests import changed, fingerprint, sha256
 from acclimate.base.errors import DataError
-from acclimate.base.files import changed, fingerprint, read_json, sha256, write_json
+from acclimate.base.files import read_json, write_json
 from acclimate.base.version import __version__
 
 NAME = "manifest.json"

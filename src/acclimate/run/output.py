@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base import models
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.run.input import Input
 from acclimate.run.settings import Settings
 from acclimate.search.kept_candidates import KeptCandidates

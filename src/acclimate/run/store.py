@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import AcclimateError, BatchWritten
-from acclimate.base.files import fingerprint
 from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget
 from acclimate.llm.usage import Ledger

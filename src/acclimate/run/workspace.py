@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import distributed
+from acclimate.base.digests import fingerprint
 from acclimate.base.disk import writing
 from acclimate.base.errors import AcclimateError, DataError
-from acclimate.base.files import exists, fingerprint, is_file, make_folder, read_state, write_json
+from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, write_json
 from acclimate.base.progress import Progress, duration
 from acclimate.base.version import __version__
 from acclimate.run import manifests
@@ -197,8 +198,7 @@ class Workspace:
 
 def _sweep(folder: Path) -> None:
     """Remove what a killed process was writing, which would pass for a result, and what it had replaced already."""
-    for path in folder.rglob(".*.part"):
-        path.unlink(missing_ok=True)
+    sweep(folder)
     for aside in [*folder.rglob(f".*{_REPLACED}")]:
         if (aside.parent / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
             _remove(aside)

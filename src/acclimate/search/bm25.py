@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acclimate.base.files import fingerprint, read_json, write_json
+from acclimate.base.digests import fingerprint
+from acclimate.base.files import read_json, write_json
 from acclimate.corpus.analyzer import Analyzer, bm25s
 
 if TYPE_CHECKING:

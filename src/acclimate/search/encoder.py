@@ -22,8 +22,8 @@ from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling,
 from torch.nn.utils.rnn import pad_sequence
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint, folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import fingerprint, folder_fingerprint
 from acclimate.base.loading import loading
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
 from acclimate.search.kept_values import KeptValues

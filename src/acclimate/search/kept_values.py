@@ -14,7 +14,8 @@ from typing import Self
 from zlib import crc32
 
 from acclimate.base.database import unusable
-from acclimate.base.files import fingerprint, make_folder
+from acclimate.base.digests import fingerprint
+from acclimate.base.files import make_folder
 from acclimate.base.version import __version__
 
 _AT_ONCE = 500  # keys looked up by one statement

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.records import Query, Retriever, ScoredDoc, Scorer
 from acclimate.search.candidates import min_max
 

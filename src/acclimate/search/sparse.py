@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array
-from acclimate.base.files import fingerprint, read_json, read_state, write_json
+from acclimate.base.files import read_json, read_state, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array
-from acclimate.base.files import fingerprint, read_state, write_json
+from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches
 from acclimate.records import Doc
 from acclimate.search.encoder import Encoder, cut

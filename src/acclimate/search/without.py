@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.records import Query, Retriever, ScoredDoc
 
 

@@ -17,9 +17,10 @@ from typing import Annotated, ClassVar
 
 from acclimate import llm as llms
 from acclimate.base import distributed
+from acclimate.base.digests import fingerprint
 from acclimate.base.domains import Between
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
+from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import shortened, single_spaced
 from acclimate.base.words import normalized

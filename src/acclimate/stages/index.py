@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from acclimate.base import distributed
+from acclimate.base.digests import fingerprint
 from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint
 from acclimate.base.progress import Progress
 from acclimate.corpus import passages
 from acclimate.corpus.analyzer import LANGUAGES

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw
-from acclimate.base.files import fingerprint
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, SyntheticQuery
 from acclimate.run.output import StageOutput

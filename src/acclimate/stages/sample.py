@@ -21,10 +21,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.draw import uniform
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse

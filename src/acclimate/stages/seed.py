@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from acclimate import llm as llms
+from acclimate.base.digests import fingerprint
 from acclimate.base.domains import AtLeast, Between
 from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint, write_jsonl
+from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean

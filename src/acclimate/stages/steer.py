@@ -20,9 +20,10 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
+from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, words_of
 from acclimate.corpus import judged

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint, read_jsonl, write_jsonl
+from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text
 from acclimate.records import NWay, SyntheticQuery
 

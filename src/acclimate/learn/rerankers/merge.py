@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder
 
 
 def merge(folders: Sequence[Path], into: Path, *, method: str) -> None:
@@ -21,8 +22,12 @@ def merge(folders: Sequence[Path], into: Path, *, method: str) -> None:
     average: the mean. slerp: along the arc between each tensor and the mean so far (Shoemake 1985), the next one's
     share 1/2, 1/3, ... Raises DataError for weights of other names or shapes.
     """
-    shutil.rmtree(into, ignore_errors=True)
-    shutil.copytree(folders[0], into)
+    with atomic_folder(into) as merged:
+        shutil.copytree(folders[0], merged, dirs_exist_ok=True)
+        _merge_weights(folders, merged, method)
+
+
+def _merge_weights(folders: Sequence[Path], into: Path, method: str) -> None:
     for path in sorted(folders[0].rglob("*.safetensors")):
         name = path.relative_to(folders[0])
         states = [load_file(folder / name) for folder in folders]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import distributed, models
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint, read_state, write_json
+from acclimate.base.files import read_state, write_json
 from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, grouped
 from acclimate.records import Doc, NWay, Query

@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from acclimate.base import distributed, models
 from acclimate.base.errors import SettingError
-from acclimate.base.files import read_state, write_json
+from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.loading import loading, quiet
 from acclimate.base.memory import is_out_of_memory
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
@@ -95,8 +95,8 @@ def train_reranker(
     losses = _logged(history, "eval_loss", "dev_loss")
     best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     if distributed.is_main():
-        with quiet():
-            _save(model, reader, folder / name)
+        with quiet(), atomic_folder(folder / name) as saved:
+            _save(model, reader, saved)
     rows = sum(len(example.doc_ids) for example in examples)
     schedule: Any = trainer.lr_scheduler
     notes = {

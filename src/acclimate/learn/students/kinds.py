@@ -18,6 +18,7 @@ from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from acclimate.base import models
+from acclimate.base.files import atomic_folder
 from acclimate.base.loading import quiet
 from acclimate.learn.students import sparse, static
 from acclimate.learn.students.dense import Dense, DenseQuery
@@ -43,13 +44,13 @@ def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
     Where only the query encoder was trained, `encode_query` and plain `encode` use it, and `encode_document` the
     untouched base. `dim` cuts dense vectors to their first components, 0 does not.
     """
-    with quiet():
+    with quiet(), atomic_folder(path) as folder:
         if isinstance(student, sparse.Sparse):
-            sparse.save(student.encoder, path)
+            sparse.save(student.encoder, folder)
         elif isinstance(student, static.Static):
-            static.save(student.encoder, path)
+            static.save(student.encoder, folder)
         else:
-            _save_encoder(student, base, path, dim)
+            _save_encoder(student, base, folder, dim)
 
 
 def _save_encoder(student: Student, base: Encoder, path: Path, dim: int) -> None:

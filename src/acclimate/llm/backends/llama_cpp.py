@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
-from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoding import Decoding

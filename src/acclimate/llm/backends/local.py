@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from acclimate.base import models
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoding import Decoding

@@ -21,8 +21,8 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import LLMError
-from acclimate.base.files import fingerprint
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.server import wire

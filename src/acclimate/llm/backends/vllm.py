@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
-from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.llm.decoding import Decoding

@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError, SettingError, unknown
-from acclimate.base.files import fingerprint, is_file
+from acclimate.base.files import is_file
 from acclimate.base.text import quoted
 from acclimate.corpus.query_log import NO_LOG, QueryLog
 from acclimate.llm.prompts import files

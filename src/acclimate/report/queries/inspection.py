@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import unknown
-from acclimate.base.files import fingerprint, read_jsonl
+from acclimate.base.files import read_jsonl
 from acclimate.base.text import single_spaced
 from acclimate.corpus.formats import read_synthetic
 from acclimate.corpus.language import code_of, stop_words

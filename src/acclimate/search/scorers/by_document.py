@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import ClassVar, cast
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.decoder import LikelihoodDecoder, Rows
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc, Query

@@ -17,7 +17,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from acclimate.base import models
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.base.loading import loading
 from acclimate.records import Doc
 from acclimate.search.scorers.labels import relevant

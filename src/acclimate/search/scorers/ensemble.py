@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError
-from acclimate.base.files import fingerprint
 from acclimate.records import Query, Scorer
 from acclimate.search.candidates import min_max
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from acclimate.base.files import fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.records import Query, Scorer
 from acclimate.search.kept_values import KeptValues
 

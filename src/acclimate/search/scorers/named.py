@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acclimate.base import models
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import SettingError
-from acclimate.base.files import folder_fingerprint
 from acclimate.records import Doc, Scorer
 from acclimate.search import scorers
 

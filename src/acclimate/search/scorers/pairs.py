@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from acclimate.base import models
-from acclimate.base.files import folder_fingerprint
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
 from acclimate.records import Doc, Query
 

@@ -18,8 +18,8 @@ import torch
 from sentence_transformers.cross_encoder.modules import InputModule
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
-from acclimate.base.files import fingerprint
 from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc
