@@ -21,6 +21,7 @@ from acclimate.base.memory import is_out_of_memory
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
+from acclimate.cli.file_commands import compare
 from acclimate.cli.options import (
     Changes,
     Count,
@@ -31,7 +32,6 @@ from acclimate.cli.options import (
     Flag,
     Folder,
     K,
-    Measure,
     Name,
     Recipe,
     Seed,
@@ -67,6 +67,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     function.__doc__ = unwrapped(function.__doc__ or "")
     app.command(function)
     return function
+
+
+for file_command in (compare,):
+    command(file_command)
 
 
 @command
@@ -193,35 +197,6 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None
         print(*hits, sep="\n")
     else:
         _say("no document has a word of the query")
-
-
-@command
-def compare(
-    qrels: Path,
-    run: Path,
-    baseline: Path,
-    *others: Path,
-    measure: Measure = "nDCG@10",
-    seed: Seed = 0,
-) -> None:
-    """Compare TREC runs on the same judgments: paired randomization test, bootstrap interval, wins and losses.
-
-    Parameters
-    ----------
-    qrels
-        Judgments, as BEIR or TREC qrels.
-    run
-        The run that should be better.
-    baseline
-        The run that it is compared with.
-    others
-        More runs to compare it with.
-    measure
-        Such as nDCG@10, R@100, RR@10 or Success@5.
-    seed
-        Of the test's and the interval's draws.
-    """
-    print(acclimate.compare(qrels, run, baseline, *others, measure=measure, seed=seed))
 
 
 @command
