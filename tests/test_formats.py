@@ -299,7 +299,9 @@ def test_training_examples_come_back_or_are_refused(
 
 def test_synthetic_queries_come_back(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
-    queries = [SyntheticQuery(str(n), f"x{text}x", IDS[n], -n / 3) for n, text in enumerate(NASTY)]
+    queries = [
+        SyntheticQuery(str(n), f"x{text}x", IDS[n], -n / 3, log_probs=(-n / 7,) * n) for n, text in enumerate(NASTY)
+    ]
     formats.write_synthetic(path, [*queries, SyntheticQuery("n", "no log-probs", "d", math.nan)])
     *read, last = formats.read_synthetic(path)
     assert read == queries
@@ -311,7 +313,7 @@ def test_synthetic_queries_of_inpars_are_read(tmp_path: Path) -> None:
     v2 = {"doc_id": 2, "text": "D", "query": "who?", "log_probs": -0.5, "prompt_text": "...", "fewshot_examples": [1]}
     path = put(tmp_path / "s.jsonl", json.dumps(v1) + "\n" + json.dumps(v2))
     assert list(formats.read_synthetic(path)) == [
-        SyntheticQuery(formats.synthetic_id("d1", "what?"), "what?", "d1", -2.0),
+        SyntheticQuery(formats.synthetic_id("d1", "what?"), "what?", "d1", -2.0, log_probs=(-1.0, -3.0)),
         SyntheticQuery(formats.synthetic_id("2", "who?"), "who?", "2", -0.5),
     ]
 

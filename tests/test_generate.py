@@ -47,7 +47,7 @@ def test_a_query_for_each_doc_in_the_order_of_docs(completions):
     made = generate(DOCS, completions, llm=Writer())
     assert [query.doc_id for query in made.queries] == [doc.doc_id for doc in DOCS]
     assert [query.text for query in made.queries] == [f"what was opened in {1800 + n}" for n in range(50)]
-    assert {query.logprob for query in made.queries} == {-1.5}
+    assert {(query.logprob, query.log_probs) for query in made.queries} == {(-1.5, (-1.0, -2.0))}
     assert made.queries[3].query_id == query_id("3", "what was opened in 1803")
     assert len({query.query_id for query in made.queries}) == 50
     assert (made.dropped, made.rejects, made.cut) == ({}, [], 0)

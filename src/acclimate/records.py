@@ -74,6 +74,7 @@ class SyntheticQuery(NamedTuple):
     doc_id: str
     logprob: float  # mean natural log-probability of the query's tokens, <= 0; nan when the LLM gives none
     prompt: str = ""  # the name of the prompt that asked for it, where one is known
+    log_probs: tuple[float, ...] = ()  # natural log-probability of each of its tokens; none where the LLM gives none
 
     def as_query(self) -> Query:
         """What a retriever searches for."""

@@ -141,7 +141,8 @@ def generate(
         elif reason is None and key in queries:
             reason = "same query twice"
         if reason is None:
-            queries[key] = SyntheticQuery(key, text, request.doc_id, _mean(answer.logprobs), request.prompt.name)
+            mean, prompt_name = _mean(answer.logprobs), request.prompt.name
+            queries[key] = SyntheticQuery(key, text, request.doc_id, mean, prompt_name, answer.logprobs)
         else:
             rejects.append(
                 {"doc_id": request.doc_id, "prompt": request.prompt.name, "text": answer.text, "reason": reason}

@@ -3,11 +3,11 @@
 n-way              {"query_id", "doc_ids" (positive first), "scores" (absent, or one per doc),
                     "has_positive" (absent, or false where none is known: the best by score is first)}
 synthetic queries  {"query_id", "doc_id", "query", "logprob" (mean per token; absent when the LLM gives none),
-                    "prompt" (its name; absent when unknown)}
+                    "log_probs" (one per token, natural; absent as well), "prompt" (its name; absent when unknown)}
 
-Synthetic queries of other tools are read too: `question` for `query`, and `log_probs`, one number or one per token,
-of which the mean is kept. A file without `query_id` (InPars writes none) gets the ids that we would have given.
-Note that in such a file `text`, if present, is the document.
+Synthetic queries of other tools are read too: `question` for `query`, and without `logprob` the mean of `log_probs`,
+which may be one number, as InPars v1's filter leaves it. A file without `query_id` (InPars writes none) gets the ids
+that we would have given. Note that in such a file `text`, if present, is the document.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ def write_synthetic(path: Path, queries: Iterable[SyntheticQuery]) -> int:
             row: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
             if not math.isnan(query.logprob):
                 row["logprob"] = number(query.logprob, f"logprob of {query.query_id}", Place(path))
+            if query.log_probs:
+                row["log_probs"] = [
+                    number(value, f"log_probs of {query.query_id}", Place(path)) for value in query.log_probs
+                ]
             if query.prompt:
                 row["prompt"] = query.prompt
             yield row
@@ -110,16 +114,20 @@ def _synthetic(row: dict[str, Any], place: Place) -> SyntheticQuery:
     doc_id = identifier(row[pick(row, DOC_ID, place)], "doc_id", place)
     query_id = identifier(row["query_id"], "query_id", place) if "query_id" in row else synthetic_id(doc_id, query)
     prompt = text(row["prompt"], "prompt", place) if "prompt" in row else ""
-    return SyntheticQuery(query_id, query, doc_id, _logprob(row, place), prompt)
+    logprob, log_probs = _logprobs(row, place)
+    return SyntheticQuery(query_id, query, doc_id, logprob, prompt, log_probs)
 
 
-def _logprob(row: dict[str, Any], place: Place) -> float:
-    for name in ("logprob", "log_probs"):
-        value = row.get(name)
-        if value is not None and value != []:
-            values = value if isinstance(value, list) else [value]
-            return math.fsum(number(logprob, name, place) for logprob in values) / len(values)
-    return math.nan
+def _logprobs(row: dict[str, Any], place: Place) -> tuple[float, tuple[float, ...]]:
+    """The mean log-probability, nan where there is none, and that of each token where they are there."""
+    value = row.get("log_probs")
+    log_probs = tuple(number(item, "log_probs", place) for item in value) if isinstance(value, list) else ()
+    mean = row.get("logprob")
+    if mean is not None:
+        return number(mean, "logprob", place), log_probs
+    if log_probs:
+        return math.fsum(log_probs) / len(log_probs), log_probs
+    return (math.nan if value is None or isinstance(value, list) else number(value, "log_probs", place)), ()
 
 
 def _rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
