@@ -15,13 +15,16 @@ from test_train import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import read_json
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.groups import grouped
 from acclimate.learn.rerankers.merge import merge, slerp
+from acclimate.learn.rerankers.several import TAUGHT
 from acclimate.records import NWay, Query
 from acclimate.search import scorers
 from acclimate.search.scorers.ensemble import Ensemble
+from acclimate.stages.train import Trained
 
 PROMPTS = {query_id: "claim" if n % 2 else "long/../title" for n, query_id in enumerate(TEXTS)}
 SEVERAL = {"rerankers": "prompt", "min_queries": 5, "epochs": 1}
@@ -54,11 +57,22 @@ def test_each_prompt_has_a_reranker_that_sees_its_queries_alone(two):
     assert (second["name"], second["queries"], second["prompts"]) == (NAMES[1], 12, ["long/../title"])
     assert two.notes["queries"] == 24
     folder = two.paths[NAMES[0]].parent
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*NAMES, *(f"{name}.json" for name in NAMES)])
+    left = [*NAMES, *(f"{name}.json" for name in NAMES), TAUGHT]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(left)
     assert folder_fingerprint(two.paths[NAMES[0]]) != folder_fingerprint(two.paths[NAMES[1]])
 
 
 @pytest.mark.slow
+def test_who_learned_from_which_queries_is_noted_and_no_held_out_one_is_among_them(two):
+    folder = two.paths[NAMES[0]].parent
+    taught = read_json(folder / TAUGHT)
+    assert list(taught) == NAMES
+    for name, ids in taught.items():
+        prompt = "claim" if name == NAMES[0] else "long/../title"
+        assert ids == [example.query_id for example in TRAIN if PROMPTS[example.query_id] == prompt]
+    assert Trained(folder, {}, resumed=False).query_ids == {example.query_id for example in TRAIN}
+
+
 def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(two, tiny_encoder, tmp_path, learned):
     def stop(done, total):
         if done > 12:
@@ -93,7 +107,7 @@ def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(t
 
 def test_a_single_one_leaves_nothing_of_several(two, made_folder_of_several, tiny_encoder):
     one = trained(tiny_encoder, made_folder_of_several, epochs=1)
-    assert [path.name for path in made_folder_of_several.iterdir()] == ["reranker"]
+    assert {path.name for path in made_folder_of_several.iterdir()} == {"reranker", TAUGHT}
     assert one.path.name == "reranker"
 
 

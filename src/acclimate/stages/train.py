@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from acclimate.base import models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.files import read_json
 from acclimate.base.progress import Progress
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
-from acclimate.learn.rerankers.several import collapse, train_rerankers
+from acclimate.learn.rerankers.several import TAUGHT, collapse, train_rerankers
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
 from acclimate.run.estimate import ENCODER_FLOP, TRAINING, Estimate
@@ -172,6 +174,14 @@ class Trained(StageOutput):
     """Rerankers."""
 
     stage = "train"
+
+    @cached_property
+    def query_ids(self) -> set[str]:
+        """All queries that any of the rerankers learned from; those that chose between checkpoints are not among them.
+
+        Raises DataError for a run of an earlier version, which did not note them.
+        """
+        return {query_id for ids in read_json(self.folder / TAUGHT).values() for query_id in ids}
 
     def scorers(self, run: Run) -> dict[str, Scorer]:
         """By name, or the one that they were merged into. Each is loaded when it is first asked."""

@@ -17,6 +17,8 @@ from acclimate.learn.rerankers.groups import NAME, Group, grouped
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
 
+TAUGHT = "queries.json"  # reranker -> the ids of the queries that it learned from
+
 
 def train_rerankers(
     examples: Sequence[NWay],
@@ -76,6 +78,7 @@ def train_rerankers(
             remove_checkpoints(folder)
     if distributed.is_main():
         remove_checkpoints(folder)  # of a killed run, where all that it was to make is there
+        write_json(folder / TAUGHT, {group.name: [example.query_id for example in group.examples] for group in groups})
     paths = {group.name: folder / group.name for group in groups}
     summary: dict[str, Any] = {
         "queries": sum(len(group.examples) for group in groups),
