@@ -99,12 +99,14 @@ class Searchers:
     @cached_property
     def _reranked(self) -> dict[str, Retriever]:
         """All of them."""
-        return self._systems(_Noting(self.outputs["train"].reranker(self.run)))
+        trained = self.outputs.get("train")
+        return self._systems(_Noting(trained.reranker(self.run)) if trained else None)
 
     def _systems(self, reranker: Scorer | None) -> dict[str, Retriever]:
         from acclimate.search import systems
 
-        members = {**self.run.base.members, **self.outputs["distill"].members(self.run)}
+        distilled = self.outputs.get("distill")
+        members = {**self.run.base.members, **(distilled.members(self.run) if distilled else {})}
         contenders = systems.contenders(
             self.run.base.ids,
             members,

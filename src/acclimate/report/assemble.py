@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.errors import DataError
@@ -44,7 +44,8 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
             f"documents drawn as now, by: acclimate evaluate {run.workspace.folder}",
             path=evaluated.folder,
         )
-    split = evaluated.notes["split"]
+    split, trained = evaluated.notes["split"], outputs.get("train")
+    labeled, distilled = outputs.get("label"), outputs.get("distill")
     report: dict[str, Any] = {
         **measured,
         "verdict_basis": "synthetic" if split == SYNTHETIC else "qrels",
@@ -62,12 +63,12 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "models": {
             "llm": run.settings["generate"]["llm"],
             "encoder": run.settings["distill"]["base"],
-            "reranker": run.settings["train"]["base"],
+            **({"reranker": run.settings["train"]["base"]} if trained else {}),
         },
         "ledger": _ledger(run, outputs),
-        "teachers": outputs["label"].teachers,
-        "students": dict(outputs["distill"].notes),
-        "tried": choices(outputs["label"].notes, chosen._asdict(), outputs["distill"].notes),
+        "teachers": labeled.teachers if labeled else [],
+        "students": dict(distilled.notes) if distilled else {},
+        "tried": choices(labeled.notes if labeled else None, chosen._asdict(), distilled.notes if distilled else {}),
         "against_reranked": trades(measured["systems"]),
         "examples": evaluated.before_after,
         "generated_sample": _generated(run, outputs),
@@ -142,15 +143,12 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[s
             warnings.append(
                 f"{name} ranks worse ({scores[name]:.3f}) than what it was made from, {base} ({scores[base]:.3f})."
             )
-    teacher = next(row for row in outputs["label"].teachers if row["name"] == TEACHER)
-    best = max((row for row in outputs["label"].teachers if row is not teacher), key=lambda row: row[MAIN])
-    if teacher[MAIN] <= best[MAIN]:
-        warnings.append(
-            f"On the held-out queries the teacher ({teacher[MAIN]:.3f}) ranks no better than one of its "
-            f"members, {best['name']} ({best[MAIN]:.3f})."
-        )
-    warnings += outputs["train"].warnings
-    warnings += outputs["label"].warnings(run.student_kinds)
+    if labeled := outputs.get("label"):
+        warnings += _of_teacher(labeled.teachers)
+    if trained := outputs.get("train"):
+        warnings += trained.warnings
+    if labeled:
+        warnings += labeled.warnings(run.student_kinds)
     if shown := outputs["generate"].n_examples:
         left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
@@ -159,3 +157,15 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[s
         )
     warnings.append("No queries from outside this collection were measured: expect nothing there.")
     return warnings
+
+
+def _of_teacher(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where one of those that make the teacher ranks as well by itself."""
+    teacher = next(row for row in teachers if row["name"] == TEACHER)
+    best = max((row for row in teachers if row is not teacher), key=lambda row: row[MAIN])
+    if teacher[MAIN] > best[MAIN]:
+        return []
+    return [
+        f"On the held-out queries the teacher ({teacher[MAIN]:.3f}) ranks no better than one of its "
+        f"members, {best['name']} ({best[MAIN]:.3f})."
+    ]

@@ -11,14 +11,17 @@ from acclimate.search.names import SystemName
 from acclimate.search.systems import EQUAL
 
 
-def choices(label: Mapping[str, Any], chosen: Mapping[str, Any], distill: Mapping[str, Any]) -> list[dict[str, Any]]:
+def choices(
+    label: Mapping[str, Any] | None, chosen: Mapping[str, Any], distill: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Rows of what, value, nDCG@10 (None where it was not measured) and chosen.
 
-    label, distill: notes of these stages' manifests. chosen: the content of evaluate's `chosen.json`.
+    label, distill: notes of these stages' manifests; None, and empty, where a run has no such stage. chosen: the
+    content of evaluate's `chosen.json`.
     """
     return [
         {"what": what, "value": value, MAIN: None if ndcg is None else round(ndcg, 5), "chosen": is_chosen}
-        for rows in (_teachers(label), _students(distill), _weights(chosen), _candidates(chosen))
+        for rows in (_teachers(label) if label else (), _students(distill), _weights(chosen), _candidates(chosen))
         for what, value, ndcg, is_chosen in rows
     ]
 

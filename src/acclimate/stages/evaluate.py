@@ -9,12 +9,10 @@ step, and what is recommended is chosen among all (`recommend`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-import numpy as np
+from typing import Annotated, Any
 
 from acclimate.base.domains import AtLeast
 from acclimate.base.draw import subset
@@ -23,9 +21,10 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import write_qrels, write_run
 from acclimate.measure.before_after import before_after
-from acclimate.measure.compare import ERROR_WITHOUT_LABELS, Comparison, compare, interval, verdict
+from acclimate.measure.compare import ERROR_WITHOUT_LABELS, verdict
+from acclimate.measure.evaluation import Evaluation, compared, reached
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant, per_query
-from acclimate.measure.recommend import Recommendation, best_untouched, recommend
+from acclimate.measure.recommend import best_untouched, recommend
 from acclimate.measure.steps import step_row
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.estimate import Estimate
@@ -34,7 +33,9 @@ from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import choice, systems
+from acclimate.search.system import System
 from acclimate.search.systems import Contender
+from acclimate.search.weights import Weighed
 from acclimate.search.without import Without
 from acclimate.stages.distill import Distilled
 from acclimate.stages.index import Indexed
@@ -44,36 +45,6 @@ from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
 _WARM_UP = 2  # queries answered before the clock counts
-
-
-class Evaluation(NamedTuple):
-    """What was measured."""
-
-    systems: list[dict[str, Any]]
-    comparisons: list[Comparison]
-    steps: list[dict[str, Any]]
-    verdict: str
-    candidate: str
-    baseline: str
-    recommendation: Recommendation
-    runs: dict[str, list[ScoredDoc]]
-    per_query: dict[str, dict[str, dict[str, float]]]  # system -> measure -> query_id -> value
-
-    def for_report(self) -> dict[str, Any]:
-        """The part of the report that measuring knows."""
-        return {
-            "verdict": self.verdict,
-            "recommended": self.recommendation.system,
-            "recommendation": {
-                "best": self.recommendation.best,
-                "equals": [{"system": name, "p": p} for name, p in self.recommendation.equals.items()],
-            },
-            "candidate": self.candidate,
-            "baseline": self.baseline,
-            "steps": self.steps,
-            "systems": self.systems,
-            "comparisons": [comparison.for_report() for comparison in self.comparisons],
-        }
 
 
 @checked
@@ -135,52 +106,38 @@ def evaluate(
         write_run(folder / "runs" / f"{contender.name.file_name}.trec", run, tag=contender.name)
         runs[contender.name] = run
         values[contender.name] = per_query(run, qrels)
-        summaries.append(_summary(contender, values[contender.name], seconds, seed))
+        summaries.append(
+            {
+                **contender.name.facts,
+                **reached(values[contender.name], seconds, seed),
+                "index_bytes": contender.index_bytes,
+                "weights": contender.weights,
+            }
+        )
 
     names = [contender.name for contender in contenders]
     baseline = best_untouched(summaries, MAIN)
     comparisons = [
-        _compared(values, system, against, measure, seed)
+        compared(values, system, against, measure, seed)
         for measure in MEASURES
         for system, against in systems.pairs_to_compare(names, baseline)
     ]
     by_name = {system["name"]: system for system in summaries}
     steps = [
-        step_row(step, by_name[name.origin], by_name[name], _compared(values, name, name.origin, MAIN, seed), least)
+        step_row(step, by_name[name.origin], by_name[name], compared(values, name, name.origin, MAIN, seed), least)
         for step, name in systems.steps(names)
     ]
     return Evaluation(
         systems=summaries,
         comparisons=comparisons,
         steps=steps,
-        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed), least=least),
+        verdict=verdict(compared(values, candidate, baseline, MAIN, seed), least=least),
         candidate=candidate,
         baseline=baseline,
         recommendation=recommend(summaries, {name: of[MAIN] for name, of in values.items()}, MAIN, seed, least),
         runs=runs,
         per_query=values,
     )
-
-
-def _compared(
-    values: Mapping[str, Mapping[str, Mapping[str, float]]], system: str, baseline: str, measure: str, seed: int
-) -> Comparison:
-    after, before = values[system][measure], values[baseline][measure]
-    return compare(after, before, system=system, baseline=baseline, measure=measure, seed=seed)
-
-
-def _summary(
-    contender: Contender, values: Mapping[str, Mapping[str, float]], seconds: Sequence[float], seed: int
-) -> dict[str, Any]:
-    p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
-    return {
-        **contender.name.facts,
-        "measures": {m: round(float(np.mean(list(values[m].values()))), 5) for m in MEASURES},
-        "intervals": {m: [round(edge, 5) for edge in interval(values[m], seed=seed)] for m in MEASURES},
-        "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
-        "index_bytes": contender.index_bytes,
-        "weights": contender.weights,
-    }
 
 
 class Evaluated(StageOutput):
@@ -213,6 +170,11 @@ class Evaluated(StageOutput):
         return read_json(self.folder / "chosen.json")
 
 
+def needs_reranker(run: Run) -> bool:
+    """True where a system that is measured is reranked by what this run trains."""
+    return bool(run.settings["evaluate"]["rerank"])
+
+
 def check(run: Run) -> None:
     """Raises SettingError for a system to rerank that there will not be."""
     systems.check_reranked(run.settings["evaluate"]["rerank"], run.student_kinds)
@@ -231,22 +193,30 @@ def make(
     indexed: Indexed,
     sampled: Sampled,
     steered: Steered,
-    trained: Trained,
-    labeled: Labeled,
-    distilled: Distilled,
+    trained: Trained | None,
+    labeled: Labeled | None,
+    distilled: Distilled | None,
 ) -> Evaluated:
-    """Choose weights and the candidate on held-out queries, then measure every system on those that measure."""
+    """Choose weights and the candidate on held-out queries, then measure every system on those that measure.
+
+    trained, labeled, distilled: None where a run has no such stage.
+    """
     settings = run.settings["evaluate"]
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
-        members = {**run.base.members, **distilled.members(run)}
-        reranker, depth = trained.reranker(run), settings["rerank_depth"]
+        members = {**run.base.members, **(distilled.members(run) if distilled else {})}
+        reranker, depth = trained.reranker(run) if trained else None, settings["rerank_depth"]
+
+        def weigh(first_stage: System) -> Weighed:
+            assert reranker is not None
+            return choice.weigh_reranker(first_stage, reranker, held_out, depth)
+
         chosen = choice.choose(
             run.base.ids,
             members,
             held_out,
-            lambda first: choice.weigh_reranker(first, reranker, held_out, depth),
+            weigh if reranker else None,
             rerank=settings["rerank"],
         )
         sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
@@ -283,11 +253,11 @@ def make(
         dropped = {reason: count for reason, count in dropped.items() if count}
         return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
 
-    stages = (sampled, steered, indexed, trained, labeled, distilled)
+    stages: list[StageOutput | None] = [sampled, steered, indexed, trained, labeled, distilled]
     inputs = {
-        **{output.name: output.fingerprint for output in stages},
+        **{output.name: output.fingerprint for output in stages if output},
         **run.read(*ENCODER, "train.max_tokens", "distill.max_active_dims"),
-        **{f"notes of {output.name}": output.noted() for output in (trained, distilled)},
+        **{f"notes of {output.name}": output.noted() for output in (trained, distilled) if output},
         DOCUMENTS: run.input.corpus.fingerprint,
         "hybrid": "reciprocal ranks",  # in earlier versions it had weights: what they measured is measured again
         "labels": run.input.labels.measuring.fingerprint,
