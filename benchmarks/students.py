@@ -115,7 +115,7 @@ class Bench:
         place = self.folder / f"distill-{self.arm}-{name}-{self._key('train', 'label', 'distill')}"
         variant = self._variant(place, "train", "label", "distill", "evaluate", student=(name,))
         indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
-        distilled = distill.make(variant, indexed, sampled, filtered, self.outputs["steer"], labeled)
+        distilled = distill.make(variant, indexed, sampled, filtered, self.outputs["steer"], labeled, None)
         kind = STUDENT_KINDS[name]
         adapted = SystemName(kind).adapted()
         members = {**variant.base.members, **distilled.members(variant)}

@@ -11,6 +11,7 @@ import re
 
 import pytest
 from chain import (
+    FAST,
     STAGES,
     made_again,
     report_of,
@@ -204,3 +205,11 @@ def test_every_system_of_a_run_can_be_searched(finished, capsys):
         lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    " * 2 + "  ")]
         one = (system or report["recommended"]) == "bm25"
         assert len(lines) == (1 if one else 3), system  # one document alone has the word
+
+
+def test_a_student_without_a_teacher_learns_from_what_was_mined(copied, corpus, run_adapt):
+    assert run_adapt(corpus, copied, changes=("distill.loss=contrastive", *FAST)) == 0
+    assert made_again(copied)[-2:] == ["distill", "evaluate"]
+    inputs = json.loads((copied / "distill" / "manifest.json").read_text())["inputs"]
+    assert "mine" in inputs
+    assert "label" not in inputs

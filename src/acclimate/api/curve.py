@@ -190,7 +190,13 @@ class _Curves:
         variant = run.variant(folder, {"distill": {"max_queries": count, "tune": ()}})
         earlier = self.outputs
         distilled = distill.make(
-            variant, earlier["index"], earlier["sample"], earlier["filter"], earlier["steer"], earlier["label"]
+            variant,
+            earlier["index"],
+            earlier["sample"],
+            earlier["filter"],
+            earlier["steer"],
+            earlier["label"],
+            earlier["mine"],
         )
         members = {**run.base.members, **distilled.members(variant)}
         students = {

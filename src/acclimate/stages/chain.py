@@ -49,7 +49,7 @@ def chain(run: Run) -> Iterator[StageOutput]:
     yield trained
     labeled = label.make(run, indexed, sampled, filtered, steered, trained)
     yield labeled
-    distilled = distill.make(run, indexed, sampled, filtered, steered, labeled)
+    distilled = distill.make(run, indexed, sampled, filtered, steered, labeled, mined)
     yield distilled
     yield evaluate.make(run, indexed, sampled, steered, trained, labeled, distilled)
 

@@ -16,7 +16,7 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.progress import Progress
 from acclimate.learn.students.checks import check_dims, check_fits, check_students
-from acclimate.learn.students.distillation import Notes, train_students
+from acclimate.learn.students.distillation import CONTRASTIVE, Notes, Sides, train_students, untaught
 from acclimate.learn.students.tuning import tune_students
 from acclimate.records import NWay
 from acclimate.run.estimate import SEARCHING, Estimate
@@ -31,6 +31,7 @@ from acclimate.search.students import Students
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
+from acclimate.stages.mine import Mined
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
 
-LOSSES = ("kl", "margin-mse")
+LOSSES = ("kl", "margin-mse", CONTRASTIVE)
 _LEARNING = 30  # times as much as searching for a query, with all its documents
 _NOT_TUNED = ("student", "base", "tune", "max_active_dims")  # the last one is of the index, which is made outside
 
@@ -101,8 +102,8 @@ def distill(
     token_ways
         The same for students that compare token vectors with those of the index.
     loss
-        How the student follows the teacher: kl (the distribution over the list) or margin-mse (the margins between
-        source document and others).
+        How the student follows the teacher: kl (the distribution over the list), margin-mse (the margins between
+        source document and others); or contrastive (InfoNCE over mined documents and those of the batch: no teacher).
     teacher_temperature
         Divides the teacher's scores, which lie in [0, 1]: lower is sharper.
     student_temperature
@@ -169,18 +170,28 @@ def estimate(run: Run, n_queries: float) -> Estimate:
 
 
 def make(
-    run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, steered: Steered, labeled: Labeled
+    run: Run,
+    indexed: Indexed,
+    sampled: Sampled,
+    filtered: Filtered,
+    steered: Steered,
+    labeled: Labeled | None,
+    mined: Mined | None,
 ) -> Distilled:
-    """Train students on the lists that the teacher rated, and index what they changed."""
+    """Train students on the lists that the teacher rated, or without a teacher on mined ones, and index what they
+    changed."""
+    is_taught = run.settings["distill"]["loss"] != CONTRASTIVE
+    lists = labeled if is_taught else mined
+    assert lists is not None  # the chain makes what is read here
 
     def work(folder: Path, progress: Progress) -> Account:
         from acclimate.learn.students.lesson import Lesson
 
         base = run.base
-        queries = [*filtered.queries, *labeled.log_queries]
-        texts = {query.query_id: query.text for query in queries}
+        logged = labeled.log_queries if labeled and is_taught else []
+        texts = {query.query_id: query.text for query in (*filtered.queries, *logged)}
         lesson = Lesson(texts, run.input.corpus, base.ids, base.vectors)
-        (train, dev), *later = labeled.turns
+        (train, dev), *later = lists.turns if isinstance(lists, Labeled) else [_mined_sides(lists, sampled, filtered)]
         held_out = steered.choosing(run, sampled)
 
         def learned(settings: Mapping[str, Any], into: Path) -> Notes:
@@ -199,14 +210,26 @@ def make(
         return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
-        **{output.name: output.fingerprint for output in (sampled, filtered, steered, labeled, indexed)},
+        **{output.name: output.fingerprint for output in (sampled, filtered, steered, lists, indexed)},
         **run.read(*ENCODER),
-        "notes of label": labeled.noted("turns"),
         DOCUMENTS: run.input.corpus.fingerprint,
     }
+    if isinstance(lists, Labeled):
+        inputs["notes of label"] = lists.noted("turns")
     if run.settings["distill"]["tune"]:
         inputs["dev"] = run.input.labels.choosing.fingerprint
     return run.make(Distilled, work, inputs=inputs, unit="steps", together=True)
+
+
+def _mined_sides(mined: Mined, sampled: Sampled, filtered: Filtered) -> Sides:
+    """The mined examples of the queries that teach and of those that choose."""
+    sides = filtered.sides(sampled)
+    train, dev = ({query.query_id for query in sides[side]} for side in ("train", "dev"))
+    examples = untaught(mined.examples)
+    return (
+        [example for example in examples if example.query_id in train],
+        [example for example in examples if example.query_id in dev],
+    )
 
 
 def _students(run: Run, folder: Path, notes: Notes) -> Students:

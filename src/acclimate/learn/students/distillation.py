@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from acclimate.learn.students.lesson import Lesson, Student
     from acclimate.search.encoder import Encoder
 
+CONTRASTIVE = "contrastive"  # the loss that asks no teacher
 Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the queries that teach, and that choose
 Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
 
@@ -54,6 +55,11 @@ def train_students(
         student, note = _train_student(name, turns, encoder, lesson, folder, settings, seed, step)
         notes[student.kind] = note
     return notes
+
+
+def untaught(examples: Sequence[NWay]) -> list[NWay]:
+    """Examples that no teacher rated, as InfoNCE reads them: the first document is relevant, the others are not."""
+    return [example._replace(scores=(1.0, *[0.0] * (len(example.doc_ids) - 1))) for example in examples]
 
 
 def _check_lists(turns: Sequence[Sides]) -> None:
@@ -95,9 +101,8 @@ def _train_student(
         student.warm_up()
     ways = settings["token_ways"] if student.keeps_index else settings["document_ways"]
     ways = None if student.sees_corpus else ways
-    loss = DistillationLoss(
-        settings["loss"], settings["teacher_temperature"], settings["contrastive"], settings["mask_above"]
-    )
+    contrastive = 1.0 if settings["loss"] == CONTRASTIVE else settings["contrastive"]
+    loss = DistillationLoss(settings["loss"], settings["teacher_temperature"], contrastive, settings["mask_above"])
     states = [folder / f"{student.kind}-{turn}.state" for turn in range(len(turns))]
     n_queries = len(turns[0][0])
     steps = settings["epochs"] * -(-n_queries // settings["batch_size"]) * len(turns)
