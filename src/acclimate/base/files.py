@@ -203,12 +203,17 @@ def read_state(path: Path, key: str) -> dict[str, Any]:
     return state if isinstance(state, dict) and state.get("key") == key else {}
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """One JSON object a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """One JSON value a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
+    return write_lines(path, (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    """Lines of UTF-8 text, given without their ends; gzip when the name ends in .gz. Returns how many."""
     count = 0
-    with atomic_write(path) as partial, _open_to_write(partial, path.name.endswith(".gz")) as lines:
-        for row in rows:
-            lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    with atomic_write(path) as partial, _open_to_write(partial, path.name.endswith(".gz")) as sink:
+        for line in lines:
+            sink.write(line + "\n")
             count += 1
     return count
 
@@ -258,15 +263,21 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of a JSON Lines file; blank lines are passed over. Raises DataError by line."""
+    for number, row in read_json_lines(path):
+        if not isinstance(row, dict):
+            raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
+        yield number, row
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of a file with a JSON value a line; blank lines are passed over."""
     for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            value = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
         except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
             raise DataError(f"not JSON that can be read: {_cause(error)}", path=path, line=number) from None
-        if not isinstance(row, dict):
-            raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
-        yield number, row
+        yield number, value

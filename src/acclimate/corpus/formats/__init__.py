@@ -9,8 +9,9 @@ from acclimate.corpus.formats import beir, tables
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Located
 from acclimate.corpus.formats.folder import read_folder
-from acclimate.corpus.formats.nway import read_nway, read_synthetic, synthetic_id, write_nway, write_synthetic
+from acclimate.corpus.formats.nway import read_nway, write_nway
 from acclimate.corpus.formats.prompt_examples import read_prompt_examples
+from acclimate.corpus.formats.synthetic import read_synthetic, synthetic_id, write_synthetic
 from acclimate.corpus.formats.trec import read_run, write_run
 from acclimate.records import Doc, Query
 

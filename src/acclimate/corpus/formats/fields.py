@@ -116,9 +116,12 @@ def unbroken(value: str, name: str, place: Place) -> str:
 
 def number(value: Any, name: str, place: Place) -> float:
     """A finite number out of JSON."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise place.error(f"{name!r} is {as_json(value)}; expected a number")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        pass
+    raise place.error(f"{name!r} is {as_json(value)}; expected a number")
 
 
 def as_json(value: Any) -> str:

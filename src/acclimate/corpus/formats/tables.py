@@ -35,8 +35,26 @@ def read_queries(path: Path) -> list[Query]:
 
 def text_rows(path: Path) -> Iterator[tuple[Place, dict[str, str]]]:
     """The rows of a CSV or TSV file, cells by the names of their columns. Raises DataError by line."""
-    is_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
+    return named_rows(path, is_csv=path.name.lower().removesuffix(".gz").endswith(".csv"))
+
+
+def named_rows(path: Path, *, is_csv: bool) -> Iterator[tuple[Place, dict[str, str]]]:
+    """`text_rows` of a file whatever its name."""
     return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path))
+
+
+def headless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
+    """The cells of each record of a TSV file whose columns have no names, in the dialect that explains it.
+
+    is_raw: a quotation mark is a letter, whatever it looks like.
+    """
+    records = _raw_cells(path) if is_raw else _tsv_cells(path, has_header=False)
+    return ((Place(path, line), cells) for line, cells in records)
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The rows of a Parquet file with all their columns, whatever these hold."""
+    return _parquet_rows(path, None)
 
 
 def _rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -77,12 +95,14 @@ def _raw_cells(path: Path) -> Cells:
     return ((number, line.split("\t")) for number, line in read_lines(path) if line)
 
 
-def _tsv_cells(path: Path) -> Cells:
+def _tsv_cells(path: Path, *, has_header: bool = True) -> Cells:
     """The records of a TSV file in the one dialect that explains it."""
     marked = next((line for line, cells in _raw_cells(path) if any(cell.startswith('"') for cell in cells)), None)
     if marked is None:  # both dialects read the same
         return _raw_cells(path)
-    if marked == 1:  # a writer that quotes names quotes every cell; nobody's column is called "doc_id" with the quotes
+    if (
+        marked == 1 and has_header
+    ):  # a writer that quotes names quotes every cell; nobody's column is called "doc_id" with the quotes
         return _quoted_cells(path, "\t")
     raw, quoted = _shape(_raw_cells(path)), _shape(_quoted_cells(path, "\t"))
     if raw != quoted:
@@ -92,9 +112,10 @@ def _tsv_cells(path: Path) -> Cells:
         return _raw_cells(path)
     if quotes == {"needed"}:
         return _quoted_cells(path, "\t")
+    quote = "If it is quoted, put the names in the first line into quotes too; else save it as JSON Lines or CSV"
     raise DataError(
-        "a cell begins with a quotation mark, and the file can be read with quoting as well as without. If it is "
-        "quoted, put the names in the first line into quotes too; else save it as JSON Lines or CSV",
+        "a cell begins with a quotation mark, and the file can be read with quoting as well as without. "
+        + (quote if has_header else "Say that it is not quoted with --from triples-raw, if so"),
         path=path,
         line=marked,
     )
@@ -116,7 +137,7 @@ def _quotes(cell: str) -> str:
     return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
 
 
-def _parquet_rows(path: Path, needed: tuple[Field, ...]) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _parquet_rows(path: Path, needed: tuple[Field, ...] | None) -> Iterator[tuple[Place, dict[str, Any]]]:
     import pyarrow
     from pyarrow import parquet
 
@@ -126,10 +147,11 @@ def _parquet_rows(path: Path, needed: tuple[Field, ...]) -> Iterator[tuple[Place
         with parquet.ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
             _distinct(names, Place(path))
-            columns = [fields.pick(names, field, Place(path)) for field in needed]  # no other column is read
-            columns += ["title"] if "title" in names else []
-            for name in columns:
-                _check_type(file.schema_arrow.field(name).type, name, Place(path))
+            columns = names if needed is None else [fields.pick(names, field, Place(path)) for field in needed]
+            if needed is not None:  # no other column is read
+                columns += ["title"] if "title" in names else []
+                for name in columns:
+                    _check_type(file.schema_arrow.field(name).type, name, Place(path))
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for cells in _cells(batch):
                     row += 1

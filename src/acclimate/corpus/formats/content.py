@@ -1,0 +1,76 @@
+"""What files of any format hold, once they are read: six kinds of records, each streamed when it is asked for.
+
+A row carries beside its record the keys that no field of the record has, so that they can be written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from acclimate.corpus.formats.fields import Place
+from acclimate.records import Doc, Qrel, Query, ScoredDoc, SyntheticQuery
+
+T = TypeVar("T")
+
+
+class Example(NamedTuple):
+    """A training example as files have it: by ids, by texts or by both; the positive first.
+
+    Empty strings and tuples stand for what the format does not carry; where ids and texts are both there, they are
+    parallel, and so are the scores.
+    """
+
+    query_id: str = ""
+    query: str = ""
+    doc_ids: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    has_positive: bool = True
+
+    @property
+    def n_ways(self) -> int:
+        """How many documents."""
+        return len(self.doc_ids or self.texts)
+
+    def keeping(self, places: list[int]) -> Example:
+        """The example of the documents at these places alone."""
+        parts = (tuple(part[n] for n in places) if part else () for part in (self.doc_ids, self.texts, self.scores))
+        return Example(self.query_id, self.query, *parts, self.has_positive)
+
+
+class Row(NamedTuple, Generic[T]):
+    """A record, where it was read, and what else was there."""
+
+    place: Place
+    record: T
+    others: Mapping[str, Any] = {}
+
+
+Rows = Callable[[], Iterator[Row[T]]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file or folder holds."""
+
+    docs: Rows[Doc] | None = None
+    queries: Rows[Query] | None = None
+    qrels: Mapping[str, Rows[Qrel]] = field(default_factory=dict)  # by split: train, dev, test
+    run: Rows[ScoredDoc] | None = None
+    synthetic: Rows[SyntheticQuery] | None = None  # in `others`, `text` is the document's
+    examples: Rows[Example] | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(kind for kind in KINDS if getattr(self, KINDS[kind])) or "nothing"
+
+
+KINDS = {
+    "documents": "docs",
+    "queries": "queries",
+    "judgments": "qrels",
+    "a run": "run",
+    "synthetic queries": "synthetic",
+    "training examples": "examples",
+}

@@ -1,0 +1,178 @@
+"""Rows of any file, whatever carries them: JSON Lines, CSV or TSV with names, Parquet, or a data set that was saved.
+
+What a file is, is told from its first bytes, not from its name. Written are JSON Lines, or Parquet where the name
+ends so.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import (
+    atomic_write,
+    exists,
+    is_file,
+    open_bytes,
+    read_json,
+    read_json_lines,
+    read_jsonl,
+    read_lines,
+    write_jsonl,
+)
+from acclimate.corpus.formats import tables
+from acclimate.corpus.formats.fields import Place, as_json
+
+T = TypeVar("T")
+
+BATCH = 1_000  # rows written at a time to Parquet
+SAVED = ("state.json", "dataset_info.json")  # what datasets' save_to_disk leaves in a folder
+
+
+def is_parquet(path: Path) -> bool:
+    """True where a file begins as Parquet files do."""
+    if not is_file(path):
+        return False
+    with open_bytes(path) as stream:
+        return stream.read(4) == b"PAR1"
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """True for the folder that `save_to_disk` of Hugging Face's datasets makes."""
+    return path.is_dir() and all(exists(path / name) for name in SAVED)
+
+
+def objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Each row with its place, values by name. Raises DataError by line, and where there is no row at all."""
+    return _not_empty(_objects(path), path)
+
+
+def json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Each line of a JSON Lines file, as `objects`."""
+    return _not_empty(((Place(path, line), row) for line, row in read_jsonl(path)), path)
+
+
+def lists(path: Path) -> Iterator[tuple[Place, list[Any]]]:
+    """Each line of a file that has one JSON list a line."""
+    for number, value in read_json_lines(path):
+        if not isinstance(value, list):
+            raise DataError(f"found {as_json(value)}; expected a JSON list", path=path, line=number)
+        yield Place(path, number), value
+
+
+def write_objects(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Parquet where the name ends in .parquet, else JSON Lines, gzipped for .gz. Returns how many rows."""
+    return _write_parquet(path, rows) if path.name.lower().endswith(".parquet") else write_jsonl(path, rows)
+
+
+def _not_empty(rows: Iterator[tuple[Place, T]], path: Path) -> Iterator[tuple[Place, T]]:
+    first = next(rows, None)
+    if first is None:
+        raise DataError("an empty file; expected one JSON object per line", path=path)
+    return chain([first], rows)
+
+
+def _objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    if path.is_dir():
+        return _saved_rows(path)
+    if is_parquet(path):
+        return tables.parquet_rows(path)
+    first = first_line(path)
+    if first.lstrip()[:1] not in ("{", "["):
+        return tables.named_rows(path, is_csv="\t" not in first)
+    return _json_objects(path)
+
+
+def first_line(path: Path) -> str:
+    """The first line that is not blank; an empty text where there is none."""
+    return next((line for _, line in read_lines(path) if line.strip()), "")
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a first line, with tabs between or else commas."""
+    try:
+        return next(csv.reader([line], delimiter="\t" if "\t" in line else ","), [])
+    except csv.Error:
+        return line.split("\t")
+
+
+def _json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    for number, value in read_json_lines(path):
+        if isinstance(value, list):
+            raise DataError(
+                "found a JSON list; expected a JSON object per line. If the file is one list of objects, unpack it "
+                f"first: jq -c '.[]' {path.name}",
+                path=path,
+                line=number,
+            )
+        if not isinstance(value, dict):
+            raise DataError(f"found {as_json(value)}; expected a JSON object", path=path, line=number)
+        yield Place(path, number), value
+
+
+def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The rows of a folder that Hugging Face's datasets saved: Arrow files in the order that its state says."""
+    import pyarrow as pa
+
+    if not is_saved_dataset(path):
+        raise DataError(f"is a folder without {' and '.join(SAVED)}; expected a file or a saved dataset", path=path)
+    state = read_json(path / SAVED[0])
+    files = state.get("_data_files") if isinstance(state, dict) else None
+    if not isinstance(files, list) or (isinstance(state, dict) and state.get("_indices_data_files")):
+        raise DataError("is no state of a saved dataset that can be read; save it again", path=path / SAVED[0])
+    row = 0
+    for file in files:
+        name = file.get("filename", "") if isinstance(file, dict) else ""
+        if not name or Path(name).name != name:
+            raise DataError(f"names {as_json(file)}; expected a file of this folder", path=path / SAVED[0])
+        try:
+            with open_bytes(path / name) as stream, pa.ipc.open_stream(stream) as batches:
+                for batch in batches:
+                    for cells in batch.to_pylist():
+                        row += 1
+                        yield Place(path, row), cells
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"not an Arrow file that can be read: {error}", path=path / name) from None
+
+
+def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    count, rest = 0, iter(rows)
+    with atomic_write(path) as partial:
+        batch = list(islice(rest, BATCH))
+        table = pa.Table.from_pylist(batch)
+        with parquet.ParquetWriter(partial, table.schema) as writer:
+            while batch:
+                for row in batch:
+                    if unknown := row.keys() - set(table.schema.names):
+                        raise DataError(
+                            f"{as_json(min(unknown))} is a key that the first rows have not, and a Parquet table has "
+                            "the same columns throughout; write JSON Lines",
+                            path=path,
+                        )
+                try:
+                    writer.write_table(pa.Table.from_pylist(batch, table.schema))
+                except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                    raise DataError(f"rows differ in type: {error}; write JSON Lines", path=path) from None
+                count += len(batch)
+                batch = list(islice(rest, BATCH))
+    return count
+
+
+def json_list(value: Any, name: str, place: Place) -> list[Any]:
+    """A list, which tables may hold as its JSON text."""
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list):
+        raise place.error(f"{name!r} is {as_json(value)}; expected a list")
+    return value
