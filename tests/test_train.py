@@ -14,6 +14,7 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.learn.rerankers import losses
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+from acclimate.learn.rerankers.order import cycled
 from acclimate.learn.rerankers.ranking import ranking_of
 from acclimate.learn.rerankers.several import TAUGHT
 from acclimate.records import Doc, NWay, Query
@@ -37,6 +38,14 @@ def trained(base, folder, examples=TRAIN, dev=DEV, prompts=None, **changes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return train(examples, dev, TEXTS, CORPUS, folder, prompts, base=str(base), **{**LEARN, **changes})
+
+
+def stopping(after):
+    def stop(done, total):
+        if done >= after:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +213,64 @@ def test_batches_add_up_to_a_step(tiny_encoder, tmp_path):
     assert note["last_learning_rate"] == LEARN["learning_rate"]
 
 
+@pytest.mark.parametrize(("loss", "rows"), [("listwise", 4), ("bce", 4)])
+@pytest.mark.parametrize(("batch_size", "gradient_accumulation", "max_steps"), [(4, 1, 5), (2, 3, 7), (5, 2, 11)])
+def test_as_many_steps_as_asked_each_of_as_many_queries(
+    loss, rows, batch_size, gradient_accumulation, max_steps, tiny_encoder, tmp_path
+):
+    (note,) = trained(
+        tiny_encoder, tmp_path, loss=loss, epochs=9, batch_size=batch_size, max_steps=max_steps,
+        gradient_accumulation=gradient_accumulation,
+    ).notes["rerankers"]  # fmt: skip
+    per_step = batch_size * gradient_accumulation
+    queries = min(24, per_step * max_steps)
+    assert (note["queries"], note["steps"], note["effective_batch"]) == (queries, max_steps, per_step)
+    assert note["rows_seen"] == rows * per_step * max_steps
+    assert note["epochs"] == pytest.approx(per_step * max_steps / queries, abs=1e-3)
+    # linear over these steps: a tenth of them up, and at the last one part from nothing
+    up = max(1, max_steps // 10)
+    assert note["last_learning_rate"] == pytest.approx(LEARN["learning_rate"] / (max_steps - up))
+
+
+@pytest.mark.parametrize("count", [1, 23, 24, 25, 100])
+def test_every_row_is_read_once_before_any_is_read_twice(count):
+    rows = losses.lists((1.0, 0.0))(TRAIN, {query_id: query_id for query_id in TEXTS}, CORPUS)
+    read = cycled(rows, count, seed=3)["query"]
+    passes = [read[start : start + 24] for start in range(0, count, 24)]
+    assert len(read) == count
+    assert all(len(set(one)) == len(one) for one in passes)
+    assert read == cycled(rows, 100, seed=3)["query"][:count]
+    assert count < 20 or read != cycled(rows, count, seed=4)["query"]
+    assert len(passes) < 3 or passes[0] != passes[1]
+
+
+@pytest.mark.parametrize("changes", [{}, {"evaluations": 1}, {"evaluations": 1, "optimizer": "adafactor"}])
+def test_a_killed_training_of_so_many_steps_comes_to_the_same_bytes(changes, tiny_encoder, tmp_path):
+    settings = {"max_steps": 13, "batch_size": 5, "loss": "bce", **changes}
+    whole = trained(tiny_encoder, tmp_path / "a", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path / "b", progress=stopping(11 * 5), **settings)
+    steps = []
+    resumed = trained(tiny_encoder, tmp_path / "b", progress=lambda done, total: steps.append(done // 5), **settings)
+    assert steps[0] > 6
+    assert resumed.notes == whole.notes
+    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
+
+
+def test_looked_at_once_it_is_the_last_weights_that_stay(tiny_encoder, tmp_path):
+    settings = {"learning_rate": 0.5, "schedule": "constant", "max_steps": 12}  # far too fast: the last are the worst
+    (last,) = trained(tiny_encoder, tmp_path / "last", evaluations=1, patience=3, **settings).notes["rerankers"]
+    (best,) = trained(tiny_encoder, tmp_path / "best", evaluations=12, **settings).notes["rerankers"]
+    assert last["dev_loss"] == best["dev_loss"][-1:]
+    assert folder_fingerprint(tmp_path / "last") != folder_fingerprint(tmp_path / "best")
+
+
+def test_adafactor_is_another_optimizer(made, tiny_encoder, tmp_path):
+    again = trained(tiny_encoder, tmp_path, optimizer="adafactor")
+    assert not again.notes["rerankers"][0]["collapsed"]
+    assert folder_fingerprint(again.path) != folder_fingerprint(made.path)
+
+
 def test_training_ends_early_where_nothing_gets_better_and_a_killed_one_does_too(tiny_encoder, tmp_path):
     settings = {"patience": 2, "evaluations": 12, "epochs": 4, "learning_rate": 0.5}  # far too fast
 
@@ -255,6 +322,7 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
         ({"loss": "listwize"}, "Did you mean 'listwise'"),
         ({"precision": "float16"}, "no precision named 'float16'"),
         ({"merge": "mean"}, "no merge named 'mean'"),
+        ({"optimizer": "sgd"}, "There are: adafactor, adamw"),
         ({"schedule": "cosine"}, "There are: constant, linear"),
         ({"template": "monot"}, "Did you mean 'monot5'"),
         ({"n_ways": 1}, "expected a whole number: 0, or 2 to"),
@@ -271,7 +339,9 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
 
 @pytest.mark.parametrize("loss", ["listwise", "bce"])
 def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatch):
-    hyperparameters = Hyperparameters("", "", loss, 2, 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0)
+    hyperparameters = Hyperparameters(
+        "", "", loss, 2, 0, "adamw", 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0
+    )
     alone = hyperparameters.steps(TRAIN)  # 24 queries
     assert (alone, hyperparameters.queries_at_once) == (12, 4)
     monkeypatch.setenv("WORLD_SIZE", "3")

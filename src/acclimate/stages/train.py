@@ -33,6 +33,7 @@ from acclimate.stages.sample import Sampled
 
 LOSSES = ("listwise", "lambda", "ranknet", "margin-mse", "bce", "token")
 MERGES = ("none", "average", "slerp")
+OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 _FEWEST_TOKENS = 8  # a pair's special ones take up to four
@@ -66,6 +67,8 @@ def train(
     n_ways: Annotated[int, Between(2, 100_000, besides=(0,))] = 0,
     max_queries: Annotated[int, AtLeast(1)] = 400,
     epochs: Annotated[int, Between(1, 10_000)] = 1,
+    max_steps: Annotated[int, Between(0, 1_000_000)] = 0,
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "adamw",
     learning_rate: Annotated[float, Above(0, 1)] = 2e-4,
     schedule: Annotated[str, OneOf(SCHEDULES)] = "linear",
     weight_decay: Annotated[float, Between(0, 1)] = 0.01,
@@ -105,13 +108,18 @@ def train(
     max_queries
         Train each reranker on this many queries at most; drawn where there are more.
     epochs
-        Times that every query is seen.
+        Times that every query is seen, where max_steps does not say when to stop.
+    max_steps
+        Exactly so many steps of the optimizer, of batch_size x gradient_accumulation queries each, whatever number of
+        queries there is: each is seen once before any is seen twice. 0: by epochs.
+    optimizer
+        adamw, or adafactor without its own schedule (as T5 and monoT5 were trained).
     learning_rate
-        AdamW's learning rate, or its peak.
+        The learning rate, or its peak.
     schedule
         linear (a tenth of the steps up to the peak, then down to nothing) or constant.
     weight_decay
-        AdamW's weight decay.
+        The optimizer's weight decay.
     batch_size
         Queries read together, with all their documents.
     gradient_accumulation
@@ -121,7 +129,8 @@ def train(
     precision
         What training computes in: float32, bfloat16, or auto (bfloat16 where this machine is fast at it).
     evaluations
-        Times that the loss on held-out queries is taken; the weights kept are those where it was lowest.
+        Times that the loss on held-out queries is taken; the weights kept are those where it was lowest, never those
+        of the start. 1: at the end, so the last weights are kept.
     patience
         Stop after this many of them without a lower one; 0: never.
     lora_rank
@@ -225,8 +234,12 @@ def estimate(run: Run, n_queries: float) -> Estimate:
     """Of training on as many queries as are taken."""
     settings = run.settings["train"]
     n_ways = settings["n_ways"] or run.settings["mine"]["n_ways"]
-    n_taken = min(n_queries, n_rerankers(run) * settings["max_queries"])
-    return Estimate(TRAINING * pair_flop(run) * n_taken * n_ways * settings["epochs"])
+    if settings["max_steps"]:
+        per_step = settings["batch_size"] * settings["gradient_accumulation"]
+        n_read = n_rerankers(run) * settings["max_steps"] * per_step
+    else:
+        n_read = min(n_queries, n_rerankers(run) * settings["max_queries"]) * settings["epochs"]
+    return Estimate(TRAINING * pair_flop(run) * n_read * n_ways)
 
 
 def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Trained:

@@ -20,6 +20,8 @@ class Hyperparameters:
     template: str
     loss: str
     epochs: int
+    max_steps: int
+    optimizer: str
     learning_rate: float
     schedule: str
     weight_decay: float
@@ -47,10 +49,20 @@ class Hyperparameters:
         """Rows of the data that `batch_size` queries are: what one process reads."""
         return self.batch_size * (width(examples) if LOSSES[self.loss].is_pointwise else 1)
 
+    @property
+    def most_queries(self) -> int | None:
+        """Queries that all steps read, where that is not by epochs."""
+        return self.max_steps * self.queries_at_once or None
+
+    def rows(self, examples: Sequence[NWay]) -> int:
+        """Rows of the data that these examples are."""
+        return sum(len(example.doc_ids) for example in examples) if LOSSES[self.loss].is_pointwise else len(examples)
+
     def steps(self, examples: Sequence[NWay]) -> int:
         """Steps of the optimizer."""
-        rows = sum(len(example.doc_ids) for example in examples) if LOSSES[self.loss].is_pointwise else len(examples)
-        batches = -(-rows // (self.rows_at_once(examples) * distributed.size()))
+        if self.max_steps:
+            return self.max_steps
+        batches = -(-self.rows(examples) // (self.rows_at_once(examples) * distributed.size()))
         return -(-batches // self.gradient_accumulation) * self.epochs
 
     def in_smaller_batches(self) -> Hyperparameters:

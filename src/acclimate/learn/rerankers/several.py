@@ -43,7 +43,8 @@ def train_rerankers(
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
     n_ways, max_queries, merge, seed = (settings[name] for name in ("n_ways", "max_queries", "merge", "seed"))
     parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
-    groups = [_limited(group, n_ways, max_queries, seed) for group in grouped(examples, dev, prompts, **parts)]
+    n_queries = min(max_queries, hyperparameters.most_queries or max_queries)
+    groups = [_limited(group, n_ways, n_queries, seed) for group in grouped(examples, dev, prompts, **parts)]
     for group in groups:
         if min(len(group.dev), len(group.examples) // hyperparameters.batch_size) < distributed.size() > 1:
             raise DataError(

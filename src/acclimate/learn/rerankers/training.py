@@ -1,7 +1,8 @@
 """One reranker learns, of whatever kind, through sentence-transformers' trainer for cross-encoders.
 
-The weights kept are those with the lowest loss on held-out queries: rerankers are best in the middle of their training
-more often than at its end. Checkpoints stay until training ends, so a killed run goes on from the last one.
+The weights kept are those with the lowest loss on held-out queries, never those of the start: rerankers are best in the
+middle of their training more often than at its end. Where they are looked at once, the last are kept. Checkpoints stay
+until training ends, so a killed run goes on from the last one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoder
+from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
@@ -29,6 +31,7 @@ from acclimate.base.loading import loading, quiet
 from acclimate.base.memory import is_out_of_memory
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.losses import LOSSES
+from acclimate.learn.rerankers.order import as_they_come, cycled
 from acclimate.learn.rerankers.ranking import FLAT, rank_held_out
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
@@ -38,6 +41,8 @@ from acclimate.search.scorers.prompted import Prompted
 
 CHECKPOINTS = "checkpoints"
 _KEY = "begun.json"
+_SAVES = 4  # of one that is looked at once, at its end
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}  # as the trainer names them
 
 
 def load(settings: Hyperparameters) -> tuple[CrossEncoder, Reader]:
@@ -86,7 +91,8 @@ def train_reranker(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         history = list(trainer.state.log_history)
-        steps, passes = trainer.state.global_step, trainer.state.epoch or 0.0
+        steps = trainer.state.global_step
+        passes = (trainer.state.epoch or 0.0) * len(trainer.train_dataset) / settings.rows(examples)
         after = rank_held_out(model, reader, dev, texts, corpus)
         chance = None
         if LOSSES[settings.loss].of_scores:
@@ -172,9 +178,14 @@ def _trainer(
 ) -> CrossEncoderTrainer:
     loss = LOSSES[settings.loss]
     steps = settings.steps(examples)
+    chooses = settings.evaluations > 1
     every = max(1, steps // settings.evaluations)
+    saved_every = every if chooses else max(1, steps // _SAVES)
     queries = settings.queries_at_once
     training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
+    if settings.max_steps:
+        read = settings.rows_at_once(examples) * settings.gradient_accumulation * distributed.size() * steps
+        training_rows = cycled(training_rows, read, settings.seed)
 
     class ShowProgress(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -182,11 +193,13 @@ def _trainer(
 
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(checkpoints),
-        num_train_epochs=settings.epochs,
+        num_train_epochs=1 if settings.max_steps else settings.epochs,
+        batch_sampler=as_they_come if settings.max_steps else BatchSamplers.BATCH_SAMPLER,
         per_device_train_batch_size=settings.rows_at_once(examples),
         # The trainer leaves out what does not fill a batch of every process.
         per_device_eval_batch_size=max(1, min(settings.rows_at_once(examples), len(dev_rows) // distributed.size())),
         gradient_accumulation_steps=settings.gradient_accumulation,
+        optim=_OPTIMIZERS[settings.optimizer],
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=max(1, steps // 10) if settings.schedule == "linear" else 0,
@@ -198,12 +211,12 @@ def _trainer(
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",
-        save_steps=every,
+        save_steps=saved_every,
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=chooses,
         metric_for_best_model="eval_loss",
         restore_callback_states_from_checkpoint=settings.patience > 0,
-        logging_steps=every,
+        logging_steps=saved_every,  # a loss is a mean since the last one, which nothing that resumes would know
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
         report_to="none",
@@ -224,7 +237,7 @@ def _trainer(
                 )
             return step_loss
 
-    patient = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
+    patient = [EarlyStoppingCallback(settings.patience)] if settings.patience and chooses else []
     trainer = Trainer(
         model=model,
         args=arguments,
