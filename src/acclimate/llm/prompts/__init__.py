@@ -6,20 +6,20 @@ Everything but the target is the same for all documents and comes first: an LLM 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.draw import uniform
+from acclimate.base.draw import draw, uniform
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import is_file
 from acclimate.base.text import quoted
 from acclimate.corpus.query_log import NO_LOG, QueryLog
 from acclimate.llm.prompts import files
-from acclimate.llm.prompts.files import HERE, Template, fill, filled
+from acclimate.llm.prompts.files import HERE, Template, fill, filled, shots_of
 from acclimate.records import PromptExample
 
 JUDGES = HERE / "judges"
@@ -32,15 +32,29 @@ class Prompt:
 
     name: str
     description: str
-    prefix: str  # instruction and examples: the same for every document
+    instruction: str
+    example: str  # the form of an example
+    shots: tuple[Mapping[str, str], ...] = field(hash=False)  # what fills it, once for each
     target: str  # holds {document}; {number} is already replaced
     stop: tuple[str, ...] = ("\n",)
     chat: bool = False
     hints: str = ""  # what comes before all that: the task, the language, the style, how people ask
 
+    @cached_property
+    def prefix(self) -> str:
+        """Instruction and examples: the same for every document, as long as they are not shuffled."""
+        return self.instruction + filled(self.example, self.shots)
+
+    def shuffled(self, seed: int, doc_id: str) -> Prompt:
+        """The same with its examples in an order that follows from the seed and a document's id."""
+        order = sorted(range(len(self.shots)), key=lambda place: (draw(seed, "shot", place, doc_id), place))
+        return replace(self, shots=tuple(self.shots[place] for place in order))
+
     def render(self, document: str, query: str = "") -> str:
-        """The whole prompt for a document, and for a query where one is asked about; both go through unchanged."""
+        """The whole prompt for a document, and for a query where one is asked about; both go through unchanged, but for
+        blanks at the end of a document that ends the prompt."""
         hints = f"{self.hints}\n\n" if self.hints else ""
+        document = document.rstrip() if self.target.endswith("{document}") else document
         return hints + self.prefix + fill(self.target, {"document": document, "query": query})
 
     @property
@@ -180,11 +194,7 @@ def judge(name_or_path: str | Path) -> Prompt:
         raise DataError("target has no {query}; a judge is asked about a query and a document", path=path)
     if judge_template.examples is None:
         raise DataError("examples is 'yours', and a judge has none; write them into the file", path=path)
-    prefix = judge_template.instruction + "".join(filled(judge_template, ()))
-    target = fill(judge_template.target, {"number": str(len(judge_template.examples) + 1)})
-    return Prompt(
-        judge_template.name, judge_template.description, prefix, target, judge_template.stop, judge_template.chat
-    )
+    return _prompt(judge_template, judge_template.examples)
 
 
 def _stems(name: str) -> list[str]:
@@ -207,12 +217,17 @@ def load(
             f"the prompt {unfilled.name} shows the LLM examples of your task: name a file of them, or a collection's "
             "training queries, with --set sample.examples=FILE or sample.examples=train"
         )
-    examples_shown = filled(unfilled, examples)
+    return _prompt(unfilled, shots_of(unfilled, examples), hints)
+
+
+def _prompt(unfilled: Template, shots: tuple[Mapping[str, str], ...], hints: str = "") -> Prompt:
     return Prompt(
         name=unfilled.name,
         description=unfilled.description,
-        prefix=unfilled.instruction + "".join(examples_shown),
-        target=fill(unfilled.target, {"number": str(len(examples_shown) + 1)}),
+        instruction=unfilled.instruction,
+        example=unfilled.example,
+        shots=shots,
+        target=fill(unfilled.target, {"number": str(len(shots) + 1)}),
         stop=unfilled.stop,
         chat=unfilled.chat,
         hints=hints,

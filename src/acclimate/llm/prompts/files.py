@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,8 @@ def _from_toml(row: dict[str, Any], path: Path) -> Template:
 
 
 def _from_yaml(text: str, name: str, path: Path) -> Template:
-    """InPars' templates: a name, and below it mode and template. A dynamic one comes once for each example, and for the
-    target without its query."""
+    """InPars' templates: a name, and below it mode and template. A dynamic one comes once for each example, as it is,
+    and for the target without its query and the blanks at its end."""
     import yaml
 
     try:
@@ -137,16 +137,19 @@ def _from_yaml(text: str, name: str, path: Path) -> Template:
         return _static(template, name, path)
     if not ("{document}" in template and "{query}" in template):
         raise DataError(f"{name}: a dynamic template needs {{document}} and {{query}}", path=path)
-    target = template.partition("{query}")[0].rstrip()
-    example = template if template.endswith("\n") else template + "\n"
-    return Template(name, f"from {path.name}", "", example, target, examples=None)
+    target = template.replace("{query}", "").rstrip()
+    return Template(name, f"from {path.name}", "", template, target, examples=None)
 
 
 def _static(text: str, name: str, path: Path) -> Template:
-    before, placeholder, after = text.replace("{document_text}", "{document}").partition("{document}")
+    """All around the document, as the toolkit fills it; InPars v1's scripts, whose placeholder is {document_text},
+    leave blanks and line ends at the end of a prompt."""
+    is_v1 = "{document}" not in text
+    text = text.replace("{document_text}", "{document}").replace("{query}", "")
+    before, placeholder, after = text.partition("{document}")
     if not placeholder:
         raise DataError("no {document} in this template", path=path)
-    return Template(name, f"from {path.name}", before, "", f"{placeholder}{after}".rstrip())
+    return Template(name, f"from {path.name}", before, "", placeholder + (after if is_v1 else after.rstrip()))
 
 
 def _examples(value: Any, path: Path) -> tuple[dict[str, str], ...] | None:
@@ -207,12 +210,16 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return re.sub("|".join(re.escape(f"{{{key}}}") for key in values), lambda match: values[match[0][1:-1]], template)
 
 
-def filled(template: Template, examples: Sequence[PromptExample]) -> list[str]:
-    """Each example of a template, its own or those of the task, as text."""
-    rows = template.examples
-    if rows is None:
-        rows = tuple({"document": example.document, "query": example.query} for example in examples)
-    return [fill(template.example, {**row, "number": str(number)}) for number, row in enumerate(rows, 1)]
+def shots_of(template: Template, examples: Sequence[PromptExample]) -> tuple[Mapping[str, str], ...]:
+    """The examples that a template shows: its own or those of the task."""
+    if template.examples is None:
+        return tuple({"document": example.document, "query": example.query} for example in examples)
+    return template.examples
+
+
+def filled(example: str, shots: Iterable[Mapping[str, str]]) -> str:
+    """Examples as text, each in the form `example`, numbered from 1."""
+    return "".join(fill(example, {**shot, "number": str(number)}) for number, shot in enumerate(shots, 1))
 
 
 def write_toml(path: Path, template: Template) -> None:
