@@ -10,6 +10,7 @@ import pytest
 from test_completions import Fake
 
 from acclimate.base.errors import SettingError
+from acclimate.corpus.formats import synthetic_id
 from acclimate.corpus.language import language_of
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm import prompts
@@ -18,7 +19,7 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.estimate import calls_of
 from acclimate.llm.prompts import Material
 from acclimate.records import Completion, Doc
-from acclimate.stages.generate import generate, query_id
+from acclimate.stages.generate import generate
 
 DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
 
@@ -48,7 +49,7 @@ def test_a_query_for_each_doc_in_the_order_of_docs(completions):
     assert [query.doc_id for query in made.queries] == [doc.doc_id for doc in DOCS]
     assert [query.text for query in made.queries] == [f"what was opened in {1800 + n}" for n in range(50)]
     assert {(query.logprob, query.log_probs) for query in made.queries} == {(-1.5, (-1.0, -2.0))}
-    assert made.queries[3].query_id == query_id("3", "what was opened in 1803")
+    assert made.queries[3].query_id == synthetic_id("3", "what was opened in 1803")
     assert len({query.query_id for query in made.queries}) == 50
     assert (made.dropped, made.rejects, made.cut) == ({}, [], 0)
     assert made.calls == 50

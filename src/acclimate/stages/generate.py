@@ -7,7 +7,6 @@ cue. Answers come through the completion cache: what was answered before costs n
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import shortened, single_spaced
 from acclimate.base.words import normalized
-from acclimate.corpus.formats import read_synthetic, write_synthetic
+from acclimate.corpus.formats import read_synthetic, synthetic_id, write_synthetic
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.ask import ask, tasks_of, tokens_of
@@ -133,7 +132,7 @@ def generate(
         answer = answers.get(request, Completion("", (), 0, 0, "stop"))
         examples = "\n".join([request.prompt.prefix, *searches])
         text, reason = clean(answer.text, shown[request.doc_id], answer.finish_reason, examples, language)
-        key = query_id(request.doc_id, text)
+        key = synthetic_id(request.doc_id, text)
         if not shown[request.doc_id]:
             reason = "empty document"
         elif normalized(text) in copies:
@@ -168,11 +167,6 @@ def mix_of(prompt: Sequence[str], material: Material, *, hints: str, max_doc_tok
         for example, text in ((example, example.document.strip()) for example in material.examples)
     ]
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
-
-
-def query_id(doc_id: str, text: str) -> str:
-    """The id of a synthetic query: 16 hex digits over its source doc and its text."""
-    return hashlib.sha256(f"{doc_id}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _mean(logprobs: Sequence[float]) -> float:

@@ -12,12 +12,12 @@ given. Note that in such a file `text`, if present, is the document.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from acclimate.base.digests import fingerprint
 from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.fields import Field, Located, Place, identifier, number, pick, text
 from acclimate.corpus.formats.rows import json_objects
@@ -53,7 +53,7 @@ def write_synthetic(path: Path, queries: Iterable[SyntheticQuery]) -> int:
 
 def synthetic_id(doc_id: str, query: str) -> str:
     """The id of a synthetic query: a hash of its source doc's id and its text, so that it depends on nothing else."""
-    return fingerprint(doc_id, query)[:16]
+    return hashlib.sha256(f"{doc_id}\0{query}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def synthetic_of(row: dict[str, Any], place: Place) -> SyntheticQuery:

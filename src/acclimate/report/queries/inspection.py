@@ -14,7 +14,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.errors import unknown
 from acclimate.base.files import read_jsonl
 from acclimate.base.text import single_spaced
-from acclimate.corpus.formats import read_synthetic
+from acclimate.corpus.formats import read_synthetic, synthetic_id
 from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc, SyntheticQuery
 from acclimate.report.formatting import excerpt, share
@@ -22,7 +22,6 @@ from acclimate.report.queries import statistics
 from acclimate.report.queries.statistics import FOUND_AT, Answer, Statistics, statistics_of
 from acclimate.report.terminal import WIDTH, columns, cut
 from acclimate.run import manifests
-from acclimate.stages.generate import query_id
 from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def _answer(query: SyntheticQuery, judged: Mapping[str, Any], doc: Doc, little: 
 
 def _reject(row: Mapping[str, Any]) -> Answer:
     """What was turned down as it came, with an id as if it were a query."""
-    key = query_id(row["doc_id"], row["text"])
+    key = synthetic_id(row["doc_id"], row["text"])
     query = SyntheticQuery(key, row["text"], row["doc_id"], math.nan, row.get("prompt", ""))
     return Answer(query, is_query=False, reason=row["reason"])
 
