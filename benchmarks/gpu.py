@@ -34,8 +34,9 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer, Spars
 import acclimate.llm
 from acclimate.base import models
 from acclimate.base.testing import DOCS, FakeLLM
+from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.runs import begin
 

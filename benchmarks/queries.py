@@ -30,9 +30,10 @@ from acclimate.llm import Completions, load
 from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
 from acclimate.report.queries import statistics
+from acclimate.run.recipes import load_recipe
 from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.run.run import Run
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.settings import resolve
 from acclimate.run.workspace import Workspace
 from acclimate.search.candidates import fuse, min_max
 from acclimate.search.encoder import Encoder

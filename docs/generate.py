@@ -7,7 +7,8 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from acclimate.run.settings import recipe_names, settings_of
+from acclimate.run.recipes import recipe_names
+from acclimate.run.settings import settings_of
 from acclimate.stages.chain import STAGES
 
 SETTINGS = Path(__file__).with_name("settings.md")

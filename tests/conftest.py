@@ -195,8 +195,9 @@ def copied(finished, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def labelled(tiny_encoder, tmp_path_factory) -> Path:
     """A run with labelled test queries, made up to its lists."""
+    from acclimate.run.recipes import load_recipe
     from acclimate.run.run import Run
-    from acclimate.run.settings import load_recipe, resolve
+    from acclimate.run.settings import resolve
     from acclimate.run.workspace import Workspace
     from acclimate.stages.chain import STAGES, adapt
 

@@ -19,7 +19,7 @@ import acclimate
 import acclimate.llm
 from acclimate.base.testing import DOCS, QUERIES, FakeLLM
 from acclimate.cli.main import main
-from acclimate.run.settings import settings_of
+from acclimate.run.settings import Layer, Recipe, settings_of
 from acclimate.stages.chain import STAGES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -49,7 +49,9 @@ def home(tiny_encoder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(acclimate.llm, "load", lambda name, **_: FakeLLM())
         for module in ("adapt", "stages"):
-            patch.setattr(f"acclimate.api.{module}.load_recipe", lambda name: tiny)
+            patch.setattr(
+                f"acclimate.api.{module}.load_recipe", lambda name: Recipe(name, "", "", (Layer(name, tiny),))
+            )
         patch.chdir(folder)
         acclimate.adapt("docs/", out="run", progress=None)
         yield folder
@@ -365,7 +367,7 @@ def test_a_mistake_is_the_same_mistake_in_both(home, capsys, wrong, typed):
     assert not Path("wrong").exists()
 
 
-@pytest.mark.parametrize("seed", [-1, "x", 1.5, None])
+@pytest.mark.parametrize("seed", [-1, "x", 1.5])
 def test_a_seed_that_is_none(home, seed):
     with pytest.raises(acclimate.SettingError, match=r"seed is .*; expected a whole number"):
         acclimate.adapt("docs/", out="wrong", seed=seed)

@@ -36,7 +36,8 @@ from acclimate.llm.decoding import Decoding
 from acclimate.llm.prices import price
 from acclimate.measure.runs import compare_runs
 from acclimate.records import PromptExample
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES
 
 SECONDS = 30  # that one file may take, on a machine that does much besides

@@ -15,7 +15,8 @@ from acclimate import __version__
 from acclimate.base.testing import DOCS
 from acclimate.cli.main import main
 from acclimate.cli.stage_commands import help_of
-from acclimate.run.settings import check, recipe_names, settings_of
+from acclimate.run.recipes import recipe_names
+from acclimate.run.settings import check, settings_of
 from acclimate.stages.chain import STAGES
 
 COMMANDS = ["adapt", "report", "inspect", "search", "compare", "doctor", *STAGES]

@@ -14,7 +14,8 @@ from acclimate import __version__
 from acclimate.base.errors import AcclimateError
 from acclimate.cli.main import main
 from acclimate.run.description import RETIRED
-from acclimate.run.settings import load_recipe, resolve, settings_of
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
 
 ROOT = Path(__file__).parents[1]

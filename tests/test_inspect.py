@@ -19,8 +19,9 @@ from acclimate.base.testing import DOCS, FakeLLM
 from acclimate.cli.main import main
 from acclimate.records import Completion
 from acclimate.run import manifests
+from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.settings import resolve
 from acclimate.run.workspace import Workspace
 from acclimate.stages.chain import STAGES, adapt
 

@@ -23,7 +23,8 @@ from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.loading import check_model, loading, shapes
 from acclimate.base.memory import OutOfMemory
 from acclimate.records import Doc, Query
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
 from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.labels import labels, relevant

@@ -11,7 +11,8 @@ from files_page import undocumented
 
 from acclimate.base.testing import QUERIES
 from acclimate.corpus.formats import read_nway, read_synthetic
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt, estimates
 from acclimate.stages.runs import begin
 from acclimate.stages.sample import foreseen

@@ -14,8 +14,9 @@ import acclimate
 from acclimate.base.testing import QUERIES, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.query_log import NO_LOG
+from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.settings import resolve
 from acclimate.run.workspace import Workspace
 from acclimate.stages import generate
 from acclimate.stages.chain import STAGES

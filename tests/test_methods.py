@@ -17,7 +17,7 @@ from acclimate.cli.main import main
 from acclimate.corpus.formats import read_synthetic
 from acclimate.llm import Completions, prompts
 from acclimate.records import Doc
-from acclimate.run.settings import recipe_names
+from acclimate.run.recipes import recipe_names
 from acclimate.stages.runs import stored
 from acclimate.stages.seed import seed_prompts
 from acclimate.stages.train import Trained

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.errors import SettingError
 from acclimate.run import settings
 from acclimate.stages.chain import STAGES
 from acclimate.stages.sample import sample
@@ -188,33 +188,6 @@ def test_texts_come_after_the_recipe_and_the_last_one_counts():
 def test_a_recipe_of_bare_settings_is_refused():
     with pytest.raises(SettingError, match="'count' is not a table"):
         changed(recipe={"count": 3})
-
-
-def test_every_recipe_that_is_named_resolves():
-    assert "quick" in settings.recipe_names()
-    for name in settings.recipe_names():
-        recipe = settings.load_recipe(name)
-        values = settings.resolve(STAGES, recipe)
-        for stage_name, table in recipe.items():
-            for key, value in table.items():
-                typed = values[stage_name][key]
-                assert (list(typed) if isinstance(typed, tuple) else typed) == value
-
-
-def test_a_recipe_of_ones_own(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text('description = "x"\n[sample]\nn_docs = 5\n')
-    assert settings.load_recipe(str(path)) == {"sample": {"n_docs": 5}}
-    path.write_text("[sample\n")
-    with pytest.raises(DataError, match=r"mine.toml: not TOML"):
-        settings.load_recipe(str(path))
-
-
-def test_a_recipe_that_does_not_exist():
-    with pytest.raises(SettingError, match="Did you mean 'quick'"):
-        settings.load_recipe("quik")
-    with pytest.raises(DataError, match=r"quick.toml: no such file"):
-        settings.load_recipe("quick.toml")
 
 
 def test_types_are_plain_ones():

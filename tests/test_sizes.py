@@ -12,7 +12,8 @@ from acclimate.base.testing import DOCS
 from acclimate.corpus.formats import write_synthetic
 from acclimate.records import SyntheticQuery
 from acclimate.report import plan
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
 from acclimate.stages import mine
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.filter import Filtered

@@ -23,7 +23,8 @@ from acclimate.llm.windows import from_window, window_start
 from acclimate.records import Doc
 from acclimate.report.queries import page as queries_page
 from acclimate.report.queries.inspection import inspect
-from acclimate.run.settings import load_recipe, resolve
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
 from acclimate.stages import generate, judges
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.runs import begin

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
+    from acclimate.api.recipes import ResolvedRecipe, SettingDifference, recipe, recipes
     from acclimate.api.run import Run, open
     from acclimate.api.search import Hit
     from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
@@ -45,6 +46,7 @@ _HOMES = {
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
+    "acclimate.api.recipes": "ResolvedRecipe SettingDifference recipe recipes",
     "acclimate.api.run": "Run open",
     "acclimate.api.search": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
@@ -76,8 +78,10 @@ __all__ = [
     "Qrel",
     "Query",
     "Report",
+    "ResolvedRecipe",
     "Run",
     "ScoredDoc",
+    "SettingDifference",
     "SettingError",
     "Spending",
     "SyntheticQuery",
@@ -95,6 +99,8 @@ __all__ = [
     "plan",
     "prompt",
     "prompts",
+    "recipe",
+    "recipes",
     "sample",
     "seed",
     "steer",

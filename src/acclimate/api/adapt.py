@@ -13,7 +13,8 @@ from acclimate.base import distributed
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
-from acclimate.run.settings import Changes, Setting, check, load_recipe, resolve, tables
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import Changes, Setting, check, resolve, tables
 from acclimate.stages import chain
 from acclimate.stages.runs import begin
 
@@ -32,7 +33,7 @@ def adapt(
     queries: StrPath | None = None,
     qrels: StrPath | None = None,
     log: StrPath | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     max_cost: Limit = None,
     max_tokens: Limit = None,
     prices: StrPath | None = None,
@@ -62,7 +63,7 @@ def adapt(
     out
         Folder for everything that is made.
     recipe
-        Settings by name, or a TOML file of your own.
+        Settings by name, or a TOML file of your own; several by commas, of which the later counts. See docs/recipes.md.
     queries
         Queries of your own to measure on, as BEIR queries.jsonl; with `qrels`.
     qrels
@@ -71,7 +72,8 @@ def adapt(
         Real queries without judgments, as people keep or export them: a .txt file with a query a line, or a .jsonl,
         .csv or .tsv file. Personal data is cut out of them first; see docs/queries.md.
     seed
-        Every draw follows from it. (Settings of the stage `seed` go into `settings`.)
+        Every draw follows from it; that of the recipe, or 0, where none is given. (Settings of the stage `seed` go into
+        `settings`.)
     max_cost
         Stop when LLM calls have cost this many US dollars in all, or by stage: `{"generate": 2.5}`. Local LLMs cost
         nothing.
@@ -103,7 +105,7 @@ def plan(
     queries: StrPath | None = None,
     qrels: StrPath | None = None,
     log: StrPath | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     max_cost: Limit = None,
     max_tokens: Limit = None,
     prices: StrPath | None = None,
@@ -147,7 +149,7 @@ def _begun(
     queries: StrPath | None,
     qrels: StrPath | None,
     log: StrPath | None,
-    seed: int,
+    seed: int | None,
     max_cost: Limit,
     max_tokens: Limit,
     prices: StrPath | None,
@@ -158,15 +160,16 @@ def _begun(
 
     if (queries is None) != (qrels is None):
         raise SettingError("--queries and --qrels go together: give both, or neither")
-    recipe = fspath(recipe)
-    chosen = resolve(chain.STAGES, load_recipe(recipe), tables(*changes), recipe)
+    loaded = load_recipe(fspath(recipe))
+    chosen = resolve(chain.STAGES, loaded, tables(*changes))
+    seed = (loaded.seed or 0) if seed is None else seed
     if prices is not None:
         read_prices(Path(prices))
     run = begin(
         Path(out),
         fspath(corpus),
         chosen,
-        recipe=recipe,
+        recipe=loaded.name,
         seed=check(seed, Setting("seed", int, None, "", SEEDS), "seed"),
         queries=None if queries is None else fspath(queries),
         qrels=None if qrels is None else fspath(qrels),

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from acclimate.api.adapt import StrPath, carry_out
 from acclimate.api.run import Run
 from acclimate.base.progress import Shown
-from acclimate.run.settings import load_recipe, resolve, settings_of
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
 from acclimate.stages.runs import begin, stored
 

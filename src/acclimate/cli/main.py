@@ -40,6 +40,7 @@ from acclimate.cli.options import (
     check_arguments,
     unwrapped,
 )
+from acclimate.cli.recipe_commands import recipes_app
 from acclimate.cli.stage_commands import show, stage_command
 
 _HELP = """Tune a search engine to documents that have no labels.
@@ -60,6 +61,7 @@ app = App(
 
 app.command(prompts_app)
 app.command(cache_app)
+app.command(recipes_app)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -88,7 +90,7 @@ def adapt(
     max_tokens: Tokens = None,
     prices: FilePath = None,
     batch: FilePath = None,
-    seed: Seed = 0,
+    seed: Seed | None = None,
 ) -> None:
     """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
 
@@ -100,7 +102,8 @@ def adapt(
     out
         Folder for everything that is made.
     recipe
-        Settings by name, or a TOML file of your own.
+        Settings by name (acclimate recipes list), or a TOML file of your own; several by commas, of which the later
+        counts.
     queries
         Queries of your own to measure on, as BEIR queries.jsonl; with --qrels.
     qrels
@@ -121,7 +124,7 @@ def adapt(
         Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop; the results come in
         with: acclimate cache fill.
     seed
-        Every draw follows from it.
+        Every draw follows from it; that of the recipe, or 0, where none is given.
     """
     run = acclimate.plan if dry_run else acclimate.adapt
     result = run(

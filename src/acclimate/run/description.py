@@ -1,4 +1,4 @@
-"""`run.json`: what a run was asked for, which is enough to go on with it from its folder alone."""
+"""`run.json`: what a run was asked for, which is enough to go on with it from its folder alone; and `recipe.toml`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.text import quoted
 from acclimate.llm.prices import Budget, as_options, read_limits
+from acclimate.run.recipes import write_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes, resolve
 from acclimate.run.workspace import Workspace, plain
@@ -34,7 +35,7 @@ _FIELDS = {  # with what they may be
 
 
 def write(run: Run) -> None:
-    """Describe a run in its folder."""
+    """Describe a run in its folder, for this program, and for people as a recipe."""
     description = {
         "corpus": run.collection_name,
         "source": run.input.source,
@@ -48,6 +49,7 @@ def write(run: Run) -> None:
         "settings": plain_settings(run),
     }
     write_json(run.workspace.folder / NAME, description)
+    write_recipe(run.workspace.folder, run.settings, run.seed)
 
 
 def plain_settings(run: Run) -> dict[str, dict[str, Any]]:

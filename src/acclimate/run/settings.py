@@ -1,4 +1,4 @@
-"""A stage's settings are the keyword-only arguments of its function; a recipe is a TOML file of changed ones.
+"""A stage's settings are the keyword-only arguments of its function; a recipe changes some of them (`run.recipes`).
 
 So a default and the values that a setting can have (`domains`) have one home, and the command line, the recipes, the
 manifests and the help all read them there. `seed` and `progress` are keyword arguments too, but belong to the run and
@@ -10,19 +10,17 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache, wraps
-from importlib import resources
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
 from acclimate.base.domains import Domain, OneOf, Text
 from acclimate.base.errors import SettingError, unknown
-from acclimate.base.files import is_file, read_toml
 from acclimate.base.text import quoted
 
 _OF_THE_RUN = {"seed", "progress"}
@@ -57,6 +55,26 @@ class Setting(NamedTuple):
     def values(self) -> str:
         """The same, shorter, for a table."""
         return str(self.domain or _spoken(self.type))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one file of a recipe changes."""
+
+    source: str  # name or path
+    changes: Mapping[str, Mapping[str, Any]]  # stage -> setting -> value
+    comments: Mapping[str, str] = field(default_factory=dict)  # stage.setting -> what the file says of it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Changed settings under a name, with those of whatever recipe it extends."""
+
+    name: str
+    description: str
+    paper: str
+    layers: tuple[Layer, ...]  # of two that change the same setting the later counts
+    seed: int | None = None
 
 
 @cache
@@ -175,14 +193,14 @@ def _spoken(kind: Any) -> str:
 
 def resolve(
     stages: Mapping[str, Callable[..., Any]],
-    recipe: Mapping[str, Any],
+    recipe: Recipe | Mapping[str, Any],
     changes: Changes = (),
     source: str | Path = "recipe",
 ) -> Settings:
     """Every setting of every stage: the defaults, changed by the recipe, then by `changes`.
 
     Raises SettingError for a stage or setting that does not exist, naming the nearest, and for a value that it cannot
-    have. `source` is where the recipe is from.
+    have. `source` is where a recipe that is a mapping is from.
     """
     known = {name: settings_of(stage) for name, stage in stages.items()}
     values = {name: {key: setting.default for key, setting in of.items()} for name, of in known.items()}
@@ -194,18 +212,26 @@ def resolve(
             raise unknown(f"setting of {stage}", key, known[stage])
         values[stage][key] = check(value, known[stage][key], f"{stage}.{key}")
 
-    try:
-        for stage, table in recipe.items():
-            if not isinstance(table, dict):
-                raise SettingError(f"{quoted(stage)} is not a table; expected [stage] tables: {', '.join(known)}")
-            for key, value in table.items():
-                change(stage, key, value)
-    except SettingError as error:
-        raise SettingError(f"{source}: {error}") from None
+    for layer in recipe.layers if isinstance(recipe, Recipe) else (Layer(str(source), recipe),):
+        try:
+            for stage, table in layer.changes.items():
+                if not isinstance(table, Mapping):
+                    raise SettingError(f"{quoted(stage)} is not a table; expected [stage] tables: {', '.join(known)}")
+                for key, value in table.items():
+                    change(stage, key, value)
+        except SettingError as error:
+            raise SettingError(f"{layer.source}: {error}") from None
     for stage, table in tables(changes).items():
         for key, value in table.items():
             change(stage, key, value)
     return values
+
+
+def as_typed(value: Any) -> str:
+    """A setting's value as one types it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def tables(*changes: Changes) -> dict[str, dict[str, Any]]:
@@ -234,22 +260,3 @@ def _changed(changes: Changes) -> Iterator[tuple[str, str, Any]]:
         if not (equals and dot and key):
             raise SettingError(f"--set {quoted(text)}: expected stage.setting=value, such as sample.n_docs=500")
         yield stage, key.strip(), value
-
-
-def recipe_names() -> list[str]:
-    """The recipes that acclimate brings."""
-    folder = resources.files("acclimate.run") / "recipes"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
-
-
-def load_recipe(name: str) -> dict[str, Any]:
-    """A recipe by name or by path: stage -> changed settings."""
-    if name in recipe_names():
-        recipe = tomllib.loads(
-            (resources.files("acclimate.run") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
-        )
-    elif name.endswith(".toml") or is_file(name):
-        recipe = read_toml(Path(name))
-    else:
-        raise unknown("recipe (or file)", name, recipe_names())
-    return {key: value for key, value in recipe.items() if key != "description"}

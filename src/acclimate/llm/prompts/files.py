@@ -30,6 +30,7 @@ from typing import Any
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_text, read_toml
 from acclimate.base.text import quoted
+from acclimate.base.toml import as_toml
 from acclimate.records import PromptExample
 
 HERE = Path(__file__).parent
@@ -226,15 +227,9 @@ def write_toml(path: Path, template: Template) -> None:
     """A template as a file that `read` reads back."""
     from acclimate.base.files import write_text
 
-    lines = [f"{key} = {_toml(getattr(template, key))}" for key in ("name", "description", "instruction")]
-    lines += [f"{key} = {_toml(getattr(template, key))}" for key in ("example", "target")]
-    lines += [f"stop = [{', '.join(map(_toml, template.stop))}]", f"chat = {str(template.chat).lower()}"]
+    lines = [f"{key} = {as_toml(getattr(template, key))}" for key in ("name", "description", "instruction")]
+    lines += [f"{key} = {as_toml(getattr(template, key))}" for key in ("example", "target")]
+    lines += [f"stop = {as_toml(template.stop)}", f"chat = {as_toml(template.chat)}"]
     for row in template.examples or ():
-        lines += ["", "[[examples]]", *(f"{key} = {_toml(value)}" for key, value in row.items())]
+        lines += ["", "[[examples]]", *(f"{key} = {as_toml(value)}" for key, value in row.items())]
     write_text(path, "\n".join(lines) + "\n")
-
-
-def _toml(text: str) -> str:
-    """A TOML basic string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return '"' + "".join(c if c.isprintable() or ord(c) > 0x9F else f"\\u{ord(c):04x}" for c in escaped) + '"'

@@ -1,0 +1,211 @@
+"""Recipes: settings under a name. Those of the papers are the TOML files here, and anybody can write another.
+
+    description = "what it is for, in a line"
+    source = "the paper"
+    extends = "inpars-v1"         # what else is as there: a name, or a file beside this one
+    [sample]                      # a table for each stage; docs/settings.md has what may be in it
+    n_docs = 500                  # what stands above a setting, or behind it, is shown with it
+    [models]                      # in place of whatever llm, encoder, reranker or teacher is named before
+    llm = "openai:MODEL"
+    [run]
+    seed = 1                      # where the command line gives none
+
+Several by commas (`udapdr,embedded`) are one after the other: of two that change the same setting the later counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.domains import SEEDS
+from acclimate.base.errors import SettingError, unknown
+from acclimate.base.files import is_file, read_text, read_toml, write_text
+from acclimate.base.text import quoted
+from acclimate.base.toml import as_toml
+from acclimate.base.version import __version__
+from acclimate.run.settings import Layer, Recipe, Setting, Settings, check, tables
+
+NAME = "recipe.toml"  # in the folder of a run: every setting of it
+_TEXTS = ("description", "source", "extends")
+_TABLES = ("models", "run")  # that are no stage's
+_LONGEST = 1000  # characters of a line that may have a comment
+_LLMS = (("seed", "llm"), ("generate", "llm"), ("filter", "llm"))
+_ROLES = ("llm", "encoder", "reranker", "teacher")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A recipe's file as it is written."""
+
+    source: str
+    table: Mapping[str, Any]
+    comments: Mapping[str, str]
+    folder: Path | None = None  # None: one of ours
+
+    @property
+    def identity(self) -> str:
+        """The same however the file is named."""
+        return self.source if self.folder is None else os.path.realpath(self.source)
+
+    def text(self, key: str) -> str:
+        value = self.table.get(key, "")
+        if not isinstance(value, str):
+            raise SettingError(f"{self.source}: {key} is {quoted(value)}; expected text")
+        return value
+
+    def part(self, name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
+        """A table that is no stage's. Raises SettingError for a key that it cannot have."""
+        part = self.table.get(name, {})
+        if not isinstance(part, Mapping):
+            raise SettingError(f"{self.source}: {name} is {quoted(part)}; expected a table: {', '.join(keys)}")
+        for key in part:
+            if key not in keys:
+                raise SettingError(f"{self.source}: {unknown(f'key of {name}', key, keys)}")
+        return part
+
+    @property
+    def changes(self) -> dict[str, Mapping[str, Any]]:
+        """Stage -> setting -> value; that such stages and settings are, `settings.resolve` sees to."""
+        changes: dict[str, Mapping[str, Any]] = {}
+        for key, value in self.table.items():
+            if isinstance(value, Mapping):
+                changes[key] = value
+            elif key not in (*_TEXTS, *_TABLES):
+                raise SettingError(f"{self.source}: {unknown('key', key, _TEXTS)}; settings are in [stage] tables")
+        return {key: value for key, value in changes.items() if key not in _TABLES}
+
+
+@cache
+def recipe_names() -> list[str]:
+    """The recipes that acclimate brings."""
+    files = resources.files("acclimate.run.recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by name, by file, or by the folder of a run that is to be made again; several by commas.
+
+    Raises SettingError for a name that is none, a key that no recipe has, and files that extend each other in a circle.
+    """
+    parts = [name] if _path(name, Path()) else [part.strip() for part in name.split(",")]
+    files = [_read(part, Path()) for part in parts]
+    layers: list[Layer] = []
+    seed: int | None = None
+    for file in (each for part in files for each in _extended(part)):
+        layers.append(Layer(file.source, file.changes, file.comments))
+        if models := file.part("models", _ROLES):
+            layers.append(Layer(file.source, _with_models(tables(*(layer.changes for layer in layers)), models)))
+        if "seed" in (run := file.part("run", ("seed",))):
+            seed = check(run["seed"], Setting("seed", int, None, "", SEEDS), f"{file.source}: run.seed")
+    descriptions, papers = ([file.text(key) for file in files] for key in ("description", "source"))
+    return Recipe(name, " ".join(filter(None, descriptions)), papers[0], tuple(layers), seed)
+
+
+def _extended(file: _File, above: tuple[_File, ...] = ()) -> Iterator[_File]:
+    """A file after the files that it extends, which come first."""
+    above = (*above, file)
+    if file.identity in (each.identity for each in above[:-1]):
+        raise SettingError(f"{above[0].source}: extends itself: {' extends '.join(each.source for each in above)}")
+    if extends := file.text("extends"):
+        try:
+            base = _read(extends, file.folder)
+        except SettingError as error:
+            raise SettingError(f"{file.source}: extends: {error}") from None
+        yield from _extended(base, above)
+    yield file
+
+
+def _read(name: str, folder: Path | None) -> _File:
+    """A recipe that is named in a file in that folder."""
+    if name in recipe_names():
+        text = (resources.files("acclimate.run.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+        return _File(name, tomllib.loads(text), _comments(text))
+    path = None if folder is None else _path(name, folder)
+    if path is None:
+        raise unknown("recipe (or file)", name, recipe_names())
+    return _File(str(path), read_toml(path), _comments(read_text(path)), path.parent)
+
+
+def _path(name: str, folder: Path) -> Path | None:
+    """The file that a name names, if it names one: a folder stands for the recipe of the run in it."""
+    path = folder / name
+    if not name or name in recipe_names():
+        return None
+    if is_file(path / NAME):
+        return path / NAME
+    return path if is_file(path) or (name.endswith(".toml") and "," not in name) else None
+
+
+def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings that name models, with these instead, by role."""
+    instead: dict[str, dict[str, Any]] = {}
+    if "llm" in models:
+        for stage, key in _LLMS:
+            instead.setdefault(stage, {})[key] = models["llm"]
+    if "encoder" in models:
+        instead["distill"] = {"base": models["encoder"]}
+    if "reranker" in models:
+        instead["train"] = {"base": models["reranker"]}
+    if "teacher" in models:
+        filtering, labelling = changes.get("filter", {}), changes.get("label", {})
+        if filtering.get("reranker"):
+            instead.setdefault("filter", {})["reranker"] = str(models["teacher"]).partition(":")[2]
+        teachers = [models["teacher"] if ":" in str(name) else name for name in labelling.get("teachers", ())]
+        if teachers:
+            instead["label"] = {"teachers": list(dict.fromkeys(teachers))}
+    return instead
+
+
+def _comments(text: str) -> dict[str, str]:
+    """What a recipe's file says of each setting: on the lines above it, and behind it."""
+    stage, above = "", []
+    comments: dict[str, str] = {}
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("#"):
+            above.append(line.lstrip("#").strip())
+            continue
+        if header := re.match(r"\[([\w-]+)\]", line):
+            stage = f"{header[1]}."
+        elif setting := re.match(r"([\w.-]+)\s*=", line):
+            comments[stage + setting[1]] = " ".join(filter(None, [*above, _behind(line)]))
+        above = []
+    return {name: comment for name, comment in comments.items() if comment}
+
+
+def _behind(line: str) -> str:
+    """The comment that ends a line of TOML."""
+    for place, character in enumerate(line[:_LONGEST]):
+        if character == "#":
+            try:
+                tomllib.loads(line[:place])
+            except ValueError:
+                continue
+            return line[place + 1 :].strip()
+    return ""
+
+
+def lines_of(settings: Settings, says: Mapping[str, str] | None = None) -> list[str]:
+    """Settings as a recipe has them, each on a line that `--set` takes but for quotes; says: comments to put behind."""
+    lines = []
+    for stage, table in settings.items():
+        for key, value in table.items():
+            comment = (says or {}).get(f"{stage}.{key}")
+            lines.append(f"{stage}.{key} = {as_toml(value)}" + (f"  # {comment}" if comment else ""))
+    return lines
+
+
+def write_recipe(folder: Path, settings: Settings, seed: int) -> None:
+    """Every setting of a run: with it as recipe, the same corpus comes to the same bytes."""
+    head = (
+        f"# Every setting of a run by acclimate {__version__}. The same bytes again, of the same documents and queries:"
+    )
+    again = f"# acclimate adapt CORPUS --out ANOTHER --recipe {NAME}"
+    write_text(folder / NAME, "\n".join([head, again, f"run.seed = {seed}", *lines_of(settings)]) + "\n")
