@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from acclimate.api.adapt import adapt, plan
     from acclimate.api.answers import Answers, Spending
     from acclimate.api.compare import compare
+    from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
@@ -43,6 +44,7 @@ _HOMES = {
     "acclimate.api.adapt": "adapt plan",
     "acclimate.api.answers": "Answers Spending",
     "acclimate.api.compare": "compare",
+    "acclimate.api.convert_model": "convert_model",
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
@@ -87,6 +89,7 @@ __all__ = [
     "SyntheticQuery",
     "adapt",
     "compare",
+    "convert_model",
     "distill",
     "doctor",
     "evaluate",

@@ -10,7 +10,7 @@ import functools
 import importlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.kinds import kind_of
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.base.text import single_spaced
 
@@ -28,6 +29,7 @@ _TOKENIZERS = (
     "vocab.json",
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
 )
 _OBJECTS = (
@@ -81,10 +83,10 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def check_model(name: str, kind: str = "encoder") -> None:
+def check_model(name: str, kind: str | None = "encoder") -> None:
     """Raises DataError for a model whose files could not be loaded, before its weights are read.
 
-    kind: encoder, cross-encoder, monot5 or decoder: what its weights must have.
+    kind: encoder, cross-encoder, monot5 or decoder: what its weights must have; None: what it says that it is.
     """
     model = models.resolve(name)
     if model.gguf_file:
@@ -145,16 +147,22 @@ def shapes(path: Path) -> Shapes:
     return tensor_shapes
 
 
-def _check_folder(folder: Path, kind: str) -> None:
-    config = files.read_json(folder / "config.json") if (folder / "config.json").is_file() else None
-    if not isinstance(config, dict):
-        raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
+def _check_folder(folder: Path, kind: str | None) -> None:
+    _config(folder)
     weights = _weights(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise DataError(f"no tokenizer in this folder; expected one of {', '.join(_TOKENIZERS)}", path=folder)
-    model = _empty(folder, config, kind)
+    models.check_tokenizer_library(folder)
+    model = empty(folder, kind)
     _check_weights(folder, model, weights)
     _check_tokenizer(folder / "tokenizer.json", model.get_input_embeddings().weight.shape[0])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = files.read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+    if not isinstance(config, dict):
+        raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
+    return config
 
 
 def _weights(folder: Path) -> Shapes:
@@ -171,17 +179,17 @@ def _weights(folder: Path) -> Shapes:
         if lost := sorted({str(part) for name, part in parts.items() if name not in tensors}):
             raise DataError(f"{lost[0]} has not all of its tensors, or is not there; download it again", path=folder)
     if not tensors:
-        raise DataError(
-            "no tensor in a *.safetensors file; pickled weights are never loaded: convert them", path=folder
-        )
+        raise models.no_weights(folder)
     return tensors
 
 
-def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
+def empty(folder: Path, kind: str | None = None) -> Any:
     """The model without numbers. Raises DataError for a configuration that none can be made from."""
     import torch
     import transformers
 
+    config = _config(folder)
+    kind = kind or kind_of(config)
     if (architecture := config.get("model_type")) not in transformers.CONFIG_MAPPING:
         raise DataError(
             f"model_type is {architecture!r}, which transformers {transformers.__version__} does not know; code that a "
@@ -204,11 +212,11 @@ def _empty(folder: Path, config: Mapping[str, Any], kind: str) -> Any:
 
 def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
     """Raises DataError where tensors are missing, which transformers makes up at random, or have another shape."""
-    shapes = {_plain(name, model.base_model_prefix): shape for name, shape in weights.items()}
+    shapes = {plain(name, model): shape for name, shape in weights.items()}
     tied: dict[int, list[str]] = {}  # names of one tensor, of which the file has one at least
     expected: dict[int, tuple[int, ...]] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
-        tied.setdefault(id(weight), []).append(_plain(name, model.base_model_prefix))
+        tied.setdefault(id(weight), []).append(plain(name, model))
         expected[id(weight)] = tuple(weight.shape)
     missing = [names[0] for names in tied.values() if shapes.keys().isdisjoint(names) and "pooler" not in names[0]]
     if 2 * len(missing) > len(tied):
@@ -227,9 +235,9 @@ def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
             )
 
 
-def _plain(name: str, prefix: str) -> str:
-    """A tensor's name as every checkpoint of the architecture has it."""
-    *parts, last = name.removeprefix(f"{prefix}.").split(".")
+def plain(name: str, model: Any) -> str:
+    """A tensor's name as every checkpoint of the model's architecture has it."""
+    *parts, last = name.removeprefix(f"{model.base_model_prefix}.").split(".")
     return ".".join([*parts, _RENAMED.get(last, last)])
 
 

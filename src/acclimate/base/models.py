@@ -3,7 +3,8 @@
 A name is a local folder or .gguf file, a Hugging Face id with an optional `@revision`, or `embedded:NAME`: a model
 carried by a package from the Python index, which works with no hub. Embedded weights are compared with the hash
 written here before anything reads them. Weights are safetensors or GGUF only: both are plain data, while unpickling
-runs whatever code the file holds. Importing this file imports no torch; asking for a dtype does.
+runs whatever code the file holds; `acclimate convert-model` makes safetensors of pickles. Importing this file imports
+no torch; asking for a dtype does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import copy
 import importlib.util
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +29,10 @@ from acclimate.base.text import quoted
 if TYPE_CHECKING:
     import torch
 
-_CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
+CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
 _POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # names of learned ones
 _PICKLED = (".bin", ".pt", ".pth", ".pkl")
+_SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _LONGEST_ID = 200  # the hub takes 96 characters, and a revision behind them
 
@@ -116,8 +119,27 @@ def _local(path: Path) -> ModelName:
             raise DataError("expected a model's folder or a .gguf file", path=path)
         return ModelName(str(path.parent), gguf_file=path.name)
     if not any(next(path.glob(f"{parts}*.safetensors"), None) for parts in ("", "*/", "*/*/")):  # `/` is a folder, too
-        raise DataError("no *.safetensors in this folder; pickled weights are never loaded: convert them", path=path)
+        raise no_weights(path)
+    check_tokenizer_library(path)
     return ModelName(str(path))
+
+
+def no_weights(folder: Path, model: str | None = None) -> DataError:
+    """The error for a folder whose weights are pickles, or nowhere. model: what the folder is part of."""
+    expected = "expected the weights of a model"
+    if model or any(path.suffix in _PICKLED for path in folder.glob("*")):
+        convert = shlex.join(["acclimate", "convert-model", model or str(folder), "NEW-FOLDER"])
+        expected = f"pickled weights are never loaded; convert them: {convert}"
+    return DataError(f"no *.safetensors in this folder; {expected}", path=folder)
+
+
+def check_tokenizer_library(folder: Path) -> None:
+    """Raises MissingExtra for a tokenizer that transformers cannot read without another library."""
+    vocabularies = [folder / name for name in _SENTENCEPIECE if (folder / name).is_file()]
+    if not vocabularies or (folder / "tokenizer.json").is_file():
+        return
+    if not all(importlib.util.find_spec(module) for module in ("sentencepiece", "google", "google.protobuf")):
+        raise MissingExtra(f"{vocabularies[0]}, a tokenizer,", "pip install 'acclimate[sentencepiece]'")
 
 
 @cache
@@ -132,8 +154,8 @@ def weights_fingerprint(name: str) -> str:
     root = folder(name)
     weights = sorted(root.rglob("*.safetensors"))
     if not weights:
-        raise DataError(f"no *.safetensors in {name}; pickled weights are never loaded", path=root)
-    used = [path for path in sorted(root.rglob("*")) if path.suffix in _CONFIGURATION and path.is_file()]
+        raise no_weights(root, None if model.is_local else name)
+    used = [path for path in sorted(root.rglob("*")) if path.suffix in CONFIGURATION and path.is_file()]
     return fingerprint(*[(path.relative_to(root).as_posix(), sha256(path)) for path in [*weights, *used]])
 
 
@@ -141,12 +163,18 @@ def weights_fingerprint(name: str) -> str:
 def folder(name: str) -> Path:
     """Where the model's files are. A hub model is downloaded first, if it is not here."""
     model = resolve(name)
-    if model.is_local:
-        return Path(model.path_or_id)
+    return Path(model.path_or_id) if model.is_local else download(model, ".safetensors")
+
+
+def download(model: ModelName, weights: str) -> Path:
+    """Where a hub model is, once it is downloaded: its configuration, and weights with this suffix."""
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.safetensors", *(f"*{suffix}" for suffix in _CONFIGURATION)]
-    return Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
+    patterns = [f"*{suffix}" for suffix in (weights, *CONFIGURATION)]
+    path = Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
+    if weights == ".safetensors":
+        check_tokenizer_library(path)
+    return path
 
 
 def check_modules(folder: Path) -> None:
@@ -157,10 +185,7 @@ def check_modules(folder: Path) -> None:
         suffixes = {path.suffix for path in module_folder.glob("*")}
         has_weights = str(module.get("type")).endswith(".Dense") or not suffixes.isdisjoint(_PICKLED)
         if has_weights and ".safetensors" not in suffixes:
-            raise DataError(
-                "no model.safetensors in this folder; pickled weights are never loaded: convert them",
-                path=module_folder,
-            )
+            raise no_weights(module_folder, str(folder))
 
 
 def is_late_interaction(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from acclimate.base import models
+from acclimate.base import kinds, models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json
 from acclimate.records import Doc, Scorer
@@ -32,13 +32,8 @@ def kind_of(name: str) -> str:
     folder = Path(location.path_or_id)
     if location.gguf_file or is_adapter(name):
         return "decoder"
-    config = _config(location, folder)
-    written_by = _architecture(config)
-    if written_by.endswith(("ForConditionalGeneration", "WithLMHeadModel")) and config.get("is_encoder_decoder"):
-        return "monot5"
-    if written_by.endswith(("ForCausalLM", "LMHeadModel")):
-        return "decoder"
-    return "cross-encoder"
+    kind = kinds.kind_of(_config(location, folder))
+    return "cross-encoder" if kind == "encoder" else kind
 
 
 def check_rates(name: str) -> None:

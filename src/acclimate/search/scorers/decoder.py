@@ -85,7 +85,7 @@ def _base_of(folder: Path) -> str:
     if not isinstance(base, str) or not base:
         raise DataError("expected base_model_name_or_path, the model that the adapter is for", path=folder / ADAPTER)
     if not (folder / "adapter_model.safetensors").is_file():
-        raise DataError("no adapter_model.safetensors; pickled weights are never loaded: convert them", path=folder)
+        raise models.no_weights(folder)
     return base
 
 
