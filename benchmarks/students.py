@@ -173,8 +173,10 @@ class Bench:
     def _shared(self) -> tuple[Trained, Labeled]:
         """The arm's rerankers and labels, made where no row before needed the same."""
         indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
+        mined = self.outputs.get("mine")
+        assert mined  # by `finished`
         with self._shared_variant("train") as variant:
-            trained = train.make(variant, sampled, filtered, self.outputs["mine"])
+            trained = train.make(variant, sampled, filtered, mined)
         with self._shared_variant("train", "label") as variant:
             return trained, label.make(variant, indexed, sampled, filtered, self.outputs["steer"], trained)
 

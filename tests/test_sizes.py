@@ -14,12 +14,11 @@ from acclimate.records import SyntheticQuery
 from acclimate.report import plan
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
-from acclimate.stages import mine
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.filter import Filtered
 from acclimate.stages.runs import begin
 from acclimate.stages.sample import Sampled
-from acclimate.stages.sizes import check_size
+from acclimate.stages.sizes import check_sides, check_size
 
 
 def run_of(tmp_path, docs, *changes, seed=0, out="run"):
@@ -124,4 +123,4 @@ def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side
     write_json(sampled.folder / "splits.json", {doc_id: name for name in drawn for doc_id in drawn[name]})
     write_synthetic(filtered.folder / "queries.jsonl", written)
     with pytest.raises(DataError, match=f"4 queries are left .* none to {use}, where 2 documents"):
-        mine.make(run_of(tmp_path, DOCS), None, sampled, None, filtered)
+        check_sides(run_of(tmp_path, DOCS), sampled, filtered)

@@ -32,6 +32,7 @@ from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.search.systems import of_documents
 from acclimate.stages import distill, train
 from acclimate.stages.chain import Outputs
+from acclimate.stages.skipped import skipped
 
 HELD_OUT, TEST = "held-out", "test"
 FIRST = 100  # the smallest part, by default
@@ -51,7 +52,8 @@ def learning_curves(
     """
     for wanted in (queries, lists):
         points(0, wanted)  # a number that cannot be is refused before hours of training, not between
-    if run.input.labels.choosing.fingerprint != outputs["label"].manifest["inputs"]["dev"]:
+    labeled = outputs.get("label")
+    if labeled and run.input.labels.choosing.fingerprint != labeled.manifest["inputs"]["dev"]:
         folder = run.workspace.folder
         raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
     curves = _Curves(run, outputs)
@@ -63,7 +65,7 @@ def learning_curves(
     ]
     rows: list[dict[str, Any]] = []
     for unit, total, wanted, measure in parts:
-        counts = points(total, wanted)
+        counts = points(total, wanted) if total else []
         if counts:
             values = {count: curves.point(unit, count, measure) for count in (0, *counts)}
             rows += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
@@ -77,6 +79,15 @@ def learning_curves(
         },
         "curves": rows,
     }
+
+
+def last_stage(run: Run) -> str:
+    """The last stage that curves read of. Raises DataError for a run that trains nothing that they could be of."""
+    skips = skipped(run)
+    for stage in ("label", "train"):
+        if stage not in skips:
+            return stage
+    raise DataError(f"no curve to draw: {skips['train']}; {skips['label']}", path=run.workspace.folder)
 
 
 def points(total: int, wanted: Sequence[int] | None) -> list[int]:
@@ -123,13 +134,14 @@ class _Curves:
         """Examples that rerankers could learn from."""
         queries = self.outputs["filter"].sides(self.outputs["sample"])["train"]
         train = {query.query_id for query in queries}
-        return sum(example.query_id in train for example in self.outputs["mine"].examples)
+        mined = self.outputs.get("mine") if "train" in self.outputs else None
+        return sum(example.query_id in train for example in mined.examples) if mined else 0
 
     @cached_property
     def n_lists(self) -> int:
         """Lists that students could learn from; the same number for each teacher that teaches in turn."""
-        lists, _ = self.outputs["label"].turns[0]
-        return len(lists)
+        labeled = self.outputs.get("label")
+        return len(labeled.turns[0][0]) if labeled else 0
 
     def point(self, unit: str, count: int, measure: Callable[[int, Path], dict[str, Retriever]]) -> Values:
         """What was measured after training on `count`, from the point's folder if it is made. 0: untrained."""
@@ -164,8 +176,9 @@ class _Curves:
         from acclimate.search.reranked import Reranked
 
         variant = self.run.variant(folder, {"train": {"max_queries": count}})
-        earlier = self.outputs
-        scorer = train.make(variant, earlier["sample"], earlier["filter"], earlier["mine"]).reranker(variant)
+        earlier, mined = self.outputs, self.outputs.get("mine")
+        assert mined  # train is made from it
+        scorer = train.make(variant, earlier["sample"], earlier["filter"], mined).reranker(variant)
         return {"reranker": of_documents(Reranked(self.first_stage, scorer, depth), ids)}
 
     @cached_property
@@ -195,8 +208,8 @@ class _Curves:
             earlier["sample"],
             earlier["filter"],
             earlier["steer"],
-            earlier["label"],
-            earlier["mine"],
+            earlier.get("label"),
+            earlier.get("mine"),
         )
         members = {**run.base.members, **distilled.members(variant)}
         students = {

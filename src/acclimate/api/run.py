@@ -151,10 +151,10 @@ class Run:
         >>> acclimate.open("run").curve(queries=(), lists=(), progress=None).path.name
         'curve.html'
         """
-        from acclimate.api.curve import learning_curves
+        from acclimate.api.curve import last_stage, learning_curves
         from acclimate.report import curves
 
-        run, outputs = opened(self.folder, "label")
+        run, outputs = opened(self.folder, last_stage(described(self.folder)))
         with run.workspace.lock(), shown(progress):
             measured = learning_curves(run, outputs, queries=queries, lists=lists)
             return Page(curves.text(measured), curves.write(measured, self.folder))

@@ -15,9 +15,10 @@ from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
 from acclimate.report.terminal import columns
-from acclimate.stages.chain import estimates
+from acclimate.stages.chain import STAGES, estimates
 from acclimate.stages.sample import foreseen
 from acclimate.stages.sizes import check_size
+from acclimate.stages.skipped import skipped
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -39,7 +40,12 @@ def describe(run: Run) -> str:
     }
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
     total = 0.0
-    for stage, estimate in stages.items():
+    skips = skipped(run)
+    for stage in STAGES:
+        if stage in skips:
+            rows += [] if stage == "seed" else [[stage, "skipped: nothing reads it", "", "", ""]]
+            continue
+        estimate = stages[stage]
         is_made, asked = run.workspace.is_made(stage), estimate.calls
         seconds = 0.0 if is_made else estimate.flop / speed
         total += seconds

@@ -5,7 +5,8 @@
 
 Between sample and generate comes `seed`, where prompts are made from the corpus first. A stage is a file here: its
 settings in the signature of its function, its check before work begins, and its `make`, whose signature says which
-earlier stages it reads. The workspace passes over what is made already. Nothing later is needed by anything earlier.
+earlier stages it reads. The workspace passes over what is made already, and the chain over what nothing would read.
+Nothing later is needed by anything earlier.
 """
 
 from __future__ import annotations
@@ -24,33 +25,29 @@ from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.scorers import named
-from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, sizes, steer, train
+from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
+from acclimate.stages.sizes import check_sides, check_size
+from acclimate.stages.skipped import SKIPPED, skipped
 
 
-def chain(run: Run) -> Iterator[StageOutput]:
-    """Make every stage, one at a time: whoever stops iterating stops the run there."""
-    indexed = index.make(run)
-    yield indexed
-    sampled = sample.make(run, indexed)
-    yield sampled
-    seeded = None
-    if run.seeds_prompts:
-        seeded = seed.make(run, sampled)
-        yield seeded
-    generated = generate.make(run, sampled, seeded)
-    yield generated
-    filtered = filter.make(run, indexed, sampled, generated)
-    yield filtered
-    steered = steer.make(run, indexed, sampled, filtered)
-    yield steered
-    mined = mine.make(run, indexed, sampled, generated, filtered)
-    yield mined
-    trained = train.make(run, sampled, filtered, mined)
-    yield trained
-    labeled = label.make(run, indexed, sampled, filtered, steered, trained)
-    yield labeled
-    distilled = distill.make(run, indexed, sampled, filtered, steered, labeled, mined)
-    yield distilled
+def chain(run: Run) -> Iterator[StageOutput | None]:
+    """Make every stage, one at a time: whoever stops iterating stops the run there. None is one that is skipped."""
+    skips = skipped(run)
+    yield (indexed := index.make(run))
+    yield (sampled := sample.make(run, indexed))
+    yield (seeded := None if "seed" in skips else seed.make(run, sampled))
+    yield (generated := generate.make(run, sampled, seeded))
+    yield (filtered := filter.make(run, indexed, sampled, generated))
+    yield (steered := steer.make(run, indexed, sampled, filtered))
+    check_sides(run, sampled, filtered)
+    yield (mined := None if "mine" in skips else mine.make(run, indexed, generated, filtered))
+    yield (trained := train.make(run, sampled, filtered, mined) if mined and "train" not in skips else None)
+    yield (labeled := None if "label" in skips else label.make(run, indexed, sampled, filtered, steered, trained))
+    yield (
+        distilled := None
+        if "distill" in skips
+        else distill.make(run, indexed, sampled, filtered, steered, labeled, mined)
+    )
     yield evaluate.make(run, indexed, sampled, steered, trained, labeled, distilled)
 
 
@@ -71,7 +68,7 @@ STAGES: dict[str, Callable[..., Any]] = {
 
 
 class Outputs(TypedDict):
-    """Stage -> what it left, in the order of the chain, as far as it was asked for."""
+    """Stage -> what it left, in the order of the chain, as far as it was asked for and something reads it."""
 
     index: index.Indexed
     sample: sample.Sampled
@@ -79,10 +76,10 @@ class Outputs(TypedDict):
     generate: generate.Generated
     filter: filter.Filtered
     steer: steer.Steered
-    mine: mine.Mined
-    train: train.Trained
-    label: label.Labeled
-    distill: distill.Distilled
+    mine: NotRequired[mine.Mined]
+    train: NotRequired[train.Trained]
+    label: NotRequired[label.Labeled]
+    distill: NotRequired[distill.Distilled]
     evaluate: evaluate.Evaluated
 
 
@@ -110,24 +107,27 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     Raises BudgetExceeded when LLMs have used up `run.budget`; what they answered is kept. Raises DataError at the first
     stage that keeps nothing.
     """
-    if until == "seed" and not run.seeds_prompts:
-        again = f"acclimate generate {run.workspace.folder} --prompt adapted"
-        raise SettingError(f"no prompt is made from the corpus; try: {again}")
+    skips = skipped(run)
+    if until in skips:
+        raise SettingError(f"{until} is skipped: {skips[until]}")
     check(run)
     # A collection that cannot be read leaves the run's description as it is.
     distributed.main_first(lambda: run.input.corpus)
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
     if until != "index":
-        sizes.check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
+        check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():
         run.input.keep()
         description.write(run)
     outputs: dict[str, StageOutput] = {}
-    for output in chain(run):
-        outputs[output.name] = output
-        output.check_kept()
-        if output.name == until:
+    for stage, output in zip(STAGES, chain(run), strict=True):
+        if output is not None:
+            outputs[stage] = output
+            output.check_kept()
+        elif stage != "seed":  # which few runs have
+            distributed.say(stage, f"skipped: {skips[stage]}")
+        if stage == until:
             break
     return cast(Outputs, outputs)
 
@@ -138,9 +138,9 @@ def finished(run: Run, until: str) -> Outputs:
     Raises DataError when one is missing, damaged, or made from others than those that are there.
     """
     folder, outputs = run.workspace.folder, dict[str, StageOutput]()
-    again = f"go on with: acclimate {until} {folder}"
+    again, reads = f"go on with: acclimate {until} {folder}", _read_by(run, until)
     for kind in _KINDS:
-        if kind is seed.Seeded and not run.seeds_prompts:
+        if kind.stage in SKIPPED and kind.stage not in reads:
             continue
         output = run.output(kind)
         if output is None and kind is steer.Steered and until == "evaluate" and run.output(evaluate.Evaluated):
@@ -154,6 +154,18 @@ def finished(run: Run, until: str) -> Outputs:
         if kind.stage == until:
             break
     return cast(Outputs, outputs)
+
+
+def _read_by(run: Run, until: str) -> set[str]:
+    """The stages that one and those before it were made from, whatever is asked for today; or would be made from."""
+    output = next(run.output(kind) for kind in _KINDS if kind.stage == until)
+    if output is None:
+        return STAGES.keys() - skipped(run).keys()
+    reads = {until, *(["seed"] if run.seeds_prompts else [])}
+    for kind in reversed(_KINDS):
+        if kind.stage in reads and (output := run.output(kind)):
+            reads |= output.manifest["inputs"].keys()
+    return reads
 
 
 def _changed_input(outputs: Mapping[str, StageOutput], output: StageOutput) -> str:
@@ -178,26 +190,29 @@ def check(run: Run, *, asks: bool = True) -> None:
     seed.check(run)
     generate.check(run)
     filter.check(run, asks=asks)
-    train.check(run, asks=asks)
-    label.check(run)
-    distill.check(run, asks=asks)
+    skips = skipped(run)
+    if "train" not in skips:
+        train.check(run, asks=asks)
+    if "label" not in skips:
+        label.check(run)
+    if "distill" not in skips:
+        distill.check(run, asks=asks)
     evaluate.check(run)
     _check_llms(run, asks=asks)
     _check_models(run)  # last: this imports the libraries of models
 
 
 def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
-    """What each stage will take, in the order of the chain. drawn: see `sample.foreseen`."""
-    seeding = {"seed": seed.estimate(run)} if run.seeds_prompts else {}
+    """What each stage that is not skipped will take, in the order of the chain. drawn: see `sample.foreseen`."""
     indexing, generating = index.estimate(run), generate.estimate(run, drawn)
     n_written = generating.calls.calls if generating.calls else 0
     n_queries, doc_tokens = _KEPT * n_written, indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
     n_teaching = len(run.input.log) - steer.n_logged(run)  # of the log, at most
     n_lists = n_queries + min(run.settings["label"]["log_queries"], n_teaching)
-    return {
+    by_stage = {
         "index": indexing,
         "sample": Estimate(),
-        **seeding,
+        "seed": seed.estimate(run),
         "generate": generating,
         "filter": filter.estimate(run, n_written, n_queries),
         "steer": steer.estimate(run, n_queries),
@@ -207,6 +222,8 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         "distill": distill.estimate(run, n_lists),
         "evaluate": evaluate.estimate(run, n_queries, len(drawn.splits)),
     }
+    skips = skipped(run)
+    return {stage: estimate for stage, estimate in by_stage.items() if stage not in skips}
 
 
 def _check_llms(run: Run, *, asks: bool) -> None:
@@ -226,7 +243,8 @@ def _check_models(run: Run) -> None:
     rating = [("label", named.model_of(name)[1]) for name in label.named_scorers(run)]
     if reranker := run.settings["filter"]["reranker"]:
         rating = [("filter", reranker), *rating]
+    skips = skipped(run)
     for stage, name in [*begun_from, *rating]:
-        if not run.workspace.is_made(stage) and models.resolve(name).is_local:
+        if stage not in skips and not run.workspace.is_made(stage) and models.resolve(name).is_local:
             kind = scorers.kind_of(name)
             check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)

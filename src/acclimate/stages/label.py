@@ -223,7 +223,7 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
 
 
 def make(
-    run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, steered: Steered, trained: Trained
+    run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, steered: Steered, trained: Trained | None
 ) -> Labeled:
     """Let the teacher rate the candidates of the queries that teach and of those that are held out."""
     settings = run.settings["label"]
@@ -235,7 +235,8 @@ def make(
         judged = [*labels.choosing.queries, *labels.measuring.queries, *sides["dev"], *sides["test"]]
         log = [query.as_query() for query in run.input.log.unlike([*(query.text for query in judged), *steered.logged])]
         corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
-        by_name = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
+        scorers = trained.scorers(run) if trained else {}
+        scorers |= {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
         with run.candidates(indexed) as kept, run.store.scores() as scores:
             result = label(
                 sides["train"],
@@ -244,10 +245,7 @@ def make(
                 kept.candidates,
                 run.base.ids,
                 BASE_MEMBERS,
-                {
-                    name: KeptScorer(scorer, scores, corpus.fingerprint)
-                    for name, scorer in {**trained.scorers(run), **by_name}.items()
-                },
+                {name: KeptScorer(scorer, scores, corpus.fingerprint) for name, scorer in scorers.items()},
                 log,
                 progress=progress,
                 **settings,
@@ -274,12 +272,13 @@ def make(
         return Account(n_queries, len(result.train) + len(result.dev), result.dropped, notes=notes)
 
     inputs = {
-        **{output.name: output.fingerprint for output in (sampled, filtered, steered, indexed, trained)},
-        **run.read(*ENCODER, "train.max_tokens"),
-        "notes of train": trained.noted(),
+        **{output.name: output.fingerprint for output in (sampled, filtered, steered, indexed)},
+        **run.read(*ENCODER),
         DOCUMENTS: run.input.corpus.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
     }
+    if trained:
+        inputs |= {"train": trained.fingerprint, "notes of train": trained.noted(), **run.read("train.max_tokens")}
     if settings["log_queries"] and run.input.log:
         inputs |= {"log": run.input.log.fingerprint, "test": run.input.labels.measuring.fingerprint}
     for name in named_scorers(run):

@@ -9,7 +9,6 @@ alone, and on those that are nearly the same.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import groupby
@@ -18,11 +17,9 @@ from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.errors import DataError
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
-from acclimate.corpus.sides import Side
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.estimate import SEARCHING, Estimate
 from acclimate.run.output import Account, StageOutput
@@ -33,7 +30,7 @@ from acclimate.search import candidates
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
-from acclimate.stages.sample import Sampled, text_key
+from acclimate.stages.sample import text_key
 
 SAMPLING = ("top", "random")
 REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
@@ -191,9 +188,8 @@ def estimate(n_queries: float) -> Estimate:
     return Estimate(SEARCHING * n_queries)
 
 
-def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, filtered: Filtered) -> Mined:
+def make(run: Run, indexed: Indexed, generated: Generated, filtered: Filtered) -> Mined:
     """Find hard negatives for the queries that are left."""
-    _check_sides(run, sampled, filtered)
 
     def work(folder: Path, progress: Progress) -> Account:
         queries, settings = filtered.queries, run.settings["mine"]
@@ -221,17 +217,3 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated, fil
         **run.read(*ENCODER, "sample.near_duplicates"),
     }
     return run.make(Mined, work, inputs=inputs, unit="queries")
-
-
-def _check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
-    """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
-    drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
-    uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
-    uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
-    for side, use in uses.items():
-        if not sides[side]:
-            raise DataError(
-                f"{len(filtered.queries):,} queries are left after the filters, and none {use}, where "
-                f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
-                path=filtered.folder,
-            )

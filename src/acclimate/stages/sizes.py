@@ -1,4 +1,5 @@
-"""Whether there are documents enough: asked before work begins, and answered by drawing as `sample` will.
+"""Whether there are documents enough: asked before work begins, and answered by drawing as `sample` will; and whether
+there are queries enough, once they are filtered.
 
 The shares, the prompts that are made from the corpus, and the rerankers each need some.
 """
@@ -6,14 +7,18 @@ The shares, the prompts that are made from the corpus, and the rerankers each ne
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
+from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import number_of
 from acclimate.run.run import Run
-from acclimate.stages.sample import foreseen
+from acclimate.stages.filter import Filtered
+from acclimate.stages.sample import Sampled, foreseen
+from acclimate.stages.skipped import skipped
 
 FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
 _LOOKED_AT = 1000  # documents, and all of them only where those do not do
@@ -70,7 +75,7 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
         prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
         needs.append((seed["n_prompts"] * seed["n_examples"], prompts))
     parts = number_of(train["rerankers"])
-    if holds_out and parts:
+    if holds_out and parts and "train" not in skipped(run):
         queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
         needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
     return max(needs)
@@ -84,3 +89,17 @@ def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: 
         value = f" (sample.{setting}={settings[setting]})" if setting else ""
         reasons += [f"{reason} {count:,}{value}"] if count else []
     return f"; {kind} passed over: {', '.join(reasons)}" if reasons else ""
+
+
+def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
+    """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
+    drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
+    uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
+    uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
+    for side, use in uses.items():
+        if not sides[side]:
+            raise DataError(
+                f"{len(filtered.queries):,} queries are left after the filters, and none {use}, where "
+                f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
+                path=filtered.folder,
+            )

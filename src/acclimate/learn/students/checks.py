@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def check_students(names: Sequence[str]) -> None:
-    """Raises SettingError for no student, and for two that would have one name when adapted."""
+    """Raises SettingError for two that would have one name when adapted."""
     kinds = [STUDENT_KINDS[name] for name in names]
-    if not names or len(kinds) != len(set(kinds)):
-        raise SettingError(f"distill.student is {','.join(names)!r}; expected one or more, of different kinds")
+    if len(kinds) != len(set(kinds)):
+        raise SettingError(f"distill.student is {','.join(names)!r}; expected students of different kinds")
 
 
 def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:

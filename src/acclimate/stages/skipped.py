@@ -1,0 +1,28 @@
+"""Which stages a run passes over, because nothing reads what they would make: the one place that says so."""
+
+from __future__ import annotations
+
+from acclimate.learn.students.distillation import CONTRASTIVE
+from acclimate.learn.teachers.selection import is_reranker
+from acclimate.run.run import Run
+
+SKIPPED = ("seed", "mine", "train", "label", "distill")  # stages that may be
+
+
+def skipped(run: Run) -> dict[str, str]:
+    """Stage -> why it is passed over."""
+    distill, teachers, evaluate = run.settings["distill"], run.settings["label"]["teachers"], run.settings["evaluate"]
+    has_student, is_contrastive = bool(distill["student"]), distill["loss"] == CONTRASTIVE
+    reranked = [*evaluate["rerank"], *(name for name in evaluate.get("systems", ()) if "+reranker" in name)]
+    reasons: dict[str, str] = {}
+    if not run.seeds_prompts:
+        reasons["seed"] = "no prompt is made from the corpus; name adapted in generate.prompt"
+    if not has_student:
+        reasons["distill"] = "distill.student names no student"
+    if not has_student or is_contrastive:
+        reasons["label"] = "no student learns from a teacher (distill.student, distill.loss)"
+    if not reranked and ("label" in reasons or not any(map(is_reranker, teachers))):
+        reasons["train"] = "no system and no teacher has a reranker (evaluate.rerank, evaluate.systems, label.teachers)"
+    if "train" in reasons and not (has_student and is_contrastive):
+        reasons["mine"] = "neither a reranker nor a student learns from mined examples"
+    return reasons

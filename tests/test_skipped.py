@@ -1,0 +1,89 @@
+"""What nothing reads is not made: the chain, what reads a run, and what foretells one all know it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from chain import FAST, made_again, report_of
+
+import acclimate
+from acclimate.base.errors import DataError
+from acclimate.cli.main import main
+from acclimate.stages.runs import opened
+
+pytestmark = pytest.mark.usefixtures("fake_llm")
+
+NO_RERANKER = ("evaluate.rerank=", "label.teachers=bm25,dense")
+NO_STUDENT = ("distill.student=",)
+
+
+def inputs_of(run, stage):
+    return set(json.loads((run / stage / "manifest.json").read_text())["inputs"])
+
+
+@pytest.fixture(scope="module")
+def without_reranker(corpus, run_adapt, tmp_path_factory):
+    from chain import fake_answers
+
+    out = tmp_path_factory.mktemp("without") / "run"
+    with fake_answers():
+        assert run_adapt(corpus, out, changes=(*FAST, *NO_RERANKER)) == 0
+    return out
+
+
+def test_without_a_reranker_nothing_is_mined_and_none_is_trained(without_reranker, capsys):
+    stages = [stage["name"] for stage in report_of(without_reranker)["stages"]]
+    assert stages == ["index", "sample", "generate", "filter", "steer", "label", "distill", "evaluate"]
+    assert not (without_reranker / "train").exists()
+    assert not (without_reranker / "mine").exists()
+    assert not {"train", "mine"} & inputs_of(without_reranker, "evaluate")
+    assert acclimate.open(without_reranker).search("lava", k=2)
+    assert main(["report", str(without_reranker)]) == 0
+    assert main(["inspect", str(without_reranker)]) == 0
+    assert "reranker" not in str(acclimate.open(without_reranker).curve(queries=(4,), lists=(8,), progress=None))
+
+
+def test_a_stage_that_nothing_reads_is_refused_by_name(without_reranker, capsys):
+    for stage in ("mine", "train"):
+        assert main([stage, str(without_reranker)]) == 2
+        assert f"{stage} is skipped: n" in capsys.readouterr().err
+        assert not (without_reranker / stage).exists()
+
+
+def test_a_run_without_students_labels_nothing_and_has_no_lists_to_draw_a_curve_of(corpus, run_adapt, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run_adapt(corpus, out, changes=NO_STUDENT) == 0
+    assert "label      skipped: no student" in capsys.readouterr().err
+    assert [stage for stage in made_again(out) if stage in ("mine", "train", "label", "distill")] == ["mine", "train"]
+    report = report_of(out)
+    assert (report["teachers"], report["students"]) == ([], {})
+    assert any(system["name"] == "hybrid+reranker" for system in report["systems"])
+    assert not any("adapted" in system["name"] for system in report["systems"])
+    assert acclimate.open(out).search("lava", k=2, system="hybrid+reranker")[0].members["reranker"]
+    assert "reranker" in str(acclimate.open(out).curve(queries=(4,), progress=None))
+
+
+def test_with_neither_there_is_what_one_has_and_weights_chosen_here(corpus, run_adapt, tmp_path, capsys):
+    out = tmp_path / "run"
+    changes = (*NO_STUDENT, *NO_RERANKER)
+    assert run_adapt(corpus, out, "--dry-run", changes=changes) == 0
+    foretold = capsys.readouterr().out
+    assert [line.split()[0] for line in foretold.splitlines() if "skipped: nothing reads it" in line] == [
+        "mine", "train", "label", "distill",
+    ]  # fmt: skip
+    assert run_adapt(corpus, out, changes=changes) == 0
+    assert made_again(out) == ["index", "sample", "generate", "filter", "steer", "evaluate"]
+    assert report_of(out)["candidate"] == "hybrid:tuned"
+    with pytest.raises(DataError, match="no curve to draw: no system and no teacher has a reranker"):
+        acclimate.open(out).curve()
+
+
+def test_what_a_run_was_made_from_is_read_whatever_was_asked_for_since(copied, capsys):
+    description = json.loads((copied / "run.json").read_text())
+    description["settings"]["evaluate"]["rerank"] = []
+    description["settings"]["label"]["teachers"] = ["bm25"]
+    (copied / "run.json").write_text(json.dumps(description))
+    _, outputs = opened(copied, "evaluate")
+    assert {"mine", "train"} <= outputs.keys()
+    assert acclimate.open(copied).search("lava", k=2, system="hybrid+reranker")
