@@ -87,3 +87,9 @@ def test_what_a_run_was_made_from_is_read_whatever_was_asked_for_since(copied, c
     _, outputs = opened(copied, "evaluate")
     assert {"mine", "train"} <= outputs.keys()
     assert acclimate.open(copied).search("lava", k=2, system="hybrid+reranker")
+
+
+def test_a_student_that_no_teacher_tells_is_mined_for_and_nothing_is_labelled(corpus, run_adapt, tmp_path):
+    out = tmp_path / "run"
+    assert run_adapt(corpus, out, changes=(*FAST, "distill.loss=contrastive", "evaluate.rerank=")) == 0
+    assert made_again(out) == ["index", "sample", "generate", "filter", "steer", "mine", "distill", "evaluate"]
