@@ -5,6 +5,7 @@ A row carries beside its record the keys that no field of the record has, so tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -36,8 +37,11 @@ class Example(NamedTuple):
 
     def keeping(self, places: list[int]) -> Example:
         """The example of the documents at these places alone."""
-        parts = (tuple(part[n] for n in places) if part else () for part in (self.doc_ids, self.texts, self.scores))
-        return Example(self.query_id, self.query, *parts, self.has_positive)
+        return self._replace(
+            doc_ids=tuple(self.doc_ids[n] for n in places) if self.doc_ids else (),
+            texts=tuple(self.texts[n] for n in places) if self.texts else (),
+            scores=tuple(self.scores[n] for n in places) if self.scores else (),
+        )
 
 
 class Row(NamedTuple, Generic[T]):
@@ -61,6 +65,7 @@ class Content:
     run: Rows[ScoredDoc] | None = None
     synthetic: Rows[SyntheticQuery] | None = None  # in `others`, `text` is the document's
     examples: Rows[Example] | None = None
+    notes: Counter[str] = field(default_factory=Counter)  # what readers pass over, by reason, as they go
 
     def __str__(self) -> str:
         return ", ".join(kind for kind in KINDS if getattr(self, KINDS[kind])) or "nothing"

@@ -30,7 +30,7 @@ class Field(NamedTuple):
     names: tuple[str, ...]
 
 
-DOC_ID = Field("document id", ("_id", "doc_id", "docid", "docno", "id"))
+DOC_ID = Field("document id", ("_id", "doc_id", "docid", "docno", "id", "document_id"))
 DOC_TEXT = Field("document text", ("text", "contents", "document_text", "doc_text", "passage"))
 QUERY_ID = Field("query id", ("_id", "query_id", "qid", "id"))
 QUERY_TEXT = Field("query text", ("text", "query", "question"))

@@ -1,0 +1,71 @@
+"""Synthetic queries and training examples out of any file that is known, for runs that begin with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from acclimate.corpus.formats.content import Content, Row
+from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.formats.registry import recognize
+from acclimate.corpus.formats.source import Source
+from acclimate.records import Doc, NWay, Query, SyntheticQuery
+
+REPEATED = "queries left out whose id came before"
+
+
+class Training(NamedTuple):
+    """Training examples with the texts of their queries."""
+
+    queries: list[Query]  # each once, in the order of the examples
+    examples: list[NWay]
+    dropped: Counter[str]  # what was left out, by reason
+
+
+def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
+    """Synthetic queries of ours, of InPars v1, v2 or +, of GPL or UDAPDR, or the judged queries of a BEIR folder.
+
+    Each query id once, with its first relevant document; what is left out is counted in `dropped`. A folder with
+    judgments of several splits gives those of train. Raises DataError for a file of another kind, or of none.
+    """
+    source = Source(_content(path), path)
+    return Located(_each_once(source), dropped=+source.notes)
+
+
+def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None = None) -> Training:
+    """Training examples of any format, by the ids of documents in `corpus`; texts without ids are looked up in it.
+
+    queries: a file of queries, for formats that carry their ids alone. Without it, queries that come as texts get ids
+    as synthetic queries do. Raises DataError for a document that is not in the corpus, and for a query without text.
+    """
+    texts = None
+    if queries is not None:
+        texts = dict(row.record for row in Source(_content(queries), queries).queries())
+    source = Source(_content(path), path, documents=lambda: corpus, queries=texts)
+    query_of: dict[str, Query] = {}
+    examples: list[NWay] = []
+    for place, example, _ in source.examples():
+        for doc_id in example.doc_ids:
+            source.doc_text(doc_id, place)
+        text = source.query_text(example, place)
+        if query_of.setdefault(example.query_id, Query(example.query_id, text)).text != text:
+            raise place.error(f"query {example.query_id!r} has another text before; ids must differ")
+        examples.append(NWay(example.query_id, example.doc_ids, example.scores, example.has_positive))
+    return Training(list(query_of.values()), examples, +source.notes)
+
+
+def _content(path: Path) -> Content:
+    return recognize(path).read(path)
+
+
+def _each_once(source: Source) -> Iterator[tuple[Place, SyntheticQuery]]:
+    seen: set[str] = set()
+    row: Row[SyntheticQuery]
+    for row in source.synthetic():
+        if row.record.query_id in seen:
+            source.notes[REPEATED] += 1
+            continue
+        seen.add(row.record.query_id)
+        yield row.place, row.record

@@ -1,0 +1,230 @@
+"""ColBERT's files, LoTTE's among them, and UDAPDR's, which are the same.
+
+colbert-triples    one list a line: [qid, pid+, pid-]
+colbert-examples   one list a line, though the file ends in .json: [qid, [pid, score], [pid, score], ...], the positive
+                   first; UDAPDR's tuples are these
+colbert-scores     one list a line: [qid, [[score, pid], ...]], the score first and nested, by score
+colbert-ranking    qid⇥pid⇥rank, perhaps ⇥score
+qas                {"qid", "query", "answer_pids", perhaps "answer_scores"}: LoTTE's, and UDAPDR's synthetic queries
+udapdr-results     one object: qids, pids, logits, labels, lists that go together (read only)
+
+ColBERT takes ids for line numbers, so only whole numbers are written; `folder` (a collection.tsv and what belongs to
+it) numbers others, and says in collection.ids.tsv and queries.ids.tsv which they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.files import read_json, write_jsonl
+from acclimate.corpus.formats.content import Content, Example, Row
+from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
+from acclimate.corpus.formats.headless import write_ids
+from acclimate.corpus.formats.rows import json_list, lists, objects, write_objects
+from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.tables import headless_rows
+from acclimate.records import Qrel, Query, ScoredDoc
+
+QID, QUERY, ANSWERS = Field("query id", ("qid",)), Field("query", ("query",)), Field("answers", ("answer_pids",))
+_LINE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def read_triples(path: Path) -> Content:
+    """[qid, pid+, pid-], and lists with more negatives."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, values in lists(path):
+            if len(values) < 3:
+                raise place.error(f"found {as_json(values)}; expected [qid, positive pid, negative pid]")
+            query_id, *doc_ids = (identifier(value, "id", place) for value in values)
+            yield Row(place, Example(query_id, doc_ids=tuple(doc_ids)))
+
+    return Content(examples=examples)
+
+
+def write_triples(path: Path, source: Source) -> int:
+    """A list for each negative."""
+    return write_jsonl(
+        path,
+        (
+            [line_number(name, row.place) for name in (row.record.query_id, row.record.doc_ids[0], negative)]
+            for row in source.examples()
+            for negative in row.record.doc_ids[1:]
+        ),
+    )
+
+
+def read_examples(path: Path) -> Content:
+    """[qid, [pid, score], ...]; without scores, [qid, pid, ...]."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, (qid, *docs) in lists(path):
+            if not docs:
+                raise place.error("found a query without documents; expected [qid, [pid, score], ...]")
+            pairs = [doc if isinstance(doc, list) else [doc] for doc in docs]
+            yield _example(place, qid, pairs)
+
+    return Content(examples=examples)
+
+
+def write_examples(path: Path, source: Source) -> int:
+    """A list for each example, with scores where it has them. ColBERT does not shuffle: the order is that given."""
+
+    def rows() -> Iterator[list[Any]]:
+        for place, example, _ in source.examples():
+            pids = [line_number(doc_id, place) for doc_id in example.doc_ids]
+            pairs = zip(pids, example.scores, strict=True) if example.scores else None
+            yield [line_number(example.query_id, place), *(map(list, pairs) if pairs else pids)]
+
+    return write_jsonl(path, rows())
+
+
+def read_scores(path: Path) -> Content:
+    """[qid, [[score, pid], ...]]: the first is taken for the best, as no document is known to be a positive."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, values in lists(path):
+            if len(values) != 2 or not isinstance(values[1], list) or not values[1]:
+                raise place.error(f"found {as_json(values)}; expected [qid, [[score, pid], ...]]")
+            pairs = [pair[::-1] if isinstance(pair, list) and len(pair) == 2 else pair for pair in values[1]]
+            if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+                raise place.error(f"found {as_json(values[1])}; expected a list of [score, pid]")
+            row = _example(place, values[0], pairs)
+            best_first = sorted(range(row.record.n_ways), key=lambda n: -row.record.scores[n])
+            yield row._replace(record=row.record.keeping(best_first)._replace(has_positive=False))
+
+    return Content(examples=examples)
+
+
+def write_scores(path: Path, source: Source) -> int:
+    """A list for each example, best score first."""
+
+    def rows() -> Iterator[list[Any]]:
+        for place, example, _ in source.examples():
+            if not example.scores:
+                raise place.error("an example without scores; ColBERT's scores need one per document")
+            pids = [line_number(doc_id, place) for doc_id in example.doc_ids]
+            pairs = sorted(zip(example.scores, pids, strict=True), key=lambda pair: -pair[0])
+            yield [line_number(example.query_id, place), [list(pair) for pair in pairs]]
+
+    return write_jsonl(path, rows())
+
+
+def read_ranking(path: Path) -> Content:
+    """A run; without scores, a rank counts as the lower score."""
+
+    def run() -> Iterator[Row[ScoredDoc]]:
+        for place, cells in headless_rows(path, is_raw=True):
+            if len(cells) not in (3, 4):
+                raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")
+            if not _LINE_NUMBER.fullmatch(cells[2]):
+                raise place.error(f"the rank is {as_json(cells[2])}; expected a whole number")
+            score = _score(cells[3], place) if len(cells) == 4 else -float(cells[2])
+            query_id, doc_id = (identifier(cell, "id", place) for cell in cells[:2])
+            yield Row(place, ScoredDoc(query_id, doc_id, score))
+
+    return Content(run=run)
+
+
+def write_ranking(path: Path, source: Source) -> int:
+    """Ranks from 1 in the order of the run, which is best first."""
+
+    def rows() -> Iterator[tuple[Place, tuple[str, ...]]]:
+        query_id, rank = None, 0
+        for place, hit, _ in source.run():
+            rank = rank + 1 if hit.query_id == query_id else 1
+            query_id = hit.query_id
+            yield place, (hit.query_id, hit.doc_id, str(rank), repr(float(hit.score)))
+
+    return write_ids(path, rows())
+
+
+def read_qas(path: Path, *, split: str = "train") -> Content:
+    """Queries and their answers, graded 1 unless there are grades."""
+
+    def rows() -> Iterator[tuple[Place, Query, list[Qrel], dict[str, Any]]]:
+        for place, values in objects(path):
+            query_id = identifier(values[pick(values, QID, place)], "qid", place)
+            query = Query(query_id, text(values[pick(values, QUERY, place)], "query", place))
+            pids = json_list(values[pick(values, ANSWERS, place)], "answer_pids", place)
+            grades = json_list(values.get("answer_scores", [1] * len(pids)), "answer_scores", place)
+            if len(grades) != len(pids) or not all(isinstance(grade, int) for grade in grades):
+                raise place.error(f"'answer_scores' is {as_json(grades)}; expected one grade per answer, {len(pids)}")
+            qrels = [
+                Qrel(query_id, identifier(pid, "answer_pids", place), grade)
+                for pid, grade in zip(pids, grades, strict=True)
+            ]
+            used = ("qid", "query", "answer_pids", "answer_scores")
+            yield place, query, qrels, {name: value for name, value in values.items() if name not in used}
+
+    return Content(
+        queries=lambda: (Row(place, query, others) for place, query, _, others in rows()),
+        qrels={split: lambda: (Row(place, qrel) for place, _, qrels, _ in rows() for qrel in qrels)},
+    )
+
+
+def write_qas(path: Path, source: Source) -> int:
+    """A query with all its answers in a row, those graded above 0; grades where some are not 1."""
+    answers = source.relevant()
+    graded = any(grade != 1 for grades in answers.values() for grade in grades.values())
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for place, query, others in source.queries():
+            grades = answers.get(query.query_id, {})
+            qid = line_number(query.query_id, place)
+            values: dict[str, Any] = {"qid": qid, "query": query.text}
+            values["answer_pids"] = [line_number(doc_id, place) for doc_id in grades]
+            if graded:
+                values["answer_scores"] = list(grades.values())
+            yield values | {name: value for name, value in others.items() if name not in values}
+
+    return write_objects(path, rows())
+
+
+def read_results(path: Path) -> Content:
+    """UDAPDR's reranker results: the rows of a query that stand together, the source first."""
+
+    def examples() -> Iterator[Row[Example]]:
+        place, results = Place(path), read_json(path)
+        columns = [json_list(results.get(name), name, place) for name in ("qids", "pids", "logits", "labels")]
+        if len({len(column) for column in columns}) > 1:
+            raise place.error("qids, pids, logits and labels are of different lengths; expected lists that go together")
+        by_query: dict[str, list[tuple[Any, Any, bool]]] = {}
+        for qid, pid, logit, label in zip(*columns, strict=True):
+            by_query.setdefault(identifier(qid, "qids", place), []).append((pid, logit, label != 1))
+        for query_id, docs in by_query.items():
+            docs.sort(key=lambda doc: doc[2])  # the source, labelled 1, first
+            row = _example(place, query_id, [[pid, logit] for pid, logit, _ in docs])
+            yield row._replace(record=row.record._replace(has_positive=not docs[0][2]))
+
+    return Content(examples=examples)
+
+
+def line_number(name: str, place: Place) -> int:
+    """An id as ColBERT has it."""
+    if not _LINE_NUMBER.fullmatch(name):
+        raise place.error(
+            f"the id {name!r} is no whole number, and ColBERT takes ids for line numbers; "
+            "write all files together with --to colbert, which numbers them"
+        )
+    return int(name)
+
+
+def _example(place: Place, qid: Any, pairs: list[list[Any]]) -> Row[Example]:
+    """Of [pid, score] pairs, or of [pid] alone."""
+    widths = {len(pair) for pair in pairs}
+    if widths not in ({1}, {2}):
+        raise place.error("found documents with scores and documents without; expected [pid, score] for each")
+    doc_ids = tuple(identifier(pair[0], "pid", place) for pair in pairs)
+    scores = tuple(number(pair[1], "score", place) for pair in pairs) if widths == {2} else ()
+    return Row(place, Example(identifier(qid, "qid", place), "", doc_ids, (), scores))
+
+
+def _score(cell: str, place: Place) -> float:
+    try:
+        return number(float(cell), "score", place)
+    except ValueError:
+        raise place.error(f"the score is {as_json(cell)}; expected a finite number") from None

@@ -1,0 +1,236 @@
+"""Collections: documents, queries and judgments, in the one layout or the other.
+
+beir         a folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; with training examples, nway.jsonl too
+gpl          a BEIR folder with qgen-queries.jsonl and qgen-qrels/train.tsv in it, or another prefix before -queries
+lotte        a folder: collection.tsv, questions.KIND.tsv and qas.KIND.jsonl, KIND being search or forum
+llama-index  one JSON object: queries {id: text}, corpus {id: text}, relevant_docs {query id: [doc ids]}
+
+Each file of its own is a format too: documents, queries, qrels and trec-qrels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder, read_json, write_json
+from acclimate.corpus.formats import beir, colbert, fields, headless, trec
+from acclimate.corpus.formats.content import Content, Row, Rows
+from acclimate.corpus.formats.fields import Place, as_json, identifier
+from acclimate.corpus.formats.rows import first_line, is_parquet, is_saved_dataset, objects, write_objects
+from acclimate.corpus.formats.source import Source
+from acclimate.records import Doc, Qrel, Query, ScoredDoc
+
+SPLITS = ("train", "dev", "test")
+GENERATED = "qgen"  # GPL's prefix of what it generated
+
+
+def read_docs(path: Path) -> Content:
+    """Documents, a row each, names as in `fields`."""
+
+    def rows() -> Iterator[Row[Doc]]:
+        for place, values in objects(path):
+            _, doc = next(fields.docs([(place, values)]))
+            used = {fields.pick(values, field, place) for field in (fields.DOC_ID, fields.DOC_TEXT)} | {"title"}
+            yield Row(place, doc, {name: value for name, value in values.items() if name not in used})
+
+    return Content(docs=rows)
+
+
+def write_docs(path: Path, source: Source) -> int:
+    """BEIR's corpus.jsonl."""
+    return write_objects(
+        path,
+        (
+            {"_id": doc.doc_id, "title": doc.title, "text": doc.text, **_others(others, "_id", "title", "text")}
+            for _, doc, others in source.docs()
+        ),
+    )
+
+
+def read_queries(path: Path) -> Content:
+    """Queries, a row each, names as in `fields`."""
+
+    def rows() -> Iterator[Row[Query]]:
+        rows = list(objects(path))
+        for (place, values), query in zip(rows, fields.queries(rows, path), strict=True):
+            used = {fields.pick(values, field, place) for field in (fields.QUERY_ID, fields.QUERY_TEXT)}
+            yield Row(place, query, {name: value for name, value in values.items() if name not in used})
+
+    return Content(queries=rows)
+
+
+def write_queries(path: Path, source: Source) -> int:
+    """BEIR's queries.jsonl."""
+    return write_objects(
+        path,
+        (
+            {"_id": query.query_id, "text": query.text, **_others(others, "_id", "text")}
+            for _, query, others in source.queries()
+        ),
+    )
+
+
+def read_qrels(path: Path) -> Content:
+    """Judgments, BEIR's or TREC's; the split is the file's name, where it is one's, else test."""
+    split = path.name.split(".")[0]
+    return Content(qrels={split if split in SPLITS else "test": _qrels(path)})
+
+
+def write_qrels(path: Path, source: Source) -> int:
+    """BEIR's, of the one split that there is."""
+    return beir.write_qrels(path, (row.record for row in _only_split(source)))
+
+
+def write_trec_qrels(path: Path, source: Source) -> int:
+    """TREC's, of the one split that there is."""
+    return trec.write_qrels(path, (row.record for row in _only_split(source)))
+
+
+def read_run(path: Path) -> Content:
+    """A TREC run."""
+
+    def rows() -> Iterator[Row[ScoredDoc]]:
+        run = trec.read_run(path)
+        return (Row(run.place or Place(path), hit) for hit in run)
+
+    return Content(run=rows)
+
+
+def write_run(path: Path, source: Source) -> int:
+    """A TREC run."""
+    return trec.write_run(path, (row.record for row in source.run()))
+
+
+def read_beir(path: Path, *, prefix: str = "") -> Content:
+    """A BEIR folder. prefix: of the queries and judgments, such as qgen."""
+    stem = f"{prefix}-" if prefix else ""
+    corpus, queries = _file(path, "corpus"), _file(path, f"{stem}queries")
+    judgments = sorted((path / f"{stem}qrels").glob("[!.]*.tsv"))
+    return Content(
+        docs=read_docs(corpus).docs if corpus else None,
+        queries=read_queries(queries).queries if queries else None,
+        qrels={file.stem: _qrels(file) for file in judgments},
+    )
+
+
+def write_beir(path: Path, source: Source, *, prefix: str = "") -> int:
+    """A BEIR folder of what there is: documents, queries, judgments by split."""
+    stem = f"{prefix}-" if prefix else ""
+    with atomic_folder(path) as folder:
+        if source.content.docs or source.documents is not None:
+            write_docs(folder / "corpus.jsonl", source)
+        count = write_queries(folder / f"{stem}queries.jsonl", source)
+        for split, rows in source.judgments().items():
+            beir.write_qrels(folder / f"{stem}qrels" / f"{split}.tsv", (row.record for row in rows()))
+    return count
+
+
+def read_gpl(path: Path) -> Content:
+    """A BEIR folder with what GPL generated under the prefix qgen, or the only one that there is."""
+    prefixes = sorted(file.name.removesuffix("-queries.jsonl") for file in path.glob("[!.]*-queries.jsonl"))
+    if GENERATED not in prefixes and len(prefixes) != 1:
+        raise DataError(
+            f"has queries of {', '.join(prefixes) or 'nobody'}; expected {GENERATED}-queries.jsonl", path=path
+        )
+    return read_beir(path, prefix=GENERATED if GENERATED in prefixes else prefixes[0])
+
+
+def read_lotte(path: Path) -> Content:
+    """A LoTTE folder; the kinds search and forum are its splits."""
+    queries: list[Callable[[], Iterator[Row[Query]]]] = []
+    qrels: dict[str, Rows[Qrel]] = {}
+    for file in sorted(path.glob("qas.*.jsonl*")):
+        kind = file.name.split(".")[1]
+        content = colbert.read_qas(file, split=kind)
+        qrels |= content.qrels
+        queries += [content.queries] if content.queries else []
+    if not queries:
+        queries = [
+            rows for file in sorted(path.glob("questions*.tsv")) if (rows := headless.read_queries(file).queries)
+        ]
+    return Content(
+        docs=headless.read_docs(path / "collection.tsv").docs,
+        queries=(lambda: (row for rows in queries for row in rows())) if queries else None,
+        qrels=qrels,
+    )
+
+
+def read_llama_index(path: Path) -> Content:
+    """All of one JSON object."""
+    place = Place(path)
+
+    def table(name: str) -> Mapping[str, Any]:
+        value = read_json(path)
+        values = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(values, dict):
+            raise place.error(f"{name!r} is {as_json(values)}; expected an object")
+        return values
+
+    def qrels() -> Iterator[Row[Qrel]]:
+        for query_id, doc_ids in table("relevant_docs").items():
+            if not isinstance(doc_ids, list):
+                raise place.error(f"the documents of query {query_id!r} are {as_json(doc_ids)}; expected a list")
+            for doc_id in doc_ids:
+                yield Row(place, Qrel(query_id, identifier(doc_id, "relevant_docs", place), 1))
+
+    return Content(
+        docs=lambda: (Row(place, Doc(i, fields.text(text, i, place))) for i, text in table("corpus").items()),
+        queries=lambda: (Row(place, Query(i, fields.text(text, i, place))) for i, text in table("queries").items()),
+        qrels={"train": qrels},
+    )
+
+
+def write_llama_index(path: Path, source: Source) -> int:
+    """One JSON object; documents graded above 0 are relevant."""
+    relevant = {query_id: list(grades) for query_id, grades in source.relevant().items()}
+    queries = {query.query_id: query.text for _, query, _ in source.queries()}
+    corpus = {doc.doc_id: doc.default_text() for _, doc, _ in source.docs()}
+    write_json(path, {"queries": queries, "corpus": corpus, "relevant_docs": relevant})
+    return len(queries)
+
+
+def _qrels(path: Path) -> Rows[Qrel]:
+    if is_saved_dataset(path) or is_parquet(path) or first_line(path).lstrip()[:1] == "{":
+        return lambda: (Row(*row) for row in trec.judged_once(_qrel_rows(path), path))
+    return lambda: (Row(place, qrel) for place, qrel in beir.located_qrels(path))
+
+
+def _qrel_rows(path: Path) -> Iterator[tuple[Place, Qrel]]:
+    """Judgments as objects, such as the data sets of a hub have them."""
+    for place, values in objects(path):
+        query_id, doc_id, grade = (
+            fields.pick(values, field, place) for field in (beir.QREL_QUERY, beir.QREL_DOC, beir.QREL_GRADE)
+        )
+        yield (
+            place,
+            Qrel(
+                identifier(values[query_id], query_id, place),
+                identifier(values[doc_id], doc_id, place),
+                trec.grade(str(values[grade]), grade, place),
+            ),
+        )
+
+
+def _only_split(source: Source) -> Iterator[Row[Qrel]]:
+    splits = source.judgments()
+    if len(splits) != 1:
+        raise DataError(
+            f"has judgments of {', '.join(splits)}; this format has room for one split: convert the file of that one",
+            path=source.path,
+        )
+    return next(iter(splits.values()))()
+
+
+def _file(folder: Path, stem: str) -> Path | None:
+    """The file of this name, whatever carries its rows."""
+    files = sorted(path for path in folder.glob(f"{stem}.*") if path.name.split(".")[1:2] != ["ids"])
+    if len(files) > 1:
+        raise DataError(f"found {' and '.join(file.name for file in files)}; keep one", path=folder)
+    return files[0] if files else None
+
+
+def _others(others: Mapping[str, Any], *used: str) -> dict[str, Any]:
+    return {name: value for name, value in others.items() if name not in used}

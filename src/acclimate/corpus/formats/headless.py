@@ -1,0 +1,219 @@
+"""Files of tab-separated cells without names: what the columns hold is told by their number and by what is in them.
+
+triples        query⇥positive text⇥negative text (InPars), quoted like CSV; triples-raw: a quote is a letter
+triples-ids    query_id⇥pos_id⇥neg_id, and more negatives in further columns
+pairs          query⇥passage⇥label, 0 or 1 (InPars); the rows of a query stand together
+gpl-training   query_id⇥pos_id⇥neg_id⇥margin (GPL)
+queries-tsv    query_id⇥text        documents-tsv  doc_id⇥text, perhaps ⇥title
+
+No id may hold a tab or a line end. In a text these become blanks when it is written, as InPars does, and are counted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+from acclimate.base.files import write_lines
+from acclimate.corpus.formats import fields, tables
+from acclimate.corpus.formats.content import Content, Example, Row
+from acclimate.corpus.formats.fields import Place, as_json, identifier
+from acclimate.corpus.formats.source import Source
+from acclimate.records import Doc
+
+T = TypeVar("T")
+
+
+def read_triples(path: Path, *, is_raw: bool = False) -> Content:
+    """Each row an example of two texts."""
+    return Content(
+        examples=lambda: (
+            Row(place, Example(query=query, texts=(positive, negative)))
+            for place, (query, positive, negative) in _rows(path, 3, is_raw=is_raw)
+        )
+    )
+
+
+def write_triples(path: Path, source: Source, *, is_raw: bool = False) -> int:
+    """A row for each negative."""
+    rows = (
+        (source.query_text(row.record, row.place), row.record.texts[0], negative)
+        for row in source.examples(ids=False, texts=True)
+        for negative in row.record.texts[1:]
+    )
+    return _write_texts(path, rows, source, is_raw=is_raw)
+
+
+def read_triples_ids(path: Path) -> Content:
+    """Each row an example of as many ids as it has."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, cells in _rows(path, 3, is_raw=True, or_more=True):
+            query_id, *doc_ids = (identifier(cell, "id", place) for cell in cells)
+            yield Row(place, Example(query_id, doc_ids=tuple(doc_ids)))
+
+    return Content(examples=examples)
+
+
+def write_triples_ids(path: Path, source: Source) -> int:
+    """A row for each negative."""
+    rows = (
+        (row.place, (row.record.query_id, row.record.doc_ids[0], negative))
+        for row in source.examples()
+        for negative in row.record.doc_ids[1:]
+    )
+    return write_ids(path, rows)
+
+
+def write_tuples_ids(path: Path, source: Source) -> int:
+    """A row for each example, with all its negatives."""
+    return write_ids(path, ((row.place, (row.record.query_id, *row.record.doc_ids)) for row in source.examples()))
+
+
+def read_pairs(path: Path) -> Content:
+    """The rows of a query that stand together: an example for each positive, with all negatives."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for query, rows in groupby(_rows(path, 3), lambda row: row[1][0]):
+            labelled = list(rows)
+            for place, (_, _, label) in labelled:
+                if label not in ("0", "1"):
+                    raise place.error(f"the label is {as_json(label)}; expected 0 or 1")
+            negatives = [passage for _, (_, passage, label) in labelled if label == "0"]
+            positives = [(place, passage) for place, (_, passage, label) in labelled if label == "1"]
+            if not positives:
+                raise labelled[0][0].error(f"the query {as_json(query)} has no passage with the label 1")
+            for place, passage in positives:
+                yield Row(place, Example(query=query, texts=(passage, *negatives)))
+
+    return Content(examples=examples)
+
+
+def write_pairs(path: Path, source: Source) -> int:
+    """A row for each document, the positive first."""
+    rows = (
+        (source.query_text(row.record, row.place), text, str(int(n == 0)))
+        for row in source.examples(ids=False, texts=True)
+        for n, text in enumerate(row.record.texts)
+    )
+    return _write_texts(path, rows, source)
+
+
+def read_margins(path: Path) -> Content:
+    """GPL's training data: the margin is the score of the positive, against 0 for the negative."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, (query_id, *doc_ids, margin) in _rows(path, 4, is_raw=True):
+            ids = (identifier(doc_id, "document id", place) for doc_id in doc_ids)
+            yield Row(
+                place,
+                Example(identifier(query_id, "query id", place), "", tuple(ids), (), (_margin(margin, place), 0.0)),
+            )
+
+    return Content(examples=examples)
+
+
+def write_margins(path: Path, source: Source) -> int:
+    """A row for each negative, with the margin of the positive."""
+
+    def rows() -> Iterator[tuple[Place, tuple[str, ...]]]:
+        for place, example, _ in source.examples():
+            if not example.scores:
+                raise place.error("an example without scores; GPL's training data are margins of scores")
+            for doc_id, score in zip(example.doc_ids[1:], example.scores[1:], strict=True):
+                yield place, (example.query_id, example.doc_ids[0], doc_id, repr(example.scores[0] - score))
+
+    return write_ids(path, rows())
+
+
+def read_queries(path: Path) -> Content:
+    """The first two columns of each row; where there are more, all rows have as many."""
+
+    def rows() -> Iterator[tuple[Place, dict[str, str]]]:
+        return ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in _same_width(path, 2))
+
+    return Content(queries=lambda: (Row(Place(path), query) for query in fields.queries(rows(), path)))
+
+
+def write_queries(path: Path, source: Source) -> int:
+    """Id and text of each query."""
+    return write_ids(
+        path, ((row.place, (row.record.query_id, source.flat(row.record.text))) for row in source.queries())
+    )
+
+
+def read_docs(path: Path) -> Content:
+    """Id, text and perhaps title of each document."""
+
+    def docs() -> Iterator[Row[Doc]]:
+        for place, (doc_id, text, *title) in _same_width(path, 2):
+            yield Row(place, Doc(identifier(doc_id, "document id", place), text, title[0] if title else ""))
+
+    return Content(docs=docs)
+
+
+def write_docs(path: Path, source: Source) -> int:
+    """Id and text of each document, title first in it."""
+    return write_ids(
+        path, ((row.place, (row.record.doc_id, source.flat(row.record.default_text()))) for row in source.docs())
+    )
+
+
+def write_ids(path: Path, rows: Iterable[tuple[Place, Sequence[str]]]) -> int:
+    """Rows of cells as they are. Refused: a cell with a tab or line end, which would be another id."""
+
+    def lines() -> Iterator[str]:
+        for place, cells in rows:
+            for cell in cells:
+                if any(mark in cell for mark in "\t\n\r"):
+                    raise place.error(f"{as_json(cell)} has a tab or line end, which no id in a TSV file can have")
+            yield "\t".join(cells)
+
+    return write_lines(path, lines())
+
+
+def _write_texts(path: Path, rows: Iterable[Sequence[str]], source: Source, *, is_raw: bool = False) -> int:
+    def lines() -> Iterator[str]:
+        for cells in rows:
+            flat = [source.flat(cell) for cell in cells]
+            if is_raw:
+                yield "\t".join(flat)
+                continue
+            line = io.StringIO()
+            csv.writer(line, delimiter="\t", lineterminator="").writerow(flat)
+            yield line.getvalue()
+
+    return write_lines(path, lines())
+
+
+def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False) -> Iterator[tuple[Place, list[str]]]:
+    for place, cells in tables.headless_rows(path, is_raw=is_raw):
+        if len(cells) < width or (len(cells) > width and not or_more):
+            raise place.error(f"found {len(cells)} cells; expected {width}{' or more' * or_more} between tabs")
+        yield place, cells
+
+
+def _same_width(path: Path, least: int) -> Iterator[tuple[Place, list[str]]]:
+    width = 0
+    for place, cells in tables.headless_rows(path, is_raw=True):
+        width = width or len(cells)
+        if len(cells) != width or width < least:
+            raise place.error(
+                f"found {len(cells)} cells; expected {max(width, least)} between tabs, as in the first line"
+            )
+        yield place, cells
+
+
+def _margin(text: str, place: Place) -> float:
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = math.nan
+    if not math.isfinite(margin):
+        raise place.error(f"the margin is {as_json(text)}; expected a finite number")
+    return margin

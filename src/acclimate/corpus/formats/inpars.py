@@ -1,0 +1,102 @@
+"""Synthetic queries in the middle of a conversion: ours and InPars' files, with every key that comes with them.
+
+InPars' own filter reads `log_probs`, a list with one number per token, of every query: queries without it are written
+and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.corpus.formats import synthetic
+from acclimate.corpus.formats.content import Content, Row
+from acclimate.corpus.formats.fields import Place, pick
+from acclimate.corpus.formats.rows import objects, write_objects
+from acclimate.corpus.formats.source import Source
+from acclimate.records import SyntheticQuery
+
+EMPTY = "lines left out without a query"
+NO_LOG_PROBS = "queries without log_probs, which InPars' filter wants"
+TEXT = ("text", "doc_text", "document")  # names of the source document's text
+USED = {"query_id", "doc_id", "query", "question", "logprob", "log_probs", "prompt"}
+
+
+def read(path: Path) -> Content:
+    """Ours and InPars' alike. In InPars' files, which have no ids, lines without a query are passed over."""
+
+    notes: Counter[str] = Counter()
+
+    def rows() -> Iterator[Row[SyntheticQuery]]:
+        notes[EMPTY] = 0
+        for place, values in objects(path):
+            values = {name: value for name, value in values.items() if value is not None}
+            if "query_id" not in values and not str(values.get(pick(values, synthetic.QUERY, place))).strip():
+                notes[EMPTY] += 1
+                continue
+            query = synthetic.synthetic_of(values, place)
+            others = {name: value for name, value in values.items() if name not in USED}
+            text = next((others.pop(name) for name in TEXT if name in others), None)
+            yield Row(place, query, others if text is None else {"text": text, **others})
+
+    return Content(synthetic=rows, notes=notes)
+
+
+def write_ours(path: Path, source: Source) -> int:
+    """Our superset of InPars v2's keys."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for place, query, others in source.synthetic():
+            values: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
+            if not math.isnan(query.logprob):
+                values["logprob"] = query.logprob
+            if query.log_probs:
+                values["log_probs"] = list(query.log_probs)
+            if query.prompt:
+                values["prompt"] = query.prompt
+            synthetic.synthetic_of(values, place)
+            yield values | {name: value for name, value in others.items() if name not in values}
+
+    return write_objects(path, rows())
+
+
+def write_v2(path: Path, source: Source) -> int:
+    """What the InPars toolkit writes and reads."""
+    return write_objects(path, _rows(source, ("text", "query")))
+
+
+def write_v1(path: Path, source: Source) -> int:
+    """What InPars v1 writes."""
+    return write_objects(path, _rows(source, ("doc_text", "question")))
+
+
+def _rows(source: Source, names: tuple[str, str]) -> Iterator[dict[str, Any]]:
+    text_name, query_name = names
+    for place, query, others in source.synthetic():
+        text = others["text"] if "text" in others else source.doc_text(query.doc_id, place)
+        values: dict[str, Any] = {"doc_id": query.doc_id, text_name: text, query_name: query.text}
+        if query.log_probs:
+            values["log_probs"] = list(query.log_probs)
+        elif not math.isnan(query.logprob):
+            values["log_probs"] = query.logprob
+        if not query.log_probs:
+            source.notes[NO_LOG_PROBS] += 1
+        if query_name == "query":
+            values |= {
+                "prompt_text": others.get("prompt_text", ""),
+                "fewshot_examples": others.get("fewshot_examples", []),
+            }
+        yield values | {name: value for name, value in _kept(query, others, place).items() if name not in values}
+
+
+def _kept(query: SyntheticQuery, others: Any, place: Place) -> dict[str, Any]:
+    """What InPars has no name for; of query ids, those that reading its file would not give again."""
+    kept = {name: value for name, value in others.items() if name != "text"}
+    if query.query_id != synthetic.synthetic_id(query.doc_id, query.text):
+        kept["query_id"] = query.query_id
+    if query.prompt:
+        kept["prompt"] = query.prompt
+    return kept

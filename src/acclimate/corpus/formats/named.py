@@ -1,0 +1,106 @@
+"""Training examples as JSON objects with names of their own: a query, its positives and its negatives.
+
+format          query id    query         positives                 negatives                 scores
+FlagEmbedding               query         pos                       neg                       pos_scores, neg_scores
+nixietune                   query         doc (one text)            neg
+Cohere                      query         relevant_passages         hard_negatives
+NeMo Automodel              query         pos_doc                   neg_doc
+Tevatron v2     query_id    query_text    positive_document_ids     negative_document_ids
+
+Tevatron's are ids, the others' texts. A row with several positives is an example for each of them, with all negatives.
+nixietune's `negscore` has no score of the positive, so it is kept as it is and is no teacher's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from acclimate.corpus.formats.content import Content, Example, Row
+from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text
+from acclimate.corpus.formats.rows import json_list, objects, write_objects
+from acclimate.corpus.formats.source import Source
+
+
+class Keys(NamedTuple):
+    """The names that a format has for the parts of an example; empty for what it has not."""
+
+    positives: str
+    negatives: str
+    query: str = "query"
+    query_id: str = ""
+    positive_scores: str = ""
+    negative_scores: str = ""
+    are_ids: bool = False
+    has_one_positive: bool = False  # then it is no list
+
+    def read(self, path: Path) -> Content:
+        return Content(
+            examples=lambda: (row for place, values in objects(path) for row in self._examples(values, place))
+        )
+
+    def write(self, path: Path, source: Source) -> int:
+        rows = source.examples(ids=self.are_ids, texts=not self.are_ids)
+        return write_objects(path, (self._row(row, source) for row in rows))
+
+    def _examples(self, values: dict[str, Any], place: Place) -> Iterator[Row[Example]]:
+        query = text(values[pick(values, Field("query", (self.query,)), place)], self.query, place)
+        query_id = ""
+        if self.query_id:
+            query_id = identifier(
+                values[pick(values, Field("query id", (self.query_id,)), place)], self.query_id, place
+            )
+        positive = values[pick(values, Field("positive", (self.positives,)), place)]
+        positives = self._docs([positive] if self.has_one_positive else positive, self.positives, place)
+        negatives = self._docs(values.get(self.negatives) or [], self.negatives, place)
+        if not positives:
+            raise place.error(f"{self.positives!r} is empty; expected a positive, or remove the line")
+        positive_scores, negative_scores = self._scores(values, len(positives), len(negatives), place)
+        others = {name: value for name, value in values.items() if not name or name not in self}
+        kept = [n for n, doc in enumerate(negatives) if doc not in positives[1:] or len(positives) == 1]
+        for n, doc in enumerate(positives):
+            docs = (doc, *(negatives[m] for m in kept))
+            scores = (positive_scores[n], *(negative_scores[m] for m in kept)) if positive_scores else ()
+            ids, texts = (docs, ()) if self.are_ids else ((), docs)
+            yield Row(place, Example(query_id, query, ids, texts, scores), others)
+
+    def _docs(self, values: Any, name: str, place: Place) -> list[str]:
+        read = identifier if self.are_ids else text
+        return [read(value, name, place) for value in json_list(values, name, place)]
+
+    def _scores(
+        self, values: dict[str, Any], n_positives: int, n_negatives: int, place: Place
+    ) -> tuple[list[float], list[float]]:
+        """Those of positives and of negatives; none at all, or one for each document."""
+        scores: list[list[float]] = []
+        for name, n_docs in ((self.positive_scores, n_positives), (self.negative_scores, n_negatives)):
+            listed = json_list(values.get(name) or [], name, place) if name else []
+            if listed and len(listed) != n_docs:
+                raise place.error(f"{name!r}: found {len(listed)} of them; expected one per document, {n_docs}")
+            scores.append([number(score, name, place) for score in listed])
+        if any(scores) and (not scores[0] or len(scores[1]) != n_negatives):
+            raise place.error(
+                f"{self.positive_scores!r} has {len(scores[0])} scores of {n_positives} documents and "
+                f"{self.negative_scores!r} {len(scores[1])} of {n_negatives}; expected one for each, or none at all"
+            )
+        return scores[0], scores[1]
+
+    def _row(self, row: Row[Example], source: Source) -> dict[str, Any]:
+        example = row.record
+        docs = example.doc_ids if self.are_ids else example.texts
+        values: dict[str, Any] = {self.query_id: example.query_id} if self.query_id else {}
+        values[self.query] = source.query_text(example, row.place)
+        values[self.positives] = docs[0] if self.has_one_positive else [docs[0]]
+        values[self.negatives] = list(docs[1:])
+        if example.scores and self.positive_scores:
+            values[self.positive_scores] = [example.scores[0]]
+            values[self.negative_scores] = list(example.scores[1:])
+        return values | {name: value for name, value in row.others.items() if name not in values}
+
+
+FLAG_EMBEDDING = Keys("pos", "neg", positive_scores="pos_scores", negative_scores="neg_scores")
+NIXIETUNE = Keys("doc", "neg", has_one_positive=True)
+COHERE = Keys("relevant_passages", "hard_negatives")
+NEMO_INLINE = Keys("pos_doc", "neg_doc")
+TEVATRON = Keys("positive_document_ids", "negative_document_ids", query="query_text", query_id="query_id", are_ids=True)

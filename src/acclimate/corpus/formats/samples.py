@@ -1,0 +1,182 @@
+"""What of a file is looked at to tell its format: its kind, the names in it and its first rows. Its own name decides
+nothing, except between formats that all agree with what is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import exists, open_bytes, read_json, read_lines
+from acclimate.corpus.formats.fields import as_json
+from acclimate.corpus.formats.rows import cells_of, is_parquet, is_saved_dataset, objects
+
+ROWS = 50  # that are looked at
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+class Sample(NamedTuple):
+    """A folder with the names in it; objects (of any carrier), lists or lines, with the first of them."""
+
+    kind: Literal["folder", "objects", "lists", "lines"]
+    names: frozenset[str]  # of keys or columns; of files in a folder, without what follows the first dot; lines: cells
+    rows: list[Any]
+
+    def __str__(self) -> str:
+        if self.kind in ("lists", "lines"):
+            return as_json(self.rows[0])
+        return ", ".join(map(as_json, sorted(self.names)[:8])) + (", ..." if len(self.names) > 8 else "")
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The cells of lines, tabs between."""
+        return [line.split("\t") for line in self.rows] if self.kind == "lines" else []
+
+
+class Has(NamedTuple):
+    """Objects or a folder with all of these names, perhaps one of several (`query|question`), and none of others."""
+
+    names: str
+    without: str = ""
+    is_folder: bool = False
+
+    def __call__(self, sample: Sample) -> int:
+        """How many names make sure that it is one; 0 where it is none."""
+        names = self.names.split()
+        if self.is_folder is not (sample.kind == "folder") or sample.kind == "lists":
+            return 0
+        if sample.names & set(self.without.split()):
+            return 0
+        return len(names) if all(sample.names & set(name.split("|")) for name in names) else 0
+
+
+def look(path: Path) -> Sample:
+    """A sample of a file or folder. Raises DataError for what is neither, and for an empty file."""
+    if not exists(path):
+        open_bytes(path)
+    if is_saved_dataset(path) or is_parquet(path):
+        return _objects([row for _, row in islice(objects(path), ROWS)])
+    if path.is_dir():
+        entries = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+        return Sample("folder", frozenset(name.split(".")[0] for name in entries) | frozenset(entries), [])
+    lines = list(islice((line for _, line in read_lines(path) if line.strip()), ROWS))
+    if not lines:
+        raise DataError("an empty file; expected records", path=path)
+    if lines[0].lstrip()[:1] not in ("{", "["):
+        return Sample("lines", frozenset(cells_of(lines[0])), lines)
+    try:
+        rows = [json.loads(line) for line in lines]
+    except (ValueError, RecursionError):  # one value over several lines, or one that is broken
+        rows = [read_json(path)] if lines[0].strip() in ("{", "[") else [row for _, row in islice(objects(path), ROWS)]
+    if isinstance(rows[0], list):
+        if not rows[0] or isinstance(rows[0][0], dict):
+            next(objects(path))  # says what to do with a list of objects
+        return Sample("lists", frozenset(), rows)
+    return _objects([row for row in rows if isinstance(row, dict)])
+
+
+def _objects(rows: list[dict[str, Any]]) -> Sample:
+    return Sample("objects", frozenset(rows[0]) if rows else frozenset(), rows)
+
+
+def is_generated(sample: Sample) -> int:
+    """A folder with queries under a prefix, as GPL leaves it."""
+    return 3 * int(sample.kind == "folder" and any(name.endswith("-queries.jsonl") for name in sample.names))
+
+
+def is_list(shape: Callable[[list[Any]], bool], *, facts: int = 1) -> Callable[[Sample], int]:
+    """Lists that are all of this shape."""
+    return lambda sample: (
+        facts
+        * int(
+            sample.kind == "lists" and all(isinstance(row, list) and len(row) > 1 and shape(row) for row in sample.rows)
+        )
+    )
+
+
+def is_run(sample: Sample) -> int:
+    """Six words, the fourth a rank, the fifth a score."""
+    words = _words(sample)
+    return int(bool(words) and all(len(row) == 6 and row[3].isdecimal() and _NUMBER.fullmatch(row[4]) for row in words))
+
+
+def is_qrels(sample: Sample) -> int:
+    """Four words, the second the same number throughout, the last a grade."""
+    words = _words(sample)
+    if not words or any(len(row) != 4 or not re.fullmatch(r"[+-]?[0-9]{1,9}", row[3]) for row in words):
+        return 0
+    return int(len({row[1] for row in words}) == 1 and re.fullmatch(r"Q?[0-9]+", words[0][1]) is not None)
+
+
+def is_ranking(sample: Sample) -> int:
+    """Three cells or four, the third counting from 1 for each query."""
+    ranks: dict[str, int] = {}
+    for row in sample.cells:
+        if len(row) not in (3, 4) or row[2] != str(ranks.get(row[0], 0) + 1) or " " in row[1].strip():
+            return 0
+        ranks[row[0]] = int(row[2])
+    return int(bool(ranks))
+
+
+def is_margins(sample: Sample) -> int:
+    """Four cells, the last a number, and not whole numbers alone."""
+    cells = sample.cells
+    return int(
+        bool(cells)
+        and all(len(row) == 4 and _NUMBER.fullmatch(row[3]) for row in cells)
+        and any(not row[3].lstrip("+-").isdecimal() for row in cells)
+    )
+
+
+def is_pairs(sample: Sample) -> int:
+    """Three cells, the last 0 or 1, with words in the passages."""
+    cells = sample.cells
+    return int(bool(cells) and all(len(row) == 3 and row[2] in ("0", "1") for row in cells) and _has_texts(cells, 1))
+
+
+def is_triples(sample: Sample) -> int:
+    """Three cells, or more where some are quoted; words in the second and third, and a query that is no id."""
+    cells = sample.cells
+    fits = bool(cells) and all(len(row) == 3 or '"' in line for row, line in zip(cells, sample.rows, strict=True))
+    queries = [row[0] for row in cells]
+    is_query = len(set(queries)) < len(queries) or any(" " in query.strip() for query in queries)
+    return int(fits and is_query and _has_texts(cells, 1) and not is_pairs(sample))
+
+
+def is_ids(sample: Sample) -> int:
+    """Three cells or more without blanks."""
+    cells = sample.cells
+    return int(
+        bool(cells)
+        and all(len(row) > 2 and not any(" " in cell for cell in row) for row in cells)
+        and not (is_ranking(sample) or is_margins(sample) or is_qrels(sample) or is_run(sample))
+    )
+
+
+def is_texts(sample: Sample) -> int:
+    """Two cells or three, the first an id that comes once, the second a text."""
+    cells = sample.cells
+    ids = {row[0] for row in cells}
+    fits = bool(cells) and all(len(row) == len(cells[0]) and len(row) in (2, 3) for row in cells)
+    return int(
+        fits
+        and len(ids) == len(cells)
+        and not any(" " in name for name in ids)
+        and (len(cells[0]) == 2 or _has_texts(cells, 1))
+        and not is_pairs(sample)
+        and not is_ranking(sample)
+    )
+
+
+def _has_texts(cells: list[list[str]], column: int) -> bool:
+    return any(len(row) > column and " " in row[column].strip() for row in cells)
+
+
+def _words(sample: Sample) -> list[list[str]]:
+    return [line.split() for line in sample.rows] if sample.kind == "lines" else []
