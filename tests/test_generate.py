@@ -18,7 +18,7 @@ from acclimate.llm.answers.clean import clean
 from acclimate.llm.completions import Completions
 from acclimate.llm.estimate import calls_of
 from acclimate.llm.prompts import Material
-from acclimate.records import Completion, Doc
+from acclimate.records import Completion, Doc, PromptExample
 from acclimate.stages.generate import generate
 
 DOCS = [Doc(str(n), f"copper mine number {n} was opened in {1800 + n}", f"Mine {n}") for n in range(50)]
@@ -36,6 +36,9 @@ class Writer(Fake):
 
     def cut(self, text, max_tokens):
         return " ".join(text.split()[:max_tokens])
+
+    def cut_tokens(self, text, max_tokens):
+        return text[:max_tokens]
 
 
 @pytest.fixture
@@ -90,6 +93,51 @@ def test_a_long_doc_is_cut_and_the_prompt_is_not(completions):
     assert made.cut == 1
     assert {prompt.rpartition("\n")[2] for prompt in llm.asked} == {"Question:", "Search words:", "Claim:"}
     assert max(prompt.split("Document: ")[-1].partition("\n")[0].count("word") for prompt in llm.asked) == 20
+
+
+def test_a_cut_at_a_token_keeps_blanks_and_holds_for_examples_too(completions):
+    llm, pair = Writer(), PromptExample("q", "d", "who dug it", " a document ")
+    docs, settings = [Doc("0", "  blanks around it  ")], {"max_doc_tokens": 10, "cut": "tokens"}
+    generate(docs, completions, Material([pair]), llm=llm, prompt=("promptagator",), **settings)
+    assert llm.asked == ["Document:  a documen\nQuery: who dug it\nDocument:   blanks a\nQuery:"]
+
+
+def test_examples_are_shuffled_for_each_doc_alone(completions):
+    pairs = [PromptExample(str(n), str(n), f"query {n}", f"document {n}") for n in range(4)]
+
+    def asked(docs, **settings):
+        llm, cache = Writer(), Completions(":memory:")
+        generate(docs, cache, Material(pairs), llm=llm, prompt=("promptagator",), **settings)
+        return {prompt.rpartition("Document: ")[2]: prompt for prompt in llm.asked}
+
+    plain, shuffled = asked(DOCS), asked(DOCS, shuffle_examples=True)
+    assert plain.keys() == shuffled.keys()
+    assert len({prompt.rpartition("Document: ")[0] for prompt in plain.values()}) == 1
+    assert len({prompt.rpartition("Document: ")[0] for prompt in shuffled.values()}) > 12
+    assert all(sorted(plain[doc].splitlines()) == sorted(shuffled[doc].splitlines()) for doc in plain)
+    few = asked(DOCS[40:], shuffle_examples=True)
+    assert few.items() <= shuffled.items()
+    assert asked(DOCS, shuffle_examples=True, seed=1) != shuffled
+
+
+def test_inpars_keeps_the_first_line_whatever_it_is(completions):
+    texts = {
+        "1800": ' "1. what was opened" ',
+        "1801": " \n ",
+        "1802": "\n in this study\nmore",
+        "1803": " x",
+        "1804": "",
+    }
+
+    class Mixed(Writer):
+        def answer(self, doc):
+            year = doc.split()[-1]
+            reason = "content_filter" if year == "1804" else "length"
+            return super().answer(doc)._replace(text=texts[year], finish_reason=reason)
+
+    generation = generate(DOCS[:5], completions, llm=Mixed(), cleaning="inpars")
+    assert [query.text for query in generation.queries] == ['"1. what was opened"', "in this study", "x"]
+    assert generation.dropped == {"empty": 1, "refused": 1}
 
 
 def test_docs_with_braces_and_equal_texts(completions):

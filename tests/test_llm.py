@@ -208,6 +208,13 @@ def test_a_cut_falls_between_words_where_there_are_any(tiny):
     assert tiny.cut("unforeseeable" * 5, 4) != ""
 
 
+@given(text=st.text(st.sampled_from("ab the\n\t Ø😀日本<|end|>"), max_size=60), max_tokens=st.integers(1, 30))
+def test_a_cut_at_a_token_is_what_the_tokenizer_itself_cuts_and_decodes(tiny, text, max_tokens):
+    tokenizer = tiny._loaded.tokenizer
+    ids = tokenizer(text, truncation=True, max_length=max_tokens, split_special_tokens=True)["input_ids"]
+    assert tiny.cut_tokens(text, max_tokens) == tokenizer.decode(ids)
+
+
 def test_the_fingerprint_follows_what_changes_answers(folder):
     kinds = [{}, {"max_new_tokens": 13}, {"stop": ("\n\n",)}, {"dtype": torch.bfloat16}]
     assert len({local(folder, **settings).fingerprint for settings in kinds}) == len(kinds)

@@ -136,6 +136,11 @@ def test_a_diverse_draw_follows_from_the_index_and_a_uniform_one_does_not(copied
     assert len(json.loads(splits)) == 20
 
 
+def test_a_draw_of_the_first_documents_follows_from_their_order(copied):
+    assert main(["sample", str(copied), "--method", "first", "--n-docs", "20"]) == 0
+    assert "order" in json.loads((copied / "sample" / "manifest.json").read_text())["inputs"]
+
+
 @pytest.mark.slow
 def test_two_runs_with_one_seed_are_the_same_bytes(corpus, finished, run_adapt, tmp_path):
     assert run_adapt(corpus, tmp_path / "run") == 0

@@ -26,13 +26,18 @@ class Task(NamedTuple):
         return replace(decoding, stop=self.prompt.stop, chat=self.prompt.chat, sample=self.sample)
 
 
-def tasks_of(doc_texts: Mapping[str, str], mix: Mix, per_doc: int, *, is_drawn: bool) -> Iterator[Task]:
-    """What to ask, doc by doc; `shown` is the text of each. The same prompt would get the same answer again, unless
-    answers are drawn."""
+def tasks_of(
+    doc_texts: Mapping[str, str], mix: Mix, per_doc: int, *, is_drawn: bool, shuffle_seed: int | None = None
+) -> Iterator[Task]:
+    """What to ask, doc by doc. The same prompt would get the same answer again, unless answers are drawn.
+
+    shuffle_seed: of the order in which each doc's prompts show their examples; None leaves it as it is.
+    """
     for doc_id, text in doc_texts.items():
         for prompt, sample in mix.share_out(doc_id, per_doc):
             if is_drawn or not sample:
-                yield Task(doc_id, prompt, sample, prompt.render(text))
+                shuffled = prompt if shuffle_seed is None else prompt.shuffled(shuffle_seed, doc_id)
+                yield Task(doc_id, prompt, sample, shuffled.render(text))
 
 
 def together(tasks: Sequence[Task]) -> Iterator[list[Task]]:

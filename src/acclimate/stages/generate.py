@@ -7,7 +7,6 @@ cue. Answers come through the completion cache: what was answered before costs n
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,14 @@ from typing import Annotated, ClassVar
 from acclimate import llm as llms
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
-from acclimate.base.domains import Between
+from acclimate.base.domains import Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import shortened, single_spaced
-from acclimate.base.words import normalized
-from acclimate.corpus.formats import read_synthetic, synthetic_id, write_synthetic
+from acclimate.corpus.formats import read_synthetic, write_synthetic
 from acclimate.llm import prompts
-from acclimate.llm.answers.clean import clean
+from acclimate.llm.answers.sorting import CLEANINGS, sort_answers
 from acclimate.llm.ask import ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
@@ -33,7 +31,7 @@ from acclimate.llm.estimate import Calls, calls_of
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.llm.protocol import LLM
-from acclimate.records import Completion, Doc, PromptExample, SyntheticQuery
+from acclimate.records import Doc, PromptExample, SyntheticQuery
 from acclimate.run.estimate import Estimate, asking
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
@@ -41,6 +39,7 @@ from acclimate.run.settings import checked
 from acclimate.stages.sample import Sample, Sampled
 from acclimate.stages.seed import GOOD_AND_BAD, Seeded
 
+CUTS = ("sentence", "tokens")
 _LONGEST = 120  # characters of an answer that is shown
 _SAID = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where other answers were good
 
@@ -71,10 +70,13 @@ def generate(
     language: str = "",
     style: str = "",
     log_examples: Annotated[int, Between(0, 100)] = 0,
+    shuffle_examples: bool = False,
     max_doc_tokens: Annotated[int, Between(1, 1_000_000)] = 160,
+    cut: Annotated[str, OneOf(CUTS)] = "sentence",
     max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 40,
     temperature: Annotated[float, TEMPERATURE] = 0.0,
     top_p: Annotated[float, TOP_P] = 1.0,
+    cleaning: Annotated[str, OneOf(CLEANINGS)] = "strict",
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
@@ -99,14 +101,21 @@ def generate(
         How the queries should sound, told to the LLM: terse, with part numbers.
     log_examples
         Queries of the log (--log) that each prompt shows, so that the LLM asks as people do; frequent ones rather.
+    shuffle_examples
+        Show the examples of a prompt in another order for each document, drawn from the seed and its id (Promptagator).
     max_doc_tokens
-        Tokens of each document that the LLM reads; it is cut at the end of a sentence.
+        Tokens of each document that the LLM reads.
+    cut
+        Where a longer one ends: with a sentence or a word, or exactly behind so many tokens, as InPars has it.
     max_new_tokens
         Tokens after which an unfinished query is dropped.
     temperature
         0 always takes the likeliest token; higher is more varied and less sure.
     top_p
         With a temperature: only the likeliest tokens that make up this share are drawn.
+    cleaning
+        What becomes of an answer: strict takes off what is wrapped around a query, and drops what is none; inpars takes
+        the first line, whatever it is.
     seed
         Of what is drawn.
     progress
@@ -114,40 +123,24 @@ def generate(
     """
     searches = [query.text for query in material.log.draw(log_examples, seed)]
     hints = prompts.hints(task, language, style, searches)
-    mix = mix_of(prompt, material, hints=hints, max_doc_tokens=max_doc_tokens)
-    decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     model = llms.load(llm) if isinstance(llm, str) else llm
-    whole = {doc.doc_id: doc.default_text().strip() for doc in docs}
-    shown = {doc_id: model.cut(text, max_doc_tokens) for doc_id, text in whole.items()}
-    requests = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0))
+    is_exact = cut == "tokens"
+    examples_cut = (lambda text: model.cut_tokens(text, max_doc_tokens)) if is_exact else _about(max_doc_tokens)
+    mix = mix_of(prompt, material, examples_cut, hints=hints)
+    decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    whole = {doc.doc_id: doc.default_text() if is_exact else doc.default_text().strip() for doc in docs}
+    cut_to = model.cut_tokens if is_exact else model.cut
+    shown = {doc_id: cut_to(text, max_doc_tokens) if text else "" for doc_id, text in whole.items()}
+    shuffle_seed = seed if shuffle_examples else None
+    tasks = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0, shuffle_seed=shuffle_seed))
 
     before = completions.usage
-    answers = ask(model, decoding, completions, [request for request in requests if shown[request.doc_id]], progress)
+    answers = ask(model, decoding, completions, [task for task in tasks if shown[task.doc_id].strip()], progress)
     after = completions.usage
 
-    copies = set(map(normalized, searches))
-    queries: dict[str, SyntheticQuery] = {}
-    rejects: list[dict[str, str]] = []
-    for request in requests:
-        answer = answers.get(request, Completion("", (), 0, 0, "stop"))
-        examples = "\n".join([request.prompt.prefix, *searches])
-        text, reason = clean(answer.text, shown[request.doc_id], answer.finish_reason, examples, language)
-        key = synthetic_id(request.doc_id, text)
-        if not shown[request.doc_id]:
-            reason = "empty document"
-        elif normalized(text) in copies:
-            reason = "copy of an example"
-        elif reason is None and key in queries:
-            reason = "same query twice"
-        if reason is None:
-            mean, prompt_name = _mean(answer.logprobs), request.prompt.name
-            queries[key] = SyntheticQuery(key, text, request.doc_id, mean, prompt_name, answer.logprobs)
-        else:
-            rejects.append(
-                {"doc_id": request.doc_id, "prompt": request.prompt.name, "text": answer.text, "reason": reason}
-            )
+    queries, rejects = sort_answers(tasks, answers, shown, cleaning=cleaning, searches=searches, language=language)
     return Generation(
-        queries=list(queries.values()),
+        queries=queries,
         dropped=dict(sorted(Counter(reject["reason"] for reject in rejects).items())),
         rejects=rejects,
         cut=sum(shown[doc_id] != text for doc_id, text in whole.items()),
@@ -160,17 +153,20 @@ def generate(
     )
 
 
-def mix_of(prompt: Sequence[str], material: Material, *, hints: str, max_doc_tokens: int) -> prompts.Mix:
-    """The prompts that these settings come to; the documents of examples are cut as those of the corpus are, about."""
-    examples = [
-        example._replace(document=cut_at(text, characters_in(text, max_doc_tokens)) if text else "")
-        for example, text in ((example, example.document.strip()) for example in material.examples)
-    ]
+def mix_of(prompt: Sequence[str], material: Material, cut: Callable[[str], str], *, hints: str) -> prompts.Mix:
+    """The prompts that these settings come to; `cut` shortens the documents of examples."""
+    examples = [example._replace(document=cut(example.document)) for example in material.examples]
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
 
 
-def _mean(logprobs: Sequence[float]) -> float:
-    return math.fsum(logprobs) / len(logprobs) if logprobs else math.nan
+def _about(max_tokens: int) -> Callable[[str], str]:
+    """Cuts a text to about so many tokens, of any tokenizer, at the end of a sentence or a word."""
+
+    def cut(text: str) -> str:
+        text = text.strip()
+        return cut_at(text, characters_in(text, max_tokens)) if text else ""
+
+    return cut
 
 
 class Generated(StageOutput):
@@ -219,6 +215,8 @@ def check(run: Run) -> None:
     """Raises SettingError for prompts that are not there, or that need examples when none are named."""
     settings, examples = run.settings["generate"], run.settings["sample"]["examples"]
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
+    if settings["cut"] == "tokens" and llms.is_served(settings["llm"]):
+        llms.load(settings["llm"]).cut_tokens("", 1)  # raises what it would raise later
     material = Material([PromptExample("", "", "", "")] if examples else ())
     ready = [entry for entry in settings["prompt"] if plain_names([entry]) != [ADAPTED]]
     if ready or not settings["prompt"]:
@@ -253,7 +251,7 @@ def _mix(run: Run, prompt: Sequence[str], material: Material) -> prompts.Mix:
     settings = run.settings["generate"]
     searches = [query.text for query in material.log.draw(settings["log_examples"], run.seed)]
     hints = prompts.hints(settings["task"], settings["language"], settings["style"], searches)
-    return mix_of(prompt, material, hints=hints, max_doc_tokens=settings["max_doc_tokens"])
+    return mix_of(prompt, material, _about(settings["max_doc_tokens"]), hints=hints)
 
 
 def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:

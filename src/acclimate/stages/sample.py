@@ -1,7 +1,8 @@
 """Which documents queries are written for, and which of them are held out.
 
 Every choice hashes the seed and the doc's own id, so that the order of the corpus cannot matter and, but for the method
-diverse, one added or removed changes no other's fate: one more is drawn, or another's place is taken. Documents with
+diverse, one added or removed changes no other's fate: one more is drawn, or another's place is taken. The method first
+takes them in the order of the corpus, as InPars v1 does. Documents with
 equal text are one document here: only the first by id is drawn. One that is nearly the text of a drawn one is passed
 over, so no text is on both sides of a split.
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-METHODS = ("uniform", "diverse")
+METHODS = ("uniform", "diverse", "first")
 REASONS = ("short", "duplicate", "example of a prompt", "near duplicate", "source is full", "not drawn")
 
 
@@ -94,8 +95,8 @@ def sample(
     n_docs
         Documents to write queries for; all of them when the corpus has fewer.
     method
-        How they are drawn: uniform (each equally likely) or diverse (some of each cluster of the base encoder's
-        vectors, as DUQGen does).
+        How they are drawn: uniform (each equally likely), diverse (some of each cluster of the base encoder's vectors,
+        as DUQGen does) or first (none is; they come in the order of the corpus, as in InPars v1).
     n_clusters
         diverse: clusters to draw from; 0 is one for each ten documents to draw, 1,000 at most.
     windows
@@ -121,7 +122,9 @@ def sample(
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = _examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
-    first: dict[bytes, tuple[str, int, int]] = {}  # normalized text -> the id that stands for it, its row and length
+    representatives: dict[
+        bytes, tuple[str, int, int]
+    ] = {}  # normalized text -> the id that stands for it, its row and length
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
     for row, doc in enumerate(corpus.values()):
         length = length_of(doc.default_text().strip())
@@ -132,12 +135,15 @@ def sample(
         if parents.get(doc.doc_id, doc.doc_id) in taken or key in taken:
             dropped["example of a prompt"] += 1
             continue
-        if key in first:
+        if key in representatives:
             dropped["duplicate"] += 1
-        if key not in first or doc.doc_id < first[key][0]:
-            first[key] = doc.doc_id, row, length
-    lengths = {doc_id: length for doc_id, _, length in first.values()}
+        if key not in representatives or (method != "first" and doc.doc_id < representatives[key][0]):
+            representatives[key] = doc.doc_id, row, length
+    lengths = {doc_id: length for doc_id, _, length in representatives.values()}
+    row_of = {doc_id: row for doc_id, row, _ in representatives.values()}
     ordered = in_order(lengths, seed, windows=windows, length_power=length_power)
+    if method == "first":
+        ordered.sort(key=lambda candidate: row_of[candidate.doc_id])
     of_source: Counter[str] = Counter()
 
     def accepts(place: int) -> bool:
@@ -153,12 +159,11 @@ def sample(
             return True
         return False
 
-    if method == "uniform" or len(ordered) <= n_docs:  # all of them come: nothing to choose
+    if method != "diverse" or len(ordered) <= n_docs:  # all of them come: nothing to choose
         places = list(islice(filter(accepts, range(len(ordered))), n_docs))
     else:
         if vectors is None:
             raise SettingError("sample.method is diverse, which needs vectors of the documents; expected uniform")
-        row_of = {doc_id: row for doc_id, row, _ in first.values()}
         doc_ids, chances, weights, _ = zip(*ordered, strict=True)
         rows = [row_of[doc_id] for doc_id in doc_ids]
         places = draw_diverse(
@@ -254,6 +259,8 @@ def make(run: Run, indexed: Indexed) -> Sampled:
         inputs["examples"] = fingerprint(run.input.pairs(source))
     if run.settings["sample"]["method"] == "diverse":
         inputs["index"] = indexed.fingerprint
+    elif run.settings["sample"]["method"] == "first":
+        inputs["order"] = fingerprint(list(run.input.corpus))
     return run.make(Sampled, work, inputs=inputs, unit="documents")
 
 

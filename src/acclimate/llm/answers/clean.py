@@ -52,6 +52,12 @@ _SAYS_LITTLE = frozenset(
 )
 
 
+def first_line(text: str, finish_reason: str) -> tuple[str, str | None]:
+    """The first line that is not blank, and why it is dropped, as in `clean`: no answer, or an empty one (InPars)."""
+    query = text.strip().partition("\n")[0].strip()
+    return query, _ENDED.get(finish_reason, None if query else "empty")
+
+
 def clean(
     text: str, doc_text: str, finish_reason: str, examples: str = "", language: str = ""
 ) -> tuple[str, str | None]:

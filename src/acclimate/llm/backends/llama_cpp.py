@@ -133,6 +133,10 @@ class _Gguf:
             start = start.removeprefix(" ")  # some tokenizers put a space before all text
         return cut_at(text, len(start)) if start else ""
 
+    def cut_tokens(self, text: str, max_tokens: int) -> str:
+        """The first `max_tokens` tokens of `text`, decoded; a character that is cut through is left as U+FFFD."""
+        return self.decode(self._ids(text)[:max_tokens])
+
     def logprob(self, token: int) -> float:
         """The natural log-probability of the token just chosen.
 
@@ -182,6 +186,10 @@ class LlamaCppLLM:
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         return self._gguf.cut(text, max_tokens)
+
+    def cut_tokens(self, text: str, max_tokens: int) -> str:
+        """What the tokenizer makes of the first `max_tokens` tokens of `text`."""
+        return self._gguf.cut_tokens(text, max_tokens)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.

@@ -115,6 +115,10 @@ class VllmLLM:
         """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         return self._engine.tokens.cut(text, max_tokens)
 
+    def cut_tokens(self, text: str, max_tokens: int) -> str:
+        """What the tokenizer makes of the first `max_tokens` tokens of `text`."""
+        return self._engine.tokens.cut_tokens(text, max_tokens)
+
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.
 

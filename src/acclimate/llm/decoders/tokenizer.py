@@ -69,3 +69,9 @@ class Tokenizer:
         # A character of several tokens stays whole.
         end = min(offsets[max_tokens - 1][1], offsets[max_tokens][0]) if max_tokens > 0 else 0
         return cut_at(text, end) if end else ""
+
+    def cut_tokens(self, text: str, max_tokens: int) -> str:
+        """The first `max_tokens` tokens of `text`, or all of them, as the tokenizer decodes them: it may drop blanks,
+        and of a character that is cut through U+FFFD is left."""
+        ids = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False)["input_ids"]
+        return self.tokenizer.decode(ids[:max_tokens])
