@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
-from acclimate.corpus import collections, formats
+from acclimate.corpus import collections, formats, named
 from acclimate.corpus.collections import Collection, load
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import beir
@@ -237,6 +237,7 @@ def ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     part = dataset(DOCS, QUERIES, [*QRELS, Qrel("q3", "gone", 1)])
     page = SimpleNamespace(doc_id="p", url="u", default_text=lambda: "all of it")
     known = {"x": dataset(DOCS, QUERIES), "x/test": part, "web": dataset([page])}
+    known |= {name.replace("x", "beir/nfcorpus"): known[name] for name in ("x", "x/test")}
     monkeypatch.setitem(sys.modules, "ir_datasets", SimpleNamespace(__version__="1", load=known.__getitem__))  # pyright: ignore[reportArgumentType]
 
 
@@ -252,8 +253,87 @@ def test_an_ir_dataset_is_a_collection(cache: Path) -> None:
 
 def test_without_ir_datasets_the_error_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
-    with pytest.raises(MissingExtra, match="pip install ir-datasets"):
-        load("irds:beir/scifact", cache)
+    for name in ("irds:beir/scifact", "beir/scifact", "lotte/lifestyle/dev/search"):
+        with pytest.raises(MissingExtra, match=r"pip install 'acclimate\[datasets\]'"):
+            load(name, cache)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset_id"),
+    [
+        *((f"beir/{name}", f"beir/{name}") for name in "scifact nq msmarco webis-touche2020/v2 scifact/train".split()),
+        ("beir/trec_covid", "beir/trec-covid"),
+        ("beir/dbpedia", "beir/dbpedia-entity"),
+        ("BEIR/Climate_FEVER", "beir/climate-fever"),
+        ("beir/scifacts", "beir/scifact"),
+        ("beir/touche", "beir/webis-touche2020"),
+        ("beir/cqadupstack/android", "beir/cqadupstack/android"),
+        ("lotte/lifestyle/dev/search", "lotte/lifestyle/dev/search"),
+        ("lotte/pooled/test/forum/", "lotte/pooled/test/forum"),
+    ],
+)
+def test_a_usual_name_is_the_id_of_ir_datasets(name: str, dataset_id: str) -> None:
+    assert named.is_named(name) and named.ir_datasets_id(name) == dataset_id
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("beir/scifakt", "no collection of BEIR named 'scifakt'. Did you mean 'scifact'? There are: arguana, bioasq"),
+        ("beir", "no collection of BEIR named"),
+        ("beir/robust04", "beir/robust04: the owners of its documents do not let others pass them on"),
+        ("beir/signal", "beir/signal1m: the owners"),
+        ("beir/cqadupstack", "is twelve collections, whose measures are averaged; name one: beir/cqadupstack/android"),
+        ("beir/cqadupstack/andriod", "Did you mean 'android'?"),
+        ("lotte/livestyle/dev/search", "no domain of LoTTE named 'livestyle'. Did you mean 'lifestyle'?"),
+        ("lotte/lifestyle/train/search", "no split of LoTTE named 'train'"),
+        (
+            "lotte/lifestyle/dev",
+            "no kind of LoTTE's queries named ''. There are: forum, search; a whole name is lotte/",
+        ),
+        ("lotte/lifestyle/dev/search/test", "did you mean lotte/lifestyle/dev/search?"),
+        ("beir/scifact/dev", "ir_datasets has no documents named 'beir/scifact/dev'"),
+        ("scifact", "Did you mean 'beir/scifact'?"),
+        ("trec_covid", "Did you mean 'beir/trec-covid'?"),
+    ],
+)
+@pytest.mark.usefixtures("ir_datasets")
+def test_a_name_that_is_none_is_refused_with_the_nearest(name: str, said: str, cache: Path) -> None:
+    assert said in refusal(lambda: load(name, cache))
+
+
+@pytest.mark.usefixtures("ir_datasets")
+def test_a_usual_name_is_a_collection_and_what_is_there_comes_first(
+    cache: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    by_name = load("beir/nfcorpus", cache)
+    assert by_name.name == "beir/nfcorpus" and content(by_name) == (DOCS, QUERIES, {"test": QRELS})
+    assert not collections.is_path("beir/nfcorpus") and collections.located("beir/nfcorpus") == "beir/nfcorpus"
+    folder.rename(tmp_path / "nfcorpus")
+    (tmp_path / "beir").mkdir()
+    (tmp_path / "nfcorpus").rename(tmp_path / "beir" / "nfcorpus")
+    assert load("beir/nfcorpus", cache).qrels.keys() == {"test", "train"}
+    assert collections.located("beir/nfcorpus") == str(tmp_path / "beir" / "nfcorpus")
+
+
+@pytest.mark.parametrize("part", ["docs", "queries", "qrels"])
+def test_a_download_that_fails_says_so_in_one_line_and_leaves_nothing(
+    part: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> Any:
+        raise ConnectionError("HTTPSConnectionPool(host='x'):\nMax retries exceeded")
+        yield
+
+    whole = dataset(DOCS, QUERIES, QRELS)
+    setattr(whole, f"{part}_iter", fails)
+    module = SimpleNamespace(__version__="1", load=lambda name: whole)
+    monkeypatch.setitem(sys.modules, "ir_datasets", module)  # pyright: ignore[reportArgumentType]
+    message = refusal(lambda: load("beir/scifact/test", cache))
+    assert message.startswith("beir/scifact/test: could not be downloaded or read: HTTPSConnectionPool(host='x'): Max")
+    assert "\n" not in message and not list(cache.glob("*.part"))
+    setattr(whole, f"{part}_iter", lambda: iter({"docs": DOCS, "queries": QUERIES, "qrels": QRELS}[part]))
+    assert content(load("beir/scifact/test", cache)) == (DOCS, QUERIES, {"test": QRELS})
 
 
 def test_pydocs_is_a_collection(cache: Path) -> None:

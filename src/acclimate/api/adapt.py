@@ -59,7 +59,8 @@ def adapt(
     ----------
     corpus
         A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file; a folder of .txt, .md and .html files;
-        `irds:ID`; or `pydocs`, the documentation of this Python.
+        a collection of the field by name, such as `beir/scifact` or `lotte/lifestyle/dev/search`; `irds:ID`; or
+        `pydocs`, the documentation of this Python.
     out
         Folder for everything that is made.
     recipe

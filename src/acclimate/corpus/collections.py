@@ -1,8 +1,10 @@
 """A name becomes a collection: a corpus with the queries and judgments that come with it, if any do.
 
 CORPUS is a BEIR folder, a corpus file (JSON Lines, CSV, TSV, Parquet), a folder of text, Markdown or HTML files,
-`irds:` with an id of ir_datasets, or `pydocs`. The corpus is built once into the cache folder, under a name made of
-the bytes of its source: the second run opens it at once, and a changed byte makes another.
+the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an id of ir_datasets, or
+`pydocs`. What is there as a file or folder comes before a collection of that name. The corpus is built once into the
+cache folder, under a name made of the bytes of its source: the second run opens it at once, and a changed byte makes
+another.
 
 Judgments of unknown documents or queries are refused, with the line: measured on them, every system looks bad.
 """
@@ -21,6 +23,7 @@ from acclimate.base import files
 from acclimate.base.digests import fingerprint, is_sealed, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.version import __version__
+from acclimate.corpus import named
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.corpus.formats.fields import Place
@@ -30,7 +33,7 @@ from acclimate.records import Doc, Qrel, Query
 
 EXPECTED = (
     "a BEIR folder, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or .html files, "
-    "irds:ID, or pydocs"
+    "beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
 READERS_VERSION = 2  # another number when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 1  # the same of the splitter
@@ -54,6 +57,8 @@ class Collection:
 
 def is_path(name: str) -> bool:
     """True for the name of a file or folder."""
+    if named.is_named(name):
+        return files.exists(name)
     return name != BUILT_IN and not name.startswith(IR_DATASETS)
 
 
@@ -69,12 +74,12 @@ def load(
 
     Judgments given as a file are the split `test`.
     """
-    if name == BUILT_IN:
-        source = _pydocs(cache_dir)
-    elif str(name).startswith(IR_DATASETS):
-        source = _ir_dataset(str(name), cache_dir)
-    else:
+    if is_path(str(name)):
         source = _path(Path(name), cache_dir)
+    elif name == BUILT_IN:
+        source = _pydocs(cache_dir)
+    else:
+        source = _ir_dataset(str(name), cache_dir)
     query_list = source.queries() if queries is None else read_queries(Path(queries))
     located = source.located() if qrels is None else {"test": beir.located_qrels(Path(qrels))}
     located = {split: rows for split, rows in located.items() if rows}
@@ -182,18 +187,21 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Source:
 
     Published judgments cannot be mended, so those of unknown documents are left out here, as ir_measures would.
     """
+    dataset_id = named.ir_datasets_id(name) if named.is_named(name) else name.removeprefix(IR_DATASETS)
     try:
         import ir_datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise MissingExtra(f"The collection {name!r}", "pip install ir-datasets") from None
-    dataset_id = name.removeprefix(IR_DATASETS)
+        raise MissingExtra(f"The collection {name!r}", "pip install 'acclimate[datasets]'") from None
     whole = _dataset(ir_datasets, dataset_id)
     if whole is None or not whole.has_docs():
         raise SettingError(
             f"ir_datasets has no documents named {dataset_id!r}; https://ir-datasets.com lists what there is"
         )
-    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, name, ir_datasets.__version__)}.arrow"
-    corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
+    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, f'irds:{dataset_id}', ir_datasets.__version__)}.arrow"
+    if not is_sealed(built):
+        with named.downloading(name):
+            Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
+    corpus = Corpus.open(built, source=name)
     if whole.has_qrels():
         last = dataset_id.rsplit("/", 1)[-1]
         parts = {last if last in SPLITS else "test": whole}
@@ -202,20 +210,22 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Source:
 
     def queries() -> list[Query]:
         sources = [part for part in (*parts.values(), whole) if part.has_queries()]
-        texts = {query.query_id: _text(query) for source in sources for query in source.queries_iter()}
+        with named.downloading(name):
+            texts = {query.query_id: _text(query) for source in sources for query in source.queries_iter()}
         return [Query(query_id, text) for query_id, text in texts.items()]
 
     def located() -> LocatedQrels:
         place = Place(Path(name))
-        return {
-            split: [
-                (place, Qrel(qrel.query_id, qrel.doc_id, int(qrel.relevance)))
-                for qrel in part.qrels_iter()
-                if qrel.doc_id in corpus
-            ]
-            for split, part in parts.items()
-            if part.has_qrels()
-        }
+        with named.downloading(name):
+            return {
+                split: [
+                    (place, Qrel(qrel.query_id, qrel.doc_id, int(qrel.relevance)))
+                    for qrel in part.qrels_iter()
+                    if qrel.doc_id in corpus
+                ]
+                for split, part in parts.items()
+                if part.has_qrels()
+            }
 
     return _Source(dataset_id, corpus, queries, located)
 
@@ -275,6 +285,8 @@ def _refuse_unknown(
 
 
 def _no_such(path: Path) -> DataError:
+    if name := named.suggestion(str(path)):
+        return DataError(f"no such file or folder. Did you mean {name!r}? Expected {EXPECTED}", path=path)
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     matches = difflib.get_close_matches(path.name, [*siblings, "pydocs"], n=1, cutoff=0.6)
     hint = (
