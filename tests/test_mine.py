@@ -41,7 +41,11 @@ def negatives(mined):
 
 
 @given(
-    st.integers(0, 60), st.integers(2, 12), st.integers(0, 9), st.integers(1, 60), st.sampled_from(["top", "random"])
+    st.integers(0, 60),
+    st.integers(2, 12),
+    st.integers(0, 9),
+    st.integers(1, 60),
+    st.sampled_from(["top", "bottom", "random"]),
 )
 def test_no_example_has_its_positive_among_its_negatives(n_hits, n_ways, skip_top, depth, sampling):
     run = [hit for query in QUERIES for hit in hits_of(query, n_hits)]
@@ -221,5 +225,42 @@ def test_depth_and_skip_top_bound_where_negatives_come_from():
 def test_what_cannot_be_is_refused():
     with pytest.raises(SettingError, match="Did you mean 'random'"):
         mine([], [], CORPUS, sampling="randm")
-    with pytest.raises(SettingError, match="n_ways is 1; expected a whole number: 2 to"):
-        mine([], [], CORPUS, n_ways=1)
+    with pytest.raises(SettingError, match="n_ways is 0; expected a whole number: 1 to"):
+        mine([], [], CORPUS, n_ways=0)
+
+
+def test_the_bottom_of_the_hits_is_taken_from_the_last_one_up():
+    mined = mine(QUERIES[:1], hits_of(QUERIES[0], 40), CORPUS, n_ways=5, depth=20, sampling="bottom")
+    assert negatives(mined) == {"q0": ("d019", "d018", "d017", "d016")}
+
+
+def test_one_way_is_the_source_alone():
+    mined = mine(QUERIES, (), CORPUS, n_ways=1)
+    assert [example.doc_ids for example in mined.examples] == [(query.doc_id,) for query in QUERIES]
+    assert not any(mined.dropped.values())
+
+
+def test_no_more_than_one_query_s_hits_are_held_and_only_as_many_are_looked_at_as_it_takes():
+    looked_at = Counter()
+
+    class Watched(dict):
+        def __getitem__(self, doc_id):
+            looked_at[doc_id] += 1
+            return super().__getitem__(doc_id)
+
+    live, most = [0], [0]
+
+    class Hit(ScoredDoc):
+        def __new__(cls, *values):
+            live[0] += 1
+            most[0] = max(most[0], live[0])
+            return super().__new__(cls, *values)
+
+        def __del__(self):
+            live[0] -= 1
+
+    run = (Hit(*hit) for query in QUERIES for hit in hits_of(query, 60))
+    mined = mine(QUERIES, run, Watched(CORPUS), n_ways=2, depth=60, max_share=1.0)
+    assert len(mined.examples) == len(QUERIES)
+    assert most[0] <= 2 * 60 + 1
+    assert sum(looked_at.values()) < 10 * len(QUERIES)

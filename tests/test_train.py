@@ -334,6 +334,8 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
     ):
         with pytest.raises(SettingError, match=said):
             trained(tiny_encoder, tmp_path, **changes)
+    with pytest.raises(SettingError, match=r"mine\.n_ways is 1, and a reranker learns nothing without a negative"):
+        trained(tiny_encoder, tmp_path, [example._replace(doc_ids=example.doc_ids[:1]) for example in TRAIN])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -57,7 +57,7 @@ class SettingError(AcclimateError):
     >>> acclimate.mine("run", n_ways="many")
     Traceback (most recent call last):
     ...
-    acclimate.base.errors.SettingError: mine.n_ways is 'many'; expected a whole number: 2 to 100,000
+    acclimate.base.errors.SettingError: mine.n_ways is 'many'; expected a whole number: 1 to 100,000
     """
 
 

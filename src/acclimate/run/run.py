@@ -21,7 +21,7 @@ from acclimate.llm.prices import Budget
 from acclimate.llm.prompts import ADAPTED, plain_names
 from acclimate.run.input import Input, Kept
 from acclimate.run.output import Account, Output, StageOutput
-from acclimate.run.retrievers import BaseRetrievers
+from acclimate.run.retrievers import SHARED_DEPTH, BaseRetrievers
 from acclimate.run.settings import Settings
 from acclimate.run.store import Store
 from acclimate.run.workspace import Workspace
@@ -130,10 +130,15 @@ class Run:
         return Store(self.workspace.folder, self.budget, self.batch_file)
 
     @contextmanager
-    def candidates(self, indexed: StageOutput, depth: int = 100) -> Iterator[KeptCandidates]:
-        """What the base finds for queries: each is searched once, whichever stage is the first to ask."""
+    def candidates(
+        self, indexed: StageOutput, depth: int = SHARED_DEPTH, weights: Mapping[str, float] | None = None
+    ) -> Iterator[KeptCandidates]:
+        """What the base finds for queries: each is searched once, whichever stage is the first to ask.
+
+        weights: of the retriever that asks, see `BaseRetrievers.candidates`.
+        """
         with self.store.candidates(indexed) as kept:
-            yield self.base.candidates(kept, depth)
+            yield self.base.candidates(kept, depth, weights)
 
     @property
     def seeds_prompts(self) -> bool:

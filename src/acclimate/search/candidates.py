@@ -41,11 +41,12 @@ class Candidates(NamedTuple):
             document_ranks=None if self.document_ranks is None else self.document_ranks[places],
         )
 
-    def named_by(self, sources: Sequence[str]) -> Candidates:
-        """Those that these sources named: the candidates of a system that has no others."""
+    def named_by(self, sources: Sequence[str], joined_row: int | None = None) -> Candidates:
+        """Those that these sources named: the candidates of a system that has no others; and the row that joined."""
         assert self.rows_by_source is not None
         rows_by_source = {name: self.rows_by_source[name] for name in sources}
-        places = np.flatnonzero(np.isin(self.rows, np.concatenate([*rows_by_source.values()])))
+        joined = np.array([] if joined_row is None else [joined_row], dtype=np.int64)
+        places = np.flatnonzero(np.isin(self.rows, np.concatenate([*rows_by_source.values(), joined])))
         return self.select(places)._replace(rows_by_source=rows_by_source)
 
 

@@ -115,6 +115,8 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     distributed.main_first(lambda: run.input.corpus)
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
+    if "mine" not in skipped(run):
+        mine.check_hits(run)
     if until != "index":
         check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():
@@ -191,6 +193,8 @@ def check(run: Run, *, asks: bool = True) -> None:
     generate.check(run)
     filter.check(run, asks=asks)
     skips = skipped(run)
+    if "mine" not in skips:
+        mine.check(run)
     if "train" not in skips:
         train.check(run, asks=asks)
     if "label" not in skips:

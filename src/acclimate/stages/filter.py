@@ -35,18 +35,17 @@ from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
 from acclimate.run.estimate import SEARCHING, Estimate, asking
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.retrievers import ENCODER
+from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import scorers
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
-from acclimate.stages.judges import RunJudges
+from acclimate.stages.judges import TRAINED, RunJudges
 from acclimate.stages.sample import Sampled
 
 NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
 DEFAULT = ("duplicates", "logprob", "round-trip")
-RETRIEVERS = ("hybrid", "bm25", "dense", "late-interaction", "trained")
 DEPTH = 100  # ranks are known so far at least
 SCORES = ("logprob", "reranker", "grade")  # that a percentile can be of
 
@@ -84,7 +83,7 @@ def filter_queries(
     filters: Annotated[tuple[str, ...], OneOf(NAMES)] = DEFAULT,
     keep_top_k: Annotated[int, AtLeast(1)] = 10_000,
     round_trip_k: Annotated[int, AtLeast(1)] = 20,
-    retriever: Annotated[str, OneOf(RETRIEVERS)] = "hybrid",
+    retriever: Annotated[str, OneOf((*RETRIEVERS, TRAINED))] = "hybrid",
     min_difference: Annotated[float, Between(0, 1)] = 0.2,
     reranker: str = "",
     min_percentile: Annotated[float, Between(0, 100)] = 25.0,
@@ -233,7 +232,7 @@ def check(run: Run, *, asks: bool) -> None:
     """Raises SettingError for a filter that lacks what it needs. asks: see `chain.check`."""
     settings, base = run.settings["filter"], run.settings["distill"]["base"]
     is_known = asks or models.resolve(base).is_local
-    if settings["retriever"] == "trained" and is_known and models.is_late_interaction(models.folder(base)):
+    if settings["retriever"] == TRAINED and is_known and models.is_late_interaction(models.folder(base)):
         raise SettingError(
             f"filter.retriever is trained, a dense retriever, and {base} is a late-interaction model; expected "
             "hybrid, bm25, dense or late-interaction"
@@ -277,7 +276,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
     if is_asked:
         inputs["llm"] = llms.fingerprint_of(settings["llm"])
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
-    if settings["retriever"] == "trained":
+    if settings["retriever"] == TRAINED:
         inputs |= run.read(*(f"distill.{name}" for name in run.settings["distill"]))
     if settings["reranker"]:
         inputs["reranker"] = models.weights_fingerprint(settings["reranker"])

@@ -12,7 +12,7 @@ from acclimate.base.draw import draw
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, SyntheticQuery
 from acclimate.run.output import StageOutput
-from acclimate.run.retrievers import BASE_MEMBERS, SOURCES
+from acclimate.run.retrievers import BASE_MEMBERS, RETRIEVERS, sources_of
 from acclimate.run.run import Run
 from acclimate.search.candidates import rank_of
 from acclimate.search.ranks import source_ranks
@@ -20,11 +20,8 @@ from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
 from acclimate.stages.sample import Sampled
 
 RERANKER_TOKENS = 512
-WEIGHTS = {  # of the members of each retriever
-    "hybrid": dict.fromkeys(SOURCES, 0.5),
-    "teacher": dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS)),
-    **{name: {name: 1.0} for name in BASE_MEMBERS},
-}
+TRAINED = "trained"  # the retriever that learns from the queries themselves
+_TEACHER: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
 
 
 @dataclass
@@ -42,12 +39,12 @@ class RunJudges:
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # of the LLM's answers
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
-        if retriever == "trained":
+        if retriever == TRAINED:
             return self._trained_ranks(queries, depth)
-        weights, ids = WEIGHTS[retriever], self.run.base.ids
-        sources = [member for member in weights if member in SOURCES] or SOURCES
+        weights, ids = _TEACHER if retriever == "teacher" else RETRIEVERS[retriever], self.run.base.ids
+        sources = sources_of(weights)
         rows = [ids.row[query.doc_id] for query in queries]
-        with self.run.candidates(self.indexed, depth) as kept:
+        with self.run.candidates(self.indexed, depth, weights) as kept:
             lists = kept.candidates([query.as_query() for query in queries], rows, self.progress)
             ranks = [
                 rank_of(row, candidates.named_by(sources), ids, weights)
@@ -95,7 +92,7 @@ class RunJudges:
     def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:
         from acclimate.learn.students.round_trip import trained_retriever
 
-        run, folder = self.run, self.folder / "trained"
+        run, folder = self.run, self.folder / TRAINED
         return trained_retriever(
             queries, self.held_out, run.input.corpus, run.base.ids, run.base.vectors, run.base.encoder, folder,
             settings=run.settings["distill"], seed=run.seed, progress=self.progress,

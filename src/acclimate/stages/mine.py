@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
+from acclimate.base.digests import sha256
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, write_nway
@@ -23,16 +24,16 @@ from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQue
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.estimate import SEARCHING, Estimate
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.retrievers import ENCODER, SOURCES
+from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
-from acclimate.search import candidates
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
+from acclimate.stages.hits import hits_in, hits_of, in_the_run, queries_in, run_file
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import text_key
 
-SAMPLING = ("top", "random")
+SAMPLING = ("top", "bottom", "random")
 REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
 _SAME_QUERY = 0.2  # distance of their words below which two queries ask the same
 _KEPT = 10_000  # documents whose texts are remembered
@@ -43,7 +44,7 @@ class Negatives(NamedTuple):
     """Training examples, and what was passed over."""
 
     examples: list[NWay]
-    dropped: dict[str, int]  # candidates by reason, and queries with "no negatives"
+    dropped: dict[str, int]  # candidates that were looked at, by reason, and queries with "no negatives"
     filled: int  # negatives drawn from the whole corpus, where candidates were too few
 
 
@@ -56,7 +57,8 @@ def mine(
     written: Sequence[SyntheticQuery] = (),
     near_duplicates: float = 0.9,
     *,
-    n_ways: Annotated[int, Between(2, 100_000)] = 8,
+    retriever: str = "hybrid",
+    n_ways: Annotated[int, Between(1, 100_000)] = 8,
     skip_top: Annotated[int, AtLeast(0)] = 0,
     depth: Annotated[int, AtLeast(1)] = 50,
     max_share: Annotated[float, Above(0)] = 0.95,
@@ -65,9 +67,10 @@ def mine(
 ) -> Negatives:
     """Find hard negatives for each query: documents that rank high and do not answer it.
 
-    One n-way example per query, the source document first, from a run that holds each query's hits, best first. It has
-    the score of each source, wherever that ranks: without it, all hits may well be relevant. `parents` has the document
-    of each passage, where there are passages. `written` are all queries that an LLM wrote, those that were dropped
+    One n-way example per query, the source document first, from a run that holds each query's hits together, best
+    first. It has the score of each source, wherever that ranks: without it, all hits may well be relevant. The run is
+    read once, and no more than a query's hits are held. `parents` has the document of each passage, where there are
+    passages. `written` are all queries that an LLM wrote, those that were dropped
     since among them: their sources answer them. `near_duplicates` is how alike two documents are that count as one
     (Jaccard of runs of three words; at 1 only equal texts).
 
@@ -76,8 +79,12 @@ def mine(
 
     Parameters
     ----------
+    retriever
+        Who finds them: hybrid (BM25 and dense, half each), bm25, dense, late-interaction (orders what BM25 and dense
+        retrieval find), or a TREC run's path, with the ids of the synthetic queries.
     n_ways
-        Documents per training example: one positive and n_ways - 1 negatives.
+        Documents per training example: one positive and n_ways - 1 negatives; 1: no negatives, for students that
+        learn from those of other queries (distill.loss=contrastive).
     skip_top
         Pass over this many of the first hits.
     depth
@@ -85,22 +92,23 @@ def mine(
     max_share
         Pass over a document that scores above this share of the source document's score (1 or more: none).
     sampling
-        Which of the candidates become negatives: top (the hardest) or random.
+        Which of the candidates become negatives: top (the hardest), bottom (the last of them, as DUQGen does), or
+        random.
     """
     doc_ids = sorted(corpus)
-    hits_of = {query_id: list(hits) for query_id, hits in groupby(run, key=lambda hit: hit.query_id)}
     positives = _Positives(corpus, parents, _answers(queries, written), near_duplicates)
     dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
     filled = 0
-    examples: list[NWay] = []
-    for query in queries:
+    examples: dict[str, NWay] = {}
+
+    def add(query: SyntheticQuery, hits: list[ScoredDoc]) -> None:
+        nonlocal filled
         rng = random.Random(f"{seed}:{query.query_id}")
-        hits = hits_of.get(query.query_id, [])
         positive = next((hit.score for hit in hits if hit.doc_id == query.doc_id), None)
         negatives: list[str] = []
-        for hit in hits[skip_top:depth]:
-            if hit.doc_id == query.doc_id:
-                continue
+        for hit in _in_order([hit for hit in hits[skip_top:depth] if hit.doc_id != query.doc_id], sampling, rng):
+            if len(negatives) == n_ways - 1:
+                break
             reason = positives.reason(query, hit.doc_id)
             if reason is None and max_share < 1 and _is_near(hit.score, positive, max_share):
                 reason = "near the positive"
@@ -108,9 +116,6 @@ def mine(
                 negatives.append(hit.doc_id)
             else:
                 dropped[reason] += 1
-        negatives = (
-            negatives[: n_ways - 1] if sampling == "top" else rng.sample(negatives, min(n_ways - 1, len(negatives)))
-        )
         seen = {query.doc_id, *(hit.doc_id for hit in hits)}
         for doc_id in rng.sample(doc_ids, min(len(doc_ids), _DRAWS_PER_WAY * n_ways)):
             if len(negatives) == n_ways - 1:
@@ -118,11 +123,25 @@ def mine(
             if doc_id not in seen and positives.reason(query, doc_id) is None:
                 negatives.append(doc_id)
                 filled += 1
-        if negatives:
-            examples.append(NWay(query.query_id, (query.doc_id, *negatives)))
+        if negatives or n_ways == 1:
+            examples[query.query_id] = NWay(query.query_id, (query.doc_id, *negatives))
         else:
             dropped["no negatives"] += 1
-    return Negatives(examples, dropped, filled)
+
+    without_hits = {query.query_id: query for query in queries}
+    for query_id, hits in groupby(run, key=lambda hit: hit.query_id):
+        if query_id in without_hits:
+            add(without_hits.pop(query_id), list(hits))
+    for query in without_hits.values():
+        add(query, [])
+    return Negatives([examples[query.query_id] for query in queries if query.query_id in examples], dropped, filled)
+
+
+def _in_order(hits: list[ScoredDoc], sampling: str, rng: random.Random) -> list[ScoredDoc]:
+    """In the order in which they are looked at, until there are enough."""
+    if sampling == "random":
+        return rng.sample(hits, len(hits))
+    return hits if sampling == "top" else hits[::-1]
 
 
 class _Positives:
@@ -183,6 +202,18 @@ class Mined(StageOutput):
         return list(read_nway(self.folder / "examples.jsonl"))
 
 
+def check(run: Run) -> None:
+    """Raises SettingError for a retriever that is none, and no file."""
+    run_file(run.settings["mine"]["retriever"])
+
+
+def check_hits(run: Run) -> None:
+    """Raises DataError for a TREC run that names other documents than the run's own, before hours of other work."""
+    path = run_file(run.settings["mine"]["retriever"])
+    if path and not run.workspace.is_made("mine"):
+        queries_in(path, run.input.corpus)
+
+
 def estimate(n_queries: float) -> Estimate:
     """Of searching for every query."""
     return Estimate(SEARCHING * n_queries)
@@ -192,28 +223,30 @@ def make(run: Run, indexed: Indexed, generated: Generated, filtered: Filtered) -
     """Find hard negatives for the queries that are left."""
 
     def work(folder: Path, progress: Progress) -> Account:
-        queries, settings = filtered.queries, run.settings["mine"]
-        weights: dict[str, float] = dict.fromkeys(SOURCES, 0.5)
-        depth = max(100, settings["depth"])
-        source_rows = [run.base.ids.row[query.doc_id] for query in queries]
-        with run.candidates(indexed, depth) as kept:
-            lists = kept.candidates([query.as_query() for query in queries], source_rows, progress)
-            result = mine(
-                queries,
-                candidates.hits(lists, run.base.ids, weights, depth, source_rows),
-                run.input.corpus,
-                run.input.parents,
-                generated.queries,
-                run.settings["sample"]["near_duplicates"],
-                seed=run.seed,
-                **settings,
-            )
+        queries, corpus, dropped = filtered.queries, run.input.corpus, {}
+        hits: Iterable[ScoredDoc] = ()
+        if path:
+            queries, hits = in_the_run(queries, path, corpus), hits_in(path)
+            dropped = {"not in the run": len(filtered.queries) - len(queries)}
+        elif settings["n_ways"] > 1:
+            hits = hits_of(queries, run, indexed, settings["retriever"], settings["depth"], progress)
+        near_duplicates = run.settings["sample"]["near_duplicates"]
+        result = mine(
+            queries, hits, corpus, run.input.parents, generated.queries, near_duplicates, seed=run.seed, **settings
+        )
         write_nway(folder / "examples.jsonl", result.examples)
-        return Account(len(queries), len(result.examples), result.dropped, notes={"filled_at_random": result.filled})
+        return Account(
+            len(filtered.queries),
+            len(result.examples),
+            result.dropped | dropped,
+            notes={"filled_at_random": result.filled},
+        )
 
+    settings, path = run.settings["mine"], run_file(run.settings["mine"]["retriever"])
     inputs = {
         **{output.name: output.fingerprint for output in (generated, filtered, indexed)},
         DOCUMENTS: run.input.corpus.fingerprint,
         **run.read(*ENCODER, "sample.near_duplicates"),
+        **({"run": sha256(path)} if path else {}),
     }
     return run.make(Mined, work, inputs=inputs, unit="queries")

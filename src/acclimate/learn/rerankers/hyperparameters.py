@@ -49,6 +49,10 @@ class Hyperparameters:
         """Rows of the data that `batch_size` queries are: what one process reads."""
         return self.batch_size * (width(examples) if LOSSES[self.loss].is_pointwise else 1)
 
+    def rows_of_a_step(self, examples: Sequence[NWay]) -> int:
+        """Rows of the data that a whole step is, over all processes."""
+        return self.rows_at_once(examples) * self.gradient_accumulation * distributed.size()
+
     @property
     def most_queries(self) -> int | None:
         """Queries that all steps read, where that is not by epochs."""

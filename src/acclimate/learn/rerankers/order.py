@@ -19,4 +19,5 @@ def cycled(rows: Dataset, count: int, seed: int) -> Dataset:
 
 def as_they_come(rows: Dataset, **batches: Any) -> DefaultBatchSampler:
     """Batches of rows in their order."""
-    return DefaultBatchSampler(SequentialSampler(rows), **batches)
+    order: Any = SequentialSampler(rows)
+    return DefaultBatchSampler(order, **batches)

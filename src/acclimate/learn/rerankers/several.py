@@ -10,7 +10,7 @@ from typing import Any
 from acclimate.base import distributed, models
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import subset
-from acclimate.base.errors import DataError
+from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_state, write_json
 from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, grouped
@@ -40,6 +40,8 @@ def train_rerankers(
 
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
+    if not any(example.doc_ids[1:] for example in examples):
+        raise SettingError("mine.n_ways is 1, and a reranker learns nothing without a negative; expected 2 or more")
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
     n_ways, max_queries, merge, seed = (settings[name] for name in ("n_ways", "max_queries", "merge", "seed"))
     parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}

@@ -92,7 +92,9 @@ def train_reranker(
         warnings.simplefilter("ignore")
         history = list(trainer.state.log_history)
         steps = trainer.state.global_step
-        passes = (trainer.state.epoch or 0.0) * len(trainer.train_dataset) / settings.rows(examples)
+        passes = trainer.state.epoch or 0.0
+        if settings.max_steps:
+            passes = steps * settings.rows_of_a_step(examples) / settings.rows(examples)
         after = rank_held_out(model, reader, dev, texts, corpus)
         chance = None
         if LOSSES[settings.loss].of_scores:
@@ -184,8 +186,7 @@ def _trainer(
     queries = settings.queries_at_once
     training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
     if settings.max_steps:
-        read = settings.rows_at_once(examples) * settings.gradient_accumulation * distributed.size() * steps
-        training_rows = cycled(training_rows, read, settings.seed)
+        training_rows = cycled(training_rows, steps * settings.rows_of_a_step(examples), settings.seed)
 
     class ShowProgress(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,0 +1,76 @@
+"""The hits that negatives are drawn from: a retriever of the run's own finds them, or a TREC run has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from acclimate.base.errors import DataError, unknown
+from acclimate.base.files import is_file
+from acclimate.corpus.formats import read_run
+from acclimate.records import Doc, ScoredDoc, SyntheticQuery
+from acclimate.run.output import StageOutput
+from acclimate.run.retrievers import RETRIEVERS, SHARED_DEPTH, sources_of
+from acclimate.run.run import Run
+from acclimate.search import candidates
+
+
+def run_file(retriever: str) -> Path | None:
+    """The file that holds the hits; None for a retriever's name. Raises SettingError for what is neither."""
+    if retriever in RETRIEVERS:
+        return None
+    if not is_file(retriever):
+        raise unknown("mine.retriever (or TREC run)", retriever, RETRIEVERS)
+    return Path(retriever)
+
+
+def queries_in(path: Path, corpus: Mapping[str, Doc]) -> set[str]:
+    """The ids of the queries in a run. Raises DataError for a document that is not in the corpus."""
+    query_ids: set[str] = set()
+    lines = read_run(path)
+    for query_id, doc_id, _ in lines:
+        if doc_id not in corpus:
+            assert lines.place
+            raise lines.place.error(
+                f"{doc_id!r} is no document of this collection; expected a run over what is indexed here"
+            )
+        query_ids.add(query_id)
+    return query_ids
+
+
+def hits_in(path: Path) -> Iterator[ScoredDoc]:
+    """The hits of a run, query by query, best first, ties by id: ranks in the file are not read."""
+    for _, hits in groupby(read_run(path), key=lambda hit: hit.query_id):
+        yield from sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))
+
+
+def in_the_run(queries: Sequence[SyntheticQuery], path: Path, corpus: Mapping[str, Doc]) -> list[SyntheticQuery]:
+    """Those of the queries that the run has. Raises DataError where it has none of them."""
+    query_ids = queries_in(path, corpus)
+    known = [query for query in queries if query.query_id in query_ids]
+    if queries and not known:
+        raise DataError(
+            f"has none of the {len(queries):,} queries that are left after the filters; expected the query ids of "
+            f"filter/queries.jsonl, such as {queries[0].query_id!r}",
+            path=path,
+        )
+    return known
+
+
+def hits_of(
+    queries: Sequence[SyntheticQuery],
+    run: Run,
+    indexed: StageOutput,
+    retriever: str,
+    depth: int,
+    progress: Callable[[int, int], None],
+) -> Iterator[ScoredDoc]:
+    """What the run's own retriever finds, `depth` documents for each query, and each source with its score."""
+    weights, ids = RETRIEVERS[retriever], run.base.ids
+    sources, rows = sources_of(weights), [ids.row[query.doc_id] for query in queries]
+    depth = max(SHARED_DEPTH, depth)
+    with run.candidates(indexed, depth, weights) as kept:
+        lists = kept.candidates([query.as_query() for query in queries], rows, progress)
+        named = (pool.named_by(sources, row) for pool, row in zip(lists, rows, strict=True))
+        yield from candidates.hits(named, ids, weights, depth, rows)

@@ -1,0 +1,100 @@
+"""Who finds what is mined: a retriever of the run's own, as deep as asked, or a TREC run that is checked first."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import acclimate
+from acclimate.base.errors import DataError, SettingError
+from acclimate.corpus.formats import read_nway, read_synthetic, write_run
+from acclimate.records import Doc, ScoredDoc, SyntheticQuery
+from acclimate.stages import hits
+
+CORPUS = {f"d{n}": Doc(f"d{n}", f"text {n}") for n in range(9)}
+
+
+def run_of(path, *lines):
+    path.write_text("".join(f"{query} Q0 {doc} {rank} {score} x\n" for query, doc, rank, score in lines))
+    return path
+
+
+def test_hits_come_query_by_query_best_first_whatever_the_ranks_say(tmp_path):
+    path = run_of(tmp_path / "run", ("q2", "d1", 1, 0.5), ("q2", "d3", 2, 1), ("q2", "d0", 3, 0.5), ("q1", "d7", 1, -4))
+    assert hits.queries_in(path, CORPUS) == {"q1", "q2"}
+    assert [tuple(hit) for hit in hits.hits_in(path)] == [
+        ("q2", "d3", 1), ("q2", "d0", 0.5), ("q2", "d1", 0.5), ("q1", "d7", -4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([("q1", "d1", 1, 2), ("q1", "else/7", 2, 1)], r"run:2: 'else/7' is no document of this collection"),
+        ([("q1", "d1", 1, 2), ("q1", "d1", 2, 1)], r"run:2: doc 'd1' comes twice for query 'q1'"),
+        ([("q1", "d1", 1, 2), ("q2", "d1", 1, 1), ("q1", "d2", 2, 1)], r"run:3: query 'q1' comes again"),
+    ],
+)
+def test_a_run_that_cannot_be_mined_is_refused(lines, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        hits.queries_in(run_of(tmp_path / "run", *lines), CORPUS)
+
+
+def test_a_run_of_other_queries_is_refused_and_of_some_is_taken(tmp_path):
+    queries = [SyntheticQuery(f"q{n}", "text", "d1", -1.0) for n in range(3)]
+    path = run_of(tmp_path / "run", ("q1", "d1", 1, 2), ("else", "d1", 1, 2))
+    assert hits.in_the_run(queries, path, CORPUS) == queries[1:2]
+    with pytest.raises(DataError, match=r"has none of the 1 queries .* such as 'q0'"):
+        hits.in_the_run(queries[:1], path, CORPUS)
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    with pytest.raises(DataError, match="has none of the 3 queries"):
+        hits.in_the_run(queries, empty, CORPUS)
+
+
+def test_a_name_that_is_no_retriever_and_no_file_is_refused(tmp_path):
+    with pytest.raises(SettingError, match=r"Did you mean 'bm25'\? There are: bm25, dense, hybrid, late-interaction"):
+        hits.run_file("bm52")
+    with pytest.raises(SettingError, match=r"no mine\.retriever"):
+        hits.run_file(str(tmp_path))  # a folder
+
+
+@pytest.mark.usefixtures("fake_llm")
+@pytest.mark.parametrize("depth", [30, 1000])  # within what all stages share, and deeper
+@pytest.mark.parametrize("retriever", ["bm25", "dense", "late-interaction"])
+def test_each_retriever_orders_negatives_by_its_own_scores(retriever, depth, copied):
+    search = acclimate.open(copied).search
+    queries = {query.query_id: query for query in read_synthetic(copied / "filter" / "queries.jsonl")}
+    ranked = {
+        query_id: [hit.document_id for hit in search(query.text, k=9, system=retriever)]
+        for query_id, query in queries.items()
+    }
+    settings = {"sampling": "top", "n_ways": 5, "max_share": 1.0, "depth": depth}
+    acclimate.mine(copied, retriever=retriever, **settings)
+    examples = list(read_nway(copied / "mine" / "examples.jsonl"))
+    assert examples
+    same = 0
+    for example in examples:
+        query = queries[example.query_id]
+        expected = [doc_id for doc_id in ranked[example.query_id] if doc_id != query.doc_id][:3]
+        same += list(example.doc_ids[1 : 1 + len(expected)]) == expected
+    assert same >= 0.8 * len(examples)  # the others passed over a document that answers the query
+
+
+@pytest.mark.usefixtures("fake_llm")
+def test_a_run_of_somebody_else_s_is_mined_and_what_it_lacks_is_counted(copied, tmp_path):
+    queries = list(read_synthetic(copied / "filter" / "queries.jsonl"))
+    docs = sorted({query.doc_id for query in queries})
+    path = tmp_path / "first.trec"
+    lines = [ScoredDoc(query.query_id, doc, 9 - rank) for query in queries[2:] for rank, doc in enumerate(docs[:6])]
+    write_run(path, lines)
+    acclimate.mine(copied, retriever=path, n_ways=3, sampling="top", max_share=1.0)
+    examples = list(read_nway(copied / "mine" / "examples.jsonl"))
+    assert [example.query_id for example in examples] == [query.query_id for query in queries[2:]]
+    assert all(set(example.doc_ids[1:]) <= set(docs[:6]) for example in examples)
+    assert json.loads((copied / "mine" / "manifest.json").read_text())["dropped"]["not in the run"] == 2
+
+    path.write_text(f"{queries[0].query_id} Q0 elsewhere 1 1 x\n")
+    with pytest.raises(DataError, match="'elsewhere' is no document"):
+        acclimate.mine(copied, retriever=path)
