@@ -18,7 +18,7 @@ from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.files import read_json
 from acclimate.base.progress import Progress
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
-from acclimate.learn.rerankers.several import TAUGHT, collapse, train_rerankers
+from acclimate.learn.rerankers.several import TAUGHT, WITHOUT_NEGATIVES, collapse, train_rerankers
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
 from acclimate.run.estimate import ENCODER_FLOP, TRAINING, Estimate
@@ -214,7 +214,9 @@ class Trained(StageOutput):
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for settings that the base cannot follow. asks: see `chain.check`."""
+    """Raises SettingError for settings that the base cannot follow, or leave no negatives. asks: see `chain.check`."""
+    if run.settings["mine"]["n_ways"] == 1:
+        raise SettingError(WITHOUT_NEGATIVES)
     if asks or models.resolve(run.settings["train"]["base"]).is_local:
         check_base(**run.settings["train"])
 

@@ -17,6 +17,7 @@ from acclimate.learn.rerankers.groups import NAME, Group, grouped
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
 
+WITHOUT_NEGATIVES = "mine.n_ways is 1, and a reranker learns nothing without a negative; expected 2 or more"
 TAUGHT = "queries.json"  # reranker -> the ids of the queries that it learned from
 
 
@@ -41,7 +42,7 @@ def train_rerankers(
     if not examples or not dev:
         raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
     if not any(example.doc_ids[1:] for example in examples):
-        raise SettingError("mine.n_ways is 1, and a reranker learns nothing without a negative; expected 2 or more")
+        raise SettingError(WITHOUT_NEGATIVES)
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
     n_ways, max_queries, merge, seed = (settings[name] for name in ("n_ways", "max_queries", "merge", "seed"))
     parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
