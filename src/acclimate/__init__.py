@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from acclimate.api.adapt import adapt, plan
     from acclimate.api.answers import Answers, Spending
     from acclimate.api.compare import compare
+    from acclimate.api.convert import convert, formats
     from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.page import Page
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         MissingExtra,
         SettingError,
     )
+    from acclimate.corpus.conversion import Conversion
     from acclimate.measure.compare import Comparison
     from acclimate.measure.runs import Compared, Comparisons
     from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
@@ -45,6 +47,7 @@ _HOMES = {
     "acclimate.api.answers": "Answers Spending",
     "acclimate.api.compare": "compare",
     "acclimate.api.convert_model": "convert_model",
+    "acclimate.api.convert": "convert formats",
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
@@ -53,6 +56,7 @@ _HOMES = {
     "acclimate.api.search": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
+    "acclimate.corpus.conversion": "Conversion",
     "acclimate.measure.compare": "Comparison",
     "acclimate.measure.runs": "Compared Comparisons",
     "acclimate.records": "Doc NWay Qrel Query ScoredDoc SyntheticQuery",
@@ -69,6 +73,7 @@ __all__ = [
     "Compared",
     "Comparison",
     "Comparisons",
+    "Conversion",
     "DataError",
     "Doc",
     "Hit",
@@ -89,11 +94,13 @@ __all__ = [
     "SyntheticQuery",
     "adapt",
     "compare",
+    "convert",
     "convert_model",
     "distill",
     "doctor",
     "evaluate",
     "filter",
+    "formats",
     "generate",
     "index",
     "label",

@@ -21,6 +21,7 @@ from acclimate.base.memory import is_out_of_memory
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
+from acclimate.cli.convert_commands import convert
 from acclimate.cli.file_commands import compare
 from acclimate.cli.model_commands import convert_model
 from acclimate.cli.options import (
@@ -72,7 +73,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-for file_command in (compare, convert_model):
+for file_command in (compare, convert, convert_model):
     command(file_command)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from acclimate.corpus.formats import registry
 from acclimate.corpus.formats.content import Content, Row
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.registry import recognize
@@ -30,7 +31,7 @@ def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
     Each query id once, with its first relevant document; what is left out is counted in `dropped`. A folder with
     judgments of several splits gives those of train. Raises DataError for a file of another kind, or of none.
     """
-    source = Source(_content(path), path)
+    source = Source(_content(path, registry.SYNTHETIC, registry.COLLECTIONS), path)
     return Located(_each_once(source), dropped=+source.notes)
 
 
@@ -42,8 +43,8 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
     """
     texts = None
     if queries is not None:
-        texts = dict(row.record for row in Source(_content(queries), queries).queries())
-    source = Source(_content(path), path, documents=lambda: corpus, queries=texts)
+        texts = dict(row.record for row in Source(_content(queries, registry.QUERIES), queries).queries())
+    source = Source(_content(path, registry.EXAMPLES), path, documents=lambda: corpus, queries=texts)
     query_of: dict[str, Query] = {}
     examples: list[NWay] = []
     for place, example, _ in source.examples():
@@ -56,8 +57,8 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
     return Training(list(query_of.values()), examples, +source.notes)
 
 
-def _content(path: Path) -> Content:
-    return recognize(path).read(path)
+def _content(path: Path, *kinds: str) -> Content:
+    return recognize(path, kinds).read(path)
 
 
 def _each_once(source: Source) -> Iterator[tuple[Place, SyntheticQuery]]:

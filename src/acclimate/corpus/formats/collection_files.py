@@ -19,7 +19,7 @@ from acclimate.base.files import atomic_folder, read_json, write_json
 from acclimate.corpus.formats import beir, colbert, fields, headless, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place, as_json, identifier
-from acclimate.corpus.formats.rows import first_line, is_parquet, is_saved_dataset, objects, write_objects
+from acclimate.corpus.formats.rows import first_line, is_parquet, is_saved_dataset, objects, table, write_objects
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
@@ -107,7 +107,7 @@ def write_run(path: Path, source: Source) -> int:
 def read_beir(path: Path, *, prefix: str = "") -> Content:
     """A BEIR folder. prefix: of the queries and judgments, such as qgen."""
     stem = f"{prefix}-" if prefix else ""
-    corpus, queries = _file(path, "corpus"), _file(path, f"{stem}queries")
+    corpus, queries = table(path, "corpus"), table(path, f"{stem}queries")
     judgments = sorted((path / f"{stem}qrels").glob("[!.]*.tsv"))
     return Content(
         docs=read_docs(corpus).docs if corpus else None,
@@ -222,14 +222,6 @@ def _only_split(source: Source) -> Iterator[Row[Qrel]]:
             path=source.path,
         )
     return next(iter(splits.values()))()
-
-
-def _file(folder: Path, stem: str) -> Path | None:
-    """The file of this name, whatever carries its rows."""
-    files = sorted(path for path in folder.glob(f"{stem}.*") if path.name.split(".")[1:2] != ["ids"])
-    if len(files) > 1:
-        raise DataError(f"found {' and '.join(file.name for file in files)}; keep one", path=folder)
-    return files[0] if files else None
 
 
 def _others(others: Mapping[str, Any], *used: str) -> dict[str, Any]:

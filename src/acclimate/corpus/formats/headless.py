@@ -135,7 +135,7 @@ def read_queries(path: Path) -> Content:
     """The first two columns of each row; where there are more, all rows have as many."""
 
     def rows() -> Iterator[tuple[Place, dict[str, str]]]:
-        return ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in _same_width(path, 2))
+        return ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in same_width(path, 2))
 
     return Content(queries=lambda: (Row(Place(path), query) for query in fields.queries(rows(), path)))
 
@@ -151,7 +151,7 @@ def read_docs(path: Path) -> Content:
     """Id, text and perhaps title of each document."""
 
     def docs() -> Iterator[Row[Doc]]:
-        for place, (doc_id, text, *title) in _same_width(path, 2):
+        for place, (doc_id, text, *title) in same_width(path, 2):
             yield Row(place, Doc(identifier(doc_id, "document id", place), text, title[0] if title else ""))
 
     return Content(docs=docs)
@@ -198,7 +198,8 @@ def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False
         yield place, cells
 
 
-def _same_width(path: Path, least: int) -> Iterator[tuple[Place, list[str]]]:
+def same_width(path: Path, least: int) -> Iterator[tuple[Place, list[str]]]:
+    """The cells of each line, as many as in the first, and no fewer than `least`; a quotation mark is a letter."""
     width = 0
     for place, cells in tables.headless_rows(path, is_raw=True):
         width = width or len(cells)

@@ -93,6 +93,14 @@ def first_line(path: Path) -> str:
     return next((line for _, line in read_lines(path) if line.strip()), "")
 
 
+def table(folder: Path, stem: str) -> Path | None:
+    """The file of this name in a folder, whatever carries its rows, or a saved data set of this name."""
+    paths = [*([folder / stem] if is_saved_dataset(folder / stem) else []), *sorted(folder.glob(f"{stem}.*"))]
+    if len(paths) > 1:
+        raise DataError(f"found {' and '.join(path.name for path in paths)}; keep one", path=folder)
+    return paths[0] if paths else None
+
+
 def cells_of(line: str) -> list[str]:
     """The cells of a first line, with tabs between or else commas."""
     try:

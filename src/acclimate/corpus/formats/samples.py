@@ -90,6 +90,13 @@ def is_generated(sample: Sample) -> int:
     return 3 * int(sample.kind == "folder" and any(name.endswith("-queries.jsonl") for name in sample.names))
 
 
+def is_nemo(sample: Sample) -> int:
+    """One object with a corpus and data; or a folder with a train.json and no other table of PyLate's."""
+    if sample.kind == "folder":
+        return 2 * int("train.json" in sample.names and "documents" not in sample.names)
+    return Has("corpus data")(sample)
+
+
 def is_list(shape: Callable[[list[Any]], bool], *, facts: int = 1) -> Callable[[Sample], int]:
     """Lists that are all of this shape."""
     return lambda sample: (
@@ -131,6 +138,7 @@ def is_margins(sample: Sample) -> int:
         bool(cells)
         and all(len(row) == 4 and _NUMBER.fullmatch(row[3]) for row in cells)
         and any(not row[3].lstrip("+-").isdecimal() for row in cells)
+        and not is_ranking(sample)
     )
 
 

@@ -8,13 +8,14 @@ that names the option to give.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from acclimate.base.errors import DataError
-from acclimate.corpus.formats.content import KINDS, Content, Example, Row
+from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Place, as_json
 from acclimate.corpus.formats.synthetic import synthetic_id
 from acclimate.records import Doc, Qrel, Query, ScoredDoc, SyntheticQuery
@@ -26,6 +27,8 @@ ALONE = "examples left out whose only negative is their positive"
 FLAT = "texts whose tabs or line ends became blanks"
 SAME_TEXT = "documents with the text of an earlier one, which is meant"
 OTHERS = "values left out that the format has no room for: "
+SCORES = "examples whose scores are left out"
+NO_POSITIVE = "examples without a known positive, whose best document stands for it"
 
 
 class Source:
@@ -38,15 +41,21 @@ class Source:
         *,
         documents: Callable[[], Mapping[str, Doc] | None] = lambda: None,
         queries: Mapping[str, str] | None = None,
+        room: str = "others scores positive",
     ) -> None:
-        """documents: those that texts and ids are looked up in; None where there are none. queries: id -> text."""
+        """documents: those that texts and ids are looked up in; None where there are none. queries: id -> text.
+
+        room: what the format written has room for, beside texts and ids: keys of any other name, scores, and whether a
+        document is known to be the positive.
+        """
         self.content, self.path, self._documents, self._queries = content, path, documents, queries
+        self.room = frozenset(room.split())
         self.notes = content.notes
 
     def docs(self) -> Iterator[Row[Doc]]:
         """The documents that it holds, or else those given beside it."""
         if self.content.docs:
-            return self.content.docs()
+            return self._fitting(self.content.docs())
         if self.documents is not None:
             return (Row(Place(self.path), doc) for doc in self.documents.values())
         raise self._lacks("documents", "give them with --corpus FILE")
@@ -54,9 +63,9 @@ class Source:
     def queries(self) -> Iterator[Row[Query]]:
         """The queries that it holds, or those of its synthetic queries or examples, each once, or those given."""
         if self.content.queries:
-            return self.content.queries()
+            return self._fitting(self.content.queries())
         if self.content.synthetic:
-            return _once(Row(row.place, row.record.as_query()) for row in self.synthetic())
+            return _once(Row(row.place, row.record.as_query(), row.others) for row in self.synthetic())
         if self.content.examples:
             return _once(
                 Row(row.place, Query(row.record.query_id, self.query_text(row.record, row.place)))
@@ -94,7 +103,7 @@ class Source:
     def synthetic(self) -> Iterator[Row[SyntheticQuery]]:
         """Synthetic queries; of judged queries, each with each document that is relevant."""
         if self.content.synthetic:
-            return self.content.synthetic()
+            return self._fitting(self.content.synthetic())
         if self.content.qrels:
             return self._written()
         raise self._lacks("synthetic queries")
@@ -105,7 +114,8 @@ class Source:
         Raises DataError where some examples have scores and others have not.
         """
         scored, self.notes[DUPLICATES], self.notes[ALONE] = None, 0, 0
-        for row in self._examples():
+        self.notes[SCORES] = self.notes[NO_POSITIVE] = 0
+        for row in self._fitting(self._examples()):
             example = self._distinct(self._completed(row, ids, texts))
             if example is None:
                 continue
@@ -116,6 +126,11 @@ class Source:
                     f"an example {'without' if scored else 'with'} scores among those {'with' if scored else 'without'}"
                     "; expected scores in all of them or in none"
                 )
+            if example.scores and "scores" not in self.room:
+                self.notes[SCORES] += 1
+                example = example._replace(scores=())
+            if not example.has_positive and "positive" not in self.room:
+                self.notes[NO_POSITIVE] += 1
             yield row._replace(record=example)
 
     def query_text(self, example: Example, place: Place) -> str:
@@ -164,6 +179,17 @@ class Source:
         for place, query, others in self.synthetic():
             text = others.get("text")
             yield Row(place, Example(query.query_id, query.text, (query.doc_id,), (text,) if text else ()))
+
+    def _fitting(self, rows: Iterator[Row[T]]) -> Iterator[Row[T]]:
+        """Rows, after counting what else is in them where the format has no room for it."""
+        if "others" in self.room:
+            yield from rows
+            return
+        left_out: Counter[str] = Counter()
+        for row in rows:
+            left_out.update(row.others.keys())
+            yield row
+        self.notes.update({OTHERS + name: count for name, count in left_out.items() if OTHERS + name not in self.notes})
 
     def _written(self) -> Iterator[Row[SyntheticQuery]]:
         splits = self.content.qrels
@@ -235,11 +261,6 @@ class Source:
 
     def _lacks(self, kind: str, advice: str = "") -> DataError:
         return DataError(f"holds {self.content}, not {kind}{'; ' if advice else ''}{advice}", path=self.path)
-
-
-def kinds_of(content: Content) -> set[str]:
-    """The kinds of records that it holds."""
-    return {kind for kind, name in KINDS.items() if getattr(content, name)}
 
 
 def _key(text: str) -> bytes:

@@ -1,0 +1,151 @@
+"""One format of files becomes another: read by what is in it, completed by documents and queries given beside, written.
+
+Decided: what is read streams. Documents that are looked up, by id or by text, go into a corpus in a folder beside the
+target that is removed at the end. A file takes the place of one that is there; a folder never does.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import exists, make_folder
+from acclimate.corpus import collections
+from acclimate.corpus.documents import Corpus
+from acclimate.corpus.formats import registry
+from acclimate.corpus.formats.content import Content, Row
+from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.formats.registry import Format, named_format, recognize
+from acclimate.corpus.formats.source import Source
+
+# What a file is written as where nobody says: by the end of its name and by what was read.
+BY_SUFFIX = {
+    ".jsonl": {
+        registry.DOCS: "documents",
+        registry.QUERIES: "queries",
+        registry.SYNTHETIC: "synthetic",
+        registry.EXAMPLES: "nway",
+    },
+    ".tsv": {registry.JUDGMENTS: "qrels", registry.EXAMPLES: "triples-ids", registry.QUERIES: "queries-tsv"},
+    ".trec": {registry.JUDGMENTS: "trec-qrels", registry.RUNS: "trec-run"},
+    "": {registry.COLLECTIONS: "beir", registry.SYNTHETIC: "beir"},
+}
+BY_SUFFIX[".parquet"] = BY_SUFFIX[".jsonl"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was read as which format, and written as which; `notes` count what was left out or changed, by reason."""
+
+    source_format: str
+    target_format: str
+    records: int
+    notes: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.source_format} to {self.target_format}: {self.records:,} written"
+
+
+def convert(
+    source: str,
+    target: Path,
+    *,
+    source_format: str = "",
+    target_format: str = "",
+    corpus: str = "",
+    queries: Path | None = None,
+    recognized: Callable[[Format], object] = lambda _: None,
+) -> Conversion:
+    """Write as one format what is read as another. Empty names: the format is told by what is in the file, and by the
+    end of the target's name.
+
+    recognized: told what the source is, before anything is written.
+    """
+    make_folder(target.parent)
+    if target.is_dir() and any(target.iterdir()):
+        raise DataError("is a folder with something in it; expected a new one", path=target)
+    if exists(target) and exists(source) and target.samefile(source):
+        raise DataError("would take the place of what is read; name another target", path=target)
+    with _folder_beside(target) as folder:
+        form, content = _read(source, source_format, folder)
+        recognized(form)
+        wanted = named_format(target_format) if target_format else _target(form, target)
+        if wanted.write is None:
+            raise SettingError(f"{wanted.name} is only read; acclimate convert --list says what is written")
+
+        @cache
+        def documents() -> Corpus | None:
+            given = _read(corpus, "", folder, registry.DOCS, registry.COLLECTIONS)[1] if corpus else content
+            if given.docs is None:
+                if corpus:
+                    raise DataError(f"holds {given}, not documents", path=corpus)
+                return None
+            rows = given.docs()
+            return Corpus.build(Located(row[:2] for row in rows), folder / "documents.arrow", source=corpus or source)
+
+        records = Source(
+            content,
+            Path(source),
+            documents=documents,
+            queries=None if queries is None else _texts(queries, folder),
+            room=wanted.room,
+        )
+        count = wanted.write(target, records)
+    return Conversion(form.name, wanted.name, count, {note: n for note, n in sorted(records.notes.items()) if n})
+
+
+def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Format, Content]:
+    """What a file or folder holds, or a collection that has a name and no file."""
+    path = Path(name)
+    if format_name:
+        form = named_format(format_name)
+        return form, form.read(path)
+    if collections.is_path(name) and exists(path):
+        try:
+            form = recognize(path, kinds)
+            return form, form.read(path)
+        except DataError:
+            if not path.is_dir() or not any(path.rglob("*.*")) or _is_of_data(path):
+                raise
+    collection = collections.load(name, folder)
+    return named_format("beir"), Content(
+        docs=lambda: (Row(Place(path), doc) for doc in collection.corpus.values()),
+        queries=(lambda: (Row(Place(path), query) for query in collection.queries)) if collection.queries else None,
+        qrels={
+            split: (lambda qrels=qrels: (Row(Place(path), qrel) for qrel in qrels))
+            for split, qrels in collection.qrels.items()
+        },
+    )
+
+
+def _is_of_data(folder: Path) -> bool:
+    """True where no documents of texts are in a folder: then it is one of data, of a kind that is not known."""
+    return not any(path.suffix.lower() in (".txt", ".md", ".markdown", ".html", ".htm") for path in folder.rglob("*"))
+
+
+def _target(form: Format, target: Path) -> Format:
+    suffix = target.name.lower().removesuffix(".gz")
+    kinds = next((kinds for end, kinds in BY_SUFFIX.items() if end and suffix.endswith(end)), {})
+    if "." not in suffix:
+        kinds = BY_SUFFIX[""]
+    if form.kind not in kinds:
+        raise SettingError(
+            f"what {target.name} is to be is not clear; say it with --to FORMAT (acclimate convert --list)"
+        )
+    return named_format(kinds[form.kind])
+
+
+def _texts(path: Path, folder: Path) -> Mapping[str, str]:
+    content = _read(str(path), "", folder, registry.QUERIES, registry.COLLECTIONS, registry.SYNTHETIC)[1]
+    return dict(row.record for row in Source(content, path).queries())
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder:
+        yield Path(folder)

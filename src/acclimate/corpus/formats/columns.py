@@ -1,0 +1,189 @@
+"""Columns as sentence-transformers trains from: their order decides what they are, their names do not, except label.
+
+columns         anchor, positive, negative_1 ... negative_n       MultipleNegativesRankingLoss of each kind of model
+columns-scores  query, positive, negative_1 ... negative_n, label (n + 1 scores)      MarginMSE and DistillKLDiv losses;
+                for MultiVectorDistillKLDivLoss the same columns are document_1 ... document_N
+columns-pairs   text_a, text_b, label: the score, or 1 for the positive and 0         BinaryCrossEntropy and MSE losses
+columns-lists   query, docs (a list), labels (a list): scores, or 1 and 0             LambdaLoss and other list losses
+
+All rows have the same columns, so all examples as many negatives, but for lists and pairs. Nothing but these columns
+is written: one more text is one more negative. Read are these names, and those that mine_hard_negatives gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from acclimate.corpus.formats.content import Content, Example, Row
+from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, text
+from acclimate.corpus.formats.rows import json_list, objects, write_objects
+from acclimate.corpus.formats.source import Source
+
+QUERY = Field("query", ("query", "anchor", "sentence1", "question"))
+POSITIVE = Field("positive", ("positive", "document_1", "answer"))
+DOCS = Field("list of documents", ("docs", "texts", "documents"))
+PAIR = (Field("query", ("text_a", "query", "anchor")), Field("document", ("text_b", "text", "document")))
+LABEL = Field("label", ("label", "labels", "score", "scores"))
+_NEGATIVE = re.compile(r"(negative|document)(?:_([0-9]{1,6}))?")
+
+
+def read(path: Path) -> Content:
+    """Rows of a query, a positive and any number of negatives, perhaps with scores or margins."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, values in objects(path):
+            query_name, positive_name = pick(values, QUERY, place), pick(values, POSITIVE, place)
+            negatives = [name for name in values if _NEGATIVE.fullmatch(name) and name != positive_name]
+            negatives.sort(key=_place_of)
+            texts = tuple(text(values[name], name, place) for name in (positive_name, *negatives))
+            scores: tuple[float, ...] = ()
+            label = next((name for name in LABEL.names if values.get(name) is not None), None)
+            if label:
+                scores = _scores(values[label], label, len(texts), place)
+            used = {query_name, positive_name, *negatives, *([label] if label else [])}
+            others = {name: value for name, value in values.items() if name not in used}
+            query = text(values[query_name], query_name, place)
+            yield Row(place, Example(query=query, texts=texts, scores=scores), others)
+
+    return Content(examples=examples)
+
+
+def write(path: Path, source: Source) -> int:
+    """columns: texts alone."""
+    return write_objects(path, (_texts("anchor", row) for row in _of_one_width(source)))
+
+
+def write_scores(path: Path, source: Source) -> int:
+    """columns-scores: one score per document, the positive's first."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in _of_one_width(source):
+            if not row.record.scores:
+                raise row.place.error("an example without scores; these columns are for what a teacher has scored")
+            yield {**_texts("query", row), "label": list(row.record.scores)}
+
+    return write_objects(path, rows())
+
+
+def read_pairs(path: Path) -> Content:
+    """The rows of a query that stand together: label 1 marks a positive; of scores, the first row is the positive."""
+
+    def examples() -> Iterator[Row[Example]]:
+        def named(row: tuple[Place, Mapping[str, Any]]) -> str:
+            name = pick(row[1], PAIR[0], row[0])
+            return text(row[1][name], name, row[0])
+
+        for query, rows in groupby(objects(path), named):
+            docs = [(place, text(values[(name := pick(values, PAIR[1], place))], name, place), _label(values, place))
+                    for place, values in rows]  # fmt: skip
+            labels = tuple(label for _, _, label in docs)
+            if set(labels) <= {0.0, 1.0}:
+                negatives = [doc for _, doc, label in docs if not label]
+                positives = [(place, doc) for place, doc, label in docs if label]
+                if not positives:
+                    raise docs[0][0].error(f"the query {as_json(query)} has no document with the label 1")
+                for place, doc in positives:
+                    yield Row(place, Example(query=query, texts=(doc, *negatives)))
+            else:
+                yield Row(docs[0][0], Example(query=query, texts=tuple(doc for _, doc, _ in docs), scores=labels))
+
+    return Content(examples=examples)
+
+
+def write_pairs(path: Path, source: Source) -> int:
+    """columns-pairs: a row for each document, the positive first."""
+    return write_objects(
+        path,
+        (
+            {"text_a": example.query, "text_b": doc, "label": label}
+            for _, example, _ in source.examples(ids=False, texts=True)
+            for doc, label in zip(example.texts, _labels(example), strict=True)
+        ),
+    )
+
+
+def read_lists(path: Path) -> Content:
+    """A list a row: the document with the label 1 is the positive; of scores, the first."""
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, values in objects(path):
+            query_name, docs_name = pick(values, QUERY, place), pick(values, DOCS, place)
+            docs = tuple(text(doc, docs_name, place) for doc in json_list(values[docs_name], docs_name, place))
+            label = pick(values, LABEL, place)
+            labels = _scores(values[label], label, len(docs), place)
+            example = Example(query=text(values[query_name], query_name, place), texts=docs, scores=labels)
+            used = (query_name, docs_name, label)
+            others = {name: value for name, value in values.items() if name not in used}
+            if not set(labels) <= {0.0, 1.0}:
+                yield Row(place, example, others)
+                continue
+            if 1.0 not in labels:
+                raise place.error("no document has the label 1; expected a positive, or remove the line")
+            negatives = [n for n, label in enumerate(labels) if not label]
+            for n, label in enumerate(labels):
+                if label:
+                    yield Row(place, example.keeping([n, *negatives])._replace(scores=()), others)
+
+    return Content(examples=examples)
+
+
+def write_lists(path: Path, source: Source) -> int:
+    """columns-lists: the positive first."""
+    return write_objects(
+        path,
+        (
+            {"query": example.query, "docs": list(example.texts), "labels": list(_labels(example))}
+            for _, example, _ in source.examples(ids=False, texts=True)
+        ),
+    )
+
+
+def _labels(example: Example) -> tuple[float, ...]:
+    """Scores, or 1 for the positive and 0 for the others."""
+    return example.scores or (1.0, *[0.0] * (example.n_ways - 1))
+
+
+def _texts(query_name: str, row: Row[Example]) -> dict[str, Any]:
+    positive, *negatives = row.record.texts
+    return {query_name: row.record.query, "positive": positive} | {
+        f"negative_{n}": negative for n, negative in enumerate(negatives, 1)
+    }
+
+
+def _of_one_width(source: Source) -> Iterator[Row[Example]]:
+    width = 0
+    for row in source.examples(ids=False, texts=True):
+        width = width or row.record.n_ways
+        if row.record.n_ways != width:
+            raise row.place.error(
+                f"an example of {row.record.n_ways} documents, and the first has {width}; columns need as many in all: "
+                "columns-lists and columns-pairs do not"
+            )
+        yield row
+
+
+def _scores(value: Any, name: str, n_docs: int, place: Place) -> tuple[float, ...]:
+    """One score per document, or the margins of the positive over each negative, which are its scores against 0."""
+    if n_docs == 2 and isinstance(value, int | float):
+        value = [value]  # the margin of a triple
+    scores = tuple(number(score, name, place) for score in json_list(value, name, place))
+    if len(scores) == n_docs - 1 and n_docs > 1:
+        return (0.0, *(-score for score in scores))
+    if len(scores) != n_docs:
+        raise place.error(f"{name!r}: found {len(scores)} of them; expected one per document, {n_docs}")
+    return scores
+
+
+def _label(values: Mapping[str, Any], place: Place) -> float:
+    name = pick(values, LABEL, place)
+    value = values[name]
+    return number(float(value) if isinstance(value, str) and value in ("0", "1") else value, name, place)
+
+
+def _place_of(name: str) -> tuple[int, str]:
+    match = _NEGATIVE.fullmatch(name)
+    return (int(match[2]) if match and match[2] else 0, name)

@@ -1,0 +1,92 @@
+"""PyLate's tables for distillation, a folder of three: train {query_id, document_ids, scores}, queries {query_id, text}
+and documents {document_id, text}, each as Parquet, JSON Lines or a saved data set.
+
+Lists may be stored as their JSON text. PyLate's student scores the documents of a query from 0 to 1, its labels stay as
+they are: the teacher's scores are written so that the least of a query is 0 and the largest 1, and read as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder
+from acclimate.corpus.formats import collection_files
+from acclimate.corpus.formats.content import Content, Example, Row
+from acclimate.corpus.formats.fields import Field, identifier, number, pick
+from acclimate.corpus.formats.rows import json_list, objects, table, write_objects
+from acclimate.corpus.formats.source import Source
+
+QUERY_ID = Field("query id", ("query_id",))
+DOC_IDS = Field("list of document ids", ("document_ids",))
+SCALED = "lists whose scores were brought to 0 to 1"
+TABLES = ("train", "queries", "documents")
+
+
+def read(path: Path) -> Content:
+    """The three tables; scores stay as they are."""
+    train, queries, documents = (_table(path, name) for name in TABLES)
+
+    def examples() -> Iterator[Row[Example]]:
+        for place, values in objects(train):
+            query_id = identifier(values[pick(values, QUERY_ID, place)], "query_id", place)
+            doc_ids = tuple(
+                identifier(doc_id, "document_ids", place)
+                for doc_id in json_list(values[pick(values, DOC_IDS, place)], "document_ids", place)
+            )
+            listed = values.get("scores")
+            scores = [] if listed is None else json_list(listed, "scores", place)
+            if not doc_ids or (scores and len(scores) != len(doc_ids)):
+                raise place.error(f"found {len(doc_ids)} documents and {len(scores)} scores; expected a score for each")
+            others = {
+                name: value for name, value in values.items() if name not in ("query_id", "document_ids", "scores")
+            }
+            yield Row(
+                place,
+                Example(query_id, "", doc_ids, (), tuple(number(score, "scores", place) for score in scores)),
+                others,
+            )
+
+    return Content(
+        docs=collection_files.read_docs(documents).docs,
+        queries=collection_files.read_queries(queries).queries,
+        examples=examples,
+    )
+
+
+def write(path: Path, source: Source) -> int:
+    """The three tables, as Parquet. Only documents that examples name are among them."""
+    texts: dict[str, str] = {}
+    queries: dict[str, str] = {}
+
+    def train() -> Iterator[dict[str, Any]]:
+        for place, example, _ in source.examples():
+            queries[example.query_id] = source.query_text(example, place)
+            for doc_id in example.doc_ids:
+                texts[doc_id] = source.doc_text(doc_id, place)
+            values: dict[str, Any] = {"query_id": example.query_id, "document_ids": list(example.doc_ids)}
+            if example.scores:
+                values["scores"] = _from_0_to_1(example.scores)
+                source.notes[SCALED] += 1
+            yield values
+
+    with atomic_folder(path) as folder:
+        count = write_objects(folder / "train.parquet", train())
+        write_objects(folder / "queries.parquet", ({"query_id": i, "text": text} for i, text in queries.items()))
+        write_objects(folder / "documents.parquet", ({"document_id": i, "text": text} for i, text in texts.items()))
+    return count
+
+
+def _table(folder: Path, name: str) -> Path:
+    path = table(folder, name)
+    if path is None:
+        raise DataError(f"has no {name}; expected PyLate's tables: {', '.join(TABLES)}", path=folder)
+    return path
+
+
+def _from_0_to_1(scores: tuple[float, ...]) -> list[float]:
+    halves = [score / 2 for score in scores]  # the largest numbers differ by more than there are
+    low, high = min(halves), max(halves)
+    return [(half - low) / (high - low) if high > low else 0.0 for half in halves]
