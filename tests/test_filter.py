@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,12 +16,12 @@ from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.llm.grade import read_grade
-from acclimate.records import Query, SyntheticQuery
+from acclimate.records import Doc, Query, SyntheticQuery
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
-from acclimate.stages.judges import rated_together
+from acclimate.stages.judges import RunJudges, rated_together
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):
@@ -44,7 +45,10 @@ class Told:
         ranks = source_ranks(queries, self.teacher if retriever == "teacher" else self.found, depth=depth)
         return [ranks.get(query.query_id, math.inf) for query in queries]
 
-    def rerank(self, model, queries):
+    def are_copied(self, queries):
+        return [float(query.text.startswith("copied")) for query in queries]
+
+    def rerank(self, model, queries, max_tokens):
         self.asked.append((model, [query.query_id for query in queries]))
         return [self.scores.get(query.text, -9.0) for query in queries]
 
@@ -158,6 +162,27 @@ def test_a_filter_sees_what_the_one_before_it_left():
         "logprob": 1,
         "duplicates": 1,
     }
+
+
+def test_length_counts_the_tokens_of_the_llm_and_words_where_it_gave_none():
+    queries = queries_of("one two three", "one two", "wie geht es dir", "东京在哪里", "?!", "long " * 9)
+    queries[1] = queries[1]._replace(log_probs=(-1.0, -0.5, -0.1))
+    queries[2] = queries[2]._replace(log_probs=(-1.0, -0.5))
+    found = filter_queries(queries, NOTHING, filters=("length",), min_tokens=3, max_tokens=8)
+    assert [query.query_id for query in found.queries] == ["q0", "q1", "q3"]
+    assert [row["tokens"] for row in found.judged] == [3, 3, 2, 5, 0, 9]
+    assert found.dropped == {"length": 3}
+
+
+def test_what_stands_in_its_document_word_for_word_is_dropped(tmp_path):
+    found = filter_queries(queries_of("copied text", "another"), NOTHING, filters=("copied",))
+    assert [row["copied"] for row in found.judged] == [1, 0]
+    assert found.dropped == {"copied": 1}
+    corpus = {"d": Doc("d", "The tide RISES\n twice\ta day; so it falls.", "On Tides")}
+    run = SimpleNamespace(input=SimpleNamespace(corpus=corpus))
+    judges = RunJudges(run, None, None, tmp_path, lambda done, total: None)
+    texts = ["the tide rises twice a day", "On tides The", "tide falls", "the tide rises twice a day?"]
+    assert judges.are_copied(queries_of(*texts)) == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("name", DEFAULT)

@@ -2,24 +2,28 @@
 
 The setting names the filters in their order; each sees what the one before it left, and every drop has one reason.
 
+    length       neither too short nor too long (InPars; how many tokens an LLM wrote)
+    copied       does not stand in its source document word for word (InPars)
     duplicates   nearly equal to a query that the LLM was surer of
-    logprob      the LLM's own confidence (InPars v1, arXiv 2202.05144)
+    logprob      the LLM's own confidence (InPars v1, arXiv 2202.05144): the mean of its tokens' log-probabilities
     round-trip   a retriever finds the source document (Promptagator, arXiv 2209.11755; UDAPDR, arXiv 2303.00807)
     teacher      the fusion of all retrievers ranks the source document first (CADET, arXiv 2505.19274)
     reranker     a reranker's score of query and source document (InPars v2, arXiv 2301.01820)
     percentile   not among the lowest of a score
     judge        an LLM grades how well the document answers the query
 
-Every score is kept, so a threshold can be judged afterwards, and changed at no cost.
+Every score is kept, so a threshold can be judged afterwards, and changed at no cost. InPars' own log-probabilities are
+those of the likeliest token at each step, without the last one: the same as these where the likeliest is taken and a
+line break ends the query, and not so where tokens are drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar
 
 from acclimate import llm as llms
 from acclimate.base import models
@@ -27,8 +31,9 @@ from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.words import words_of
 from acclimate.corpus.formats import read_synthetic, write_synthetic
-from acclimate.corpus.near_duplicates import best_first, near_duplicate_queries
+from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
 from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
@@ -41,38 +46,14 @@ from acclimate.run.settings import checked
 from acclimate.search import scorers
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
-from acclimate.stages.judges import TRAINED, RunJudges
+from acclimate.stages.judges import TRAINED, Judges, RunJudges
 from acclimate.stages.sample import Sampled
+from acclimate.stages.selection import Filter, Scores, Selection, select
 
-NAMES = ("duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
+NAMES = ("length", "copied", "duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
 DEFAULT = ("duplicates", "logprob", "round-trip")
 DEPTH = 100  # ranks are known so far at least
 SCORES = ("logprob", "reranker", "grade")  # that a percentile can be of
-
-
-class Judges(Protocol):
-    """Who is asked about queries; each is loaded when it is first asked, and answers in the order of the queries."""
-
-    def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
-        """From 1, of each source document; infinite where it is not among `depth`. `teacher` is a retriever, too."""
-        ...
-
-    def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        """A reranker's score of each query with its source document."""
-        ...
-
-    def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        """An LLM's grade of each, 0 to 3; NaN where its answer is none."""
-        ...
-
-
-class Selection(NamedTuple):
-    """What is kept, in the order given, and what was thought of each query."""
-
-    queries: list[SyntheticQuery]
-    dropped: dict[str, int]
-    judged: list[dict[str, Any]]  # every query: query_id, logprob, other scores (None: not asked), reason
-    funnel: list[tuple[str, int]]  # filter -> queries left after it
 
 
 @checked
@@ -81,11 +62,14 @@ def filter_queries(
     judges: Judges,
     *,
     filters: Annotated[tuple[str, ...], OneOf(NAMES)] = DEFAULT,
+    min_tokens: Annotated[int, AtLeast(0)] = 3,
+    max_tokens: Annotated[int, AtLeast(1)] = 1000,
     keep_top_k: Annotated[int, AtLeast(1)] = 10_000,
     round_trip_k: Annotated[int, AtLeast(1)] = 20,
     retriever: Annotated[str, OneOf((*RETRIEVERS, TRAINED))] = "hybrid",
     min_difference: Annotated[float, Between(0, 1)] = 0.2,
     reranker: str = "",
+    reranker_tokens: Annotated[int, Between(8, 1_000_000)] = 512,
     min_percentile: Annotated[float, Between(0, 100)] = 25.0,
     percentile_of: Annotated[str, OneOf(SCORES)] = "logprob",
     llm: str = "embedded:smollm2-135m-instruct",
@@ -99,7 +83,12 @@ def filter_queries(
     Parameters
     ----------
     filters
-        Filters by name, in order: duplicates, logprob, round-trip, teacher, reranker, percentile, judge.
+        Filters by name, in order: length, copied, duplicates, logprob, round-trip, teacher, reranker, percentile,
+        judge.
+    min_tokens
+        length: drop queries of fewer tokens, as the LLM wrote them; words, where it gave no log-probabilities.
+    max_tokens
+        length: drop queries of more.
     keep_top_k
         logprob, reranker: keep this many, those with the highest score.
     round_trip_k
@@ -110,7 +99,10 @@ def filter_queries(
     min_difference
         duplicates: two queries are the same below this distance of their words (Jaccard, 0 to 1).
     reranker
-        reranker: a cross-encoder, by path or Hugging Face id.
+        reranker: a cross-encoder, a monoT5 or a decoder that rates, by path or Hugging Face id.
+    reranker_tokens
+        reranker: tokens of query and document that it reads at most, its own limit where that is lower; the document
+        is cut.
     min_percentile
         percentile: drop queries whose score is below this percentile (0 to 100) of those that are left.
     percentile_of
@@ -123,86 +115,50 @@ def filter_queries(
         judge: keep queries of this grade or better.
     """
     check_filters(filters=filters, reranker=reranker, percentile_of=percentile_of)
-    scores: dict[str, dict[str, float]] = {"logprob": {query.query_id: query.logprob for query in queries}}
 
-    def ask(score: str, kept: Sequence[SyntheticQuery]) -> dict[str, float]:
-        """The score of each of these queries, asked for where it is not known."""
-        of = scores.setdefault(score, {})
-        missing = [query for query in kept if query.query_id not in of]
-        if missing:
-            answers = {
-                "rank": lambda: judges.ranks(retriever, missing, max(DEPTH, round_trip_k)),
-                "teacher_rank": lambda: judges.ranks("teacher", missing, DEPTH),
-                "reranker": lambda: judges.rerank(reranker, missing),
-                "grade": lambda: judges.grade(llm, judge, missing),
-            }[score]()
-            of.update(zip((query.query_id for query in missing), answers, strict=True))
-        return of
+    def grades(queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        answers = judges.grade(llm, judge, queries)
+        if all(map(math.isnan, answers)):
+            raise SettingError(
+                f"filter.judge: {llm} gave no grade that could be read, to any of {len(queries):,} queries"
+            )
+        return answers
 
-    def above(score: str, limit: float) -> Callable[[list[SyntheticQuery]], set[str]]:
-        return lambda kept: {q.query_id for q in kept if not ask(score, kept)[q.query_id] <= limit}
-
-    def percentile(kept: list[SyntheticQuery]) -> set[str]:
-        of = ask(percentile_of, kept)
-        known = sorted(of[query.query_id] for query in kept if not math.isnan(of[query.query_id]))
-        if kept and not known:
-            raise SettingError(f"filter.percentile_of is {percentile_of}, of which no query has one")
-        limit = known[min(len(known) - 1, int(len(known) * min_percentile / 100))] if known else 0.0
-        return {query.query_id for query in kept if not of[query.query_id] >= limit}
-
-    def best(score: str, kept: list[SyntheticQuery]) -> set[str]:
-        of = ask(score, kept)
-        dropped = {query.query_id for query in best_first(kept, of)[keep_top_k:]}
-        if dropped and all(math.isnan(of[query.query_id]) for query in kept):
-            raise SettingError(f"no query has a {score} to choose the best {keep_top_k:,} by; leave that filter out")
-        return dropped
-
-    def graded(kept: list[SyntheticQuery]) -> set[str]:
-        of = ask("grade", kept)
-        if kept and all(math.isnan(of[query.query_id]) for query in kept):
-            raise SettingError(f"filter.judge: {llm} gave no grade that could be read, to any of {len(kept):,} queries")
-        return {query.query_id for query in kept if not of[query.query_id] >= min_grade}
-
-    drops: Mapping[str, Callable[[list[SyntheticQuery]], set[str]]] = {
-        "duplicates": lambda kept: near_duplicate_queries(kept, min_difference),
-        "logprob": lambda kept: best("logprob", kept),
-        "round-trip": above("rank", round_trip_k),
-        "teacher": above("teacher_rank", 1),
-        "reranker": lambda kept: best("reranker", kept),
-        "percentile": percentile,
-        "judge": graded,
-    }
-    reasons: dict[str, str] = {}
-    funnel: list[tuple[str, int]] = []
-    kept = list(queries)
-    for name in filters:
-        dropped = drops[name](kept)
-        reasons.update(dict.fromkeys(dropped, name))
-        kept = [query for query in kept if query.query_id not in dropped]
-        funnel.append((name, len(kept)))
-    judged = [
+    scores = Scores(
         {
-            "query_id": query.query_id,
-            **{score: _rounded(of.get(query.query_id)) for score, of in scores.items()},
-            "reason": reasons.get(query.query_id),
+            "logprob": lambda queries: [query.logprob for query in queries],
+            "tokens": lambda queries: [n_tokens(query) for query in queries],
+            "copied": judges.are_copied,
+            "rank": lambda queries: judges.ranks(retriever, queries, max(DEPTH, round_trip_k)),
+            "teacher_rank": lambda queries: judges.ranks("teacher", queries, DEPTH),
+            "reranker": lambda queries: judges.rerank(reranker, queries, reranker_tokens),
+            "grade": grades,
         }
-        for query in queries
-    ]
-    counts = {name: sum(reason == name for reason in reasons.values()) for name in filters}
-    return Selection(kept, counts, judged, funnel)
+    )
+    scores.of("logprob", list(queries))
+    by_name: dict[str, Filter] = {
+        "length": scores.outside("tokens", min_tokens, max_tokens),
+        "copied": scores.outside("copied", 0, 0),
+        "duplicates": lambda queries: near_duplicate_queries(queries, min_difference),
+        "logprob": scores.worse_than_best("logprob", keep_top_k),
+        "round-trip": scores.outside("rank", 1, round_trip_k),
+        "teacher": scores.outside("teacher_rank", 1, 1),
+        "reranker": scores.worse_than_best("reranker", keep_top_k),
+        "percentile": scores.below_percentile(percentile_of, min_percentile),
+        "judge": scores.outside("grade", min_grade, math.inf),
+    }
+    return select(queries, filters, by_name, scores)
+
+
+def n_tokens(query: SyntheticQuery) -> int:
+    """Tokens of a query as the LLM wrote it, of which each has a log-probability; its words where these are unknown."""
+    return len(query.log_probs) or len(words_of(query.text))
 
 
 def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, **_: Any) -> None:
     """Raises SettingError for a filter that lacks what it needs, before hours of other work."""
     if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):
-        raise SettingError("filter.reranker names no model; expected a cross-encoder's path or Hugging Face id")
-
-
-def _rounded(score: float | None) -> float | None:
-    """As JSON has it: infinite ranks and scores that are none become null."""
-    if score is None or not math.isfinite(score):
-        return None
-    return int(score) if score == int(score) else round(score, 6)
+        raise SettingError("filter.reranker names no model; expected the path or Hugging Face id of one that rates")
 
 
 class Filtered(StageOutput):
@@ -239,8 +195,12 @@ def check(run: Run, *, asks: bool) -> None:
         )
     if "filter" in run.llms:
         prompts.judge(settings["judge"])
-    if settings["reranker"] and models.resolve(settings["reranker"]).is_local:
-        scorers.check_rates(settings["reranker"])
+    if reranker := settings["reranker"]:
+        is_local = models.resolve(reranker).is_local
+        if is_local or (asks and not run.workspace.is_made("filter")):
+            scorers.check_rates(reranker)
+            if not is_local:
+                models.weights_fingerprint(reranker)  # fetches it now: that its weights are pickles is said at once
     check_filters(**settings)
 
 

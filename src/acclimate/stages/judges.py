@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw
@@ -19,14 +20,33 @@ from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
 from acclimate.stages.sample import Sampled
 
-RERANKER_TOKENS = 512
 TRAINED = "trained"  # the retriever that learns from the queries themselves
 _TEACHER: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
 
 
+class Judges(Protocol):
+    """Who is asked about queries; each is loaded when it is first asked, and answers in the order of the queries."""
+
+    def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
+        """From 1, of each source document; infinite where it is not among `depth`. `teacher` is a retriever, too."""
+        ...
+
+    def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> Sequence[float]:
+        """A reranker's score of each query with its source document, as far as it reads that."""
+        ...
+
+    def are_copied(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        """1 for a query that stands in its source document word for word, whatever its case and spacing; else 0."""
+        ...
+
+    def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        """An LLM's grade of each, 0 to 3; NaN where its answer is none."""
+        ...
+
+
 @dataclass
 class RunJudges:
-    """Implements `stages.filter.Judges` with what a run has.
+    """Implements `Judges` with what a run has.
 
     What is trained for it is trained in `folder`, and removed.
     """
@@ -52,12 +72,16 @@ class RunJudges:
             ]
         return [math.inf if rank is None or rank > depth else float(rank) for rank in ranks]
 
-    def rerank(self, model: str, queries: Sequence[SyntheticQuery]) -> list[float]:
+    def are_copied(self, queries: Sequence[SyntheticQuery]) -> list[float]:
+        corpus = self.run.input.corpus
+        return [float(_folded(query.text) in _folded(corpus[query.doc_id].default_text())) for query in queries]
+
+    def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> list[float]:
         from acclimate.search import scorers
 
         corpus, scores = self.run.input.corpus, dict[str, float]()
         with self.run.store.scores() as kept:
-            scorer = KeptScorer(scorers.load(model, corpus, max_tokens=RERANKER_TOKENS), kept, corpus.fingerprint)
+            scorer = KeptScorer(scorers.load(model, corpus, max_tokens=max_tokens), kept, corpus.fingerprint)
             for group in rated_together(queries):
                 rated = scorer.score([(query.as_query(), query.doc_id) for query in group])
                 scores |= zip([query.query_id for query in group], rated, strict=True)
@@ -97,6 +121,10 @@ class RunJudges:
             queries, self.held_out, run.input.corpus, run.base.ids, run.base.vectors, run.base.encoder, folder,
             settings=run.settings["distill"], seed=run.seed, progress=self.progress,
         )  # fmt: skip
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def rated_together(queries: Sequence[SyntheticQuery]) -> list[list[SyntheticQuery]]:
