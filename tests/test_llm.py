@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 
@@ -206,6 +207,13 @@ def test_a_cut_falls_between_words_where_there_are_any(tiny):
         part = tiny.cut(text, max_tokens)
         assert part == text or text[len(part)] == " "
     assert tiny.cut("unforeseeable" * 5, 4) != ""
+
+
+def test_prompts_that_show_their_examples_in_other_orders_are_answered_as_alone(tiny):
+    examples = ["Document: one\nQuery: a b\n", "Document: two\nQuery: c\n", "Document: three\nQuery: d e f\n"]
+    prompts = ["".join(order) + "Document: four\nQuery:" for order in itertools.permutations(examples)]
+    prompts += ["".join(examples) + f"Document: {n}\nQuery:" for n in range(3)]  # which share more with each other
+    same(tiny.complete(prompts), [tiny.complete([prompt])[0] for prompt in prompts])
 
 
 @given(text=st.text(st.sampled_from("ab the\n\t Ø😀日本<|end|>"), max_size=60), max_tokens=st.integers(1, 30))

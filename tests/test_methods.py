@@ -12,14 +12,12 @@ from files_page import undocumented
 from tiny import write_cross_encoder, write_t5
 
 from acclimate.base.digests import folder_fingerprint
-from acclimate.base.testing import DOCS, QUERIES, FakeLLM
+from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_synthetic
-from acclimate.llm import Completions, prompts
-from acclimate.records import Doc
+from acclimate.llm import prompts
 from acclimate.run.recipes import recipe_names
 from acclimate.stages.runs import stored
-from acclimate.stages.seed import seed_prompts
 from acclimate.stages.train import Trained
 
 QUICK = (*FAST, "evaluate.max_queries=8")
@@ -117,37 +115,6 @@ def test_a_stage_s_limit_stops_that_stage(beir, run_adapt, tmp_path, capsys):
     assert (out / "seed" / "manifest.json").exists()
     assert "--max-tokens generate=1" in capsys.readouterr().err
     assert not (out / "generate" / "manifest.json").exists()
-
-
-def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(tmp_path):
-    docs = [Doc(str(n), f"the mine number {n} was opened by somebody in {1800 + n}") for n in range(40)]
-
-    form = ("inpars", "inpars-gbq")
-
-    class Dull(FakeLLM):
-        """Its bad questions are its good ones."""
-
-        fingerprint = "dull"
-
-        def complete(self, texts):
-            return super().complete([text.partition(" what about")[0] for text in texts])
-
-    with Completions(tmp_path / "c.sqlite") as kept:
-        with pytest.raises(prompts.SettingError, match=r"seed.n_docs is 14; 5 prompts of 3 examples need 15"):
-            seed_prompts(docs, kept, llm=FakeLLM(), n_docs=14)
-        assert len(kept) == 0
-        with pytest.raises(
-            prompts.SettingError, match=r"of 20 documents got two questions that differ.*need 15: raise"
-        ):
-            seed_prompts(docs, kept, llm=Dull(), n_docs=20, prompt=form)
-        counted = []
-        count = lambda done, total: counted.append((done, total))  # noqa: E731
-        made = seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form, progress=count)
-        assert [done for done, _ in counted] == sorted(done for done, _ in counted)
-        assert counted[-1] == (40, 40)  # whoever counts knows that nothing is left to ask
-        assert made.templates == seed_prompts(docs[::-1], kept, llm=FakeLLM(), n_docs=20, seed=3, prompt=form).templates
-        assert made.templates != seed_prompts(docs, kept, llm=FakeLLM(), n_docs=20, seed=4, prompt=form).templates
-        assert made.dropped == {"not needed": 5}
 
 
 def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_adapt, tmp_path, monkeypatch):

@@ -86,6 +86,10 @@ class FakeLLM:
         words = text.split()
         return text if len(words) <= max_tokens else " ".join(words[:max_tokens])
 
+    def cut_tokens(self, text: str, max_tokens: int) -> str:
+        """The same: words are its tokens."""
+        return self.cut(text, max_tokens)
+
     def _answer(self, prompt: str) -> Completion:
         document = prompt.rpartition("Document:")[2].strip().partition("\n")[0]
         words = list(dict.fromkeys(re.findall(r"\w+", document.lower())))

@@ -30,6 +30,7 @@ from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.llm.estimate import Calls, calls_of
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
+from acclimate.llm.prompts.adapted import GOOD_AND_BAD
 from acclimate.llm.protocol import LLM
 from acclimate.records import Doc, PromptExample, SyntheticQuery
 from acclimate.run.estimate import Estimate, asking
@@ -37,7 +38,7 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import checked
 from acclimate.stages.sample import Sample, Sampled
-from acclimate.stages.seed import GOOD_AND_BAD, Seeded
+from acclimate.stages.seed import Seeded
 
 CUTS = ("sentence", "tokens")
 _LONGEST = 120  # characters of an answer that is shown

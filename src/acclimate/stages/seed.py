@@ -1,13 +1,15 @@
 """Stage: an expensive LLM writes a few questions, and from them come prompts made of the corpus itself (UDAPDR,
 arXiv 2303.00807, section 3).
 
-Each of X docs is shown to one of the seed prompts, which asks for a question that it answers; the same LLM then writes
-a bad question beside the good one, as InPars' good-and-bad prompt has them. Each of Y prompts shows three of those docs
-with both questions, no doc in two prompts. Whoever writes many queries with them may be a cheap LLM: it imitates.
+Each of X docs is shown to one of the seed prompts or to several (the paper: all five), which ask for a question that it
+answers; the same LLM then writes a bad question beside the good one, as InPars' good-and-bad prompt has them. Each of Y
+prompts shows three docs with both, no questions in two prompts (`llm/prompts/adapted.py`). Whoever writes many queries
+with them may be a cheap LLM: it imitates.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.llm.estimate import Calls
 from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
+from acclimate.llm.prompts.adapted import BAD_CUE, GOOD_AND_BAD, Pair, are_alike, dealt, template_of
 from acclimate.llm.prompts.files import Template, write_toml
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion, Doc
@@ -37,16 +40,12 @@ from acclimate.run.run import Run
 from acclimate.run.settings import checked
 from acclimate.stages.sample import Sampled
 
-GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the made prompts have
-_BAD_CUE = "\nBad Question:"
-_ALIKE = 20  # leading characters that a bad question may not share with the good one
-
 
 class SeedPrompts(NamedTuple):
-    """The prompts that were made, and what became of each doc."""
+    """The prompts that were made, and what became of each seed."""
 
     templates: list[Template]
-    seeds: list[dict[str, Any]]  # doc_id, prompt, good, bad, and either `in` (a made prompt's name) or reason
+    seeds: list[Pair]
     dropped: dict[str, int]
     tokens: dict[str, int]
 
@@ -57,34 +56,38 @@ def seed_prompts(
     completions: Completions,
     *,
     llm: str | LLM = "embedded:smollm2-135m-instruct",
-    prompt: tuple[str, ...] = ("inpars", "inpars-gbq", "zero-shot-question", "zero-shot-query"),
+    prompt: tuple[str, ...] = ("inpars", "inpars-gbq", "zero-shot-question", "zero-shot-query", "zero-shot-answer"),
     n_docs: Annotated[int, AtLeast(1)] = 30,
+    per_doc: Annotated[int, Between(1, 1000)] = 1,
     n_prompts: Annotated[int, Between(1, 1000)] = 5,
     n_examples: Annotated[int, Between(1, 1000)] = 3,
     max_doc_tokens: Annotated[int, Between(1, 1_000_000)] = 192,
     max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 48,
     temperature: Annotated[float, TEMPERATURE] = 0.0,
     top_p: Annotated[float, TOP_P] = 1.0,
+    cue: bool = True,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedPrompts:
     """Make prompts from the corpus: an expensive LLM writes questions for a few of its documents (UDAPDR).
 
-    Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few of them got
-    two questions that differ; what the LLM answered is kept.
+    Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few seeds, which
+    are docs with two questions that differ; what the LLM answered is kept.
 
     Parameters
     ----------
     llm
         LLM that writes the seed questions: the expensive one. Named as in generate.llm.
     prompt
-        Prompts that ask for seed questions; they share the documents out.
+        Prompts that ask for seed questions.
     n_docs
         Documents that seed questions are written for (X).
+    per_doc
+        Questions per document, each from another prompt; 1 shares the documents out, 5 shows each to all five.
     n_prompts
         Prompts to make of them (Y).
     n_examples
-        Documents that each of those shows; none is in two of them.
+        Documents that each of those shows, with a question that is in no other.
     max_doc_tokens
         Tokens of each document that are read and shown.
     max_new_tokens
@@ -93,20 +96,25 @@ def seed_prompts(
         0 always takes the likeliest token.
     top_p
         With a temperature: only the likeliest tokens that make up this share are drawn.
+    cue
+        Whether these prompts end in their cue; UDAPDR's as released end with the document.
     """
-    check_seeds(n_docs=n_docs, n_prompts=n_prompts, n_examples=n_examples)
-    needed = n_prompts * n_examples
+    fewest = fewest_docs(
+        n_prompts=n_prompts, n_examples=n_examples, per_doc=per_doc, prompt=prompt, temperature=temperature
+    )
+    check_docs(n_docs, fewest, n_prompts=n_prompts, n_examples=n_examples)
     drawn = sorted(docs, key=lambda doc: (draw(seed, "seed", doc.doc_id), doc.doc_id))[:n_docs]
-    if len(drawn) < needed:
+    if len(drawn) < fewest:
         raise SettingError(
-            f"{n_prompts} prompts of {n_examples} examples need {needed} documents; there are {len(drawn)}: raise "
+            f"{n_prompts} prompts of {n_examples} examples need {fewest} documents; there are {len(drawn)}: raise "
             "seed.n_docs (and sample.n_docs, if it has no more), or lower seed.n_prompts"
         )
     model = llms.load(llm) if isinstance(llm, str) else llm
     decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     shown = {doc.doc_id: model.cut(doc.default_text().strip(), max_doc_tokens) for doc in drawn}
     mix = prompts.load_mix(prompt)
-    asked_good = list(tasks_of({key: text for key, text in shown.items() if text}, mix, 1, is_drawn=temperature > 0))
+    texts = {doc_id: text for doc_id, text in shown.items() if text}
+    asked_good = list(tasks_of(texts, mix, per_doc, is_drawn=temperature > 0))
     before, total = 0, 2 * len(asked_good)  # a bad question for each good one, at most
 
     def count(done: int, _total: int) -> None:
@@ -114,85 +122,74 @@ def seed_prompts(
             progress(before + done, total)
 
     answers = ask(model, decoding, completions, asked_good, count)
-    seeds = {task.doc_id: _good(task, answers[task], shown[task.doc_id]) for task in asked_good}
+    pairs = [_pair(task, answers[task], shown[task.doc_id]) for task in asked_good]
+    _drop_repeated(pairs)
 
     form = prompts.load(GOOD_AND_BAD)
-    asked_bad = [
-        Task(doc_id, form, 0, f"{form.render(shown[doc_id])} {row['good']}{_BAD_CUE}")
-        for doc_id, row in seeds.items()
-        if "reason" not in row
-    ]
+    good = [pair for pair in pairs if not pair.reason]
+    asked_bad = [Task(pair.doc_id, form, 0, f"{form.render(shown[pair.doc_id])} {pair.good}{BAD_CUE}") for pair in good]
     before, total = len(asked_good), len(asked_good) + len(asked_bad)
     bad_answers = ask(model, decoding, completions, asked_bad, count)
-    for task, answer in bad_answers.items():
-        _add_bad(seeds[task.doc_id], answer)
+    for pair, task in zip(good, asked_bad, strict=True):
+        _add_bad(pair, bad_answers[task])
 
-    usable = [doc_id for doc_id, row in seeds.items() if "reason" not in row]
-    if len(usable) < needed:
-        why = ", ".join(
-            f"{reason} {n}" for reason, n in Counter(r["reason"] for r in seeds.values() if "reason" in r).items()
-        )
-        raise SettingError(
-            f"{len(usable)} of {len(drawn)} documents got two questions that differ ({why}); {n_prompts} prompts of "
-            f"{n_examples} examples need {needed}: raise seed.n_docs, lower seed.n_prompts, or use a better seed.llm"
-        )
-    usable.sort(key=lambda doc_id: (draw(seed, "example", doc_id), doc_id))
-    source = prompts.template(GOOD_AND_BAD)
     templates: list[Template] = []
-    for number in range(n_prompts):
-        chosen = usable[number * n_examples : (number + 1) * n_examples]
-        name = f"{prompts.ADAPTED}-{number + 1}"
-        templates.append(
-            Template(
-                name=name,
-                description="Made from the corpus: documents of it, each with a good and a bad question.",
-                instruction="",
-                example=source.example,
-                target=source.target,
-                stop=source.stop,
-                examples=tuple(
-                    {"document": shown[key], "query": seeds[key]["good"], "bad_query": seeds[key]["bad"]}
-                    for key in chosen
-                ),
-            )
-        )
-        for doc_id in chosen:
-            seeds[doc_id]["in"] = name
-    for doc_id in usable[needed:]:
-        seeds[doc_id]["reason"] = "not needed"
+    for number, hand in enumerate(dealt(pairs, n_prompts, n_examples, seed), 1):
+        templates.append(template_of(f"{prompts.ADAPTED}-{number}", hand, shown, cue=cue))
+        for pair in hand:
+            pair.shown_in = templates[-1].name
+    for pair in pairs:
+        if not pair.reason and not pair.shown_in:
+            pair.reason = "not needed"
     tokens, more = tokens_of(answers), tokens_of(bad_answers)
     return SeedPrompts(
         templates,
-        list(seeds.values()),
-        dict(sorted(Counter(row["reason"] for row in seeds.values() if "reason" in row).items())),
+        pairs,
+        dict(sorted(Counter(pair.reason for pair in pairs if pair.reason).items())),
         {kind: count + more[kind] for kind, count in tokens.items()},
     )
 
 
-def check_seeds(*, n_docs: int, n_prompts: int, n_examples: int, **_: Any) -> None:
-    """Raises SettingError for fewer docs than the prompts show."""
-    if n_docs < n_prompts * n_examples:
+def questions_per_doc(*, per_doc: int, prompt: Sequence[str], temperature: float, **_: Any) -> int:
+    """How many questions a document can get: without a temperature, a prompt gets the same answer again."""
+    return per_doc if temperature > 0 else min(per_doc, len(prompt))
+
+
+def fewest_docs(*, n_prompts: int, n_examples: int, **settings: Any) -> int:
+    """The fewest documents that so many prompts can be made of: each shows one once, and a question is in one only."""
+    return max(n_examples, math.ceil(n_prompts * n_examples / min(questions_per_doc(**settings), n_prompts)))
+
+
+def check_docs(n_docs: int, fewest: int, *, n_prompts: int, n_examples: int) -> None:
+    """Raises SettingError for fewer docs than the prompts need."""
+    if n_docs < fewest:
         raise SettingError(
-            f"seed.n_docs is {n_docs}; {n_prompts} prompts of {n_examples} examples need {n_prompts * n_examples} "
-            "documents at least: raise it, or lower seed.n_prompts"
+            f"seed.n_docs is {n_docs}; {n_prompts} prompts of {n_examples} examples need {fewest} documents at least: "
+            "raise it, or lower seed.n_prompts"
         )
 
 
-def _good(task: Task, answer: Completion, document: str) -> dict[str, Any]:
-    text, reason = clean(answer.text, document, answer.finish_reason, task.prompt.prefix)
-    row: dict[str, Any] = {"doc_id": task.doc_id, "prompt": task.prompt.name, "good": text, "bad": ""}
-    return row if reason is None else {**row, "reason": reason}
+def _pair(task: Task, answer: Completion, doc_text: str) -> Pair:
+    good, reason = clean(answer.text, doc_text, answer.finish_reason, task.prompt.prefix)
+    return Pair(task.doc_id, task.prompt.name, good, reason=reason or "")
 
 
-def _add_bad(row: dict[str, Any], answer: Completion) -> None:
+def _drop_repeated(pairs: Sequence[Pair]) -> None:
+    """A question that several prompts got of one document counts once."""
+    questions: set[tuple[str, str]] = set()
+    for pair in pairs:
+        if not pair.reason and (pair.doc_id, pair.good) in questions:
+            pair.reason = "same question twice"
+        questions.add((pair.doc_id, pair.good))
+
+
+def _add_bad(pair: Pair, answer: Completion) -> None:
     """A bad question may be short or beside the point, but not the good one again."""
-    bad, good = " ".join(unwrapped(answer.text)[0].split()), row["good"]
-    row["bad"] = bad
-    bad_words, good_words = (set(text.casefold().rstrip("?").split()) for text in (bad, good))
-    if not bad or answer.finish_reason != "stop":
-        row["reason"] = "no bad question"
-    elif bad_words == good_words or bad[:_ALIKE].casefold() == good[:_ALIKE].casefold():
-        row["reason"] = "good and bad alike"
+    pair.bad = " ".join(unwrapped(answer.text)[0].split())
+    if not pair.bad or answer.finish_reason != "stop":
+        pair.reason = "no bad question"
+    elif are_alike(pair.good, pair.bad):
+        pair.reason = "good and bad alike"
 
 
 class Seeded(StageOutput):
@@ -212,13 +209,14 @@ def check(run: Run) -> None:
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
     if run.seeds_prompts:
         prompts.load_mix(settings["prompt"])
-        check_seeds(**settings)
+        counts = {name: settings[name] for name in ("n_prompts", "n_examples")}
+        check_docs(settings["n_docs"], fewest_docs(**settings), **counts)
 
 
 def estimate(run: Run) -> Estimate:
-    """Of a good question and a bad one for each document, behind the longest prompts there are."""
+    """Of a good question and a bad one, so many times for each document, behind the longest prompts there are."""
     settings = run.settings["seed"]
-    count = 2 * settings["n_docs"]
+    count = 2 * settings["n_docs"] * questions_per_doc(**settings)
     form = len(prompts.load(GOOD_AND_BAD).prefix) // CHARACTERS_PER_TOKEN
     calls = Calls(count, count * (form + settings["max_doc_tokens"]), count * settings["max_new_tokens"])
     return asking(settings["llm"], calls, settings["max_doc_tokens"])
@@ -234,8 +232,8 @@ def make(run: Run, sampled: Sampled) -> Seeded:
             result = seed_prompts(docs, completions, seed=run.seed, progress=progress, **settings)
         for template in result.templates:
             write_toml(folder / f"{template.name}.toml", template)
-        write_jsonl(folder / "seeds.jsonl", result.seeds)
-        used = sum("in" in row for row in result.seeds)
+        write_jsonl(folder / "seeds.jsonl", (pair.row() for pair in result.seeds))
+        used = sum(bool(pair.shown_in) for pair in result.seeds)
         cost = run.budget.cost(settings["llm"], result.tokens)
         return Account(len(result.seeds), used, result.dropped, result.tokens, cost, run.store.asked("seed"))
 

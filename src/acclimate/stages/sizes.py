@@ -18,6 +18,7 @@ from acclimate.learn.rerankers.groups import number_of
 from acclimate.run.run import Run
 from acclimate.stages.filter import Filtered
 from acclimate.stages.sample import Sampled, foreseen
+from acclimate.stages.seed import fewest_docs
 from acclimate.stages.skipped import skipped
 
 FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
@@ -73,7 +74,7 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
     needs = [(1, "the train side")]
     if run.seeds_prompts:
         prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
-        needs.append((seed["n_prompts"] * seed["n_examples"], prompts))
+        needs.append((fewest_docs(**seed), prompts))
     parts = number_of(train["rerankers"])
     if holds_out and parts and "train" not in skipped(run):
         queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
