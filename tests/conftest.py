@@ -195,6 +195,7 @@ def copied(finished, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def labelled(tiny_encoder, tmp_path_factory) -> Path:
     """A run with labelled test queries, made up to its lists."""
+    from acclimate.run.given import Given
     from acclimate.run.recipes import load_recipe
     from acclimate.run.run import Run
     from acclimate.run.settings import resolve
@@ -207,5 +208,5 @@ def labelled(tiny_encoder, tmp_path_factory) -> Path:
     settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3"])
     with fake_answers():
         corpus = str(write_corpus(folder / "nature.jsonl"))
-        adapt(Run(Workspace(folder / "run"), settings, 0, corpus, queries, qrels), until="label")
+        adapt(Run(Workspace(folder / "run"), settings, 0, corpus, Given(queries, qrels)), until="label")
     return folder / "run"

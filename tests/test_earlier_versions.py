@@ -50,7 +50,7 @@ def earlier(copied) -> Path:
 
     rewritten(evaluated / "chosen.json", weighed)
     manifest = json.loads((evaluated / "manifest.json").read_text(encoding="utf-8"))
-    del manifest["inputs"]["hybrid"]
+    del manifest["inputs"]["hybrid"], manifest["inputs"]["steer"]
     manifest |= {"fingerprint": fingerprint("of fewer inputs"), "outputs": manifests.outputs(evaluated)}
     manifests.write(evaluated, manifest)
     shutil.rmtree(copied / "steer")

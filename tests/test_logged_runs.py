@@ -14,6 +14,7 @@ import acclimate
 from acclimate.base.testing import QUERIES, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.query_log import NO_LOG
+from acclimate.run.given import Given
 from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
@@ -85,7 +86,7 @@ def test_no_prompt_shows_a_query_that_is_measured(tmp_path):
     (tmp_path / "log.txt").write_text("\n".join(["a query of the log", *(query.text.upper() for query in QUERIES)]))
     settings = resolve(STAGES, load_recipe("quick"), ["generate.log_examples=9"])
     corpus = str(write_corpus(tmp_path / "a.jsonl"))
-    run = Run(Workspace(tmp_path / "run"), settings, 0, corpus, queries, qrels, str(tmp_path / "log.txt"))
+    run = Run(Workspace(tmp_path / "run"), settings, 0, corpus, Given(queries, qrels, str(tmp_path / "log.txt")))
     assert len(run.input.log) == 1 + len(QUERIES)
     prompt = generate._mix(run, ["question"], generate.Material(log=run.input.unjudged_log)).prompts[0]
     assert prompt.hints == "People here ask like this:\n- a query of the log"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from acclimate.base import distributed
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
+from acclimate.run.given import Given, StrPath
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import Changes, Setting, check, resolve, tables
 from acclimate.stages import chain
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from acclimate.run.run import Run as StageRun
 
 Limit = float | Mapping[str, float] | Sequence[str] | None  # for all stages together, or by stage
-StrPath = str | PathLike[str]
 
 
 def adapt(
@@ -33,6 +33,10 @@ def adapt(
     queries: StrPath | None = None,
     qrels: StrPath | None = None,
     log: StrPath | None = None,
+    from_queries: StrPath | None = None,
+    from_nway: StrPath | None = None,
+    first_stage: StrPath | None = None,
+    reranker: StrPath | None = None,
     seed: int | None = None,
     max_cost: Limit = None,
     max_tokens: Limit = None,
@@ -72,6 +76,17 @@ def adapt(
     log
         Real queries without judgments, as people keep or export them: a .txt file with a query a line, or a .jsonl,
         .csv or .tsv file. Personal data is cut out of them first; see docs/queries.md.
+    from_queries
+        Synthetic queries, your own or published ones, in the place of those that an LLM would write: ours, those of
+        InPars or GPL, or a BEIR folder.
+    from_nway
+        Training examples, in the place of those that would be mined, or, with scores, of the lists that a teacher would
+        rate; `from_queries` has the texts of their queries where they carry none.
+    first_stage
+        A TREC run of the queries that measure, by a search engine of your own, to compare with.
+    reranker
+        Somebody's reranker, by folder, Hugging Face id or as label.teachers has them, in the place of one that would be
+        trained here; it reads train.max_tokens.
     seed
         Every draw follows from it; that of the recipe, or 0, where none is given. (Settings of the stage `seed` go into
         `settings`.)
@@ -92,9 +107,12 @@ def adapt(
     **stages
         The same for one stage: `sample={"n_docs": 500}`. docs/settings.md has all of them.
     """
-    run = _begun(
-        corpus, out, recipe, queries, qrels, log, seed, max_cost, max_tokens, prices, batch, [settings, stages]
-    )
+    given = Given.of(
+        queries=queries, qrels=qrels, log=log,
+        from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
+    )  # fmt: skip
+    run = _begun(corpus, out, recipe, given, seed, [settings, stages])
+    _limit(run, max_cost, max_tokens, prices, batch)
     return carry_out(run, until="evaluate", progress=progress)
 
 
@@ -106,6 +124,10 @@ def plan(
     queries: StrPath | None = None,
     qrels: StrPath | None = None,
     log: StrPath | None = None,
+    from_queries: StrPath | None = None,
+    from_nway: StrPath | None = None,
+    first_stage: StrPath | None = None,
+    reranker: StrPath | None = None,
     seed: int | None = None,
     max_cost: Limit = None,
     max_tokens: Limit = None,
@@ -121,9 +143,12 @@ def plan(
     """
     from acclimate.report.plan import describe
 
-    run = _begun(
-        corpus, out, recipe, queries, qrels, log, seed, max_cost, max_tokens, prices, batch, [settings, stages]
-    )
+    given = Given.of(
+        queries=queries, qrels=qrels, log=log,
+        from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
+    )  # fmt: skip
+    run = _begun(corpus, out, recipe, given, seed, [settings, stages])
+    _limit(run, max_cost, max_tokens, prices, batch)
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)  # before anything is read
         chain.check(run, asks=False)
@@ -144,43 +169,31 @@ def carry_out(run: StageRun, *, until: str, progress: Shown) -> Run:
 
 
 def _begun(
-    corpus: StrPath,
-    out: StrPath,
-    recipe: StrPath,
-    queries: StrPath | None,
-    qrels: StrPath | None,
-    log: StrPath | None,
-    seed: int | None,
-    max_cost: Limit,
-    max_tokens: Limit,
-    prices: StrPath | None,
-    batch: StrPath | None,
-    changes: Sequence[Changes],
+    corpus: StrPath, out: StrPath, recipe: StrPath, given: Given, seed: int | None, changes: Sequence[Changes]
 ) -> StageRun:
-    from acclimate.llm.prices import Budget, read_limits, read_prices
-
-    if (queries is None) != (qrels is None):
-        raise SettingError("--queries and --qrels go together: give both, or neither")
+    """A run that nobody limits."""
     loaded = load_recipe(fspath(recipe))
-    chosen = resolve(chain.STAGES, loaded, tables(*changes))
     seed = (loaded.seed or 0) if seed is None else seed
-    if prices is not None:
-        read_prices(Path(prices))
-    run = begin(
+    return begin(
         Path(out),
         fspath(corpus),
-        chosen,
+        resolve(chain.STAGES, loaded, tables(given.changes, *changes)),
         recipe=loaded.name,
         seed=check(seed, Setting("seed", int, None, "", SEEDS), "seed"),
-        queries=None if queries is None else fspath(queries),
-        qrels=None if qrels is None else fspath(qrels),
-        log=None if log is None else fspath(log),
+        given=given,
     )
+
+
+def _limit(run: StageRun, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, batch: StrPath | None) -> None:
+    """Say how much a run's LLMs may be asked, and where their requests go, if not to them."""
+    from acclimate.llm.prices import Budget, read_limits, read_prices
+
+    if prices is not None:
+        read_prices(Path(prices))
     run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), None if prices is None else Path(prices))
     run.batch_file = None if batch is None else Path(batch)
     if run.batch_file is not None and run.batch_file.is_dir():
         raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
-    return run
 
 
 def _texts(limit: Limit) -> list[str]:

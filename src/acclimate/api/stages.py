@@ -20,7 +20,7 @@ SUMMARIES = {stage: (inspect.getdoc(work) or "").partition("\n")[0] for stage, w
 
 _NO_PROMPT = """Traceback (most recent call last):
 ...
-acclimate.base.errors.SettingError: no prompt is made from the corpus; try: acclimate generate run --prompt adapted"""
+acclimate.base.errors.SettingError: seed is skipped: generate.prompt does not name adapted"""
 
 
 class StageFunction(Protocol):

@@ -34,6 +34,7 @@ from acclimate.cli.options import (
     Flag,
     Folder,
     K,
+    Model,
     Name,
     Recipe,
     Seed,
@@ -86,6 +87,10 @@ def adapt(
     queries: File = None,
     qrels: File = None,
     log: File = None,
+    from_queries: File = None,
+    from_nway: File = None,
+    first_stage: File = None,
+    reranker: Model = None,
     set_: Changes = None,
     dry_run: Flag = False,
     max_cost: Dollars = None,
@@ -114,6 +119,17 @@ def adapt(
     log
         Real queries without judgments: a .txt file with a query a line, or a .jsonl, .csv or .tsv file as search
         engines and analytics export them. Personal data is cut out of them first.
+    from_queries
+        Synthetic queries, your own or published ones, in the place of those that an LLM would write: ours, those of
+        InPars or GPL, or a BEIR folder.
+    from_nway
+        Training examples, in the place of those that would be mined, or, with scores, of the lists that a teacher would
+        rate. --from-queries has the texts of their queries where they carry none.
+    first_stage
+        A TREC run of the queries that measure, by a search engine of your own, to compare with.
+    reranker
+        Somebody's reranker, by folder, Hugging Face id or as label.teachers has them, in the place of one that would be
+        trained here. It reads train.max_tokens.
     dry_run
         Say what would be done, and do nothing.
     max_cost
@@ -137,6 +153,10 @@ def adapt(
         queries=queries,
         qrels=qrels,
         log=log,
+        from_queries=from_queries,
+        from_nway=from_nway,
+        first_stage=first_stage,
+        reranker=reranker,
         seed=seed,
         max_cost=max_cost,
         max_tokens=max_tokens,

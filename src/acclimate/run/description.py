@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.text import quoted
 from acclimate.llm.prices import Budget, as_options, read_limits
+from acclimate.run.given import Given
 from acclimate.run.recipes import write_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes, resolve
@@ -18,13 +20,12 @@ from acclimate.run.workspace import Workspace, plain
 
 NAME = "run.json"
 _OPTIONAL = (str, type(None))
+_LATER = ("log", "from_queries", "from_nway", "first_stage", "reranker")  # not in the runs of earlier versions
 RETIRED = (("label", "trust"),)  # settings that runs of earlier versions have
 _FIELDS = {  # with what they may be
     "corpus": (str,),
     "source": (str,),
-    "queries": _OPTIONAL,
-    "qrels": _OPTIONAL,
-    "log": _OPTIONAL,  # not in the runs of earlier versions
+    **dict.fromkeys(asdict(Given()), _OPTIONAL),
     "recipe": (str,),
     "seed": (int,),
     "settings": (dict,),
@@ -39,9 +40,7 @@ def write(run: Run) -> None:
     description = {
         "corpus": run.collection_name,
         "source": run.input.source,
-        "queries": run.queries_file and str(Path(run.queries_file).absolute()),
-        "qrels": run.qrels_file and str(Path(run.qrels_file).absolute()),
-        "log": run.log_file and str(Path(run.log_file).absolute()),
+        **run.given.as_json(),
         "recipe": run.recipe,
         "seed": run.seed,
         **as_options(run.budget.limits),
@@ -86,9 +85,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         settings,
         description["seed"],
         description["corpus"],
-        description["queries"],
-        description["qrels"],
-        description.get("log"),
+        Given.from_json(description),
         description["recipe"],
         budget,
         source=description["source"],
@@ -101,7 +98,7 @@ def _check(description: Any, path: Path) -> None:
     if not isinstance(description, dict):
         raise DataError(f"found a {type(description).__name__}; {expected}", path=path)
     for name, kinds in _FIELDS.items():
-        if name not in description and name != "log":
+        if name not in description and name not in _LATER:
             raise DataError(f"{name!r} is missing; {expected}", path=path)
         value = description.get(name)
         if not isinstance(value, kinds) or isinstance(value, bool):

@@ -23,6 +23,7 @@ from acclimate.corpus.formats import read_prompt_examples
 from acclimate.corpus.judged import Labels
 from acclimate.corpus.query_log import NO_LOG, QueryLog
 from acclimate.records import PromptExample, Qrel, Query
+from acclimate.run.given import Given
 
 QUERIES = "queries.jsonl"
 LOG = "log.jsonl"
@@ -41,9 +42,7 @@ class Input:
 
     name: str
     source: str
-    queries_file: str | None
-    qrels_file: str | None
-    log_file: str | None
+    given: Given
     folder: Path
     passage_words: int
     passage_overlap: int
@@ -52,14 +51,14 @@ class Input:
     @property
     def missing(self) -> str | None:
         """What of its sources is not there; None where all are."""
-        source = self.source if collections.is_path(self.source) else None
-        names = (source, self.queries_file, self.qrels_file, self.log_file)
-        return next((name for name in names if name and not Path(name).exists()), None)
+        source = [self.source] if collections.is_path(self.source) else []
+        names = [*source, *map(str, self.given.files.values())]
+        return next((name for name in names if not Path(name).exists()), None)
 
     @cached_property
     def collection(self) -> Collection:
         if self.kept is None:
-            return collections.load(self.source, self.folder, queries=self.queries_file, qrels=self.qrels_file)
+            return collections.load(self.source, self.folder, queries=self.given.queries, qrels=self.given.qrels)
         documents = self._sealed(self.kept.documents)
         queries, qrels = _read(self._sealed(QUERIES))
         return Collection(self.name, Corpus.open(documents, source=self.source), queries, qrels)
@@ -91,9 +90,9 @@ class Input:
     @cached_property
     def log(self) -> QueryLog:
         """What people searched for, without judgments; empty where no log was given."""
-        if self.log_file is None:
+        if self.given.log is None:
             return NO_LOG
-        return query_log.read(Path(self.log_file)) if self.kept is None else query_log.kept(self._sealed(LOG))
+        return query_log.read(Path(self.given.log)) if self.kept is None else query_log.kept(self._sealed(LOG))
 
     @cached_property
     def unjudged_log(self) -> QueryLog:

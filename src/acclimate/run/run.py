@@ -19,6 +19,7 @@ from acclimate.base.progress import Progress
 from acclimate.corpus import collections
 from acclimate.llm.prices import Budget
 from acclimate.llm.prompts import ADAPTED, plain_names
+from acclimate.run.given import NOTHING, Given
 from acclimate.run.input import Input, Kept
 from acclimate.run.output import Account, Output, StageOutput
 from acclimate.run.retrievers import SHARED_DEPTH, BaseRetrievers
@@ -39,9 +40,7 @@ class Run:
     settings: Settings
     seed: int
     collection_name: str
-    queries_file: str | None = None
-    qrels_file: str | None = None
-    log_file: str | None = None
+    given: Given = NOTHING
     recipe: str = "quick"
     budget: Budget = field(default_factory=Budget)  # not part of what is made
     batch_file: Path | None = None  # for requests that are not to be sent
@@ -110,9 +109,7 @@ class Run:
         return Input(
             self.collection_name,
             self.source or collections.located(self.collection_name),
-            self.queries_file,
-            self.qrels_file,
-            self.log_file,
+            self.given,
             self.corpus_folder or self.workspace.folder / "corpus",
             index["passage_words"],
             index["passage_overlap"],

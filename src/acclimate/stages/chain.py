@@ -140,13 +140,14 @@ def finished(run: Run, until: str) -> Outputs:
     Raises DataError when one is missing, damaged, or made from others than those that are there.
     """
     folder, outputs = run.workspace.folder, dict[str, StageOutput]()
-    again, reads = f"go on with: acclimate {until} {folder}", _read_by(run, until)
+    last = next(run.output(kind) for kind in _KINDS if kind.stage == until)
+    again, reads = f"go on with: acclimate {until} {folder}", _read_by(run, last)
     for kind in _KINDS:
         if kind.stage in SKIPPED and kind.stage not in reads:
             continue
-        output = run.output(kind)
-        if output is None and kind is steer.Steered and until == "evaluate" and run.output(evaluate.Evaluated):
+        if kind is steer.Steered and until == "evaluate" and last and kind.stage not in last.manifest["inputs"]:
             continue  # of an earlier version, which had no such stage: it is read and searched as it was made
+        output = run.output(kind)
         if output is None:
             raise DataError(f"this run is not finished: the stage {kind.stage} is not made yet; {again}", path=folder)
         manifests.check(folder / kind.stage, output.manifest)
@@ -158,12 +159,12 @@ def finished(run: Run, until: str) -> Outputs:
     return cast(Outputs, outputs)
 
 
-def _read_by(run: Run, until: str) -> set[str]:
-    """The stages that one and those before it were made from, whatever is asked for today; or would be made from."""
-    output = next(run.output(kind) for kind in _KINDS if kind.stage == until)
-    if output is None:
+def _read_by(run: Run, last: StageOutput | None) -> set[str]:
+    """The stages that one and those before it were made from, whatever is asked for today; what is asked for, where it
+    is not made."""
+    if last is None:
         return STAGES.keys() - skipped(run).keys()
-    reads = {until, *(["seed"] if run.seeds_prompts else [])}
+    reads = {last.stage, *(["seed"] if run.seeds_prompts else [])}
     for kind in reversed(_KINDS):
         if kind.stage in reads and (output := run.output(kind)):
             reads |= output.manifest["inputs"].keys()

@@ -12,6 +12,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
 from acclimate.run import description
+from acclimate.run.given import NOTHING, Given
 from acclimate.run.input import Kept
 from acclimate.run.output import StageOutput
 from acclimate.run.run import Run
@@ -27,16 +28,14 @@ def begin(
     *,
     recipe: str,
     seed: int,
-    queries: str | None = None,
-    qrels: str | None = None,
-    log: str | None = None,
+    given: Given = NOTHING,
 ) -> Run:
     """A run that is to be in `out`. Raises SettingError where that is inside the corpus."""
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
         _refuse_runs(out, Path(corpus))
-    run = Run(Workspace(out), settings, seed, corpus, queries, qrels, log, recipe)
+    run = Run(Workspace(out), settings, seed, corpus, given, recipe)
     run.workspace.refuse_foreign()
     return run
 

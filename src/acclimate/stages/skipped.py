@@ -16,7 +16,7 @@ def skipped(run: Run) -> dict[str, str]:
     reranked = [*evaluate["rerank"], *(name for name in evaluate.get("systems", ()) if "+reranker" in name)]
     reasons: dict[str, str] = {}
     if not run.seeds_prompts:
-        reasons["seed"] = "no prompt is made from the corpus; name adapted in generate.prompt"
+        reasons["seed"] = "generate.prompt does not name adapted"
     if not has_student:
         reasons["distill"] = "distill.student names no student"
     if not has_student or is_contrastive:
