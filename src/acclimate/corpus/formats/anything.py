@@ -32,7 +32,7 @@ def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
     judgments of several splits gives those of train. Raises DataError for a file of another kind, or of none.
     """
     source = Source(_content(path, registry.SYNTHETIC, registry.COLLECTIONS), path)
-    return Located(_each_once(source), dropped=+source.notes)
+    return Located(_each_once(source), dropped=source.notes)
 
 
 def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None = None) -> Training:

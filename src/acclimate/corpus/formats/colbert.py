@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from acclimate.base.files import read_json, write_jsonl
+from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
 from acclimate.corpus.formats.headless import write_ids
-from acclimate.corpus.formats.rows import json_list, lists, objects, write_objects
+from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object, write_objects
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.tables import headless_rows
 from acclimate.records import Qrel, Query, ScoredDoc
@@ -51,7 +51,7 @@ def write_triples(path: Path, source: Source) -> int:
         path,
         (
             [line_number(name, row.place) for name in (row.record.query_id, row.record.doc_ids[0], negative)]
-            for row in source.examples()
+            for row in source.examples(negatives=True)
             for negative in row.record.doc_ids[1:]
         ),
     )
@@ -188,7 +188,7 @@ def read_results(path: Path) -> Content:
     """UDAPDR's reranker results: the rows of a query that stand together, the source first."""
 
     def examples() -> Iterator[Row[Example]]:
-        place, results = Place(path), read_json(path)
+        place, results = Place(path), whole_object(path)
         columns = [json_list(results.get(name), name, place) for name in ("qids", "pids", "logits", "labels")]
         if len({len(column) for column in columns}) > 1:
             raise place.error("qids, pids, logits and labels are of different lengths; expected lists that go together")

@@ -10,16 +10,25 @@ Each file of its own is a format too: documents, queries, qrels and trec-qrels.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_folder, read_json, write_json
+from acclimate.base.files import atomic_folder, write_lines
 from acclimate.corpus.formats import beir, colbert, fields, headless, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place, as_json, identifier
-from acclimate.corpus.formats.rows import first_line, is_parquet, is_saved_dataset, objects, table, write_objects
+from acclimate.corpus.formats.rows import (
+    first_line,
+    is_parquet,
+    is_saved_dataset,
+    objects,
+    table,
+    whole_object,
+    write_objects,
+)
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
@@ -163,8 +172,7 @@ def read_llama_index(path: Path) -> Content:
     place = Place(path)
 
     def table(name: str) -> Mapping[str, Any]:
-        value = read_json(path)
-        values = value.get(name) if isinstance(value, dict) else None
+        values = whole_object(path).get(name)
         if not isinstance(values, dict):
             raise place.error(f"{name!r} is {as_json(values)}; expected an object")
         return values
@@ -188,7 +196,8 @@ def write_llama_index(path: Path, source: Source) -> int:
     relevant = {query_id: list(grades) for query_id, grades in source.relevant().items()}
     queries = {query.query_id: query.text for _, query, _ in source.queries()}
     corpus = {doc.doc_id: doc.default_text() for _, doc, _ in source.docs()}
-    write_json(path, {"queries": queries, "corpus": corpus, "relevant_docs": relevant})
+    whole = {"queries": queries, "corpus": corpus, "relevant_docs": relevant}
+    write_lines(path, [json.dumps(whole, ensure_ascii=False, indent=2)])
     return len(queries)
 
 

@@ -15,10 +15,11 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TypeVar
 
+from acclimate.base.errors import DataError
 from acclimate.base.files import write_lines
 from acclimate.corpus.formats import fields, tables
 from acclimate.corpus.formats.content import Content, Example, Row
@@ -43,7 +44,7 @@ def write_triples(path: Path, source: Source, *, is_raw: bool = False) -> int:
     """A row for each negative."""
     rows = (
         (source.query_text(row.record, row.place), row.record.texts[0], negative)
-        for row in source.examples(ids=False, texts=True)
+        for row in source.examples(ids=False, texts=True, negatives=True)
         for negative in row.record.texts[1:]
     )
     return _write_texts(path, rows, source, is_raw=is_raw)
@@ -64,7 +65,7 @@ def write_triples_ids(path: Path, source: Source) -> int:
     """A row for each negative."""
     rows = (
         (row.place, (row.record.query_id, row.record.doc_ids[0], negative))
-        for row in source.examples()
+        for row in source.examples(negatives=True)
         for negative in row.record.doc_ids[1:]
     )
     return write_ids(path, rows)
@@ -122,7 +123,7 @@ def write_margins(path: Path, source: Source) -> int:
     """A row for each negative, with the margin of the positive."""
 
     def rows() -> Iterator[tuple[Place, tuple[str, ...]]]:
-        for place, example, _ in source.examples():
+        for place, example, _ in source.examples(negatives=True):
             if not example.scores:
                 raise place.error("an example without scores; GPL's training data are margins of scores")
             for doc_id, score in zip(example.doc_ids[1:], example.scores[1:], strict=True):
@@ -174,7 +175,7 @@ def write_ids(path: Path, rows: Iterable[tuple[Place, Sequence[str]]]) -> int:
                     raise place.error(f"{as_json(cell)} has a tab or line end, which no id in a TSV file can have")
             yield "\t".join(cells)
 
-    return write_lines(path, lines())
+    return _write(path, lines())
 
 
 def _write_texts(path: Path, rows: Iterable[Sequence[str]], source: Source, *, is_raw: bool = False) -> int:
@@ -188,7 +189,14 @@ def _write_texts(path: Path, rows: Iterable[Sequence[str]], source: Source, *, i
             csv.writer(line, delimiter="\t", lineterminator="").writerow(flat)
             yield line.getvalue()
 
-    return write_lines(path, lines())
+    return _write(path, lines())
+
+
+def _write(path: Path, lines: Iterator[str]) -> int:
+    first = next(lines, None)
+    if first is not None and first.startswith("\ufeff"):
+        raise DataError("the first line would begin with a byte order mark, which is no part of a text", path=path)
+    return write_lines(path, lines if first is None else chain([first], lines))
 
 
 def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False) -> Iterator[tuple[Place, list[str]]]:

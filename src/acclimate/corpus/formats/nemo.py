@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from acclimate.base.files import atomic_folder, read_json, write_json
+from acclimate.base.files import atomic_folder, write_json
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, pick, text
-from acclimate.corpus.formats.rows import json_list, write_objects
+from acclimate.corpus.formats.rows import json_list, whole_object, write_objects
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc
 
@@ -30,8 +30,7 @@ def read(path: Path) -> Content:
     place = Place(file)
 
     def rows() -> Iterator[dict[str, Any]]:
-        value = read_json(file)
-        listed = value.get("data") if isinstance(value, dict) else None
+        listed = whole_object(file).get("data")
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
             raise place.error(f"'data' is {as_json(listed)}; expected a list of objects")
         yield from listed
@@ -52,8 +51,7 @@ def read(path: Path) -> Content:
                 yield Row(place, Example(query_id, query, (positive, *kept)), others)
 
     def docs() -> Iterator[Row[Doc]]:
-        value = read_json(file)
-        for item in json_list(value.get("corpus", []) if isinstance(value, dict) else [], "corpus", place):
+        for item in json_list(whole_object(file).get("corpus", []), "corpus", place):
             folder = file.parent / str(item.get("path", "") if isinstance(item, dict) else "")
             files = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*.jsonl"))
             if not folder.is_dir() or not files:

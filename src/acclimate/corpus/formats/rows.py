@@ -25,6 +25,7 @@ from acclimate.base.files import (
     read_lines,
     write_jsonl,
 )
+from acclimate.base.text import quoted
 from acclimate.corpus.formats import tables
 from acclimate.corpus.formats.fields import Place, as_json
 
@@ -55,6 +56,22 @@ def objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 def json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Each line of a JSON Lines file, as `objects`."""
     return _not_empty(((Place(path, line), row) for line, row in read_jsonl(path)), path)
+
+
+def whole_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file is, over any number of lines. Raises DataError where it is none."""
+    text = "\n".join(line for _, line in read_lines(path))
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON that can be read: {quoted(str(error))}", path=path) from None
+    if isinstance(value, list):
+        raise _list_of_objects(path)
+    if not isinstance(value, dict):
+        raise DataError(f"found {as_json(value)}; expected a JSON object", path=path)
+    return value
 
 
 def lists(path: Path) -> Iterator[tuple[Place, list[Any]]]:
@@ -112,15 +129,18 @@ def cells_of(line: str) -> list[str]:
 def _json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     for number, value in read_json_lines(path):
         if isinstance(value, list):
-            raise DataError(
-                "found a JSON list; expected a JSON object per line. If the file is one list of objects, unpack it "
-                f"first: jq -c '.[]' {path.name}",
-                path=path,
-                line=number,
-            )
+            raise _list_of_objects(path)
         if not isinstance(value, dict):
             raise DataError(f"found {as_json(value)}; expected a JSON object", path=path, line=number)
         yield Place(path, number), value
+
+
+def _list_of_objects(path: Path) -> DataError:
+    return DataError(
+        "found a JSON list; expected a JSON object per line. If the file is one list of objects, unpack it first: "
+        f"jq -c '.[]' {path.name}",
+        path=path,
+    )
 
 
 def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:

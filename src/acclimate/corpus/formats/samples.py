@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import exists, open_bytes, read_json, read_lines
+from acclimate.base.files import exists, open_bytes, read_lines
 from acclimate.corpus.formats.fields import as_json
-from acclimate.corpus.formats.rows import cells_of, is_parquet, is_saved_dataset, objects
+from acclimate.corpus.formats.rows import cells_of, is_parquet, is_saved_dataset, objects, whole_object
 
 ROWS = 50  # that are looked at
 
@@ -73,7 +73,9 @@ def look(path: Path) -> Sample:
     try:
         rows = [json.loads(line) for line in lines]
     except (ValueError, RecursionError):  # one value over several lines, or one that is broken
-        rows = [read_json(path)] if lines[0].strip() in ("{", "[") else [row for _, row in islice(objects(path), ROWS)]
+        rows = (
+            [whole_object(path)] if lines[0].strip() in ("{", "[") else [row for _, row in islice(objects(path), ROWS)]
+        )
     if isinstance(rows[0], list):
         if not rows[0] or isinstance(rows[0][0], dict):
             next(objects(path))  # says what to do with a list of objects

@@ -28,6 +28,7 @@ FLAT = "texts whose tabs or line ends became blanks"
 SAME_TEXT = "documents with the text of an earlier one, which is meant"
 OTHERS = "values left out that the format has no room for: "
 SCORES = "examples whose scores are left out"
+NO_NEGATIVE = "examples left out that have no negative"
 NO_POSITIVE = "examples without a known positive, whose best document stands for it"
 
 
@@ -108,13 +109,14 @@ class Source:
             return self._written()
         raise self._lacks("synthetic queries")
 
-    def examples(self, *, ids: bool = True, texts: bool = False) -> Iterator[Row[Example]]:
+    def examples(self, *, ids: bool = True, texts: bool = False, negatives: bool = False) -> Iterator[Row[Example]]:
         """Training examples with ids, texts or both, each document once; of synthetic queries, their positives alone.
 
-        Raises DataError where some examples have scores and others have not.
+        negatives: examples without one are left out, because the format has a row for each negative. Raises DataError
+        where some examples have scores and others have not.
         """
         scored, self.notes[DUPLICATES], self.notes[ALONE] = None, 0, 0
-        self.notes[SCORES] = self.notes[NO_POSITIVE] = 0
+        self.notes[SCORES] = self.notes[NO_POSITIVE] = self.notes[NO_NEGATIVE] = 0
         for row in self._fitting(self._examples()):
             example = self._distinct(self._completed(row, ids, texts))
             if example is None:
@@ -126,6 +128,9 @@ class Source:
                     f"an example {'without' if scored else 'with'} scores among those {'with' if scored else 'without'}"
                     "; expected scores in all of them or in none"
                 )
+            if negatives and example.n_ways < 2:
+                self.notes[NO_NEGATIVE] += 1
+                continue
             if example.scores and "scores" not in self.room:
                 self.notes[SCORES] += 1
                 example = example._replace(scores=())

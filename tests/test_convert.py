@@ -1,0 +1,492 @@
+"""acclimate convert: each format comes back as it was written, as far as it has room, and is told by what is in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import acclimate
+from acclimate.base.errors import AcclimateError
+from acclimate.corpus.formats import read_any_nway, read_any_synthetic
+from acclimate.corpus.formats.content import Content, Example, Row
+from acclimate.corpus.formats.fields import Place
+from acclimate.corpus.formats.registry import BY_NAME, EXAMPLES, FORMATS, Format, recognize
+from acclimate.corpus.formats.source import Source
+from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
+
+HERE = Place(Path("here"))
+NUMBERS = {"colbert-triples", "colbert-examples", "colbert-scores"}  # formats whose ids are line numbers
+ROW_PER_NEGATIVE = {"triples", "triples-raw", "triples-ids", "colbert-triples", "gpl-training"}
+NEEDS_SCORES = {"gpl-training", "columns-scores", "colbert-scores"}
+WRITTEN = [form.name for form in FORMATS if form.kind == EXAMPLES and form.write]
+HEADLESS = {"triples", "triples-raw", "triples-ids", "tuples-ids", "pairs", "gpl-training"}
+
+quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")) | st.sampled_from(
+    ['"', '"a" b', "a\tb", "a\r\nb", "\u2028x", "{x}", "[1]", "日本", "\0", "a,b;c", "1", '""x""']
+)
+names = st.sampled_from(["001", "1e5", "a/b", "NaN", "null", "x y", "é", "#", "1.0", "0", "[1]", '"q"'])
+numbers = st.integers(0, 10**15).map(str)
+scores = st.floats(-1e6, 1e6).map(lambda score: round(score, 3))
+
+
+def put(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises(AcclimateError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@st.composite
+def training(draw: Any, ids: st.SearchStrategy[str]) -> tuple[list[Example], dict[str, Doc], dict[str, str]]:
+    """Examples of as many documents each, all with scores or none; the documents and the queries."""
+    doc_ids = draw(st.lists(ids, min_size=4, max_size=7, unique=True))
+    documents = {
+        doc_id: Doc(doc_id, f"{n} {draw(texts)}", draw(st.just("") | texts)) for n, doc_id in enumerate(doc_ids)
+    }
+    query_ids = draw(st.lists(ids, min_size=1, max_size=3, unique=True))
+    queries = {query_id: f"q{n} {draw(texts)}" for n, query_id in enumerate(query_ids)}
+    n_ways, has_scores = draw(st.integers(2, 4)), draw(st.booleans())
+    examples = [
+        Example(
+            query_id,
+            "",
+            tuple(draw(st.permutations(doc_ids))[:n_ways]),
+            (),
+            tuple(draw(st.lists(scores, min_size=n_ways, max_size=n_ways, unique=True))) if has_scores else (),
+        )
+        for query_id in query_ids
+    ]
+    return examples, documents, queries
+
+
+def source_of(content: Content, documents: dict[str, Doc], queries: dict[str, str], room: str = "others") -> Source:
+    return Source(content, HERE.path, documents=lambda: documents, queries=queries, room=room)
+
+
+def expected(examples: Iterable[Example], name: str) -> list[Example]:
+    """The examples as far as the format has room for them."""
+    room = BY_NAME[name].room
+    result = []
+    for example in examples:
+        if "scores" not in room:
+            example = example._replace(scores=())
+        if name in ROW_PER_NEGATIVE or (name == "colbert" and not example.scores):
+            result += [example.keeping([0, n]) for n in range(1, example.n_ways)]
+        elif name == "colbert-scores":
+            order = sorted(range(example.n_ways), key=lambda n: -example.scores[n])
+            result.append(example.keeping(order)._replace(has_positive=False))
+        else:
+            result.append(example)
+    if name == "gpl-training":
+        return [example._replace(scores=(example.scores[0] - example.scores[1], 0.0)) for example in result]
+    if name == "pylate":
+        return [example._replace(scores=scaled(example.scores)) for example in result]
+    return result
+
+
+def scaled(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(
+        pytest.approx((value - min(values)) / (max(values) - min(values)), abs=1e-9)  # type: ignore[misc]
+        for value in values
+    )
+
+
+def name_of(form: Format) -> str:
+    return form.name
+
+
+COLLECTION_PARTS = {"documents", "queries", "judgments", "runs", "collections"}
+
+
+# Round trips
+
+
+@quick
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data())
+def test_training_examples_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, data: Any) -> None:
+    form = BY_NAME[name]
+    assert form.write
+    examples, documents, queries = data.draw(training(numbers if name in NUMBERS else names))
+    assume(examples[0].scores or name not in NEEDS_SCORES)
+    others = {"teacher": "x", "n": [1]}
+    path = tmp_path_factory.mktemp("t") / "file"
+    content = Content(examples=lambda: (Row(HERE, example, others) for example in examples))
+    form.write(path, source_of(content, documents, queries, form.room))
+    if name not in HEADLESS and not (name == "colbert-examples" and not examples[0].scores):
+        assert recognize(path).name == name
+    read = form.read(path)
+    rows = list(source_of(read, documents, queries, "others scores positive").examples())
+    assert [row.record._replace(query="", texts=()) for row in rows] == expected(examples, name)
+    if "others" in form.room:
+        assert all(others.items() <= dict(row.others).items() for row in rows)
+
+
+@quick
+@pytest.mark.parametrize("name", ["synthetic", "inpars", "inpars-v1"])
+@given(data=st.data())
+def test_synthetic_queries_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, data: Any) -> None:
+    log_probs = st.lists(st.floats(-50, 0), max_size=4).map(tuple)
+    queries = [
+        SyntheticQuery(
+            data.draw(names),
+            f"q{data.draw(texts)}x",
+            data.draw(names),
+            math.fsum(values) / len(values) if values else -1.0,
+            data.draw(st.sampled_from(["", "p"])),
+            values,
+        )
+        for values in data.draw(st.lists(log_probs, min_size=1, max_size=3))
+    ]
+    path = tmp_path_factory.mktemp("s") / "queries.jsonl"
+    content = Content(synthetic=lambda: (Row(HERE, query, {"text": "its text", "score": 1}) for query in queries))
+    form = BY_NAME[name]
+    assert form.write
+    form.write(path, source_of(content, {}, {}, form.room))
+    first = {query.query_id: query for query in reversed(queries)}
+    assert list(read_any_synthetic(path)) == [
+        first[query_id] for query_id in dict.fromkeys(q.query_id for q in queries)
+    ]
+
+
+@quick
+@pytest.mark.parametrize(
+    "form", [form for form in FORMATS if form.kind in COLLECTION_PARTS and form.write], ids=name_of
+)
+@given(data=st.data())
+def test_collections_and_runs_come_back(tmp_path_factory: pytest.TempPathFactory, form: Format, data: Any) -> None:
+    _, documents, queries = data.draw(training(numbers if form.name == "qas" else names))
+    qrels = [Qrel(query_id, doc_id, data.draw(st.integers(1, 3))) for query_id in queries for doc_id in documents]
+    run = [ScoredDoc(query_id, doc_id, 9.5 - n) for query_id in queries for n, doc_id in enumerate(documents)]
+    others = {"metadata": {"a": [None, 1.5]}}
+    content = Content(
+        docs=lambda: (Row(HERE, doc, others) for doc in documents.values()),
+        queries=lambda: (Row(HERE, Query(*query), others) for query in queries.items()),
+        qrels={"train": lambda: (Row(HERE, qrel) for qrel in qrels)},
+        run=lambda: (Row(HERE, hit) for hit in run),
+    )
+    path = tmp_path_factory.mktemp("c") / ("train.tsv" if "qrels" in form.name else "file")
+    assert form.write
+    form.write(path, source_of(content, documents, queries, form.room))
+    read = form.read(path)
+    if read.docs:
+        rows = list(read.docs())
+        if form.name in ("documents", "beir", "gpl"):
+            assert [row.record for row in rows] == list(documents.values())
+            assert all(row.others == others for row in rows)
+        else:  # one text for title and text, tabs and line ends in it blanks in a table
+            assert [row.record.doc_id for row in rows] == list(documents)
+            assert [row.record.text.split() for row in rows] == [
+                doc.default_text().split() for doc in documents.values()
+            ]
+    if read.queries:
+        records = [row.record for row in read.queries()]
+        assert [query.query_id for query in records] == list(queries)
+        assert [query.text.split() for query in records] == [text.split() for text in queries.values()]
+    for rows in read.qrels.values():
+        graded = form.name != "llama-index"
+        assert [row.record for row in rows()] == [qrel if graded else qrel._replace(relevance=1) for qrel in qrels]
+    assert not read.run or [row.record for row in read.run()] == run
+
+
+# What a file is, is told by what is in it
+
+
+LINES = {
+    "documents-tsv": "0\tLava erupts from below\n1\tSnow creeps down\n",
+    "queries-tsv": "0\twhy does lava erupt\n1\twhere does snow creep\n",
+    "qrels": "corpus-id\tquery-id\tscore\nd1\tq1\t1\n",
+    "trec-qrels": "q1 0 d1 1\nq1 0 d2 0\n",
+    "trec-run": "q1 Q0 d1 1 2.5 x\nq1 Q0 d2 2 2.25 x\n",
+    "colbert-ranking": "1\t10\t1\t2.5\n1\t11\t2\t2.25\n2\t10\t1\t3.5\n",
+    "triples": "why lava\tlava erupts\tsnow creeps\nwhy lava\tlava erupts\tthe deep sea\n",
+    "triples-ids": "1\t10\t11\n1\t10\t12\n",
+    "pairs": "why lava\tlava erupts\t1\nwhy lava\tsnow creeps\t0\n",
+    "gpl-training": "q1\td1\td2\t3.25\nq1\td1\td3\t-1\n",
+    "colbert-triples": "[0, 12, 13]\n[1, 14, 15]\n",
+    "colbert-examples": "[0, [12, 0.5], [13, 0.25]]\n",
+    "colbert-scores": "[0, [[0.5, 12], [0.25, 13]]]\n",
+    "udapdr-results": '{"qids": [0, 0], "pids": [7, 8], "logits": [0.5, 2], "labels": [0, 1]}\n',
+    "llama-index": '{\n "queries": {"q": "why"},\n "corpus": {"d": "lava"},\n "relevant_docs": {"q": ["d"]}\n}\n',
+    "nemo": '{"corpus": [{"path": "c"}], "data": [{"question_id": "q", "question": "why", "pos_doc": [{"id": "d"}]}]}',
+}
+HINTS = {"documents-tsv": "collection.tsv", "queries-tsv": "questions.search.tsv"}
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("name", LINES)
+def test_a_format_is_told_by_what_is_in_a_file(tmp_path: Path, name: str, compress: bool) -> None:
+    path = tmp_path / HINTS.get(name, "file.of_no_type")
+    content = ("\ufeff" + LINES[name].replace("\n", "\r\n")).encode()  # as some editors save it
+    path.write_bytes(gzip.compress(content) if compress else content)
+    form = recognize(path)
+    assert form.name == name
+    read = form.read(path)
+    parts = [part for part in (read.docs, read.queries, read.run, read.examples, *read.qrels.values()) if part]
+    assert all(list(part()) for part in parts)
+
+
+def test_a_file_that_may_be_two_things_is_refused_unless_its_name_says_which(tmp_path: Path) -> None:
+    rows = ({"_id": "1", "text": "lava"}, {"_id": "2", "text": "snow"})
+    assert "could be documents or queries; say which with --from" in refusal(
+        lambda: recognize(put(tmp_path / "x", *rows))
+    )
+    assert recognize(put(tmp_path / "corpus.jsonl", *rows)).name == "documents"
+    assert recognize(put(tmp_path / "my-queries.jsonl", *rows)).name == "queries"
+
+
+def test_an_unknown_file_is_refused_with_what_is_in_it(tmp_path: Path) -> None:
+    message = refusal(lambda: recognize(put(tmp_path / "x.jsonl", {"colour": 1, "size": 2})))
+    assert 'found "colour", "size"' in message
+    assert "--from FORMAT" in message
+    assert "measures of a run" in refusal(lambda: recognize(put(tmp_path / "m.json", {"num_q": 1, "map": 0.5})))
+    assert "an empty file" in refusal(lambda: recognize(put(tmp_path / "e.jsonl")))
+    assert "no such file" in refusal(lambda: recognize(tmp_path / "nothing"))
+
+
+# Whom published files have bitten
+
+
+DOCS = {doc.doc_id: doc for doc in (Doc("1", "lava erupts", "Volcano"), Doc("2", "snow creeps"), Doc("3", "deep sea"))}
+
+
+def test_scores_and_ids_that_look_alike_are_not_mixed_up(tmp_path: Path) -> None:
+    path = put(tmp_path / "s.json", [1, [[2, 3], [3, 2]]])  # the score comes first
+    (row,) = BY_NAME["colbert-scores"].read(path).examples()  # type: ignore[misc]
+    assert row.record == Example("1", "", ("2", "3"), (), (3.0, 2.0), has_positive=False)
+    path = put(tmp_path / "e.json", [1, [2, 3], [3, 2]])  # the id comes first
+    (row,) = BY_NAME["colbert-examples"].read(path).examples()  # type: ignore[misc]
+    assert row.record == Example("1", "", ("2", "3"), (), (3.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1]}, "expected one per document, 2"),
+        ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, None]}, "'scores' is null"),
+        ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, float("nan")]}, "'scores' is NaN"),
+        ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, 10**400]}, "expected a number"),
+        ({"query": "q", "pos": ["a"], "neg": ["b"], "pos_scores": [1]}, "expected one for each, or none at all"),
+        ({"query": "q", "pos": ["a"], "neg": ["b", "c"], "pos_scores": [1], "neg_scores": [1]}, "one per document, 2"),
+        ({"query": "q", "pos": [], "neg": ["b"]}, "'pos' is empty"),
+        ([1, [2, 0.5], [3]], "documents with scores and documents without"),
+        ([1, [[0.5, 2], [3]]], "expected a list of [score, pid]"),
+        ({"query": "q", "positive": "a", "negative_1": "b", "label": [1, 2, 3]}, "expected one per document, 2"),
+        ({"qid": "q", "query": "why", "answer_pids": ["1"], "answer_scores": [1, 2]}, "one grade per answer, 1"),
+    ],
+)
+def test_half_scores_are_refused_with_their_line(tmp_path: Path, row: Any, message: str) -> None:
+    path = put(tmp_path / "x.jsonl", row)
+    names = {"colbert-scores"} if isinstance(row, list) and len(row) == 2 else {"colbert-examples"}
+    form = BY_NAME[names.pop()] if isinstance(row, list) else recognize(path)
+    said = refusal(lambda: [list(part()) for part in [form.read(path).examples or form.read(path).queries] if part])
+    assert message in said
+    assert f"{path}:1: " in said
+
+
+def test_scores_in_some_examples_alone_are_refused(tmp_path: Path) -> None:
+    rows = [
+        {"query": "a", "pos": ["x"], "neg": ["y"], "pos_scores": [1], "neg_scores": [0]},
+        {"query": "b", "pos": ["x"]},
+    ]
+    path = put(tmp_path / "f.jsonl", *rows)
+    message = refusal(lambda: acclimate.convert(path, tmp_path / "o", target_format="cohere"))
+    assert message == f"{path}:2: an example without scores among those with; expected scores in all of them or in none"
+
+
+def test_inpars_files_of_all_kinds_are_read(tmp_path: Path) -> None:
+    rows = [
+        {"doc_id": 1, "doc_text": "lava", "question": " \n why lava?", "log_probs": [-1.0, -2.0]},
+        {"doc_id": "2", "doc_text": "snow", "question": "who?", "log_probs": -0.5, "bad_question": "Who"},
+    ]
+    first, second = read_any_synthetic(put(tmp_path / "v1.jsonl", *rows))
+    assert first[1:] == ("why lava?", "1", -1.5, "", (-1.0, -2.0))
+    assert second[1:] == ("who?", "2", -0.5, "", ())
+    rows = [
+        {"doc_id": "1", "text": "lava", "query": "why lava?", "prompt_text": "p", "score": [0.5]},
+        {"doc_id": "1", "text": "lava", "query": "why lava?"},
+        {"doc_id": "1", "text": "lava", "query": " "},
+    ]
+    queries = read_any_synthetic(put(tmp_path / "plus.jsonl", *rows))
+    (query,) = queries
+    assert math.isnan(query.logprob)
+    assert +queries.dropped == {"lines left out without a query": 1, "queries left out whose id came before": 1}
+
+
+def test_inpars_own_filter_finds_what_it_reads(tmp_path: Path) -> None:
+    """A row has to have these keys, the list of log_probs a number for each token."""
+    path = put(
+        tmp_path / "q.jsonl", {"query_id": "q", "doc_id": "1", "query": "why", "log_probs": [-1, -2, -3], "x": 1}
+    )
+    corpus = put(
+        tmp_path / "corpus.jsonl", *({"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in DOCS.values())
+    )
+    acclimate.convert(path, tmp_path / "inpars.jsonl", target_format="inpars", corpus=corpus)
+    row = json.loads((tmp_path / "inpars.jsonl").read_text())
+    assert list(row)[:6] == ["doc_id", "text", "query", "log_probs", "prompt_text", "fewshot_examples"]
+    assert row["text"] == "Volcano lava erupts"
+    assert row["log_probs"] == [-1, -2, -3]
+    assert row["x"] == 1
+
+
+def test_a_quote_that_opens_a_raw_line_swallows_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('"why lava\tlava erupts\tsnow creeps\nwho "is\tlava erupts\tdeep sea\n')
+    assert (
+        len(
+            read_any_nway(
+                path, {d: Doc(d, t) for d, t in (("1", "lava erupts"), ("2", "snow creeps"), ("3", "deep sea"))}
+            ).examples
+        )
+        == 2
+    )
+
+
+def test_positives_among_their_negatives_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("why lava\tlava erupts\tVolcano lava erupts\nwhy lava\tlava erupts\tsnow  creeps\n")
+    examples = read_any_nway(path, DOCS)
+    assert [example.doc_ids for example in examples.examples] == [("1", "2")]
+    assert +examples.dropped == {
+        "documents left out that an example has twice": 1,
+        "examples left out whose only negative is their positive": 1,
+    }
+
+
+def test_an_id_or_text_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1", "9"]})
+    queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why"}, {"_id": "p", "text": "who"})
+    assert "document '9' is none of the 3 documents" in refusal(lambda: read_any_nway(path, DOCS, queries=queries))
+    known = put(tmp_path / "k.jsonl", {"query_id": "q", "doc_ids": ["1", "2"]})
+    assert "give it with --queries FILE" in refusal(lambda: read_any_nway(known, DOCS))
+    assert "give it with --corpus FILE" in refusal(
+        lambda: acclimate.convert(path, tmp_path / "t.tsv", target_format="triples", queries=queries)
+    )
+    path = put(tmp_path / "f.jsonl", {"query": "why", "pos": ["lava erupts"], "neg": ["something else"]})
+    assert 'the document "something else" is none of the 3' in refusal(lambda: read_any_nway(path, DOCS))
+    assert read_any_nway(
+        put(tmp_path / "g.jsonl", {"query": "why", "pos": ["lava erupts"]}), DOCS, queries=queries
+    ) == (
+        [Query("q", "why")],
+        [NWay("q", ("1",))],
+        {},
+    )
+
+
+def test_one_id_for_two_queries_is_refused(tmp_path: Path) -> None:
+    rows = [
+        {"query_id": "q", "query_text": text, "positive_document_ids": ["1"], "negative_document_ids": ["2"]}
+        for text in ("why", "who")
+    ]
+    assert "has another text before" in refusal(lambda: read_any_nway(put(tmp_path / "t.jsonl", *rows), DOCS))
+
+
+def test_ids_that_are_no_line_numbers_are_numbered_by_colberts_folder_alone(tmp_path: Path) -> None:
+    path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["01", "2"]})
+    assert "write all files together with --to colbert" in refusal(
+        lambda: acclimate.convert(path, tmp_path / "t.json", target_format="colbert-triples")
+    )
+    corpus = put(tmp_path / "corpus.jsonl", {"_id": "2", "text": "a\nb"}, {"_id": "01", "text": "c"})
+    queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why"})
+    acclimate.convert(path, tmp_path / "c", target_format="colbert", corpus=corpus, queries=queries)
+    assert (tmp_path / "c/collection.tsv").read_text() == "0\ta b\n1\tc\n"
+    assert (tmp_path / "c/triples.json").read_text() == "[0, 1, 0]\n"
+    assert (tmp_path / "c/collection.ids.tsv").read_text() == "0\t2\n1\t01\n"
+    assert read_any_nway(tmp_path / "c", {"2": Doc("2", ""), "01": Doc("01", "")}).examples == [NWay("q", ("01", "2"))]
+
+
+@pytest.mark.parametrize("name", ["triples-ids", "tuples-ids", "queries-tsv", "documents-tsv"])
+def test_an_id_with_a_tab_is_refused_where_no_cell_can_have_one(tmp_path: Path, name: str) -> None:
+    rows = {
+        "queries-tsv": {"_id": "a\tb", "text": "t"},
+        "documents-tsv": {"_id": "a\tb", "title": "", "text": "t"},
+    }.get(name, {"query_id": "q", "doc_ids": ["a\tb", "c"]})
+    path = put(tmp_path / "x.jsonl", rows)
+    assert "no id in a TSV file can have" in refusal(
+        lambda: acclimate.convert(
+            path, tmp_path / "o", source_format="queries" if name == "queries-tsv" else "", target_format=name
+        )
+    )
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_list_of_objects_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
+    for content in ('[{"query": "a", "pos": ["b"]}]\n', '[\n {"query": "a", "pos": ["b"]}\n]\n'):
+        (tmp_path / "f.json").write_text(content)
+        assert "jq -c '.[]' f.json" in refusal(lambda: recognize(tmp_path / "f.json"))
+
+
+def test_a_folder_that_is_there_and_the_file_that_is_read_are_kept(tmp_path: Path) -> None:
+    path = put(tmp_path / "q.jsonl", {"query_id": "q", "doc_id": "1", "query": "why"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    assert "expected a new one" in refusal(lambda: acclimate.convert(path, tmp_path / "mine", target_format="beir"))
+    assert "take the place of what is read" in refusal(lambda: acclimate.convert(path, path, target_format="inpars"))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine", "q.jsonl"]
+
+
+def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1", "2"]}, {"query_id": "q", "doc_ids": []})
+    refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))
+    refusal(lambda: acclimate.convert(path, tmp_path / "p", target_format="pylate"))
+    assert [file.name for file in tmp_path.iterdir()] == ["n.jsonl"]
+
+
+def test_a_lotte_folder_becomes_a_beir_folder(tmp_path: Path) -> None:
+    lotte = tmp_path / "dev"
+    lotte.mkdir()
+    (lotte / "collection.tsv").write_text("0\tlava erupts\n1\tsnow creeps\n")
+    for kind, qid in (("search", 0), ("forum", 5)):
+        (lotte / f"questions.{kind}.tsv").write_text(f"{qid}\twhy {kind}\n")
+        put(lotte / f"qas.{kind}.jsonl", {"qid": qid, "query": f"why {kind}", "answer_pids": [1]})
+    acclimate.convert(lotte, tmp_path / "beir")
+    assert (tmp_path / "beir/qrels/forum.tsv").read_text() == "query-id\tcorpus-id\tscore\n5\t1\t1\n"
+    assert len((tmp_path / "beir/queries.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_gpl_folder_gives_what_it_generated(tmp_path: Path) -> None:
+    (tmp_path / "qgen-qrels").mkdir()
+    put(tmp_path / "corpus.jsonl", {"_id": "1", "title": "", "text": "lava"})
+    put(tmp_path / "qgen-queries.jsonl", {"_id": "genQ0", "text": "why lava"})
+    (tmp_path / "qgen-qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\ngenQ0\t1\t1\n")
+    (query,) = read_any_synthetic(tmp_path)
+    assert query[:3] == ("genQ0", "why lava", "1")
+
+
+def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [{"anchor": "why", "positive": "lava erupts", "negative_1": "deep sea", "label": [2.0, 1.0]}]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "x")
+    for path in (tmp_path / "saved", tmp_path / "x", put(tmp_path / "y", *rows)):
+        assert read_any_nway(path, DOCS).examples[0][1:3] == (("1", "3"), (2.0, 1.0))
+
+
+def test_the_command_says_what_it_read_and_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from acclimate.cli.main import main
+
+    path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, 2]})
+    assert main(["convert", str(path), str(tmp_path / "t.tsv")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{tmp_path / 't.tsv'}: nway to triples-ids: 1 written\n"
+    assert "n.jsonl: nway (ours" in shown.err
+    assert "examples whose scores are left out: 1" in shown.err
+    assert main(["convert", str(path)]) == 2
+    assert main(["convert", str(path), str(tmp_path / "o"), "--to", "flagembeding"]) == 2
+    assert "Did you mean 'flagembedding'?" in capsys.readouterr().err
+    assert main(["convert", "--list"]) == 0
+    assert all(form.name in (listed := capsys.readouterr().out) or form.name in listed for form in FORMATS[:1])
