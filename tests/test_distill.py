@@ -17,7 +17,7 @@ from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students.checks import check_students  # noqa: E402
 from acclimate.learn.students.dense import Dense  # noqa: E402
-from acclimate.learn.students.distillation import _shortened  # noqa: E402
+from acclimate.learn.students.distillation import shortened  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
@@ -52,11 +52,14 @@ TRAIN, DEV = examples(range(32)), examples(range(32, 40))
 
 
 def training_of(name, base, lesson, path, **changes):
-    make, temperature = STUDENTS[name]
-    loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1))
-    return StudentTraining(
-        make(base.copy(), lesson, temperature), TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, **changes}
-    )
+    kind = STUDENTS[name]
+    loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1), student_temperature=kind.temperature)
+    student = kind.make(base.copy(), lesson)
+    return StudentTraining(student, TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, "schedule": "linear", **changes})
+
+
+def log_probs(student, batch, temperature=0.05):
+    return [similarities.log_probs(temperature) for similarities in student.similarities(batch)]
 
 
 def test_max_sim_is_the_plain_double_loop():
@@ -73,24 +76,24 @@ def test_max_sim_is_the_plain_double_loop():
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_every_student_gives_log_probabilities_of_its_documents_in_their_order(name, base, lesson):
-    student = STUDENTS[name][0](base.copy(), lesson, 0.05)
-    together = student.log_probs(TRAIN[:3])
+    student = STUDENTS[name].make(base.copy(), lesson)
+    together = log_probs(student, TRAIN[:3])
     assert [len(logs) for logs in together] == [8, 8, 8]
     assert all((logs <= 0).all() and logs.requires_grad for logs in together)
     swapped = [example._replace(doc_ids=example.doc_ids[::-1]) for example in TRAIN[:3]]
-    for logs, back in zip(together, student.log_probs(swapped), strict=True):
+    for logs, back in zip(together, log_probs(student, swapped), strict=True):
         assert back.flip(0).tolist() == pytest.approx(logs.tolist(), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["late-interaction", "late-interaction-query"])
 def test_late_interaction_sees_what_retrieval_scores(name, base, lesson):
     example = TRAIN[5]
-    student = STUDENTS[name][0](base.copy(), lesson, 0.03)
+    student = STUDENTS[name].make(base.copy(), lesson)
     rows = np.array([lesson.ids.row[doc_id] for doc_id in example.doc_ids])
     scores = lesson.vectors.max_sim(base.encode([lesson.queries[example.query_id]])[0].tokens, rows)
     expected = torch.log_softmax(torch.tensor(scores) / 0.03, dim=-1)
     # The index is in eight bits, a student is not, and the temperature enlarges the difference.
-    assert student.log_probs([example])[0].tolist() == pytest.approx(expected.tolist(), abs=0.5)
+    assert log_probs(student, [example], 0.03)[0].tolist() == pytest.approx(expected.tolist(), abs=0.5)
 
 
 @pytest.mark.parametrize("name", OF_ENCODERS)
@@ -160,7 +163,7 @@ def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson,
     learner = training_of("dense-query", base, lesson, tmp_path / "x.state", contrastive=1.0)
     with torch.no_grad():
         for example in TRAIN[:3]:
-            first, second = learner.student.log_probs([example])[0][:2].tolist()
+            first, second = log_probs(learner.student, [example])[0][:2].tolist()
             alone = example._replace(scores=(0.5, 0.4, *example.scores[2:]))
             shared = example._replace(scores=(0.5, 0.5, *example.scores[2:]))
             assert learner._loss([alone]).item() == pytest.approx(-first, abs=1e-3)
@@ -227,11 +230,15 @@ def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
     assert rates[-1] == pytest.approx(max(rates) / 18)
 
 
+def key(example):
+    return example.query_id, example.doc_ids
+
+
 def test_what_was_seen_is_those_of_the_untouched_student(base, lesson, tmp_path):
     one = training_of("dense-query", base, lesson, tmp_path / "a")
-    said = one.student.log_probs([TRAIN[5]])[0].exp().sum().item()
-    assert one.priors[TRAIN[5].query_id] == pytest.approx(said, abs=1e-5)
-    assert set(one.priors) == {example.query_id for example in (*TRAIN, *DEV)}
+    said = log_probs(one.student, [TRAIN[5]])[0].exp().sum().item()
+    assert one.priors[key(TRAIN[5])] == pytest.approx(said, abs=1e-5)
+    assert set(one.priors) == {key(example) for example in (*TRAIN, *DEV)}
     one.run(lambda step: None)
     assert training_of("dense-query", base, lesson, tmp_path / "a").priors == one.priors
     assert training_of("late-interaction-query", base, lesson, tmp_path / "b").priors == {}
@@ -240,9 +247,9 @@ def test_what_was_seen_is_those_of_the_untouched_student(base, lesson, tmp_path)
 def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson):
     gradients = []
     for at_once in (10_000, 40):
-        student = Dense(base.copy(), lesson, 0.05)
+        student = Dense(base.copy(), lesson, "batch")
         student.encoder.tokens_at_once = at_once
-        torch.stack([logs[0] for logs in student.log_probs(TRAIN[:4])]).sum().backward()
+        torch.stack([logs[0] for logs in log_probs(student, TRAIN[:4])]).sum().backward()
         gradients.append([weight.grad for weight in student.encoder.model.parameters() if weight.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 5
     for whole, grouped in zip(*gradients, strict=True):
@@ -252,8 +259,8 @@ def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson):
 
 def test_shortening_keeps_the_source_and_the_best_others():
     example = NWay("q", ("s", "a", "b", "c", "d"), (0.1, 0.5, 0.9, 0.5, 0.2))
-    assert _shortened(example, 3) == NWay("q", ("s", "b", "a"), (0.1, 0.9, 0.5))
-    assert _shortened(example, None) == _shortened(example, 5) == _shortened(example, 9) == example
+    assert shortened(example, 3, "best", "") == NWay("q", ("s", "b", "a"), (0.1, 0.9, 0.5))
+    assert shortened(example, 5, "best", "") == shortened(example, 9, "random", "") == example
 
 
 @pytest.mark.parametrize("names", [("dense", "dense-query"), ("dense", "dense")])

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from acclimate.learn.students.lesson import Similarities  # noqa: E402 (after the check for torch)
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402 (after the check for torch)
 
 SCORES = (1.0, 0.5, 0.0)
@@ -14,8 +15,10 @@ UNIFORM = np.log([1 / 3] * 3).tolist()
 
 
 def loss_of(logs, scores=SCORES, *, seen=None, has_positive=True, **settings):
-    loss = DistillationLoss(**settings)(torch.tensor(logs), torch.tensor(scores), seen, has_positive=has_positive)
-    return loss.item()
+    rest = max(1 - np.exp(logs).sum(), 0)  # of documents that share the softmax
+    row = torch.tensor([*logs, np.log(rest) if rest > 1e-6 else -np.inf], dtype=torch.float32)
+    similarities = Similarities(row[None], torch.arange(len(logs)))
+    return DistillationLoss(**settings)(similarities, torch.tensor(scores), seen, has_positive=has_positive).item()
 
 
 def kl_of(logs, temperature, seen=None):

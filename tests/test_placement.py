@@ -122,8 +122,7 @@ def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, t
 @pytest.mark.parametrize("name", STUDENTS)
 def test_saving_a_student_changes_nothing_that_is_in_use(name, elsewhere, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
-    make, temperature = STUDENTS[name]
-    student = make(base.copy(), taught(base, tmp_path), temperature)
+    student = STUDENTS[name].make(base.copy(), taught(base, tmp_path))
     before = state(student, base)
     save(student, base, tmp_path / "saved")
     assert state(student, base) == before
@@ -134,10 +133,18 @@ def test_training_that_was_interrupted_goes_on_on_the_device(elsewhere, tiny_enc
     lesson = taught(base, tmp_path)
 
     def training_from_start():
-        student = STUDENTS["dense-query"][0](base.copy(), lesson, 0.05)
+        student = STUDENTS["dense-query"].make(base.copy(), lesson)
         sides = examples(range(4)), examples(range(4, 6))
         return StudentTraining(
-            student, *sides, DistillationLoss(), tmp_path / "state", epochs=2, learning_rate=1e-3, batch_size=4, seed=0
+            student,
+            *sides,
+            DistillationLoss(),
+            tmp_path / "state",
+            epochs=2,
+            learning_rate=1e-3,
+            batch_size=4,
+            seed=0,
+            schedule="linear",
         )
 
     def stop(step):

@@ -17,7 +17,8 @@ from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students import sparse, static  # noqa: E402
-from acclimate.learn.students.dense import nested_log_softmax  # noqa: E402
+from acclimate.learn.students.dense import nested_cosines  # noqa: E402
+from acclimate.learn.students.lesson import Similarities  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
 from acclimate.search.encoder import Cut, Encoder  # noqa: E402
 from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402
@@ -163,10 +164,10 @@ def test_both_learn_and_say_how_it_went(trained):
 
 def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encoder, lesson):
     prompted = Encoder.load(str(tiny_encoder), max_tokens=64, prompts={"query": "volcano : "})
-    student = sparse.Sparse(prompted, lesson, 3.0)
-    plain = sparse.Sparse(Encoder.load(str(tiny_encoder), max_tokens=64), lesson, 3.0)
-    for ours, other in zip(student.log_probs(TRAIN[:4]), plain.log_probs(TRAIN[:4]), strict=True):
-        assert ours.tolist() == pytest.approx(other.tolist(), abs=1e-5)
+    student = sparse.Sparse(prompted, lesson, "batch")
+    plain = sparse.Sparse(Encoder.load(str(tiny_encoder), max_tokens=64), lesson, "batch")
+    for ours, other in zip(student.similarities(TRAIN[:4]), plain.similarities(TRAIN[:4]), strict=True):
+        assert ours.log_probs(3.0).tolist() == pytest.approx(other.log_probs(3.0).tolist(), abs=1e-5)
 
 
 def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_path):
@@ -181,7 +182,7 @@ def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_
 
 
 def test_what_is_saved_is_the_head_that_was_made(trained, base, lesson):
-    made = sparse.Sparse(base, lesson, 1.0).encoder.model
+    made = sparse.Sparse(base, lesson, "batch").encoder.model
     head, size = Head.open(trained[0] / "sparse-start")
     assert size == made.n_vocabulary
     assert head.tokens.tolist() == made.head().tokens.tolist()
@@ -219,7 +220,7 @@ def test_the_untouched_static_start_has_learned_nothing(trained, base, lesson):
     made = static.start(base, lesson)
     untouched = made.table.detach().numpy().copy()
     assert StaticQuery.open(trained[0] / "static-start").table == pytest.approx(untouched)
-    student = static.Static(base, lesson, 0.05)
+    student = static.Static(base, lesson, "corpus")
     student.warm_up()
     assert np.abs(student.encoder.model.table.detach().numpy() - untouched).max() > 1e-3
 
@@ -290,7 +291,7 @@ def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, le
 
 
 def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, lesson, tmp_path):
-    made = sparse.Sparse(base, lesson, 1.0)
+    made = sparse.Sparse(base, lesson, "batch")
     with torch.no_grad():
         made.encoder.model.bias[3] = -70.0
     sparse.save(made.encoder, tmp_path)
@@ -331,11 +332,13 @@ def test_nested_log_probabilities_are_the_mean_over_lengths():
     queries, documents = (torch.nn.functional.normalize(torch.randn(n, 8, generator=rng), dim=-1) for n in (2, 5))
     unit = torch.nn.functional.normalize
     parts = [
-        nested_log_softmax(unit(queries[:, :dim], dim=-1), unit(documents[:, :dim], dim=-1), (), 0.1) for dim in (8, 4)
+        torch.log_softmax(unit(queries[:, :dim], dim=-1) @ unit(documents[:, :dim], dim=-1).T / 0.1, dim=-1)
+        for dim in (8, 4)
     ]
-    found = nested_log_softmax(queries, documents, (4,), 0.1)
-    assert torch.allclose(found, (parts[0] + parts[1]) / 2, atol=1e-5)
-    assert not torch.allclose(found, parts[0], atol=1e-2)
+    cosines = nested_cosines(queries, documents, (4,))
+    together = torch.stack([Similarities(cosines[:, row], torch.arange(5)).log_probs(0.1) for row in range(2)])
+    assert torch.allclose(together, (parts[0] + parts[1]) / 2, atol=1e-5)
+    assert not torch.allclose(together, parts[0], atol=1e-2)
 
 
 @pytest.mark.parametrize("wrong", [{"dim": 33}, {"dim": -1}, {"matryoshka": (0,)}, {"matryoshka": (8, 64)}])

@@ -12,25 +12,27 @@ from files_page import undocumented
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
 from acclimate.cli.main import main
+from acclimate.learn.students.distillation import CONTRASTIVE
 from acclimate.learn.students.tuning import tune_students
 from acclimate.report.choices import choices
 from acclimate.run.settings import settings_of
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS
-from acclimate.stages.distill import LOSSES, distill, trials
+from acclimate.stages.distill import LOSSES, TUNABLE, distill
+from acclimate.stages.trials import trials
 
 DEFAULTS = {name: one.default for name, one in settings_of(distill).items()}
 TUNE = ("teacher_temperature:0.03:0.06:0.12", "epochs:1:3")
 
 
 def test_every_combination_is_tried_once_the_runs_own_first():
-    found = trials(TUNE, DEFAULTS)
+    found = trials(TUNE, DEFAULTS, TUNABLE)
     assert found[0] == {"teacher_temperature": 0.06, "epochs": 3}
     assert len(found) == 6 == len({tuple(one.values()) for one in found})
     assert {one["teacher_temperature"] for one in found} == {0.03, 0.06, 0.12}
     assert {type(one["epochs"]) for one in found} == {int}
-    assert trials(("epochs:1:2",), DEFAULTS) == [{"epochs": 3}, {"epochs": 1}, {"epochs": 2}]
-    assert trials((), DEFAULTS) == [{}]
+    assert trials(("epochs:1:2",), DEFAULTS, TUNABLE) == [{"epochs": 3}, {"epochs": 1}, {"epochs": 2}]
+    assert trials((), DEFAULTS, TUNABLE) == [{}]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_every_combination_is_tried_once_the_runs_own_first():
 )
 def test_what_cannot_be_tried_is_refused_before_anything_is_done(tune, expected, tmp_path, capsys):
     with pytest.raises(SettingError, match="distill"):
-        trials((tune,), DEFAULTS)
+        trials((tune,), DEFAULTS, TUNABLE)
     corpus = tmp_path / "a.csv"
     corpus.write_text("id,text\n1,something to read\n")
     assert main(["adapt", str(corpus), "--out", str(tmp_path / "run"), "--set", f"distill.tune={tune}"]) == 2
@@ -76,7 +78,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done(setting, ex
 def test_every_loss_is_one_that_can_be_named():
     from acclimate.learn.students import losses
 
-    assert set(losses.LOSSES) == set(LOSSES)
+    assert {*losses.LOSSES, CONTRASTIVE} == set(LOSSES)
 
 
 class Trials:
@@ -104,7 +106,7 @@ class Trials:
 
     def run(self, folder, **changes):
         settings = {**DEFAULTS, "tune": TUNE, **changes}
-        return tune_students(folder, settings, trials(settings["tune"], settings), self.learn, self.measure)
+        return tune_students(folder, settings, trials(settings["tune"], settings, TUNABLE), self.learn, self.measure)
 
 
 def best_differs(kind, epochs, temperature):

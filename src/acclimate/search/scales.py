@@ -4,6 +4,7 @@ min-max      per list: the lowest is 0, the highest 1
 rank         per list: places from the last, 0, to the first, 1; equal scores share a place
 z            per list: mean 0, standard deviation 1
 percentile   over all lists: the 1st percentile is 0, the 99th 1, what lies outside is cut (CADET, arXiv 2505.19274)
+none         as they are
 
 A candidate that a scorer was not asked about (NaN) counts as the worst of those that it was asked about: candidates are
 rated from the best one on.
@@ -26,7 +27,8 @@ Scale = Callable[
     [str, "NDArray[np.float32]"], "NDArray[np.float32]"
 ]  # (who scored, one list's scores) -> the same (n,)
 
-NAMES = ("min-max", "rank", "z", "percentile")
+NONE = "none"
+NAMES = ("min-max", "rank", "z", "percentile", NONE)
 _LOW, _HIGH = 1, 99
 
 
@@ -51,8 +53,9 @@ def by_list(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return min_max(scores)
 
 
+@of_rated
 def as_it_is(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The scale of one who is not added to anything."""
+    """none."""
     return scores
 
 
@@ -79,7 +82,7 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
     if kind not in NAMES:
         raise unknown("scale", kind, NAMES)
     if kind != "percentile":
-        return {"min-max": by_list, "rank": rank, "z": z}[kind]
+        return {"min-max": by_list, "rank": rank, "z": z, NONE: as_it_is}[kind]
     ends = bounds(lists, names)
 
     @of_rated

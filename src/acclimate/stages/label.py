@@ -41,7 +41,7 @@ from acclimate.run.settings import checked
 from acclimate.search import candidates
 from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
-from acclimate.search.scales import NAMES, bounds, scale
+from acclimate.search.scales import NAMES, NONE, bounds, scale
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.weights import answers_of
@@ -95,7 +95,8 @@ def label(
         Who may teach: bm25, dense, late-interaction, reranker (all that train made), and models as scorers:
         cross-encoder:MODEL, monot5:MODEL, decoder:MODEL, yes-no:LLM, likelihood:LLM.
     normalize
-        The scale on which teachers are added: min-max, rank or z (per list), or percentile (over all lists).
+        The scale on which teachers are added: min-max, rank or z (per list), percentile (over all lists), or none (as
+        they are: students learn from raw scores).
     weights
         chosen (on held-out queries), equal, or numbers by name: bm25=.3,dense=.7.
     mode
@@ -158,7 +159,11 @@ def label(
         mean_entropy([example.scores for turn in turns for example in turn.train]),
         dropped,
         (all_scores(of_query, names, to_scale, ids) for of_query in rated),
-        {"normalize": normalize, **({"bounds": bounds(rated, names)} if normalize == "percentile" else {})},
+        {
+            "normalize": normalize,
+            "target": "as rated" if normalize == NONE else "in [0, 1]",
+            **({"bounds": bounds(rated, names)} if normalize == "percentile" else {}),
+        },
         {name: ties([of_query.scores[name] for of_query in rated]) for name in names},
         n_false,
     )
@@ -177,6 +182,11 @@ class Labeled(StageOutput):
             (list(read_nway(self.folder / f"train{which}.jsonl")), list(read_nway(self.folder / f"dev{which}.jsonl")))
             for which in _names(len(self.notes["turns"]))
         ]
+
+    @property
+    def is_raw(self) -> bool:
+        """True where scores are on the teacher's own scale, not in [0, 1]."""
+        return self.notes["scale"]["normalize"] == NONE
 
     @property
     def log_queries(self) -> list[Query]:
@@ -254,16 +264,7 @@ def make(
             write_nway(folder / f"train{which}.jsonl", turn.train)
             write_nway(folder / f"dev{which}.jsonl", turn.dev)
         write_jsonl(folder / "scores.jsonl", result.rated)
-        notes = {
-            "teachers": result.teachers,
-            "weights": result.weights,
-            "turns": [turn.teacher for turn in result.turns],
-            "chosen_on": str(held_out),
-            "target_entropy": result.entropy,
-            "scale": {**result.scale, "target": "in [0, 1]"},
-            "ties": result.ties,
-            "false_negatives": result.false_negatives,
-        }
+        notes = {**result.notes, "chosen_on": str(held_out)}
         used = log[: settings["log_queries"]]
         if used:
             write_queries(folder / "log_queries.jsonl", used)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import SettingError
 from acclimate.search.names import STUDENT_KINDS
@@ -17,6 +17,16 @@ def check_students(names: Sequence[str]) -> None:
     kinds = [STUDENT_KINDS[name] for name in names]
     if len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected students of different kinds")
+
+
+def check_negatives(names: Sequence[str], negatives: str) -> None:
+    """Raises SettingError for students whose documents are too dear to be compared with every query."""
+    others = [name for name in names if name not in ("dense-query", "static")]
+    if negatives == "corpus" and others:
+        raise SettingError(
+            f"distill.negatives is corpus, and the vectors of documents that {others[0]} compares are not all at hand; "
+            "expected auto, list or batch"
+        )
 
 
 def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:
@@ -44,3 +54,12 @@ def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
     for name, value in (("dim", dim or whole), *(("matryoshka", value) for value in matryoshka)):
         if not 0 < value <= whole:
             raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")
+
+
+def check_scale(*, is_raw: bool, contrastive: float, mask_above: float, **_: Any) -> None:
+    """Raises SettingError for a share of the source document's score where scores are on a teacher's own scale."""
+    if is_raw and contrastive and mask_above < 1:
+        raise SettingError(
+            f"distill.mask_above is {mask_above:g}, a share of scores in [0, 1], and label.normalize is none; set "
+            "label.normalize=percentile, or distill.mask_above=1"
+        )

@@ -8,34 +8,33 @@ from functools import cached_property
 from typing import ClassVar
 
 import torch
-from torch.nn.functional import log_softmax, normalize
+from torch.nn.functional import normalize
 
 from acclimate.learn.students.encoding import encode_with_gradients
-from acclimate.learn.students.lesson import Lesson, batch_documents, by_example
+from acclimate.learn.students.lesson import Lesson, Similarities, batch_documents, by_example
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Dense retrieval, both sides: a softmax over all documents of the batch, encoded as they are now."""
+    """Dense retrieval, both sides: all documents of the batch are encoded as they are now."""
 
     kind: ClassVar[str] = "dense"
     keeps_index: ClassVar[bool] = False
-    sees_corpus: ClassVar[bool] = False
     encoder: Encoder
     lesson: Lesson
-    temperature: float
+    negatives: str
     dims: Sequence[int] = ()  # lengths that it learns beside the whole
 
-    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents among those of the softmax."""
+    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
+        """Cosines, of the whole vectors and of each of `dims`."""
         queries = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query").pooled
         documents, place = self._documents(batch)
-        return by_example(nested_log_softmax(queries, documents, self.dims, self.temperature), batch, place)
+        return by_example(nested_cosines(queries, documents, self.dims), batch, place, self.lesson, self.negatives)
 
     def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
-        """((n_docs, dim) the documents of the softmax, id of each one -> its row)."""
+        """((n_docs, dim) the documents that are compared, id of each one -> its row)."""
         place = batch_documents(batch)
         return encode_with_gradients(self.encoder, self.lesson.document_texts(list(place)), "document").pooled, place
 
@@ -45,10 +44,9 @@ class Dense:
 
 
 class DenseQuery(Dense):
-    """The same, query encoder only: a softmax over the whole corpus, whose vectors are those of the index."""
+    """The same, query encoder only: the vectors of the whole corpus are those of the index."""
 
     keeps_index: ClassVar[bool] = True
-    sees_corpus: ClassVar[bool] = True
 
     @cached_property
     def _index(self) -> torch.Tensor:
@@ -58,17 +56,11 @@ class DenseQuery(Dense):
         return self._index, self.lesson.ids.row
 
 
-def nested_log_softmax(
-    queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int], temperature: float
-) -> torch.Tensor:
-    """(n_queries, n_docs) log-probabilities, the mean over the whole vectors and their first `dims` components.
+def nested_cosines(queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """(1 + n_dims, n_queries, n_docs) of the whole vectors, and of their first `dims` components.
 
     queries: (n_queries, dim); documents: (n_docs, dim); both of unit length.
-    A KL divergence is linear in them, so its loss is the mean of the losses at each length: Matryoshka representation
-    learning (Kusupati et al. 2022).
     """
-    logs = [log_softmax(queries @ documents.T / temperature, dim=-1)]
-    for dim in dims:
-        similarities = normalize(queries[:, :dim], dim=-1) @ normalize(documents[:, :dim], dim=-1).T
-        logs.append(log_softmax(similarities / temperature, dim=-1))
-    return torch.stack(logs).mean(dim=0)
+    cosines = [queries @ documents.T]
+    cosines += [normalize(queries[:, :dim], dim=-1) @ normalize(documents[:, :dim], dim=-1).T for dim in dims]
+    return torch.stack(cosines)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import distributed
-from acclimate.base.draw import subset
+from acclimate.base.draw import draw, subset
 from acclimate.base.errors import DataError
-from acclimate.learn.students.checks import check_dims, check_encoder, check_students
+from acclimate.learn.students.checks import check_dims, check_encoder, check_negatives, check_scale, check_students
 from acclimate.records import NWay
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
 
 CONTRASTIVE = "contrastive"  # the loss that asks no teacher
+AUTO = "auto"
+BEST, RANDOM = "best", "random"
 Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the queries that teach, and that choose
 Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
 
@@ -29,6 +31,7 @@ def train_students(
     lesson: Lesson,
     folder: Path,
     later: Sequence[Sequence[Sequence[NWay]]] = (),
+    is_raw: bool = False,
     *,
     settings: Mapping[str, Any],
     seed: int = 0,
@@ -40,11 +43,13 @@ def train_students(
     """
     check_dims(settings["dim"], settings["matryoshka"], encoder.dim)
     check_students(settings["student"])
+    check_negatives(settings["student"], settings["negatives"])
     check_encoder(settings["student"], settings["base"], encoder)
     turns: list[Sides] = [(train, dev), *((more, checks) for more, checks in later)]
-    _check_lists(turns)
+    check_scale(is_raw=is_raw, **settings)
+    _check_lists(turns, is_raw)
     if n_queries := settings["max_queries"]:
-        turns = [(subset(lists, n_queries, seed), checks) for lists, checks in turns]
+        turns = [(_of_some(lists, n_queries, seed), checks) for lists, checks in turns]
     notes: Notes = {}
     n_students = len(settings["student"])
     for number, name in enumerate(settings["student"]):
@@ -62,15 +67,22 @@ def untaught(examples: Sequence[NWay]) -> list[NWay]:
     return [example._replace(scores=(1.0, *[0.0] * (len(example.doc_ids) - 1))) for example in examples]
 
 
-def _check_lists(turns: Sequence[Sides]) -> None:
+def _of_some(lists: Sequence[NWay], n_queries: int, seed: int) -> list[NWay]:
+    """The lists of so many queries, drawn by their ids."""
+    by_query = {example.query_id: example for example in lists}
+    drawn = {example.query_id for example in subset(list(by_query.values()), n_queries, seed)}
+    return [example for example in lists if example.query_id in drawn]
+
+
+def _check_lists(turns: Sequence[Sides], is_raw: bool) -> None:
     """Raises DataError for lists that teach nothing."""
     train, dev = turns[0]
     if not train or not dev:
-        raise DataError(f"{len(train)} training and {len(dev)} held-out queries; expected both (more documents?)")
+        raise DataError(f"{len(train)} training and {len(dev)} held-out lists; expected both (more documents?)")
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
         raise DataError("a training example without teacher scores; label comes before distill")
     scores = [score for turn in turns for side in turn for example in side for score in example.scores]
-    if min(scores) < 0 or max(scores) > 1:
+    if not is_raw and (min(scores) < 0 or max(scores) > 1):
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
 
 
@@ -89,38 +101,53 @@ def _train_student(
     from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.sparse import Sparse
     from acclimate.learn.students.static import Static
-    from acclimate.learn.students.training import StudentTraining
+    from acclimate.learn.students.training import StudentTraining, kept_of, steps_of
 
-    make, temperature = STUDENTS[name]
+    kind = STUDENTS[name]
     options = _options(name, settings, encoder.dim)
-    student = make(encoder.copy(), lesson, settings["student_temperature"] or temperature, **options)
+    negatives = None if settings["negatives"] == AUTO else settings["negatives"]
+    student = kind.make(encoder.copy(), lesson, negatives, **options)
+    temperature = 1.0 if options.get("max_sim") == "sum" else kind.temperature
     is_table = student.kind in KINDS_WITHOUT_BASE
     if is_table and distributed.is_main():
         save(student, encoder, folder / f"{student.kind}-start")
     if isinstance(student, Static):
         student.warm_up()
     ways = settings["token_ways"] if student.keeps_index else settings["document_ways"]
-    ways = None if student.sees_corpus else ways
-    contrastive = 1.0 if settings["loss"] == CONTRASTIVE else settings["contrastive"]
-    loss = DistillationLoss(settings["loss"], settings["teacher_temperature"], contrastive, settings["mask_above"])
+
+    def cut(example: NWay, times: int) -> NWay:
+        if student.negatives == "corpus":  # whose documents cost nothing
+            return example
+        return shortened(example, ways, settings["ways_by"], f"{seed}:{times}")
+
+    loss = DistillationLoss(
+        settings["loss"],
+        settings["teacher_temperature"],
+        1.0 if settings["loss"] == CONTRASTIVE else settings["contrastive"],
+        settings["mask_above"],
+        settings["student_temperature"] or temperature,
+        settings["contrastive_temperature"],
+    )
     states = [folder / f"{student.kind}-{turn}.state" for turn in range(len(turns))]
-    n_queries = len(turns[0][0])
-    steps = settings["epochs"] * -(-n_queries // settings["batch_size"]) * len(turns)
+    course = {name: settings[name] for name in ("epochs", "max_steps", "batch_size")}
+    steps = [steps_of(len(train), **course) for train, _ in turns]
     history: list[float] = []
     for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
         training = StudentTraining(
             student,
-            [_shortened(example, ways) for example in train],
-            [_shortened(example, ways) for example in dev],
+            train,
+            dev,
             loss,
             state,
-            epochs=settings["epochs"],
+            **course,
+            evaluations=settings["evaluations"],
             learning_rate=settings["table_learning_rate" if is_table else "learning_rate"],
-            batch_size=settings["batch_size"],
+            schedule=settings["schedule"],
             seed=seed,
+            cut=cut,
         )
-        before = turn * steps // len(turns)
-        history = training.run(lambda step, before=before: progress(before + step, steps))
+        before = sum(steps[:turn])
+        history = training.run(lambda step, before=before: progress(before + step, sum(steps)))
     dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
     if distributed.is_main():
         save(student, encoder, folder / student.kind, dim=dim)
@@ -130,8 +157,10 @@ def _train_student(
         "student": name,
         "keeps_index": student.keeps_index,
         "dev_loss": history,
-        "best_epoch": min(range(len(history)), key=history.__getitem__),
-        "queries": n_queries,
+        "best_epoch": kept_of(history, settings["evaluations"]),
+        "steps": sum(steps),
+        "queries": len({example.query_id for example in turns[0][0]}),
+        "lists": len(turns[0][0]),
     }
     if isinstance(student, Sparse):
         notes["query_dims"] = round(student.query_dims(), 1)
@@ -141,22 +170,28 @@ def _train_student(
 
 
 def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, Any]:
-    """What a student of that name takes beside the temperature. whole: components of the base's vectors."""
+    """What a student of that name takes of its own. whole: components of the base's vectors."""
     kind = STUDENT_KINDS[name]
     if kind == "sparse":
         return {"sparsity": settings["sparsity"]}
+    if kind == "late-interaction":
+        return {"max_sim": settings["max_sim"]}
     if kind == "dense":
         lengths = {*settings["matryoshka"], settings["dim"]} - {0, whole}
         return {"dims": tuple(sorted(lengths))}
     return {}
 
 
-def _shortened(example: NWay, ways: int | None) -> NWay:
-    """The first document and the `ways - 1` others that the teacher rates highest."""
-    if ways is None or len(example.doc_ids) <= ways:
+def shortened(example: NWay, ways: int, by: str, seed: str) -> NWay:
+    """The first document and `ways - 1` others: those that the teacher rates highest, or any. seed: of the draw."""
+    if len(example.doc_ids) <= ways:
         return example
-    others = sorted(range(1, len(example.doc_ids)), key=lambda place: (-example.scores[place], example.doc_ids[place]))
-    kept = [0, *others[: ways - 1]]
+
+    def key(place: int) -> tuple[float, str]:
+        doc_id = example.doc_ids[place]
+        return (draw(seed, example.query_id, doc_id) if by == RANDOM else -example.scores[place], doc_id)
+
+    kept = [0, *sorted(range(1, len(example.doc_ids)), key=key)[: ways - 1]]
     return example._replace(
         doc_ids=tuple(example.doc_ids[place] for place in kept), scores=tuple(example.scores[place] for place in kept)
     )

@@ -1,6 +1,6 @@
 """The retrievers that a teacher's judgement is distilled into, by name, and how they are saved.
 
-A student turns a batch of n-way examples into log-probabilities of their documents. Where only the query encoder
+A student turns a batch of n-way examples into similarities of their queries and documents. Where only the query encoder
 learns, document vectors are those of the index and stay valid; where both sides learn, the batch's documents are
 encoded with gradients.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
@@ -23,18 +23,30 @@ from acclimate.base.loading import quiet
 from acclimate.learn.students import sparse, static
 from acclimate.learn.students.dense import Dense, DenseQuery
 from acclimate.learn.students.late_interaction import LateInteraction, LateInteractionQuery
-from acclimate.learn.students.lesson import Lesson, Student
+from acclimate.learn.students.lesson import BATCH, CORPUS, LIST, Lesson, Student
 from acclimate.search.encoder import Encoder
 
-# name -> (student, the temperature of its softmax)
-STUDENTS: dict[str, tuple[Callable[[Encoder, Lesson, float], Student], float]] = {
-    "dense": (Dense, 0.05),
-    "dense-query": (DenseQuery, 0.05),
-    "late-interaction": (LateInteraction, 0.03),
-    "late-interaction-query": (LateInteractionQuery, 0.03),
-    "sparse": (sparse.Sparse, 3.0),
-    "sparse-query": (sparse.SparseQueryOnly, 3.0),
-    "static": (static.Static, 0.05),
+
+class Kind(NamedTuple):
+    """How a student is made, and what suits it where nothing else is asked for."""
+
+    student: Callable[..., Student]  # of (encoder, lesson, negatives), and options of its own
+    temperature: float  # of its softmax
+    negatives: str  # the widest for which no document is encoded that would not be anyway
+
+    def make(self, encoder: Encoder, lesson: Lesson, negatives: str | None = None, **options: Any) -> Student:
+        """A student that is this encoder, untouched. negatives: None: what suits it."""
+        return self.student(encoder, lesson, negatives or self.negatives, **options)
+
+
+STUDENTS = {
+    "dense": Kind(Dense, 0.05, BATCH),
+    "dense-query": Kind(DenseQuery, 0.05, CORPUS),
+    "late-interaction": Kind(LateInteraction, 0.03, LIST),
+    "late-interaction-query": Kind(LateInteractionQuery, 0.03, LIST),
+    "sparse": Kind(sparse.Sparse, 3.0, BATCH),
+    "sparse-query": Kind(sparse.SparseQueryOnly, 3.0, BATCH),
+    "static": Kind(static.Static, 0.05, CORPUS),
 }
 
 

@@ -2,7 +2,7 @@
 
 All of them follow from log-probabilities alone: their differences are those of the student's scores, divided by its
 temperature. Each function takes the student's (n_ways,) `logs`, the source document first, and the teacher's (n_ways,)
-`scores` in [0, 1]. Where no source document is known, the teacher's part is all there is.
+`scores`. Where no source document is known, the teacher's part is all there is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from acclimate.learn.students.lesson import Similarities
 
 _TINY = 1e-6
 
@@ -23,20 +25,31 @@ class DistillationLoss:
     teacher_temperature: float = 0.06
     contrastive: float = 0.3
     mask_above: float = 1.0  # share of the source document's teacher score above which InfoNCE passes over a document
+    student_temperature: float = 1.0
+    contrastive_temperature: float = 0.0  # of the student in InfoNCE; 0: the same
 
     def __call__(
-        self, logs: torch.Tensor, scores: torch.Tensor, prior: float | None, *, has_positive: bool = True
+        self,
+        similarities: Similarities,
+        scores: torch.Tensor,
+        prior: float | None = None,
+        *,
+        has_positive: bool = True,
     ) -> torch.Tensor:
         """The loss of one example.
 
-        prior: where the student's softmax covers every document, the probability that the untouched student gave to
-        those of the example together; else None. has_positive: the first document is known to be relevant.
+        scores: the teacher's, in [0, 1] where `mask_above` is below 1. prior: where the student's softmax covers every
+        document, the probability that the untouched student gave to those of the example together; else None.
+        has_positive: the first document is known to be relevant.
         """
         contrastive = self.contrastive if has_positive else 0.0
+        logs = similarities.log_probs(self.student_temperature)
         loss = torch.zeros((), device=logs.device)
         if contrastive < 1:
             loss = loss + (1 - contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, prior)
         if contrastive:
+            if self.contrastive_temperature:
+                logs = similarities.log_probs(self.contrastive_temperature)
             loss = loss + contrastive * info_nce(logs, scores, self.mask_above)
         return loss
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.learn.students.distillation import train_students
+from acclimate.learn.students.distillation import AUTO, CONTRASTIVE, train_students
 from acclimate.records import Doc, NWay, Retriever, SyntheticQuery
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def trained_retriever(
     pairs = [NWay(query.query_id, (query.doc_id,), (1.0,)) for query in queries]
     training = [pair for pair in pairs if pair.doc_ids[0] not in held_out]
     checks = [pair for pair in pairs if pair.doc_ids[0] in held_out]
-    settings = {**settings, "student": ("dense-query",), "contrastive": 1.0, "max_queries": 0}
+    settings = {**settings, "student": ("dense-query",), "loss": CONTRASTIVE, "negatives": AUTO}
+    settings |= {"max_steps": 0, "max_queries": 0}
     train_students(training, checks, encoder, lesson, folder, settings=settings, seed=seed, progress=progress)
     student = Encoder.load_student(folder / "dense", max_tokens=encoder.max_tokens)
     system = System(ids, {"dense": DenseMember(vectors, student)}, ["dense"], {"dense": 1.0})

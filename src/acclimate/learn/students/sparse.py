@@ -22,12 +22,11 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
-from torch.nn.functional import log_softmax
 from transformers import AutoModelForMaskedLM
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.lesson import Lesson, batch_documents, by_example
+from acclimate.learn.students.lesson import Lesson, Similarities, batch_documents, by_example
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.records import NWay
 from acclimate.search.sparse import SILENT, Head, SparseQuery, centered, query_tokens
@@ -105,20 +104,19 @@ class SparseLearner:
 
 
 class Sparse:
-    """Learned sparse retrieval: a softmax over all documents of the batch, whose token vectors are fixed."""
+    """Learned sparse retrieval: the token vectors of documents are fixed."""
 
     kind: ClassVar[str] = "sparse"
     keeps_index: ClassVar[bool] = False
-    sees_corpus: ClassVar[bool] = False
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float, *, sparsity: float = 1e-3) -> None:
+    def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str, *, sparsity: float = 1e-3) -> None:
         self.encoder = SparseLearner(encoder, start(encoder, lesson))
-        self.lesson, self.temperature, self.sparsity = lesson, temperature, sparsity
+        self.lesson, self.negatives, self.sparsity = lesson, negatives, sparsity
         self._place = {token: place for place, token in enumerate(self.encoder.model.tokens.tolist())}
         self._flops: torch.Tensor | float = 0.0
 
-    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents among those of the batch."""
+    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
+        """Dot products with all documents of the batch."""
         weights = self.encoder.model
         device = weights.rows.device
         tokenizer = self.encoder.body.model.tokenizer
@@ -136,8 +134,7 @@ class Sparse:
         documents = weights.activations(torch.from_numpy(centered(vectors)).to(device), lengths.to(device), places)
         self._flops = (documents.float().mean(dim=0) ** 2).sum()
         scores = (present.to(device) * weights.query_weights()[places]) @ documents.T
-        logs = log_softmax(scores.float() / self.temperature, dim=-1)
-        return by_example(logs, batch, place)
+        return by_example(scores[None], batch, place, self.lesson, self.negatives)
 
     def query_dims(self) -> float:
         """Active dimensions of the lesson's queries, on average."""
@@ -154,8 +151,8 @@ class SparseQueryOnly(Sparse):
 
     keeps_index: ClassVar[bool] = True
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float, *, sparsity: float = 0.0) -> None:
-        super().__init__(encoder, lesson, temperature, sparsity=0.0)
+    def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str, *, sparsity: float = 0.0) -> None:
+        super().__init__(encoder, lesson, negatives, sparsity=0.0)
         for weights in (self.encoder.model.rows, self.encoder.model.bias):
             weights.requires_grad_(False)
 

@@ -21,11 +21,11 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
-from torch.nn.functional import cross_entropy, embedding_bag, log_softmax, normalize
+from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.lesson import Lesson, by_example
+from acclimate.learn.students.lesson import Lesson, Similarities, by_example
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.records import NWay
 from acclimate.search.static import StaticQuery
@@ -74,26 +74,24 @@ class StaticLearner:
 
 
 class Static:
-    """Dense retrieval with static queries: a softmax over the whole corpus, whose vectors are fixed."""
+    """Dense retrieval with static queries: the vectors of the whole corpus are fixed."""
 
     kind: ClassVar[str] = "static"
     keeps_index: ClassVar[bool] = True
-    sees_corpus: ClassVar[bool] = True
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, temperature: float) -> None:
+    def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str) -> None:
         self.encoder = StaticLearner(encoder, start(encoder, lesson))
-        self.lesson, self.temperature = lesson, temperature
+        self.lesson, self.negatives = lesson, negatives
 
     @cached_property
     def documents(self) -> torch.Tensor:
         """(n_docs, dim) the vectors of the index."""
         return torch.tensor(self.lesson.vectors.pooled).to(models.device())
 
-    def log_probs(self, batch: Sequence[NWay]) -> list[torch.Tensor]:
-        """Per example: (n_ways,) log-probabilities of its documents among all of the corpus."""
-        queries = self.encoder.model(self.lesson.query_texts(batch))
-        logs = log_softmax(queries @ self.documents.T / self.temperature, dim=-1)
-        return by_example(logs, batch, self.lesson.ids.row)
+    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
+        """Cosines with every document of the corpus."""
+        cosines = self.encoder.model(self.lesson.query_texts(batch)) @ self.documents.T
+        return by_example(cosines[None], batch, self.lesson.ids.row, self.lesson, self.negatives)
 
     def penalty(self) -> float:
         """None."""

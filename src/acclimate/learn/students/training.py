@@ -1,9 +1,10 @@
-"""One student's training: a plain loop that can be interrupted between epochs, and shared by several processes.
+"""One student's training: a plain loop that can be interrupted, and shared by several processes.
 
-Each query once an epoch, in an order that follows from seed and epoch, AdamW, a linear warm-up and decay. The weights
-kept are those with the lowest loss on held-out queries, the untouched ones included. State is saved after every epoch,
-so a killed run loses one epoch at most and ends with the same bytes. Of several processes each takes its share of every
-batch, and gradients are added up.
+By epochs, or for a number of steps: each list once before any is read twice, in an order that follows from the seed and
+from how often all were read. AdamW; a linear warm-up and decay, or a constant rate. The weights kept are those with the
+lowest loss on held-out queries, the untouched ones included; looked at once, the last. State is saved each time, so a
+killed run loses an epoch at most, or a tenth of the steps, and ends with the same bytes. Of several processes each
+takes its share of every batch, and gradients are added up.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +24,7 @@ from acclimate.base import distributed, models
 from acclimate.base.errors import SettingError
 from acclimate.base.files import atomic_write
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
-from acclimate.learn.students.lesson import Student
+from acclimate.learn.students.lesson import CORPUS, Student
 from acclimate.learn.students.losses import DistillationLoss
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
@@ -30,16 +32,32 @@ from acclimate.search.names import KINDS_WITHOUT_BASE
 
 T = TypeVar("T")
 _MAX_NORM = 1.0
+_SAVES = 10  # of training by steps, at least
+Cut = Callable[[NWay, int], NWay]  # (a list, how often all lists were read before) -> what of it is read now
+
+
+def steps_of(n_lists: int, epochs: int, max_steps: int, batch_size: int) -> int:
+    """Steps of the optimizer."""
+    return max_steps or epochs * -(-n_lists // batch_size)
+
+
+def kept_of(history: Sequence[float], evaluations: int) -> int:
+    """Whose weights are kept: the place of the lowest loss on held-out queries, the first of equals; or the last."""
+    return len(history) - 1 if evaluations == 1 else min(range(len(history)), key=history.__getitem__)
 
 
 class StudentTraining:
-    """One student's training, which can be interrupted between epochs."""
+    """One student's training, which can be interrupted.
+
+    max_steps: 0: by epochs; else this many full batches. evaluations: how often the loss on held-out queries is taken;
+    0: after every epoch, or tenth of the steps.
+    """
 
     def __init__(
         self,
         student: Student,
-        train: list[NWay],
-        dev: list[NWay],
+        train: Sequence[NWay],
+        dev: Sequence[NWay],
         loss: DistillationLoss,
         state_path: Path,
         *,
@@ -47,39 +65,68 @@ class StudentTraining:
         learning_rate: float,
         batch_size: int,
         seed: int,
+        schedule: str,
+        max_steps: int = 0,
+        evaluations: int = 0,
+        cut: Cut = lambda example, _: example,
     ) -> None:
-        self.student, self.train, self.dev, self.loss, self.state_path = student, train, dev, loss, state_path
-        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.student, self.loss, self.state_path = student, loss, state_path
+        self.train = sorted(train, key=lambda example: (example.query_id, example.doc_ids))
+        self.dev = [cut(example, 0) for example in dev]
+        self.batch_size, self.max_steps, self.seed, self.cut = batch_size, max_steps, seed, cut
         self.weights = student.encoder.model
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
         self.optimizer = torch.optim.AdamW(self.weights.parameters(), lr=learning_rate, weight_decay=0.01)
         self.learning_rate = learning_rate
-        self.steps = steps = epochs * -(-len(train) // batch_size)
+        self.steps_per_epoch = -(-len(train) // batch_size)
+        self.steps = steps = steps_of(len(train), epochs, max_steps, batch_size)
+        looks = evaluations or (min(_SAVES, steps) if max_steps else epochs)
+        self.evaluated_after = {-(-steps * number // looks) for number in range(1, looks + 1)}
+        saves = _SAVES if max_steps or evaluations else epochs
+        self.saved_after = self.evaluated_after | {-(-steps * number // saves) for number in range(1, saves + 1)}
+        self.evaluations = evaluations
         warm_up = max(1, steps // 10)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up))
-        )
-        self.priors = self._priors() if student.sees_corpus else {}
+        rates: dict[str, Callable[[int], float]] = {
+            "linear": lambda step: min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up)),
+            "constant": lambda step: 1.0,
+        }
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rates[schedule])
+        self.priors = self._priors() if student.negatives == CORPUS else {}
+        self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
-        """Losses on the held-out queries: before training, then after each epoch. Leaves the best weights in place."""
+        """Losses on the held-out queries: before training, then each time. Leaves in place the weights to keep."""
         history, best = distributed.main_first(self._resume)
         if not history:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
-        for epoch in range(len(history) - 1, self.epochs):
-            order = sorted(self.train, key=lambda example: example.query_id)
-            random.Random(f"{self.seed}:{epoch}").shuffle(order)
-            for start in range(0, len(order), self.batch_size):
-                self._step(order[start : start + self.batch_size])
-                progress(epoch * -(-len(order) // self.batch_size) + start // self.batch_size + 1)
-            history.append(self.dev_loss())
-            if history[-1] < min(history[:-1]):
-                best = copy.deepcopy(self.weights.state_dict())
-            if distributed.is_main():
+        for step in range(self.schedule.last_epoch, self.steps):
+            self._step(self._batch(step))
+            progress(step + 1)
+            if step + 1 in self.evaluated_after:
+                history.append(self.dev_loss())
+                if kept_of(history, self.evaluations) == len(history) - 1:
+                    best = copy.deepcopy(self.weights.state_dict())
+            if step + 1 in self.saved_after and distributed.is_main():
                 self._save(history, best)
         self.weights.load_state_dict(best)
         return history
+
+    def _batch(self, step: int) -> list[NWay]:
+        """The lists of a step. Those of an epoch are dealt out, the last batch may be short; by steps, all are full."""
+        size, n_lists = self.batch_size, len(self.train)
+        first = step * size
+        if not self.max_steps:
+            epoch, number = divmod(step, self.steps_per_epoch)
+            first = epoch * n_lists + number * size
+            size = min(size, n_lists - number * size)
+        turns = (divmod(place, n_lists) for place in range(first, first + size))
+        return [self.cut(self._order(times)[place], times) for times, place in turns]
+
+    def _shuffled(self, times: int) -> list[NWay]:
+        order = list(self.train)
+        random.Random(f"{self.seed}:{times}").shuffle(order)
+        return order
 
     def _step(self, batch: list[NWay]) -> None:
         # Tables by token gain nothing from half precision, and thresholds suffer.
@@ -103,23 +150,24 @@ class StudentTraining:
         self.schedule.step()
 
     @torch.no_grad()
-    def _priors(self) -> dict[str, float]:
-        """Per query: the probability that the untouched student gives to all documents of its example together."""
-        priors: dict[str, float] = {}
+    def _priors(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """Per list: the probability that the untouched student gives to all of its documents together."""
+        priors: dict[tuple[str, tuple[str, ...]], float] = {}
         for start in range(0, len(self.train) + len(self.dev), self.batch_size):
             batch = [*self.train, *self.dev][start : start + self.batch_size]
-            log_probs = self._fit_in_memory(lambda batch=batch: self.student.log_probs(batch))
-            for example, logs in zip(batch, log_probs, strict=True):
-                priors[example.query_id] = min(1.0, logs.float().exp().sum().item())
+            similarities = self._fit_in_memory(lambda batch=batch: self.student.similarities(batch))
+            for example, of_example in zip(batch, similarities, strict=True):
+                probability = of_example.log_probs(self.loss.student_temperature).exp().sum().item()
+                priors[example.query_id, example.doc_ids] = min(1.0, probability)
         return priors
 
     def _loss(self, batch: list[NWay]) -> torch.Tensor:
         """Mean loss of a batch."""
         losses: list[torch.Tensor] = []
-        for example, logs in zip(batch, self.student.log_probs(batch), strict=True):
-            scores = torch.tensor(example.scores, device=logs.device)
-            prior = self.priors.get(example.query_id)
-            losses.append(self.loss(logs.float(), scores, prior, has_positive=example.has_positive))
+        for example, similarities in zip(batch, self.student.similarities(batch), strict=True):
+            scores = torch.tensor(example.scores, device=similarities.scores.device)
+            prior = self.priors.get((example.query_id, example.doc_ids))
+            losses.append(self.loss(similarities, scores, prior, has_positive=example.has_positive))
         return torch.stack(losses).mean()
 
     @torch.no_grad()

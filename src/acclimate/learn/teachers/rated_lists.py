@@ -12,7 +12,7 @@ import numpy as np
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import Ids
-from acclimate.search.scales import Scale, combine
+from acclimate.search.scales import NONE, Scale, combine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,9 +38,22 @@ class Labels(NamedTuple):
     entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
     dropped: dict[str, int]
     rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
-    scale: dict[str, Any]  # of the normalized scores
+    scale: dict[str, Any]  # of the normalized scores, and of what students learn from
     ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
     false_negatives: int  # candidates rated above the share of the source document's score
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What there is to say of them beside the lists."""
+        return {
+            "teachers": self.teachers,
+            "weights": self.weights,
+            "turns": [turn.teacher for turn in self.turns],
+            "target_entropy": self.entropy,
+            "scale": self.scale,
+            "ties": self.ties,
+            "false_negatives": self.false_negatives,
+        }
 
     @property
     def train(self) -> list[NWay]:
@@ -110,7 +123,8 @@ def _rated_list(
     """The teacher's score of each candidate, in [0, 1], the source document first where there is one, then by score."""
     scores = combine(candidates, weights, to_scale)
     # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
-    scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
+    if kind != NONE:
+        scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
     order = sorted(ids.order(scores, candidates.rows), key=lambda place: candidates.rows[place] != source)
     return NWay(
         candidates.query.query_id,
