@@ -123,7 +123,7 @@ class Bench:
         weights = {system: {system: 1.0} for system in (start, adapted)}
         chosen = systems.Chosen(weights, {}, adapted, {})
         sizes = {system: variant.base.index_bytes(member) for system, member in members.items()}
-        contenders = systems.contenders(variant.base.ids, members, chosen, None, sizes, rerank_depth=0)
+        contenders = systems.contenders(variant.base.ids, members, chosen, {}, sizes, rerank_depth=0)
         result = self._measured(variant, contenders, adapted, place)
         if kind == start and not self._row(BASE, name).exists():
             self._write(self._row(BASE, name), name, result, kind, arm=BASE, seed=None)
@@ -162,7 +162,7 @@ class Bench:
             variant.base.ids,
             variant.base.members,
             chosen,
-            reranker,
+            {systems.RERANKER: reranker},
             sizes,
             rerank_depth=depth,
         )

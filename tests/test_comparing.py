@@ -56,7 +56,9 @@ def test_judgments_without_a_relevant_document_are_refused(files, tmp_path):
         compare_runs(tmp_path / "zeros.tsv", good, good, measure="nDCG@10", seed=0)
 
 
-@pytest.mark.parametrize("measure", ["nDCG@0", f"nDCG@{10**30}", "ndcg@10", "nDCG", "", "nDCG@-1", "x" * 100_000])
+@pytest.mark.parametrize(
+    "measure", ["nDCG@0", f"nDCG@{10**30}", "ndcg@10", "R", "NumRet", "", "nDCG@-1", "x" * 100_000]
+)
 def test_what_is_no_measure_is_refused_before_files_are_read(tmp_path, measure):
     with pytest.raises(SettingError) as caught:
         compare_runs(tmp_path / "none", tmp_path / "none", tmp_path / "none", measure=measure, seed=0)

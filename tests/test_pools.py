@@ -137,10 +137,10 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         ids,
         members,
         held_out,
-        lambda first: weigh_reranker(first, rated, held_out, depth),
+        lambda name, first: weigh_reranker(first, rated, held_out, depth),
         rerank=("hybrid", "bm25", "hybrid:tuned", "hybrid:adapted"),
     )
-    made = systems.contenders(ids, members, chosen, rated, dict.fromkeys(members, 1), rerank_depth=depth)
+    made = systems.contenders(ids, members, chosen, {"reranker": rated}, dict.fromkeys(members, 1), rerank_depth=depth)
     assert [one.name for one in made] == list(chosen.ndcg)
     for one in made:
         measured = measuring.mean(measuring.ndcg(one.retriever, held_out))

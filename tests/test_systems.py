@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteracti
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
-from acclimate.search.systems import check_reranked, contenders, sources_of
+from acclimate.search.systems import check_reranked, check_systems, contenders, first_stages, sources_of
 from acclimate.search.weights import Weighed
 
 IDS = Ids([doc.doc_id for doc in DOCS])
@@ -84,7 +85,7 @@ PERFECT = FakeScorer(lambda text, doc_id: float(text == QUERIES[int(doc_id[1:])]
 
 def behind(ndcg):
     """A reranker that reaches this behind any system."""
-    return lambda first: Weighed({"first": 0.25, "reranker": 0.75}, ndcg)
+    return lambda name, first: Weighed({"first": 0.25, "reranker": 0.75}, ndcg)
 
 
 RERANKED, USELESS = behind(0.99), behind(0.01)
@@ -92,7 +93,8 @@ RERANKED, USELESS = behind(0.99), behind(0.01)
 
 def made_of(members, chosen, *, scorer=PERFECT):
     """The contenders by name."""
-    found = contenders(IDS, members, chosen, scorer, SIZES, rerank_depth=10)
+    rerankers = {} if scorer is None else {"reranker": scorer}
+    found = contenders(IDS, members, chosen, rerankers, SIZES, rerank_depth=10)
     return {contender.name: contender for contender in found}
 
 
@@ -132,11 +134,13 @@ def test_the_candidate_takes_least_of_what_does_as_well_as_the_best_and_is_the_b
 
 def test_what_is_hardly_better_gives_way_to_the_smaller_step():
     held_out = replace(HELD_OUT, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
-    reached = choose(IDS, MEMBERS, held_out, None).ndcg
-    best = max(reached[name] for name in ("hybrid:equal", "hybrid:tuned"))
+    members = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.1, 2)}
+    reached = choose(IDS, members, held_out, None).ndcg
+    hybrids = ("hybrid:equal", "hybrid:tuned", "hybrid:adapted")
+    best = max(reached[name] for name in hybrids)
     assert best < 0.9
-    for gain, candidates in ((0.001, ("hybrid:equal", "hybrid:tuned")), (0.1, ("hybrid+reranker",))):
-        chosen = choose(IDS, MEMBERS, held_out, behind(best + gain))
+    for gain, candidates in ((0.001, hybrids), (0.1, ("hybrid+reranker",))):
+        chosen = choose(IDS, members, held_out, behind(best + gain))
         assert chosen.candidate in candidates
 
 
@@ -290,3 +294,82 @@ def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():
         weights = choose(IDS, members, held_out, None).weights["hybrid:adapted"]
         assert ("sparse:adapted" in weights) is not held_out.is_synthetic
         assert ("bm25" in weights) is held_out.is_synthetic
+
+
+HEADLINE = "bm25+reranker@1000=1"
+
+
+def test_where_only_a_reranker_was_trained_the_candidate_is_what_it_reranks():
+    for reranker in (RERANKED, USELESS):
+        assert choose(IDS, MEMBERS, HELD_OUT, reranker).candidate == "hybrid+reranker"
+    assert choose(IDS, MEMBERS, HELD_OUT, None).candidate in ("hybrid:equal", "hybrid:tuned")
+    by_name = {HEADLINE: 0.5, "dense+reranker": 0.4, "hybrid+reranker@40=.5": 0.3}
+    asked = []
+
+    def weigh(name, first):
+        asked.append(name)
+        return Weighed({"first": 1 - (name.weight or 0.7), "reranker": name.weight or 0.7}, by_name[name])
+
+    chosen = choose(IDS, MEMBERS, HELD_OUT, weigh, rerank=("dense", *by_name))
+    assert (chosen.candidate, sorted(asked)) == (HEADLINE, sorted(by_name))
+    assert chosen.reranker_weights == {"dense": 0.7, HEADLINE: 1.0, "hybrid+reranker@40=.5": 0.5}
+    assert chosen.reranked == {"dense+reranker": 0.7, HEADLINE: 1.0, "hybrid+reranker@40=.5": 0.5}
+
+
+def test_a_weight_that_is_given_asks_the_reranker_nothing():
+    def weigh(name, first):
+        raise AssertionError(f"{name} was weighed")
+
+    for members in (MEMBERS, ADAPTED):
+        chosen = choose(IDS, members, HELD_OUT, weigh, rerank=(HEADLINE,))
+        assert chosen.reranker_weights == {HEADLINE: 1.0}
+        assert (chosen.candidate == HEADLINE) is (members is MEMBERS)
+        assert HEADLINE not in chosen.ndcg
+
+
+def test_the_reranker_alone_orders_as_many_as_its_name_says():
+    chosen = choose(IDS, ADAPTED, HELD_OUT, RERANKED, rerank=("bm25+reranker@5=1", "dense:adapted+mine:it@3=.5"))
+    upside_down = FakeScorer(lambda text, doc_id: -float(doc_id[1:]))
+    systems = contenders(IDS, ADAPTED, chosen, {"reranker": PERFECT, "mine:it": upside_down}, SIZES, rerank_depth=10)
+    made = {contender.name: contender for contender in systems}
+    alone, half = made["bm25+reranker@5=1"], made["dense:adapted+mine:it@3=.5"]
+    assert (alone.retriever.depth, alone.retriever.weight, alone.weights) == (5, 1.0, {"reranker": 1.0})
+    assert (half.retriever.depth, half.retriever.weight) == (3, 0.5)
+    assert half.weights == {"dense:adapted": 0.5, "mine:it": 0.5}
+    assert [alone.name.is_adapted, half.name.is_adapted] == [True, True]
+    for query in QUERIES[:5]:
+        first = [hit.doc_id for hit in made["bm25"].retriever.search([query], 12)]
+        hits = alone.retriever.search([query], 12)
+        ranked = [hit.doc_id for hit in hits]
+        assert sorted(ranked[:5]) == sorted(first[:5]) and ranked[5:] == first[5:]
+        assert all(before.score > after.score for before, after in pairwise(hits[5:]))
+        assert not hits[5:] or hits[5].score < min(hit.score for hit in hits[:5])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bm52+reranker=1", "no system named 'bm52'. Did you mean 'bm25'"),
+        ("dense:adapted+reranker", "no system named 'dense:adapted'"),
+        ("first-stage", "no system named 'first-stage'"),
+        ("bm25+", "no reranker named ''; expected reranker, cross-encoder:MODEL"),
+        ("bm25+rerankr@100", "no reranker named 'rerankr'"),
+        ("bm25+reranker@0", "@DEPTH of 1 or more"),
+        ("bm25+reranker=0", "=WEIGHT above 0"),
+        ("bm25+reranker@10=1.5", "=WEIGHT above 0"),
+        ("bm25+reranker@10=-1", "no reranker named 'reranker@10=-1'"),
+        ("bm25+reranker@ten", "no reranker named 'reranker@ten'"),
+    ],
+)
+def test_a_system_that_cannot_be_is_refused_before_work_begins(name, message):
+    with pytest.raises(SettingError, match=message.replace("+", "\\+")):
+        check_systems(("bm25", name), first_stages([]))
+
+
+def test_the_systems_that_can_be_are_taken():
+    check_systems(
+        ("bm25", HEADLINE, "hybrid:tuned+reranker", "dense:adapted+cross-encoder:a/b@main@200=.5", "sparse+monot5:x=1"),
+        first_stages(["dense", "sparse"]),
+    )
+    with pytest.raises(SettingError, match="as in first-stage\\+reranker=1"):
+        check_systems(("first-stage+reranker",), [*first_stages([]), "first-stage"])

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json, write_json
 from acclimate.corpus.judged import Judged
@@ -32,6 +31,7 @@ from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.search.systems import of_documents
 from acclimate.stages import distill, train
 from acclimate.stages.chain import Outputs
+from acclimate.stages.evaluate import drawn
 from acclimate.stages.skipped import skipped
 
 HELD_OUT, TEST = "held-out", "test"
@@ -116,7 +116,7 @@ class _Curves:
     def sets(self) -> dict[str, Judged]:
         """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
         sets = {HELD_OUT: self.outputs["steer"].choosing(self.run, self.outputs["sample"])}
-        asked = subset(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        asked = drawn(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
         return {**sets, TEST: self._test.among(asked)} if asked else sets
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from acclimate.base.domains import Between
-from acclimate.base.errors import unknown
+from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import single_spaced
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
@@ -19,9 +19,11 @@ from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
+from acclimate.stages.systems import contenders, members_of, rerankers
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
+    from acclimate.search.members import Member
     from acclimate.stages.chain import Outputs
 
 K = Between(1, 100_000)  # documents to ask for
@@ -61,6 +63,7 @@ class Searchers:
     def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
         self.outputs = outputs
+        self._loaded: dict[str, dict[str, Retriever]] = {}  # reranker, or "" -> system -> what it is
 
     def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
@@ -84,7 +87,9 @@ class Searchers:
         names = [row["name"] for row in measured["systems"]]
         if name not in names:  # said before anything is loaded
             raise unknown("system", name, names)
-        return (self._reranked if SystemName(name).is_reranked else self._retrievers)[name]
+        if not SystemName(name).is_servable:
+            raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
+        return self._systems(SystemName(name).reranker)[name]
 
     def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """The best of each document."""
@@ -92,36 +97,24 @@ class Searchers:
         return search(queries, _checked(k))
 
     @cached_property
-    def _retrievers(self) -> dict[str, Retriever]:
-        """Those without a reranker."""
-        return self._systems(None)
+    def _members(self) -> dict[str, Member]:
+        return members_of(self.run, self.outputs.get("distill"))
 
-    @cached_property
-    def _reranked(self) -> dict[str, Retriever]:
-        """All of them."""
-        trained = self.outputs.get("train")
-        return self._systems(_Noting(trained.reranker(self.run)) if trained else None)
-
-    def _systems(self, reranker: Scorer | None) -> dict[str, Retriever]:
-        from acclimate.search import systems
-
-        distilled = self.outputs.get("distill")
-        members = {**self.run.base.members, **(distilled.members(self.run) if distilled else {})}
-        contenders = systems.contenders(
-            self.run.base.ids,
-            members,
-            self.outputs["evaluate"].chosen,
-            reranker,
-            dict.fromkeys(members, 0),
-            rerank_depth=self.run.settings["evaluate"]["rerank_depth"],
-        )
-        return {contender.name: contender.retriever for contender in contenders}
+    def _systems(self, reranker: str) -> dict[str, Retriever]:
+        """Those without a reranker, and those with this one."""
+        if reranker not in self._loaded:
+            scorers = rerankers(self.run, self.outputs.get("train")) if reranker else {}
+            scorers = {reranker: _Noting(reranker, scorers[reranker])} if reranker else {}
+            systems = contenders(self.run, self._members, self.outputs["evaluate"].chosen, scorers)
+            self._loaded[reranker] = {contender.name: contender.retriever for contender in systems}
+        return self._loaded[reranker]
 
 
 @dataclass(frozen=True)
 class _Noting:
     """A scorer that remembers what it said last, so that hits can tell without a second reading."""
 
+    name: str
     scorer: Scorer
     last: dict[str, float] = field(default_factory=dict)  # doc id -> score
 
@@ -141,10 +134,10 @@ def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]
     """What each part of a system says of each doc, by its name; a reranker speaks of the first docs only."""
     if isinstance(retriever, Folded):
         retriever = retriever.first
-    reranked: dict[str, float] = {}
+    reranker, reranked = "", dict[str, float]()
     if isinstance(retriever, Reranked):
         assert isinstance(retriever.scorer, _Noting)
-        reranked, retriever = retriever.scorer.last, retriever.first
+        reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.last, retriever.first
     assert isinstance(retriever, System)
     rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
     columns: dict[str, Any] = {}
@@ -154,7 +147,7 @@ def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]
         columns[name] = member.view(query, encoded).scores(rows)
     return [
         {name: float(scores[place]) for name, scores in columns.items()}
-        | ({"reranker": reranked[doc_id]} if doc_id in reranked else {})
+        | ({reranker: reranked[doc_id]} if doc_id in reranked else {})
         for place, doc_id in enumerate(doc_ids)
     ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
@@ -15,7 +16,7 @@ _CUT = 300  # characters of a document's text that a reader needs
 def before_after(
     baseline: str,
     candidate: str,
-    runs: Mapping[str, Sequence[ScoredDoc]],
+    runs: Mapping[str, Iterable[ScoredDoc]],
     values: Mapping[str, Mapping[str, float]],
     queries: Sequence[Query],
     qrels: Sequence[Qrel],
@@ -23,7 +24,8 @@ def before_after(
 ) -> list[dict[str, Any]]:
     """The largest gain of the candidate over the baseline, the largest loss, and others spread between them.
 
-    runs: system -> what it found. values: system -> query_id -> the measure that gains and losses are of.
+    runs: system -> its run, the hits of a query together, best first.
+    values: system -> query_id -> the measure that gains and losses are of.
     """
     before, after = values[baseline], values[candidate]
     ordered = sorted(before, key=lambda query_id: (before[query_id] - after[query_id], query_id))
@@ -32,10 +34,15 @@ def before_after(
         changed = [changed[round(number * (len(changed) - 1) / (EXAMPLES - 1))] for number in range(EXAMPLES)]
     texts = {query.query_id: query.text for query in queries}
     grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}
+    first = {
+        (system, query_id): [hit.doc_id for hit in islice(hits, EXAMPLE_DOCS)]
+        for system, run in runs.items()
+        for query_id, hits in groupby(run, key=lambda hit: hit.query_id)
+        if query_id in changed
+    }
 
     def shown(system: str, query_id: str) -> dict[str, Any]:
-        hits = [hit for hit in runs[system] if hit.query_id == query_id][:EXAMPLE_DOCS]
-        docs = [corpus[hit.doc_id] for hit in hits]
+        docs = [corpus[doc_id] for doc_id in first.get((system, query_id), ())]
         return {
             "system": system,
             "docs": [

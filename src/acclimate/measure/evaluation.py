@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from acclimate.measure.compare import Comparison, compare, interval
-from acclimate.measure.recommend import Recommendation
-from acclimate.records import ScoredDoc
+from acclimate.measure.compare import Comparison, compare, interval, verdict
+from acclimate.measure.measures import MAIN
+from acclimate.measure.recommend import Recommendation, recommend
+from acclimate.measure.steps import step_row
 
 Values = Mapping[str, Mapping[str, float]]  # measure -> query_id -> value
 
@@ -24,8 +25,7 @@ class Evaluation(NamedTuple):
     candidate: str
     baseline: str
     recommendation: Recommendation
-    runs: dict[str, list[ScoredDoc]]
-    per_query: dict[str, dict[str, dict[str, float]]]  # system -> measure -> query_id -> value
+    per_query: Mapping[str, Values]  # system -> measure -> query_id -> value
 
     def for_report(self) -> dict[str, Any]:
         """The part of the report that measuring knows."""
@@ -44,7 +44,43 @@ class Evaluation(NamedTuple):
         }
 
 
-def compared(values: Mapping[str, Values], system: str, baseline: str, measure: str, seed: int) -> Comparison:
+def concluded(
+    systems: list[dict[str, Any]],
+    values: Mapping[str, Values],
+    baseline: str,
+    candidate: str,
+    pairs: Sequence[tuple[str, str]],
+    steps: Sequence[tuple[str, str, str]],
+    *,
+    servable: Collection[str],
+    seed: int,
+    least: float = 0.0,
+) -> Evaluation:
+    """The verdict on the candidate, and what else follows from what every system reached.
+
+    systems: as they stand in a report. values: of each. pairs: to compare. steps: what each is, from where, to where.
+    servable: of which one is recommended. least: smaller differences decide nothing.
+    """
+    by_name = {system["name"]: system for system in systems}
+    measures = list(values[baseline])
+    return Evaluation(
+        systems=systems,
+        comparisons=[_compared(values, *pair, measure, seed) for measure in measures for pair in pairs],
+        steps=[
+            step_row(step, by_name[before], by_name[after], _compared(values, after, before, MAIN, seed), least)
+            for step, before, after in steps
+        ],
+        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed), least=least),
+        candidate=candidate,
+        baseline=baseline,
+        recommendation=recommend(
+            [by_name[name] for name in servable], {name: of[MAIN] for name, of in values.items()}, MAIN, seed, least
+        ),
+        per_query=values,
+    )
+
+
+def _compared(values: Mapping[str, Values], system: str, baseline: str, measure: str, seed: int) -> Comparison:
     """Two systems on one measure. values: of each."""
     after, before = values[system][measure], values[baseline][measure]
     return compare(after, before, system=system, baseline=baseline, measure=measure, seed=seed)

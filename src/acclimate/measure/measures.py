@@ -6,18 +6,15 @@ manifest. Ties are broken here, by doc_id, before any library sees the run, beca
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from acclimate.base.errors import DataError, SettingError, unknown
-from acclimate.corpus.formats.fields import as_json
+from acclimate.base.errors import DataError
 from acclimate.corpus.formats.trec import escaped, unescaped
+from acclimate.measure.named import Measure, library, measure_of
 from acclimate.records import Qrel, ScoredDoc
 
 if TYPE_CHECKING:
@@ -26,45 +23,68 @@ if TYPE_CHECKING:
 MAIN = "nDCG@10"  # what decides
 MEASURES = ("nDCG@10", "R@100", "RR@10", "Success@5")
 DEEPEST = max(int(measure.partition("@")[2]) for measure in MEASURES)  # rank that any of them looks at
-_PROVIDERS = {  # all measures that take a cutoff and need nothing but a run and qrels
-    "nDCG": "pytrec_eval",  # linear gains, as trec_eval
-    "R": "pytrec_eval",
-    "P": "pytrec_eval",
-    "AP": "pytrec_eval",
-    "Success": "pytrec_eval",
-    "RR": "msmarco",  # pytrec_eval has no cutoff here
-}
-
+_HITS_AT_ONCE = 200_000
 
 Record = TypeVar("Record", Qrel, ScoredDoc)
+PerQuery = dict[str, dict[str, float]]  # measure -> query_id -> value
 
 
-def per_query(
-    run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES
-) -> dict[str, dict[str, float]]:
+def per_query(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> PerQuery:
     """measure -> query_id -> value, over every judged query, as `trec_eval -c` counts them.
 
     A query without hits has 0, and so has one of which nothing is judged relevant. Hits of other queries are ignored.
     Equal scores rank by doc_id. Raises DataError when no judgment is positive and when the run ranks a doc twice or by
-    a score that is not a number.
+    a score that is not a number; SettingError for what is no measure.
     """
+    return measured(sorted(run, key=lambda hit: hit.query_id), qrels, measures)
+
+
+def measured(run: Iterable[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> PerQuery:
+    """The same of a run whose hits of a query come together, read a part at a time: it may be larger than memory."""
     if not measures:
         raise DataError("no measures to compute; expected some, for example nDCG@10")
-    judged = dict.fromkeys(sorted({qrel.query_id for qrel in qrels}))
     if all(qrel.relevance <= 0 for qrel in qrels):
         raise DataError(f"none of the {len(qrels):,} judgments is positive; there is no query to measure on")
+    by_query: dict[str, list[Qrel]] = {}
+    for qrel in sorted(qrels):
+        by_query.setdefault(qrel.query_id, []).append(qrel)
+    values = {name: dict.fromkeys(by_query, 0.0) for name in measures}
+    computed = {name: measure_of(name) for name in measures}
+    for hits in _parts(run, by_query):
+        judged = [qrel for query_id in dict.fromkeys(hit.query_id for hit in hits) for qrel in by_query[query_id]]
+        for name, query_id, value in _computed(hits, judged, computed):
+            values[name][query_id] = value
+    return values
+
+
+def _parts(run: Iterable[ScoredDoc], judged: Mapping[str, Any]) -> Iterator[list[ScoredDoc]]:
+    """The hits of judged queries, those of many of them at once."""
+    hits: list[ScoredDoc] = []
+    for query_id, ranked in groupby(run, key=lambda hit: hit.query_id):
+        if query_id in judged:
+            hits += ranked
+        if len(hits) >= _HITS_AT_ONCE:
+            yield hits
+            hits = []
+    if hits:
+        yield hits
+
+
+def _computed(
+    hits: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Mapping[str, Measure]
+) -> Iterator[tuple[str, str, float]]:
+    """(name, query_id, value) of each measure and query."""
     # Grades below 0 (spam, in TREC's web tracks) gain nothing, and pytrec_eval expects none.
     grades = [_plain(qrel._replace(relevance=max(qrel.relevance, 0))) for qrel in qrels]
-    ranked = [_plain(hit) for hit in ranks_as_scores([hit for hit in run if hit.query_id in judged])]
-    library = _ir_measures()
-    values = {}
-    for measure in measures:
-        name, cutoff = parsed(measure)
-        provider = library.providers.registry[_PROVIDERS[name]]
-        values[measure] = dict.fromkeys(judged, 0.0)
-        for metric in provider.iter_calc([getattr(library, name) @ cutoff], grades, ranked):
-            values[measure][unescaped(metric.query_id)] = float(metric.value)
-    return values
+    ranked = [_plain(hit) for hit in ranks_as_scores(hits)]
+    for provider in dict.fromkeys(measure.provider for measure in measures.values()):
+        names: dict[Any, list[str]] = {}
+        for name, measure in measures.items():
+            if measure.provider == provider:
+                names.setdefault(measure.computed, []).append(name)
+        for metric in library().providers.registry[provider].iter_calc(list(names), grades, ranked):
+            for name in names[metric.measure]:
+                yield name, unescaped(metric.query_id), float(metric.value)
 
 
 def ndcg(grades: NDArray[Any], ranks: NDArray[Any], *, k: int = 10) -> NDArray[np.float64]:
@@ -93,7 +113,7 @@ def provider_of(measure: str) -> str:
     """The library that computes a measure, for the manifest: `pytrec_eval (pytrec_eval-terrier 0.5.11)`."""
     from importlib.metadata import version
 
-    provider = _PROVIDERS[parsed(measure)[0]]
+    provider = measure_of(measure).provider
     package = "pytrec_eval-terrier" if provider == "pytrec_eval" else "ir_measures"
     return f"{provider} ({package} {version(package)})"
 
@@ -120,28 +140,3 @@ def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
 def nothing_relevant(qrels: Sequence[Qrel]) -> int:
     """How many judged queries count 0 for every system, because nothing is judged relevant for them."""
     return len({qrel.query_id for qrel in qrels} - {qrel.query_id for qrel in qrels if qrel.relevance > 0})
-
-
-def parsed(measure: str) -> tuple[str, int]:
-    """("nDCG", 10) of "nDCG@10". Ours, because ir_measures' parser fails on Python 3.14.
-
-    Raises SettingError for what is no measure.
-    """
-    match = re.fullmatch(r"([A-Za-z]\w*)@([1-9][0-9]{0,5})", measure)
-    if match is None:
-        raise SettingError(
-            f"{as_json(measure)} is not a measure; expected a name and a cutoff up to 999999, for example nDCG@10"
-        )
-    if match[1] not in _PROVIDERS:
-        raise unknown("measure", match[1], _PROVIDERS)
-    return match[1], int(match[2])
-
-
-@cache
-def _ir_measures() -> ModuleType:
-    """ir_measures, without the log handler that it installs when imported."""
-    import ir_measures
-
-    ir_measures.logger.removeHandler(ir_measures.log_handler)
-    ir_measures.logger.addHandler(logging.NullHandler())
-    return ir_measures

@@ -12,7 +12,8 @@ from acclimate.base.errors import DataError, MissingExtra
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.fields import as_json
 from acclimate.measure.compare import Comparison, compare, verdict
-from acclimate.measure.measures import nothing_relevant, parsed, per_query
+from acclimate.measure.measures import nothing_relevant, per_query
+from acclimate.measure.named import means_of
 from acclimate.records import Qrel, ScoredDoc
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def compare_runs(qrels: Path, run: Path, *baselines: Path, measure: str, seed: i
     Raises SettingError for what is no measure, and DataError for judgments without a relevant document and for a run
     that cannot be one of theirs: an empty one, or one that shares no query or no document with them.
     """
-    parsed(measure)
+    means_of([measure])
     judged = read_qrels(qrels)
     if all(qrel.relevance <= 0 for qrel in judged):
         raise DataError(

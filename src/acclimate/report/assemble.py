@@ -44,6 +44,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
             f"documents drawn as now, by: acclimate evaluate {run.workspace.folder}",
             path=evaluated.folder,
         )
+    queries = {name: note for name, note in evaluated.notes.items() if name != "providers"}
     split, trained = evaluated.notes["split"], outputs.get("train")
     labeled, distilled = outputs.get("label"), outputs.get("distill")
     report: dict[str, Any] = {
@@ -58,7 +59,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "seed": run.seed,
         "versions": versions(),
         "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},
-        "queries": {"count": outputs["evaluate"].manifest["out"], **outputs["evaluate"].notes},
+        "queries": {"count": evaluated.manifest["out"], **queries},
         **({"log": run.input.log.account()} if run.input.log else {}),
         "models": {
             "llm": run.settings["generate"]["llm"],

@@ -26,7 +26,8 @@ from acclimate.search.systems import BASE, EQUAL, HYBRID, RERANKER, TUNED, Chose
 from acclimate.search.weights import Weighed, answers_of, choose_weights, mean_ndcg
 
 _FUSED = "fused"
-Weigh = Callable[[System], Weighed]  # a first stage -> what the reranker counts for behind it, and what they reach
+# A reranked system, and its first stage -> what the reranker counts for behind that, and what they reach
+Weigh = Callable[[SystemName, System], Weighed]
 
 
 def choose(
@@ -40,7 +41,9 @@ def choose(
     """Weights for the hybrids, and what takes least of what does as well as the best on the held-out queries.
 
     Each is chosen among the candidates that it will have when it serves: those of its own sources. `weigh` weighs a
-    reranker behind the systems that `rerank` names, see `weigh_reranker`; None where there is no reranker.
+    reranker behind the systems of `rerank`, see `weigh_reranker`; None where there is none. These are named by what is
+    reranked, or whole, as in `evaluate.systems`. Where a name says what the reranker counts for, it is asked only if
+    another one could be the candidate in its place: without students, that is a reranked system.
     The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
     from the fusion agrees with it, and one that agrees adds less to it.
     Raises SettingError for a system to rerank that does not exist.
@@ -70,15 +73,26 @@ def choose(
             best = max(fusions, key=lambda fusion: fusion.ndcg)
             weights[system], reached[system], tolerance = best.weights, best.ndcg, best.tolerance
             disagreement[system] = best.disagreement
-    reranker_weights: dict[str, float] = {}
+    reranked: dict[SystemName, str] = {}
     for name in rerank if weigh is not None else ():
-        if name not in weights:
-            raise unknown("system to rerank", name, weights)
-        assert weigh is not None
-        weighed = weigh(system_of(ids, members, weights[name]))
-        reranker_weights[name], reached[SystemName(name).reranked()] = weighed.weights[RERANKER], weighed.ndcg
-    candidate = _candidate(reached, members if held_out.is_synthetic else (), tolerance)
+        reranked.setdefault(SystemName(name).reranked(), name)
+    students = [name for name in map(SystemName, weights) if name.is_adapted]
+    must_compete = not students and sum(name.is_servable for name in reranked) > 1
+    reranker_weights: dict[str, float] = {}
+    for name, key in reranked.items():
+        if name.weight is not None:
+            reranker_weights[key] = name.weight
+        if name.is_servable and (name.weight is None or must_compete):
+            if name.first not in weights:
+                raise unknown("system to rerank", name.first, weights)
+            assert weigh is not None
+            weighed = weigh(name, system_of(ids, members, weights[name.first]))
+            reranker_weights[key], reached[name] = weighed.weights[RERANKER], weighed.ndcg
     ndcg = {name: round(value, 5) for name, value in reached.items()}
+    if reranked and not students:
+        reached = {name: value for name, value in reached.items() if name in reranked}
+    out_of_question = members if held_out.is_synthetic else ()
+    candidate = _candidate(reached, out_of_question, tolerance) if reached else next(iter(reranked))
     return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
 
 
@@ -107,10 +121,13 @@ def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[Sy
     return [list(names) for names in product(*options) if any(name.is_adapted for name in names)]
 
 
-def weigh_reranker(first_stage: System, scorer: Scorer, held_out: Judged, depth: int) -> Weighed:
+def weigh_reranker(
+    first_stage: System, scorer: Scorer, held_out: Judged, depth: int, weight: float | None = None
+) -> Weighed:
     """What a reranker counts for behind `first_stage`, over the documents that it will put in order when it serves.
 
-    The nDCG@10 is that of the whole ranking, which goes on below them.
+    weight: what it counts for, where that is not to be chosen. The nDCG@10 is that of the whole ranking, which goes on
+    below them.
     """
     ids, answers = first_stage.ids, answers_of(held_out, first_stage.ids)
     run = groupby(first_stage.search(held_out.queries, max(systems.DEPTH, depth)), key=lambda hit: hit.query_id)
@@ -120,7 +137,10 @@ def weigh_reranker(first_stage: System, scorer: Scorer, held_out: Judged, depth:
         head = hits.get(query.query_id, [])[:depth]
         rated = scorer.score([(query, hit.doc_id) for hit in head])
         heads.append(_candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated}))
-    weighed = choose_weights(heads, answers, ["first", RERANKER], votes=False)
+    if weight is None:
+        weighed = choose_weights(heads, answers, ["first", RERANKER], votes=False)
+    else:
+        weighed = Weighed({"first": 1 - weight, RERANKER: weight}, 0.0)
     wholes: list[Candidates] = []
     for head in heads:
         rated = head.scores[RERANKER].tolist()

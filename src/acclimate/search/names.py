@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-_ADAPTED, _RERANKED = ":adapted", "+reranker"
-_UNTOUCHED = ("bm25", "dense", "hybrid")  # what search engines give by default
+from acclimate.base.digests import fingerprint
+
+RERANKER = "reranker"  # what a run trains, or was given
+FIRST_STAGE = "first-stage"  # a run of somebody else's
+_ADAPTED, _RERANKED = ":adapted", f"+{RERANKER}"
+_UNTOUCHED = ("bm25", "dense", "hybrid", FIRST_STAGE)  # what search engines give by default, and what a person brings
 _HYBRIDS = ("hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted")  # each is made from the one before
+_RERANKING = re.compile(r"(?P<reranker>.*?)(?:@(?P<depth>[0-9]{1,9}))?(?:=(?P<weight>[0-9]*\.?[0-9]+))?", re.DOTALL)
+_LONGEST = 120  # characters of a file's name
 
 
 class SystemName(str):
-    """`bm25`, `hybrid`, `hybrid:tuned`, `dense:adapted`, `hybrid+reranker`, `hybrid:adapted+reranker`.
+    """`bm25`, `hybrid:tuned`, `dense:adapted`, `hybrid+reranker`, `bm25+cross-encoder:MODEL@1000=1`.
 
+    Behind a plus stands who puts its first documents in order: `RERANKER[@DEPTH][=WEIGHT]`, the reranker of the run or
+    a scorer by name, how many documents, and what it counts for.
     A string like any other, so it is a key and stands in JSON as it is; nobody else takes names apart.
     """
 
@@ -22,29 +31,61 @@ class SystemName(str):
         return SystemName(self + _ADAPTED)
 
     def reranked(self) -> SystemName:
-        """The name of this system with the reranker behind it."""
-        return SystemName(self + _RERANKED)
+        """The name of this system with the reranker behind it; its own where one is."""
+        return self if self.is_reranked else SystemName(self + _RERANKED)
 
     @property
     def is_untouched(self) -> bool:
-        """True for what people have before they adapt anything: BM25, dense retrieval, and the ranks of both added."""
+        """True for what people have before they adapt anything: BM25, dense retrieval, the ranks of both added, and a
+        run that they bring."""
         return self in _UNTOUCHED
 
     @property
     def is_reranked(self) -> bool:
-        return self.endswith(_RERANKED)
+        return "+" in self
 
     @property
     def is_adapted(self) -> bool:
         """True where a part of it was trained for these documents: a retriever, or the reranker."""
-        return self.endswith((_ADAPTED, _RERANKED))
+        return self.first.endswith(_ADAPTED) or self.reranker == RERANKER
+
+    @property
+    def is_servable(self) -> bool:
+        """False for a run and what reranks it: they answer no other queries."""
+        return self.first != FIRST_STAGE
+
+    @property
+    def first(self) -> SystemName:
+        """The system without what reranks it."""
+        return SystemName(self.partition("+")[0])
+
+    @property
+    def reranker(self) -> str:
+        """`reranker`, or a scorer by name, see `scorers.named`; nothing where nothing is reranked."""
+        return self._reranking["reranker"]
+
+    @property
+    def depth(self) -> int | None:
+        """Documents that are reranked; None where the name leaves it to a setting."""
+        return int(self._reranking["depth"]) if self._reranking["depth"] else None
+
+    @property
+    def weight(self) -> float | None:
+        """What the reranker counts for; None where it is to be chosen."""
+        return float(self._reranking["weight"]) if self._reranking["weight"] else None
+
+    @property
+    def _reranking(self) -> re.Match[str]:
+        match = _RERANKING.fullmatch(self.partition("+")[2])
+        assert match is not None
+        return match
 
     @property
     def origin(self) -> SystemName:
         """The system that it was made from by the last step; of one that was made from none, itself."""
         if self in _HYBRIDS[1:]:
             return SystemName(_HYBRIDS[_HYBRIDS.index(self) - 1])
-        return SystemName(self.removesuffix(_RERANKED if self.is_reranked else _ADAPTED))
+        return self.first if self.is_reranked else SystemName(self.removesuffix(_ADAPTED))
 
     @property
     def steps(self) -> int:
@@ -53,13 +94,15 @@ class SystemName(str):
 
     @property
     def retriever(self) -> str:
-        """What its retriever is: bm25, dense, late-interaction, sparse, static, or hybrid."""
-        return self.removesuffix(_RERANKED).partition(":")[0]
+        """What its retriever is: bm25, dense, late-interaction, sparse, static, hybrid, or first-stage."""
+        return self.first.partition(":")[0]
 
     @property
     def kind(self) -> str:
-        """reranked, or what its retriever is."""
-        return "reranked" if self.is_reranked else self.retriever
+        """reranked, run, or what its retriever is."""
+        if self.is_reranked:
+            return "reranked"
+        return "run" if self == FIRST_STAGE else self.retriever
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,8 +113,11 @@ class SystemName(str):
 
     @property
     def file_name(self) -> str:
-        """It, without what a file's name cannot have on every system."""
-        return self.replace(":", "-")
+        """It, without what a file's name cannot have on every system: different names have different ones."""
+        plain = re.sub(r"[^\w.+@=-]", "-", self, flags=re.ASCII)
+        if plain == self.replace(":", "-") and len(plain) <= _LONGEST:
+            return plain
+        return f"{plain[:_LONGEST]}-{fingerprint(str(self))[:8]}"
 
 
 # What `distill.student` may name -> the kind of retriever that it makes. `-query` trains the query encoder alone.

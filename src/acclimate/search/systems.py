@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from acclimate.base.errors import unknown
+from acclimate.base.errors import SettingError, unknown
+from acclimate.base.text import quoted
 from acclimate.records import Retriever, Scorer
 from acclimate.search.folded import Folded
 from acclimate.search.members import BM25Member, DenseMember, Ids, Member, SparseMember
-from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
+from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, RERANKER, SystemName
 from acclimate.search.reranked import Reranked
+from acclimate.search.scorers import named
 from acclimate.search.system import System
 
 HYBRID = SystemName("hybrid")  # reciprocal ranks of BM25 and dense retrieval added, as search engines do
 EQUAL = SystemName("hybrid:equal")  # scores of BM25, dense retrieval and late interaction added, in equal parts
 TUNED = SystemName("hybrid:tuned")  # the same with weights chosen for these documents
-RERANKER = "reranker"
 BASE = tuple(map(SystemName, ("bm25", "dense", "late-interaction")))
 DEPTH = 100
 
@@ -26,10 +28,16 @@ class Chosen(NamedTuple):
     """Weights and the candidate, with what each system reached on the held-out queries: see `choice.choose`."""
 
     weights: dict[str, dict[str, float]]  # system -> member -> weight; of the hybrid, whose ranks are added, none
-    reranker_weights: dict[str, float]  # system that is reranked -> what the reranker counts for
+    # What is reranked, or as `evaluate.systems` names it the reranked system -> what the reranker counts for
+    reranker_weights: dict[str, float]
     candidate: str  # the system that the verdict is about
     ndcg: dict[str, float]  # system -> mean nDCG@10
     disagreement: Mapping[str, float] = MappingProxyType({})  # fusion -> of groups of queries about its weights, 0 to 1
+
+    @property
+    def reranked(self) -> dict[SystemName, float]:
+        """Reranked system -> what its reranker counts for."""
+        return {SystemName(name).reranked(): weight for name, weight in self.reranker_weights.items()}
 
 
 class Contender(NamedTuple):
@@ -39,36 +47,39 @@ class Contender(NamedTuple):
     retriever: Retriever
     index_bytes: int
     weights: dict[str, float]  # of a fusion; empty for a member alone, and where ranks are added
+    clock: Callable[[], float] = time.perf_counter  # seconds
 
 
 def contenders(
     ids: Ids,
     members: Mapping[str, Member],
     chosen: Chosen,
-    reranker: Scorer | None,
+    rerankers: Mapping[str, Scorer],
     sizes: Mapping[str, int],
     *,
     rerank_depth: int,
+    first_stage: Retriever | None = None,
 ) -> list[Contender]:
-    """Every system to measure, those with the reranker behind them last. `sizes` are the bytes of members' indexes.
+    """Every system to measure, those with a reranker behind them last. `sizes` are the bytes of members' indexes.
 
-    All of them find documents, also where the corpus is one of passages.
+    rerankers: by the names that systems have them by; systems with others are left out. first_stage: of the system of
+    that name. All of them find documents, also where the corpus is one of passages.
     """
     systems: dict[str, Contender] = {}
+    if first_stage is not None:
+        systems[FIRST_STAGE] = Contender(SystemName(FIRST_STAGE), first_stage, 0, {})
     for name, weights in chosen.weights.items():
         system = system_of(ids, members, weights)
         used = {member: weight for member, weight in weights.items() if weight > 0}
         index_bytes = sum(sizes[member] for member in {*used, *system.sources})
         systems[name] = Contender(SystemName(name), system, index_bytes, used if len(used) > 1 else {})
-    if reranker is not None:
-        for name, weight in chosen.reranker_weights.items():
-            first_stage = systems[name]
-            systems[first_stage.name.reranked()] = Contender(
-                first_stage.name.reranked(),
-                Reranked(first_stage.retriever, reranker, rerank_depth, weight),
-                first_stage.index_bytes,
-                {name: round(1 - weight, 4), RERANKER: weight},
-            )
+    for name, weight in chosen.reranked.items():
+        if name.reranker in rerankers and name.first in systems:
+            first = systems[name.first]
+            reranked = Reranked(first.retriever, rerankers[name.reranker], name.depth or rerank_depth, weight)
+            shares = {str(name.first): round(1 - weight, 4), name.reranker: weight}
+            shares = {part: share for part, share in shares.items() if share}
+            systems[name] = Contender(name, reranked, first.index_bytes, shares)
     return [system._replace(retriever=of_documents(system.retriever, ids)) for system in systems.values()]
 
 
@@ -92,13 +103,37 @@ def of_documents(retriever: Retriever, ids: Ids) -> Retriever:
     return Folded(retriever, ids.parents) if ids.parents else retriever
 
 
+def first_stages(kinds: Sequence[str]) -> list[SystemName]:
+    """The systems without a reranker that a run with students of these kinds will have."""
+    adapted = [SystemName(kind).adapted() for kind in (*kinds, HYBRID)] if kinds else []
+    starts = [SystemName(kind) for kind in kinds if kind in KINDS_WITHOUT_BASE]
+    return [*BASE, HYBRID, EQUAL, TUNED, *starts, *adapted]
+
+
 def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
     """Raises SettingError for a system to rerank that a run with students of these kinds will not have."""
-    adapted = [SystemName(kind).adapted() for kind in (*kinds, HYBRID)]
-    known = [*BASE, HYBRID, EQUAL, TUNED, *(kind for kind in kinds if kind in KINDS_WITHOUT_BASE), *adapted]
     for name in names:
-        if name not in known:
+        if name not in (known := first_stages(kinds)):
             raise unknown("system to rerank (evaluate.rerank)", name, known)
+
+
+def check_systems(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises SettingError for a name of `evaluate.systems` of which a part is none. known: what can be reranked."""
+    for name in map(SystemName, names):
+        where = f"evaluate.systems has {quoted(name)}"
+        if name.first not in (first_stages := list(known)):
+            raise SettingError(f"{where}: {unknown('system', name.first, first_stages)}")
+        if not name.is_reranked:
+            continue
+        if name.reranker != RERANKER and name.reranker.partition(":")[0] not in named.KINDS:
+            kinds = ", ".join(f"{kind}:MODEL" for kind in named.KINDS)
+            raise SettingError(f"{where}: no reranker named {quoted(name.reranker)}; expected {RERANKER}, {kinds}")
+        if name.depth == 0 or not 0 < (1 if name.weight is None else name.weight) <= 1:
+            raise SettingError(f"{where}; expected @DEPTH of 1 or more and =WEIGHT above 0, to 1")
+        if name.weight is None and not name.is_servable:
+            raise SettingError(
+                f"{where}: a run has no queries to choose a weight on; expected it, as in {name}=1 (the reranker alone)"
+            )
 
 
 def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[str, str]]:
@@ -111,11 +146,11 @@ def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[s
     return pairs
 
 
-def steps(names: Sequence[SystemName]) -> list[tuple[str, SystemName]]:
-    """The steps from the hybrid to the adapted one, then those to reranked systems: what each adds, and what it makes.
+def steps(names: Sequence[SystemName]) -> list[tuple[str, SystemName, SystemName]]:
+    """The steps from the hybrid to the adapted one, then those to reranked systems: what each adds, from what, to what.
 
     Only those of which both sides are among `names`.
     """
     whole = {EQUAL: "late interaction", TUNED: "weights chosen here", HYBRID.adapted(): "adapted students"}
     whole |= {name: "reranker" for name in names if name.is_reranked}
-    return [(step, name) for name, step in whole.items() if {name, name.origin} <= {*names}]
+    return [(step, name.origin, name) for name, step in whole.items() if {name, name.origin} <= {*names}]

@@ -1,16 +1,15 @@
 """Every system answers the same queries: measures with intervals, paired comparisons, latency, and one verdict.
 
-The baseline is whichever of the systems that people have anyway (BM25, dense retrieval, and the ranks of both added)
-does best on these very queries: luck can only help it. The system that is held against it, the candidate, is chosen
-beforehand on others, held out from training. The verdict is about these two; where a gain comes from is said step by
-step, and what is recommended is chosen among all (`recommend`).
+The baseline is whichever of the systems that people have anyway (BM25, dense retrieval, the ranks of both added, and a
+run that they bring) does best on these very queries: luck can only help it. The system that is held against it, the
+candidate, is chosen beforehand on others, held out from training. The verdict is about these two; where a gain comes
+from is said step by step, and what is recommended is chosen among all (`recommend`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,22 +18,34 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.corpus.formats.trec import write_qrels, write_run
+from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.measure.before_after import before_after
-from acclimate.measure.compare import ERROR_WITHOUT_LABELS, verdict
-from acclimate.measure.evaluation import Evaluation, compared, reached
-from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, nothing_relevant, per_query
-from acclimate.measure.recommend import best_untouched, recommend
-from acclimate.measure.steps import step_row
-from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.measure.compare import ERROR_WITHOUT_LABELS
+from acclimate.measure.evaluation import Evaluation, concluded, reached
+from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
+from acclimate.measure.named import means_of
+from acclimate.measure.recommend import best_untouched
+from acclimate.records import Qrel, Query
 from acclimate.run.estimate import Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
-from acclimate.search import choice, systems
+from acclimate.search import choice
+from acclimate.search.measuring import write_timed_run
+from acclimate.search.names import SystemName
+from acclimate.search.scorers import named
 from acclimate.search.system import System
-from acclimate.search.systems import Contender
+from acclimate.search.systems import (
+    Chosen,
+    Contender,
+    check_reranked,
+    check_systems,
+    first_stages,
+    pairs_to_compare,
+    steps,
+)
+from acclimate.search.timed import TimedScorer
 from acclimate.search.weights import Weighed
 from acclimate.search.without import Without
 from acclimate.stages.distill import Distilled
@@ -42,9 +53,18 @@ from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered, n_choosing
+from acclimate.stages.systems import (
+    contenders,
+    members_of,
+    named_rerankers,
+    needs_reranker,
+    reranked_systems,
+    rerankers,
+    to_weigh,
+)
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
-_WARM_UP = 2  # queries answered before the clock counts
+__all__ = ["Evaluated", "check", "estimate", "evaluate", "make", "needs_reranker"]
 
 
 @checked
@@ -57,9 +77,11 @@ def evaluate(
     least: float = 0.0,
     *,
     k: Annotated[int, AtLeast(DEEPEST)] = 100,
-    max_queries: Annotated[int, AtLeast(1)] = 1000,
+    max_queries: Annotated[int, AtLeast(0)] = 1000,
+    measures: tuple[str, ...] = MEASURES,
     rerank: tuple[str, ...] = ("hybrid",),
     rerank_depth: Annotated[int, AtLeast(1)] = 20,
+    systems: tuple[str, ...] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -69,75 +91,68 @@ def evaluate(
     time, as a person would ask them, so the latencies are those of single queries, from text to ranking. The judgments
     of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs (`trec_eval
     -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0. `least`: smaller
-    differences decide nothing. Raises DataError when no query has a relevant document.
+    differences decide nothing. Raises DataError when no query has a relevant document, SettingError for what is no
+    measure.
 
     Parameters
     ----------
     k
-        Documents per query in a run, as many at least as the deepest measure looks at.
+        Documents per query in a run; more where a measure looks deeper, or a reranker puts more in order.
     max_queries
-        Measure on this many queries at most; drawn where there are more.
+        Measure on this many queries at most; drawn where there are more. 0: on all.
+    measures
+        What to measure beside nDCG@10, R@100, RR@10 and Success@5, by names of ir-measures: R@1000, AP, Judged@10.
     rerank
         Systems to measure with the reranker behind them, too.
     rerank_depth
         Documents that a reranker puts in order.
+    systems
+        Other systems to measure, FIRST+RERANKER@DEPTH=WEIGHT, where RERANKER is reranker, or a scorer as in
+        label.teachers: bm25+reranker@1000=1 is the reranker alone over a thousand documents. Without =WEIGHT it is
+        chosen, without @DEPTH it is rerank_depth.
     """
     judged = {qrel.query_id for qrel in qrels}
-    asked = subset([query for query in queries if query.query_id in judged], max_queries, seed)
-    asked = sorted(asked, key=lambda query: query.query_id)
+    asked = drawn([query for query in queries if query.query_id in judged], max_queries, seed)
     kept = {query.query_id for query in asked}
     qrels = [qrel for qrel in qrels if qrel.query_id in kept]
     if not any(qrel.relevance > 0 for qrel in qrels):
         raise DataError(f"none of the {len(queries):,} queries has a relevant document; there is nothing to measure on")
     write_qrels(folder / "qrels.trec", qrels)
+    computed = {measure.name: measure for measure in means_of((*MEASURES, *measures))}
+    k = max(k, *(measure.depth for measure in computed.values()))
+
+    def tell(before: int, done: int) -> None:
+        progress(before + done, len(contenders) * len(asked))
 
     summaries: list[dict[str, Any]] = []
-    runs: dict[str, list[ScoredDoc]] = {}
     values: dict[str, dict[str, dict[str, float]]] = {}
     for number, contender in enumerate(contenders):
-        contender.retriever.search(asked[:_WARM_UP], k)
-        run: list[ScoredDoc] = []
-        seconds: list[float] = []
-        for done, query in enumerate(asked, 1):
-            started = time.perf_counter()
-            run += contender.retriever.search([query], k)
-            seconds.append(time.perf_counter() - started)
-            progress(number * len(asked) + done, len(contenders) * len(asked))
-        write_run(folder / "runs" / f"{contender.name.file_name}.trec", run, tag=contender.name)
-        runs[contender.name] = run
-        values[contender.name] = per_query(run, qrels)
-        summaries.append(
-            {
-                **contender.name.facts,
-                **reached(values[contender.name], seconds, seed),
-                "index_bytes": contender.index_bytes,
-                "weights": contender.weights,
-            }
-        )
-
-    names = [contender.name for contender in contenders]
-    baseline = best_untouched(summaries, MAIN)
-    comparisons = [
-        compared(values, system, against, measure, seed)
-        for measure in MEASURES
-        for system, against in systems.pairs_to_compare(names, baseline)
-    ]
-    by_name = {system["name"]: system for system in summaries}
-    steps = [
-        step_row(step, by_name[name.origin], by_name[name], compared(values, name, name.origin, MAIN, seed), least)
-        for step, name in systems.steps(names)
-    ]
-    return Evaluation(
-        systems=summaries,
-        comparisons=comparisons,
-        steps=steps,
-        verdict=verdict(compared(values, candidate, baseline, MAIN, seed), least=least),
-        candidate=candidate,
-        baseline=baseline,
-        recommendation=recommend(summaries, {name: of[MAIN] for name, of in values.items()}, MAIN, seed, least),
-        runs=runs,
-        per_query=values,
+        name, path = contender.name, _run_file(folder, contender.name)
+        seconds = write_timed_run(contender, asked, max(k, name.depth or 0), path, partial(tell, number * len(asked)))
+        values[name] = measured(read_run(path), qrels, list(computed))
+        sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
+        summaries.append({**name.facts, **reached(values[name], seconds, seed), **sizes})
+    names, baseline = [contender.name for contender in contenders], best_untouched(summaries, MAIN)
+    return concluded(
+        summaries,
+        values,
+        baseline,
+        candidate,
+        pairs_to_compare(names, baseline),
+        steps(names),
+        servable=[name for name in names if name.is_servable],
+        seed=seed,
+        least=least,
     )
+
+
+def drawn(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
+    """Those that are measured on, by their ids."""
+    return sorted(subset(queries, max_queries or len(queries), seed), key=lambda query: query.query_id)
+
+
+def _run_file(folder: Path, system: str) -> Path:
+    return folder / "runs" / f"{SystemName(system).file_name}.trec"
 
 
 class Evaluated(StageOutput):
@@ -151,9 +166,9 @@ class Evaluated(StageOutput):
         return read_json(self.folder / "measured.json")
 
     @cached_property
-    def chosen(self) -> systems.Chosen:
+    def chosen(self) -> Chosen:
         """The weights of every system, chosen on held-out queries."""
-        return systems.Chosen(**{key: self._chosen[key] for key in systems.Chosen._fields if key in self._chosen})
+        return Chosen(**{key: self._chosen[key] for key in Chosen._fields if key in self._chosen})
 
     @property
     def chosen_on(self) -> str:
@@ -170,22 +185,26 @@ class Evaluated(StageOutput):
         return read_json(self.folder / "chosen.json")
 
 
-def needs_reranker(run: Run) -> bool:
-    """True where a system that is measured is reranked by what this run trains."""
-    return bool(run.settings["evaluate"]["rerank"])
-
-
 def check(run: Run) -> None:
-    """Raises SettingError for a system to rerank that there will not be."""
-    systems.check_reranked(run.settings["evaluate"]["rerank"], run.student_kinds)
+    """Raises SettingError for measures that are none, and for systems that there will not be."""
+    settings = run.settings["evaluate"]
+    means_of(settings["measures"])
+    check_reranked(settings["rerank"], run.student_kinds)
+    check_systems(settings["systems"], first_stages(run.student_kinds))
+    for name in named_rerankers(run):
+        named.check(name)
 
 
 def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
     """Of rerankers, behind systems that choose and that are measured. n_drawn: documents that get queries."""
     settings, labels = run.settings["evaluate"], run.input.labels
-    searches = min(len(labels.measuring.queries) or 0.2 * n_drawn, settings["max_queries"])
-    n_lists = 2 * searches + len(settings["rerank"]) * n_choosing(run, n_queries)
-    return Estimate(pair_flop(run) * n_rerankers(run) * n_lists * settings["rerank_depth"])
+    n_measuring = len(labels.measuring.queries) or 0.2 * n_drawn
+    searches = min(n_measuring, settings["max_queries"] or n_measuring)
+    n_pairs = 0.0
+    for name in reranked_systems(run):
+        n_lists = searches + (n_choosing(run, n_queries) if name.weight is None else 0)
+        n_pairs += n_lists * (name.depth or settings["rerank_depth"])
+    return Estimate(pair_flop(run) * n_rerankers(run) * n_pairs)
 
 
 def make(
@@ -205,35 +224,38 @@ def make(
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
-        members = {**run.base.members, **(distilled.members(run) if distilled else {})}
-        reranker, depth = trained.reranker(run) if trained else None, settings["rerank_depth"]
+        members = members_of(run, distilled)
+        with run.store.scores() as kept:
+            scorers = {
+                name: TimedScorer(scorer, kept, run.input.corpus.fingerprint)
+                for name, scorer in rerankers(run, trained).items()
+            }
 
-        def weigh(first_stage: System) -> Weighed:
-            assert reranker is not None
-            return choice.weigh_reranker(first_stage, reranker, held_out, depth)
+            def weigh(name: SystemName, first: System) -> Weighed:
+                depth = name.depth or settings["rerank_depth"]
+                return choice.weigh_reranker(first, scorers[name.reranker], held_out, depth, name.weight)
 
-        chosen = choice.choose(
-            run.base.ids,
-            members,
-            held_out,
-            weigh if reranker else None,
-            rerank=settings["rerank"],
-        )
-        sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
-        contenders = systems.contenders(run.base.ids, members, chosen, reranker, sizes, rerank_depth=depth)
-        if test.self_matches.are_usual:
-            contenders = [
-                contender._replace(retriever=Without(contender.retriever, test.self_matches.left_out))
-                for contender in contenders
+            chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=to_weigh(run, trained))
+            competing = [
+                contender._replace(clock=scorers[contender.name.reranker].clock)
+                if contender.name.is_reranked
+                else contender
+                for contender in contenders(run, members, chosen, scorers)
             ]
-        result = evaluate(
-            contenders, test.queries, test.qrels, chosen.candidate, folder,
-            ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0,
-            seed=run.seed, progress=progress, **settings,
-        )  # fmt: skip
+            if test.self_matches.are_usual:
+                left_out = test.self_matches.left_out
+                competing = [
+                    contender._replace(retriever=Without(contender.retriever, left_out)) for contender in competing
+                ]
+            result = evaluate(
+                competing, test.queries, test.qrels, chosen.candidate, folder,
+                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0,
+                seed=run.seed, progress=progress, **settings,
+            )  # fmt: skip
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
+        runs = {name: read_run(_run_file(folder, name)) for name in (result.baseline, result.candidate)}
         examples = before_after(
-            result.baseline, result.candidate, result.runs, values, test.queries, test.qrels, run.input.documents
+            result.baseline, result.candidate, runs, values, test.queries, test.qrels, run.input.documents
         )
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", result.for_report())
@@ -249,6 +271,7 @@ def make(
                 "queries": len(test.self_matches.documents.keys() & asked),
                 "left_out": test.self_matches.are_usual,
             },
+            "providers": {measure: provider_of(measure) for measure in result.per_query[result.baseline]},
         }
         dropped = {reason: count for reason, count in dropped.items() if count}
         return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
@@ -262,5 +285,6 @@ def make(
         "hybrid": "reciprocal ranks",  # in earlier versions it had weights: what they measured is measured again
         "labels": run.input.labels.measuring.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
+        **{name: named.fingerprint_of(name) for name in named_rerankers(run)},
     }
     return run.make(Evaluated, work, inputs=inputs, unit="searches")

@@ -1,0 +1,200 @@
+"""Measures by the names that ir-measures has for them: `nDCG@10`, `R@1000`, `AP(rel=2)`, `RR`, `Judged@10`.
+
+Each is computed by the first library of one fixed list that has it, whatever else is installed: a number that came
+from whichever library was there could not be compared with another. The parser is ours, because that of ir-measures
+fails on Python 3.14 and says what is wrong in assertions.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.text import quoted
+
+_PROVIDERS = ("pytrec_eval", "msmarco", "judged", "compat", "cwl_eval", "pyndeval")
+_TO_THE_END = 1000  # ranks that a measure without a cutoff looks at, as in TREC
+_DEEPEST = 999_999
+_LONGEST = 200  # characters of a name
+_SHARES = ("p", "alpha", "recall")  # parameters from 0 to 1
+_EXAMPLES = "nDCG@10, R@1000, AP(rel=2), RR, Judged@10"
+
+
+class Measure(NamedTuple):
+    """A measure and who computes it."""
+
+    name: str  # as ir-measures writes it: of names that mean the same there is one
+    computed: Any  # ir_measures.Measure
+    provider: str
+
+    @property
+    def depth(self) -> int:
+        """The last rank that it looks at; 1,000 without a cutoff."""
+        cutoff = self.computed.params.get("cutoff")
+        return _TO_THE_END if cutoff is None else cutoff
+
+    @property
+    def is_count(self) -> bool:
+        """True for what is added over queries, such as NumRet, where others are averaged."""
+        return isinstance(self.computed.aggregator(), library().SumAgg)
+
+    def with_threshold(self, grade: int) -> Measure:
+        """The same where documents are relevant from `grade` on, if it asks that and says nothing else."""
+        known = self.computed.SUPPORTED_PARAMS
+        asks = "rel" in known and known["rel"].default == 1 and "rel" not in self.computed.params
+        return measure_of(repr(self.computed(rel=grade))) if asks and grade != 1 else self
+
+
+def listed(names: Iterable[str] | str) -> list[str]:
+    """The names in a text, with blanks or commas between them, or in several: `AP(rel=2, judged_only=True)` is one."""
+    text = names if isinstance(names, str) else ",".join(names)
+    parts, depth = [""], 0
+    for char in text:
+        depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(char, 0)
+        if depth <= 0 and (char == "," or char.isspace()):
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part for part in parts if part]
+
+
+def measures_of(names: Iterable[str] | str) -> list[Measure]:
+    """The measures of these names, each once. Raises SettingError as `measure_of` does, and where there are none."""
+    measures = {measure.name: measure for measure in map(measure_of, listed(names))}
+    if not measures:
+        raise SettingError(f"no measures; expected some, for example {_EXAMPLES}")
+    return list(measures.values())
+
+
+def means_of(names: Iterable[str] | str) -> list[Measure]:
+    """The same, of measures that each query has a value of. Raises SettingError for counts, too."""
+    measures = measures_of(names)
+    for measure in measures:
+        if measure.is_count:
+            raise SettingError(f"{measure.name} counts over all queries; expected a measure of each query: nDCG@10")
+    return measures
+
+
+@lru_cache(maxsize=1000)
+def measure_of(name: str) -> Measure:
+    """The measure of that name.
+
+    Raises SettingError for what is no measure or cannot be computed as it stands, and MissingExtra where the library
+    that computes it is not installed.
+    """
+    where, match = quoted(name), re.fullmatch(r"([^\W\d]\w*)(?:\((.*)\))?(?:@(\S+))?", name.strip())
+    if match is None or len(name) > _LONGEST:
+        raise SettingError(f"{where} is not a measure; expected a name of ir-measures, for example {_EXAMPLES}")
+    registry = library().measures.registry
+    if match[1] not in registry:
+        raise SettingError(f"no measure named {where}.{_hint(name, registry)} Expected for example {_EXAMPLES}")
+    measure = registry[match[1]]
+    given = _literals(match[2] or "", where)
+    if match[3] is not None:
+        given[measure.AT_PARAM] = _literals(f"at={match[3]}", where)["at"]
+    measure = measure(**{key: _fitting(measure, key, value, where) for key, value in given.items()})
+    for key, parameter in measure.SUPPORTED_PARAMS.items():
+        if parameter.required and key not in measure.params:
+            example = f"{match[1]}@10" if key == "cutoff" else f"{match[1]}({key}=...)"
+            raise SettingError(f"{where} is no measure without {key}; expected for example {example}")
+    return Measure(repr(measure), measure, _provider(measure, where))
+
+
+def _literals(text: str, where: str) -> dict[str, Any]:
+    """`rel=2, judged_only=True` as a dict."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        if call.args or not all(keyword.arg for keyword in call.keywords):
+            raise ValueError
+        return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, TypeError, Warning, AssertionError, RecursionError, MemoryError):
+        raise SettingError(f"{where} is not a measure; expected parameters as in AP(rel=2)@10") from None
+
+
+def _fitting(measure: Any, key: str, value: Any, where: str) -> Any:
+    """A parameter of a measure, once it is sure that it can have it."""
+    known = measure.SUPPORTED_PARAMS
+    if key not in known:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise SettingError(f"{where}: {measure.NAME} has no {key}; {takes}")
+    if known[key].dtype is float and isinstance(value, int):
+        value = float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = known[key].validate(value) and isinstance(value, bool) == (known[key].dtype is bool)
+    fits = fits and (not is_number or math.isfinite(value))
+    fits = fits and (key not in ("cutoff", "rel") or 1 <= value <= _DEEPEST)
+    fits = fits and (key not in _SHARES or 0 <= value <= 1)
+    grades = [grade for pair in value.items() for grade in pair] if isinstance(value, dict) else []
+    fits = fits and all(type(grade) is int for grade in grades)
+    if not fits:
+        whole = f"a whole number from 1 to {_DEEPEST:,}"
+        expected = {"cutoff": whole, "rel": whole} | dict.fromkeys(_SHARES, "a number from 0 to 1")
+        raise SettingError(
+            f"{where}: {key} is {quoted(value)}; expected {expected.get(key, known[key].dtype.__name__)}"
+        )
+    return value
+
+
+def _provider(measure: Any, where: str) -> str:
+    """The name of the library that computes a measure."""
+    providers = library().providers.registry
+    for name in _PROVIDERS:
+        if providers[name].supports(measure):
+            if not providers[name].is_available():
+                raise MissingExtra(f"The measure {where}", str(providers[name].install_instructions()))
+            return name
+    missing = {
+        key
+        for name in _PROVIDERS
+        for supported in providers[name].SUPPORTED_MEASURES
+        if supported.NAME == measure.NAME
+        for key, values in supported.params.items()
+        if key not in measure.params and repr(values) == "REQUIRED"
+    }
+    expected = (
+        f"; expected {', '.join(sorted(missing))}, too, as in {measure.NAME}({sorted(missing)[0]}=1)" if missing else ""
+    )
+    raise SettingError(f"no library here computes {where} as it stands{expected}")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """Which measure was meant: one that differs in capitals, or has that name in trec_eval, or a near one."""
+    from_trec = {
+        "map": "AP",
+        "recip_rank": "RR",
+        "recall": "R",
+        "ndcg_cut": "nDCG",
+        "ndcg": "nDCG",
+        "success": "Success",
+    }
+    word, _, cutoff = name.partition("@")
+    trec = re.fullmatch(r"([A-Za-z_]+?)(?:_cut)?(?:[_.]([0-9]+))?", word)
+    if trec and not cutoff:
+        word, cutoff = trec[1], trec[2] or ""
+    by_lower = {**{known_name.lower(): known_name for known_name in known}, **from_trec}
+    matches = (
+        [word.lower()] if word.lower() in by_lower else difflib.get_close_matches(word[:100].lower(), by_lower, n=1)
+    )
+    return f" Did you mean {'@'.join(filter(None, [by_lower[matches[0]], cutoff]))!r}?" if matches else ""
+
+
+@cache
+def library() -> ModuleType:
+    """ir_measures, without the log handler that it installs when imported."""
+    import ir_measures
+
+    ir_measures.logger.removeHandler(ir_measures.log_handler)
+    ir_measures.logger.addHandler(logging.NullHandler())
+    return ir_measures

@@ -1,0 +1,85 @@
+"""A run of somebody else's as a retriever: it finds what its file says, for the queries of its file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acclimate.base.digests import fingerprint, sha256
+from acclimate.base.errors import DataError
+from acclimate.base.text import quoted
+from acclimate.corpus.formats import read_run
+from acclimate.records import Query, ScoredDoc
+from acclimate.search.members import Ids
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """What a run has for some queries. Where documents were split, it finds all passages of each."""
+
+    ids: Ids
+    hits: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # query_id -> rows, best first, and their scores
+    file: str  # its fingerprint
+
+    @classmethod
+    def read(cls, path: Path, ids: Ids, query_ids: Collection[str]) -> FirstStage:
+        """Those of these queries that the run has. Raises DataError for a document that is not among the ids."""
+        passages = _passages(ids)
+        hits: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+        for query_id, ranked in groupby(read_run(path), key=lambda hit: hit.query_id):
+            if query_id in query_ids:
+                in_order = sorted(ranked, key=lambda hit: (-hit.score, hit.doc_id))
+                found = [(row, hit.score) for hit in in_order for row in passages[hit.doc_id]]
+                rows, scores = zip(*found, strict=True)
+                hits[query_id] = np.array(rows, np.int64), np.array(scores, np.float64)
+        return cls(ids, hits, sha256(path))
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("first-stage", self.file)
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """At most `k` docs per query, best first, ties by doc_id; none for a query that the run does not have."""
+        hits: list[ScoredDoc] = []
+        for query in queries:
+            if query.query_id in self.hits:
+                rows, scores = self.hits[query.query_id]
+                for row, score in zip(rows[:k].tolist(), scores[:k].tolist(), strict=True):
+                    hits.append(ScoredDoc(query.query_id, self.ids.doc_ids[row], score))
+        return hits
+
+
+def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> None:
+    """Raises DataError for a run with documents that are not among these, or without one of the queries."""
+    n_unknown, first, queries = 0, "", set[str]()
+    for hit in read_run(path):
+        queries.add(hit.query_id)
+        if hit.doc_id not in documents:
+            n_unknown, first = n_unknown + 1, first or hit.doc_id
+    if n_unknown:
+        raise DataError(
+            f"{n_unknown:,} of its lines are of documents that the corpus does not have, the first of {quoted(first)}; "
+            "expected a run over the documents that are searched",
+            path=path,
+        )
+    if queries.isdisjoint(query_ids):
+        some = f"such as {quoted(min(queries))}" if queries else "none at all"
+        raise DataError(
+            f"it has no query of those that measure, such as {quoted(min(query_ids))}; it has {some}", path=path
+        )
+
+
+def _passages(ids: Ids) -> Mapping[str, Sequence[int]]:
+    """Document -> its rows, in the order of their ids."""
+    rows: dict[str, list[int]] = {}
+    for row in sorted(range(len(ids)), key=ids.doc_ids.__getitem__):
+        rows.setdefault(ids.parents.get(ids.doc_ids[row], ids.doc_ids[row]), []).append(row)
+    return rows

@@ -1,0 +1,62 @@
+"""The systems of a run: which are reranked, by whom, and each of them as a retriever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acclimate.records import Scorer
+from acclimate.run.run import Run
+from acclimate.search import systems
+from acclimate.search.members import Member
+from acclimate.search.names import RERANKER, SystemName
+from acclimate.search.scorers import named
+from acclimate.search.systems import Chosen, Contender
+from acclimate.stages.distill import Distilled
+from acclimate.stages.train import Trained
+
+
+def reranked_systems(run: Run) -> list[SystemName]:
+    """The systems with a reranker behind them: those of `evaluate.rerank`, then of `evaluate.systems`."""
+    settings = run.settings["evaluate"]
+    systems = [name for name in map(SystemName, settings["systems"]) if name.is_reranked]
+    return list(dict.fromkeys([*(SystemName(name).reranked() for name in settings["rerank"]), *systems]))
+
+
+def to_weigh(run: Run, trained: Trained | None) -> list[str]:
+    """The same as `choice.choose` has them: those of `evaluate.rerank` by their first stage, if there is a reranker."""
+    settings = run.settings["evaluate"]
+    return [
+        *(settings["rerank"] if trained else ()),
+        *(name for name in reranked_systems(run) if name in settings["systems"]),
+    ]
+
+
+def needs_reranker(run: Run) -> bool:
+    """True where a system that is measured is reranked by what this run trains."""
+    return any(name.reranker == RERANKER for name in reranked_systems(run))
+
+
+def named_rerankers(run: Run) -> list[str]:
+    """The rerankers that are not of this run, but models by name."""
+    return list(dict.fromkeys(name.reranker for name in reranked_systems(run) if name.reranker != RERANKER))
+
+
+def rerankers(run: Run, trained: Trained | None) -> dict[str, Scorer]:
+    """Every reranker by its name. Each is loaded when it is first asked."""
+    corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
+    scorers = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_rerankers(run)}
+    return scorers | ({RERANKER: trained.reranker(run)} if trained else {})
+
+
+def members_of(run: Run, distilled: Distilled | None) -> dict[str, Member]:
+    """What the run's systems are made of: the base's retrievers, and its students."""
+    return {**run.base.members, **(distilled.members(run) if distilled else {})}
+
+
+def contenders(
+    run: Run, members: Mapping[str, Member], chosen: Chosen, rerankers: Mapping[str, Scorer]
+) -> list[Contender]:
+    """Every system that these are the members of; of those that are reranked, the ones by these rerankers."""
+    sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
+    depth = run.settings["evaluate"]["rerank_depth"]
+    return systems.contenders(run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth)
