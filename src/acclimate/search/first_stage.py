@@ -32,13 +32,13 @@ class FirstStage:
     @classmethod
     def read(cls, path: Path, ids: Ids, query_ids: Collection[str]) -> FirstStage:
         """Those of these queries that the run has. Raises DataError for a document that is not among the ids."""
-        passages = _passages(ids)
+        rows_of = _passages(ids)
         hits: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         for query_id, ranked in groupby(read_run(path), key=lambda hit: hit.query_id):
             if query_id in query_ids:
                 in_order = sorted(ranked, key=lambda hit: (-hit.score, hit.doc_id))
-                found = [(row, hit.score) for hit in in_order for row in passages[hit.doc_id]]
-                rows, scores = zip(*found, strict=True)
+                passages_in_order = [(row, hit.score) for hit in in_order for row in rows_of[hit.doc_id]]
+                rows, scores = zip(*passages_in_order, strict=True)
                 hits[query_id] = np.array(rows, np.int64), np.array(scores, np.float64)
         return cls(ids, hits, sha256(path))
 

@@ -57,14 +57,11 @@ from acclimate.stages.systems import (
     contenders,
     members_of,
     named_rerankers,
-    needs_reranker,
     reranked_systems,
     rerankers,
     to_weigh,
 )
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
-
-__all__ = ["Evaluated", "check", "estimate", "evaluate", "make", "needs_reranker"]
 
 
 @checked

@@ -5,15 +5,15 @@ from __future__ import annotations
 from acclimate.learn.students.distillation import CONTRASTIVE
 from acclimate.learn.teachers.selection import is_reranker
 from acclimate.run.run import Run
+from acclimate.stages.systems import needs_reranker
 
 SKIPPED = ("seed", "mine", "train", "label", "distill")  # stages that may be
 
 
 def skipped(run: Run) -> dict[str, str]:
     """Stage -> why it is passed over."""
-    distill, teachers, evaluate = run.settings["distill"], run.settings["label"]["teachers"], run.settings["evaluate"]
+    distill, teachers = run.settings["distill"], run.settings["label"]["teachers"]
     has_student, is_contrastive = bool(distill["student"]), distill["loss"] == CONTRASTIVE
-    reranked = [*evaluate["rerank"], *(name for name in evaluate.get("systems", ()) if "+reranker" in name)]
     reasons: dict[str, str] = {}
     if not run.seeds_prompts:
         reasons["seed"] = "generate.prompt does not name adapted"
@@ -21,7 +21,7 @@ def skipped(run: Run) -> dict[str, str]:
         reasons["distill"] = "distill.student names no student"
     if not has_student or is_contrastive:
         reasons["label"] = "no student learns from a teacher (distill.student, distill.loss)"
-    if not reranked and ("label" in reasons or not any(map(is_reranker, teachers))):
+    if not needs_reranker(run) and ("label" in reasons or not any(map(is_reranker, teachers))):
         reasons["train"] = "no system and no teacher has a reranker (evaluate.rerank, evaluate.systems, label.teachers)"
     if "train" in reasons and not (has_student and is_contrastive):
         reasons["mine"] = "neither a reranker nor a student learns from mined examples"
