@@ -15,6 +15,7 @@ from acclimate.corpus.language import language_of
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm import prompts
 from acclimate.llm.answers.clean import clean
+from acclimate.llm.ask import tasks_of, together
 from acclimate.llm.completions import Completions
 from acclimate.llm.estimate import calls_of
 from acclimate.llm.prompts import Material
@@ -287,3 +288,18 @@ EXAMPLES = "Document: Copper left in vineyard soils harms microbes.\nQuery: what
 def test_what_only_the_examples_speak_of_is_no_query_for_a_document(text, doc, borrowed):
     assert clean(text, doc, "stop", EXAMPLES) == (text, "from the examples" if borrowed else None)
     assert clean(text, doc, "stop") == (text, None)
+
+
+def test_prompts_come_apart_by_the_order_of_their_examples_where_enough_share_one():
+    pairs = [PromptExample(str(n), str(n), f"query {n}", f"document {n}") for n in range(3)]
+    mix = prompts.load_mix(["promptagator"], Material(pairs))
+
+    def sizes(count, shuffle_seed):
+        texts = {str(n): f"text {n}" for n in range(count)}
+        groups = list(together(list(tasks_of(texts, mix, 1, is_drawn=False, shuffle_seed=shuffle_seed))))
+        assert sorted(task.doc_id for group in groups for task in group) == sorted(texts)
+        return [len({task.prompt.prefix for task in group}) for group in groups]
+
+    assert sizes(100, None) == [1]
+    assert sizes(100, 0) == [1] * 6
+    assert sizes(40, 0) == [6]

@@ -12,6 +12,8 @@ from acclimate.llm.prompts import Mix, Prompt
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion
 
+WORTH_A_BATCH = 8  # prompts; what fewer share is read again sooner than they are decoded by themselves
+
 
 class Task(NamedTuple):
     """A doc to show to a prompt, for the `sample`th time."""
@@ -33,19 +35,27 @@ def tasks_of(
 
     shuffle_seed: of the order in which each doc's prompts show their examples; None leaves it as it is.
     """
-    for doc_id, text in doc_texts.items():
+    for doc_id, doc_text in doc_texts.items():
+        prompt_texts: dict[Prompt, str] = {}  # one for all samples: there may be a million
         for prompt, sample in mix.share_out(doc_id, per_doc):
             if is_drawn or not sample:
-                shuffled = prompt if shuffle_seed is None else prompt.shuffled(shuffle_seed, doc_id)
-                yield Task(doc_id, prompt, sample, shuffled.render(text))
+                shown = prompt if shuffle_seed is None else prompt.shuffled(shuffle_seed, doc_id)
+                text = prompt_texts.setdefault(shown, shown.render(doc_text))
+                yield Task(doc_id, shown, sample, text)
 
 
 def together(tasks: Sequence[Task]) -> Iterator[list[Task]]:
-    """Tasks that are decoded alike: prompt by prompt, so that a batch shares all but the doc."""
+    """Tasks that are decoded alike: prompt by prompt, so that a batch shares all but the doc. Those that show their
+    examples in another order come apart where so many are left together that a batch of their own is worth it."""
     groups: dict[tuple[str, int], list[Task]] = {}
     for task in tasks:
         groups.setdefault((task.prompt.name, task.sample), []).append(task)
-    yield from (groups[key] for key in sorted(groups))
+    for _, group in sorted(groups.items()):
+        by_prefix: dict[str, list[Task]] = {}
+        for task in group:
+            by_prefix.setdefault(task.prompt.prefix, []).append(task)
+        apart = len(group) >= WORTH_A_BATCH * len(by_prefix)
+        yield from (by_prefix[prefix] for prefix in sorted(by_prefix)) if apart else [group]
 
 
 def ask(
