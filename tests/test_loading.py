@@ -24,11 +24,15 @@ from acclimate.base.loading import check_model, loading, shapes
 from acclimate.base.memory import OutOfMemory
 from acclimate.records import Doc, Query
 from acclimate.run.recipes import load_recipe
+from acclimate.run.run import Run
 from acclimate.run.settings import resolve
+from acclimate.run.workspace import Workspace
 from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.labels import labels, relevant
 from acclimate.search.sparse import query_tokens
+from acclimate.stages import filter as filter_stage
+from acclimate.stages import train
 from acclimate.stages.chain import STAGES, check
 from acclimate.stages.runs import begin
 
@@ -275,3 +279,17 @@ def test_vectors_that_are_no_numbers_are_told_where_they_come_from(tiny_encoder,
     rewritten(folder / "model.safetensors", lambda all: all["embeddings.LayerNorm.bias"].fill_(float("nan")))
     with pytest.raises(DataError, match=f"vectors that are no numbers come of {folder}"):
         Encoder.load(str(folder), max_tokens=32).encode(["rice"])
+
+
+@pytest.mark.parametrize("stage", ["train", "filter"])
+def test_a_model_of_the_hub_is_fetched_before_work_begins_and_pickled_weights_are_said(stage, tmp_path, monkeypatch):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr("acclimate.search.scorers.kind_of", lambda name: "cross-encoder")
+    monkeypatch.setattr("acclimate.search.scorers.check_rates", lambda name: None)
+    settings = resolve(STAGES, {}, ["filter.reranker=somebody/pickled", "train.base=somebody/pickled"])
+    run = Run(Workspace(tmp_path / "run"), settings, 0, "corpus")
+    check = {"train": train.check, "filter": filter_stage.check}[stage]
+    with pytest.raises(DataError, match=r"acclimate convert-model somebody/pickled"):
+        check(run, asks=True)
+    check(run, asks=False)
