@@ -114,7 +114,7 @@ def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Forma
             form = recognize(path, kinds)
             return form, form.read(path)
         except DataError:
-            if not path.is_dir() or not any(path.rglob("*.*")) or _is_of_data(path):
+            if not path.is_dir() or _is_of_data(path):
                 raise
     collection = collections.load(name, folder)
     return named_format("beir"), Content(

@@ -61,9 +61,10 @@ def read_examples(path: Path) -> Content:
     """[qid, [pid, score], ...]; without scores, [qid, pid, ...]."""
 
     def examples() -> Iterator[Row[Example]]:
-        for place, (qid, *docs) in lists(path):
-            if not docs:
-                raise place.error("found a query without documents; expected [qid, [pid, score], ...]")
+        for place, values in lists(path):
+            if len(values) < 2:
+                raise place.error(f"found {as_json(values)}; expected [qid, [pid, score], ...]")
+            qid, *docs = values
             pairs = [doc if isinstance(doc, list) else [doc] for doc in docs]
             yield _example(place, qid, pairs)
 

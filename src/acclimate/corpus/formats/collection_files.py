@@ -151,8 +151,8 @@ def read_lotte(path: Path) -> Content:
     """A LoTTE folder; the kinds search and forum are its splits."""
     queries: list[Callable[[], Iterator[Row[Query]]]] = []
     qrels: dict[str, Rows[Qrel]] = {}
-    for file in sorted(path.glob("qas.*.jsonl*")):
-        kind = file.name.split(".")[1]
+    for file in sorted(path.glob("qas.*")):
+        kind = "test" if file.name.startswith("qas.jsonl") else file.name.split(".")[1]
         content = colbert.read_qas(file, split=kind)
         qrels |= content.qrels
         queries += [content.queries] if content.queries else []

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text
-from acclimate.corpus.formats.rows import json_list, objects, write_objects
+from acclimate.corpus.formats.rows import json_list, objects, optional_list, write_objects
 from acclimate.corpus.formats.source import Source
 
 
@@ -53,7 +53,7 @@ class Keys(NamedTuple):
             )
         positive = values[pick(values, Field("positive", (self.positives,)), place)]
         positives = self._docs([positive] if self.has_one_positive else positive, self.positives, place)
-        negatives = self._docs(values.get(self.negatives) or [], self.negatives, place)
+        negatives = self._docs(optional_list(values, self.negatives, place), self.negatives, place)
         if not positives:
             raise place.error(f"{self.positives!r} is empty; expected a positive, or remove the line")
         positive_scores, negative_scores = self._scores(values, len(positives), len(negatives), place)
@@ -75,7 +75,7 @@ class Keys(NamedTuple):
         """Those of positives and of negatives; none at all, or one for each document."""
         scores: list[list[float]] = []
         for name, n_docs in ((self.positive_scores, n_positives), (self.negative_scores, n_negatives)):
-            listed = json_list(values.get(name) or [], name, place) if name else []
+            listed = optional_list(values, name, place) if name else []
             if listed and len(listed) != n_docs:
                 raise place.error(f"{name!r}: found {len(listed)} of them; expected one per document, {n_docs}")
             scores.append([number(score, name, place) for score in listed])

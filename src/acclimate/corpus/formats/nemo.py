@@ -16,7 +16,7 @@ from acclimate.base.files import atomic_folder, write_json
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, pick, text
-from acclimate.corpus.formats.rows import json_list, whole_object, write_objects
+from acclimate.corpus.formats.rows import optional_list, whole_object, write_objects
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc
 
@@ -38,7 +38,7 @@ def read(path: Path) -> Content:
     def examples() -> Iterator[Row[Example]]:
         for values in rows():
             positives, negatives = (
-                [_id(doc, place) for doc in values.get(name) or []] for name in ("pos_doc", "neg_doc")
+                [_id(doc, place) for doc in optional_list(values, name, place)] for name in ("pos_doc", "neg_doc")
             )
             query_id = identifier(values[pick(values, QUESTION_ID, place)], "question_id", place)
             query = text(values[pick(values, QUESTION, place)], "question", place)
@@ -51,7 +51,7 @@ def read(path: Path) -> Content:
                 yield Row(place, Example(query_id, query, (positive, *kept)), others)
 
     def docs() -> Iterator[Row[Doc]]:
-        for item in json_list(whole_object(file).get("corpus", []), "corpus", place):
+        for item in optional_list(whole_object(file), "corpus", place):
             folder = file.parent / str(item.get("path", "") if isinstance(item, dict) else "")
             files = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*.jsonl"))
             if not folder.is_dir() or not files:

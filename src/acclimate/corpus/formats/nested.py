@@ -16,7 +16,7 @@ from typing import Any
 from acclimate.corpus.formats import fields, nway
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
-from acclimate.corpus.formats.rows import json_list, objects, write_objects
+from acclimate.corpus.formats.rows import json_list, objects, optional_list, write_objects
 from acclimate.corpus.formats.source import Source
 
 MINER = "acclimate"  # under whose name negatives go to GPL
@@ -97,7 +97,7 @@ def read_tevatron(path: Path) -> Content:
             query_id = identifier(values[pick(values, Field("query id", ("query_id",)), place)], "query_id", place)
             query = text(values[pick(values, Field("query", ("query",)), place)], "query", place)
             positives, negatives = (
-                [_passage(passage, name, place) for passage in json_list(values.get(name, []), name, place)]
+                [_passage(passage, name, place) for passage in optional_list(values, name, place)]
                 for name in ("positive_passages", "negative_passages")
             )
             used = ("query_id", "query", "positive_passages", "negative_passages")
@@ -118,8 +118,7 @@ def write_tevatron(path: Path, source: Source) -> int:
     def rows() -> Iterator[dict[str, Any]]:
         for _, example, others in source.examples(texts=True):
             passages: list[dict[str, Any]] = [
-                {"docid": doc_id, "title": "", "text": text}
-                for doc_id, text in zip(example.doc_ids, example.texts, strict=True)
+                {"docid": doc_id, "text": text} for doc_id, text in zip(example.doc_ids, example.texts, strict=True)
             ]
             if example.scores:
                 passages = [{**doc, "score": score} for doc, score in zip(passages, example.scores, strict=True)]
@@ -137,7 +136,7 @@ def read_swift(path: Path) -> Content:
         for place, values in objects(path):
             query = _content(values.get("messages"), "messages", place)
             positives, negatives = (
-                [_content(messages, name, place) for messages in json_list(values.get(name) or [], name, place)]
+                [_content(messages, name, place) for messages in optional_list(values, name, place)]
                 for name in ("positive_messages", "negative_messages")
             )
             used = ("messages", "positive_messages", "negative_messages")

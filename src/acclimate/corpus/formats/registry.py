@@ -71,7 +71,7 @@ FORMATS = (
     Format("colbert-ranking", RUNS, "ColBERT's ranking: qid⇥pid⇥rank, perhaps ⇥score", samples.is_ranking,
            colbert.read_ranking, colbert.write_ranking),
     Format("beir", COLLECTIONS, "a BEIR folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv",
-           Has("corpus|queries qrels", is_folder=True), collections.read_beir, collections.write_beir, room="others"),
+           Has("corpus|queries", is_folder=True), collections.read_beir, collections.write_beir, room="others"),
     Format("gpl", COLLECTIONS, "GPL's folder: a BEIR folder with qgen-queries.jsonl and qgen-qrels/",
            samples.is_generated, collections.read_gpl, partial(collections.write_beir, prefix=collections.GENERATED),
            room="others"),

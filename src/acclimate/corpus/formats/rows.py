@@ -194,6 +194,11 @@ def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
+def optional_list(values: Mapping[str, Any], name: str, place: Place) -> list[Any]:
+    """The list of this name; an empty one where there is none, or null."""
+    return [] if values.get(name) is None else json_list(values[name], name, place)
+
+
 def json_list(value: Any, name: str, place: Place) -> list[Any]:
     """A list, which tables may hold as its JSON text."""
     if isinstance(value, str) and value.lstrip()[:1] == "[":

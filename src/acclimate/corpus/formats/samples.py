@@ -16,6 +16,7 @@ from acclimate.base.files import exists, open_bytes, read_lines
 from acclimate.corpus.formats.fields import as_json
 from acclimate.corpus.formats.rows import cells_of, is_parquet, is_saved_dataset, objects, whole_object
 
+SPLITS = "dataset_dict.json"  # in a folder of several saved data sets
 ROWS = 50  # that are looked at
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -62,6 +63,8 @@ def look(path: Path) -> Sample:
         open_bytes(path)
     if is_saved_dataset(path) or is_parquet(path):
         return _objects([row for _, row in islice(objects(path), ROWS)])
+    if exists(path / SPLITS):
+        raise DataError("holds the splits of a saved data set; name the folder of one of them", path=path)
     if path.is_dir():
         entries = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
         return Sample("folder", frozenset(name.split(".")[0] for name in entries) | frozenset(entries), [])
