@@ -102,7 +102,7 @@ def test_an_unknown_name_gets_a_suggestion_and_a_missing_file_its_path(tmp_path)
         prompts.load(tmp_path / "none.toml")
 
 
-TYPES = ["question", "keyword", "claim", "title", "conversational", "long"]
+TYPES = ["question", "keyword", "claim", "title", "conversational", "long", "msmarco"]
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -24,9 +24,8 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DOCS_PER_CLUSTER = 10  # where the number of clusters is not set
-MAX_CLUSTERS = 1000  # the same
-_TEMPERATURE = 0.1  # of the softmax over cosines
+MAX_CLUSTERS = 1000  # where their number is not set
+_TEMPERATURE = 1.0  # of the softmax over cosines, as in the code that DUQGen's authors released
 _NEXT = 10  # documents looked at for each that is taken
 _RELEVANCE = 0.5  # the share of closeness in maximal marginal relevance; the rest is unlikeness
 _FIT_ON = 50_000  # documents that k-means sees at most
@@ -50,10 +49,10 @@ def draw_diverse(
 
     rows: the row in `vectors` of each candidate; vectors: (n, dim), unit length, read in blocks.
     chances: a number in [0, 1) for each candidate, drawn by its id; weights: above 0, what it counts for beside others.
-    `accepts` may pass a position over. n_clusters: 0 is one for each ten documents, a thousand at most. The order of
-    the candidates decides what k-means sees, and nothing else.
+    `accepts` may pass a position over. n_clusters: 0 is one for each document to draw, a thousand at most. The order
+    of the candidates decides what k-means sees, and nothing else.
     """
-    n_wanted = n_clusters or min(n_docs // DOCS_PER_CLUSTER, MAX_CLUSTERS)
+    n_wanted = n_clusters or min(n_docs, MAX_CLUSTERS)
     candidate_rows = np.asarray(rows, dtype=np.int64)
     luck = np.clip(np.asarray(chances), 1e-12, 1 - 1e-12)
     centroids = _centroids(vectors[candidate_rows[:_FIT_ON]], max(1, min(n_wanted, len(candidate_rows))), seed)

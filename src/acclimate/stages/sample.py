@@ -98,7 +98,7 @@ def sample(
         How they are drawn: uniform (each equally likely), diverse (some of each cluster of the base encoder's vectors,
         as DUQGen does) or first (none is; they come in the order of the corpus, as in InPars v1).
     n_clusters
-        diverse: clusters to draw from; 0 is one for each ten documents to draw, 1,000 at most.
+        diverse: clusters to draw from; 0 is one for each document to draw, 1,000 at most, as in DUQGen.
     windows
         Share of the documents that are drawn by their length, and read from the beginning of any of their sentences;
         the others are equally likely, and read from their start.
