@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from acclimate.api.convert import convert, formats
     from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
+    from acclimate.api.evaluate_run import evaluate_run
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
     from acclimate.api.recipes import ResolvedRecipe, SettingDifference, recipe, recipes
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
     from acclimate.corpus.conversion import Conversion
     from acclimate.measure.compare import Comparison
+    from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
     from acclimate.measure.runs import Compared, Comparisons
     from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
     from acclimate.report.report import MeasuredSystem, Report
@@ -49,6 +51,7 @@ _HOMES = {
     "acclimate.api.convert_model": "convert_model",
     "acclimate.api.convert": "convert formats",
     "acclimate.api.doctor": "Check doctor",
+    "acclimate.api.evaluate_run": "evaluate_run",
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
     "acclimate.api.recipes": "ResolvedRecipe SettingDifference recipe recipes",
@@ -58,6 +61,7 @@ _HOMES = {
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.corpus.conversion": "Conversion",
     "acclimate.measure.compare": "Comparison",
+    "acclimate.measure.evaluated_runs": "EvaluatedRun EvaluatedRuns",
     "acclimate.measure.runs": "Compared Comparisons",
     "acclimate.records": "Doc NWay Qrel Query ScoredDoc SyntheticQuery",
     "acclimate.report.report": "MeasuredSystem Report",
@@ -76,6 +80,8 @@ __all__ = [
     "Conversion",
     "DataError",
     "Doc",
+    "EvaluatedRun",
+    "EvaluatedRuns",
     "Hit",
     "LLMError",
     "MeasuredSystem",
@@ -99,6 +105,7 @@ __all__ = [
     "distill",
     "doctor",
     "evaluate",
+    "evaluate_run",
     "filter",
     "formats",
     "generate",

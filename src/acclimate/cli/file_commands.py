@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json as json_format
 from pathlib import Path
 
 import acclimate
-from acclimate.cli.options import Measure, Seed
+from acclimate.cli.options import Count, FilePath, Flag, Measure, Measures, Seed
 
 
 def compare(
@@ -29,8 +30,50 @@ def compare(
     others
         More runs to compare it with.
     measure
-        Such as nDCG@10, R@100, RR@10 or Success@5.
+        By a name of ir-measures, such as nDCG@10, R@1000, RR or AP.
     seed
         Of the test's and the interval's draws.
     """
     print(acclimate.compare(qrels, run, baseline, *others, measure=measure, seed=seed))
+
+
+def evaluate_run(
+    qrels: Path,
+    *runs: Path,
+    measures: Measures = "nDCG@10 R@100 RR@10 Success@5",
+    relevance_threshold: Count = 1,
+    remove_unjudged: Flag = False,
+    json: Flag = False,
+    per_query: FilePath = None,
+) -> None:
+    """Measure TREC runs by themselves, as trec_eval and ir_measures do: a table with a row for each.
+
+    Every judged query counts; one that a run has nothing for is 0.
+
+    Parameters
+    ----------
+    qrels
+        Judgments, as BEIR or TREC qrels.
+    runs
+        TREC runs, or rankings of ColBERT; .gz, too.
+    measures
+        Names of ir-measures, with blanks or commas between them: "nDCG@10 R@1000 RR AP(rel=2) Judged@10".
+    relevance_threshold
+        Grade from which on a document is relevant, for measures that know relevant or not.
+    remove_unjudged
+        Take out of the runs what nobody judged.
+    json
+        Print JSON: queries, providers (which library computed what), runs.
+    per_query
+        Write each query's values to this file, too: run, query_id, measure, value, with tabs between.
+    """
+    result = acclimate.evaluate_run(
+        qrels,
+        *runs,
+        measures=measures,
+        relevance_threshold=relevance_threshold,
+        remove_unjudged=remove_unjudged,
+    )
+    if per_query is not None:
+        result.write_per_query(per_query)
+    print(json_format.dumps(result.as_dict(), indent=1, ensure_ascii=False) if json else result)

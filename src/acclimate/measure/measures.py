@@ -60,8 +60,12 @@ def measured(run: Iterable[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence
 def _parts(run: Iterable[ScoredDoc], judged: Mapping[str, Any]) -> Iterator[list[ScoredDoc]]:
     """The hits of judged queries, those of many of them at once."""
     hits: list[ScoredDoc] = []
+    done = set[str]()
     for query_id, ranked in groupby(run, key=lambda hit: hit.query_id):
         if query_id in judged:
+            if query_id in done:
+                raise DataError(f"the hits of query {query_id!r} do not come together; sort the run by its queries")
+            done.add(query_id)
             hits += ranked
         if len(hits) >= _HITS_AT_ONCE:
             yield hits

@@ -1,0 +1,178 @@
+"""Runs by themselves: what each reaches on any measures, as trec_eval and ir_measures have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.files import atomic_write, read_lines
+from acclimate.base.text import quoted
+from acclimate.corpus.formats import read_qrels, read_run
+from acclimate.corpus.formats.colbert import read_ranking
+from acclimate.corpus.formats.trec import escaped
+from acclimate.measure.measures import measured, nothing_relevant, provider_of
+from acclimate.measure.named import measures_of
+from acclimate.records import ScoredDoc
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class EvaluatedRun(NamedTuple):
+    """What one run reaches.
+
+    >>> row = acclimate.evaluate_run("run/evaluate/qrels.trec", "run/evaluate/runs/bm25.trec", measures="AP")[0]
+    >>> row.measures["AP"] == sum(row.per_query["AP"].values()) / len(row.per_query["AP"])
+    True
+    """
+
+    name: str  # its path, as it was given
+    measures: dict[str, float]  # means over all judged queries; of counts, such as NumRet, sums
+    per_query: dict[str, dict[str, float]]  # measure -> query_id -> value
+
+
+class EvaluatedRuns(Sequence[EvaluatedRun]):
+    """Some runs on the same judgments; `warnings` are what a reader should know of the files.
+
+    >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25")]
+    >>> [row.name for row in acclimate.evaluate_run("run/evaluate/qrels.trec", *runs, measures="nDCG@10 Judged@10")]
+    ['run/evaluate/runs/hybrid.trec', 'run/evaluate/runs/bm25.trec']
+    """
+
+    def __init__(self, rows: Sequence[EvaluatedRun], n_queries: int, warnings: Sequence[str]) -> None:
+        self.rows = tuple(rows)
+        self.n_queries = n_queries
+        self.warnings = tuple(warnings)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> EvaluatedRun: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[EvaluatedRun, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> EvaluatedRun | tuple[EvaluatedRun, ...]:
+        return self.rows[place]
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """Measure -> the library that computed it, with its version."""
+        return {measure: provider_of(measure) for measure in self.rows[0].measures}
+
+    def __str__(self) -> str:
+        """A table with a row for each run."""
+        names = list(self.rows[0].measures)
+        table = [["run", *names]]
+        table += [[row.name, *(f"{row.measures[name]:.4f}" for name in names)] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        cells = [[f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)] for row in table]
+        return "\n".join("  ".join([f"{row[0]:<{widths[0]}}", *of[1:]]) for row, of in zip(table, cells, strict=True))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a program reads: number of queries, providers, and each run's measures."""
+        runs = [{"run": row.name, "measures": row.measures} for row in self.rows]
+        return {"queries": self.n_queries, "providers": self.providers, "runs": runs}
+
+    def to_frame(self) -> DataFrame:
+        """A pandas data frame with a row for each run. Raises MissingExtra without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra("A data frame", "pip install pandas") from None
+        return pandas.DataFrame([{"run": row.name, **row.measures} for row in self.rows])
+
+    def write_per_query(self, path: Path) -> None:
+        """A row for each run, query and measure, tabs between; ids are written as in TREC's files."""
+        with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+            lines.write("run\tquery_id\tmeasure\tvalue\n")
+            for row in self.rows:
+                for measure, values in row.per_query.items():
+                    for query_id, value in values.items():
+                        lines.write(f"{escaped(row.name)}\t{escaped(query_id)}\t{measure}\t{value!r}\n")
+
+
+@dataclass
+class _Seen:
+    """What went by of a run."""
+
+    grades: Mapping[tuple[str, str], int]  # of judged pairs of query and document
+    doc_ids: frozenset[str]  # that are judged for any query
+    queries: set[str] = field(default_factory=set)
+    n_hits: int = 0
+    has_judged_doc: bool = False
+
+    def watch(self, hits: Iterable[ScoredDoc], *, remove_unjudged: bool) -> Iterator[ScoredDoc]:
+        """The same hits, maybe without those that are not judged."""
+        for hit in hits:
+            self.n_hits += 1
+            self.queries.add(hit.query_id)
+            self.has_judged_doc = self.has_judged_doc or hit.doc_id in self.doc_ids
+            if not remove_unjudged or (hit.query_id, hit.doc_id) in self.grades:
+                yield hit
+
+
+def evaluate_runs(
+    qrels: Path, runs: Sequence[Path], *, measures: str | Iterable[str], relevance_threshold: int, remove_unjudged: bool
+) -> EvaluatedRuns:
+    """What each run reaches on each measure; see `api.evaluate_run`. Runs are read a part at a time."""
+    computed = [measure.with_threshold(relevance_threshold) for measure in measures_of(measures)]
+    judged = read_qrels(qrels)
+    grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in judged}
+    query_ids = {qrel.query_id for qrel in judged}
+    if all(qrel.relevance <= 0 for qrel in judged):
+        raise DataError(f"none of the {len(judged):,} judgments is above 0: nothing to measure on", path=qrels)
+    rows: list[EvaluatedRun] = []
+    warnings: list[str] = []
+    for path in runs:
+        seen = _Seen(grades, frozenset(doc_id for _, doc_id in grades))
+        hits = seen.watch(read_any_run(path), remove_unjudged=remove_unjudged)
+        values = measured(hits, judged, [measure.name for measure in computed])
+        _check(path, seen, query_ids, qrels)
+        if missing := len(query_ids - seen.queries):
+            warnings.append(
+                f"{path} has nothing for {missing:,} of {len(query_ids):,} judged queries; they count 0 for it"
+            )
+        if others := len(seen.queries - query_ids):
+            warnings.append(f"{path} has {others:,} queries that nobody judged; they do not count")
+        totals = {measure.name: sum(values[measure.name].values()) for measure in computed}
+        means = {
+            measure.name: totals[measure.name] / (1 if measure.is_count else len(query_ids)) for measure in computed
+        }
+        rows.append(EvaluatedRun(str(path), means, values))
+    if empty := nothing_relevant(judged):
+        warnings.append(
+            f"{empty:,} of {len(query_ids):,} judged queries have no relevant document; they count 0, as with trec_eval"
+        )
+    return EvaluatedRuns(rows, len(query_ids), warnings)
+
+
+def read_any_run(path: Path) -> Iterator[ScoredDoc]:
+    """The hits of a run of TREC (six columns), or a ranking of ColBERT (three or four), in the order of the file."""
+    first = next((line.split("\t") for _, line in read_lines(path) if line.strip()), [])
+    if len(first) not in (3, 4):
+        return iter(read_run(path))
+    ranking = read_ranking(path).run
+    assert ranking is not None
+    return (row.record for row in ranking())
+
+
+def _check(path: Path, seen: _Seen, query_ids: set[str], qrels: Path) -> None:
+    """Raises DataError for a run that is none of these judgments."""
+    if not seen.n_hits:
+        raise DataError("no line in this file; expected a run: qid Q0 docid rank score tag", path=path)
+    if seen.queries.isdisjoint(query_ids):
+        raise DataError(
+            f"none of its {len(seen.queries):,} queries, such as {quoted(min(seen.queries))}, is judged in {qrels}, "
+            f"which has {quoted(min(query_ids))}; do the two belong together?",
+            path=path,
+        )
+    if not seen.has_judged_doc:
+        raise DataError(f"none of its documents is judged in {qrels}; do the two belong together?", path=path)

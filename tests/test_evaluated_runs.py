@@ -1,0 +1,141 @@
+"""Runs by themselves: figures are those of ir_measures and trec_eval, and what is wrong with files is said."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import ir_measures
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import acclimate
+from acclimate.base.errors import DataError, SettingError
+from acclimate.cli.main import main
+from acclimate.corpus import formats
+from acclimate.corpus.formats import trec
+from acclimate.measure import measures
+from acclimate.measure.named import listed, measure_of, measures_of
+from acclimate.records import Qrel, ScoredDoc
+
+LITERATURE = "nDCG@10 nDCG R@1000 RR RR@10 AP AP@3 P@5 Success@1 Judged@10 Bpref Rprec RR(rel=2)@10 AP(rel=2) SetP"
+DOCS = [f"d{n}" for n in range(8)]
+
+
+@st.composite
+def judged_runs(draw):
+    """Judgments, and a run without ties for some of their queries and another one."""
+    grades = st.dictionaries(st.sampled_from(DOCS), st.integers(0, 3), min_size=1)
+    judged = draw(st.dictionaries(st.sampled_from(["1", "01", "q/3"]), grades, min_size=1))
+    judged[min(judged)]["d0"] = 2
+    qrels = [Qrel(query_id, doc_id, grade) for query_id, of in judged.items() for doc_id, grade in of.items()]
+    run: list[ScoredDoc] = []
+    for query_id in [*judged, "nobody"]:
+        ranking = draw(st.lists(st.sampled_from(DOCS), unique=True, max_size=8))
+        if query_id == min(judged):
+            ranking = list(dict.fromkeys([*ranking, "d0"]))  # a run of nothing that is judged is refused
+        scores = draw(st.lists(st.integers(-50, 50), unique=True, min_size=len(ranking), max_size=len(ranking)))
+        run += [ScoredDoc(query_id, doc_id, float(score)) for doc_id, score in zip(ranking, scores, strict=True)]
+    return qrels, run
+
+
+@given(judged_runs(), st.booleans())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_means_are_those_of_ir_measures(tmp_path, judged_run, remove_unjudged):
+    qrels, run = judged_run
+    formats.write_qrels(tmp_path / "qrels.tsv", qrels)
+    trec.write_run(tmp_path / "run.trec", run)
+    result = acclimate.evaluate_run(
+        tmp_path / "qrels.tsv", tmp_path / "run.trec", measures=LITERATURE, remove_unjudged=remove_unjudged
+    )
+    pairs = {(qrel.query_id, qrel.doc_id) for qrel in qrels}
+    left = [hit for hit in run if (hit.query_id, hit.doc_id) in pairs or not remove_unjudged]
+    theirs = ir_measures.calc_aggregate(list(map(ir_measures.parse_measure, LITERATURE.split())), qrels, left)
+    assert result[0].measures == {str(measure): pytest.approx(value, abs=5e-5) for measure, value in theirs.items()}
+    assert list(result[0].measures) == LITERATURE.split()
+
+
+@given(judged_runs())
+@settings(deadline=None, max_examples=20)
+def test_a_run_that_is_read_in_parts_measures_the_same(judged_run):
+    qrels, run = judged_run
+    whole = measures.measured(run, qrels, LITERATURE.split())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "_HITS_AT_ONCE", 1)
+        assert measures.measured(iter(run), qrels, LITERATURE.split()) == whole
+
+
+def test_a_threshold_is_that_of_measures_that_know_relevant_or_not():
+    qrels = [Qrel("q", "a", 1), Qrel("q", "b", 2)]
+    names = [
+        measure.with_threshold(2).name for measure in measures_of("AP nDCG@10 RR(rel=3)@10 R@100 NumRet Judged@10")
+    ]
+    assert names == ["AP(rel=2)", "nDCG@10", "RR(rel=3)@10", "R(rel=2)@100", "NumRet", "Judged@10"]
+    values = measures.per_query([ScoredDoc("q", "a", 2.0), ScoredDoc("q", "b", 1.0)], qrels, names[:1])
+    assert values == {"AP(rel=2)": {"q": 0.5}}
+
+
+def test_names_are_read_however_they_are_separated_and_each_counts_once():
+    assert listed("nDCG@10 R@1000,AP(rel=2, judged_only=True)\n RR") == [
+        "nDCG@10", "R@1000", "AP(rel=2, judged_only=True)", "RR",
+    ]  # fmt: skip
+    assert listed(["SetF(rel=2", "beta=.5)", "RR"]) == ["SetF(rel=2,beta=.5)", "RR"]  # as commas leave them
+    assert [measure.name for measure in measures_of("NDCG@10 nDCG@10 MRR RR")] == ["nDCG@10", "RR"]
+    assert [measure_of(name).depth for name in ("nDCG@20", "AP", "RR", "R@50")] == [20, 1000, 1000, 50]
+
+
+@pytest.fixture
+def files(tmp_path):
+    formats.write_qrels(tmp_path / "qrels.tsv", [Qrel(f"q{n}", f"d{n}", 1) for n in range(4)])
+    trec.write_run(tmp_path / "good.trec", [ScoredDoc(f"q{n}", f"d{m}", -float(m)) for n in range(3) for m in range(3)])
+    (tmp_path / "good.trec.gz").write_bytes(gzip.compress((tmp_path / "good.trec").read_bytes()))
+    lines = [f"q{n}\td{m}\t{m + 1}" for n in range(3) for m in range(3)]
+    (tmp_path / "ranking.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_a_table_has_a_row_for_each_run_and_says_what_is_missing(files, capsys):
+    runs = [str(files / name) for name in ("good.trec", "good.trec.gz", "ranking.tsv")]
+    each = files / "each.tsv"
+    arguments = ["evaluate-run", str(files / "qrels.tsv"), *runs, "--measures", "RR, Success@1", f"--per-query={each}"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    head, *rows = [line.split() for line in out.splitlines()]
+    assert head == ["run", "RR", "Success@1"]
+    assert rows == [[run, "0.4583", "0.2500"] for run in runs]
+    assert err.count("has nothing for 1 of 4 judged queries; they count 0") == 3
+    values = [line.split("\t") for line in each.read_text().splitlines()]
+    assert values[0] == ["run", "query_id", "measure", "value"]
+    assert values[1:5] == [[runs[0], f"q{n}", "RR", repr(value)] for n, value in enumerate([1.0, 0.5, 1 / 3, 0.0])]
+    assert main([*arguments[:3], "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["queries"], list(content["providers"])) == (4, list(measures.MEASURES))
+    assert content["runs"][0]["measures"]["RR@10"] == pytest.approx(0.4583, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("", "no line in this file"),
+        ("0q1 Q0 d1 1 1 t\n", "none of its 1 queries, such as '0q1', is judged"),
+        ("q1 Q0 D1 1 1 t\n", "none of its documents is judged"),
+        ("q1 Q0 d1 1 1 t\nq1 Q0 d1 2 0 t\n", "comes twice"),
+        ("q1\td1\t1\nq2\td2\t1\nq1\td3\t2\n", "do not come together"),
+        ("q1\td1\tx\n", "rank"),
+    ],
+)
+def test_a_run_that_cannot_be_measured_is_refused_in_a_line(files, run, message):
+    (files / "bad").write_text(run)
+    with pytest.raises(DataError, match=message):
+        acclimate.evaluate_run(files / "qrels.tsv", files / "bad")
+
+
+def test_no_run_and_no_measure_are_mistakes(files):
+    for arguments, message in (
+        ((files / "qrels.tsv",), "no run"),
+        ((files / "none", files / "none", ""), "no measures"),
+        ((files / "none", files / "none", "ndcg@10"), "Did you mean 'nDCG@10'"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            acclimate.evaluate_run(*arguments[:2], **({"measures": arguments[2]} if arguments[2:] else {}))
