@@ -582,3 +582,14 @@ def test_bytes_of_no_format_are_an_error_of_one_line(tmp_path_factory: pytest.Te
         recognize(path)
     except AcclimateError as error:
         assert str(path) in str(error)
+
+
+def test_the_page_has_every_format_and_says_which_are_only_read() -> None:
+    page = (
+        (Path(__file__).parents[1] / "docs" / "files.md").read_text(encoding="utf-8").partition("| format | of whom")[2]
+    )
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    names = [name for line in rows for name in line.split("|")[1].replace("`", "").replace(" ", "").split(",")]
+    assert names == [form.name for form in FORMATS]
+    read_only = {line.split("`")[1] for line in rows if "*read only*" in line}
+    assert read_only == {form.name for form in FORMATS if not form.write}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -268,6 +268,7 @@ class Source:
         return DataError(f"holds {self.content}, not {kind}{'; ' if advice else ''}{advice}", path=self.path)
 
 
+@lru_cache(1024)  # the rows of a query have its text and its positive's again and again
 def _key(text: str) -> bytes:
     return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16).digest()
 
