@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections import Counter
 from itertools import count
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import acclimate
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
@@ -44,6 +46,9 @@ class Told:
         self.asked.append((retriever, [query.query_id for query in queries]))
         ranks = source_ranks(queries, self.teacher if retriever == "teacher" else self.found, depth=depth)
         return [ranks.get(query.query_id, math.inf) for query in queries]
+
+    def consistency_ranks(self, queries):
+        return [float(query.text.count("a") or math.inf) for query in queries]
 
     def are_copied(self, queries):
         return [float(query.text.startswith("copied")) for query in queries]
@@ -312,3 +317,26 @@ def test_a_query_that_changes_is_rated_again_with_those_of_its_group_alone():
     assert max(map(len, groups)) <= 100
     changed = rated_together([*queries[1:], queries[0]._replace(query_id="another")])
     assert sum(group not in groups for group in changed) <= 2
+
+
+@pytest.mark.usefixtures("fake_llm")
+def test_a_reranker_that_learned_from_the_queries_must_rank_their_sources_high(copied, corpus, run_adapt, monkeypatch):
+    def left(k):
+        acclimate.filter(copied, filters=("duplicates", "consistency"), consistency_k=k)
+        rows = [json.loads(line) for line in (copied / "filter" / "scores.jsonl").read_text().splitlines()]
+        return {row["query_id"]: row["consistency_rank"] for row in rows if row["reason"] is None}, rows
+
+    kept, rows = left(2)
+    assert all(rank <= 2 for rank in kept.values())
+    assert {row["reason"] for row in rows if (row["consistency_rank"] or 99) > 2} == {"consistency"}
+    assert not (copied / "filter" / "trained").exists()
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("acclimate.learn.rerankers.consistency.train_rerankers", refuse)
+    again, others = left(1)
+    assert [row["consistency_rank"] for row in others] == [row["consistency_rank"] for row in rows]
+    assert 0 < len(again) < len(kept)
+    with pytest.raises(AssertionError, match="trained again"):
+        run_adapt(corpus, copied, changes=("filter.filters=duplicates,consistency", "train.learning_rate=1e-3"))

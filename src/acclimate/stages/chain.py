@@ -196,7 +196,7 @@ def check(run: Run, *, asks: bool = True) -> None:
     skips = skipped(run)
     if "mine" not in skips:
         mine.check(run)
-    if "train" not in skips:
+    if "train" not in skips or filter.CONSISTENCY in run.settings["filter"]["filters"]:
         train.check(run, asks=asks)
     if "label" not in skips:
         label.check(run)

@@ -8,6 +8,7 @@ The setting names the filters in their order; each sees what the one before it l
     logprob      the LLM's own confidence (InPars v1, arXiv 2202.05144): the mean of its tokens' log-probabilities
     round-trip   a retriever finds the source document (Promptagator, arXiv 2209.11755; UDAPDR, arXiv 2303.00807)
     teacher      the fusion of all retrievers ranks the source document first (CADET, arXiv 2505.19274)
+    consistency  a reranker that learned from all of them ranks the source high (InPars-light, arXiv 2301.02998)
     reranker     a reranker's score of query and source document (InPars v2, arXiv 2301.01820)
     percentile   not among the lowest of a score
     judge        an LLM grades how well the document answers the query
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from acclimate import llm as llms
-from acclimate.base import models
+from acclimate.base import distributed, models
 from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
@@ -38,7 +39,7 @@ from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
 from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
-from acclimate.run.estimate import SEARCHING, Estimate, asking
+from acclimate.run.estimate import ENCODER_FLOP, SEARCHING, Estimate, asking
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
@@ -50,8 +51,20 @@ from acclimate.stages.judges import TRAINED, Judges, RunJudges
 from acclimate.stages.sample import Sampled
 from acclimate.stages.selection import Filter, Scores, Selection, select
 
-NAMES = ("length", "copied", "duplicates", "logprob", "round-trip", "teacher", "reranker", "percentile", "judge")
+NAMES = (
+    "length",
+    "copied",
+    "duplicates",
+    "logprob",
+    "round-trip",
+    "teacher",
+    "consistency",
+    "reranker",
+    "percentile",
+    "judge",
+)
 DEFAULT = ("duplicates", "logprob", "round-trip")
+CONSISTENCY = "consistency"
 DEPTH = 100  # ranks are known so far at least
 SCORES = ("logprob", "reranker", "grade")  # that a percentile can be of
 
@@ -68,6 +81,7 @@ def filter_queries(
     round_trip_k: Annotated[int, AtLeast(1)] = 20,
     retriever: Annotated[str, OneOf((*RETRIEVERS, TRAINED))] = "hybrid",
     min_difference: Annotated[float, Between(0, 1)] = 0.2,
+    consistency_k: Annotated[int, AtLeast(1)] = 3,
     reranker: str = "",
     reranker_tokens: Annotated[int, Between(8, 1_000_000)] = 512,
     min_percentile: Annotated[float, Between(0, 100)] = 25.0,
@@ -83,8 +97,8 @@ def filter_queries(
     Parameters
     ----------
     filters
-        Filters by name, in order: length, copied, duplicates, logprob, round-trip, teacher, reranker, percentile,
-        judge.
+        Filters by name, in order: length, copied, duplicates, logprob, round-trip, teacher, consistency,
+        reranker, percentile, judge.
     min_tokens
         length: drop queries of fewer tokens, as the LLM wrote them; words, where it gave no log-probabilities.
     max_tokens
@@ -98,6 +112,9 @@ def filter_queries(
         retriever trained on the queries themselves (Promptagator, with round_trip_k 1).
     min_difference
         duplicates: two queries are the same below this distance of their words (Jaccard, 0 to 1).
+    consistency_k
+        consistency: keep a query when a reranker of train's settings, which learned from all that are left, ranks its
+        source document among this many first ones of BM25's first 100.
     reranker
         reranker: a cross-encoder, a monoT5 or a decoder that rates, by path or Hugging Face id.
     reranker_tokens
@@ -131,6 +148,7 @@ def filter_queries(
             "copied": judges.are_copied,
             "rank": lambda queries: judges.ranks(retriever, queries, max(DEPTH, round_trip_k)),
             "teacher_rank": lambda queries: judges.ranks("teacher", queries, DEPTH),
+            "consistency_rank": judges.consistency_ranks,
             "reranker": lambda queries: judges.rerank(reranker, queries, reranker_tokens),
             "grade": grades,
         }
@@ -143,6 +161,7 @@ def filter_queries(
         "logprob": scores.worse_than_best("logprob", keep_top_k),
         "round-trip": scores.outside("rank", 1, round_trip_k),
         "teacher": scores.outside("teacher_rank", 1, 1),
+        "consistency": scores.outside("consistency_rank", 1, consistency_k),
         "reranker": scores.worse_than_best("reranker", keep_top_k),
         "percentile": scores.below_percentile(percentile_of, min_percentile),
         "judge": scores.outside("grade", min_grade, math.inf),
@@ -169,6 +188,7 @@ class Filtered(StageOutput):
     advice: ClassVar[Mapping[str, str]] = {
         "logprob": "raise filter.keep_top_k",
         "round-trip": "raise filter.round_trip_k, or leave round-trip out of filter.filters",
+        "consistency": "raise filter.consistency_k, or leave consistency out of filter.filters",
         "judge": "lower filter.min_grade",
     }
 
@@ -195,6 +215,8 @@ def check(run: Run, *, asks: bool) -> None:
         )
     if "filter" in run.llms:
         prompts.judge(settings["judge"])
+    if CONSISTENCY in settings["filters"] and distributed.size() > 1:
+        raise SettingError("filter.filters has consistency, whose reranker one process trains; start one")
     if reranker := settings["reranker"]:
         is_local = models.resolve(reranker).is_local
         if is_local or (asks and not run.workspace.is_made("filter")):
@@ -205,12 +227,17 @@ def check(run: Run, *, asks: bool) -> None:
 
 
 def estimate(run: Run, n_written: int, n_kept: float) -> Estimate:
-    """Of searching for queries, and of a judge that reads each with its whole document."""
+    """Of searching for queries, of rerankers, and of a judge that reads each query with its whole document."""
+    settings, training = run.settings["filter"], run.settings["train"]
+    flop = SEARCHING * n_kept
+    if settings["reranker"]:
+        flop += ENCODER_FLOP * settings["reranker_tokens"] * n_written
+    if CONSISTENCY in settings["filters"]:
+        flop += ENCODER_FLOP * training["max_tokens"] * DEPTH * n_written
     if "filter" not in run.llms:
-        return Estimate(SEARCHING * n_kept)
-    settings = run.settings["filter"]
+        return Estimate(flop)
     calls = calls_of_grading(n_written, settings["judge"])
-    return asking(settings["llm"], calls, MAX_DOC_TOKENS, SEARCHING * n_kept)
+    return asking(settings["llm"], calls, MAX_DOC_TOKENS, flop)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> Filtered:
@@ -238,6 +265,9 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
     if settings["retriever"] == TRAINED:
         inputs |= run.read(*(f"distill.{name}" for name in run.settings["distill"]))
+    if CONSISTENCY in settings["filters"]:
+        inputs |= run.read(*(f"train.{name}" for name in run.settings["train"]), "mine.n_ways")
+        inputs["train.base"] = models.weights_fingerprint(run.settings["train"]["base"])
     if settings["reranker"]:
         inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
     return run.make(Filtered, work, inputs=inputs, unit="queries")

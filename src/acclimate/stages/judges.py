@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from acclimate.base import models
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw
 from acclimate.llm.grade import grade
-from acclimate.records import Retriever, SyntheticQuery
+from acclimate.records import Retriever, Scorer, SyntheticQuery
 from acclimate.run.output import StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, RETRIEVERS, sources_of
 from acclimate.run.run import Run
@@ -20,7 +22,7 @@ from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
 from acclimate.stages.sample import Sampled
 
-TRAINED = "trained"  # the retriever that learns from the queries themselves
+TRAINED = "trained"  # the retriever, or reranker, that learns from the queries themselves
 _TEACHER: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
 
 
@@ -33,6 +35,11 @@ class Judges(Protocol):
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> Sequence[float]:
         """A reranker's score of each query with its source document, as far as it reads that."""
+        ...
+
+    def consistency_ranks(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        """The rank of each source among BM25's first 100 by a reranker that learned from these queries; infinite where
+        it is none of them."""
         ...
 
     def are_copied(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
@@ -71,6 +78,39 @@ class RunJudges:
                 for row, candidates in zip(rows, lists, strict=True)
             ]
         return [math.inf if rank is None or rank > depth else float(rank) for rank in ranks]
+
+    def consistency_ranks(self, queries: Sequence[SyntheticQuery]) -> list[float]:
+        lists = dict(zip((query.query_id for query in queries), self._first_of_bm25(queries), strict=True))
+        settings = self.run.settings["train"], self.run.settings["mine"]["n_ways"], self.run.seed
+        asked = [(query.query_id, query.text, query.doc_id, lists[query.query_id]) for query in queries]
+        base = models.weights_fingerprint(self.run.settings["train"]["base"])
+        corpus = self.run.input.corpus.fingerprint
+        key = fingerprint("consistency", asked, corpus, base, models.dtype_name(), settings, sorted(self.held_out))
+        with self.run.store.scores() as kept:
+            ranks = kept_scores(kept, key, len(queries))
+            if ranks is None:
+                scorer = self._trained_reranker(queries, lists)
+                ranks = [_rank_by(scorer, query, lists[query.query_id]) for query in queries]
+                keep_scores(kept, key, ranks)
+        shutil.rmtree(self.folder / TRAINED, ignore_errors=True)
+        return ranks
+
+    def _first_of_bm25(self, queries: Sequence[SyntheticQuery]) -> Iterator[list[str]]:
+        ids, rows = self.run.base.ids, [self.run.base.ids.row[query.doc_id] for query in queries]
+        with self.run.candidates(self.indexed) as kept:
+            for candidates in kept.candidates([query.as_query() for query in queries], rows):
+                assert candidates.rows_by_source is not None
+                yield [ids.doc_ids[row] for row in candidates.rows_by_source["bm25"]]
+
+    def _trained_reranker(self, queries: Sequence[SyntheticQuery], lists: Mapping[str, list[str]]) -> Scorer:
+        from acclimate.learn.rerankers.consistency import trained_reranker
+
+        run, settings = self.run, self.run.settings["train"]
+        return trained_reranker(
+            queries, lists, self.held_out, run.input.corpus, self.folder / TRAINED,
+            n_ways=settings["n_ways"] or run.settings["mine"]["n_ways"], settings=settings, seed=run.seed,
+            progress=self.progress,
+        )  # fmt: skip
 
     def are_copied(self, queries: Sequence[SyntheticQuery]) -> list[float]:
         corpus = self.run.input.corpus
@@ -121,6 +161,15 @@ class RunJudges:
             queries, self.held_out, run.input.corpus, run.base.ids, run.base.vectors, run.base.encoder, folder,
             settings=run.settings["distill"], seed=run.seed, progress=self.progress,
         )  # fmt: skip
+
+
+def _rank_by(scorer: Scorer, query: SyntheticQuery, doc_ids: Sequence[str]) -> float:
+    """The rank from 1 of the source among these documents; infinite where it is none of them. Ties by id."""
+    if query.doc_id not in doc_ids:
+        return math.inf
+    scores = scorer.score([(query.as_query(), doc_id) for doc_id in doc_ids])
+    order = sorted(zip(scores, doc_ids, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return 1.0 + [doc_id for _, doc_id in order].index(query.doc_id)
 
 
 def _folded(text: str) -> str:

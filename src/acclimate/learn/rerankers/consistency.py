@@ -1,0 +1,54 @@
+"""A reranker that learned from synthetic queries alone, to tell which of them it finds consistent with the others:
+those whose document it ranks high (InPars-light, arXiv 2301.02998)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from acclimate.learn.rerankers.several import train_rerankers
+from acclimate.records import Doc, NWay, Scorer, SyntheticQuery
+from acclimate.search import scorers
+
+
+def trained_reranker(
+    queries: Sequence[SyntheticQuery],
+    candidates: Mapping[str, Sequence[str]],
+    held_out: Collection[str],
+    corpus: Mapping[str, Doc],
+    folder: Path,
+    *,
+    n_ways: int,
+    settings: Mapping[str, Any],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Scorer:
+    """A reranker that learned to put each query's source before others of its candidates, `n_ways` less one, drawn.
+
+    candidates: query_id -> ids of documents. held_out: documents whose queries only say when to stop. folder: where it
+    is made, and stays. settings: those of `stages.train`. Raises DataError where no query teaches or none is held out.
+    """
+    examples = [_example(query, candidates[query.query_id], n_ways, seed) for query in queries]
+    examples = [example for example in examples if len(example.doc_ids) > 1]
+    sources = {query.query_id: query.doc_id for query in queries}
+    settings = {**settings, "rerankers": "one", "merge": "none", "seed": seed}
+    paths, _ = train_rerankers(
+        [example for example in examples if sources[example.query_id] not in held_out],
+        [example for example in examples if sources[example.query_id] in held_out],
+        {query.query_id: query.text for query in queries},
+        corpus,
+        folder,
+        {},
+        settings=settings,
+        progress=progress,
+    )
+    (path,) = paths.values()
+    return scorers.load(path, corpus, max_tokens=settings["max_tokens"])
+
+
+def _example(query: SyntheticQuery, candidates: Sequence[str], n_ways: int, seed: int) -> NWay:
+    others = [doc_id for doc_id in candidates if doc_id != query.doc_id]
+    rng = random.Random(f"consistency:{seed}:{query.query_id}")
+    return NWay(query.query_id, (query.doc_id, *rng.sample(others, min(n_ways - 1, len(others)))))
