@@ -356,6 +356,12 @@ def test_a_quote_that_opens_a_raw_line_swallows_no_other(tmp_path: Path) -> None
     )
 
 
+def test_triples_with_every_cell_in_quotes_are_read_without_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('"why lava"\t"lava erupts"\t"snow creeps"\n"why ""x"""\t"lava erupts"\t"deep sea"\n')
+    assert [query.text for query in read_any_nway(path, DOCS).queries] == ["why lava", 'why "x"']
+
+
 def test_positives_among_their_negatives_are_left_out_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text("why lava\tlava erupts\tVolcano lava erupts\nwhy lava\tlava erupts\tsnow  creeps\n")
@@ -463,8 +469,9 @@ def test_a_gpl_folder_gives_what_it_generated(tmp_path: Path) -> None:
     put(tmp_path / "corpus.jsonl", {"_id": "1", "title": "", "text": "lava"})
     put(tmp_path / "qgen-queries.jsonl", {"_id": "genQ0", "text": "why lava"})
     (tmp_path / "qgen-qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\ngenQ0\t1\t1\n")
-    (query,) = read_any_synthetic(tmp_path)
-    assert query[:3] == ("genQ0", "why lava", "1")
+    for path in (tmp_path, tmp_path / "qgen-queries.jsonl"):
+        (query,) = read_any_synthetic(path)
+        assert query[:3] == ("genQ0", "why lava", "1")
 
 
 def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.corpus.formats import registry
+from acclimate.corpus.formats.collection_files import read_beir
 from acclimate.corpus.formats.content import Content, Row
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.registry import recognize
@@ -28,10 +29,12 @@ class Training(NamedTuple):
 def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
     """Synthetic queries of ours, of InPars v1, v2 or +, of GPL or UDAPDR, or the judged queries of a BEIR folder.
 
+    A file of queries with its folder of qrels beside it, of BEIR or GPL, is read with it.
+
     Each query id once, with its first relevant document; what is left out is counted in `dropped`. A folder with
     judgments of several splits gives those of train. Raises DataError for a file of another kind, or of none.
     """
-    source = Source(_content(path, registry.SYNTHETIC, registry.COLLECTIONS), path)
+    source = Source(_with_judgments(path) or _content(path, registry.SYNTHETIC, registry.COLLECTIONS), path)
     return Located(_each_once(source), dropped=source.notes)
 
 
@@ -59,6 +62,14 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
 
 def _content(path: Path, *kinds: str) -> Content:
     return recognize(path, kinds).read(path)
+
+
+def _with_judgments(path: Path) -> Content | None:
+    """BEIR's or GPL's file of queries with the judgments beside it; None for any other file."""
+    prefix = path.name.removesuffix("queries.jsonl")
+    if prefix == path.name or not path.with_name(f"{prefix}qrels").is_dir():
+        return None
+    return read_beir(path.parent, prefix=prefix.removesuffix("-"))
 
 
 def _each_once(source: Source) -> Iterator[tuple[Place, SyntheticQuery]]:

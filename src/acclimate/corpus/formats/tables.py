@@ -100,22 +100,25 @@ def _tsv_cells(path: Path, *, has_header: bool = True) -> Cells:
     marked = next((line for line, cells in _raw_cells(path) if any(cell.startswith('"') for cell in cells)), None)
     if marked is None:  # both dialects read the same
         return _raw_cells(path)
-    if (
-        marked == 1 and has_header
-    ):  # a writer that quotes names quotes every cell; nobody's column is called "doc_id" with the quotes
+    # A writer that quotes names quotes every cell; nobody's column is called "doc_id" with the quotes.
+    if marked == 1 and has_header:
         return _quoted_cells(path, "\t")
     raw, quoted = _shape(_raw_cells(path)), _shape(_quoted_cells(path, "\t"))
     if raw != quoted:
         return _raw_cells(path) if raw else _quoted_cells(path, "\t")
     quotes = {_quotes(cell) for _, cells in _raw_cells(path) for cell in cells if cell.startswith('"')}
+    if not has_header and all(
+        cell[:1] == '"' and _quotes(cell) != "open" for _, row in _raw_cells(path) for cell in row
+    ):
+        return _quoted_cells(path, "\t")  # every cell
     if not raw or quotes == {"needless"}:  # no writer of the quoted dialect quotes without need; raw names bad lines
         return _raw_cells(path)
     if quotes == {"needed"}:
         return _quoted_cells(path, "\t")
-    quote = "If it is quoted, put the names in the first line into quotes too; else save it as JSON Lines or CSV"
+    quoting = "If it is quoted, put the names in the first line into quotes too; else save it as JSON Lines or CSV"
     raise DataError(
         "a cell begins with a quotation mark, and the file can be read with quoting as well as without. "
-        + (quote if has_header else "Say that it is not quoted with --from triples-raw, if so"),
+        + (quoting if has_header else "If triples are not quoted, say --from triples-raw; else save it as JSON Lines"),
         path=path,
         line=marked,
     )
