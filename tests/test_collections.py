@@ -365,3 +365,61 @@ def test_a_real_collection_loads_whole(name: str, cache: Path) -> None:
     assert list(collection.corpus.values()) == expected
     beir.write_corpus(home := cache / "again.jsonl", collection.corpus.values())
     assert Corpus.of(beir.read_corpus(home)).fingerprint == collection.corpus.fingerprint
+
+
+# LoTTE, as it is published
+
+
+@pytest.fixture
+def lotte_folder(tmp_path: Path) -> Path:
+    home = tmp_path / "lotte" / "lifestyle" / "dev"
+    home.mkdir(parents=True)
+    (home / "collection.tsv").write_text('0\ta "quoted text\n1\tno, 001\n2\tthe third\n')
+    for kind, pids in (("search", [0, 2]), ("forum", [1])):
+        (home / f"questions.{kind}.tsv").write_text(f"0\twhat {kind}\n7\tunanswered\n")
+        (home / f"qas.{kind}.jsonl").write_text(
+            json.dumps({"qid": 0, "query": f"what {kind}", "answer_pids": pids}) + "\n"
+        )
+    return home
+
+
+def test_a_folder_of_lotte_is_a_collection_for_each_kind_of_its_queries(lotte_folder: Path, cache: Path) -> None:
+    docs = [Doc("0", 'a "quoted text'), Doc("1", "no, 001"), Doc("2", "the third")]
+    for kind, pids in (("search", "02"), ("forum", "1")):
+        for _ in range(2):
+            collection = load(lotte_folder / kind, cache)
+            qrels = [Qrel("0", pid, 1) for pid in pids]
+            assert content(collection) == (docs, [Query("0", f"what {kind}")], {"test": qrels})
+            assert collection.name == f"lifestyle/dev/{kind}"
+    message = refusal(lambda: load(lotte_folder, cache))
+    assert f"several kinds, which number them alike; name {lotte_folder}/forum or {lotte_folder}/search" in message
+    for file in lotte_folder.glob("*.forum.*"):
+        file.unlink()
+    assert load(lotte_folder, cache).queries == [Query("0", "what search")]
+    assert "no queries of the kind forum; there are search" in refusal(lambda: load(lotte_folder / "forum", cache))
+
+
+def test_a_folder_of_lotte_comes_before_the_collection_of_that_name(
+    lotte_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "lotte/lifestyle/dev/search"
+    assert collections.is_path(name) and collections.path_of(name) == Path("lotte/lifestyle/dev")
+    assert load(name, cache).queries == [Query("0", "what search")]
+    assert collections.located(name) == str(lotte_folder / "search")
+
+
+def test_queries_without_answers_and_copies_with_grades_are_read(lotte_folder: Path, cache: Path) -> None:
+    for file in lotte_folder.glob("qas.*"):
+        file.unlink()
+    collection = load(lotte_folder / "search", cache)
+    assert (collection.queries, collection.qrels) == ([Query("0", "what search"), Query("7", "unanswered")], {})
+    for file in lotte_folder.glob("questions.*"):
+        file.unlink()
+    assert load(lotte_folder, cache).queries == []
+    row = {"qid": "q", "query": "a query", "answer_pids": [2, 0], "answer_scores": [2, 1]}
+    (lotte_folder / "qas.jsonl").write_text(json.dumps(row) + "\n")
+    assert load(lotte_folder, cache).qrels == {"test": [Qrel("q", "2", 2), Qrel("q", "0", 1)]}
+    row["answer_pids"] = [3, 0]
+    (lotte_folder / "qas.jsonl").write_text(json.dumps(row) + "\n")
+    assert "document '3' is judged here and is not in the corpus" in refusal(lambda: load(lotte_folder, cache))

@@ -1,21 +1,18 @@
 """A name becomes a collection: a corpus with the queries and judgments that come with it, if any do.
 
-CORPUS is a BEIR folder, a corpus file (JSON Lines, CSV, TSV, Parquet), a folder of text, Markdown or HTML files,
-the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an id of ir_datasets, or
-`pydocs`. What is there as a file or folder comes before a collection of that name. The corpus is built once into the
+CORPUS is a folder of BEIR or LoTTE, a corpus file (JSON Lines, CSV, TSV, Parquet), a folder of text, Markdown or HTML
+files, the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an id of ir_datasets,
+or `pydocs`. What is there as a file or folder comes before a collection of that name. The corpus is built once into the
 cache folder, under a name made of the bytes of its source: the second run opens it at once, and a changed byte makes
 another.
-
-Judgments of unknown documents or queries are refused, with the line: measured on them, every system looks bad.
 """
 
 from __future__ import annotations
 
 import difflib
 import platform
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,18 @@ from acclimate.base import files
 from acclimate.base.digests import fingerprint, is_sealed, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.version import __version__
-from acclimate.corpus import named
+from acclimate.corpus import lotte, named
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.folder import find_files, read_folder
+from acclimate.corpus.judgments import check_judgments
 from acclimate.corpus.passages import check, split
 from acclimate.records import Doc, Qrel, Query
 
 EXPECTED = (
-    "a BEIR folder, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or .html files, "
-    "beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
+    "a BEIR folder, a folder of LoTTE, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or "
+    ".html files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
 READERS_VERSION = 2  # another number when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 1  # the same of the splitter
@@ -58,8 +56,16 @@ class Collection:
 def is_path(name: str) -> bool:
     """True for the name of a file or folder."""
     if named.is_named(name):
-        return files.exists(name)
+        return files.exists(name) or lotte.find(Path(name)) is not None
     return name != BUILT_IN and not name.startswith(IR_DATASETS)
+
+
+def path_of(name: str) -> Path | None:
+    """The file or folder that a name means; None where it means none."""
+    if not is_path(name):
+        return None
+    place = lotte.find(Path(name))
+    return place[0] if place else Path(name)
 
 
 def located(name: str) -> str:
@@ -84,7 +90,7 @@ def load(
     located = source.located() if qrels is None else {"test": beir.located_qrels(Path(qrels))}
     located = {split: rows for split, rows in located.items() if rows}
     for rows in located.values():
-        _check(rows, query_list, source.corpus)
+        check_judgments(rows, query_list, source.corpus)
     return Collection(
         source.name, source.corpus, query_list, {split: [qrel for _, qrel in rows] for split, rows in located.items()}
     )
@@ -131,6 +137,8 @@ class _Source:
 def _path(path: Path, cache_dir: Path) -> _Source:
     if files.is_file(path):
         return _Source(path.name.split(".")[0], _cached(path, cache_dir))
+    if (place := lotte.find(path)) and _data_file(place[0], "corpus") is None:
+        return _lotte(*place, cache_dir)
     if not path.is_dir():
         if files.exists(path):
             files.open_bytes(path).close()  # says what it is: a pipe, for one
@@ -145,6 +153,24 @@ def _path(path: Path, cache_dir: Path) -> _Source:
         lambda: read_queries(queries) if queries else [],
         lambda: {file.stem: beir.located_qrels(file) for file in judgments},
     )
+
+
+def _lotte(folder: Path, kind: str, cache_dir: Path) -> _Source:
+    key = fingerprint(READERS_VERSION, lotte.COLLECTION, sha256(folder / lotte.COLLECTION))
+    built, source = cache_dir / f"corpus-{key}.arrow", folder / lotte.COLLECTION
+    if not is_sealed(built):
+        Corpus.build(lotte.docs(folder), built, source=source)
+
+    def queries() -> list[Query]:
+        read = lotte.labels(folder, kind).queries
+        return [row.record for row in read()] if read else []
+
+    def located() -> LocatedQrels:
+        splits = lotte.labels(folder, kind).qrels
+        return {split: [(row.place, row.record) for row in rows()] for split, rows in splits.items()}
+
+    name = "/".join((*folder.resolve().parts[-2:], kind)).strip("/")
+    return _Source(name, Corpus.open(built, source=source), queries, located)
 
 
 def _data_file(folder: Path, stem: str) -> Path | None:
@@ -245,43 +271,6 @@ def _doc(doc: Any) -> Doc:
 
 def _text(record: Any) -> str:
     return record.default_text() if hasattr(record, "default_text") else record.text
-
-
-def _check(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Corpus) -> None:
-    """Refuses judgments of documents or queries that are not there, and those that find nothing relevant."""
-    if not queries:
-        raise rows[0][0].error(
-            "a judgment, but there are no queries; expected a queries.jsonl beside the corpus, or --queries"
-        )
-    known_queries = {query.query_id for query in queries}
-    _refuse_unknown("document", "corpus", [(place, qrel.doc_id) for place, qrel in rows], corpus, corpus)
-    _refuse_unknown("query", "queries", [(place, q.query_id) for place, q in rows], known_queries, known_queries)
-    if all(qrel.relevance <= 0 for _, qrel in rows):
-        raise rows[0][0].error(
-            f"none of the {len(rows):,} judgments here is above 0: nothing can be measured on them; give what is "
-            "relevant a grade of 1 or more, or leave them out"
-        )
-
-
-def _refuse_unknown(
-    what: str, where: str, judged_ids: list[tuple[Place, str]], known: Container[str], examples: Iterable[str]
-) -> None:
-    first: dict[str, Place] = {}
-    for place, name in judged_ids:
-        first.setdefault(name, place)
-    unknown = [name for name in first if name not in known]
-    if not unknown:
-        return
-    place, listed = first[unknown[0]], ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
-    message = f"{what} {unknown[0]!r} is judged here and is not in the {where}"
-    if len(unknown) < len(first):
-        n = f"{len(unknown)} of {len(first)} judged ids are unknown: {listed}"
-        raise place.error(f"{message}; {n}. Remove their lines, or add what is missing to the {where}")
-    known_ids = ", ".join(map(repr, islice(examples, 3)))
-    raise place.error(
-        f"{message}, nor is any of the judged ids ({listed}), while the {where} would know {known_ids}; "
-        "do the two belong together?"
-    )
 
 
 def _no_such(path: Path) -> DataError:

@@ -51,9 +51,9 @@ class Input:
     @property
     def missing(self) -> str | None:
         """What of its sources is not there; None where all are."""
-        source = [self.source] if collections.is_path(self.source) else []
-        names = [*source, *map(str, self.given.files.values())]
-        return next((name for name in names if not Path(name).exists()), None)
+        source = collections.path_of(self.source)
+        paths = [*([source] if source else []), *map(Path, self.given.files.values())]
+        return next((str(path) for path in paths if not path.exists()), None)
 
     @cached_property
     def collection(self) -> Collection:

@@ -1,0 +1,66 @@
+"""LoTTE's folders as they are published: collection.tsv, and queries of two kinds with their answers.
+
+The kinds, search and forum, number their queries alike, so one of them is read: FOLDER/search is the folder with what
+people typed into a search engine, FOLDER/forum with the titles of posts. A folder with one kind needs no choice, nor do
+those that UDAPDR made of BEIR (qas.jsonl, questions.tsv).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from acclimate.base.errors import DataError
+from acclimate.corpus.formats import colbert, headless
+from acclimate.corpus.formats.content import Content
+from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.named import KINDS
+from acclimate.records import Doc
+
+COLLECTION = "collection.tsv"
+
+
+def find(path: Path) -> tuple[Path, str] | None:
+    """The folder with collection.tsv that `path` means, and the kind of queries that it names, if any."""
+    if (path / COLLECTION).is_file():
+        return path, ""
+    if path.name in KINDS and (path.parent / COLLECTION).is_file() and not path.exists():
+        return path.parent, path.name
+    return None
+
+
+def docs(folder: Path) -> Located[Doc]:
+    """The documents in their order."""
+
+    def rows() -> Iterator[tuple[Place, Doc]]:
+        read = headless.read_docs(folder / COLLECTION).docs
+        assert read is not None
+        return ((row.place, row.record) for row in read())
+
+    return Located(rows())
+
+
+def labels(folder: Path, kind: str) -> Content:
+    """Queries of that kind with their answers, as the split `test`; queries alone where there are no answers.
+
+    Raises DataError where there are none of that kind, and where there are several and none is named.
+    """
+    answers, questions = _by_kind(folder, "qas"), _by_kind(folder, "questions")
+    present = answers or questions
+    if not present and not kind:
+        return Content()
+    if not kind and len(present) > 1:
+        named = " or ".join(str(folder / kind) for kind in present)
+        raise DataError(f"has queries of several kinds, which number them alike; name {named}", path=folder)
+    kind = kind or next(iter(present))
+    if kind not in present:
+        raise DataError(f"no queries of the kind {kind}; there are {', '.join(present) or 'none'}", path=folder)
+    if answers:
+        return colbert.read_qas(answers[kind], split="test")
+    return headless.read_queries(questions[kind])
+
+
+def _by_kind(folder: Path, stem: str) -> dict[str, Path]:
+    """stem.KIND.suffix by kind, "all" where there is none in the name."""
+    paths = [path for suffix in ("jsonl", "tsv") for path in sorted(folder.glob(f"{stem}.*{suffix}"))]
+    return {path.name.split(".")[1] if path.name.count(".") > 1 else "all": path for path in paths}
