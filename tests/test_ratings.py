@@ -37,7 +37,7 @@ def test_every_score_of_every_candidate_is_kept_raw_and_normalized():
         assert row["normalized"][RERANKER] == [float(doc_id == query.doc_id) for doc_id in row["doc_ids"]]
         for scores in row["normalized"].values():
             assert (min(scores), max(scores)) == (0.0, 1.0)
-    assert made.scale == {"normalize": "min-max"}
+    assert made.scale == {"normalize": "min-max", "target": "in [0, 1]"}
 
 
 def test_ties_are_counted_by_teacher():

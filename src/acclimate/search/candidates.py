@@ -1,4 +1,4 @@
-"""The docs found for one query with what each member thinks of them, and lists of the best of them.
+"""The docs found for one query with what each member thinks of them, and the best of them.
 
 A sum of scores is taken after each member's are brought to [0, 1] over the query's candidates. Without weights it is
 the ranks that are added.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from acclimate.records import Query, ScoredDoc, SyntheticQuery
+from acclimate.records import Query, ScoredDoc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,19 +90,6 @@ def min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
         return scores
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
-
-
-def lists(
-    queries: Sequence[SyntheticQuery], find: Find, ids: Ids, weights: Mapping[str, float], n_ways: int
-) -> list[Candidates]:
-    """The `n_ways` best candidates of each query, its source document among them wherever it ranks."""
-    source_rows = [ids.row[query.doc_id] for query in queries]
-    return [
-        best(candidates, ids, weights, n_ways, source_row)
-        for candidates, source_row in zip(
-            find([query.as_query() for query in queries], source_rows), source_rows, strict=True
-        )
-    ]
 
 
 def best(

@@ -28,6 +28,7 @@ from acclimate.search.scorers import named
 from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
 from acclimate.stages.sizes import check_sides, check_size
 from acclimate.stages.skipped import SKIPPED, skipped
+from acclimate.stages.unseen import check_unseen, labels_unseen
 
 
 def chain(run: Run) -> Iterator[StageOutput | None]:
@@ -40,6 +41,8 @@ def chain(run: Run) -> Iterator[StageOutput | None]:
     yield (filtered := filter.make(run, indexed, sampled, generated))
     yield (steered := steer.make(run, indexed, sampled, filtered))
     check_sides(run, sampled, filtered)
+    if labels_unseen(run) and not {"train", "label"} & skips.keys():
+        check_unseen(run, sampled, filtered)
     yield (mined := None if "mine" in skips else mine.make(run, indexed, generated, filtered))
     yield (trained := train.make(run, sampled, filtered, mined) if mined and "train" not in skips else None)
     yield (labeled := None if "label" in skips else label.make(run, indexed, sampled, filtered, steered, trained))

@@ -39,7 +39,7 @@ from acclimate.search.scales import NONE
 from acclimate.search.students import Students
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
-from acclimate.stages.label import Labeled
+from acclimate.stages.label import Labeled, lists_per_query
 from acclimate.stages.mine import Mined
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered
@@ -213,6 +213,8 @@ def check(run: Run, *, asks: bool) -> None:
 def estimate(run: Run, n_queries: float) -> Estimate:
     """Of training each student, and reading what it learns from."""
     settings = run.settings["distill"]
+    if settings["loss"] != CONTRASTIVE:
+        n_queries *= lists_per_query(run)
     n_read = settings["max_steps"] * settings["batch_size"] or n_queries * settings["epochs"]
     return Estimate(_LEARNING * SEARCHING * n_read * len(settings["student"]))
 

@@ -13,44 +13,40 @@ from typing import Annotated, Any
 
 from acclimate.base import distributed
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, read_queries, write_nway, write_queries
 from acclimate.corpus.judged import Judged
-from acclimate.learn.teachers.rated_lists import Labels, all_scores, mean_entropy, ties, turns_of
-from acclimate.learn.teachers.rating import Ratings
+from acclimate.learn.teachers.labels import label_lists
+from acclimate.learn.teachers.lists import named_by
+from acclimate.learn.teachers.rated_lists import Labels
 from acclimate.learn.teachers.selection import (
     CHOSEN,
     FALSE_NEGATIVES,
     MODES,
     RERANKER,
     check_teaching,
-    choose_teachers,
-    fuse_retrievers,
-    in_turn,
     teacher_warnings,
-    teaches,
 )
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.run.estimate import LLM_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.retrievers import BASE_MEMBERS, ENCODER
+from acclimate.run.retrievers import BASE_MEMBERS, ENCODER, RETRIEVERS, SHARED_DEPTH, sources_of
 from acclimate.run.run import DOCUMENTS, Run
-from acclimate.run.settings import checked
-from acclimate.search import candidates
+from acclimate.run.settings import checked, settings_of
 from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
-from acclimate.search.scales import NAMES, NONE, bounds, scale
+from acclimate.search.scales import NAMES, NONE
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
-from acclimate.search.weights import answers_of
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
+from acclimate.stages.unseen import ALL, QUERIES, TAUGHT, UNSEEN, n_taught, unseen
 
+HYBRID = "hybrid"
 _PAIR_TOKENS = 24  # of a query and what is asked about it
 
 
@@ -66,12 +62,17 @@ def label(
     log: Sequence[Query] = (),
     *,
     teachers: tuple[str, ...] = ("bm25", "dense", "late-interaction", RERANKER),
+    queries: Annotated[str, OneOf(QUERIES)] = ALL,
+    candidates: Annotated[str, OneOf(RETRIEVERS)] = HYBRID,
     normalize: Annotated[str, OneOf(NAMES)] = "min-max",
     weights: str = CHOSEN,
     mode: Annotated[str, OneOf(MODES)] = "mean",
     n_ways: Annotated[int, Between(2, 100_000)] = 100,
     reranker_ways: Annotated[int, Between(2, 100_000)] = 20,
+    windows: Annotated[int, AtLeast(0)] = 0,
     min_gain: Annotated[float, Between(-1, 1)] = 0.002,
+    source_within: Annotated[int, AtLeast(0)] = 0,
+    drop_lowest: Annotated[float, Between(0, 0.99)] = 0.0,
     false_negatives: Annotated[str, OneOf(FALSE_NEGATIVES)] = "keep",
     false_negative_share: Annotated[float, Above(0)] = 0.95,
     log_queries: Annotated[int, AtLeast(0)] = 1000,
@@ -80,11 +81,11 @@ def label(
     """Choose the teacher, and let it rate the candidates of every synthetic query, and of those of a log.
 
     It is chosen on `held_out`. `find` gives candidates scored by `members`, the source of a synthetic query among them
-    wherever it ranks. Scorers, which cost far more, rate the `reranker_ways` best of their fusion: for the held-out
-    queries to show what they are worth, for the others only if they are worth something. What they do not rate counts
-    as the worst that they rated; where no retriever teaches, it is left out. Raises DataError without held-out queries:
-    a teacher that nothing was chosen for would be a guess; and for a score that is no number. Raises SettingError for
-    settings that cannot be.
+    wherever it ranks. Scorers, which cost far more, rate the `reranker_ways` best of them: for the held-out queries to
+    show what they are worth, for the others only if they are worth something. What they do not rate counts as the worst
+    that they rated; where no retriever teaches, it is left out. Raises DataError without held-out queries: a teacher
+    that nothing was chosen for would be a guess; and for a score that is no number. Raises SettingError for settings
+    that cannot be.
 
     log: real queries without judgments, those asked most often first. They have no source document: the teacher's best
     is first in their lists, and students learn of them what the teacher says and nothing else.
@@ -94,6 +95,11 @@ def label(
     teachers
         Who may teach: bm25, dense, late-interaction, reranker (all that train made), and models as scorers:
         cross-encoder:MODEL, monot5:MODEL, decoder:MODEL, yes-no:LLM, likelihood:LLM.
+    queries
+        Which synthetic queries teach: all, or unseen (those that no reranker was trained on, as in UDAPDR).
+    candidates
+        Who finds what is rated: hybrid (the best of all retrievers' mean), bm25, dense, or late-interaction (which puts
+        what the first two find in order).
     normalize
         The scale on which teachers are added: min-max, rank or z (per list), percentile (over all lists), or none (as
         they are: students learn from raw scores).
@@ -104,68 +110,30 @@ def label(
     n_ways
         Candidates that the teacher rates per query, the source document among them.
     reranker_ways
-        How many of them, the best, rerankers and other scorers rate.
+        How many of them, the best, rerankers and other scorers rate; with windows, all of them.
+    windows
+        Lists of a query: 0: one of all its candidates; else the source document with this many of the best others, with
+        the next ones, and so on, as far as n_ways goes (UDAPDR: 15, and n_ways 91 for six).
     min_gain
-        nDCG@10 on held-out queries that a scorer must add, or it does not teach.
+        nDCG@10 on held-out queries that a scorer must add, or it does not teach; where weights are chosen.
+    source_within
+        Leave out queries whose source document the teacher does not rank among this many; 0: none (CADET: 1).
+    drop_lowest
+        Leave out this share of the queries, those whose best candidate the teacher gives the lowest score (CADET: .25).
     false_negatives
         Candidates rated near the source document: keep (with their scores), drop, or positive (with its score).
     false_negative_share
-        Of the source document's score: what is rated above it counts as a false negative.
+        Of the source document's score: what is rated above it counts as a false negative. Of raw scores, which have no
+        shares (normalize none): what is rated above the source document.
     log_queries
         Queries of a log that teach beside the synthetic ones, at most; those asked most often. 0: none.
     """
-    check_teaching(teachers=teachers, weights=weights)
-    equal = dict.fromkeys(members, 1 / len(members))
-    shown = [candidates.best(of_query, ids, equal, n_ways) for of_query in find(held_out.queries, ())]
-    teaching = [name for name in members if teaches(name, teachers)]
-    if not teaching and not any(teaches(name, teachers) for name in scorers):
-        raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
-    answers = answers_of(held_out, ids)
-    fusion = fuse_retrievers(shown, answers, teaching or members, normalize)
-    ratings = Ratings(scorers, ids, progress)
-    first = [candidates.best_places(of_query, ids, fusion.weights, reranker_ways) for of_query in shown]
-    shown = ratings.rate(shown, list(scorers), first)
-    able = [*members, *scorers]
-    chosen = choose_teachers(
-        shown, answers, fusion if teaching else None, able, list(scorers), teachers,
-        kind=normalize, weights=weights, min_gain=min_gain,
-    )  # fmt: skip
-    used = [name for name, weight in chosen.weights.items() if weight > 0]
-    if mode == "sequential":
-        used = [name for teacher in teachers for name in able if teaches(name, (teacher,))]
-        chosen = in_turn(chosen, used)
-    asking = [name for name in used if name in scorers]
-
-    queries, log = [*train, *dev], log[:log_queries]
-    lists = candidates.lists(queries, find, ids, equal, n_ways)
-    lists += [candidates.best(of_query, ids, equal, n_ways) for of_query in find(log, ())]
-    sources = [*(ids.row[query.doc_id] for query in queries), *(None for _ in log)]
-    first = [
-        candidates.best_places(of_query, ids, equal, reranker_ways, source)
-        for of_query, source in zip(lists, sources, strict=True)
-    ]
-    rated = ratings.rate(lists, asking, first)
-    names = [*members, *asking]
-    to_scale = scale(normalize, rated, names)
-    teaching = [(name, {name: 1.0}) for name in used] if mode == "sequential" else [("teacher", chosen.weights)]
-    turns, n_false, dropped = turns_of(
-        teaching, rated, first, sources, asking, to_scale, ids, {query.query_id for query in dev},
-        kind=normalize, treatment=false_negatives, share=false_negative_share,
-    )  # fmt: skip
-    return Labels(
-        turns,
-        chosen.weights,
-        chosen.rows,
-        mean_entropy([example.scores for turn in turns for example in turn.train]),
-        dropped,
-        (all_scores(of_query, names, to_scale, ids) for of_query in rated),
-        {
-            "normalize": normalize,
-            "target": "as rated" if normalize == NONE else "in [0, 1]",
-            **({"bounds": bounds(rated, names)} if normalize == "percentile" else {}),
-        },
-        {name: ties([of_query.scores[name] for of_query in rated]) for name in names},
-        n_false,
+    given = locals()
+    settings = {name: given[name] for name in settings_of(label)}
+    order = {} if candidates == HYBRID else RETRIEVERS[candidates]
+    find = named_by(sources_of(order), find) if order else find
+    return label_lists(
+        train, dev, held_out, find, ids, members, scorers, log, order, settings=settings, progress=progress
     )
 
 
@@ -225,11 +193,20 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
     n_teaching: float = len(encoders)
     if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
         n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and are not asked again
+    if settings["queries"] == UNSEEN:
+        n_lists = max(0, n_lists - n_taught(run))
     n_rated = n_rerankers(run) * n_choosing(run, n_queries) + n_teaching * n_lists
-    n_pairs = n_lists * settings["reranker_ways"]
+    n_ways = settings["n_ways" if settings["windows"] else "reranker_ways"]
+    n_pairs = n_lists * n_ways
     tokens = min(n_pairs, len(run.input.corpus)) * doc_tokens + n_pairs * _PAIR_TOKENS
-    asking = pair_flop(run) * n_rated * settings["reranker_ways"]
+    asking = pair_flop(run) * n_rated * n_ways
     return Estimate(asking + LLM_FLOP * (len(by_name) - len(encoders)) * tokens)
+
+
+def lists_per_query(run: Run) -> int:
+    """How many lists students read of a query."""
+    settings = run.settings["label"]
+    return max(1, (settings["n_ways"] - 1) // settings["windows"]) if settings["windows"] else 1
 
 
 def make(
@@ -239,7 +216,11 @@ def make(
     settings = run.settings["label"]
 
     def work(folder: Path, progress: Progress) -> Account:
-        sides = filtered.sides(sampled)
+        sides, dropped = filtered.sides(sampled), {}
+        train = sides["train"]
+        if settings["queries"] == UNSEEN and trained:
+            train = unseen(sides["train"], trained.query_ids, filtered.folder)
+            dropped = {TAUGHT: len(sides["train"]) - len(train)}
         held_out = steered.choosing(run, sampled)
         labels = run.input.labels
         judged = [*labels.choosing.queries, *labels.measuring.queries, *sides["dev"], *sides["test"]]
@@ -247,9 +228,10 @@ def make(
         corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
         scorers = trained.scorers(run) if trained else {}
         scorers |= {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_scorers(run)}
-        with run.candidates(indexed) as kept, run.store.scores() as scores:
+        depth = max(SHARED_DEPTH, settings["n_ways"])
+        with run.candidates(indexed, depth) as kept, run.store.scores() as scores:
             result = label(
-                sides["train"],
+                train,
                 sides["dev"],
                 held_out,
                 kept.candidates,
@@ -270,7 +252,7 @@ def make(
             write_queries(folder / "log_queries.jsonl", used)
             notes["log"] = {"queries": len(used), "held_out": len(run.input.log) - len(log)}
         n_queries = len(sides["train"]) + len(sides["dev"]) + len(used)
-        return Account(n_queries, len(result.train) + len(result.dev), result.dropped, notes=notes)
+        return Account(n_queries, len(result.query_ids), result.dropped | dropped, notes=notes)
 
     inputs = {
         **{output.name: output.fingerprint for output in (sampled, filtered, steered, indexed)},

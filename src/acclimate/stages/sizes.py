@@ -20,6 +20,7 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.sample import Sampled, foreseen
 from acclimate.stages.seed import fewest_docs
 from acclimate.stages.skipped import skipped
+from acclimate.stages.unseen import labels_unseen, n_taught
 
 FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
 _LOOKED_AT = 1000  # documents, and all of them only where those do not do
@@ -79,6 +80,10 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
     if holds_out and parts and "train" not in skipped(run):
         queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
         needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
+    if holds_out and labels_unseen(run) and not {"train", "label"} & skipped(run).keys():
+        taught = n_taught(run)
+        rerankers = f"label.queries=unseen, and rerankers that learn from {taught:,} queries, {per_doc} of a document,"
+        needs.append((taught // per_doc + 1, rerankers))
     return max(needs)
 
 

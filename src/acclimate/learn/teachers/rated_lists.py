@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.learn.teachers.lists import rank_of_source, windows_of
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import Ids
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 EMPTY = "nothing but false negatives"
 ALIKE = "of the log, everything rated alike"  # which says nothing where no document is known to be relevant
+LOW = "the teacher ranks the source document too low"
+POOR = "the teacher finds no good document"
 
 
 class Turn(NamedTuple):
@@ -38,7 +41,7 @@ class Labels(NamedTuple):
     entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
     dropped: dict[str, int]
     rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
-    scale: dict[str, Any]  # of the normalized scores, and of what students learn from
+    scale: dict[str, Any]  # of the normalized scores, and of those that students learn from
     ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
     false_negatives: int  # candidates rated above the share of the source document's score
 
@@ -56,6 +59,11 @@ class Labels(NamedTuple):
         }
 
     @property
+    def query_ids(self) -> set[str]:
+        """The queries that there are lists of."""
+        return {example.query_id for turn in self.turns for side in (turn.train, turn.dev) for example in side}
+
+    @property
     def train(self) -> list[NWay]:
         """What the first teacher says of the training queries."""
         return self.turns[0].train
@@ -66,6 +74,17 @@ class Labels(NamedTuple):
         return self.turns[0].dev
 
 
+class Rules(NamedTuple):
+    """What becomes of rated candidates, see `stages.label`, whose settings these are."""
+
+    normalize: str
+    windows: int
+    source_within: int
+    drop_lowest: float
+    false_negatives: str
+    false_negative_share: float
+
+
 def turns_of(
     teachers: Sequence[tuple[str, Mapping[str, float]]],
     rated: Sequence[Candidates],
@@ -73,43 +92,88 @@ def turns_of(
     sources: Sequence[int | None],
     asked: Collection[str],
     to_scale: Scale,
+    order: Mapping[str, float],
     ids: Ids,
     in_dev: Collection[str],
-    *,
-    kind: str,
-    treatment: str,
-    share: float,
+    rules: Rules,
 ) -> tuple[list[Turn], int, dict[str, int]]:
     """What each teacher says of the candidates of each query, as students learn from it.
 
     teachers: name, and weights of the scorers that it is made of. best: the places of the candidates of each list that
     those who are `asked` rated; where no other teaches, nothing is said of the rest. sources: the row of each query's
-    source document; None for a query that was written for none. to_scale, kind: the scale on which scorers are added.
-    treatment, share: of false negatives, see `stages.label`. in_dev: ids of the queries that are held out.
-    Returns how many false negatives there are, too, and how many lists were left out for which reason.
+    source document; None for a query that was written for none. to_scale: the scale on which scorers are added. order:
+    weights of the members that ranked the candidates. in_dev: ids of the queries that are held out.
+    Returns how many false negatives there are, too, and how many queries and lists were left out for which reason.
     """
     turns: list[Turn] = []
-    n_false, dropped = 0, Counter({EMPTY: 0} if treatment != "keep" else {})
+    n_false, dropped = 0, Counter({EMPTY: 0} if rules.false_negatives != "keep" else {})
     for teacher, weights in teachers:
         turn = Turn(teacher, [], [])
         is_asked_alone = all(name in asked for name, weight in weights.items() if weight)
-        for candidates, places, source in zip(rated, best, sources, strict=True):
-            shown = candidates.select(places) if is_asked_alone else candidates
-            example = _rated_list(shown, source, weights, to_scale, kind, ids)
-            if source is None:
-                reason = ALIKE if example.scores[0] == example.scores[-1] else ""
-            else:
-                as_rated = example
-                example, n_in_list = _treat_false_negatives(as_rated, treatment, share)
-                n_false += n_in_list
-                is_nothing = n_in_list == len(shown.rows) - 1 or as_rated.scores[0] == 0
-                reason = EMPTY if treatment != "keep" and n_in_list and is_nothing else ""
+        lists = [
+            candidates.select(places) if is_asked_alone else candidates
+            for candidates, places in zip(rated, best, strict=True)
+        ]
+        reasons = _unsure(lists, sources, weights, to_scale, ids, rules)
+        for candidates, source, reason in zip(lists, sources, reasons, strict=True):
             if reason:
                 dropped[reason] += 1
-            else:
-                (turn.dev if example.query_id in in_dev else turn.train).append(example)
+                continue
+            for part in windows_of(candidates, source, order, ids, rules.windows):
+                example, n_in_list, reason = _example(part, source, weights, to_scale, ids, rules)
+                n_false += n_in_list
+                if reason:
+                    dropped[reason] += 1
+                else:
+                    (turn.dev if example.query_id in in_dev else turn.train).append(example)
         turns.append(turn)
     return turns, n_false, dict(dropped)
+
+
+def _unsure(
+    lists: Sequence[Candidates],
+    sources: Sequence[int | None],
+    weights: Mapping[str, float],
+    to_scale: Scale,
+    ids: Ids,
+    rules: Rules,
+) -> list[str]:
+    """Why the teacher is not to teach of each query; nothing where it is (CADET, arXiv 2505.19274)."""
+    if not rules.source_within and not rules.drop_lowest:
+        return [""] * len(lists)
+    scores = [combine(candidates, weights, to_scale) for candidates in lists]
+    reasons = [
+        LOW
+        if source is not None
+        and rules.source_within
+        and rank_of_source(of_list, candidates, source, ids) > rules.source_within
+        else ""
+        for of_list, candidates, source in zip(scores, lists, sources, strict=True)
+    ]
+    tops = [of_list.max() for of_list, reason in zip(scores, reasons, strict=True) if not reason]
+    if rules.drop_lowest and tops:
+        least = np.quantile(tops, rules.drop_lowest)
+        reasons = [
+            reason or (POOR if of_list.max() < least else "") for of_list, reason in zip(scores, reasons, strict=True)
+        ]
+    return reasons
+
+
+def _example(
+    candidates: Candidates,
+    source: int | None,
+    weights: Mapping[str, float],
+    to_scale: Scale,
+    ids: Ids,
+    rules: Rules,
+) -> tuple[NWay, int, str]:
+    """(the list as students learn from it, how many false negatives it has, why it is left out)."""
+    example = _rated_list(candidates, source, weights, to_scale, rules.normalize, ids)
+    if source is None:
+        return example, 0, ALIKE if example.scores[0] == example.scores[-1] else ""
+    treated, n_false = _treat_false_negatives(example, rules)
+    is_nothing = n_false == len(candidates.rows) - 1 or (example.scores[0] == 0 and rules.normalize != NONE)
+    return treated, n_false, EMPTY if rules.false_negatives != "keep" and n_false and is_nothing else ""
 
 
 def _rated_list(
@@ -134,10 +198,12 @@ def _rated_list(
     )
 
 
-def _treat_false_negatives(example: NWay, treatment: str, share: float) -> tuple[NWay, int]:
+def _treat_false_negatives(example: NWay, rules: Rules) -> tuple[NWay, int]:
     """The example with its false negatives treated so, and how many there are."""
-    source = example.scores[0]
-    false = {place for place in range(1, len(example.scores)) if example.scores[place] > share * source}
+    source, treatment = example.scores[0], rules.false_negatives
+    # Of raw scores there are no shares: whatever is rated above the source document.
+    limit = source if rules.normalize == NONE else rules.false_negative_share * source
+    false = {place for place in range(1, len(example.scores)) if example.scores[place] > limit}
     if treatment == "positive":
         scores = tuple(source if place in false else score for place, score in enumerate(example.scores))
         return example._replace(scores=scores), len(false)

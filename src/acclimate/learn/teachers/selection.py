@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import quoted
 from acclimate.search.candidates import Candidates
-from acclimate.search.scales import Scale, combine, scale
+from acclimate.search.scales import NONE, PERCENTILE, Scale, combine, scale
 from acclimate.search.weights import Answers, Weighed, choose_weights, mean_ndcg
 
 RERANKER = "reranker"
 TEACHER = "teacher"  # all of them together
 _FUSION = "fusion"  # of the retrievers
 CHOSEN, EQUAL = "chosen", "equal"
-MODES = ("mean", "sequential")
+MEAN, SEQUENTIAL = "mean", "sequential"
+MODES = (MEAN, SEQUENTIAL)
 FALSE_NEGATIVES = ("keep", "drop", "positive")
 _UNIFORM = 0.95  # entropy of the target, as a share of the uniform one's, from which it says next to nothing
 
@@ -43,12 +44,26 @@ def teaches(name: str, teachers: Sequence[str]) -> bool:
     return name in teachers or (RERANKER in teachers and is_reranker(name))
 
 
-def check_teaching(*, teachers: Sequence[str], weights: str, **_: Any) -> None:
-    """Raises SettingError for teachers that are none or named twice, and for weights of others."""
+def check_teaching(
+    *, teachers: Sequence[str], weights: str, normalize: str, mode: str, drop_lowest: float, **_: Any
+) -> None:
+    """Raises SettingError for teachers that are none or named twice, for weights of others, and for scores on unlike
+    scales that would be added or compared."""
     if not teachers or len(set(teachers)) < len(teachers):
         raise SettingError(f"label.teachers is {quoted(','.join(teachers))}; expected one name or more, each once")
     if weights not in (CHOSEN, EQUAL):
         given_weights(weights, teachers)
+    retrievers = [name for name in teachers if ":" not in name and not is_reranker(name)]
+    if normalize == NONE and mode == MEAN and retrievers and len(teachers) > 1:
+        raise SettingError(
+            f"label.normalize is none, and {', '.join(teachers)} rate on scales of their own; expected one teacher, no "
+            "retriever among several, or another scale"
+        )
+    if drop_lowest and normalize not in (NONE, PERCENTILE):
+        raise SettingError(
+            f"label.drop_lowest is {drop_lowest:g}, and by label.normalize={normalize} no list is better than another; "
+            f"expected label.normalize={PERCENTILE}, or {NONE}"
+        )
 
 
 def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:

@@ -1,0 +1,99 @@
+"""How a teacher is chosen and rates lists: the steps of `stages.label`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from acclimate.base.errors import SettingError
+from acclimate.corpus.judged import Judged
+from acclimate.learn.teachers.lists import lists_of
+from acclimate.learn.teachers.rated_lists import Labels, Rules, all_scores, mean_entropy, ties, turns_of
+from acclimate.learn.teachers.rating import Ratings
+from acclimate.learn.teachers.selection import (
+    SEQUENTIAL,
+    check_teaching,
+    choose_teachers,
+    fuse_retrievers,
+    in_turn,
+    teaches,
+)
+from acclimate.records import Query, Scorer, SyntheticQuery
+from acclimate.search.candidates import Find, best, best_places
+from acclimate.search.members import Ids
+from acclimate.search.scales import NONE, PERCENTILE, bounds, scale
+from acclimate.search.weights import answers_of
+
+
+def label_lists(
+    train: Sequence[SyntheticQuery],
+    dev: Sequence[SyntheticQuery],
+    held_out: Judged,
+    find: Find,
+    ids: Ids,
+    members: Sequence[str],
+    scorers: Mapping[str, Scorer],
+    log: Sequence[Query],
+    order: Mapping[str, float],
+    *,
+    settings: Mapping[str, Any],
+    progress: Callable[[int, int], None],
+) -> Labels:
+    """Choose the teacher, and let it rate, see `stages.label`, whose `settings` these are.
+
+    order: weights of the members that say which candidates are the best; none: all of them alike.
+    """
+    check_teaching(**settings)
+    teachers, normalize, n_ways = settings["teachers"], settings["normalize"], settings["n_ways"]
+    is_fused = not order
+    order = order or dict.fromkeys(members, 1 / len(members))
+    shown = [best(of_query, ids, order, n_ways) for of_query in find(held_out.queries, ())]
+    teaching = [name for name in members if teaches(name, teachers)]
+    if not teaching and not any(teaches(name, teachers) for name in scorers):
+        raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
+    answers = answers_of(held_out, ids)
+    fusion = fuse_retrievers(shown, answers, teaching or members, normalize)
+    ratings = Ratings(scorers, ids, progress)
+    n_rated = n_ways if settings["windows"] else settings["reranker_ways"]
+    places = [best_places(of_query, ids, fusion.weights if is_fused else order, n_rated) for of_query in shown]
+    shown = ratings.rate(shown, list(scorers), places)
+    able = [*members, *scorers]
+    chosen = choose_teachers(
+        shown, answers, fusion if teaching else None, able, list(scorers), teachers,
+        kind=normalize, weights=settings["weights"], min_gain=settings["min_gain"],
+    )  # fmt: skip
+    used = [name for name, weight in chosen.weights.items() if weight > 0]
+    if settings["mode"] == SEQUENTIAL:
+        used = [name for teacher in teachers for name in sorted(able) if teaches(name, (teacher,))]
+        chosen = in_turn(chosen, used)
+    asking = [name for name in used if name in scorers]
+
+    lists, sources = lists_of([*train, *dev], log[: settings["log_queries"]], find, ids, order, n_ways)
+    places = [
+        best_places(of_query, ids, order, n_rated, source) for of_query, source in zip(lists, sources, strict=True)
+    ]
+    rated = ratings.rate(lists, asking, places)
+    names = [*members, *asking]
+    to_scale = scale(normalize, rated, names)
+    teaching = (
+        [(name, {name: 1.0}) for name in used] if settings["mode"] == SEQUENTIAL else [("teacher", chosen.weights)]
+    )
+    turns, n_false, dropped = turns_of(
+        teaching, rated, places, sources, asking, to_scale, order, ids, {query.query_id for query in dev},
+        Rules(**{name: settings[name] for name in Rules._fields}),
+    )  # fmt: skip
+    return Labels(
+        turns,
+        chosen.weights,
+        chosen.rows,
+        mean_entropy([example.scores for turn in turns for example in turn.train]),
+        dropped,
+        (all_scores(of_query, names, to_scale, ids) for of_query in rated),
+        {
+            "normalize": normalize,
+            "target": "as rated" if normalize == NONE else "in [0, 1]",
+            **({"bounds": bounds(rated, names)} if normalize == PERCENTILE else {}),
+        },
+        {name: ties([of_query.scores[name] for of_query in rated]) for name in names},
+        n_false,
+    )

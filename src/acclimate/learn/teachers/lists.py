@@ -1,0 +1,67 @@
+"""What is rated of each query: who finds its candidates, and the lists that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acclimate.records import Query, SyntheticQuery
+from acclimate.search.candidates import Candidates, Find, best, fuse
+from acclimate.search.members import Ids
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def named_by(sources: Sequence[str], find: Find) -> Find:
+    """Finds what these sources name, and nothing else but the rows that join."""
+
+    def find_named(queries: Sequence[Query], joined_rows: Sequence[int]) -> Iterator[Candidates]:
+        rows = joined_rows or [None] * len(queries)
+        for candidates, row in zip(find(queries, joined_rows), rows, strict=True):
+            yield candidates.named_by(sources, row)
+
+    return find_named
+
+
+def lists_of(
+    queries: Sequence[SyntheticQuery],
+    log: Sequence[Query],
+    find: Find,
+    ids: Ids,
+    order: Mapping[str, float],
+    n_ways: int,
+) -> tuple[list[Candidates], list[int | None]]:
+    """The `n_ways` best candidates of each query, in row order, and the row of its source document.
+
+    order: weights of the members that say what is best. The source is among them wherever it ranks; a query of a log
+    has none.
+    """
+    rows = [ids.row[query.doc_id] for query in queries]
+    pools = chain(find([query.as_query() for query in queries], rows), find(log, ()))
+    sources = [*rows, *(None for _ in log)]
+    return [best(pool, ids, order, n_ways, source) for pool, source in zip(pools, sources, strict=True)], sources
+
+
+def windows_of(
+    candidates: Candidates, source: int | None, order: Mapping[str, float], ids: Ids, size: int
+) -> list[Candidates]:
+    """Lists of the source document and the `size` best others, the `size` next ones, and so on (UDAPDR).
+
+    Those that are too few for one more list are left out, except where there is no other. size: 0: one list of all.
+    """
+    if not size:
+        return [candidates]
+    ranked = ids.order(fuse(candidates, order), candidates.rows)
+    is_source = candidates.rows[ranked] == source
+    others = ranked[~is_source]
+    parts = [others[start : start + size] for start in range(0, max(1, len(others) - size + 1), size)]
+    return [candidates.select(np.sort(np.concatenate([ranked[is_source], part]))) for part in parts]
+
+
+def rank_of_source(scores: NDArray[np.floating], candidates: Candidates, source: int, ids: Ids) -> int:
+    """From 1, ties by id."""
+    return 1 + int(np.flatnonzero(candidates.rows[ids.order(scores, candidates.rows)] == source)[0])

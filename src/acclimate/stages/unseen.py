@@ -1,0 +1,62 @@
+"""Queries that no reranker was trained on: those that rerankers label in UDAPDR (arXiv 2303.00807, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from acclimate.base.errors import DataError
+from acclimate.learn.rerankers.groups import grouped
+from acclimate.records import NWay, SyntheticQuery
+from acclimate.run.run import Run
+from acclimate.stages.filter import Filtered
+from acclimate.stages.sample import Sampled
+from acclimate.stages.train import n_rerankers
+
+QUERIES = ALL, UNSEEN = "all", "unseen"
+TAUGHT = "a reranker learned from it"
+_ADVICE = "lower train.max_queries, draw more (sample.n_docs, generate.per_doc), or label all (label.queries=all)"
+
+
+def labels_unseen(run: Run) -> bool:
+    """True where rerankers teach, and only of what they did not learn from."""
+    return run.settings["label"]["queries"] == UNSEEN
+
+
+def n_taught_each(run: Run) -> int:
+    """Queries that a reranker learns from, at most."""
+    settings = run.settings["train"]
+    per_step = settings["batch_size"] * settings["gradient_accumulation"]
+    return min(settings["max_queries"], settings["max_steps"] * per_step or settings["max_queries"])
+
+
+def n_taught(run: Run) -> int:
+    """Queries that rerankers learn from together, at most."""
+    return n_rerankers(run) * n_taught_each(run)
+
+
+def check_unseen(run: Run, sampled: Sampled, filtered: Filtered) -> None:
+    """Raises DataError where rerankers will learn from every query: before they do."""
+    settings, train = run.settings["train"], filtered.sides(sampled)["train"]
+    examples = [NWay(query.query_id, (query.doc_id,)) for query in train]
+    prompts = {query.query_id: query.prompt for query in train}
+    parts = {name: settings[name] for name in ("rerankers", "min_queries")}
+    groups = grouped(examples, examples, prompts, seed=run.seed, **parts)
+    if not any(len(group.examples) > n_taught_each(run) for group in groups):
+        raise _nothing_unseen(len(train), filtered.folder)
+
+
+def unseen(queries: Sequence[SyntheticQuery], taught: Collection[str], folder: Path) -> list[SyntheticQuery]:
+    """Those of the queries that taught no reranker. Raises DataError where all of them did. folder: where they are."""
+    others = [query for query in queries if query.query_id not in taught]
+    if not others:
+        raise _nothing_unseen(len(queries), folder)
+    return others
+
+
+def _nothing_unseen(n_queries: int, folder: Path) -> DataError:
+    return DataError(
+        f"rerankers learn from all of the {n_queries:,} queries, and label.queries=unseen leaves none to label; "
+        f"{_ADVICE}",
+        path=folder,
+    )

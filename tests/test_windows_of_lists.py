@@ -1,0 +1,235 @@
+"""UDAPDR's lists and CADET's: windows of one query, raw scores, who finds what is rated, and which queries teach."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, QUERIES, TRAIN, draw, find
+
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import FakeScorer
+from acclimate.learn.teachers.lists import windows_of
+from acclimate.records import Query
+from acclimate.search.candidates import Candidates
+from acclimate.stages.label import RERANKER, label
+from acclimate.stages.unseen import check_unseen, unseen
+
+UDAPDR = {"teachers": (RERANKER,), "weights": "equal", "normalize": "none", "windows": 15, "n_ways": 46}
+
+
+def ranked_at(rank):
+    """All documents; the source has that rank for both members."""
+
+    def find_ranked(queries, rows=()):
+        for query in queries:
+            source = int(query.text.split()[-1])
+            order = [row for row in draw(query.text).permutation(50) if row != source]
+            order.insert(rank - 1, source)
+            scores = np.empty(50, np.float32)
+            scores[order] = -np.arange(50, dtype=np.float32)
+            yield Candidates(query, np.arange(50), dict.fromkeys(MEMBERS, scores))
+
+    return find_ranked
+
+
+def rating(text, doc_id):
+    return float(draw(text, doc_id).normal() * 7 - 2)
+
+
+RAW = FakeScorer(rating)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5, 14, 15, 16, 17, 31, 46, 50])
+def test_a_source_at_any_rank_makes_every_window_once(rank):
+    labels = label(TRAIN, DEV, HELD_OUT, ranked_at(rank), IDS, MEMBERS, {RERANKER: RAW}, **UDAPDR)
+    assert [example.query_id for example in labels.train] == [query.query_id for query in TRAIN for _ in range(3)]
+    for number, query in enumerate(TRAIN):
+        (candidates,) = ranked_at(rank)([query.as_query()])
+        ranking = [DOC_IDS[row] for row in np.argsort(-candidates.scores["bm25"])]
+        others = [doc_id for doc_id in ranking if doc_id != query.doc_id]
+        windows = labels.train[3 * number : 3 * number + 3]
+        for place, window in enumerate(windows):
+            assert window.doc_ids[0] == query.doc_id
+            assert sorted(window.doc_ids[1:]) == sorted(others[15 * place : 15 * place + 15])
+            assert window.scores == pytest.approx([rating(query.text, doc_id) for doc_id in window.doc_ids], abs=1e-4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 50), st.integers(0, 20), st.booleans(), st.randoms(use_true_random=False))
+def test_windows_hold_each_document_once_and_the_source_each_time(n_docs, size, has_source, rng):
+    rows = np.array(sorted(rng.sample(range(50), n_docs)))
+    scores = np.array([rng.randint(0, 5) for _ in rows], np.float32)  # many ties
+    source = int(rng.choice(rows)) if has_source else None
+    windows = windows_of(Candidates(Query("q", "q"), rows, {"bm25": scores}), source, {"bm25": 1.0}, IDS, size)
+    if not size:
+        assert [part.rows.tolist() for part in windows] == [rows.tolist()]
+        return
+    ranked = [row for row in rows[IDS.order(scores, rows)].tolist() if row != source]
+    assert len(windows) == max(1, len(ranked) // size)
+    seen = [[row for row in part.rows.tolist() if row != source] for part in windows]
+    assert [sorted(part) for part in seen] == [sorted(ranked[n * size : (n + 1) * size]) for n in range(len(windows))]
+    assert all((source in part.rows) == has_source for part in windows)
+    assert all(len(set(part.rows.tolist())) == len(part.rows) for part in windows)
+
+
+def test_rerankers_rate_all_that_is_in_windows():
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}, **UDAPDR, reranker_ways=5)
+    assert {len(example.doc_ids) for example in (*labels.train, *labels.dev)} == {16}
+
+
+def test_lists_of_a_log_are_windows_too():
+    log = [Query("log1", "what is asked about 3")]
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}, log, **UDAPDR)
+    logged = [example for example in labels.train if example.query_id == "log1"]
+    assert [len(example.doc_ids) for example in logged] == [15, 15, 15]
+    assert len({doc_id for example in logged for doc_id in example.doc_ids}) == 45
+    assert all(example.scores[0] == max(example.scores) for example in logged)
+
+
+def test_raw_scores_of_several_rerankers_are_their_mean():
+    other = FakeScorer(lambda text, doc_id: rating(text, f"{doc_id} other"))
+    scorers = {"reranker-a": RAW, "reranker-b": other}
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, **UDAPDR)
+    assert labels.scale == {"normalize": "none", "target": "as rated"}
+    for query, example in zip([query for query in TRAIN for _ in range(3)], labels.train, strict=True):
+        mean = [(rating(query.text, doc_id) + rating(query.text, f"{doc_id} other")) / 2 for doc_id in example.doc_ids]
+        assert example.scores == pytest.approx(mean, abs=1e-4)
+
+
+def test_rerankers_teach_in_the_order_of_their_names():
+    scorers = {
+        f"reranker-{name}": FakeScorer(lambda text, doc_id, name=name: rating(text, doc_id + name)) for name in "bca"
+    }
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, **UDAPDR, mode="sequential")
+    assert [turn.teacher for turn in labels.turns] == ["reranker-a", "reranker-b", "reranker-c"]
+    assert {len(turn.train) for turn in labels.turns} == {3 * len(TRAIN)}
+
+
+@pytest.mark.parametrize("teachers", [("bm25", RERANKER), ("bm25", "dense")])
+def test_raw_scores_of_unlike_teachers_are_not_added(teachers):
+    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}
+    with pytest.raises(SettingError, match="rate on scales of their own"):
+        label(*data, teachers=teachers, normalize="none")
+    assert label(*data, teachers=teachers[:1], normalize="none").train
+    assert label(*data, teachers=teachers, normalize="none", mode="sequential").train
+
+
+# Who finds
+
+
+def find_named(queries, rows=()):
+    """BM25 names the even rows among the first thirty, dense retrieval the last thirty."""
+    for number, candidates in enumerate(find(queries)):
+        named = {"bm25": np.arange(0, 30, 2), "dense": np.arange(20, 50)}
+        by_source = {
+            name: near[np.argsort(-candidates.scores[name][near], kind="stable")] for name, near in named.items()
+        }
+        rows_here = np.union1d(np.concatenate([*by_source.values()]), rows[number : number + 1]).astype(int)
+        scores = {name: values[rows_here] for name, values in candidates.scores.items()}
+        yield Candidates(candidates.query, rows_here, scores, rows_by_source=by_source)
+
+
+@pytest.mark.parametrize("name", ["bm25", "dense"])
+def test_what_is_rated_is_what_the_named_retriever_finds_in_its_order(name):
+    labels = label(TRAIN, DEV, HELD_OUT, find_named, IDS, MEMBERS, {}, teachers=(name,), candidates=name, n_ways=9)
+    for query, example in zip(TRAIN, labels.train, strict=True):
+        (candidates,) = find_named([query.as_query()])
+        best = [DOC_IDS[row] for row in candidates.rows_by_source[name] if DOC_IDS[row] != query.doc_id]
+        assert example.doc_ids[0] == query.doc_id
+        assert set(example.doc_ids[1:]) == set(best[:8])
+
+
+# Which queries teach
+
+
+def test_a_source_that_the_teacher_does_not_rank_first_and_the_poorest_lists_are_left_out():
+    doubting = FakeScorer(lambda text, doc_id: rating(text, doc_id) + 9 * (int(text.split()[-1]) == int(doc_id[1:])))
+    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: doubting}
+    teaching = {"teachers": (RERANKER,), "weights": "equal", "normalize": "none", "n_ways": 8}
+    whole, first, best = (
+        label(*data, **teaching, **more)
+        for more in ({}, {"source_within": 1}, {"source_within": 1, "drop_lowest": 0.25})
+    )
+    sure = {example.query_id for example in (*whole.train, *whole.dev) if example.scores[0] == max(example.scores)}
+    assert 0 < len(sure) < len(QUERIES)
+    assert first.query_ids == sure
+    assert first.dropped == {"the teacher ranks the source document too low": len(QUERIES) - len(sure)}
+    tops = {example.query_id: example.scores[0] for example in (*first.train, *first.dev)}
+    least = np.quantile(list(tops.values()), 0.25)
+    assert best.query_ids == {query_id for query_id, top in tops.items() if top >= least - 1e-4}
+    assert sum(best.dropped.values()) == len(QUERIES) - len(best.query_ids)
+    with pytest.raises(SettingError, match="no list is better than another"):
+        label(*data, drop_lowest=0.25)
+
+
+def run_of(**train):
+    defaults = {"max_queries": 10, "max_steps": 0, "batch_size": 4, "gradient_accumulation": 1}
+    train = {**defaults, "rerankers": "one", "min_queries": 1, **train}
+    return SimpleNamespace(settings={"train": train, "generate": {"prompt": ("question",)}}, seed=0)
+
+
+def test_queries_that_taught_a_reranker_are_not_labelled(tmp_path):
+    taught = {query.query_id for query in TRAIN[:20]}
+    assert unseen(TRAIN, taught, tmp_path) == TRAIN[20:]
+    with pytest.raises(DataError, match=r"learn from all of the 20 queries, and label\.queries=unseen leaves none"):
+        unseen(TRAIN[:20], taught, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "is_enough"),
+    [
+        ({"max_queries": 24}, True),
+        ({"max_queries": 25}, False),
+        ({"max_queries": 400, "max_steps": 6}, True),
+        ({"max_queries": 400, "max_steps": 7}, False),
+        ({"max_queries": 5, "rerankers": "2"}, True),
+        ({"max_queries": 25, "rerankers": "2"}, False),
+        ({"max_queries": 10, "rerankers": "prompt"}, True),
+        ({"max_queries": 20, "rerankers": "prompt"}, False),
+    ],
+)
+def test_that_nothing_would_be_left_to_label_is_said_before_rerankers_learn(train, is_enough, tmp_path):
+    of_prompts = [query._replace(prompt="ab"[number % 2]) for number, query in enumerate(TRAIN)]
+    filtered = SimpleNamespace(sides=lambda sampled: {"train": of_prompts, "dev": DEV}, folder=tmp_path)
+    if is_enough:
+        check_unseen(run_of(**train), None, filtered)
+    else:
+        with pytest.raises(DataError, match="rerankers learn from all of the 25 queries"):
+            check_unseen(run_of(**train), None, filtered)
+
+
+# The whole chain
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fake_llm")
+def test_rerankers_alone_teach_windows_of_unseen_queries(corpus, run_adapt, tmp_path, capsys):
+    changes = (
+        "generate.prompt=question,claim", "train.rerankers=prompt", "train.max_queries=4", "train.min_queries=1",
+        "label.teachers=reranker", "label.weights=equal", "label.queries=unseen", "label.candidates=dense",
+        "label.windows=3", "label.n_ways=10", "label.normalize=none", "distill.student=late-interaction",
+        "distill.contrastive=0", "distill.teacher_temperature=1", "distill.max_sim=sum", "distill.schedule=constant",
+        "distill.evaluations=1", "distill.document_ways=4", "distill.epochs=1",
+    )  # fmt: skip
+    out = tmp_path / "run"
+    assert run_adapt(corpus, out, changes=changes) == 0
+    read = [json.loads(line) for line in (out / "label" / "train.jsonl").read_text().splitlines()]
+    taught = json.loads((out / "train" / "queries.json").read_text())
+    assert len(taught) == 2
+    assert not {row["query_id"] for row in read} & {query_id for ids in taught.values() for query_id in ids}
+    counts = {row["query_id"]: 0 for row in read}
+    for row in read:
+        counts[row["query_id"]] += 1
+        assert len(row["doc_ids"]) == 4
+    assert set(counts.values()) == {3}
+    manifest = json.loads((out / "label" / "manifest.json").read_text())
+    assert manifest["dropped"]["a reranker learned from it"] == 8
+    assert sum(manifest["dropped"].values()) + manifest["out"] == manifest["in"]
+    assert run_adapt(corpus, tmp_path / "few", changes=(*changes, "train.max_queries=400")) == 2
+    assert "label.queries=unseen" in capsys.readouterr().err
+    assert not (tmp_path / "few" / "index").exists()
