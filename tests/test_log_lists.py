@@ -11,6 +11,7 @@ from files_page import undocumented
 
 from acclimate.base.testing import QUERIES
 from acclimate.corpus.formats import read_nway, read_synthetic
+from acclimate.run.given import Given
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt, estimates
@@ -34,7 +35,7 @@ def run_with(labelled, tiny_encoder, tmp_path):
         files = {name: str(labelled.parent / file) for name, file in LABELS.items()}
         settings, corpus = resolve(STAGES, load_recipe("quick"), changes), str(labelled.parent / "nature.jsonl")
         log = str(tmp_path / "log.txt") if asked else None
-        return begin(tmp_path / "run", corpus, settings, recipe="quick", seed=0, **files, log=log)
+        return begin(tmp_path / "run", corpus, settings, recipe="quick", seed=0, given=Given(**files, log=log))
 
     return make
 
