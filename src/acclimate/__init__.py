@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
     from acclimate.api.recipes import ResolvedRecipe, SettingDifference, recipe, recipes
+    from acclimate.api.rerank import rerank
     from acclimate.api.run import Run, open
     from acclimate.api.search import Hit
     from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
@@ -55,6 +56,7 @@ _HOMES = {
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
     "acclimate.api.recipes": "ResolvedRecipe SettingDifference recipe recipes",
+    "acclimate.api.rerank": "rerank",
     "acclimate.api.run": "Run open",
     "acclimate.api.search": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
@@ -118,6 +120,7 @@ __all__ = [
     "prompts",
     "recipe",
     "recipes",
+    "rerank",
     "sample",
     "seed",
     "steer",

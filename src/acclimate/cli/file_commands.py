@@ -1,12 +1,15 @@
-"""The commands that work on files of the field, without a run: TREC runs and judgments."""
+"""The commands that work on files of the field, without a run of ours: TREC runs and judgments."""
 
 from __future__ import annotations
 
 import json as json_format
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import acclimate
-from acclimate.cli.options import Count, FilePath, Flag, Measure, Measures, Seed
+from acclimate.cli.options import Count, FilePath, Flag, Measure, Measures, Name, Seed
 
 
 def compare(
@@ -77,3 +80,46 @@ def evaluate_run(
     if per_query is not None:
         result.write_per_query(per_query)
     print(json_format.dumps(result.as_dict(), indent=1, ensure_ascii=False) if json else result)
+
+
+def rerank(
+    run: Path,
+    model: str,
+    *,
+    corpus: str,
+    queries: FilePath = None,
+    depth: Count = 1000,
+    max_tokens: Count = 512,
+    out: FilePath = None,
+    tag: Name = None,
+) -> None:
+    """Re-rank a TREC run with any reranker: its scores, best first; what lies deeper follows in its old order.
+
+    With --out a killed command loses a batch, and the same command goes on.
+
+    Parameters
+    ----------
+    run
+        A TREC run, or a ranking of ColBERT; .gz, too.
+    model
+        A reranker: a folder, one that train made, too, or a Hugging Face id; or KIND:MODEL, of cross-encoder, monot5,
+        decoder, yes-no:LLM and likelihood:LLM.
+    corpus
+        Documents, as adapt takes them; a BEIR folder brings queries.
+    queries
+        Queries of your own, as BEIR queries.jsonl.
+    depth
+        Documents of each query to put in order.
+    max_tokens
+        Tokens of query and document together; the document is cut.
+    out
+        File for the run; without it, it is printed.
+    tag
+        Last column of the run; by default the model's name.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = out or Path(folder) / "run.trec"
+        acclimate.rerank(run, model, path, corpus=corpus, queries=queries, depth=depth, max_tokens=max_tokens, tag=tag)
+        if out is None:
+            with path.open(encoding="utf-8") as lines:
+                shutil.copyfileobj(lines, sys.stdout)

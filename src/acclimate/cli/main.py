@@ -22,7 +22,7 @@ from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.command_groups import cache_app, prompts_app
 from acclimate.cli.convert_commands import convert
-from acclimate.cli.file_commands import compare, evaluate_run
+from acclimate.cli.file_commands import compare, evaluate_run, rerank
 from acclimate.cli.model_commands import convert_model
 from acclimate.cli.options import (
     Changes,
@@ -74,7 +74,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-for file_command in (compare, evaluate_run, convert, convert_model):
+for file_command in (compare, evaluate_run, rerank, convert, convert_model):
     command(file_command)
 
 

@@ -1,0 +1,101 @@
+"""A TREC run re-ranked by any scorer."""
+
+from __future__ import annotations
+
+import shutil
+from os import PathLike
+from pathlib import Path
+
+from acclimate.base.domains import AtLeast
+from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.base.files import make_folder
+from acclimate.base.progress import Progress, Shown, shown
+from acclimate.corpus import collections
+from acclimate.corpus.documents import Corpus
+from acclimate.corpus.formats import write_run
+from acclimate.measure.evaluated_runs import read_any_run
+from acclimate.records import Scorer
+from acclimate.run.settings import Setting, check
+from acclimate.search import scorers
+from acclimate.search.kept_values import KeptValues
+from acclimate.search.rerank_run import check as check_run
+from acclimate.search.rerank_run import reranked
+from acclimate.search.scorers import named
+from acclimate.search.scorers.kept import KeptScorer
+
+_QUERY_TOKENS = 64  # beside a document's
+
+
+def rerank(
+    run: str | PathLike[str],
+    model: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    corpus: str | PathLike[str],
+    queries: str | PathLike[str] | None = None,
+    depth: int = 1000,
+    max_tokens: int = 512,
+    tag: str | None = None,
+    progress: Shown = "auto",
+) -> Path:
+    """Write `out`, a TREC run, with the first `depth` documents of each query of `run` in the order of a model.
+
+    Documents have the model's scores; what lies deeper follows in its old order, below them. A killed call loses a
+    batch: the same one goes on with what is in `OUT.partial`, which goes when the run is written. The run is read twice
+    and streamed; documents are read from disk.
+
+    run: a TREC run, or a ranking of ColBERT; .gz, too. model: a reranker by path, a folder that train made, too, or by
+    Hugging Face id; or KIND:MODEL, of cross-encoder, monot5, decoder, yes-no and likelihood. corpus: documents, as
+    `adapt` takes them; a BEIR folder brings queries. queries: a file of others. max_tokens: of query and document
+    together. tag: of the run; by default the model's name. Raises DataError for queries and documents of the run that
+    have no text, and SettingError for a model that rates nothing.
+
+    >>> path = acclimate.rerank(
+    ...     "run/evaluate/runs/bm25.trec", "run/train/reranker", "reranked.trec",
+    ...     corpus="docs/", queries="queries.jsonl", depth=5, progress=None,
+    ... )  # doctest: +SKIP
+    """
+    check(depth, Setting("depth", int, None, "", AtLeast(1)), "depth")
+    check(max_tokens, Setting("max_tokens", int, None, "", AtLeast(_QUERY_TOKENS + 8)), "max_tokens")
+    source, target, name = Path(run), Path(out), str(model)
+    _check_model(name)
+    partial = target.with_name(f"{target.name}.partial")
+    is_new = not partial.exists()
+    make_folder(partial)
+    try:
+        collection = collections.load(str(corpus), partial, queries=None if queries is None else Path(queries))
+        texts = {query.query_id: query for query in collection.queries}
+        if not texts:
+            raise SettingError(f"{corpus} brings no queries; expected a file of them (--queries), or a BEIR folder")
+        n_queries = check_run(read_any_run(source), source, texts, collection.corpus, depth)
+    except AcclimateError:
+        if is_new:  # a mistake leaves nothing behind
+            shutil.rmtree(partial)
+        raise
+    scorer = _loaded(name, collection.corpus, max_tokens)
+    with KeptValues(partial / "scores.sqlite") as kept, shown(progress):
+        tell = Progress("rerank", "queries")
+        hits = reranked(
+            read_any_run(source),
+            texts,
+            KeptScorer(scorer, kept, collection.corpus.fingerprint),
+            depth=depth,
+            progress=lambda done: tell(done, n_queries),
+        )
+        write_run(target, hits, tag=tag or name)
+    shutil.rmtree(partial)
+    return target
+
+
+def _check_model(name: str) -> None:
+    """Raises SettingError and its like for a model that cannot rate; its weights are not read."""
+    if name.partition(":")[0] in named.KINDS:
+        named.check(name)
+    else:
+        scorers.check_rates(name)
+
+
+def _loaded(name: str, corpus: Corpus, max_tokens: int) -> Scorer:
+    if name.partition(":")[0] in named.KINDS:
+        return named.load(name, corpus, max_doc_tokens=max_tokens - _QUERY_TOKENS)
+    return scorers.load(name, corpus, max_tokens=max_tokens)
