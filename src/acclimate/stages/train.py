@@ -17,6 +17,7 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.files import read_json
 from acclimate.base.progress import Progress
+from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
 from acclimate.learn.rerankers.several import TAUGHT, WITHOUT_NEGATIVES, collapse, train_rerankers
 from acclimate.llm.prompts import plain_names
@@ -113,7 +114,8 @@ def train(
         Exactly so many steps of the optimizer, of batch_size x gradient_accumulation queries each, whatever number of
         queries there is: each is seen once before any is seen twice. 0: by epochs.
     optimizer
-        adamw, or adafactor without its own schedule (as T5 and monoT5 were trained).
+        adamw, or adafactor, whose steps are in proportion to the weights, as T5's and monoT5's were; of the same
+        learning rate.
     learning_rate
         The learning rate, or its peak.
     schedule
@@ -233,7 +235,10 @@ def pair_flop(run: Run) -> float:
 def n_rerankers(run: Run) -> int:
     """How many there will be, at most."""
     wanted = run.settings["train"]["rerankers"]
-    return len(set(plain_names(run.settings["generate"]["prompt"]))) if wanted == PROMPT else number_of(wanted) or 1
+    if wanted != PROMPT:
+        return number_of(wanted) or 1
+    n_prompts = len(set(plain_names(run.settings["generate"]["prompt"])))
+    return n_prompts - 1 + run.settings["seed"]["n_prompts"] if run.seeds_prompts else n_prompts
 
 
 def estimate(run: Run, n_queries: float) -> Estimate:
@@ -255,10 +260,11 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Traine
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
         queries = [*sides["train"], *sides["dev"]]
-        examples_of = {
-            side: [example for example in mined.examples if example.query_id in {query.query_id for query in of_side}]
-            for side, of_side in sides.items()
-        }
+        side_of: dict[str, Side] = {query.query_id: side for side, of_side in sides.items() for query in of_side}
+        examples_of: dict[Side, list[NWay]] = {side: [] for side in sides}
+        for example in mined.examples:
+            if example.query_id in side_of:
+                examples_of[side_of[example.query_id]].append(example)
         result = train(
             examples_of["train"],
             examples_of["dev"],

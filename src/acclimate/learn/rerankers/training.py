@@ -229,6 +229,12 @@ def _trainer(
         def add_model_card_callback(self, default_args_dict: Any) -> None:
             """No card is written, so its statistics of every text are not needed."""
 
+        def get_optimizer_cls_and_kwargs(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            optimizer, values = super().get_optimizer_cls_and_kwargs(*args, **kwargs)
+            if "scale_parameter" in values:  # Adafactor's, which T5 was made with: larger weights take larger steps
+                values["scale_parameter"] = True
+            return optimizer, values
+
         def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
             step_loss = super().training_step(*args, **kwargs)
             if not torch.isfinite(step_loss).all():
