@@ -324,7 +324,7 @@ def test_inpars_files_of_all_kinds_are_read(tmp_path: Path) -> None:
     queries = read_any_synthetic(put(tmp_path / "plus.jsonl", *rows))
     (query,) = queries
     assert math.isnan(query.logprob)
-    assert +queries.dropped == {"lines left out without a query": 1, "queries left out whose id came before": 1}
+    assert queries.dropped == {"lines left out without a query": 1, "queries left out whose id came before": 1}
 
 
 def test_inpars_own_filter_finds_what_it_reads(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_positives_among_their_negatives_are_left_out_and_counted(tmp_path: Path
     path.write_text("why lava\tlava erupts\tVolcano lava erupts\nwhy lava\tlava erupts\tsnow  creeps\n")
     examples = read_any_nway(path, DOCS)
     assert [example.doc_ids for example in examples.examples] == [("1", "2")]
-    assert +examples.dropped == {
+    assert examples.dropped == {
         "documents left out that an example has twice": 1,
         "examples left out whose only negative is their positive": 1,
     }

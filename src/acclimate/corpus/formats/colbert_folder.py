@@ -65,7 +65,7 @@ def write(path: Path, source: Source) -> int:
                 scored = bool(example.scores)
                 if example.query_id not in query_numbers:
                     query_numbers[example.query_id] = len(query_numbers)
-                    texts.append(source.flat(source.query_text(example, place)))
+                    texts.append(source.flat(source.lookup.query_text(example, place)))
                 for doc_id in example.doc_ids:
                     if doc_id not in doc_numbers:
                         raise place.error(f"document {doc_id!r} is none of the {len(doc_numbers):,} documents")

@@ -129,7 +129,7 @@ def write_beir(path: Path, source: Source, *, prefix: str = "") -> int:
     """A BEIR folder of what there is: documents, queries, judgments by split."""
     stem = f"{prefix}-" if prefix else ""
     with atomic_folder(path) as folder:
-        if source.content.docs or source.documents is not None:
+        if source.content.docs or source.lookup.documents is not None:
             write_docs(folder / "corpus.jsonl", source)
         count = write_queries(folder / f"{stem}queries.jsonl", source)
         for split, rows in source.judgments().items():

@@ -43,7 +43,7 @@ def read_triples(path: Path, *, is_raw: bool = False) -> Content:
 def write_triples(path: Path, source: Source, *, is_raw: bool = False) -> int:
     """A row for each negative."""
     rows = (
-        (source.query_text(row.record, row.place), row.record.texts[0], negative)
+        (source.lookup.query_text(row.record, row.place), row.record.texts[0], negative)
         for row in source.examples(ids=False, texts=True, negatives=True)
         for negative in row.record.texts[1:]
     )
@@ -98,7 +98,7 @@ def read_pairs(path: Path) -> Content:
 def write_pairs(path: Path, source: Source) -> int:
     """A row for each document, the positive first."""
     rows = (
-        (source.query_text(row.record, row.place), text, str(int(n == 0)))
+        (source.lookup.query_text(row.record, row.place), text, str(int(n == 0)))
         for row in source.examples(ids=False, texts=True)
         for n, text in enumerate(row.record.texts)
     )

@@ -31,16 +31,17 @@ def read(path: Path) -> Content:
     notes: Counter[str] = Counter()
 
     def rows() -> Iterator[Row[SyntheticQuery]]:
-        notes[EMPTY] = 0
+        counted: Counter[str] = Counter()
         for place, values in objects(path):
             values = {name: value for name, value in values.items() if value is not None}
             if "query_id" not in values and not str(values.get(pick(values, synthetic.QUERY, place))).strip():
-                notes[EMPTY] += 1
+                counted[EMPTY] += 1
                 continue
             query = synthetic.synthetic_of(values, place)
             others = {name: value for name, value in values.items() if name not in USED}
             text = next((others.pop(name) for name in TEXT if name in others), None)
             yield Row(place, query, others if text is None else {"text": text, **others})
+        notes.update(counted - notes)  # the same at each pass
 
     return Content(synthetic=rows, notes=notes)
 
@@ -76,7 +77,7 @@ def write_v1(path: Path, source: Source) -> int:
 def _rows(source: Source, names: tuple[str, str]) -> Iterator[dict[str, Any]]:
     text_name, query_name = names
     for place, query, others in source.synthetic():
-        text = others["text"] if "text" in others else source.doc_text(query.doc_id, place)
+        text = others["text"] if "text" in others else source.lookup.doc_text(query.doc_id, place)
         values: dict[str, Any] = {"doc_id": query.doc_id, text_name: text, query_name: query.text}
         if query.log_probs:
             values["log_probs"] = list(query.log_probs)

@@ -90,7 +90,7 @@ class Keys(NamedTuple):
         example = row.record
         docs = example.doc_ids if self.are_ids else example.texts
         values: dict[str, Any] = {self.query_id: example.query_id} if self.query_id else {}
-        values[self.query] = source.query_text(example, row.place)
+        values[self.query] = source.lookup.query_text(example, row.place)
         values[self.positives] = docs[0] if self.has_one_positive else [docs[0]]
         values[self.negatives] = list(docs[1:])
         if example.scores and self.positive_scores:

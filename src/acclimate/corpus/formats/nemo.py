@@ -69,7 +69,10 @@ def write(path: Path, source: Source) -> int:
 
     def data() -> Iterator[dict[str, Any]]:
         for place, example, others in source.examples():
-            values: dict[str, Any] = {"question_id": example.query_id, "question": source.query_text(example, place)}
+            values: dict[str, Any] = {
+                "question_id": example.query_id,
+                "question": source.lookup.query_text(example, place),
+            }
             positive, *negatives = ({"id": doc_id} for doc_id in example.doc_ids)
             values |= {"corpus_id": CORPUS, "pos_doc": [positive], "neg_doc": negatives}
             yield values | {name: value for name, value in others.items() if name not in values}

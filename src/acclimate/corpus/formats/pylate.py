@@ -63,9 +63,9 @@ def write(path: Path, source: Source) -> int:
 
     def train() -> Iterator[dict[str, Any]]:
         for place, example, _ in source.examples():
-            queries[example.query_id] = source.query_text(example, place)
+            queries[example.query_id] = source.lookup.query_text(example, place)
             for doc_id in example.doc_ids:
-                texts[doc_id] = source.doc_text(doc_id, place)
+                texts[doc_id] = source.lookup.doc_text(doc_id, place)
             values: dict[str, Any] = {"query_id": example.query_id, "document_ids": list(example.doc_ids)}
             if example.scores:
                 values["scores"] = _from_0_to_1(example.scores)

@@ -12,7 +12,7 @@ from acclimate.corpus.formats.collection_files import read_beir
 from acclimate.corpus.formats.content import Content, Row
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.registry import recognize
-from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.source import HASHED, Source
 from acclimate.records import Doc, NWay, Query, SyntheticQuery
 
 REPEATED = "queries left out whose id came before"
@@ -52,11 +52,12 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
     examples: list[NWay] = []
     for place, example, _ in source.examples():
         for doc_id in example.doc_ids:
-            source.doc_text(doc_id, place)
-        text = source.query_text(example, place)
+            source.lookup.doc_text(doc_id, place)
+        text = source.lookup.query_text(example, place)
         if query_of.setdefault(example.query_id, Query(example.query_id, text)).text != text:
             raise place.error(f"query {example.query_id!r} has another text before; ids must differ")
         examples.append(NWay(example.query_id, example.doc_ids, example.scores, example.has_positive))
+    source.notes.pop(HASHED, None)  # the texts are here
     return Training(list(query_of.values()), examples, +source.notes)
 
 

@@ -1,0 +1,105 @@
+"""Texts by id and ids by text, of documents and queries that are given beside a file.
+
+A text is found as models read it, white space aside, because writers of tables turn line ends into blanks. What cannot
+be found is an error that names the option to give.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from acclimate.base.errors import DataError
+from acclimate.corpus.formats.content import Example
+from acclimate.corpus.formats.fields import Place, as_json
+from acclimate.corpus.formats.synthetic import synthetic_id
+from acclimate.records import Doc
+
+
+class Lookup:
+    """What is known beside a file. Of documents with the same text, the first is meant."""
+
+    def __init__(
+        self,
+        path: Path,
+        documents: Callable[[], Mapping[str, Doc] | None],
+        queries: Callable[[], Mapping[str, str] | None],
+        *,
+        has_query_ids: bool,
+    ) -> None:
+        """path: of the file, for errors. documents, queries: asked for once, when something is looked up first.
+
+        has_query_ids: whether queries that come as texts have their ids among `queries`; if not, they get those that
+        synthetic queries have.
+        """
+        self._path, self._documents, self._queries, self._has_query_ids = path, documents, queries, has_query_ids
+
+    @cached_property
+    def documents(self) -> Mapping[str, Doc] | None:
+        """By id; None where none are given."""
+        return self._documents()
+
+    @cached_property
+    def queries(self) -> Mapping[str, str] | None:
+        """Text by query id; None where none are given."""
+        return self._queries()
+
+    def doc_text(self, doc_id: str, place: Place) -> str:
+        """The text of a document, as models read it."""
+        if self.documents is None:
+            raise place.error(f"document {doc_id!r} has no text here; give it with --corpus FILE")
+        if doc_id not in self.documents:
+            raise place.error(f"document {doc_id!r} is none of the {len(self.documents):,} documents")
+        return self.documents[doc_id].default_text()
+
+    def doc_id(self, text: str, place: Place) -> str:
+        """The id of the document with this text."""
+        doc_id = self._doc_ids.get(_key(text))
+        if doc_id is None:
+            raise place.error(f"the document {as_json(text)} is none of the {len(self.documents or ()):,} documents")
+        return doc_id
+
+    def query_text(self, example: Example, place: Place) -> str:
+        """The text of an example's query: its own, or that of its id."""
+        if example.query:
+            return example.query
+        if self.queries is None:
+            raise place.error(f"query {example.query_id!r} has no text here; give it with --queries FILE")
+        if example.query_id not in self.queries:
+            raise place.error(f"query {example.query_id!r} is none of the {len(self.queries):,} queries")
+        return self.queries[example.query_id]
+
+    def query_id(self, example: Example, place: Place) -> str:
+        """The id of an example's query: its own, that of its text, or a hash of the text and the positive's id."""
+        if example.query_id:
+            return example.query_id
+        if not self._has_query_ids:
+            return synthetic_id(example.doc_ids[0], example.query)
+        query_id = self._query_ids.get(_key(example.query))
+        if query_id is None:
+            raise place.error(f"the query {as_json(example.query)} is none of the {len(self._query_ids):,} queries")
+        return query_id
+
+    @cached_property
+    def _doc_ids(self) -> dict[bytes, str]:
+        if self.documents is None:
+            raise DataError("has texts without ids; give the documents with --corpus FILE", path=self._path)
+        ids: dict[bytes, str] = {}
+        for doc in self.documents.values():
+            for text in (doc.default_text(), doc.text, f"{doc.title} | {doc.text}"):  # the last is ColBERT's
+                ids.setdefault(_key(text), doc.doc_id)
+        return ids
+
+    @cached_property
+    def _query_ids(self) -> dict[bytes, str]:
+        ids: dict[bytes, str] = {}
+        for query_id, text in (self.queries or {}).items():
+            ids.setdefault(_key(text), query_id)
+        return ids
+
+
+@lru_cache(1024)  # the rows of a query have its text and its positive's again and again
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16).digest()
