@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
 from acclimate.learn.students.training import StudentTraining  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.search.members import Ids  # noqa: E402
-from acclimate.stages.distill import distill  # noqa: E402
+from acclimate.stages.distill import distill, estimate  # noqa: E402
 
 
 def read(training):
@@ -245,3 +246,23 @@ def test_raw_scores_shifted_teach_the_same(base, lesson, tmp_path):
 def test_a_share_of_a_raw_score_is_refused(base, lesson, tmp_path):
     with pytest.raises(SettingError, match=r"mask_above is 0.6, a share of scores in \[0, 1\]"):
         distill(RAW, RAW[:8], base, lesson, tmp_path, (), True, mask_above=0.6)
+
+
+# What a run would take
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_read"),
+    [
+        ({"epochs": 3}, 3 * 100),
+        ({"max_steps": 140_000, "batch_size": 32}, 140_000 * 32),
+        ({"epochs": 2, "windows": 15, "n_ways": 91}, 2 * 6 * 100),
+        ({"epochs": 2, "windows": 15, "n_ways": 91, "loss": "contrastive"}, 2 * 100),
+    ],
+)
+def test_the_estimate_follows_steps_and_lists(changes, n_read):
+    label = {"windows": 0, "n_ways": 100} | {key: changes[key] for key in ("windows", "n_ways") if key in changes}
+    distill = {"student": ("dense",), "epochs": 1, "max_steps": 0, "batch_size": 8, "loss": "kl"} | changes
+    run = SimpleNamespace(settings={"label": label, "distill": distill})
+    once = SimpleNamespace(settings={"label": {"windows": 0}, "distill": {**distill, "epochs": 1, "max_steps": 0}})
+    assert estimate(run, 100).flop == pytest.approx(n_read / 100 * estimate(once, 100).flop)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, QUERIES, TRAIN, draw, find
+from tiny import write_cross_encoder
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
@@ -233,3 +234,33 @@ def test_rerankers_alone_teach_windows_of_unseen_queries(corpus, run_adapt, tmp_
     assert run_adapt(corpus, tmp_path / "few", changes=(*changes, "train.max_queries=400")) == 2
     assert "label.queries=unseen" in capsys.readouterr().err
     assert not (tmp_path / "few" / "index").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fake_llm")
+def test_a_published_cross_encoder_teaches_margins_of_what_dense_retrieval_finds(
+    corpus, run_adapt, tiny_encoder, tmp_path
+):
+    model = write_cross_encoder(tmp_path / "teacher", tiny_encoder)
+    changes = (
+        f"label.teachers=cross-encoder:{model}", "label.weights=equal", "label.normalize=none", "label.n_ways=9",
+        "label.reranker_ways=9", "label.candidates=dense", "distill.student=dense", "distill.loss=margin-mse",
+        "distill.contrastive=0", "distill.teacher_temperature=1", "distill.student_temperature=0.05",
+        "distill.document_ways=2", "distill.ways_by=random", "distill.max_steps=12", "distill.batch_size=4",
+        "distill.evaluations=1",
+    )  # fmt: skip
+    out = tmp_path / "run"
+    assert run_adapt(corpus, out, changes=changes) == 0
+    notes = json.loads((out / "distill" / "manifest.json").read_text())["notes"]["dense"]
+    assert (notes["steps"], len(notes["dev_loss"]), notes["best_epoch"]) == (12, 2, 1)
+    said = json.loads((out / "label" / "manifest.json").read_text())["notes"]
+    assert said["scale"] == {"normalize": "none", "target": "as rated"}
+    rows = [json.loads(line) for line in (out / "label" / "scores.jsonl").read_text().splitlines()]
+    rated = {
+        row["query_id"]: dict(zip(row["doc_ids"], row["raw"][f"cross-encoder:{model}"], strict=True)) for row in rows
+    }
+    for line in (out / "label" / "train.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert row["scores"] == pytest.approx([rated[row["query_id"]][doc_id] for doc_id in row["doc_ids"]], abs=1e-5)
+    shares = (*changes, "distill.contrastive=0.1", "distill.mask_above=0.6")
+    assert run_adapt(corpus, tmp_path / "shares", changes=shares) == 2
