@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tiny import write_cross_encoder, write_llama, write_t5
 
 import acclimate
+from acclimate.base import models
 from acclimate.base.errors import DataError, MissingExtra
 from acclimate.base.kinds import kind_of
 from acclimate.base.loading import check_model, shapes
@@ -260,6 +261,39 @@ def test_a_deberta_with_spm_model_alone_is_converted(tmp_path):
     made = acclimate.convert_model(folder, tmp_path / "made")
     assert score(made) == plain
     assert len(set(plain)) == 3
+
+
+def test_an_encoder_saved_in_half_precision_with_the_heads_of_its_training_becomes_a_reranker(tiny_encoder, tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    from acclimate.search.scorers.cross_encoder import load
+
+    folder = tmp_path / "encoder"  # as microsoft/deberta-v3-large is published: no architectures, heads of its own
+    transformer = AutoModel.from_pretrained(tiny_encoder)
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
+    config = transformer.config.to_dict()
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": None, "dtype": "float16"}))
+    state = {f"bert.{name}": tensor.half() for name, tensor in transformer.state_dict().items()}
+    state["lm_predictions.lm_head.bias"] = torch.zeros(9).half()
+    torch.save(state, folder / "pytorch_model.bin")
+    made = acclimate.convert_model(folder, tmp_path / "made")
+    check_model(str(made))
+    reranker = load(str(made), max_tokens=32, is_new=True)
+    assert {parameter.dtype for parameter in reranker.parameters()} == {torch.float32}
+    weights = dict(reranker.named_parameters())
+    key = next(name for name in weights if name.endswith("layer.0.attention.self.key.weight"))
+    assert torch.equal(weights[key].cpu(), transformer.encoder.layer[0].attention.self.key.weight.half().float())
+
+
+def test_a_model_that_cannot_be_downloaded_is_named_in_one_line(monkeypatch):
+    def fails(*_, **__):
+        raise OSError("Cannot find it\nand outgoing traffic has been disabled")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    with pytest.raises(DataError, match="org/some-model: no model that could be downloaded: Cannot find it and"):
+        models.weights_fingerprint("org/some-model")
+    with pytest.raises(DataError, match="org/some-model: no model that could be downloaded"):
+        acclimate.convert_model("org/some-model", "out")
 
 
 def test_a_missing_tokenizer_library_is_named_with_the_command(t5, tmp_path, monkeypatch):

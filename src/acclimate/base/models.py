@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
-from acclimate.base.text import quoted
+from acclimate.base.text import quoted, single_spaced
 
 if TYPE_CHECKING:
     import torch
@@ -167,11 +167,18 @@ def folder(name: str) -> Path:
 
 
 def download(model: ModelName, weights: str) -> Path:
-    """Where a hub model is, once it is downloaded: its configuration, and weights with this suffix."""
+    """Where a hub model is, once it is downloaded: its configuration, and weights with this suffix.
+
+    Raises DataError where it cannot be.
+    """
     from huggingface_hub import snapshot_download
 
     patterns = [f"*{suffix}" for suffix in (weights, *CONFIGURATION)]
-    path = Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
+    try:
+        path = Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
+    except Exception as error:  # of the hub, the network or the disk; which of them, its text says
+        reason = single_spaced(str(error)) or type(error).__name__
+        raise DataError(f"no model that could be downloaded: {reason}", path=model.path_or_id) from error
     if weights == ".safetensors":
         check_tokenizer_library(path)
     return path
