@@ -483,6 +483,28 @@ def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path)
         assert read_any_nway(path, DOCS).examples[0][1:3] == (("1", "3"), (2.0, 1.0))
 
 
+def test_tables_in_shards_are_read_in_order(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for name, rows in {
+        "train": [{"query_id": 1, "document_ids": "['1', '2']".replace("'", '"'), "scores": "[0.5, 0.25]"}],
+        "queries": [{"query_id": 1, "text": "why"}],
+        "documents": [{"document_id": doc_id, "text": f"text {doc_id}"} for doc_id in "12"],
+    }.items():
+        (tmp_path / "hub" / name).mkdir(parents=True)
+        for n, row in enumerate(rows):
+            put(tmp_path / "hub" / name / f"{name}-{n:05}-of-{len(rows):05}.jsonl", row)
+    assert recognize(tmp_path / "hub" / "documents").name == "documents"
+    acclimate.convert(tmp_path / "hub", tmp_path / "f.jsonl", target_format="flagembedding")
+    assert json.loads((tmp_path / "f.jsonl").read_text())["neg"] == ["text 2"]
+
+
+def test_a_conversion_that_leaves_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
+    path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1"]})
+    message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))
+    assert message.endswith("nothing of it can be written as triples-ids; examples left out that have no negative: 1")
+    assert not (tmp_path / "t.tsv").exists()
+
+
 def test_the_command_says_what_it_read_and_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from acclimate.cli.main import main
 

@@ -6,6 +6,7 @@ target that is removed at the end. A file takes the place of one that is there; 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -100,6 +101,9 @@ def convert(
             room=wanted.room,
         )
         count = wanted.write(target, records)
+        if not count:
+            _remove(target)
+            raise DataError(f"nothing of it can be written as {wanted.name}{_reasons(records)}", path=source)
     return Conversion(form.name, wanted.name, count, {note: n for note, n in sorted(records.notes.items()) if n})
 
 
@@ -125,6 +129,18 @@ def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Forma
             for split, qrels in collection.qrels.items()
         },
     )
+
+
+def _reasons(records: Source) -> str:
+    notes = ", ".join(f"{note}: {count:,}" for note, count in sorted(records.notes.items()) if count)
+    return f"; {notes}" if notes else ""
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink()
 
 
 def _is_of_data(folder: Path) -> bool:

@@ -22,8 +22,8 @@ from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place, as_json, identifier
 from acclimate.corpus.formats.rows import (
     first_line,
+    is_dataset,
     is_parquet,
-    is_saved_dataset,
     objects,
     table,
     whole_object,
@@ -202,7 +202,7 @@ def write_llama_index(path: Path, source: Source) -> int:
 
 
 def _qrels(path: Path) -> Rows[Qrel]:
-    if is_saved_dataset(path) or is_parquet(path) or first_line(path).lstrip()[:1] == "{":
+    if is_dataset(path) or is_parquet(path) or first_line(path).lstrip()[:1] == "{":
         return lambda: (Row(*row) for row in trec.judged_once(_qrel_rows(path), path))
     return lambda: (Row(place, qrel) for place, qrel in beir.located_qrels(path))
 

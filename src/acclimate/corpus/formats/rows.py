@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -32,6 +33,7 @@ from acclimate.corpus.formats.fields import Place, as_json
 T = TypeVar("T")
 
 BATCH = 1_000  # rows written at a time to Parquet
+_SHARD = re.compile(r".+-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]+)?\.(parquet|jsonl|jsonl\.gz)")
 SAVED = ("state.json", "dataset_info.json")  # what datasets' save_to_disk leaves in a folder
 
 
@@ -43,9 +45,9 @@ def is_parquet(path: Path) -> bool:
         return stream.read(4) == b"PAR1"
 
 
-def is_saved_dataset(path: Path) -> bool:
-    """True for the folder that `save_to_disk` of Hugging Face's datasets makes."""
-    return path.is_dir() and all(exists(path / name) for name in SAVED)
+def is_dataset(path: Path) -> bool:
+    """True for a folder that `save_to_disk` of Hugging Face's datasets makes, or one of shards as hubs have them."""
+    return path.is_dir() and (all(exists(path / name) for name in SAVED) or bool(_shards(path)))
 
 
 def objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -96,7 +98,8 @@ def _not_empty(rows: Iterator[tuple[Place, T]], path: Path) -> Iterator[tuple[Pl
 
 def _objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     if path.is_dir():
-        return _saved_rows(path)
+        shards = _shards(path)
+        return chain.from_iterable(map(_objects, shards)) if shards else _saved_rows(path)
     if is_parquet(path):
         return tables.parquet_rows(path)
     first = first_line(path)
@@ -112,7 +115,7 @@ def first_line(path: Path) -> str:
 
 def table(folder: Path, stem: str) -> Path | None:
     """The file of this name in a folder, whatever carries its rows, or a saved data set of this name."""
-    paths = [*([folder / stem] if is_saved_dataset(folder / stem) else []), *sorted(folder.glob(f"{stem}.*"))]
+    paths = [*([folder / stem] if is_dataset(folder / stem) else []), *sorted(folder.glob(f"{stem}.*"))]
     if len(paths) > 1:
         raise DataError(f"found {' and '.join(path.name for path in paths)}; keep one", path=folder)
     return paths[0] if paths else None
@@ -143,11 +146,17 @@ def _list_of_objects(path: Path) -> DataError:
     )
 
 
+def _shards(path: Path) -> list[Path]:
+    """The files of a data set in several parts, in order, where nothing else is in a folder."""
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    return files if all(_SHARD.fullmatch(file.name) for file in files) else []
+
+
 def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     """The rows of a folder that Hugging Face's datasets saved: Arrow files in the order that its state says."""
     import pyarrow as pa
 
-    if not is_saved_dataset(path):
+    if not is_dataset(path):
         raise DataError(f"is a folder without {' and '.join(SAVED)}; expected a file or a saved dataset", path=path)
     state = read_json(path / SAVED[0])
     files = state.get("_data_files") if isinstance(state, dict) else None

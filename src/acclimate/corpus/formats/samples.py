@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from acclimate.base.errors import DataError
 from acclimate.base.files import exists, open_bytes, read_lines
 from acclimate.corpus.formats.fields import as_json
-from acclimate.corpus.formats.rows import cells_of, is_parquet, is_saved_dataset, objects, whole_object
+from acclimate.corpus.formats.rows import cells_of, is_dataset, is_parquet, objects, whole_object
 
 SPLITS = "dataset_dict.json"  # in a folder of several saved data sets
 ROWS = 50  # that are looked at
@@ -61,7 +61,7 @@ def look(path: Path) -> Sample:
     """A sample of a file or folder. Raises DataError for what is neither, and for an empty file."""
     if not exists(path):
         open_bytes(path)
-    if is_saved_dataset(path) or is_parquet(path):
+    if is_dataset(path) or is_parquet(path):
         return _objects([row for _, row in islice(objects(path), ROWS)])
     if exists(path / SPLITS):
         raise DataError("holds the splits of a saved data set; name the folder of one of them", path=path)
