@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
-import tomllib
-from importlib import resources
 from pathlib import Path
 
-from acclimate.run.recipes import recipe_names
-from acclimate.run.settings import settings_of
+from acclimate.run.recipes import load_recipe, recipe_names
+from acclimate.run.settings import as_typed, settings_of
 from acclimate.stages.chain import STAGES
 
 SETTINGS = Path(__file__).with_name("settings.md")
 
 
 def settings() -> str:
-    """docs/settings.md: every setting with its default, and what the recipes change."""
-    recipes = {
-        name: tomllib.loads((resources.files("acclimate.run") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
-        for name in recipe_names()
-    }
+    """docs/settings.md: every setting with its default, and the recipes."""
     lines = [
         "# Settings",
         "",
@@ -34,11 +28,15 @@ def settings() -> str:
         lines += [_row("setting", "default", "values", "what it does"), _row("---", "---", "---", "---")]
         for setting in settings_of(function).values():
             lines.append(_row(f"`{setting.name}`", _shown(setting.default), setting.values, setting.help))
-    lines += ["", "## Recipes", "", "What each one changes: `acclimate adapt CORPUS --out DIR --recipe NAME`."]
-    for name, recipe in recipes.items():
-        lines += ["", f"### {name}", "", recipe.pop("description"), ""]
-        changes = [f"`{stage}.{key}={_plain(value)}`" for stage, of in recipe.items() for key, value in of.items()]
-        lines += [", ".join(changes)]
+    lines += [
+        "",
+        "## Recipes",
+        "",
+        "`acclimate recipes show NAME` prints every setting of one; [recipes.md](recipes.md)",
+    ]
+    lines += ["says more of them.", "", _row("recipe", "what it is", "paper"), _row("---", "---", "---")]
+    for name, recipe in ((name, load_recipe(name)) for name in recipe_names()):
+        lines.append(_row(f"`{name}`", recipe.description, recipe.paper))
     return "\n".join(lines) + "\n"
 
 
@@ -47,12 +45,7 @@ def _row(*cells: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"`{_plain(value)}`" if value != "" else ""
-
-
-def _plain(value: object) -> str:
-    """As one types it."""
-    return ",".join(value) if isinstance(value, list | tuple) else str(value)
+    return f"`{as_typed(value)}`" if value != "" else ""
 
 
 def main() -> int:

@@ -279,7 +279,7 @@ def test_a_recipe_that_is_no_toml(mistake, corpus, out, tmp_path):
     recipe.write_text("[sample\n")
     assert f"{recipe}: not TOML" in mistake("adapt", corpus, "--out", out, "--recipe", str(recipe))
     recipe.write_text("n_docs = 3\n")
-    assert "expected [stage] tables" in mistake("adapt", corpus, "--out", out, "--recipe", str(recipe))
+    assert "no key named 'n_docs'" in mistake("adapt", corpus, "--out", out, "--recipe", str(recipe))
 
 
 def test_no_run_in_a_folder(mistake, out):
@@ -388,7 +388,7 @@ def test_a_dry_run_leaves_a_begun_run_as_it_is(corpus, unfinished, capsys):
 def test_every_recipe_that_comes_along_is_one(corpus, out, capsys):
     assert recipe_names()
     for recipe in recipe_names():
-        needs_examples = recipe == "promptagator"  # of the user's own
+        needs_examples = recipe.startswith("promptagator")  # of the user's own
         code = main(["adapt", corpus, "--out", out, "--recipe", recipe, "--dry-run"])
         assert code == (2 if needs_examples else 0), recipe
         said = capsys.readouterr().err

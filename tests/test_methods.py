@@ -9,14 +9,12 @@ import shutil
 import pytest
 from chain import FAST, CountingLLM, report_of, write_corpus
 from files_page import undocumented
-from tiny import write_cross_encoder, write_t5
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_synthetic
 from acclimate.llm import prompts
-from acclimate.run.recipes import recipe_names
 from acclimate.stages.runs import stored
 from acclimate.stages.train import Trained
 
@@ -180,19 +178,3 @@ def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):
     out = tmp_path / "run"
     assert run_adapt(beir, out, changes=("train.learning_rate=1e-12", *QUICK)) == 0
     assert any("reranker has collapsed" in warning for warning in report_of(out)["warnings"])
-
-
-@pytest.mark.parametrize("recipe", recipe_names())
-def test_every_recipe_runs_to_its_end(recipe, beir, run_adapt, tiny_encoder, tmp_path):
-    changes = ("train.max_queries=20", "mine.n_ways=3", "seed.n_docs=20", "evaluate.max_queries=8")
-    published = write_cross_encoder(tmp_path / "published", tiny_encoder)
-    small = (*changes, f"filter.reranker={published}") if recipe == "inpars-v2" else changes
-    if recipe == "inpars-v1":
-        words = {word for doc in DOCS for word in doc.default_text().split()}
-        small += (f"train.base={write_t5(tmp_path / 't5', sorted(words))}", "train.gradient_accumulation=2")
-    if recipe == "gpl":
-        small += (f"label.teachers=cross-encoder:{published}",)
-    assert run_adapt(beir, tmp_path / "run", "--recipe", recipe, changes=(*small, "generate.per_doc=2")) == 0
-    assert report_of(tmp_path / "run")["recipe"] == recipe
-    assert {stage["name"] for stage in report_of(tmp_path / "run")["stages"]} >= {"generate", "filter", "evaluate"}
-    assert undocumented(tmp_path / "run") == set()

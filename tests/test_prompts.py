@@ -38,6 +38,8 @@ def test_a_document_goes_through_unchanged_and_the_cue_comes_last(name, document
     cue = prompt.target.rpartition("{document}")[2]
     rendered = prompt.render(document)
     assert rendered.startswith(prompt.prefix)
+    if not cue:  # blanks would end the prompt, and are not shown
+        document = document.rstrip()
     assert rendered.endswith(document + cue)
     assert rendered == rendered.rstrip(" \t")
     assert rendered.count(document) >= 1

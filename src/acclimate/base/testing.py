@@ -100,7 +100,8 @@ class FakeLLM:
         elif prompt.endswith("Grade:"):
             text = str(1 + len(document) % 3)
         doubt = hashlib.sha256(text.encode()).digest()[0] / 256
-        return Completion(f" {text}", (-doubt, -doubt), len(prompt.split()), len(text.split()), "stop")
+        n_tokens = len(text.split())
+        return Completion(f" {text}", (-doubt,) * n_tokens, len(prompt.split()), n_tokens, "stop")
 
 
 @dataclass(frozen=True)

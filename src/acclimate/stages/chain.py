@@ -250,7 +250,7 @@ def _check_models(run: Run) -> None:
     begun_from = [("index", run.settings["distill"]["base"]), ("train", run.settings["train"]["base"])]
     rating = [("label", named.model_of(name)[1]) for name in label.named_scorers(run)]
     if reranker := run.settings["filter"]["reranker"]:
-        rating = [("filter", reranker), *rating]
+        rating = [("filter", named.split(reranker)[1]), *rating]
     skips = skipped(run)
     for stage, name in [*begun_from, *rating]:
         if stage not in skips and not run.workspace.is_made(stage) and models.resolve(name).is_local:

@@ -45,6 +45,7 @@ from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import scorers
+from acclimate.search.scorers import named
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
 from acclimate.stages.judges import TRAINED, Judges, RunJudges
@@ -116,7 +117,8 @@ def filter_queries(
         consistency: keep a query when a reranker of train's settings, which learned from all that are left, ranks its
         source document among this many first ones of BM25's first 100.
     reranker
-        reranker: a cross-encoder, a monoT5 or a decoder that rates, by path or Hugging Face id.
+        reranker: a cross-encoder, a monoT5 or a decoder that rates, by path or Hugging Face id; or a scorer by name, as
+        in label.teachers.
     reranker_tokens
         reranker: tokens of query and document that it reads at most, its own limit where that is lower; the document
         is cut.
@@ -218,11 +220,12 @@ def check(run: Run, *, asks: bool) -> None:
     if CONSISTENCY in settings["filters"] and distributed.size() > 1:
         raise SettingError("filter.filters has consistency, whose reranker one process trains; start one")
     if reranker := settings["reranker"]:
-        is_local = models.resolve(reranker).is_local
+        kind, model = named.split(reranker)
+        is_local = models.resolve(model).is_local
         if is_local or (asks and not run.workspace.is_made("filter")):
-            scorers.check_rates(reranker)
+            named.check(reranker) if kind else scorers.check_rates(model)
             if not is_local:
-                models.weights_fingerprint(reranker)  # fetches it now: that its weights are pickles is said at once
+                models.weights_fingerprint(model)  # fetches it now: that its weights are pickles is said at once
     check_filters(**settings)
 
 
@@ -269,5 +272,5 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
         inputs |= run.read(*(f"train.{name}" for name in run.settings["train"]), "mine.n_ways")
         inputs["train.base"] = models.weights_fingerprint(run.settings["train"]["base"])
     if settings["reranker"]:
-        inputs["reranker"] = models.weights_fingerprint(settings["reranker"])
+        inputs["reranker"] = models.weights_fingerprint(named.split(settings["reranker"])[1])
     return run.make(Filtered, work, inputs=inputs, unit="queries")

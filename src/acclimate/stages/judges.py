@@ -118,10 +118,17 @@ class RunJudges:
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> list[float]:
         from acclimate.search import scorers
+        from acclimate.search.scorers import named
 
         corpus, scores = self.run.input.corpus, dict[str, float]()
+        kind, _ = named.split(model)
+        rater = (
+            named.load(model, corpus, max_doc_tokens=max_tokens)
+            if kind
+            else scorers.load(model, corpus, max_tokens=max_tokens)
+        )
         with self.run.store.scores() as kept:
-            scorer = KeptScorer(scorers.load(model, corpus, max_tokens=max_tokens), kept, corpus.fingerprint)
+            scorer = KeptScorer(rater, kept, corpus.fingerprint)
             for group in rated_together(queries):
                 rated = scorer.score([(query.as_query(), query.doc_id) for query in group])
                 scores |= zip([query.query_id for query in group], rated, strict=True)

@@ -157,7 +157,7 @@ def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, 
     if "teacher" in models:
         filtering, labelling = changes.get("filter", {}), changes.get("label", {})
         if filtering.get("reranker"):
-            instead.setdefault("filter", {})["reranker"] = str(models["teacher"]).partition(":")[2]
+            instead.setdefault("filter", {})["reranker"] = models["teacher"]
         teachers = [models["teacher"] if ":" in str(name) else name for name in labelling.get("teachers", ())]
         if teachers:
             instead["label"] = {"teachers": list(dict.fromkeys(teachers))}

@@ -33,6 +33,12 @@ def model_of(name: str) -> tuple[str, str]:
     return kind, model
 
 
+def split(name: str) -> tuple[str, str]:
+    """Kind and model; no kind where a model is named alone, and says itself what it is."""
+    kind, _, model = name.partition(":")
+    return (kind, model) if kind in KINDS and model else ("", name)
+
+
 def check(name: str) -> None:
     """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
     kind, model = model_of(name)
