@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from tiny import write_t5
 
 import acclimate
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import DOCS
 from acclimate.corpus.formats import read_nway, read_synthetic, write_run
 from acclimate.records import Doc, ScoredDoc, SyntheticQuery
 from acclimate.stages import hits
@@ -98,3 +100,24 @@ def test_a_run_of_somebody_else_s_is_mined_and_what_it_lacks_is_counted(copied, 
     path.write_text(f"{queries[0].query_id} Q0 elsewhere 1 1 x\n")
     with pytest.raises(DataError, match="'elsewhere' is no document"):
         acclimate.mine(copied, retriever=path)
+    path.write_text("")
+    with pytest.raises(DataError, match="no hits in this run"):
+        acclimate.mine(copied, retriever=path)
+
+
+@pytest.mark.usefixtures("fake_llm")
+def test_inpars_trains_monot5_for_so_many_steps_of_pairs_whatever_is_set_aside(copied, tmp_path):
+    words = {word for doc in DOCS for word in doc.default_text().split()}
+    base = write_t5(tmp_path / "t5", sorted(words))
+    acclimate.mine(copied, retriever="bm25", n_ways=2, depth=1000, max_share=1.0)
+    acclimate.train(
+        copied, base=base, template="monot5", loss="token", max_queries=10_000, max_steps=5, batch_size=4,
+        gradient_accumulation=4, learning_rate=3e-4, schedule="constant", weight_decay=5e-5, evaluations=1,
+    )  # fmt: skip
+    (note,) = json.loads((copied / "train" / "manifest.json").read_text())["notes"]["rerankers"]
+    examples = list(read_nway(copied / "mine" / "examples.jsonl"))
+    assert note["queries"] < len(examples) < 5 * 16  # part of them only choose
+    assert (note["steps"], note["effective_batch"], note["rows_seen"]) == (5, 16, 5 * 16 * 2)
+    assert note["epochs"] == pytest.approx(5 * 16 / note["queries"], abs=1e-3)
+    assert note["last_learning_rate"] == 3e-4
+    assert [entry["step"] for entry in note["dev_loss"]] == [5]

@@ -18,6 +18,7 @@ from typing import Annotated, NamedTuple
 
 from acclimate.base.digests import sha256
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
+from acclimate.base.errors import DataError
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
@@ -208,10 +209,10 @@ def check(run: Run) -> None:
 
 
 def check_hits(run: Run) -> None:
-    """Raises DataError for a TREC run that names other documents than the run's own, before hours of other work."""
+    """Raises DataError for a TREC run that is empty or names documents that are not here, before hours of work."""
     path = run_file(run.settings["mine"]["retriever"])
-    if path and not run.workspace.is_made("mine"):
-        queries_in(path, run.input.corpus)
+    if path and not run.workspace.is_made("mine") and not queries_in(path, run.input.corpus):
+        raise DataError("no hits in this run; expected some for each query", path=path)
 
 
 def estimate(n_queries: float) -> Estimate:

@@ -6,7 +6,7 @@ The order of the columns says what they are, not their names.
     lambda       LambdaLoss, NDCG-Loss2++
     ranknet      every pair of positive and negative
     margin-mse   the margins of the examples' teacher scores, or 1 where they have none (arXiv 2010.02666)
-    bce          each pair by itself, positives weighed up
+    bce          each pair by itself, positives weighed up; with equal weights, UDAPDR's cross-entropy of two classes
     token        each pair by itself, over the whole vocabulary: as monoT5 was trained; language models only
 """
 
@@ -79,7 +79,10 @@ def margins(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
 
 
 class TokenLoss(torch.nn.Module):
-    """Cross-entropy of the answer's first token, true or false, over the whole vocabulary."""
+    """Cross-entropy of the answer's first token, true or false, over the whole vocabulary.
+
+    monoT5's own is the mean of this and of the end of the answer, which tells nothing of the document.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
