@@ -12,9 +12,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from test_distill import DEV, LEARN, TRAIN, key, log_probs, training_of  # noqa: E402 (after the check for torch)
 
+from acclimate.base import models  # noqa: E402
 from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.testing import DOCS  # noqa: E402
+from acclimate.learn.students import training  # noqa: E402
 from acclimate.learn.students.distillation import shortened, untaught  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.lesson import Similarities  # noqa: E402
@@ -25,12 +27,12 @@ from acclimate.search.members import Ids  # noqa: E402
 from acclimate.stages.distill import distill, estimate  # noqa: E402
 
 
-def read(training):
+def read(course):
     """Run it without learning: the ids of the queries of each step."""
     steps = []
-    training._step = lambda batch: steps.append([example.query_id for example in batch])
-    training.dev_loss = lambda: 1.0
-    training.run(lambda step: None)
+    course._step = lambda batch: steps.append([example.query_id for example in batch])
+    course.dev_loss = lambda: 1.0
+    course.run(lambda step: None)
     return steps
 
 
@@ -48,7 +50,8 @@ def test_so_many_full_steps_and_every_list_once_before_any_twice(batch_size, max
 
 
 @pytest.mark.parametrize("settings", [{"max_steps": 13}, {"max_steps": 13, "evaluations": 2}, {"evaluations": 1}])
-def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, lesson, tmp_path):
+def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, lesson, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_MOST_LOST", 2)
     settings = {**settings, "batch_size": 5, "schedule": "constant"}
     whole = training_of("dense-query", base, lesson, tmp_path / "a", **settings)
     history = whole.run(lambda step: None)
@@ -70,8 +73,8 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, lesson
 
 @pytest.mark.parametrize(("evaluations", "looks"), [(0, 10), (1, 1), (3, 3)])
 def test_it_is_looked_at_as_often_as_asked(evaluations, looks, base, lesson, tmp_path):
-    training = training_of("dense-query", base, lesson, tmp_path / "a", max_steps=23, evaluations=evaluations)
-    assert len(training.run(lambda step: None)) == 1 + looks
+    course = training_of("dense-query", base, lesson, tmp_path / "a", max_steps=23, evaluations=evaluations)
+    assert len(course.run(lambda step: None)) == 1 + looks
 
 
 def test_looked_at_once_the_last_weights_stay(base, lesson, tmp_path):
@@ -84,10 +87,10 @@ def test_looked_at_once_the_last_weights_stay(base, lesson, tmp_path):
 
 def test_a_constant_rate_is_the_same_at_every_step(base, lesson, tmp_path):
     rates = []
-    training = training_of("dense-query", base, lesson, tmp_path / "a", schedule="constant")
-    step = training._step
-    training._step = lambda batch: (rates.append(training.optimizer.param_groups[0]["lr"]), step(batch))
-    training.run(lambda step: None)
+    course = training_of("dense-query", base, lesson, tmp_path / "a", schedule="constant")
+    step = course._step
+    course._step = lambda batch: (rates.append(course.optimizer.param_groups[0]["lr"]), step(batch))
+    course.run(lambda step: None)
     assert set(rates) == {LEARN["learning_rate"]}
 
 
@@ -110,9 +113,9 @@ def test_lists_of_one_query_are_lists_of_their_own(base, lesson, tmp_path):
         for part in (example.doc_ids[1:3], example.doc_ids[3:5])
     ]
     student = STUDENTS["dense-query"].make(base.copy(), lesson)
-    course = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 5, "seed": 0, "schedule": "linear"}
-    training = StudentTraining(student, windows, DEV, DistillationLoss(), tmp_path / "b", **course)
-    assert set(training.priors) == {key(example) for example in (*windows, *DEV)}
+    settings = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 5, "seed": 0, "schedule": "linear"}
+    course = StudentTraining(student, windows, DEV, DistillationLoss(), tmp_path / "b", **settings)
+    assert set(course.priors) == {key(example) for example in (*windows, *DEV)}
     notes = [
         distill(lists, DEV, base, lesson, tmp_path / name, student=("dense-query",), max_queries=4, **LEARN)
         for name, lists in (("c", windows), ("d", windows[::-1]))
@@ -171,6 +174,17 @@ def test_infonce_has_a_temperature_of_its_own():
     divergence = (target * (target.log() - torch.log_softmax(row / 0.05, dim=-1)[:3])).sum()
     expected = 0.9 * divergence - 0.1 * torch.log_softmax(row / 0.01, dim=-1)[0]
     assert loss(similarities, scores).item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dense", "late-interaction"])
+def test_similarities_are_in_float32_where_encoders_are_not(name, base, lesson, monkeypatch):
+    monkeypatch.setattr(models, "fast_bf16", lambda: True)
+    monkeypatch.setattr(models, "device", lambda: "cpu")
+    student = STUDENTS[name].make(base.copy(), lesson)
+    with torch.autocast("cpu", torch.bfloat16):
+        (similarities,) = student.similarities(TRAIN[:1])
+    assert similarities.scores.dtype == torch.float32
+    assert not torch.equal(similarities.scores, similarities.scores.bfloat16().float())
 
 
 # Without a teacher

@@ -19,8 +19,8 @@ _ADVICE = "lower train.max_queries, draw more (sample.n_docs, generate.per_doc),
 
 
 def labels_unseen(run: Run) -> bool:
-    """True where rerankers teach, and only of what they did not learn from."""
-    return run.settings["label"]["queries"] == UNSEEN
+    """True where rerankers are trained here, and only what they did not learn from is labelled."""
+    return run.settings["label"]["queries"] == UNSEEN and run.given.reranker is None
 
 
 def n_taught_each(run: Run) -> int:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import normalize
 
-from acclimate.learn.students.encoding import encode_with_gradients
+from acclimate.learn.students.encoding import encode_with_gradients, in_float32
 from acclimate.learn.students.lesson import Lesson, Similarities, batch_documents, by_example
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
@@ -31,7 +31,9 @@ class Dense:
         """Cosines, of the whole vectors and of each of `dims`."""
         queries = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query").pooled
         documents, place = self._documents(batch)
-        return by_example(nested_cosines(queries, documents, self.dims), batch, place, self.lesson, self.negatives)
+        with in_float32():
+            cosines = nested_cosines(queries, documents, self.dims)
+        return by_example(cosines, batch, place, self.lesson, self.negatives)
 
     def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
         """((n_docs, dim) the documents that are compared, id of each one -> its row)."""

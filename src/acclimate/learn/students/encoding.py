@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
+from acclimate.base import models
 from acclimate.base.memory import batches
 from acclimate.search.encoder import Encoder, Task
 
@@ -19,6 +21,11 @@ class EncodedTexts(NamedTuple):
     pooled: torch.Tensor  # (n_texts, dim)
     tokens: torch.Tensor  # (n_texts, longest, token_dim)
     keep: torch.Tensor  # (n_texts, longest) which tokens count
+
+
+def in_float32() -> AbstractContextManager[Any]:
+    """Where similarities are computed, whatever encoders compute in: half precision would tie near neighbors."""
+    return torch.autocast(models.device(), enabled=False) if models.fast_bf16() else nullcontext()
 
 
 def encode_with_gradients(encoder: Encoder, texts: Sequence[str], task: Task) -> EncodedTexts:

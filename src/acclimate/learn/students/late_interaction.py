@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from acclimate.learn.students.encoding import encode_with_gradients
+from acclimate.learn.students.encoding import encode_with_gradients, in_float32
 from acclimate.learn.students.lesson import BATCH, Lesson, Similarities, batch_documents, by_example
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
@@ -41,7 +41,8 @@ class LateInteraction:
     def _similarities(self, queries: Sequence[torch.Tensor], batch: Sequence[NWay]) -> list[Similarities]:
         place = batch_documents(batch)
         documents = self._documents(list(place))
-        scores = torch.stack([max_sim(query, *documents, reduce=self.max_sim) for query in queries])
+        with in_float32():
+            scores = torch.stack([max_sim(query, *documents, reduce=self.max_sim) for query in queries])
         return by_example(scores[None], batch, place, self.lesson, self.negatives)
 
     def _documents(self, doc_ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -54,7 +54,7 @@ class Lesson:
         return [self.corpus[doc_id].default_text() for doc_id in doc_ids]
 
     def answers(self, batch: Sequence[NWay], doc_ids: list[str]) -> NDArray[np.bool_]:
-        """(n_queries, n_docs) True for a document that answers a query as its first one does.
+        """(n_queries, n_docs) True for a document that answers a query as its first one does. All of them: by row.
 
         It is a passage of the same document, or a copy of it, which `alike` says of those whose vectors are near.
         """
@@ -63,8 +63,10 @@ class Lesson:
         documents = self.ids.documents if self.ids.documents is not None else np.arange(len(self.ids))
         are_answers = documents[sources][:, None] == documents[rows]
         if self.alike is not None:
-            are_near = self.vectors.pooled[sources] @ self.vectors.pooled[rows].T > _NEAR
-            for number, place in np.argwhere(are_near & ~are_answers):
+            vectors = self.vectors.pooled[sources]
+            is_all = len(rows) == len(self.ids)  # which need not be copied
+            cosines = self.vectors.dense_scores(vectors) if is_all else vectors @ self.vectors.pooled[rows].T
+            for number, place in np.argwhere((cosines > _NEAR) & ~are_answers):
                 are_answers[number, place] = self.alike(batch[number].doc_ids[0], doc_ids[int(place)])
         return are_answers
 

@@ -2,9 +2,9 @@
 
 By epochs, or for a number of steps: each list once before any is read twice, in an order that follows from the seed and
 from how often all were read. AdamW; a linear warm-up and decay, or a constant rate. The weights kept are those with the
-lowest loss on held-out queries, the untouched ones included; looked at once, the last. State is saved each time, so a
-killed run loses an epoch at most, or a tenth of the steps, and ends with the same bytes. Of several processes each
-takes its share of every batch, and gradients are added up.
+lowest loss on held-out queries, the untouched ones included; looked at once, the last. State is saved each time, and
+every thousand steps, so a killed run ends with the same bytes. Of several processes each takes its share of every
+batch, and gradients are added up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from acclimate.search.names import KINDS_WITHOUT_BASE
 
 T = TypeVar("T")
 _MAX_NORM = 1.0
-_SAVES = 10  # of training by steps, at least
+_LOOKS = 10  # at training by steps
+_MOST_LOST = 1000  # steps of a killed run
 Cut = Callable[[NWay, int], NWay]  # (a list, how often all lists were read before) -> what of it is read now
 
 
@@ -81,10 +82,9 @@ class StudentTraining:
         self.learning_rate = learning_rate
         self.steps_per_epoch = -(-len(train) // batch_size)
         self.steps = steps = steps_of(len(train), epochs, max_steps, batch_size)
-        looks = evaluations or (min(_SAVES, steps) if max_steps else epochs)
+        looks = evaluations or (min(_LOOKS, steps) if max_steps else epochs)
         self.evaluated_after = {-(-steps * number // looks) for number in range(1, looks + 1)}
-        saves = _SAVES if max_steps or evaluations else epochs
-        self.saved_after = self.evaluated_after | {-(-steps * number // saves) for number in range(1, saves + 1)}
+        self.saved_after = self.evaluated_after | set(range(_MOST_LOST, steps, _MOST_LOST))
         self.evaluations = evaluations
         warm_up = max(1, steps // 10)
         rates: dict[str, Callable[[int], float]] = {
