@@ -32,7 +32,10 @@ class Check(NamedTuple):
 
 
 _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
-_OPTIONAL = {"ir_datasets": ("collections by ir_datasets id", "pip install 'acclimate[datasets]'")}
+_OPTIONAL = {
+    "ir_datasets": ("collections by name", "pip install 'acclimate[datasets]'"),
+    "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "pip install 'acclimate[sentencepiece]'"),
+}
 
 
 def doctor() -> list[Check]:

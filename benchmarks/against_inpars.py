@@ -1,0 +1,476 @@
+"""acclimate beside the InPars toolkit's own code, on the same weights and documents: what is equal, and what it takes.
+
+    python benchmarks/against_inpars.py TOOLKIT DATA/scifact            8 documents, 10 queries to rerank
+    python benchmarks/against_inpars.py TOOLKIT DATA/cranfield --docs 32 --toolkit-python PATH
+
+TOOLKIT is a checkout of github.com/zetaalphavector/InPars; PATH a Python with torch, transformers, pytrec_eval, ftfy
+and pandas before 3. The toolkit's modules run as they are, in processes of their own; `inpars_stand_ins.py` says what
+stands in for its downloads. Both sides compute in float32 and greedily, and read the first documents of the collection
+in file order. Without --reranker the reranker is a small T5 with random weights, made from its configuration: what is
+compared is how a T5 is asked, not how good one is. BM25's hits are ours for both, as the toolkit's search needs Java.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import acclimate
+from acclimate.base.files import read_jsonl, write_json
+from acclimate.corpus import collections
+from acclimate.corpus.collections import Collection
+from acclimate.corpus.formats import read_run, write_run
+from acclimate.corpus.formats.trec import write_qrels
+from acclimate.measure.measures import per_query
+from acclimate.records import Query, ScoredDoc
+from acclimate.search.bm25 import BM25
+
+HERE = Path(__file__).parent
+FLOAT32 = "from acclimate.base import models; models.fast_bf16 = lambda: False; "
+ACCLIMATE = [sys.executable, "-c", f"{FLOAT32}from acclimate.cli.main import main; raise SystemExit(main())"]
+RERANK = f"""{FLOAT32}
+import sys
+from pathlib import Path
+from acclimate.corpus import collections
+from acclimate.corpus.formats import read_run, write_run
+from acclimate.records import ScoredDoc
+from acclimate.search import scorers
+folder, model, hits, out = sys.argv[1:]
+collection = collections.load(folder, Path(out).parent)
+queries = {{query.query_id: query for query in collection.queries}}
+scorer = scorers.load(model, collection.corpus, max_tokens=512)
+pairs = [(queries[hit.query_id], hit.doc_id) for hit in read_run(Path(hits))]
+scores = scorer.score(pairs)
+write_run(Path(out), [ScoredDoc(query.query_id, doc_id, score) for (query, doc_id), score in zip(pairs, scores)])
+"""
+SAMPLE = f"""{FLOAT32}
+import sys
+from pathlib import Path
+from acclimate.api.adapt import carry_out
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
+from acclimate.stages.chain import STAGES
+from acclimate.stages.runs import begin
+folder, corpus, encoder, docs = sys.argv[1:]
+first = {{"method": "first", "n_docs": int(docs), "min_chars": 0, "windows": 0.0, "near_duplicates": 1.0}}
+settings = resolve(STAGES, load_recipe("quick"), {{"sample": first, "distill": {{"base": encoder}}}})
+carry_out(begin(Path(folder), corpus, settings, recipe="quick", seed=0), until="sample", progress=None)
+"""
+WATCH = """
+import json, resource, subprocess, sys, time
+start = time.monotonic()
+code = subprocess.call(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump([time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], file)
+sys.exit(code)
+"""  # in a small process of its own: a forked one is said to have had its parent's memory
+LONGEST_PAIR = 300  # tokens of a pair in training
+HITS, SAMPLES = 1000, 100  # of BM25, and of them drawn as negatives, as the toolkit does
+MEASURES = {
+    "recip_rank": "RR",
+    "recall_1000": "R@1000",
+    "ndcg_cut_10": "nDCG@10",
+    "ndcg_cut_20": "nDCG@20",
+    "map": "AP",
+    "P_10": "P@10",
+    "judged_10": "Judged@10",
+}  # as the toolkit names them
+
+
+class Usage(NamedTuple):
+    """What a process took."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float  # at most
+
+    def against(self, other: Usage) -> str:
+        return (
+            f"{self.seconds:.1f} s, {self.cpu_seconds:.1f} s of CPU, {self.megabytes:,.0f} MB against "
+            f"{other.seconds:.1f} s, {other.cpu_seconds:.1f} s, {other.megabytes:,.0f} MB"
+        )
+
+
+class Row(NamedTuple):
+    """A stage: what was compared and found, and what the toolkit and acclimate took."""
+
+    stage: str
+    finding: str
+    toolkit: Usage | None = None
+    ours: Usage | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("toolkit", type=Path)
+    parser.add_argument("collection", type=Path)
+    parser.add_argument("--docs", type=int, default=8, help="documents that queries are written for (default 8)")
+    parser.add_argument("--queries", type=int, default=10, help="queries whose hits are reranked (default 10)")
+    parser.add_argument("--depth", type=int, default=20, help="hits that are reranked (default 20)")
+    parser.add_argument("--llm", default="embedded:smollm2-135m-instruct")
+    parser.add_argument("--reranker", help="a monoT5; by default one with random weights is made")
+    parser.add_argument("--toolkit-python", default=sys.executable, metavar="PATH", help="a Python for the toolkit")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "bench-run" / "inpars")
+    arguments = parser.parse_args()
+
+    comparison = Comparison(arguments)
+    rows = []
+    for stage in (
+        comparison.generate,
+        comparison.filter,
+        comparison.triples,
+        comparison.rerank,
+        comparison.train,
+        comparison.evaluate,
+    ):
+        for row in stage():
+            rows.append(row)
+            print(f"{row.stage}: {row.finding}", flush=True)
+            if row.toolkit and row.ours:
+                print(f"    acclimate {row.ours.against(row.toolkit)}", flush=True)
+    print("\n".join(table(rows, arguments.collection.name)))
+
+
+class Comparison:
+    """The stages of the toolkit beside ours, each on what the one before left. All files are in `out`."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.out = (arguments.out / arguments.collection.name).resolve()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.folder = arguments.collection.resolve()
+        self.run = self.out / "run"
+        self.written = self.out / "toolkit-queries.jsonl"
+        self.collection = collections.load(self.folder, self.out / "corpus")
+        self.llm = str(plain_folder(arguments.llm, self.out / "llm"))
+        random_encoder(self.out / "encoder")
+        self.reranker = arguments.reranker or str(random_t5(self.collection, self.out / "t5"))
+
+    def toolkit(self, module: str, *options: object, documents: int | None = None) -> Usage:
+        """Run a module of the toolkit. documents: how many of the collection it sees; all by default."""
+        return used(self.toolkit_command(module, *options, documents=documents), self.out)
+
+    def toolkit_command(self, module: str, *options: object, documents: int | None) -> list[str]:
+        """How one of its modules is run among its stand-ins."""
+        settings, script = self.out / "stand-ins.json", HERE / "inpars_stand_ins.py"
+        standing = {"collection": str(self.folder), "documents": documents, "qrels": str(self.out / "qrels.trec")}
+        write_json(settings, standing)
+        command = [self.arguments.toolkit_python, script, self.arguments.toolkit.resolve(), settings, module]
+        return [str(part) for part in (*command, *options)]
+
+    def ours(self, *arguments: object) -> Usage:
+        """Run our command."""
+        return used([*ACCLIMATE, *map(str, arguments)], self.out)
+
+    def generate(self) -> Iterator[Row]:
+        docs, template = self.arguments.docs, self.arguments.toolkit.resolve() / "inpars/prompts/templates.yaml"
+        options = ("--dataset", "here", "--base_model", self.llm, "--prompt", "inpars", "--output", self.written)
+        toolkit = self.toolkit("generate", *options, documents=docs)
+        used([sys.executable, "-c", SAMPLE, *map(str, (self.run, self.folder, self.out / "encoder", docs))], self.out)
+        prompt = ("--prompt", f"{template}#inpars", "--cut", "tokens", "--cleaning", "inpars")
+        asked = ("--llm", self.llm, *prompt, "--max-doc-tokens", 256, "--max-new-tokens", 64)
+        ours = self.ours("generate", self.run, *asked)
+
+        theirs = {row["doc_id"]: row for row in self.toolkit_queries()}
+        queries = {row["doc_id"]: row for row in self.queries()}
+        prompts = self.prompts(f"{template}#inpars", theirs)
+        same_prompts = sum(prompts[doc_id] == row["prompt_text"] for doc_id, row in theirs.items())
+        same = [doc_id for doc_id, row in theirs.items() if queries.get(doc_id, {}).get("query") == row["query"]]
+        pairs = [(queries[doc_id]["log_probs"], theirs[doc_id]["log_probs"]) for doc_id in same]
+        complete = [(ours, toolkit) for ours, toolkit in pairs if len(ours) == len(toolkit)]
+        furthest = max((abs(a - b) for one, two in complete for a, b in zip(one, two, strict=True)), default=math.nan)
+        yield Row(
+            "generate",
+            f"{same_prompts} of {len(theirs)} prompts byte-identical, {len(same)} queries the same, {len(complete)} of "
+            f"them of as many tokens, whose log-probabilities differ by {furthest:.1e} at most",
+            toolkit,
+            ours,
+        )
+        yield self.killed(options, toolkit.seconds, [*map(str, asked)], ours.seconds)
+
+    def killed(self, theirs: Sequence[object], seconds: float, mine: Sequence[str], our_seconds: float) -> Row:
+        """What is left of each side's work when it is killed after three quarters of the time that it took."""
+        lost, again = self.out / "killed.jsonl", self.out / "killed"
+        lost.unlink(missing_ok=True)
+        options = [lost if option == self.written else option for option in theirs]
+        killed_after(
+            self.toolkit_command("generate", *options, documents=self.arguments.docs), self.out, seconds * 3 / 4
+        )
+        shutil.rmtree(again, ignore_errors=True)
+        shutil.copytree(self.run, again, ignore=shutil.ignore_patterns("generate", "completions*"))
+        killed_after([*ACCLIMATE, "generate", str(again), *mine], self.out, our_seconds * 3 / 4)
+        kept = len(acclimate.Answers(again)) if (again / "completions.sqlite").exists() else 0
+        left = f"has {len(list(read_jsonl(lost)))} queries" if lost.exists() else "is not there"
+        return Row("a kill", f"the toolkit's file {left}; acclimate keeps {kept} of {self.arguments.docs} answers")
+
+    def toolkit_queries(self) -> list[dict[str, Any]]:
+        return [row for _, row in read_jsonl(self.written)]
+
+    def prompts(self, name: str, theirs: Mapping[str, Any]) -> dict[str, str]:
+        """Our prompt for each document."""
+        from acclimate.llm.decoders.tokenizer import Tokenizer
+
+        tokenizer, prompt = Tokenizer(self.llm), acclimate.prompt(name)
+        texts = {doc_id: self.collection.corpus[doc_id].default_text() for doc_id in theirs}
+        return {doc_id: prompt.render(tokenizer.cut_tokens(text, 256)) for doc_id, text in texts.items()}
+
+    def filter(self) -> Iterator[Row]:
+        written = {row["doc_id"]: row["query"] for row in self.toolkit_queries()}
+        shared = {
+            row["query_id"]: row["doc_id"] for row in self.queries() if written.get(row["doc_id"]) == row["query"]
+        }
+        for strategy, score in (("scores", "logprob"), ("reranker", "reranker")):
+            kept = self.out / f"toolkit-{strategy}.jsonl"
+            options = ("--input", self.written, "--dataset", "here", "--output", kept, "--filter_strategy", strategy)
+            toolkit = self.toolkit("filter", *options, "--model_name_or_path", self.reranker)
+            ours = self.ours("filter", self.run, "--filters", f"length,{score}", "--reranker", self.reranker)
+            rows = [row for _, row in read_jsonl(self.run / "filter" / "scores.jsonl") if row["query_id"] in shared]
+            rows = sorted((row for row in rows if row["reason"] != "length"), key=lambda row: -row[score])
+            order = [shared[row["query_id"]] for row in rows]
+            theirs = [row["doc_id"] for _, row in read_jsonl(kept) if row["doc_id"] in shared.values()]
+            found = "the same order" if order == theirs else f"another order: {order} against {theirs}"
+            yield Row(f"filter by {strategy}", f"{len(theirs)} queries in {found}", toolkit, ours)
+
+    def queries(self) -> list[dict[str, Any]]:
+        """Ours, as they are in the run."""
+        return [row for _, row in read_jsonl(self.run / "generate" / "queries.jsonl")]
+
+    def triples(self) -> Iterator[Row]:
+        texts = [" ".join(row["query"].split()) for row in self.toolkit_queries()]
+        hits = self.bm25([Query(str(place), text) for place, text in enumerate(texts)])
+        write_run(self.out / "tmp-run-here.txt", hits)  # where the toolkit's own search would have left it
+        candidates: dict[str, set[str]] = {}
+        for hit in hits:
+            candidates.setdefault(texts[int(hit.query_id)], set()).add(hit.doc_id)
+        triples = self.out / "triples.tsv"
+        toolkit = self.toolkit("generate_triples", "--input", self.written, "--dataset", "here", "--output", triples)
+        ways = ("--retriever", "bm25", "--depth", HITS, "--n-ways", SAMPLES + 1, "--max-share", 1)
+        ours = self.ours("mine", self.run, *ways, "--sampling", "random")
+
+        ids = {_flat(doc.default_text()): doc.doc_id for doc in self.collection.corpus.values()}
+        with triples.open(encoding="utf-8", newline="") as file:
+            rows = [[_flat(text) for text in row] for row in csv.reader(file, delimiter="\t")]
+        theirs = [(query, ids.get(positive), ids.get(negative)) for query, positive, negative in rows]
+        names = {row["query_id"]: _flat(row["query"]) for row in self.queries()}
+        mined = [row for _, row in read_jsonl(self.run / "mine" / "examples.jsonl")]
+        negatives = [
+            (names[row["query_id"]], row["doc_ids"][0], doc_id) for row in mined for doc_id in row["doc_ids"][1:]
+        ]
+
+        def told(triples: Sequence[tuple[str, str | None, str | None]]) -> str:
+            inside = sum(negative in candidates.get(query, ()) for query, _, negative in triples)
+            same = sum(positive == negative for _, positive, negative in triples)
+            return f"{len(triples):,} negatives, {inside:,} of them among BM25's {HITS:,}, {same} the positive itself"
+
+        yield Row("triples", f"toolkit: {told(theirs)}; acclimate: {told(negatives)}", toolkit, ours)
+
+    def bm25(self, queries: Sequence[Query], depth: int = HITS) -> list[ScoredDoc]:
+        """Our BM25's hits: what both sides read."""
+        index, ids = BM25.open(self.run / "index" / "bm25"), list(self.collection.corpus)
+        hits: list[ScoredDoc] = []
+        for query in queries:
+            scores = index.scores(query.text).tolist()
+            best = sorted((-score, ids[place]) for place, score in enumerate(scores) if score > 0)[:depth]
+            hits += [ScoredDoc(query.query_id, doc_id, -score) for score, doc_id in best]
+        return hits
+
+    def rerank(self) -> Iterator[Row]:
+        judged = {qrel.query_id for qrel in self.collection.qrels["test"] if qrel.relevance > 0}
+        queries = [query for query in self.collection.queries if query.query_id in judged]
+        write_run(self.out / "bm25.trec", self.bm25(queries))
+        first, reranked, mine = (self.out / f"{name}.trec" for name in ("first", "toolkit", "acclimate"))
+        write_run(first, self.bm25(queries[: self.arguments.queries], self.arguments.depth))
+        options = ("--model", self.reranker, "--dataset", "here", "--input_run", first, "--output_run", reranked)
+        toolkit = self.toolkit("rerank", *options)
+        ours = used([sys.executable, "-c", RERANK, *map(str, (self.folder, self.reranker, first, mine))], self.out)
+        theirs = {(hit.query_id, hit.doc_id): hit.score for hit in read_run(reranked)}
+        scores = {(hit.query_id, hit.doc_id): 1 / (1 + math.exp(-hit.score)) for hit in read_run(mine)}
+        differences = {pair: abs(scores[pair] - score) for pair, score in theirs.items()}
+        short = self.shorter_than(512, scores)
+        spread = f"{min(theirs.values()):.3f} to {max(theirs.values()):.3f}"
+        finding = f"scores of {len(short)} pairs ({spread}) differ by {max(differences[pair] for pair in short):.1e}"
+        if longer := differences.keys() - short:
+            most = max(differences[pair] for pair in longer)
+            finding += f"; of {len(longer)} longer ones, of whose prompt the toolkit cuts the end, by {most:.1e}"
+        yield Row("rerank", f"{finding} at most", toolkit, ours)
+
+    def shorter_than(self, tokens: int, pairs: Mapping[tuple[str, str], float]) -> set[tuple[str, str]]:
+        """The pairs whose prompts need not be cut."""
+        from acclimate.llm.decoders.tokenizer import Tokenizer
+        from acclimate.search.scorers.template import TEMPLATES
+
+        tokenizer = Tokenizer(self.reranker).tokenizer
+        texts = {query.query_id: query.text for query in self.collection.queries}
+        corpus = self.collection.corpus
+        fill = TEMPLATES["monot5"].fill
+        return {
+            (query_id, doc_id)
+            for query_id, doc_id in pairs
+            if len(tokenizer(fill(texts[query_id], corpus[doc_id].default_text()))["input_ids"]) <= tokens
+        }
+
+    def train(self) -> Iterator[Row]:
+        """The loss of one batch, in this process: the trainer's arguments are of transformers before 5."""
+        import torch
+        from sentence_transformers import CrossEncoder
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        from acclimate.learn.rerankers.losses import TokenLoss
+        from acclimate.search.scorers.monot5 import MonoT5
+
+        sys.path.insert(0, str(self.arguments.toolkit.resolve()))
+        theirs: Any = importlib.import_module("inpars.train")
+        theirs.tokenizer = AutoTokenizer.from_pretrained(self.reranker)
+        theirs.args = SimpleNamespace(max_doc_length=LONGEST_PAIR)
+        theirs.prompt_template, (theirs.token_false, theirs.token_true) = theirs.monot5_prompt, theirs.monot5_outputs
+        with (self.out / "triples.tsv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, delimiter="\t"))
+        batch = [row for row in rows if max(map(len, row)) < LONGEST_PAIR][:8]  # characters: nobody need cut these
+        columns = dict(zip(("query", "positive", "negative"), map(list, zip(*batch, strict=True)), strict=True))
+        tokens = theirs.tokenize(theirs.split_triples(columns))
+        model = AutoModelForSeq2SeqLM.from_pretrained(self.reranker).eval()
+        with torch.no_grad():
+            read = {name: torch.tensor(values) for name, values in tokens.items() if name != "token_type_ids"}
+            answer = model(**read)
+        by_token = (
+            torch.nn.functional.cross_entropy(answer.logits.mT, read["labels"], reduction="none").mean(0).tolist()
+        )
+
+        reader = CrossEncoder(modules=[MonoT5.of(self.reranker, max_tokens=LONGEST_PAIR).eval()], device="cpu")
+        pairs = [(query, text) for query, *texts in batch for text in texts]
+        with torch.no_grad():
+            labels = torch.tensor([1.0, 0.0] * len(batch))
+            ours = TokenLoss(reader)([list(side) for side in zip(*pairs, strict=True)], labels).item()
+        yield Row(
+            "train",
+            f"on {len(pairs)} pairs the toolkit's loss is {answer.loss:.5f}, the mean of {by_token[0]:.5f} for true or "
+            f"false and {by_token[1]:.5f} for the end of the answer; our loss `token` is {ours:.5f}",
+        )
+
+    def evaluate(self) -> Iterator[Row]:
+        qrels, run = self.out / "qrels.trec", self.out / "bm25.trec"
+        write_qrels(qrels, self.collection.qrels["test"])
+        toolkit = self.toolkit("evaluate", "--run", run, "--qrels", qrels, "--dataset", "here", "--json")
+        theirs = json.loads((self.out / "log.txt").read_text(encoding="utf-8").splitlines()[-1])
+        values = per_query(list(read_run(run)), self.collection.qrels["test"], list(MEASURES.values()))
+        ours = {name: math.fsum(row.values()) / len(row) for name, row in values.items()}
+        differ = [
+            f"{name} is {theirs[key]}" for key, name in MEASURES.items() if f"{ours[name]:.4f}" != f"{theirs[key]:.4f}"
+        ]
+        found = f"but the toolkit's {', '.join(differ)}" if differ else "equal to four decimals"
+        listed = ", ".join(f"{name} {value:.4f}" for name, value in ours.items())
+        yield Row("evaluate", f"{listed}: {found}", toolkit)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def plain_folder(name: str, out: Path) -> Path:
+    """The LLM as a folder of transformers in float32, which the toolkit can load; a GGUF file is unpacked."""
+    import torch
+
+    from acclimate.base import models
+    from acclimate.llm.decoders.loaded import Loaded
+
+    if models.resolve(name).gguf_file is None:
+        return models.folder(name)
+    if not (out / "config.json").exists():
+        loaded = Loaded(name, torch.float32)
+        model = type(loaded.model)(loaded.model.config)
+        model.load_state_dict(loaded.model.state_dict())
+        model.generation_config = loaded.model.generation_config
+        loaded.tokenizer.save_pretrained(out)
+        model.save_pretrained(out)
+    return out
+
+
+def random_t5(collection: Collection, out: Path) -> Path:
+    """A T5 whose tokens are the collection's words, and whose random weights are large enough for scores to differ."""
+    import torch
+    from tokenizers import Tokenizer, pre_tokenizers, processors
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    words = [word for doc in collection.corpus.values() for word in doc.default_text().split()]
+    known = [
+        "<pad>",
+        "</s>",
+        "<unk>",
+        *dict.fromkeys(f"▁{word}" for word in ["Query:", "Document:", "Relevant:", "true", "false", *words]),
+    ]
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(known)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(out)
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
+    config = T5Config(vocab_size=len(known), decoder_start_token_id=0, initializer_factor=1.0, **sizes)
+    T5ForConditionalGeneration(config).save_pretrained(out)
+    return out
+
+
+def random_encoder(out: Path) -> None:
+    """An encoder with random weights: a run makes vectors of its documents, of which nothing here is asked."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    bert, vocabulary = out.with_name("bert"), ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(bert)
+    BertTokenizerFast(vocab={word: place for place, word in enumerate(vocabulary)}).save_pretrained(bert)
+    modules = [Transformer(str(bert), max_seq_length=8), Pooling(16)]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(out), create_model_card=False)
+
+
+def used(command: Sequence[str], folder: Path) -> Usage:
+    """Run a command. Raises RuntimeError with what it said where it fails."""
+    log, usage = folder / "log.txt", folder / "usage.json"
+    with log.open("w", encoding="utf-8") as stream:
+        watched = [sys.executable, "-c", WATCH, str(usage), *command]
+        code = subprocess.run(watched, cwd=folder, stdout=stream, stderr=stream).returncode
+    if code:
+        raise RuntimeError(f"{' '.join(command)[-300:]}\n{log.read_text(encoding='utf-8')[-3000:]}")
+    return Usage(*json.loads(usage.read_text(encoding="utf-8")))
+
+
+def killed_after(command: Sequence[str], folder: Path, seconds: float) -> None:
+    """Start a command and kill it after so many seconds."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def table(rows: Sequence[Row], name: str) -> Iterator[str]:
+    """Lines of Markdown."""
+    yield f"| {name} | what was found | CPU seconds, toolkit / acclimate | MB at most |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        cpu = memory = ""
+        if row.toolkit and row.ours:
+            ratio = row.toolkit.cpu_seconds / row.ours.cpu_seconds
+            cpu = f"{row.toolkit.cpu_seconds:.1f} / {row.ours.cpu_seconds:.1f} = {ratio:.1f}"
+            memory = f"{row.toolkit.megabytes:,.0f} / {row.ours.megabytes:,.0f}"
+        yield f"| {row.stage} | {row.finding} | {cpu} | {memory} |"
+
+
+if __name__ == "__main__":
+    main()
