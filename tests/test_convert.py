@@ -498,6 +498,29 @@ def test_tables_in_shards_are_read_in_order(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "f.jsonl").read_text())["neg"] == ["text 2"]
 
 
+def test_a_file_of_a_data_set_on_the_hub_is_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    path, asked = put(tmp_path / "queries.jsonl", {"doc_id": "1", "query": "why"}), []
+
+    def downloaded(*names: Any, **options: Any) -> str:
+        asked.append((*names, options["revision"]))
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", downloaded)
+    acclimate.convert(
+        "hf:inpars/generated-data@main/scifact/queries.jsonl", tmp_path / "out", target_format="synthetic"
+    )
+    assert asked == [("inpars/generated-data", "scifact/queries.jsonl", "main")]
+    assert (tmp_path / "out").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert "no data set that could be downloaded" in refusal(
+        lambda: acclimate.convert("hf:a/b/c.jsonl", tmp_path / "o")
+    )
+    assert "names no data set" in refusal(lambda: acclimate.convert("hf:a", tmp_path / "o"))
+
+
 def test_a_conversion_that_leaves_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1"]})
     message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))

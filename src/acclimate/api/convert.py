@@ -25,9 +25,10 @@ def convert(
 
     What the source is, is told by what is in it, unless `source_format` says it; what the target is, by the end of its
     name, unless `target_format` does. corpus: any collection, where texts or ids of documents are missing. queries: any
-    file of queries, where texts or ids of theirs are. Ids stay as they are; unknown keys are written where the format
-    has room for them. Raises DataError with file and line for what cannot be converted, and SettingError for a name
-    that is no format's.
+    file of queries, where texts or ids of theirs are. hf:OWNER/NAME and hf:OWNER/NAME/PATH are data sets on Hugging
+    Face's hub, or files in them. Ids stay as they are; unknown keys are written where the format has room for them.
+    recognized: told what the source is, before anything is written. Raises DataError with file and line for what cannot
+    be converted, and SettingError for a name that is no format's.
 
     >>> print(acclimate.convert("run/filter/queries.jsonl", "run-queries", target_format="beir"))  # doctest: +ELLIPSIS
     synthetic to beir: ... written
@@ -38,7 +39,7 @@ def convert(
         source_format=source_format,
         target_format=target_format,
         corpus="" if corpus is None else fspath(corpus),
-        queries=None if queries is None else Path(queries),
+        queries="" if queries is None else fspath(queries),
         recognized=recognized,
     )
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 import acclimate
 from acclimate.base.errors import SettingError
-from acclimate.cli.options import File, FilePath
+from acclimate.cli.options import File
 
 FormatName = Annotated[str, Parameter(metavar="FORMAT")]
 
@@ -23,7 +23,7 @@ def convert(
     from_: Annotated[str, Parameter(name="--from", metavar="FORMAT")] = "",
     to: FormatName = "",
     corpus: File = None,
-    queries: FilePath = None,
+    queries: File = None,
     list_: Annotated[bool, Parameter(name="--list", show_default=False)] = False,
 ) -> None:
     """Convert files of the field: collections, runs, judgments, synthetic queries and training examples.
@@ -33,7 +33,7 @@ def convert(
     Parameters
     ----------
     source
-        A file or folder.
+        A file or folder; or hf:OWNER/NAME or hf:OWNER/NAME/PATH, on Hugging Face's hub.
     target
         The file or folder to write.
     from_

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import exists, make_folder
-from acclimate.corpus import collections
+from acclimate.corpus import collections, hub
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry
 from acclimate.corpus.formats.content import Content, Row
@@ -63,7 +63,7 @@ def convert(
     source_format: str = "",
     target_format: str = "",
     corpus: str = "",
-    queries: Path | None = None,
+    queries: str = "",
     recognized: Callable[[Format], object] = lambda _: None,
 ) -> Conversion:
     """Write as one format what is read as another. Empty names: the format is told by what is in the file, and by the
@@ -97,7 +97,7 @@ def convert(
             content,
             Path(source),
             documents=documents,
-            queries=None if queries is None else _texts(queries, folder),
+            queries=_texts(queries, folder) if queries else None,
             room=wanted.room,
         )
         count = wanted.write(target, records)
@@ -108,12 +108,12 @@ def convert(
 
 
 def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Format, Content]:
-    """What a file or folder holds, or a collection that has a name and no file."""
-    path = Path(name)
+    """What a file or folder holds, here or on the hub, or a collection that has a name and no file."""
+    path = hub.download(name) if hub.is_on_hub(name) else Path(name)
     if format_name:
         form = named_format(format_name)
         return form, form.read(path)
-    if collections.is_path(name) and exists(path):
+    if hub.is_on_hub(name) or (collections.is_path(name) and exists(path)):
         try:
             form = recognize(path, kinds)
             return form, form.read(path)
@@ -160,9 +160,9 @@ def _target(form: Format, target: Path) -> Format:
     return named_format(kinds[form.kind])
 
 
-def _texts(path: Path, folder: Path) -> Mapping[str, str]:
-    content = _read(str(path), "", folder, registry.QUERIES, registry.COLLECTIONS, registry.SYNTHETIC)[1]
-    return dict(row.record for row in Source(content, path).queries())
+def _texts(name: str, folder: Path) -> Mapping[str, str]:
+    content = _read(name, "", folder, registry.QUERIES, registry.COLLECTIONS, registry.SYNTHETIC)[1]
+    return dict(row.record for row in Source(content, Path(name)).queries())
 
 
 @contextmanager

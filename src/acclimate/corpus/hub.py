@@ -1,0 +1,40 @@
+"""Data sets on Hugging Face's hub by name: hf:OWNER/NAME, perhaps @REVISION, perhaps /PATH of a file or folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.text import quoted, single_spaced
+
+PREFIX = "hf:"
+
+_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>[^/].*))?")
+
+
+def is_on_hub(name: str) -> bool:
+    """True for a name of a data set on the hub."""
+    return name.startswith(PREFIX)
+
+
+def download(name: str) -> Path:
+    """Where a file or folder of a data set is, once it is downloaded; out of the hub's cache if it was before.
+
+    Raises SettingError for what is no name of one, and DataError where it cannot be had.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    match = _NAME.fullmatch(name.removeprefix(PREFIX))
+    if not match or ".." in name:
+        raise SettingError(f"{quoted(name)} names no data set; expected hf:OWNER/NAME, or hf:OWNER/NAME/PATH/OF/FILE")
+    repo, revision, path = match.group("repo", "revision", "path")
+    try:
+        if path and Path(path).suffix:
+            return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
+        patterns = f"{path.rstrip('/')}/*" if path else None
+        folder = Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
+    except Exception as error:  # of the hub, the network or the disk; which of them, its text says
+        reason = single_spaced(str(error)) or type(error).__name__
+        raise DataError(f"no data set that could be downloaded: {reason}", path=name) from error
+    return folder / (path or "")
