@@ -28,6 +28,7 @@ from acclimate.search.scorers import named
 from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
 from acclimate.stages.sizes import check_sides, check_size
 from acclimate.stages.skipped import SKIPPED, skipped
+from acclimate.stages.systems import check_first_stage
 from acclimate.stages.unseen import check_unseen, labels_unseen
 
 
@@ -120,6 +121,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
     if "mine" not in skipped(run):
         mine.check_hits(run)
+    check_first_stage(run)
     if until != "index":
         check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
     if distributed.is_main():

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from acclimate.base.digests import sha256
 from acclimate.base.domains import AtLeast
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
@@ -32,6 +33,7 @@ from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import choice
+from acclimate.search.first_stage import FirstStage
 from acclimate.search.measuring import write_timed_run
 from acclimate.search.names import SystemName
 from acclimate.search.scorers import named
@@ -39,9 +41,6 @@ from acclimate.search.system import System
 from acclimate.search.systems import (
     Chosen,
     Contender,
-    check_reranked,
-    check_systems,
-    first_stages,
     pairs_to_compare,
     steps,
 )
@@ -54,7 +53,9 @@ from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.systems import (
+    check_systems,
     contenders,
+    first_stage_file,
     members_of,
     named_rerankers,
     reranked_systems,
@@ -184,12 +185,8 @@ class Evaluated(StageOutput):
 
 def check(run: Run) -> None:
     """Raises SettingError for measures that are none, and for systems that there will not be."""
-    settings = run.settings["evaluate"]
-    means_of(settings["measures"])
-    check_reranked(settings["rerank"], run.student_kinds)
-    check_systems(settings["systems"], first_stages(run.student_kinds))
-    for name in named_rerankers(run):
-        named.check(name)
+    means_of(run.settings["evaluate"]["measures"])
+    check_systems(run)
 
 
 def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
@@ -221,7 +218,9 @@ def make(
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
-        members = members_of(run, distilled)
+        members, brought = members_of(run, distilled), first_stage_file(run)
+        query_ids = {query.query_id for query in test.queries}
+        given_run = FirstStage.read(brought, run.base.ids, query_ids) if brought else None
         with run.store.scores() as kept:
             scorers = {
                 name: TimedScorer(scorer, kept, run.input.corpus.fingerprint)
@@ -237,7 +236,7 @@ def make(
                 contender._replace(clock=scorers[contender.name.reranker].clock)
                 if contender.name.is_reranked
                 else contender
-                for contender in contenders(run, members, chosen, scorers)
+                for contender in contenders(run, members, chosen, scorers, given_run)
             ]
             if test.self_matches.are_usual:
                 left_out = test.self_matches.left_out
@@ -270,6 +269,8 @@ def make(
             },
             "providers": {measure: provider_of(measure) for measure in result.per_query[result.baseline]},
         }
+        if given_run is not None:
+            notes["first_stage"] = {"missing": len(asked.keys() - given_run.hits.keys())}
         dropped = {reason: count for reason, count in dropped.items() if count}
         return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
 
@@ -283,5 +284,6 @@ def make(
         "labels": run.input.labels.measuring.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
         **{name: named.fingerprint_of(name) for name in named_rerankers(run)},
+        **({"first-stage": sha256(path)} if (path := first_stage_file(run)) else {}),
     }
     return run.make(Evaluated, work, inputs=inputs, unit="searches")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from acclimate.records import Scorer
+from acclimate.base.errors import SettingError
+from acclimate.records import Retriever, Scorer
 from acclimate.run.run import Run
-from acclimate.search import systems
+from acclimate.search import first_stage, systems
 from acclimate.search.members import Member
-from acclimate.search.names import RERANKER, SystemName
+from acclimate.search.names import FIRST_STAGE, RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.systems import Chosen, Contender
 from acclimate.stages.distill import Distilled
@@ -18,8 +20,30 @@ from acclimate.stages.train import Trained
 def reranked_systems(run: Run) -> list[SystemName]:
     """The systems with a reranker behind them: those of `evaluate.rerank`, then of `evaluate.systems`."""
     settings = run.settings["evaluate"]
-    systems = [name for name in map(SystemName, settings["systems"]) if name.is_reranked]
-    return list(dict.fromkeys([*(SystemName(name).reranked() for name in settings["rerank"]), *systems]))
+    in_full = [name for name in map(SystemName, settings["systems"]) if name.is_reranked]
+    return list(dict.fromkeys([*(SystemName(name).reranked() for name in settings["rerank"]), *in_full]))
+
+
+def check_systems(run: Run) -> None:
+    """Raises SettingError for systems that there will not be, and rerankers that rate nothing."""
+    settings = run.settings["evaluate"]
+    systems.check_reranked(settings["rerank"], run.student_kinds)
+    systems.check_systems(settings["systems"], without_reranker(run))
+    for name in named_rerankers(run):
+        named.check(name)
+
+
+def check_first_stage(run: Run) -> None:
+    """Raises SettingError and DataError for a run to compare with that has other documents, or none of the queries."""
+    if (path := first_stage_file(run)) is None:
+        return
+    measuring = run.input.labels.measuring.queries
+    if not measuring:
+        raise SettingError(
+            "--first-stage: a run answers the queries of its file alone, and here LLM-written ones would measure; give "
+            "labelled ones with --queries and --qrels"
+        )
+    first_stage.check(path, run.input.documents, {query.query_id for query in measuring})
 
 
 def to_weigh(run: Run, trained: Trained | None) -> list[str]:
@@ -53,10 +77,27 @@ def members_of(run: Run, distilled: Distilled | None) -> dict[str, Member]:
     return {**run.base.members, **(distilled.members(run) if distilled else {})}
 
 
+def first_stage_file(run: Run) -> Path | None:
+    """A TREC run to compare with, where one was given."""
+    return run.given.files.get("first_stage")
+
+
+def without_reranker(run: Run) -> list[SystemName]:
+    """The systems that can be reranked."""
+    given = [SystemName(FIRST_STAGE)] if first_stage_file(run) else []
+    return [*given, *systems.first_stages(run.student_kinds)]
+
+
 def contenders(
-    run: Run, members: Mapping[str, Member], chosen: Chosen, rerankers: Mapping[str, Scorer]
+    run: Run,
+    members: Mapping[str, Member],
+    chosen: Chosen,
+    rerankers: Mapping[str, Scorer],
+    first_stage: Retriever | None = None,
 ) -> list[Contender]:
     """Every system that these are the members of; of those that are reranked, the ones by these rerankers."""
     sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
     depth = run.settings["evaluate"]["rerank_depth"]
-    return systems.contenders(run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth)
+    return systems.contenders(
+        run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth, first_stage=first_stage
+    )
