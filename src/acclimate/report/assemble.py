@@ -64,7 +64,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "models": {
             "llm": run.settings["generate"]["llm"],
             "encoder": run.settings["distill"]["base"],
-            **({"reranker": run.settings["train"]["base"]} if trained else {}),
+            **({"reranker": trained.notes.get("given", run.settings["train"]["base"])} if trained else {}),
         },
         "ledger": _ledger(run, outputs),
         "teachers": labeled.teachers if labeled else [],

@@ -50,6 +50,8 @@ def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
     for system, share in chosen["reranker_weights"].items():
         shares = weighted_sum({"reranker": share, "first stage": round(1 - share, 4)})
         reranked = SystemName(system).reranked()
+        if reranked.weight is not None:  # nothing was chosen
+            continue
         yield f"weights of {reranked}", shares, chosen["ndcg"].get(reranked), True
 
 

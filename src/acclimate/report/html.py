@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from acclimate.base.progress import duration
-from acclimate.measure.measures import MAIN
+from acclimate.measure.measures import MAIN, MEASURES
 from acclimate.report import against_reranked, formatting, sentences, steering, steps
 from acclimate.report.pictures.tradeoff import tradeoff
 
@@ -42,7 +42,7 @@ def render(report: Mapping[str, Any]) -> str:
     return template("report.html.jinja").render(
         report=report,
         systems=systems,
-        measures=list(dict.fromkeys(measure for system in systems for measure in system["measures"])),
+        measures=sorted(systems[0]["measures"], key=lambda measure: measure not in MEASURES),
         system_scale=_scale([_interval(system) for system in systems]),
         step_scale=_scale([(0.0, 0.0), *(step["ci95"] for step in report["steps"])]),
         delta_scale=_scale([(0.0, 0.0), *(comparison["ci95"] for comparison in report["comparisons"])]),

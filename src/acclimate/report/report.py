@@ -36,7 +36,7 @@ class MeasuredSystem(NamedTuple):
 
     name: str
     adapted: bool  # whether something of it was trained
-    kind: str  # bm25, dense, late-interaction, sparse, static, hybrid or reranked
+    kind: str  # bm25, dense, late-interaction, sparse, static, hybrid, reranked or run
     measures: dict[str, float]  # nDCG@10 and others, in [0, 1]
     intervals: dict[str, tuple[float, float]]  # 95%, of the same
     latency_ms: dict[str, float]  # p50 and p95 of single queries, milliseconds

@@ -9,7 +9,7 @@ from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
 from acclimate.measure.recommend import effort
 from acclimate.report.formatting import milliseconds, p_value, score, signed, size, usd
-from acclimate.search.names import KINDS_WITHOUT_BASE
+from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, SystemName
 
 _RANKS = {
     "WIN": "ranks better than",
@@ -22,8 +22,9 @@ _CHANCE = {
     "REGRESSION": "Chance rarely gives such a difference.",
 }
 _YOU_HAVE = (
-    "What you have without acclimate: BM25, dense retrieval, and hybrid, which adds the reciprocal ranks of both."
+    "What you have without acclimate: BM25, dense retrieval, and hybrid, which adds the reciprocal ranks of both"
 )
+_YOUR_RUN = f"; and {FIRST_STAGE}, the run that you gave"
 _TAKES = (  # by `effort`
     "you have it already",
     "nothing in it is trained",
@@ -70,7 +71,10 @@ def headline(report: Mapping[str, Any]) -> str:
 
 def outcome(report: Mapping[str, Any]) -> str:
     """What the candidate was held against, and what chance would do, without numbers."""
-    baseline = f"{_YOU_HAVE} The best of these here is {report['baseline']}. " if _has_untouched(report) else ""
+    baseline = ""
+    if _has_untouched(report):
+        yours = _YOUR_RUN if any(system["kind"] == "run" for system in report["systems"]) else ""
+        baseline = f"{_YOU_HAVE}{yours}. The best of these here is {report['baseline']}. "
     difference = key_comparison(report)
     if report["verdict"] == "NO DIFFERENCE" and difference is not None and difference["p"] < ALPHA:
         least = score(ERROR_WITHOUT_LABELS)
@@ -122,10 +126,18 @@ def basis(report: Mapping[str, Any]) -> str:
     others = "what you have" if _has_untouched(report) else "those without training"
     return (
         f"Measured on {number} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
-        f"of {report['corpus']['name']}.{caveat[kind]} {report['candidate']} was picked from what acclimate made on "
-        f"{report.get('chosen_on', 'other synthetic queries')} held out from training; {report['baseline']} is the "
+        f"of {report['corpus']['name']}.{caveat[kind]} {_picked(report)}; {report['baseline']} is the "
         f"best of {others} on the very queries measured, so luck can only help it."
     )
+
+
+def _picked(report: Mapping[str, Any]) -> str:
+    """How the candidate came to be it."""
+    candidate = report["candidate"]
+    if candidate not in report.get("held_out_ndcg", {candidate}):
+        return f"{candidate} is the only system made here that could be one (evaluate.systems, evaluate.rerank)"
+    on = report.get("chosen_on", "other synthetic queries")
+    return f"{candidate} was picked from what acclimate made on {on} held out from training"
 
 
 def advice(report: Mapping[str, Any]) -> str:
@@ -151,8 +163,14 @@ def why(report: Mapping[str, Any]) -> str:
         return (picked or {}).get("reason", "")
     best = next(system for system in report["systems"] if system["name"] == picked["best"])
     measured = f"{best['name']} measured best ({score(best['measures'][MAIN])})"
+    means = {system["name"]: system["measures"][MAIN] for system in report["systems"]}
+    not_served = [name for name in means if not SystemName(name).is_servable and means[name] > means[picked["best"]]]
+    if not_served:
+        measured = (
+            f"{' and '.join(not_served)} measured better, but a run answers no other queries; of the rest {measured}"
+        )
     if not picked["equals"]:
-        return f"{measured}, and every other system can be told apart from it."
+        return f"{measured}, and every other one can be told apart from it."
     equals = ", ".join(f"{equal['system']} (p {_compared(equal['p'])})" for equal in picked["equals"])
     recommended = next(system for system in report["systems"] if system["name"] == report["recommended"])
     return (
@@ -168,6 +186,8 @@ def of_queries(notes: Mapping[str, Any], count: int) -> list[str]:
         remarks.append(
             f"{empty:,} of the {count:,} queries have no relevant document: they count 0, as with trec_eval."
         )
+    if missing := notes.get("first_stage", {"missing": 0})["missing"]:
+        remarks.append(f"{FIRST_STAGE} has nothing for {missing:,} of the {count:,} queries: they count 0 for it.")
     identical = notes.get("identical", {"queries": 0})
     if identical["queries"]:
         remarks.append(

@@ -39,10 +39,16 @@ def summary(steps: Sequence[Mapping[str, Any]]) -> str:
     """`Adds: late interaction. Adds nothing that can be told from chance: weights chosen here, adapted students.`"""
     by_word: dict[Word, list[str]] = {}
     for step in steps:
-        behind = f" behind {step['from']}" if step["step"] == "reranker" else ""
-        by_word.setdefault(in_a_word(step), []).append(step["step"] + behind)
+        by_word.setdefault(in_a_word(step), []).append(step["step"] + _where(step))
     return " ".join(
         f"{said[0].upper()}{said[1:]}: {', '.join(by_word[word])}."
         for word, said in IN_WORDS.items()
         if word in by_word
     )
+
+
+def _where(step: Mapping[str, Any]) -> str:
+    """` behind hybrid`, ` in bm25+reranker@1000=1`: of a reranker, of which there may be several."""
+    if step["step"] != "reranker":
+        return ""
+    return f" behind {step['from']}" if step["to"] == f"{step['from']}+reranker" else f" in {step['to']}"

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from acclimate.base.progress import duration
-from acclimate.measure.measures import MAIN
+from acclimate.measure.measures import MAIN, MEASURES
 from acclimate.report import against_reranked, sentences, steering, steps
 from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
 
 WIDTH = 100
 _NAME = 30  # longest name of a system shown whole
+_MEASURES_IN_A_ROW = 6
 
 
 def text(report: Mapping[str, Any]) -> str:
@@ -99,7 +100,7 @@ def _steps(report: Mapping[str, Any]) -> str:
 def _systems(report: Mapping[str, Any]) -> str:
     systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
     main = MAIN
-    others = [measure for measure in systems[0]["measures"] if measure != main][:3]
+    others, more = _others(systems)
     rows = [["system", main, "95% interval", *others, "p50", "index"]]
     for system in systems:
         interval = system.get("intervals", {}).get(main)
@@ -116,7 +117,24 @@ def _systems(report: Mapping[str, Any]) -> str:
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     note = f"* serve this   ({caveat})" if caveat else "* serve this"
     starts = [_wrap(sentence) for sentence in [sentences.starts(report)] if sentence]
-    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *starts])
+    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *starts, *_more(systems, more)])
+
+
+def _others(systems: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """The measures beside the main one that the table has room for, and those that were asked for beside them."""
+    others = sorted(systems[0]["measures"], key=lambda measure: measure not in MEASURES)
+    others = [measure for measure in others if measure != MAIN]
+    return others[:3], others[3:]
+
+
+def _more(systems: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Iterator[str]:
+    """A table of other measures, or several where they are many."""
+    for start in range(0, len(measures), _MEASURES_IN_A_ROW):
+        some = measures[start : start + _MEASURES_IN_A_ROW]
+        rows = [["system", *some]]
+        rows += [[_name(system["name"]), *(score(system["measures"].get(name)) for name in some)] for system in systems]
+        yield ""
+        yield from map(cut, columns(rows, "<" + ">" * len(some)))
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import quoted
@@ -48,6 +48,12 @@ class Contender(NamedTuple):
     index_bytes: int
     weights: dict[str, float]  # of a fusion; empty for a member alone, and where ranks are added
     clock: Callable[[], float] = time.perf_counter  # seconds
+    is_trained: bool = True  # False for one reranked by what somebody else trained
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report says of it before it is measured."""
+        return self.name.facts | {"adapted": self.name.is_adapted and (self.is_trained or self.name.first.is_adapted)}
 
 
 def contenders(

@@ -207,7 +207,7 @@ def check(run: Run, *, asks: bool = True) -> None:
         label.check(run)
     if "distill" not in skips:
         distill.check(run, asks=asks)
-    evaluate.check(run)
+    evaluate.check(run, asks=asks)
     _check_llms(run, asks=asks)
     _check_models(run)  # last: this imports the libraries of models
 

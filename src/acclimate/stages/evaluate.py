@@ -129,7 +129,7 @@ def evaluate(
         seconds = write_timed_run(contender, asked, max(k, name.depth or 0), path, partial(tell, number * len(asked)))
         values[name] = measured(read_run(path), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
-        summaries.append({**name.facts, **reached(values[name], seconds, seed), **sizes})
+        summaries.append({**contender.facts, **reached(values[name], seconds, seed), **sizes})
     names, baseline = [contender.name for contender in contenders], best_untouched(summaries, MAIN)
     return concluded(
         summaries,
@@ -183,10 +183,10 @@ class Evaluated(StageOutput):
         return read_json(self.folder / "chosen.json")
 
 
-def check(run: Run) -> None:
-    """Raises SettingError for measures that are none, and for systems that there will not be."""
+def check(run: Run, *, asks: bool) -> None:
+    """Raises SettingError for measures that are none, and for systems that there will not be. asks: see `chain.check`."""
     means_of(run.settings["evaluate"]["measures"])
-    check_systems(run)
+    check_systems(run, asks=asks)
 
 
 def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
@@ -221,6 +221,7 @@ def make(
         members, brought = members_of(run, distilled), first_stage_file(run)
         query_ids = {query.query_id for query in test.queries}
         given_run = FirstStage.read(brought, run.base.ids, query_ids) if brought else None
+        is_trained = trained is not None and "given" not in trained.notes
         with run.store.scores() as kept:
             scorers = {
                 name: TimedScorer(scorer, kept, run.input.corpus.fingerprint)
@@ -233,7 +234,7 @@ def make(
 
             chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=to_weigh(run, trained))
             competing = [
-                contender._replace(clock=scorers[contender.name.reranker].clock)
+                contender._replace(clock=scorers[contender.name.reranker].clock, is_trained=is_trained)
                 if contender.name.is_reranked
                 else contender
                 for contender in contenders(run, members, chosen, scorers, given_run)
