@@ -42,7 +42,10 @@ def render(report: Mapping[str, Any]) -> str:
     return template("report.html.jinja").render(
         report=report,
         systems=systems,
-        measures=sorted(systems[0]["measures"], key=lambda measure: measure not in MEASURES),
+        measures=sorted(
+            dict.fromkeys(measure for system in systems for measure in system["measures"]),
+            key=lambda measure: measure not in MEASURES,
+        ),
         system_scale=_scale([_interval(system) for system in systems]),
         step_scale=_scale([(0.0, 0.0), *(step["ci95"] for step in report["steps"])]),
         delta_scale=_scale([(0.0, 0.0), *(comparison["ci95"] for comparison in report["comparisons"])]),

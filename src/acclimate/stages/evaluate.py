@@ -184,7 +184,7 @@ class Evaluated(StageOutput):
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for measures that are none, and for systems that there will not be. asks: see `chain.check`."""
+    """Raises SettingError for measures that are none, and systems that there will not be. asks: see `chain.check`."""
     means_of(run.settings["evaluate"]["measures"])
     check_systems(run, asks=asks)
 
