@@ -3,6 +3,7 @@ filter. Models are tiny and the LLM is a fake."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
@@ -67,6 +68,35 @@ def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir
     again = {f"again{n}" for n in range(8) if QUERIES[n].text in {row["query"] for row in shown}}
     assert len(again) == 2
     assert not any(line.split()[0] in again for line in measured.splitlines())
+    assert undocumented(out) == set()
+
+
+def test_the_settings_of_inpars_reach_the_llm(beir, run_adapt, tmp_path, prompts_asked):
+    out, path = tmp_path / "run", tmp_path / "templates.yaml"
+    path.write_text("mine:\n  mode: dynamic\n  template: |\n    Document: {document}\n    Asked: {query}\n")
+    changes = (
+        "sample.method=first",
+        "sample.windows=0",
+        "sample.min_chars=0",
+        "sample.n_docs=20",
+        "sample.n_examples=3",
+    )
+    changes += ("sample.examples=train", f"generate.prompt={path}#mine", "generate.shuffle_examples=true")
+    changes += ("generate.cut=tokens", "generate.max_doc_tokens=5", "generate.cleaning=inpars")
+    assert run_adapt(beir, out, changes=(*changes, "filter.round_trip_k=100", *QUICK)) == 0
+    shown = [json.loads(line) for line in (out / "sample" / "examples.jsonl").read_text().splitlines()]
+    left = [doc for doc in DOCS if doc.doc_id not in {row["doc_id"] for row in shown}]
+    drawn = list(json.loads((out / "sample" / "splits.json").read_text()))
+    assert drawn == [doc.doc_id for doc in left if doc.doc_id in set(drawn)]
+    pairs = [f"Document: {CountingLLM().cut(row['document'], 5)}\nAsked: {row['query']}\n" for row in shown]
+    orders = {"".join(order) for order in itertools.permutations(pairs)}
+    ends = {f"Document: {CountingLLM().cut(doc.default_text(), 5)}\nAsked:" for doc in left if doc.doc_id in drawn}
+    parts = [prompt.rpartition("Document: ") for prompt in prompts_asked]
+    assert {middle + end for _, middle, end in parts} == ends
+    assert {begin for begin, _, _ in parts} <= orders
+    assert len({begin for begin, _, _ in parts}) > 1
+    rows = [json.loads(line) for line in (out / "generate" / "queries.jsonl").read_text().splitlines()]
+    assert all(row["logprob"] == sum(row["log_probs"]) / len(row["log_probs"]) for row in rows)
     assert undocumented(out) == set()
 
 

@@ -107,7 +107,7 @@ def generate(
     max_doc_tokens
         Tokens of each document that the LLM reads.
     cut
-        Where a longer one ends: with a sentence or a word, or exactly behind so many tokens, as InPars has it.
+        Where a longer one ends: sentence (or a word, where none ends) or tokens (exactly behind so many, as in InPars).
     max_new_tokens
         Tokens after which an unfinished query is dropped.
     temperature
@@ -115,8 +115,8 @@ def generate(
     top_p
         With a temperature: only the likeliest tokens that make up this share are drawn.
     cleaning
-        What becomes of an answer: strict takes off what is wrapped around a query, and drops what is none; inpars takes
-        the first line, whatever it is.
+        What becomes of an answer: strict (what is wrapped around a query comes off, what is none is dropped) or inpars
+        (the first line, whatever it is).
     seed
         Of what is drawn.
     progress
