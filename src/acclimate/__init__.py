@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
     from acclimate.api.recipes import ResolvedRecipe, SettingDifference, recipe, recipes
+    from acclimate.api.reproduce import Figures, Reproduced, Reproduction, published, reproduce
     from acclimate.api.rerank import rerank
     from acclimate.api.run import Run, open
     from acclimate.api.search import Hit
@@ -57,6 +58,7 @@ _HOMES = {
     "acclimate.api.prompts": "prompt prompts",
     "acclimate.api.recipes": "ResolvedRecipe SettingDifference recipe recipes",
     "acclimate.api.rerank": "rerank",
+    "acclimate.api.reproduce": "Figures Reproduced Reproduction published reproduce",
     "acclimate.api.run": "Run open",
     "acclimate.api.search": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
@@ -84,6 +86,7 @@ __all__ = [
     "Doc",
     "EvaluatedRun",
     "EvaluatedRuns",
+    "Figures",
     "Hit",
     "LLMError",
     "MeasuredSystem",
@@ -93,6 +96,8 @@ __all__ = [
     "Qrel",
     "Query",
     "Report",
+    "Reproduced",
+    "Reproduction",
     "ResolvedRecipe",
     "Run",
     "ScoredDoc",
@@ -118,8 +123,10 @@ __all__ = [
     "plan",
     "prompt",
     "prompts",
+    "published",
     "recipe",
     "recipes",
+    "reproduce",
     "rerank",
     "sample",
     "seed",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from acclimate.run.recipes import lines_of, load_recipe, recipe_names
 from acclimate.run.settings import Recipe, Settings, as_typed, resolve
+from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.stages.chain import STAGES
 
 
@@ -45,6 +46,16 @@ class ResolvedRecipe:
         """The settings in which another recipe differs, in the order of the chain."""
         ours, theirs = _flat(self), _flat(other)
         return [SettingDifference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
+
+    @property
+    def headline(self) -> str | None:
+        """The system that the method is about: what `evaluate.systems` names of it, else its first student; None where
+        the run chooses it."""
+        named, students = self.settings["evaluate"]["systems"], self.settings["distill"]["student"]
+        trained = [name for name in map(SystemName, named) if name.first.is_adapted or not students]
+        if trained or not self.paper:
+            return trained[0] if trained else None
+        return SystemName(STUDENT_KINDS[students[0]]).adapted() if students else None
 
     def __str__(self) -> str:
         defaults = resolve(STAGES, {})

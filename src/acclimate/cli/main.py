@@ -43,7 +43,7 @@ from acclimate.cli.options import (
     check_arguments,
     unwrapped,
 )
-from acclimate.cli.recipe_commands import recipes_app
+from acclimate.cli.recipe_commands import recipes_app, reproduce
 from acclimate.cli.stage_commands import show, stage_command
 
 _HELP = """Tune a search engine to documents that have no labels.
@@ -62,9 +62,8 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-app.command(prompts_app)
-app.command(cache_app)
-app.command(recipes_app)
+for group in (prompts_app, cache_app, recipes_app):
+    app.command(group)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -74,7 +73,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-for file_command in (compare, evaluate_run, rerank, convert, convert_model):
+for file_command in (compare, evaluate_run, rerank, convert, convert_model, reproduce):
     command(file_command)
 
 

@@ -1,12 +1,17 @@
-"""The commands on recipes: `acclimate recipes ...`."""
+"""The commands on recipes: `acclimate recipes ...` and `acclimate reproduce`."""
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 import acclimate
 from acclimate.base.text import on_one_line, printable
-from acclimate.run.settings import as_typed
+from acclimate.cli.options import Changes, Folder
+from acclimate.run.settings import Setting, as_typed, check
+
+Parts = Annotated[str | None, Parameter(metavar="A,B,...")]
 
 recipes_app = App(
     name="recipes", help="The recipes: settings under a name, most of them those of a paper.", help_format="plaintext"
@@ -50,3 +55,26 @@ def diff_recipes(first: str, second: str) -> None:
     widths = [max(len(on_one_line(row[place])) for row in rows) for place in (0, 1)]
     for name, ours, theirs in rows:
         print(f"{name:{widths[0]}}  {on_one_line(ours):{widths[1]}}  {on_one_line(theirs)}".rstrip())
+
+
+def reproduce(recipe: str, *, out: Folder, collections: Parts = None, seeds: Parts = "0", set_: Changes = None) -> None:
+    """Run a paper's recipe over collections and seeds, and put what it reaches beside what was published.
+
+    Each collection and seed is a run of its own in a folder of DIR, and the same command goes on where it was. Below
+    the table stands in what the runs differ from what the paper had. DIR/reproduction.json has the same for programs.
+
+    Parameters
+    ----------
+    recipe
+        inpars-v1, inpars-v2, promptagator-plus or udapdr; others may follow, by commas, as in inpars-v2,embedded.
+    out
+        Folder for everything that is made.
+    collections
+        By their usual names, such as beir/scifact or lotte/lifestyle/dev/forum, or folders that end in such a name; all
+        that have published figures, if none are named.
+    seeds
+        Seeds, by commas.
+    """
+    typed = check(seeds, Setting("seeds", tuple[int, ...], (), "", None), "--seeds")
+    names = None if collections is None else [name for name in map(str.strip, collections.split(",")) if name]
+    print(acclimate.reproduce(recipe, out=out, collections=names, seeds=typed or (0,), settings=set_ or ()))

@@ -1,0 +1,118 @@
+"""Every recipe at the scale of a laptop, side by side: with the models that travel as packages in place of its own.
+
+    python benchmarks/recipes.py DATA/scifact DATA/cranfield
+    python benchmarks/recipes.py --docs 1000 --recipes udapdr,gpl DATA/scifact
+    python benchmarks/recipes.py ... --write             put the table into docs/results.md
+
+What it says of a method is what is left of it with a small encoder, a 135M LLM and N documents: not what its paper
+measured. Runs are kept under bench-run/recipes and go on where they were; a finished one takes seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from results_page import table, write_section
+
+import acclimate
+from acclimate.search.names import SystemName
+
+ROOT = Path(__file__).parents[1]
+OVERLAY = "embedded"
+BASELINES = ("bm25", "dense", "late-interaction", "hybrid")
+DEPTH = 50  # documents that rerankers put in order
+MOST_PER_DOC = 2  # queries
+CHANGES = [  # numbers that are made for a GPU
+    "sample.dev_share=0.15",
+    "seed.n_docs=20",
+    "index.max_tokens=256",
+    "generate.max_doc_tokens=128",
+    "generate.max_new_tokens=32",
+    "filter.reranker_tokens=160",
+    "train.max_steps=0",
+    "train.max_queries=200",
+    "train.batch_size=4",
+    "train.gradient_accumulation=1",
+    "train.max_tokens=128",
+    "label.reranker_ways=16",
+    "distill.max_steps=0",
+    "distill.epochs=2",
+    "distill.batch_size=16",
+    "evaluate.rerank=",
+]
+# a query generator that was trained on documents alone is gone with its recipe's LLM
+OF_RECIPES = {"gpl": ["generate.prompt=question"], "quick": ["sample.dev_share=0.15"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", nargs="+", help="BEIR folders")
+    parser.add_argument("--docs", type=int, default=300, help="documents that queries are written for")
+    parser.add_argument("--recipes", default="", help="some of them, by commas")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench-run" / "recipes")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/results.md")
+    parser.add_argument("--set", action="append", default=[], metavar="STAGE.KEY=VALUE")
+    arguments = parser.parse_args()
+    names = [name for name in acclimate.recipes() if name != OVERLAY]
+    parts = []
+    for collection in arguments.collections:
+        out = arguments.out / Path(collection).name
+        rows: list[list[str]] = []
+        for name in arguments.recipes.split(",") if arguments.recipes else names:
+            folder = out / f"{name}-{arguments.docs}"
+            failure = adapted(collection, name, folder, arguments.docs, arguments.set)
+            rows += [[name, "", "", "", "", failure]] if failure else measured(name, folder, is_first=not rows)
+            print(" | ".join(rows[-1]), file=sys.stderr)
+        head = ["recipe", "system", "nDCG@10 (95 %)", "against BM25", "queries kept", "minutes"]
+        parts.append(f"**{Path(collection).name}**, {arguments.docs} documents\n\n{table(head, rows)}")
+    text = "\n\n".join(parts)
+    print(text)
+    if arguments.write:
+        write_section("recipes", text)
+
+
+def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequence[str]) -> str:
+    """Make the run of a recipe; why it could not be, if so."""
+    recipe = acclimate.recipe(f"{name},{OVERLAY}")
+    per_doc = min(recipe.settings["generate"]["per_doc"], MOST_PER_DOC)
+    systems = ",".join(re.sub(r"@\d+", f"@{DEPTH}", system) for system in recipe.settings["evaluate"]["systems"])
+    ours = [f"sample.n_docs={n_docs}", *CHANGES, f"generate.per_doc={per_doc}", f"evaluate.systems={systems}"]
+    command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(out), "--recipe", recipe.name]
+    for change in (*ours, *OF_RECIPES.get(name, ()), *changes):
+        command += ["--set", change]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return done.stderr.strip().splitlines()[-1].removeprefix("acclimate: ")[:160] if done.returncode else ""
+
+
+def measured(name: str, folder: Path, *, is_first: bool) -> list[list[str]]:
+    """Rows of the table: the recipe's own system, after those of nobody's where it is the first."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    systems = {system["name"]: system for system in report["systems"]}
+    headline = re.sub(r"@\d+", f"@{DEPTH}", acclimate.recipe(name).headline or report["candidate"])
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    made = [f"{stages['filter']['out']:,}", f"{sum(stage['seconds'] for stage in report['stages']) / 60:.1f}"]
+    rows = [["", system, *reached(folder, systems, system), "", ""] for system in BASELINES if is_first]
+    return [*rows, [name, headline, *reached(folder, systems, headline), *made]]
+
+
+def reached(folder: Path, systems: dict[str, dict[str, Any]], name: str) -> list[str]:
+    """nDCG@10 of a system with its interval, and the difference from BM25 with its own."""
+    system, runs = systems[name], folder / "evaluate" / "runs"
+    low, high = system["intervals"]["nDCG@10"]
+    value = f"{system['measures']['nDCG@10']:.3f} ({low:.3f}–{high:.3f})"
+    if name == "bm25":
+        return [value, ""]
+    files = [runs / f"{SystemName(each).file_name}.trec" for each in (name, "bm25")]
+    row = acclimate.compare(folder / "evaluate" / "qrels.trec", *files)[0].comparison
+    return [value, f"{row.delta:+.3f} ({row.ci95[0]:+.3f} to {row.ci95[1]:+.3f})" + ("*" if row.p < 0.05 else "")]
+
+
+if __name__ == "__main__":
+    main()

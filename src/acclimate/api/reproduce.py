@@ -1,0 +1,168 @@
+"""A recipe over collections and seeds, our figures beside the published ones (`published.toml`: facts with sources)."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from acclimate.api.adapt import adapt
+from acclimate.api.recipes import ResolvedRecipe, recipe
+from acclimate.base.errors import SettingError, unknown
+from acclimate.base.files import read_toml, write_json
+from acclimate.base.progress import Shown
+from acclimate.run.settings import Changes, as_typed, resolve, tables
+from acclimate.stages.chain import STAGES
+
+NAME = "reproduction.json"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a paper reports for a recipe.
+
+    >>> acclimate.published("inpars-v2")[0].values["beir/scifact"]
+    0.774
+    """
+
+    recipe: str
+    measure: str
+    system: str
+    source: str
+    differs: tuple[str, ...]  # in what the recipe cannot be what the paper had
+    values: Mapping[str, float]  # collection -> in [0, 1]
+
+    def value(self, collection: str) -> float | None:
+        """That of a collection by its usual name, or of a folder that ends in its name."""
+        return self.values.get(collection, self.values.get(f"beir/{Path(collection).name}"))
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A collection: what each seed reached, and what was published.
+
+    >>> row = acclimate.Reproduced("beir/scifact", "bm25+reranker@1000=1", "nDCG@10", {0: 0.75, 1: 0.76}, {"a": 0.77})
+    >>> print(f"{row.mean:.3f}")
+    0.755
+    """
+
+    collection: str
+    system: str
+    measure: str
+    reached: Mapping[int, float]  # by seed
+    published: Mapping[str, float]  # by source
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.reached.values())
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Our figures beside those of a paper, and in what the runs differ from what the paper had. As text, a table.
+
+    >>> rows = (acclimate.Reproduced("beir/scifact", "bm25", "nDCG@10", {0: 0.66}, {"a paper": 0.68}),)
+    >>> print(acclimate.Reproduction("inpars-v2", rows, ("scale: smaller",)))  # doctest: +NORMALIZE_WHITESPACE
+    collection     measure  system  ours   a paper
+    beir/scifact   nDCG@10  bm25    0.660  0.680 (-0.020)
+    differs: scale: smaller
+    """
+
+    recipe: str
+    rows: tuple[Reproduced, ...]
+    differs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        sources = list(dict.fromkeys(source for row in self.rows for source in row.published))
+        lines = [["collection", "measure", "system", "ours", *sources]]
+        for row in self.rows:
+            spread = f" ± {statistics.stdev(row.reached.values()):.3f}" if len(row.reached) > 1 else ""
+            theirs = [row.published.get(source) for source in sources]
+            cells = ["-" if value is None else f"{value:.3f} ({row.mean - value:+.3f})" for value in theirs]
+            lines.append([row.collection, row.measure, row.system, f"{row.mean:.3f}{spread}", *cells])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join(
+            [*(line.rstrip() for line in text), *(f"differs: {difference}" for difference in self.differs)]
+        )
+
+
+def published(recipe: str) -> list[Figures]:
+    """What papers report for a recipe; none for one of our own.
+
+    >>> [figures.source for figures in acclimate.published("udapdr")][0]
+    'arXiv 2303.00807, Table 5 (LoTTE test)'
+    """
+    return [figures for figures in _figures() if figures.recipe == recipe]
+
+
+def reproduce(
+    name: str,
+    *,
+    out: str | PathLike[str],
+    collections: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0,),
+    progress: Shown = "auto",
+    settings: Changes = (),
+) -> Reproduction:
+    """Adapt with a recipe to every collection and seed, and put what it reaches beside what was published.
+
+    Each run is a folder of its own in `out`, and goes on where it was; `out/reproduction.json` has the figures.
+    name: a recipe with published figures, or one followed by others, as in `inpars-v2,embedded`.
+    collections: by usual name, or as folders that end in one; all that have figures by default. settings: as for
+    `adapt`; in what they and the recipes behind the first differ from it is part of the outcome.
+    Raises SettingError for a recipe without published figures, and what `adapt` raises.
+
+    >>> acclimate.reproduce("quick", out="reproduction")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    acclimate.base.errors.SettingError: no recipe with published figures named 'quick'. There are: ...
+    """
+    first = name.partition(",")[0].strip()
+    figures = published(first)
+    if not figures:
+        raise unknown("recipe with published figures", first, {each.recipe for each in _figures()})
+    chosen = recipe(name)
+    changed = replace(chosen, settings=resolve(STAGES, chosen.settings, settings))
+    if changed.headline is None:
+        raise SettingError(f"{name} has no system of its own to compare; name it: --set evaluate.systems=...")
+    if collections is None:
+        collections = list(dict.fromkeys(collection for each in figures for collection in each.values))
+    changes = tables(settings, {"evaluate": {"measures": _measures(changed, figures)}})
+    rows: list[Reproduced] = []
+    for collection in collections:
+        theirs = {each.source: value for each in figures if (value := each.value(collection)) is not None}
+        reached: dict[int, float] = {}
+        for seed in seeds:
+            folder = Path(out) / re.sub(r"[^\w.-]+", "-", collection).strip("-") / f"seed-{seed}"
+            run = adapt(collection, out=folder, recipe=name, seed=seed, settings=changes, progress=progress)
+            systems = {system.name: system for system in run.report.systems}
+            reached[seed] = systems[changed.headline].measures[figures[0].measure]
+        rows.append(Reproduced(collection, changed.headline, figures[0].measure, reached, theirs))
+    reproduction = Reproduction(name, tuple(rows), _differences(recipe(first), changed, figures))
+    write_json(Path(out) / NAME, asdict(reproduction))
+    return reproduction
+
+
+def _figures() -> list[Figures]:
+    with resources.as_file(resources.files("acclimate.api") / "published.toml") as path:
+        rows = read_toml(path)["figures"]
+    return [Figures(**{**row, "differs": tuple(row["differs"])}) for row in rows]
+
+
+def _measures(chosen: ResolvedRecipe, figures: Sequence[Figures]) -> list[str]:
+    return list(dict.fromkeys([*chosen.settings["evaluate"]["measures"], *(each.measure for each in figures)]))
+
+
+def _differences(first: ResolvedRecipe, chosen: ResolvedRecipe, figures: Sequence[Figures]) -> tuple[str, ...]:
+    """In words: what the recipe cannot have of the paper, then what of the recipe was changed."""
+    changes: list[Any] = [change for change in first.differences(chosen) if change.setting != "run.seed"]
+    lines = [
+        f"{setting} is {as_typed(ours)}, and {as_typed(theirs)} in {first.name}" for setting, theirs, ours in changes
+    ]
+    return (*dict.fromkeys(note for each in figures for note in each.differs), *lines)
