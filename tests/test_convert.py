@@ -464,6 +464,24 @@ def test_a_lotte_folder_becomes_a_beir_folder(tmp_path: Path) -> None:
     assert len((tmp_path / "beir/queries.jsonl").read_text().splitlines()) == 2
 
 
+def test_queries_of_lotte_that_have_an_id_in_common_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "collection.tsv").write_text("0\tlava erupts\n1\tsnow creeps\n")
+    for kind in ("search", "forum"):
+        put(tmp_path / "dev" / f"qas.{kind}.jsonl", {"qid": 0, "query": f"why {kind}", "answer_pids": [1]})
+    message = refusal(lambda: acclimate.convert(tmp_path / "dev", tmp_path / "beir"))
+    assert (
+        "query '0' is one of forum, too; convert one of the files, such as qas.search.jsonl, with --corpus" in message
+    )
+    corpus = tmp_path / "dev" / "collection.tsv"
+    acclimate.convert(tmp_path / "dev" / "qas.search.jsonl", tmp_path / "beir", corpus=corpus)
+    assert sorted(str(file.relative_to(tmp_path / "beir")) for file in (tmp_path / "beir").rglob("*.*")) == [
+        "corpus.jsonl",
+        "qrels/test.tsv",
+        "queries.jsonl",
+    ]
+
+
 def test_a_gpl_folder_gives_what_it_generated(tmp_path: Path) -> None:
     (tmp_path / "qgen-qrels").mkdir()
     put(tmp_path / "corpus.jsonl", {"_id": "1", "title": "", "text": "lava"})

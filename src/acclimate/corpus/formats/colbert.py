@@ -143,8 +143,9 @@ def write_ranking(path: Path, source: Source) -> int:
     return write_ids(path, rows())
 
 
-def read_qas(path: Path, *, split: str = "train") -> Content:
-    """Queries and their answers, graded 1 unless there are grades."""
+def read_qas(path: Path, *, split: str = "") -> Content:
+    """Queries and their answers, graded 1 unless there are grades. split: that of LoTTE's files is test, else train."""
+    split = split or ("test" if path.name.startswith(("qas.search.", "qas.forum.")) else "train")
 
     def rows() -> Iterator[tuple[Place, Query, list[Qrel], dict[str, Any]]]:
         for place, values in objects(path):

@@ -11,7 +11,7 @@ Each file of its own is a format too: documents, queries, qrels and trec-qrels.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,22 +148,31 @@ def read_gpl(path: Path) -> Content:
 
 
 def read_lotte(path: Path) -> Content:
-    """A LoTTE folder; the kinds search and forum are its splits."""
-    queries: list[Callable[[], Iterator[Row[Query]]]] = []
-    qrels: dict[str, Rows[Qrel]] = {}
-    for file in sorted(path.glob("qas.*")):
-        kind = "test" if file.name.startswith("qas.jsonl") else file.name.split(".")[1]
-        content = colbert.read_qas(file, split=kind)
-        qrels |= content.qrels
-        queries += [content.queries] if content.queries else []
-    if not queries:
-        queries = [
-            rows for file in sorted(path.glob("questions*.tsv")) if (rows := headless.read_queries(file).queries)
-        ]
+    """A LoTTE folder; the kinds search and forum are its splits.
+
+    LoTTE numbers the queries of each from 0: a folder with both is refused where they have an id in common.
+    """
+    contents: dict[str, Content] = {}
+    for file in sorted(path.glob("qas.*")) or sorted(path.glob("questions*.tsv")):
+        kind = file.name.split(".")[1]
+        is_judged = file.name.startswith("qas.")
+        contents[kind] = colbert.read_qas(file, split=kind) if is_judged else headless.read_queries(file)
+
+    def queries() -> Iterator[Row[Query]]:
+        kind_of: dict[str, str] = {}
+        for kind, content in contents.items():
+            for row in content.queries() if content.queries else ():
+                if kind_of.setdefault(row.record.query_id, kind) != kind:
+                    raise row.place.error(
+                        f"query {row.record.query_id!r} is one of {kind_of[row.record.query_id]}, too; convert one of "
+                        f"the files, such as {row.place.path.name}, with --corpus {path / 'collection.tsv'}"
+                    )
+                yield row
+
     return Content(
         docs=headless.read_docs(path / "collection.tsv").docs,
-        queries=(lambda: (row for rows in queries for row in rows())) if queries else None,
-        qrels=qrels,
+        queries=queries if contents else None,
+        qrels={kind: rows for content in contents.values() for kind, rows in content.qrels.items()},
     )
 
 

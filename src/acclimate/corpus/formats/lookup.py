@@ -66,7 +66,9 @@ class Lookup:
         if example.query:
             return example.query
         if self.queries is None:
-            raise place.error(f"query {example.query_id!r} has no text here; give it with --queries FILE")
+            raise place.error(
+                f"query {example.query_id!r} has no text here; give it with --queries FILE (adapt: --from-queries)"
+            )
         if example.query_id not in self.queries:
             raise place.error(f"query {example.query_id!r} is none of the {len(self.queries):,} queries")
         return self.queries[example.query_id]
