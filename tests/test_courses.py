@@ -17,6 +17,7 @@ from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.testing import DOCS  # noqa: E402
 from acclimate.learn.students import training  # noqa: E402
+from acclimate.learn.students.checks import check_compared  # noqa: E402
 from acclimate.learn.students.distillation import shortened, untaught  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.lesson import Similarities  # noqa: E402
@@ -225,12 +226,22 @@ def test_passages_of_one_document_answer_alike(lesson):
 @pytest.mark.parametrize("name", ["dense", "dense-query", "late-interaction", "static"])
 def test_a_student_learns_without_a_teacher(name, base, lesson, tmp_path):
     train, dev = untaught(TRAIN), untaught(TRAIN[::4])
-    settings = {"student": (name,), "loss": "contrastive", "contrastive": 0.0, "negatives": "batch"}
+    settings = {"student": (name,), "loss": "contrastive", "contrastive": 0.0}
     (note,) = distill(train, dev, base, lesson, tmp_path, **settings, **LEARN).values()
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
     only = [NWay(example.query_id, example.doc_ids[:1]) for example in TRAIN]  # the batch has the negatives
     (note,) = distill(untaught(only), untaught(only[:8]), base, lesson, tmp_path / "only", **settings, **LEARN).values()
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
+
+
+@pytest.mark.parametrize("changes", [{"negatives": "list"}, {"batch_size": 1}])
+def test_a_student_that_compares_nothing_is_refused(changes):
+    settings = {"n_ways": 1, "negatives": "auto", "batch_size": 8, "loss": "contrastive"}
+    check_compared(**settings)
+    check_compared(**{**settings, **changes, "n_ways": 2})
+    check_compared(**{**settings, **changes, "loss": "kl"})
+    with pytest.raises(SettingError, match=r"mine\.n_ways is 1 and distill.*compared with no other"):
+        check_compared(**{**settings, **changes})
 
 
 # Raw scores

@@ -145,6 +145,31 @@ def test_what_is_rated_is_what_the_named_retriever_finds_in_its_order(name):
         assert set(example.doc_ids[1:]) == set(best[:8])
 
 
+def test_queries_that_find_nothing_teach_nothing_and_are_counted():
+    """BM25 finds nothing but the source for two of the queries, and nothing at all for two others."""
+    lost = {TRAIN[0].text, DEV[0].text, "asked 3"}
+
+    def find_little(queries, rows=()):
+        for number, candidates in enumerate(find_named(queries, rows)):
+            if candidates.query.text in lost:
+                kept = np.flatnonzero(np.isin(candidates.rows, rows[number : number + 1]))
+                nothing = {name: np.empty(0, int) for name in candidates.rows_by_source}
+                candidates = candidates.select(kept)._replace(rows_by_source=nothing)
+            yield candidates
+
+    log = [Query("log1", "asked 3"), Query("log2", "asked 4")]
+    for more in ({}, {"source_within": 50, "normalize": "percentile", "drop_lowest": 0.0}, {"windows": 4}):
+        labels = label(
+            TRAIN, DEV, HELD_OUT, find_little, IDS, MEMBERS, {RERANKER: RAW}, log, candidates="bm25", n_ways=9, **more
+        )
+        assert labels.dropped == {"nothing to compare is found": 3}
+        assert labels.query_ids == {query.query_id for query in (*QUERIES, log[1])} - {
+            TRAIN[0].query_id,
+            DEV[0].query_id,
+        }
+        assert len(list(labels.rated)) == len(QUERIES) + 2
+
+
 # Which queries teach
 
 

@@ -15,7 +15,14 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Progress
 from acclimate.corpus.near_duplicates import NearDuplicateDocs
-from acclimate.learn.students.checks import check_dims, check_fits, check_negatives, check_scale, check_students
+from acclimate.learn.students.checks import (
+    check_compared,
+    check_dims,
+    check_fits,
+    check_negatives,
+    check_scale,
+    check_students,
+)
 from acclimate.learn.students.distillation import (
     AUTO,
     BEST,
@@ -133,7 +140,8 @@ def distill(
         Which ones: best (by the teacher's score), or random (others each time: GPL reads 2 at random).
     negatives
         Documents that share a softmax with those of a list: list (none), batch (those of the other lists of a step),
-        corpus (all; for students that keep the dense index), or auto (corpus, else batch; list for late interaction).
+        corpus (all; for students that keep the dense index), or auto (corpus, else batch; list for late interaction
+        that has a teacher).
     loss
         How the student follows the teacher: kl (the distribution over the list), margin-mse (the margins between
         source document and others); or contrastive (InfoNCE over mined documents and those of the batch: no teacher).
@@ -198,6 +206,7 @@ def check(run: Run, *, asks: bool) -> None:
     for trial in tried:
         changed = {**settings, **trial}
         check_negatives(settings["student"], changed["negatives"])
+        check_compared(n_ways=run.settings["mine"]["n_ways"], **changed)
         check_scale(is_raw=run.settings["label"]["normalize"] == NONE and changed["loss"] != CONTRASTIVE, **changed)
     if len(tried) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")

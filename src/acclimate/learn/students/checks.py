@@ -56,6 +56,19 @@ def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
             raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")
 
 
+def check_compared(*, n_ways: int, negatives: str, batch_size: int, loss: str, **_: Any) -> None:
+    """Raises SettingError for a student without a teacher that no document would be compared with another for.
+
+    n_ways: of mined examples.
+    """
+    if loss == "contrastive" and n_ways == 1 and (negatives == "list" or batch_size == 1):
+        setting = "distill.negatives is list" if negatives == "list" else "distill.batch_size is 1"
+        raise SettingError(
+            f"mine.n_ways is 1 and {setting}, so that a query's document is compared with no other; set mine.n_ways=8, "
+            "or let a batch have negatives"
+        )
+
+
 def check_scale(*, is_raw: bool, contrastive: float, mask_above: float, **_: Any) -> None:
     """Raises SettingError for a share of the source document's score where scores are on a teacher's own scale."""
     if is_raw and contrastive and mask_above < 1:

@@ -98,6 +98,7 @@ def _train_student(
 ) -> tuple[Student, dict[str, Any]]:
     """Train one student into its folder; returns it, and the notes of its training."""
     from acclimate.learn.students.kinds import STUDENTS, save
+    from acclimate.learn.students.lesson import BATCH, LIST
     from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.sparse import Sparse
     from acclimate.learn.students.static import Static
@@ -106,6 +107,8 @@ def _train_student(
     kind = STUDENTS[name]
     options = _options(name, settings, encoder.dim)
     negatives = None if settings["negatives"] == AUTO else settings["negatives"]
+    if negatives is None and kind.negatives == LIST and settings["loss"] == CONTRASTIVE:
+        negatives = BATCH  # without a teacher, a few negatives tell a student little
     student = kind.make(encoder.copy(), lesson, negatives, **options)
     temperature = 1.0 if options.get("max_sim") == "sum" else kind.temperature
     is_table = student.kind in KINDS_WITHOUT_BASE

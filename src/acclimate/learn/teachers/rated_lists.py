@@ -13,13 +13,14 @@ from acclimate.learn.teachers.lists import rank_of_source, windows_of
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import Ids
-from acclimate.search.scales import NONE, Scale, combine
+from acclimate.search.scales import NONE, PERCENTILE, Scale, combine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EMPTY = "nothing but false negatives"
 ALIKE = "of the log, everything rated alike"  # which says nothing where no document is known to be relevant
+ALONE = "nothing to compare is found"
 LOW = "the teacher ranks the source document too low"
 POOR = "the teacher finds no good document"
 
@@ -114,23 +115,23 @@ def turns_of(
             candidates.select(places) if is_asked_alone else candidates
             for candidates, places in zip(rated, best, strict=True)
         ]
-        reasons = _unsure(lists, sources, weights, to_scale, ids, rules)
+        reasons = _left_out(lists, sources, weights, to_scale, ids, rules)
         for candidates, source, reason in zip(lists, sources, reasons, strict=True):
             if reason:
                 dropped[reason] += 1
                 continue
             for part in windows_of(candidates, source, order, ids, rules.windows):
-                example, n_in_list, reason = _example(part, source, weights, to_scale, ids, rules)
+                example, n_in_list, left_out = _example(part, source, weights, to_scale, ids, rules)
                 n_false += n_in_list
-                if reason:
-                    dropped[reason] += 1
+                if left_out:
+                    dropped[left_out] += 1
                 else:
                     (turn.dev if example.query_id in in_dev else turn.train).append(example)
         turns.append(turn)
     return turns, n_false, dict(dropped)
 
 
-def _unsure(
+def _left_out(
     lists: Sequence[Candidates],
     sources: Sequence[int | None],
     weights: Mapping[str, float],
@@ -138,25 +139,19 @@ def _unsure(
     ids: Ids,
     rules: Rules,
 ) -> list[str]:
-    """Why the teacher is not to teach of each query; nothing where it is (CADET, arXiv 2505.19274)."""
-    if not rules.source_within and not rules.drop_lowest:
-        return [""] * len(lists)
-    scores = [combine(candidates, weights, to_scale) for candidates in lists]
-    reasons = [
-        LOW
-        if source is not None
-        and rules.source_within
-        and rank_of_source(of_list, candidates, source, ids) > rules.source_within
-        else ""
-        for of_list, candidates, source in zip(scores, lists, sources, strict=True)
-    ]
-    tops = [of_list.max() for of_list, reason in zip(scores, reasons, strict=True) if not reason]
-    if rules.drop_lowest and tops:
-        least = np.quantile(tops, rules.drop_lowest)
-        reasons = [
-            reason or (POOR if of_list.max() < least else "") for of_list, reason in zip(scores, reasons, strict=True)
-        ]
-    return reasons
+    """Why the teacher is not to teach of each query, nothing where it is: what it is unsure of says little (CADET)."""
+    reasons, tops = [""] * len(lists), [np.inf] * len(lists)
+    for number, (candidates, source) in enumerate(zip(lists, sources, strict=True)):
+        if len(candidates.rows) < 2:
+            reasons[number] = ALONE
+        elif rules.source_within or rules.drop_lowest:
+            scores = combine(candidates, weights, to_scale)
+            rank = 1 if source is None else rank_of_source(scores, candidates, source, ids)
+            reasons[number] = LOW if 0 < rules.source_within < rank else ""
+            tops[number] = float(scores.max())
+    sure = [top for top, reason in zip(tops, reasons, strict=True) if not reason]
+    least = float(np.quantile(sure, rules.drop_lowest)) if rules.drop_lowest and sure else -np.inf
+    return [reason or (POOR if top < least else "") for top, reason in zip(tops, reasons, strict=True)]
 
 
 def _example(
@@ -184,11 +179,12 @@ def _rated_list(
     kind: str,
     ids: Ids,
 ) -> NWay:
-    """The teacher's score of each candidate, in [0, 1], the source document first where there is one, then by score."""
+    """The teacher's score of each candidate, in [0, 1] unless it is raw; the source document first where there is one,
+    then by score."""
     scores = combine(candidates, weights, to_scale)
     # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
     if kind != NONE:
-        scores = scores.clip(0, 1) if kind == "percentile" else min_max(scores)
+        scores = scores.clip(0, 1) if kind == PERCENTILE else min_max(scores)
     order = sorted(ids.order(scores, candidates.rows), key=lambda place: candidates.rows[place] != source)
     return NWay(
         candidates.query.query_id,
