@@ -56,9 +56,11 @@ def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
 
 
 def _candidates(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None, bool]]:
-    for system, ndcg in chosen["ndcg"].items():
-        if SystemName(system).steps:
-            yield "candidate", system, ndcg, system == chosen["candidate"]
+    contending = [name for name in map(SystemName, chosen["ndcg"]) if name.steps]
+    if SystemName(chosen["candidate"]).is_reranked and not any(name.first.is_adapted for name in contending):
+        contending = [name for name in contending if name.is_reranked]  # no student was trained: see `choice.choose`
+    for system in contending:
+        yield "candidate", system, chosen["ndcg"][system], system == chosen["candidate"]
 
 
 def weighted_sum(weights: Mapping[str, float]) -> str:

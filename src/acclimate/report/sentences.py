@@ -88,16 +88,22 @@ def _has_untouched(report: Mapping[str, Any]) -> bool:
 
 
 def starts(report: Mapping[str, Any]) -> str:
-    """What untouched sparse and static systems are, which no base brings; nothing where there are none."""
+    """What untouched sparse and static systems are, which no base brings, and a run; nothing where there are none."""
+    yours = (
+        f"{FIRST_STAGE} is read from its file: how long it took and what its index takes is not known."
+        if any(system["kind"] == "run" for system in report["systems"])
+        else ""
+    )
     names = [
         system["name"] for system in report["systems"] if system["kind"] in KINDS_WITHOUT_BASE and not system["adapted"]
     ]
     if not names:
-        return ""
-    return (
+        return yours
+    starting = (
         f"{' and '.join(names)}: how such a student starts, made from the base and the documents alone, before it sees "
         "a query; counted as not adapted."
     )
+    return f"{starting} {yours}".rstrip()
 
 
 def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -135,7 +141,7 @@ def _picked(report: Mapping[str, Any]) -> str:
     """How the candidate came to be it."""
     candidate = report["candidate"]
     if candidate not in report.get("held_out_ndcg", {candidate}):
-        return f"{candidate} is the only system made here that could be one (evaluate.systems, evaluate.rerank)"
+        return f"{candidate} was named beforehand (evaluate.systems), so nothing was picked"
     on = report.get("chosen_on", "other synthetic queries")
     return f"{candidate} was picked from what acclimate made on {on} held out from training"
 

@@ -16,7 +16,7 @@ WHAT_IT_IS = {
     "late interaction": "token vectors of the same encoder join the two; scores are added in equal parts, not ranks",
     "weights chosen here": "the same three, each counting for what did best on held-out queries",
     "adapted students": "retrievers that learned here, in the place of their kind where that did best on them",
-    "reranker": "the trained reranker orders the first documents",
+    "reranker": "the reranker orders the first documents",
 }
 
 
