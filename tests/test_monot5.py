@@ -53,6 +53,26 @@ def made(t5, tmp_path_factory):
     return trained(t5, tmp_path_factory.mktemp("monot5"))
 
 
+def test_the_loss_of_an_answer_is_that_of_transformers_its_end_included(t5):
+    reader = MonoT5.of(str(t5), max_tokens=64).eval()
+    is_true = torch.tensor([True, False, False, True, False])
+    features = reader.preprocess([(QUERY.text, CORPUS[doc_id].text) for doc_id in list(CORPUS)[: len(is_true)]])
+    labels = reader.tokenizer(["true" if each else "false" for each in is_true], padding=True, return_tensors="pt")
+    ids = labels["input_ids"].masked_fill(labels["attention_mask"] == 0, -100)
+    assert (ids == reader.tokenizer.eos_token_id).sum() == len(is_true)
+    expected = reader.model(**features, labels=ids).loss
+    assert reader({**features, "is_true": is_true})["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_decoder_learns_the_first_token_of_its_answer(llama):
+    reader = Decoder.of(str(llama), max_tokens=64, is_new=True).eval()
+    features = reader.preprocess([(QUERY.text, CORPUS[doc_id].text) for doc_id in list(CORPUS)[:2]])
+    wanted = torch.tensor([reader.false_id, reader.true_id])
+    expected = torch.nn.functional.cross_entropy(reader.first_logits(features).float(), wanted)
+    learned = reader({**features, "is_true": torch.tensor([False, True])})["loss"]
+    assert learned.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def adapted(llama, tmp_path_factory):
     pytest.importorskip("peft", reason="peft is not installed")

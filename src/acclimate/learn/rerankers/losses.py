@@ -7,7 +7,8 @@ The order of the columns says what they are, not their names.
     ranknet      every pair of positive and negative
     margin-mse   the margins of the examples' teacher scores, or 1 where they have none (arXiv 2010.02666)
     bce          each pair by itself, positives weighed up; with equal weights, UDAPDR's cross-entropy of two classes
-    token        each pair by itself, over the whole vocabulary: as monoT5 was trained; language models only
+    token        each pair by itself, the answer's tokens over the whole vocabulary, as monoT5 was trained: those of an
+                 encoder-decoder up to the end of its answer, of a decoder the first; language models only
 """
 
 from __future__ import annotations
@@ -79,10 +80,7 @@ def margins(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
 
 
 class TokenLoss(torch.nn.Module):
-    """Cross-entropy of the answer's first token, true or false, over the whole vocabulary.
-
-    monoT5's own is the mean of this and of the end of the answer, which tells nothing of the document.
-    """
+    """Cross-entropy of the answer, true or false, over the whole vocabulary."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -91,10 +89,8 @@ class TokenLoss(torch.nn.Module):
     def forward(
         self, inputs: list[list[str]], labels: torch.Tensor, prompt: str | None = None, task: str | None = None
     ) -> torch.Tensor:
-        reader = self.model[0]
-        logits = self.model(self.model.preprocess(list(zip(*inputs, strict=True))))["logits"]
-        answers = torch.where(labels > 0.5, reader.true_id, reader.false_id)
-        return torch.nn.functional.cross_entropy(logits, answers.to(logits.device))
+        features = self.model.preprocess(list(zip(*inputs, strict=True)))
+        return self.model(features | {"is_true": labels > 0.5})["loss"]
 
 
 def _weighed(model: Any, examples: list[NWay], _: int) -> Any:

@@ -12,6 +12,8 @@ import torch
 
 from acclimate.search.scorers.prompted import Prompted
 
+_NO_TOKEN = -100  # where an answer is shorter than the other
+
 
 class MonoT5(Prompted):
     """An encoder reads the prompt; the decoder's first step answers."""
@@ -23,6 +25,20 @@ class MonoT5(Prompted):
         start = torch.full((len(ids), 1), self.model.config.decoder_start_token_id, device=ids.device)
         answered = self.model(input_ids=ids, attention_mask=features["attention_mask"], decoder_input_ids=start)
         return answered.logits[:, 0]
+
+    def answer_loss(self, features: Mapping[str, torch.Tensor], is_true: torch.Tensor) -> torch.Tensor:
+        """Of all tokens of the answers and of their end, as T5 learns any text."""
+        answers = [self.tokenizer(text)["input_ids"] for text in (self.template.false, self.template.true)]
+        padded = torch.full((2, max(map(len, answers))), _NO_TOKEN)
+        for row, ids in enumerate(answers):
+            padded[row, : len(ids)] = torch.tensor(ids)
+        ids = features["input_ids"]
+        labels = padded.to(ids.device)[is_true.long().to(ids.device)]
+        before = self.model.prepare_decoder_input_ids_from_labels(labels)
+        logits = self.model(
+            input_ids=ids, attention_mask=features["attention_mask"], decoder_input_ids=before
+        ).logits.float()
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=_NO_TOKEN)
 
     @classmethod
     def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:

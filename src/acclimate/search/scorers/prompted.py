@@ -59,6 +59,12 @@ class Prompted(InputModule):
     def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """(n, vocabulary) logits of the first token of each answer."""
 
+    def answer_loss(self, features: Mapping[str, torch.Tensor], is_true: torch.Tensor) -> torch.Tensor:
+        """() mean cross-entropy of the answers' first tokens over the whole vocabulary. is_true: (n,) which answer."""
+        logits = self.first_logits(features).float()
+        answers = torch.where(is_true.to(logits.device), self.true_id, self.false_id)
+        return torch.nn.functional.cross_entropy(logits, answers)
+
     def faster(self) -> Self:
         """A copy in half precision but for the last layer: logits of eight bits would tie the best documents."""
         fast = copy.deepcopy(self)
@@ -86,8 +92,10 @@ class Prompted(InputModule):
         return self._padded(self.tokens(inputs)["input_ids"])
 
     def forward(self, features: dict[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
+        """The scores of the pairs; or, where `is_true` says what is to be answered, the loss of that."""
+        if "is_true" in features:
+            return features | {"loss": self.answer_loss(features, features["is_true"])}
         logits = self.first_logits(features).float()
-        features["logits"] = logits
         features["scores"] = (logits[:, self.true_id] - logits[:, self.false_id])[:, None]
         return features
 
