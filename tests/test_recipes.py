@@ -88,7 +88,7 @@ def recipes(folder: Path, changes: dict[Setting, Any]) -> dict[str, str]:
     run.workspace = asked = Asked(folder)
     for (stage, name), value in changes.items():
         run.settings[stage] = {**run.settings[stage], name: value}
-    assert [output.name for output in chain(run) if output] == list(STAGES)
+    assert [output.name for output in chain(run)] == list(STAGES)
     return asked.recipes
 
 
@@ -112,7 +112,7 @@ def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setti
             Recorded(folder), {name: Table(name, values) for name, values in run.settings.items()}, 0, run.input.source
         )
         with fake_answers():
-            outputs = list(itertools.islice(filter(None, chain(run)), STAGES.index(stage) + 1))
+            outputs = list(itertools.islice(chain(run), STAGES.index(stage) + 1))
         assert [output.name for output in outputs if not output.resumed] == [stage]
         found[stage] = (settings[stage], notes[stage])
     again = contents(folder)

@@ -52,8 +52,8 @@ def learning_curves(
     """
     for wanted in (queries, lists):
         points(0, wanted)  # a number that cannot be is refused before hours of training, not between
-    labeled = outputs.get("label")
-    if labeled and run.input.labels.choosing.fingerprint != labeled.manifest["inputs"]["dev"]:
+    labeled, chosen_on = outputs.get("label"), run.input.labels.choosing.fingerprint
+    if labeled and chosen_on != labeled.manifest["inputs"].get("dev", chosen_on):
         folder = run.workspace.folder
         raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
     curves = _Curves(run, outputs)
@@ -134,7 +134,8 @@ class _Curves:
         """Examples that rerankers could learn from."""
         queries = self.outputs["filter"].sides(self.outputs["sample"])["train"]
         train = {query.query_id for query in queries}
-        mined = self.outputs.get("mine") if "train" in self.outputs else None
+        is_trained = "train" in self.outputs and self.run.given.reranker is None
+        mined = self.outputs.get("mine") if is_trained else None
         return sum(example.query_id in train for example in mined.examples) if mined else 0
 
     @cached_property

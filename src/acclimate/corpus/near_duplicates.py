@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acclimate.base.words import words_of
+from acclimate.base.words import normalized, words_of
 from acclimate.records import Doc, SyntheticQuery
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class DistinctTexts:
 
     def add(self, text: str) -> bool:
         """Keep a text; False, and it is not kept, when it nearly repeats one that was."""
+        count = len(self._shingles)
+        return self.number(text) == count
+
+    def number(self, text: str) -> int:
+        """That of the first text kept that this one nearly repeats, from 0; where there is none it is kept itself."""
         shingles = _shingles(text)
         minhash = self._empty.copy()
         minhash.update_batch(shingles.tolist())
@@ -58,15 +63,53 @@ class DistinctTexts:
         rows = np.array(self._index.query(minhash), dtype=np.int64)
         estimates = (self._signatures[rows] == signature).mean(axis=1)
         likely = rows[estimates >= self._threshold - _SLACK]
-        if any(_shingle_jaccard(shingles, self._shingles[row]) >= self._threshold for row in likely):
-            return False
+        for row in sorted(likely.tolist()):
+            if _shingle_jaccard(shingles, self._shingles[row]) >= self._threshold:
+                return row
         row = len(self._shingles)
         if row == len(self._signatures):
             self._signatures = np.concatenate([self._signatures, np.empty((row + 256, _HASHES), signature.dtype)])
         self._signatures[row] = signature
         self._index.insert(row, minhash)
         self._shingles.append(shingles)
-        return True
+        return row
+
+
+def groups_of(
+    doc_ids: Iterable[str],
+    corpus: Mapping[str, Doc],
+    threshold: float,
+    *,
+    parents: Mapping[str, str],
+    together: Iterable[tuple[str, str]],
+) -> dict[str, str]:
+    """The documents by id, each with the name of its group: near-duplicates are of one group, and so is what they share
+    a group with; passages of one document are, and the two of each pair in `together`.
+
+    threshold: as for `DistinctTexts`; at 1 equal texts alone are.
+    """
+    doc_ids = sorted(set(doc_ids))
+    group: dict[str, str] = {}  # of a document, another of its group, and so on to the one that names it
+
+    def name_of(doc_id: str) -> str:
+        doc_id = parents.get(doc_id, doc_id)
+        while (next_id := group.setdefault(doc_id, doc_id)) != doc_id:
+            group[doc_id] = group[next_id]
+            doc_id = next_id
+        return doc_id
+
+    def join(doc_id: str, other_id: str) -> None:
+        first, second = sorted((name_of(doc_id), name_of(other_id)))
+        group[second] = first
+
+    texts = DistinctTexts(threshold) if threshold < 1 else None
+    first_of: dict[int | str, str] = {}  # a text, or the number of those that nearly are it -> the first document
+    for doc_id in doc_ids:
+        text = corpus[doc_id].default_text()
+        join(first_of.setdefault(normalized(text) if texts is None else texts.number(text), doc_id), doc_id)
+    for doc_id, other_id in together:
+        join(doc_id, other_id)
+    return {doc_id: name_of(doc_id) for doc_id in doc_ids}
 
 
 class NearDuplicateDocs:

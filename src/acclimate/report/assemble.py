@@ -163,8 +163,8 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[s
 def _of_teacher(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
     """Where one of those that make the teacher ranks as well by itself."""
     teacher = next(row for row in teachers if row["name"] == TEACHER)
-    best = max((row for row in teachers if row is not teacher), key=lambda row: row[MAIN])
-    if teacher[MAIN] > best[MAIN]:
+    best = max((row for row in teachers if row is not teacher), key=lambda row: row[MAIN], default=None)
+    if best is None or teacher[MAIN] > best[MAIN]:
         return []
     return [
         f"On the held-out queries the teacher ({teacher[MAIN]:.3f}) ranks no better than one of its "

@@ -15,10 +15,11 @@ from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
 from acclimate.report.terminal import columns
+from acclimate.stages import given
 from acclimate.stages.chain import STAGES, estimates
 from acclimate.stages.sample import foreseen
 from acclimate.stages.sizes import check_size
-from acclimate.stages.skipped import skipped
+from acclimate.stages.skipped import skipped, taken
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -28,7 +29,8 @@ _SHARE_REACHED = 0.35  # of the matrix product's speed, in the stages
 
 def describe(run: Run) -> str:
     """A table of the stages that are not made, and what each would take."""
-    sampled = foreseen(run, run.input.corpus, 0.0)
+    start = run.input.start
+    sampled = foreseen(run, run.input.corpus, 0.0) if start is None else given.foreseen(run, 0.0)
     stages = estimates(run, sampled)
     calls = {stage: estimate.calls for stage, estimate in stages.items() if estimate.calls}
     speed = _flop_per_second() * _SHARE_REACHED
@@ -40,7 +42,8 @@ def describe(run: Run) -> str:
     }
     rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
     total = 0.0
-    skips = skipped(run)
+    skips, takes = skipped(run), taken(run)
+    n_queries = calls["generate"].calls if start is None else len(start.queries)
     for stage in STAGES:
         if stage in skips:
             rows += [] if stage == "seed" else [[stage, "skipped: nothing reads it", "", "", ""]]
@@ -52,14 +55,14 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                works_on.get(stage, f"{calls['generate'].calls:,} queries"),
+                works_on.get(stage, f"{n_queries:,} queries"),
                 f"{asked.calls:,}" if asked else "",
                 f"{asked.prompt_tokens + asked.completion_tokens:,}" if asked else "",
-                "made" if is_made else duration(seconds),
+                "made" if is_made else "given" if stage in takes else duration(seconds),
             ]
         )
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
-    last = f"In all about {duration(total)}; {costs}. Nothing was done."
+    last = f"In all about {duration(total)}; {costs or 'no LLM is asked'}. Nothing was done."
     return "\n".join([*columns(rows, "<<>>>"), "", last, *_refusal(run)])
 
 

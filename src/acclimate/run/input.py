@@ -1,8 +1,9 @@
 """What a run reads: documents, passages, queries, judgments and a log; from their source, or as the run keeps them.
 
 A run keeps all of it in its folder: documents and passages as Arrow files that are named by what they were made from,
-queries with their judgments in `queries.jsonl`, those of a log in `log.jsonl`. A finished run is read from there, so it
-can be read from any folder, and after its source has changed or is gone.
+queries with their judgments in `queries.jsonl`, those of a log in `log.jsonl`, and in files of their own what it begins
+with or is compared with. A finished run is read from there, so it can be read from any folder, and after its source has
+changed or is gone.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.corpus import collections, passages, query_log
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus
-from acclimate.corpus.formats import read_prompt_examples
+from acclimate.corpus.formats import are_rated, read_any_written, read_prompt_examples, read_run, write_run
 from acclimate.corpus.judged import Labels
 from acclimate.corpus.query_log import NO_LOG, QueryLog
+from acclimate.corpus.start import EXAMPLES, Start
+from acclimate.corpus.start import FILES as START
 from acclimate.records import PromptExample, Qrel, Query
 from acclimate.run.given import Given
 
 QUERIES = "queries.jsonl"
 LOG = "log.jsonl"
+FIRST_STAGE = "first-stage.trec"
 
 
 class Kept(NamedTuple):
@@ -94,6 +98,47 @@ class Input:
             return NO_LOG
         return query_log.read(Path(self.given.log)) if self.kept is None else query_log.kept(self._sealed(LOG))
 
+    def check(self) -> None:
+        """Raises DataError for a file, of those given beside the documents, that is not what it should be."""
+        self.log  # noqa: B018 (which is read here)
+        if self.kept is not None:
+            return
+        if "from_nway" in self.given.files:
+            are_rated(self.given.files["from_nway"])
+        elif "from_queries" in self.given.files:
+            read_any_written(self.given.files["from_queries"])
+        if "first_stage" in self.given.files:
+            path = self.given.files["first_stage"]
+            if next(read_run(path), None) is None:
+                raise DataError("is empty; expected a TREC run: qid Q0 docid rank score tag", path=path)
+
+    @cached_property
+    def start(self) -> Start | None:
+        """The queries, and perhaps the training examples, that the run begins with; None where an LLM writes them."""
+        given = self.given
+        if not given.brings_queries:
+            return None
+        if self.kept is not None:
+            return Start.kept(self._sealed, has_examples=given.from_nway is not None)
+        files = given.files
+        if given.from_nway is not None:
+            return Start.of_examples(files["from_nway"], self.corpus, files.get("from_queries"))
+        return Start.of_queries(files["from_queries"], self.corpus)
+
+    @cached_property
+    def has_rated_examples(self) -> bool:
+        """True where it begins with training examples that have scores; this reads no document."""
+        if self.given.from_nway is None:
+            return False
+        return are_rated(self.given.files["from_nway"] if self.kept is None else self._sealed(EXAMPLES))
+
+    @cached_property
+    def first_stage(self) -> Path | None:
+        """A TREC run to compare with, where one was given."""
+        if self.given.first_stage is None:
+            return None
+        return self.given.files["first_stage"] if self.kept is None else self._sealed(FIRST_STAGE)
+
     @cached_property
     def unjudged_log(self) -> QueryLog:
         """The queries of the log that nobody judged: prompts may show them, they may choose, and they may teach."""
@@ -108,17 +153,22 @@ class Input:
         return Kept(documents.name, corpus.name)
 
     def keep(self) -> None:
-        """Keep queries, judgments and the log; the documents are kept as soon as they are read."""
+        """Keep all but the documents, which are kept as soon as they are read."""
         if self.kept is not None:
             return
+        for name in (LOG, FIRST_STAGE, *START):
+            for path in self.folder.glob(f"{name}*"):  # of an earlier command
+                path.unlink()
         write_jsonl(self.folder / QUERIES, _rows(self.collection))
         seal(self.folder / QUERIES)
         if self.log:
             self.log.write(self.folder / LOG)
             seal(self.folder / LOG)
-        else:
-            for path in self.folder.glob(f"{LOG}*"):  # of an earlier command
-                path.unlink()
+        if self.start:
+            self.start.keep(self.folder)
+        if self.first_stage:
+            write_run(self.folder / FIRST_STAGE, read_run(self.first_stage), tag="first-stage")
+            seal(self.folder / FIRST_STAGE)
 
     def _sealed(self, name: str) -> Path:
         path = self.folder / name

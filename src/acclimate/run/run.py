@@ -7,7 +7,7 @@ What it works with is in its parts: `input` (documents, queries, judgments), `ba
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,12 +58,15 @@ class Run:
         unit: str,
         together: bool = False,
         keeps: bool = False,
+        reads: Collection[str] | None = None,
     ) -> Output:
-        """A stage of this run, from its folder if it is made; see `Workspace.make`."""
+        """A stage of this run, from its folder if it is made; see `Workspace.make`. reads: the settings of the stage
+        that count; None: all of them."""
+        settings = self.settings[kind.stage]
         output = self.workspace.make(
             kind.stage,
             work,
-            settings=self.settings[kind.stage],
+            settings={name: settings[name] for name in settings if reads is None or name in reads},
             inputs=inputs,
             seed=self.seed,
             unit=unit,
@@ -140,12 +143,12 @@ class Run:
     @property
     def seeds_prompts(self) -> bool:
         """True when generate uses prompts that are made from the corpus first."""
-        return ADAPTED in plain_names(self.settings["generate"]["prompt"])
+        return not self.given.brings_queries and ADAPTED in plain_names(self.settings["generate"]["prompt"])
 
     @property
     def llms(self) -> dict[str, str]:
         """The LLM of each stage that asks one."""
-        stages = ["seed"] * self.seeds_prompts + ["generate"]
+        stages = ["seed"] * self.seeds_prompts + ["generate"] * (not self.given.brings_queries)
         stages += ["filter"] * ("judge" in self.settings["filter"]["filters"])
         return {stage: self.settings[stage]["llm"] for stage in stages}
 

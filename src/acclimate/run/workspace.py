@@ -70,8 +70,8 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Keep a second process out of this folder. The lock goes with the process, however that ends.
 
-        A folder that was made here and stayed empty goes too: a mistyped corpus leaves nothing behind. Of several
-        processes of one run the first one holds it.
+        A folder that was made here and in which nothing began goes too: a mistyped name leaves nothing behind. Of
+        several processes of one run the first one holds it.
         """
         import fcntl
 
@@ -95,12 +95,15 @@ class Workspace:
                     handle.write(_MARK)
                     handle.flush()
                 _sweep(self.folder)
+            leftovers = {LOCK}
             try:
                 yield
+            except AcclimateError:
+                leftovers.add("corpus")  # which is of no use where nothing begins
+                raise
             finally:
-                if is_new and [path.name for path in self.folder.iterdir()] == [LOCK]:
-                    (self.folder / LOCK).unlink()
-                    self.folder.rmdir()
+                if is_new and {path.name for path in self.folder.iterdir()} <= leftovers:
+                    shutil.rmtree(self.folder)
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
         """The manifest of a finished stage, else None. Raises DataError for one that is damaged."""

@@ -12,6 +12,7 @@ Nothing later is needed by anything earlier.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any, NotRequired, TypedDict, cast
 
 from acclimate import llm as llms
@@ -25,33 +26,37 @@ from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.scorers import named
-from acclimate.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
+from acclimate.stages import distill, evaluate, filter, generate, given, index, label, mine, sample, seed, steer, train
 from acclimate.stages.sizes import check_sides, check_size
-from acclimate.stages.skipped import SKIPPED, skipped
+from acclimate.stages.skipped import SKIPPED, skipped, taken
 from acclimate.stages.systems import check_first_stage
 from acclimate.stages.unseen import check_unseen, labels_unseen
 
 
-def chain(run: Run) -> Iterator[StageOutput | None]:
-    """Make every stage, one at a time: whoever stops iterating stops the run there. None is one that is skipped."""
+def chain(run: Run) -> Iterator[StageOutput]:
+    """Make every stage that something reads, one at a time: whoever stops iterating stops the run there. What somebody
+    gave takes the place of what would be made."""
     skips = skipped(run)
+    seeded = mined = trained = labeled = distilled = None
     yield (indexed := index.make(run))
-    yield (sampled := sample.make(run, indexed))
-    yield (seeded := None if "seed" in skips else seed.make(run, sampled))
-    yield (generated := generate.make(run, sampled, seeded))
+    yield (sampled := given.sampled(run) or sample.make(run, indexed))
+    if "seed" not in skips:
+        yield (seeded := seed.make(run, sampled))
+    yield (generated := given.generated(run, sampled) or generate.make(run, sampled, seeded))
     yield (filtered := filter.make(run, indexed, sampled, generated))
     yield (steered := steer.make(run, indexed, sampled, filtered))
     check_sides(run, sampled, filtered)
-    if labels_unseen(run) and not {"train", "label"} & skips.keys():
+    if labels_unseen(run) and not {"train", "label"} & {*skips, *taken(run)}:
         check_unseen(run, sampled, filtered)
-    yield (mined := None if "mine" in skips else mine.make(run, indexed, generated, filtered))
-    yield (trained := train.make(run, sampled, filtered, mined) if mined and "train" not in skips else None)
-    yield (labeled := None if "label" in skips else label.make(run, indexed, sampled, filtered, steered, trained))
-    yield (
-        distilled := None
-        if "distill" in skips
-        else distill.make(run, indexed, sampled, filtered, steered, labeled, mined)
-    )
+    if "mine" not in skips:
+        yield (mined := given.mined(run, filtered) or mine.make(run, indexed, generated, filtered))
+    if "train" not in skips:
+        yield (trained := given.trained(run) or train.make(run, sampled, filtered, mined))
+    if "label" not in skips:
+        labeled = given.labeled(run, sampled, filtered) or label.make(run, indexed, sampled, filtered, steered, trained)
+        yield labeled
+    if "distill" not in skips:
+        yield (distilled := distill.make(run, indexed, sampled, filtered, steered, labeled, mined))
     yield evaluate.make(run, indexed, sampled, steered, trained, labeled, distilled)
 
 
@@ -117,9 +122,10 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     check(run)
     # A collection that cannot be read leaves the run's description as it is.
     distributed.main_first(lambda: run.input.corpus)
+    run.input.start  # noqa: B018 (nor do queries of other documents)
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed
-    if "mine" not in skipped(run):
+    if "mine" not in {*skips, *taken(run)}:
         mine.check_hits(run)
     check_first_stage(run)
     if until != "index":
@@ -127,14 +133,14 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     if distributed.is_main():
         run.input.keep()
         description.write(run)
-    outputs: dict[str, StageOutput] = {}
-    for stage, output in zip(STAGES, chain(run), strict=True):
-        if output is not None:
-            outputs[stage] = output
-            output.check_kept()
-        elif stage != "seed":  # which few runs have
+    for stage in takewhile(lambda stage: stage != until, STAGES):
+        if stage in skips and stage != "seed":  # which few runs have
             distributed.say(stage, f"skipped: {skips[stage]}")
-        if stage == until:
+    outputs: dict[str, StageOutput] = {}
+    for output in chain(run):
+        outputs[output.name] = output
+        output.check_kept()
+        if output.name == until:
             break
     return cast(Outputs, outputs)
 
@@ -193,19 +199,20 @@ def check(run: Run, *, asks: bool = True) -> None:
     asks: models will be asked, so that their packages, keys and hub must be there.
     """
     check_no_secrets(run.settings)
-    run.input.log  # noqa: B018 (a log that cannot be read is said before the documents are)
+    given.check(run, asks=asks)  # a file that cannot be read is said before the documents are
     index.check(run)
-    seed.check(run)
-    generate.check(run)
+    done = {*skipped(run), *taken(run)}
+    if "generate" not in done:
+        seed.check(run)
+        generate.check(run)
     filter.check(run, asks=asks)
-    skips = skipped(run)
-    if "mine" not in skips:
+    if "mine" not in done:
         mine.check(run)
-    if "train" not in skips or filter.CONSISTENCY in run.settings["filter"]["filters"]:
+    if "train" not in done or filter.CONSISTENCY in run.settings["filter"]["filters"]:
         train.check(run, asks=asks)
-    if "label" not in skips:
+    if "label" not in done:
         label.check(run)
-    if "distill" not in skips:
+    if "distill" not in done:
         distill.check(run, asks=asks)
     evaluate.check(run, asks=asks)
     _check_llms(run, asks=asks)
@@ -214,8 +221,9 @@ def check(run: Run, *, asks: bool = True) -> None:
 
 def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
     """What each stage that is not skipped will take, in the order of the chain. drawn: see `sample.foreseen`."""
-    indexing, generating = index.estimate(run), generate.estimate(run, drawn)
-    n_written = generating.calls.calls if generating.calls else 0
+    skips, takes = skipped(run), taken(run)
+    indexing, generating = index.estimate(run), Estimate() if "generate" in takes else generate.estimate(run, drawn)
+    n_written = generating.calls.calls if generating.calls else len(run.input.start.queries) if run.input.start else 0
     n_queries, doc_tokens = _KEPT * n_written, indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
     n_teaching = len(run.input.log) - steer.n_logged(run)  # of the log, at most
     n_lists = n_queries + min(run.settings["label"]["log_queries"], n_teaching)
@@ -232,7 +240,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         "distill": distill.estimate(run, n_lists),
         "evaluate": evaluate.estimate(run, n_queries, len(drawn.splits)),
     }
-    skips = skipped(run)
+    by_stage |= {stage: Estimate() for stage in takes}
     return {stage: estimate for stage, estimate in by_stage.items() if stage not in skips}
 
 
@@ -244,7 +252,8 @@ def _check_llms(run: Run, *, asks: bool) -> None:
         else:
             llms.check(name)
     if run.batch_file is not None and not any(map(llms.is_served, run.llms.values())):
-        raise SettingError(f"--batch: {run.llms['generate']} takes no batch files; expected openai:MODEL")
+        names = " and ".join(dict.fromkeys(run.llms.values())) or "no LLM is asked, which"
+        raise SettingError(f"--batch: {names} takes no batch files; expected openai:MODEL")
 
 
 def _check_models(run: Run) -> None:
@@ -253,8 +262,8 @@ def _check_models(run: Run) -> None:
     rating = [("label", named.model_of(name)[1]) for name in label.named_scorers(run)]
     if reranker := run.settings["filter"]["reranker"]:
         rating = [("filter", named.split(reranker)[1]), *rating]
-    skips = skipped(run)
+    done = {*skipped(run), *taken(run)}
     for stage, name in [*begun_from, *rating]:
-        if stage not in skips and not run.workspace.is_made(stage) and models.resolve(name).is_local:
+        if stage not in done and not run.workspace.is_made(stage) and models.resolve(name).is_local:
             kind = scorers.kind_of(name)
             check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)

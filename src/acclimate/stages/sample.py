@@ -120,7 +120,7 @@ def sample(
         How many of them are shown. They are left out of training and of what is measured.
     """
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
-    shown = _examples(pairs(examples) if examples else (), n_examples, seed)
+    shown = drawn_examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
     representatives: dict[
         bytes, tuple[str, int, int]
@@ -180,7 +180,7 @@ def sample(
     return Sample(splits, dropped, shown, starts)
 
 
-def _examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
+def drawn_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
     """As many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()

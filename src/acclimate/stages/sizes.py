@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,10 +16,11 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import number_of
 from acclimate.run.run import Run
+from acclimate.stages import given
 from acclimate.stages.filter import Filtered
-from acclimate.stages.sample import Sampled, foreseen
+from acclimate.stages.sample import Sample, Sampled, foreseen
 from acclimate.stages.seed import fewest_docs
-from acclimate.stages.skipped import skipped
+from acclimate.stages.skipped import skipped, taken
 from acclimate.stages.unseen import labels_unseen, n_taught
 
 FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
@@ -48,16 +49,14 @@ def check_size(run: Run, *, holds_out: bool) -> None:
             f"sample.dev_share is {settings['dev_share']:g}; expected above 0 and below {1 - test_share:g}: some "
             "documents are to choose on, and some to learn from"
         )
-    first = dict(islice(run.input.corpus.items(), _LOOKED_AT))
-    some = min(settings["n_docs"], 4 * max(needed, to_learn_from))
-    for docs, n_docs in ((first, some), (run.input.corpus, settings["n_docs"])):
-        drawn = foreseen(run, docs, test_share, n_docs=n_docs)
+    documents, learned, dropped = 0, 0, dict[str, int]()
+    for drawn in _draws(run, test_share, 4 * max(needed, to_learn_from)):
         documents = len({run.input.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
-        learned = sum(side == "train" for side in drawn.splits.values())
+        learned, dropped = sum(side == "train" for side in drawn.splits.values()), drawn.dropped
         if documents >= needed and learned >= to_learn_from:
             return
     shortage = f"queries can be written for {documents:,} of {len(run.input.documents):,} documents"
-    shortage += _passed_over(drawn.dropped, settings, "passages" if run.input.parents else "documents")
+    shortage += _passed_over(dropped, settings, "passages" if run.input.parents else "documents")
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
         raise DataError(
@@ -69,6 +68,17 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     )
 
 
+def _draws(run: Run, test_share: float, fewest: int) -> Iterator[Sample]:
+    """What will be drawn: first some that may well do, then all."""
+    if run.input.start is not None:
+        yield given.foreseen(run, test_share)
+        return
+    n_docs = run.settings["sample"]["n_docs"]
+    first = dict(islice(run.input.corpus.items(), _LOOKED_AT))
+    yield foreseen(run, first, test_share, n_docs=min(n_docs, fewest))
+    yield foreseen(run, run.input.corpus, test_share)
+
+
 def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
     """How many documents are needed to learn from, and what needs so many."""
     seed, train, per_doc = run.settings["seed"], run.settings["train"], run.settings["generate"]["per_doc"]
@@ -77,10 +87,11 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
         prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
         needs.append((fewest_docs(**seed), prompts))
     parts = number_of(train["rerankers"])
-    if holds_out and parts and "train" not in skipped(run):
+    done = {*skipped(run), *taken(run)}
+    if holds_out and parts and "train" not in done:
         queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
         needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
-    if holds_out and labels_unseen(run) and not {"train", "label"} & skipped(run).keys():
+    if holds_out and labels_unseen(run) and not {"train", "label"} & done:
         taught = n_taught(run)
         rerankers = f"label.queries=unseen, and rerankers that learn from {taught:,} queries, {per_doc} of a document,"
         needs.append((taught // per_doc + 1, rerankers))

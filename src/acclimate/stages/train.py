@@ -20,6 +20,7 @@ from acclimate.base.progress import Progress
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
 from acclimate.learn.rerankers.several import TAUGHT, WITHOUT_NEGATIVES, collapse, train_rerankers
+from acclimate.learn.teachers.selection import RERANKER
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
 from acclimate.run.estimate import ENCODER_FLOP, TRAINING, Estimate
@@ -27,6 +28,7 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
 from acclimate.search import scorers
+from acclimate.search.scorers import named
 from acclimate.search.scorers.template import AUTO, TEMPLATES
 from acclimate.stages.filter import Filtered
 from acclimate.stages.mine import Mined
@@ -196,9 +198,11 @@ class Trained(StageOutput):
 
     def scorers(self, run: Run) -> dict[str, Scorer]:
         """By name, or the one that they were merged into. Each is loaded when it is first asked."""
+        limit = run.settings["train"]["max_tokens"]
+        if model := self.notes.get("given"):
+            return {RERANKER: named.load_reranker(model, run.input.corpus, max_tokens=limit)}
         merged = self.notes.get("merged")
         names = [merged["name"]] if merged else [note["name"] for note in self.notes["rerankers"]]
-        limit = run.settings["train"]["max_tokens"]
         return {name: scorers.load(self.folder / name, run.input.corpus, max_tokens=limit) for name in names}
 
     def reranker(self, run: Run) -> Scorer:
@@ -253,8 +257,9 @@ def estimate(run: Run, n_queries: float) -> Estimate:
     return Estimate(TRAINING * pair_flop(run) * n_read * n_ways)
 
 
-def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined) -> Trained:
+def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) -> Trained:
     """Train rerankers on the examples of the train side; those of the dev side choose when to stop."""
+    assert mined is not None  # the chain makes what is read here
     settings = run.settings["train"]
 
     def work(folder: Path, progress: Progress) -> Account:

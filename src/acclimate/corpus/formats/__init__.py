@@ -6,7 +6,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.formats import beir, tables
-from acclimate.corpus.formats.any_format import Training, read_any_nway, read_any_synthetic
+from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Located
 from acclimate.corpus.formats.folder import read_folder
@@ -22,8 +22,10 @@ TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 __all__ = [
     "Located",
     "Training",
+    "are_rated",
     "read_any_nway",
     "read_any_synthetic",
+    "read_any_written",
     "read_corpus",
     "read_folder",
     "read_nway",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from acclimate.corpus.formats import registry
 from acclimate.corpus.formats.collection_files import read_beir
 from acclimate.corpus.formats.content import Content, Row
-from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.formats.fields import Located
 from acclimate.corpus.formats.registry import recognize
 from acclimate.corpus.formats.source import HASHED, Source
 from acclimate.records import Doc, NWay, Query, SyntheticQuery
@@ -34,8 +34,15 @@ def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
     Each query id once, with its first relevant document; what is left out is counted in `dropped`. A folder with
     judgments of several splits gives those of train. Raises DataError for a file of another kind, or of none.
     """
-    source = Source(_with_judgments(path) or _content(path, registry.SYNTHETIC, registry.COLLECTIONS), path)
-    return Located(_each_once(source), dropped=source.notes)
+    source = _written(path)
+    return Located(((row.place, row.record) for row in _each_once(source)), dropped=source.notes)
+
+
+def read_any_written(path: Path) -> Located[tuple[SyntheticQuery, str | None]]:
+    """The same, each with the text of the document that it was written for, where the file has that."""
+    source = _written(path)
+    rows = ((row.place, (row.record, row.others.get("text"))) for row in _each_once(source))
+    return Located(rows, dropped=source.notes)
 
 
 def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None = None) -> Training:
@@ -46,7 +53,8 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
     """
     texts = None
     if queries is not None:
-        texts = dict(row.record for row in Source(_content(queries, registry.QUERIES), queries).queries())
+        content = _content(queries, registry.QUERIES, registry.SYNTHETIC, registry.COLLECTIONS)
+        texts = dict(row.record for row in Source(content, queries).queries())
     source = Source(_content(path, registry.EXAMPLES), path, documents=lambda: corpus, queries=texts)
     query_of: dict[str, Query] = {}
     examples: list[NWay] = []
@@ -61,6 +69,13 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
     return Training(list(query_of.values()), examples, +source.notes)
 
 
+def are_rated(path: Path) -> bool:
+    """True for training examples with scores; the first one tells. Raises DataError for a file of another kind."""
+    content = _content(path, registry.EXAMPLES)
+    first = next(iter(content.examples()), None) if content.examples else None
+    return first is not None and bool(first.record.scores)
+
+
 def _content(path: Path, *kinds: str) -> Content:
     return recognize(path, kinds).read(path)
 
@@ -73,7 +88,11 @@ def _with_judgments(path: Path) -> Content | None:
     return read_beir(path.parent, prefix=prefix.removesuffix("-"))
 
 
-def _each_once(source: Source) -> Iterator[tuple[Place, SyntheticQuery]]:
+def _written(path: Path) -> Source:
+    return Source(_with_judgments(path) or _content(path, registry.SYNTHETIC, registry.COLLECTIONS), path)
+
+
+def _each_once(source: Source) -> Iterator[Row[SyntheticQuery]]:
     seen: set[str] = set()
     row: Row[SyntheticQuery]
     for row in source.synthetic():
@@ -81,4 +100,4 @@ def _each_once(source: Source) -> Iterator[tuple[Place, SyntheticQuery]]:
             source.notes[REPEATED] += 1
             continue
         seen.add(row.record.query_id)
-        yield row.place, row.record
+        yield row

@@ -66,6 +66,13 @@ def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer
     return (YesNo if kind == "yes-no" else Likelihood)(model, corpus, max_doc_tokens=max_doc_tokens)
 
 
+def load_reranker(name: str, corpus: Mapping[str, Doc], *, max_tokens: int) -> Scorer:
+    """The scorer of a model, with or without a kind; it reads so many tokens of query and document together."""
+    if split(name)[0]:
+        return load(name, corpus, max_doc_tokens=max(1, max_tokens - _QUERY_TOKENS))
+    return scorers.load(name, corpus, max_tokens=max_tokens)
+
+
 def _check_kind(kind: str, model: str) -> None:
     actual = scorers.kind_of(model)
     if kind in scorers.KINDS:

@@ -1,0 +1,125 @@
+"""What a run begins with where somebody wrote its queries already: synthetic queries, and perhaps training examples.
+
+Files of every format that is known are read. What they say of documents that the corpus does not have is left out and
+counted: published queries are often for another version of a corpus. So are documents whose text was another then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from acclimate.base.digests import fingerprint, seal
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_json, write_json
+from acclimate.corpus.formats import (
+    read_any_nway,
+    read_any_written,
+    read_nway,
+    read_synthetic,
+    write_nway,
+    write_synthetic,
+)
+from acclimate.records import Doc, NWay, SyntheticQuery
+
+FILES = QUERIES, EXAMPLES, ACCOUNT = "given-queries.jsonl", "given-nway.jsonl", "given.json"  # where a run keeps it
+UNKNOWN = "unknown document"
+AGAIN = "same query twice"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Queries with a source document in the corpus, in the order of the file, and examples of some of them."""
+
+    queries: Sequence[SyntheticQuery]
+    examples: Sequence[NWay] = ()  # all with scores, or all without
+    dropped: Mapping[str, int] = field(default_factory=dict)  # records of the file that are not among them, by reason
+    n_other_texts: int = 0  # documents that had another text when queries were written for them
+
+    @classmethod
+    def of_queries(cls, path: Path, corpus: Mapping[str, Doc]) -> Start:
+        """Synthetic queries of a file or folder; those with one text and one source are one.
+
+        Raises DataError for a file that holds none, or none for a document of the corpus.
+        """
+        rows = read_any_written(path)
+        queries: dict[tuple[str, str], SyntheticQuery] = {}
+        dropped: Counter[str] = Counter()
+        other_texts: set[str] = set()
+        unknown = ""
+        for query, text in rows:
+            doc = corpus.get(query.doc_id)
+            if doc is None:
+                unknown = unknown or query.doc_id
+                dropped[UNKNOWN] += 1
+                continue
+            if queries.setdefault((query.doc_id, query.text), query) is not query:
+                dropped[AGAIN] += 1
+            if text is not None and _key(text) not in {_key(doc.text), _key(doc.default_text())}:
+                other_texts.add(doc.doc_id)
+        if not queries:
+            _refuse(path, unknown, dropped[UNKNOWN], corpus)
+        return cls(list(queries.values()), (), _counts(dropped, rows.dropped), len(other_texts))
+
+    @classmethod
+    def of_examples(cls, path: Path, corpus: Mapping[str, Doc], queries: Path | None) -> Start:
+        """Training examples of a file; the first positive of a query is its source. queries: where their texts are.
+
+        Raises DataError for a document that is not in the corpus, and for a query without a text.
+        """
+        training = read_any_nway(path, corpus, queries=queries)
+        if not training.examples:
+            raise DataError("has no training example", path=path)
+        sources = {example.query_id: example.doc_ids[0] for example in reversed(training.examples)}
+        written = [SyntheticQuery(*query, sources[query.query_id], math.nan) for query in training.queries]
+        return cls(written, training.examples, _counts(training.dropped))
+
+    @classmethod
+    def kept(cls, path_of: Callable[[str], Path], *, has_examples: bool) -> Start:
+        """What `keep` left. path_of: where its files are, by name."""
+        account = read_json(path_of(ACCOUNT))
+        examples = list(read_nway(path_of(EXAMPLES))) if has_examples else ()
+        return cls(list(read_synthetic(path_of(QUERIES))), examples, account["dropped"], account["other_texts"])
+
+    def keep(self, folder: Path) -> None:
+        """Write it into a folder, sealed."""
+        write_json(folder / ACCOUNT, {"dropped": dict(self.dropped), "other_texts": self.n_other_texts})
+        write_synthetic(folder / QUERIES, self.queries)
+        if self.examples:
+            write_nway(folder / EXAMPLES, self.examples)
+        for name in FILES:
+            if (folder / name).exists():
+                seal(folder / name)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all of it."""
+        known = [query._replace(logprob=0.0 if math.isnan(query.logprob) else query.logprob) for query in self.queries]
+        return fingerprint(known, self.examples, dict(self.dropped), self.n_other_texts)
+
+
+def _refuse(path: Path, unknown: str, count: int, corpus: Mapping[str, Doc]) -> None:
+    """Raises DataError for queries of other documents."""
+    known = ", ".join(map(repr, islice(corpus, 3)))
+    raise DataError(
+        f"document {unknown!r} is not in the corpus, nor is any of the {count:,} that queries are for, while the "
+        f"corpus would know {known}; do the two belong together?",
+        path=path,
+    )
+
+
+def _counts(*parts: Mapping[str, int]) -> dict[str, int]:
+    """Reasons in the order of the alphabet, without those that nothing was left out for."""
+    total = sum((Counter(part) for part in parts), Counter[str]())
+    return {reason: count for reason, count in sorted(total.items()) if count}
+
+
+def _key(text: str) -> bytes:
+    """Equal for texts that differ in white space alone: writers of tables turn line ends into blanks."""
+    return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
