@@ -17,7 +17,7 @@ from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.testing import DOCS  # noqa: E402
 from acclimate.learn.students import training  # noqa: E402
-from acclimate.learn.students.checks import check_compared  # noqa: E402
+from acclimate.learn.students.checks import check_negatives  # noqa: E402
 from acclimate.learn.students.distillation import shortened, untaught  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.lesson import Similarities  # noqa: E402
@@ -236,12 +236,12 @@ def test_a_student_learns_without_a_teacher(name, base, lesson, tmp_path):
 
 @pytest.mark.parametrize("changes", [{"negatives": "list"}, {"batch_size": 1}])
 def test_a_student_that_compares_nothing_is_refused(changes):
-    settings = {"n_ways": 1, "negatives": "auto", "batch_size": 8, "loss": "contrastive"}
-    check_compared(**settings)
-    check_compared(**{**settings, **changes, "n_ways": 2})
-    check_compared(**{**settings, **changes, "loss": "kl"})
+    settings = {"student": ("dense",), "negatives": "auto", "batch_size": 8, "loss": "contrastive"}
+    check_negatives(1, **settings)
+    check_negatives(2, **{**settings, **changes})
+    check_negatives(1, **{**settings, **changes, "loss": "kl"})
     with pytest.raises(SettingError, match=r"mine\.n_ways is 1 and distill.*compared with no other"):
-        check_compared(**{**settings, **changes})
+        check_negatives(1, **{**settings, **changes})
 
 
 # Raw scores

@@ -15,14 +15,7 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Progress
 from acclimate.corpus.near_duplicates import NearDuplicateDocs
-from acclimate.learn.students.checks import (
-    check_compared,
-    check_dims,
-    check_fits,
-    check_negatives,
-    check_scale,
-    check_students,
-)
+from acclimate.learn.students.checks import check_dims, check_fits, check_negatives, check_scale, check_students
 from acclimate.learn.students.distillation import (
     AUTO,
     BEST,
@@ -205,8 +198,7 @@ def check(run: Run, *, asks: bool) -> None:
     tried = trials(settings["tune"], settings, TUNABLE)
     for trial in tried:
         changed = {**settings, **trial}
-        check_negatives(settings["student"], changed["negatives"])
-        check_compared(n_ways=run.settings["mine"]["n_ways"], **changed)
+        check_negatives(run.settings["mine"]["n_ways"], **changed)
         check_scale(is_raw=run.settings["label"]["normalize"] == NONE and changed["loss"] != CONTRASTIVE, **changed)
     if len(tried) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")

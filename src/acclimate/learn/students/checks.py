@@ -19,13 +19,23 @@ def check_students(names: Sequence[str]) -> None:
         raise SettingError(f"distill.student is {','.join(names)!r}; expected students of different kinds")
 
 
-def check_negatives(names: Sequence[str], negatives: str) -> None:
-    """Raises SettingError for students whose documents are too dear to be compared with every query."""
-    others = [name for name in names if name not in ("dense-query", "static")]
+def check_negatives(
+    n_ways: int, *, student: Sequence[str], negatives: str, batch_size: int, loss: str, **_: Any
+) -> None:
+    """Raises SettingError for students whose documents are too dear to be compared with every query, and for one
+    without a teacher that would compare nothing. n_ways: of the examples.
+    """
+    others = [name for name in student if name not in ("dense-query", "static")]
     if negatives == "corpus" and others:
         raise SettingError(
             f"distill.negatives is corpus, and the vectors of documents that {others[0]} compares are not all at hand; "
             "expected auto, list or batch"
+        )
+    if loss == "contrastive" and n_ways == 1 and (negatives == "list" or batch_size == 1):
+        setting = "distill.negatives is list" if negatives == "list" else "distill.batch_size is 1"
+        raise SettingError(
+            f"mine.n_ways is 1 and {setting}, so that a query's document is compared with no other; set mine.n_ways=8, "
+            "or let a batch have negatives"
         )
 
 
@@ -54,19 +64,6 @@ def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
     for name, value in (("dim", dim or whole), *(("matryoshka", value) for value in matryoshka)):
         if not 0 < value <= whole:
             raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")
-
-
-def check_compared(*, n_ways: int, negatives: str, batch_size: int, loss: str, **_: Any) -> None:
-    """Raises SettingError for a student without a teacher that no document would be compared with another for.
-
-    n_ways: of mined examples.
-    """
-    if loss == "contrastive" and n_ways == 1 and (negatives == "list" or batch_size == 1):
-        setting = "distill.negatives is list" if negatives == "list" else "distill.batch_size is 1"
-        raise SettingError(
-            f"mine.n_ways is 1 and {setting}, so that a query's document is compared with no other; set mine.n_ways=8, "
-            "or let a batch have negatives"
-        )
 
 
 def check_scale(*, is_raw: bool, contrastive: float, mask_above: float, **_: Any) -> None:

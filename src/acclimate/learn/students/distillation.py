@@ -43,7 +43,7 @@ def train_students(
     """
     check_dims(settings["dim"], settings["matryoshka"], encoder.dim)
     check_students(settings["student"])
-    check_negatives(settings["student"], settings["negatives"])
+    check_negatives(max((len(example.doc_ids) for example in train), default=0), **settings)
     check_encoder(settings["student"], settings["base"], encoder)
     turns: list[Sides] = [(train, dev), *((more, checks) for more, checks in later)]
     check_scale(is_raw=is_raw, **settings)
