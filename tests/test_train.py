@@ -330,6 +330,10 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
         ({"loss": "listwize"}, "Did you mean 'listwise'"),
         ({"precision": "float16"}, "no precision named 'float16'"),
         ({"merge": "mean"}, "no merge named 'mean'"),
+        (
+            {"max_steps": 1000, "batch_size": 1_000_000},
+            "would read 1,000,000,000 queries; expected 100,000,000 at most",
+        ),
         ({"optimizer": "sgd"}, "There are: adafactor, adamw"),
         ({"schedule": "cosine"}, "There are: constant, linear"),
         ({"template": "monot"}, "Did you mean 'monot5'"),

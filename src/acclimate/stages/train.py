@@ -39,6 +39,7 @@ MERGES = ("none", "average", "slerp")
 OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
+_MOST_READ = 100_000_000  # queries; their order takes 800 MB
 _FEWEST_TOKENS = 8  # a pair's special ones take up to four
 
 
@@ -150,10 +151,20 @@ def train(
     """
     given = locals()
     settings = {name: given[name] for name in (*settings_of(train), "seed")}
+    check_steps(**settings)
     check_base(**settings)
     return Rerankers(
         *train_rerankers(examples, dev, texts, corpus, folder, prompts or {}, settings=settings, progress=progress)
     )
+
+
+def check_steps(*, max_steps: int, batch_size: int, gradient_accumulation: int, **_: Any) -> None:
+    """Raises SettingError where all steps together are more than anybody means."""
+    if (n_read := max_steps * batch_size * gradient_accumulation) > _MOST_READ:
+        raise SettingError(
+            f"train.max_steps, of batch_size x gradient_accumulation queries each, would read {n_read:,} queries; "
+            f"expected {_MOST_READ:,} at most"
+        )
 
 
 def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:
@@ -223,6 +234,7 @@ def check(run: Run, *, asks: bool) -> None:
     """Raises SettingError for settings that the base cannot follow, or leave no negatives. asks: see `chain.check`."""
     if run.settings["mine"]["n_ways"] == 1:
         raise SettingError(WITHOUT_NEGATIVES)
+    check_steps(**run.settings["train"])
     base = run.settings["train"]["base"]
     is_local = models.resolve(base).is_local
     if asks or is_local:
