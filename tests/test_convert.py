@@ -539,6 +539,66 @@ def test_a_file_of_a_data_set_on_the_hub_is_read_by_name(tmp_path: Path, monkeyp
     assert "names no data set" in refusal(lambda: acclimate.convert("hf:a", tmp_path / "o"))
 
 
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [('"x": NaN', "row 1 to be written has what JSON has not"), ('"x": "\\ud800"', "what JSON has not")],
+)
+def test_what_json_cannot_hold_is_refused_in_unknown_keys_too(tmp_path: Path, extra: str, message: str) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "text": "a", ' + extra + "}\n")
+    assert message in refusal(lambda: acclimate.convert(tmp_path / "corpus.jsonl", tmp_path / "out.jsonl"))
+    assert refusal(lambda: acclimate.convert(tmp_path / "corpus.jsonl", tmp_path / "o", target_format="beir"))
+    assert [file.name for file in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+def test_dates_and_missing_numbers_of_tables_become_json(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"_id": ["1", "2"], "title": "", "text": "a", "year": [1999, None]})
+    table["seen"] = pandas.to_datetime("2024-01-02").to_pydatetime()
+    table.to_parquet(tmp_path / "corpus.parquet")
+    acclimate.convert(tmp_path / "corpus.parquet", tmp_path / "out.jsonl")
+    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert (first["seen"], first["year"], second["year"]) == ("2024-01-02 00:00:00", 1999.0, None)
+
+
+def test_an_id_that_comes_twice_is_refused_where_it_would_be_lost(tmp_path: Path) -> None:
+    corpus = put(tmp_path / "corpus.jsonl", *({"_id": "1", "title": "", "text": text} for text in "ab"))
+    queries = put(tmp_path / "q.jsonl", {"query_id": "q", "doc_id": "1", "query": "why"})
+    for name in ("llama-index", "gpl", "inpars"):
+        message = refusal(lambda: acclimate.convert(queries, tmp_path / "o", target_format=name, corpus=corpus))  # noqa: B023
+        assert "id '1' is there twice" in message
+    twice = put(tmp_path / "t.jsonl", *({"query_id": "q", "doc_id": "1", "query": text} for text in "ab"))
+    assert "has another text before" in refusal(
+        lambda: acclimate.convert(twice, tmp_path / "o", target_format="queries")
+    )
+
+
+def test_judgments_in_a_table_with_commas_are_read_by_name(tmp_path: Path) -> None:
+    (tmp_path / "qrels.csv").write_text("score,corpus-id,query-id\n2,01,q\n")
+    acclimate.convert(tmp_path / "qrels.csv", tmp_path / "qrels.tsv")
+    assert (tmp_path / "qrels.tsv").read_text() == "query-id\tcorpus-id\tscore\nq\t01\t2\n"
+
+
+def test_pairs_as_inpars_interleaves_them_are_one_example(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    rows = [("lava erupts", 1), ("snow creeps", 0), ("lava erupts", 1), ("deep sea", 0)]
+    path.write_text("".join(f"why lava\t{text}\t{label}\n" for text, label in rows))
+    assert [example.doc_ids for example in read_any_nway(path, DOCS).examples] == [("1", "2", "3")]
+    path.write_text("who now\tsnow creeps\t0\nwhy lava\tlava erupts\t1\n")
+    assert "put those of a query together: sort pairs.tsv" in refusal(lambda: read_any_nway(path, DOCS))
+
+
+def test_a_ranking_is_best_first_whatever_the_order_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("q Q0 b 1 1 x\nq Q0 c 2 3.5 x\nq Q0 a 3 1 x\n")
+    acclimate.convert(tmp_path / "r", tmp_path / "ranking.tsv", target_format="colbert-ranking")
+    assert (tmp_path / "ranking.tsv").read_text() == "q\tc\t1\t3.5\nq\ta\t2\t1.0\nq\tb\t3\t1.0\n"
+
+
+def test_an_empty_query_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("why lava\tlava erupts\tsnow creeps\n\tlava erupts\tsnow creeps\n")
+    assert refusal(lambda: read_any_nway(path, DOCS)) == f"{path}:2: the query is empty; remove the line"
+
+
 def test_a_conversion_that_leaves_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1"]})
     message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))

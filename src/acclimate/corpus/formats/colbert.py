@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
 from acclimate.corpus.formats.headless import write_ids
-from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object, write_objects
+from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.tables import headless_rows
+from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Qrel, Query, ScoredDoc
 
 QID, QUERY, ANSWERS = Field("query id", ("qid",)), Field("query", ("query",)), Field("answers", ("answer_pids",))
@@ -131,14 +133,13 @@ def read_ranking(path: Path) -> Content:
 
 
 def write_ranking(path: Path, source: Source) -> int:
-    """Ranks from 1 in the order of the run, which is best first."""
+    """Ranks from 1, best first, ties by document id. The hits of a query stand together."""
 
     def rows() -> Iterator[tuple[Place, tuple[str, ...]]]:
-        query_id, rank = None, 0
-        for place, hit, _ in source.run():
-            rank = rank + 1 if hit.query_id == query_id else 1
-            query_id = hit.query_id
-            yield place, (hit.query_id, hit.doc_id, str(rank), repr(float(hit.score)))
+        for query_id, hits in groupby(source.run(), lambda row: row.record.query_id):
+            best_first = sorted(hits, key=lambda row: (-row.record.score, row.record.doc_id))
+            for rank, (place, hit, _) in enumerate(best_first, 1):
+                yield place, (query_id, hit.doc_id, str(rank), repr(float(hit.score)))
 
     return write_ids(path, rows())
 

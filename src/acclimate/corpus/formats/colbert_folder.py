@@ -55,8 +55,9 @@ def write(path: Path, source: Source) -> int:
         scored = False
 
         def collection() -> Iterator[str]:
-            for number_, (_, doc, _) in enumerate(source.docs()):
-                doc_numbers[doc.doc_id] = number_
+            for number_, (place, doc, _) in enumerate(source.docs()):
+                if doc_numbers.setdefault(doc.doc_id, number_) != number_:
+                    raise place.error(f"id {doc.doc_id!r} is there twice; ids must differ")
                 yield f"{number_}\t{source.flat(doc.default_text())}"
 
         def examples() -> Iterator[list[Any]]:

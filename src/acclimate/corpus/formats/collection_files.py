@@ -27,9 +27,9 @@ from acclimate.corpus.formats.rows import (
     objects,
     table,
     whole_object,
-    write_objects,
 )
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
 SPLITS = ("train", "dev", "test")
@@ -204,16 +204,25 @@ def write_llama_index(path: Path, source: Source) -> int:
     """One JSON object; documents graded above 0 are relevant."""
     relevant = {query_id: list(grades) for query_id, grades in source.relevant().items()}
     queries = {query.query_id: query.text for _, query, _ in source.queries()}
-    corpus = {doc.doc_id: doc.default_text() for _, doc, _ in source.docs()}
+    corpus: dict[str, str] = {}
+    for place, doc, _ in source.docs():
+        if doc.doc_id in corpus:
+            raise place.error(f"id {doc.doc_id!r} is there twice; ids must differ")
+        corpus[doc.doc_id] = doc.default_text()
     whole = {"queries": queries, "corpus": corpus, "relevant_docs": relevant}
     write_lines(path, [json.dumps(whole, ensure_ascii=False, indent=2)])
     return len(queries)
 
 
 def _qrels(path: Path) -> Rows[Qrel]:
-    if is_dataset(path) or is_parquet(path) or first_line(path).lstrip()[:1] == "{":
+    if is_dataset(path) or is_parquet(path) or _is_of_objects(first_line(path)):
         return lambda: (Row(*row) for row in trec.judged_once(_qrel_rows(path), path))
     return lambda: (Row(place, qrel) for place, qrel in beir.located_qrels(path))
+
+
+def _is_of_objects(line: str) -> bool:
+    """Whether a first line is JSON's, or a CSV file's with names."""
+    return line.lstrip()[:1] == "{" or ("," in line and not line.split()[1:])
 
 
 def _qrel_rows(path: Path) -> Iterator[tuple[Place, Qrel]]:

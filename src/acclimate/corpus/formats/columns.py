@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, text
-from acclimate.corpus.formats.rows import json_list, objects, write_objects
+from acclimate.corpus.formats.rows import json_list, objects
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 
 QUERY = Field("query", ("query", "anchor", "sentence1", "question"))
 POSITIVE = Field("positive", ("positive", "document_1", "answer"))
@@ -83,10 +85,13 @@ def read_pairs(path: Path) -> Content:
             labels = tuple(label for _, _, label in docs)
             if set(labels) <= {0.0, 1.0}:
                 negatives = [doc for _, doc, label in docs if not label]
-                positives = [(place, doc) for place, doc, label in docs if label]
+                positives = {doc: place for place, doc, label in docs if label}
                 if not positives:
-                    raise docs[0][0].error(f"the query {as_json(query)} has no document with the label 1")
-                for place, doc in positives:
+                    raise docs[0][0].error(
+                        f"the query {as_json(query)} has no document with the label 1 in these rows; put those of a "
+                        "query together"
+                    )
+                for doc, place in positives.items():
                     yield Row(place, Example(query=query, texts=(doc, *negatives)))
             else:
                 yield Row(docs[0][0], Example(query=query, texts=tuple(doc for _, doc, _ in docs), scores=labels))
@@ -181,7 +186,10 @@ def _scores(value: Any, name: str, n_docs: int, place: Place) -> tuple[float, ..
 def _label(values: Mapping[str, Any], place: Place) -> float:
     name = pick(values, LABEL, place)
     value = values[name]
-    return number(float(value) if isinstance(value, str) and value in ("0", "1") else value, name, place)
+    if isinstance(value, str):  # of a table of text
+        with suppress(ValueError):
+            value = float(value)
+    return number(value, name, place)
 
 
 def _place_of(name: str) -> tuple[int, str]:

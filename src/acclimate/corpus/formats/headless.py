@@ -86,10 +86,13 @@ def read_pairs(path: Path) -> Content:
                 if label not in ("0", "1"):
                     raise place.error(f"the label is {as_json(label)}; expected 0 or 1")
             negatives = [passage for _, (_, passage, label) in labelled if label == "0"]
-            positives = [(place, passage) for place, (_, passage, label) in labelled if label == "1"]
+            positives = {passage: place for place, (_, passage, label) in labelled if label == "1"}
             if not positives:
-                raise labelled[0][0].error(f"the query {as_json(query)} has no passage with the label 1")
-            for place, passage in positives:
+                raise labelled[0][0].error(
+                    f"the query {as_json(query)} has no passage with the label 1 in these rows; put those of a query "
+                    f"together: sort {path.name}"
+                )
+            for passage, place in positives.items():
                 yield Row(place, Example(query=query, texts=(passage, *negatives)))
 
     return Content(examples=examples)

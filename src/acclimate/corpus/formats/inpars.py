@@ -15,8 +15,9 @@ from typing import Any
 from acclimate.corpus.formats import synthetic
 from acclimate.corpus.formats.content import Content, Row
 from acclimate.corpus.formats.fields import Place, pick
-from acclimate.corpus.formats.rows import objects, write_objects
+from acclimate.corpus.formats.rows import objects
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import SyntheticQuery
 
 EMPTY = "lines left out without a query"

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text
-from acclimate.corpus.formats.rows import json_list, objects, optional_list, write_objects
+from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 
 
 class Keys(NamedTuple):

@@ -16,8 +16,9 @@ from acclimate.base.files import atomic_folder, write_json
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, pick, text
-from acclimate.corpus.formats.rows import optional_list, whole_object, write_objects
+from acclimate.corpus.formats.rows import optional_list, whole_object
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Doc
 
 QUESTION_ID, QUESTION = Field("query id", ("question_id",)), Field("query", ("question",))

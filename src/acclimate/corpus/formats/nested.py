@@ -16,8 +16,9 @@ from typing import Any
 from acclimate.corpus.formats import fields, nway
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
-from acclimate.corpus.formats.rows import json_list, objects, optional_list, write_objects
+from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 
 MINER = "acclimate"  # under whose name negatives go to GPL
 

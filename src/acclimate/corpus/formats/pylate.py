@@ -16,8 +16,9 @@ from acclimate.base.files import atomic_folder
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, identifier, number, pick
-from acclimate.corpus.formats.rows import json_list, objects, table, write_objects
+from acclimate.corpus.formats.rows import json_list, objects, table
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.formats.writing import write_objects
 
 QUERY_ID = Field("query id", ("query_id",))
 DOC_IDS = Field("list of document ids", ("document_ids",))

@@ -1,22 +1,23 @@
 """Rows of any file, whatever carries them: JSON Lines, CSV or TSV with names, Parquet, or a data set that was saved.
 
-What a file is, is told from its first bytes, not from its name. Written are JSON Lines, or Parquet where the name
-ends so.
+What a file is, is told from its first bytes, not from its name.
 """
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import (
-    atomic_write,
     exists,
     is_file,
     open_bytes,
@@ -24,7 +25,6 @@ from acclimate.base.files import (
     read_json_lines,
     read_jsonl,
     read_lines,
-    write_jsonl,
 )
 from acclimate.base.text import quoted
 from acclimate.corpus.formats import tables
@@ -32,7 +32,6 @@ from acclimate.corpus.formats.fields import Place, as_json
 
 T = TypeVar("T")
 
-BATCH = 1_000  # rows written at a time to Parquet
 _SHARD = re.compile(r".+-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]+)?\.(parquet|jsonl|jsonl\.gz)")
 SAVED = ("state.json", "dataset_info.json")  # what datasets' save_to_disk leaves in a folder
 
@@ -84,9 +83,9 @@ def lists(path: Path) -> Iterator[tuple[Place, list[Any]]]:
         yield Place(path, number), value
 
 
-def write_objects(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Parquet where the name ends in .parquet, else JSON Lines, gzipped for .gz. Returns how many rows."""
-    return _write_parquet(path, rows) if path.name.lower().endswith(".parquet") else write_jsonl(path, rows)
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """pandas has no other number for what is missing."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
 def _not_empty(rows: Iterator[tuple[Place, T]], path: Path) -> Iterator[tuple[Place, T]]:
@@ -101,7 +100,7 @@ def _objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
         shards = _shards(path)
         return chain.from_iterable(map(_objects, shards)) if shards else _saved_rows(path)
     if is_parquet(path):
-        return tables.parquet_rows(path)
+        return ((place, _without_nan(row)) for place, row in tables.parquet_rows(path))
     first = first_line(path)
     if first.lstrip()[:1] not in ("{", "["):
         return tables.named_rows(path, is_csv="\t" not in first)
@@ -177,44 +176,19 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
             raise DataError(f"not an Arrow file that can be read: {error}", path=path / name) from None
 
 
-def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    count, rest = 0, iter(rows)
-    with atomic_write(path) as partial:
-        batch = list(islice(rest, BATCH))
-        table = pa.Table.from_pylist(batch)
-        with parquet.ParquetWriter(partial, table.schema) as writer:
-            while batch:
-                for row in batch:
-                    if unknown := row.keys() - set(table.schema.names):
-                        raise DataError(
-                            f"{as_json(min(unknown))} is a key that the first rows have not, and a Parquet table has "
-                            "the same columns throughout; write JSON Lines",
-                            path=path,
-                        )
-                try:
-                    writer.write_table(pa.Table.from_pylist(batch, table.schema))
-                except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                    raise DataError(f"rows differ in type: {error}; write JSON Lines", path=path) from None
-                count += len(batch)
-                batch = list(islice(rest, BATCH))
-    return count
-
-
 def optional_list(values: Mapping[str, Any], name: str, place: Place) -> list[Any]:
     """The list of this name; an empty one where there is none, or null."""
     return [] if values.get(name) is None else json_list(values[name], name, place)
 
 
 def json_list(value: Any, name: str, place: Place) -> list[Any]:
-    """A list, which tables may hold as its JSON text."""
+    """A list, which tables may hold as its text, JSON's or Python's."""
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            value = None
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                value = ast.literal_eval(value)
     if not isinstance(value, list):
         raise place.error(f"{name!r} is {as_json(value)}; expected a list")
     return value

@@ -60,13 +60,26 @@ class Source:
         raise self._lacks("documents; give them with --corpus FILE")
 
     def queries(self) -> Iterator[Row[Query]]:
-        """The queries that it holds, or those of its synthetic queries or examples, each once, or those given."""
+        """The queries that it holds, or those of its synthetic queries or examples, or those given, each id once.
+
+        Raises DataError for an id with two texts.
+        """
+        texts: dict[str, str] = {}
+        for row in self._queries_held():
+            text = texts.get(row.record.query_id)
+            if text is None:
+                texts[row.record.query_id] = row.record.text
+                yield row
+            elif text != row.record.text:
+                raise row.place.error(f"query {row.record.query_id!r} has another text before; ids must differ")
+
+    def _queries_held(self) -> Iterator[Row[Query]]:
         if self.content.queries:
             return self._fitting(self.content.queries())
         if self.content.synthetic:
-            return _once(Row(place, query.as_query(), others) for place, query, others in self.synthetic())
+            return (Row(place, query.as_query(), others) for place, query, others in self.synthetic())
         if self.content.examples:
-            return _once(
+            return (
                 Row(place, Query(example.query_id, self.lookup.query_text(example, place)))
                 for place, example, _ in self.examples()
             )
@@ -116,6 +129,8 @@ class Source:
         counted: Counter[str] = Counter()
         scored = None
         for row in self._fitting(self._examples()):
+            if not (row.record.query or row.record.query_id):
+                raise row.place.error("the query is empty; remove the line")
             counted[HASHED] += ids and not row.record.query_id and self._queries is None
             example = _distinct(self._completed(row, ids, texts))
             repeated = row.record.n_ways - example.n_ways
