@@ -19,12 +19,13 @@ from tiny import write_llama, write_t5
 from acclimate.base import models
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.learn.rerankers.checks import check_lora
 from acclimate.records import Doc
 from acclimate.search import scorers
 from acclimate.search.scorers import template
 from acclimate.search.scorers.decoder import Decoder
 from acclimate.search.scorers.monot5 import MonoT5
-from acclimate.stages.train import check_lora, train
+from acclimate.stages.train import train
 
 WORDS = sorted({word for doc in CORPUS.values() for word in doc.text.split()} | set("what about food".split()))
 PAIRS = [(QUERY, doc_id) for doc_id in CORPUS]

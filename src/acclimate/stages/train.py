@@ -6,7 +6,6 @@ every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one l
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Annotated, Any, NamedTuple
 
 from acclimate.base import models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json
 from acclimate.base.progress import Progress
 from acclimate.corpus.sides import Side
+from acclimate.learn.rerankers.checks import check_base, check_steps
 from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
 from acclimate.learn.rerankers.several import TAUGHT, WITHOUT_NEGATIVES, collapse, train_rerankers
 from acclimate.learn.teachers.selection import RERANKER
@@ -39,7 +39,6 @@ MERGES = ("none", "average", "slerp")
 OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
-_MOST_READ = 100_000_000  # queries; their order takes 800 MB
 _FEWEST_TOKENS = 8  # a pair's special ones take up to four
 
 
@@ -156,42 +155,6 @@ def train(
     return Rerankers(
         *train_rerankers(examples, dev, texts, corpus, folder, prompts or {}, settings=settings, progress=progress)
     )
-
-
-def check_steps(*, max_steps: int, batch_size: int, gradient_accumulation: int, **_: Any) -> None:
-    """Raises SettingError where all steps together are more than anybody means."""
-    if (n_read := max_steps * batch_size * gradient_accumulation) > _MOST_READ:
-        raise SettingError(
-            f"train.max_steps, of batch_size x gradient_accumulation queries each, would read {n_read:,} queries; "
-            f"expected {_MOST_READ:,} at most"
-        )
-
-
-def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:
-    """Raises SettingError for settings of `train` that the base cannot follow, MissingExtra, without its weights."""
-    kind = scorers.kind_of(base)
-    if kind == "cross-encoder" and loss == "token":
-        raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
-    if kind == "monot5":
-        scorers.check_asked(base, template)
-    if kind == "decoder" and lora_rank:
-        check_lora()
-        if scorers.is_adapter(base):
-            raise SettingError(
-                f"train.base, {base}, is an adapter, and no other can be put on it; set train.lora_rank=0, or name its "
-                "own base"
-            )
-        if merge != "none" and number_of(rerankers) != 1 and rerankers != "one":
-            raise SettingError(
-                f"train.merge is {merge}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
-                "train.merge=none"
-            )
-
-
-def check_lora() -> None:
-    """Raises MissingExtra without the library that trains adapters."""
-    if importlib.util.find_spec("peft") is None:
-        raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")
 
 
 class Trained(StageOutput):

@@ -1,0 +1,48 @@
+"""What can be said of the settings of `train` before work begins."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.learn.rerankers.groups import number_of
+from acclimate.search import scorers
+
+_MOST_READ = 100_000_000  # queries; their order takes 800 MB
+
+
+def check_steps(*, max_steps: int, batch_size: int, gradient_accumulation: int, **_: Any) -> None:
+    """Raises SettingError where all steps together are more than anybody means."""
+    if (n_read := max_steps * batch_size * gradient_accumulation) > _MOST_READ:
+        raise SettingError(
+            f"train.max_steps, of batch_size x gradient_accumulation queries each, would read {n_read:,} queries; "
+            f"expected {_MOST_READ:,} at most"
+        )
+
+
+def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:
+    """Raises SettingError for settings of `train` that the base cannot follow, MissingExtra, without its weights."""
+    kind = scorers.kind_of(base)
+    if kind == "cross-encoder" and loss == "token":
+        raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
+    if kind == "monot5":
+        scorers.check_asked(base, template)
+    if kind == "decoder" and lora_rank:
+        check_lora()
+        if scorers.is_adapter(base):
+            raise SettingError(
+                f"train.base, {base}, is an adapter, and no other can be put on it; set train.lora_rank=0, or name its "
+                "own base"
+            )
+        if merge != "none" and number_of(rerankers) != 1 and rerankers != "one":
+            raise SettingError(
+                f"train.merge is {merge}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
+                "train.merge=none"
+            )
+
+
+def check_lora() -> None:
+    """Raises MissingExtra without the library that trains adapters."""
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")
