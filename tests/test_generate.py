@@ -103,6 +103,11 @@ def test_a_cut_at_a_token_keeps_blanks_and_holds_for_examples_too(completions):
     assert llm.asked == ["Document:  a documen\nQuery: who dug it\nDocument:   blanks a\nQuery:"]
 
 
+def test_an_llm_whose_tokens_are_not_known_cuts_at_none(completions):
+    with pytest.raises(SettingError, match=r"cut is tokens, and what the tokens of fake are.*expected sentence"):
+        generate(DOCS, completions, llm=Fake(), cut="tokens")
+
+
 def test_examples_are_shuffled_for_each_doc_alone(completions):
     pairs = [PromptExample(str(n), str(n), f"query {n}", f"document {n}") for n in range(4)]
 

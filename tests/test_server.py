@@ -139,5 +139,3 @@ def test_documents_are_cut_at_words():
     assert one.cut("some words here", 100) == "some words here"
     assert one.cut("some words here", 3) == "some words"
     assert one.cut("x" * 50, 2) == "x" * 8
-    with pytest.raises(SettingError, match=r"openai:m.*set generate\.cut=sentence"):
-        one.cut_tokens("some words here", 3)

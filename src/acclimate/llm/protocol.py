@@ -30,15 +30,17 @@ class LLM(Protocol):
         """`text`, cut to at most `max_tokens` of this model's tokens: at the end of a sentence or of a word."""
         ...
 
-    def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """What this model's tokenizer makes of the first `max_tokens` tokens of `text`, or of all of them.
-
-        Raises SettingError where the tokenizer is not at hand.
-        """
-        ...
-
     def decoding_as(self, decoding: Decoding) -> LLM:
         """The same LLM, decoding so; what is loaded is shared."""
+        ...
+
+
+@runtime_checkable
+class TokenizingLLM(LLM, Protocol):
+    """An LLM whose tokenizer is at hand; that of a server is not."""
+
+    def cut_tokens(self, text: str, max_tokens: int) -> str:
+        """What its tokenizer makes of the first `max_tokens` tokens of `text`, or of all of them."""
         ...
 
 

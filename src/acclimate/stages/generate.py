@@ -31,7 +31,7 @@ from acclimate.llm.estimate import Calls, calls_of
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.llm.prompts.adapted import GOOD_AND_BAD
-from acclimate.llm.protocol import LLM
+from acclimate.llm.protocol import LLM, TokenizingLLM
 from acclimate.records import Doc, PromptExample, SyntheticQuery
 from acclimate.run.estimate import Estimate, asking
 from acclimate.run.output import Account, StageOutput
@@ -125,13 +125,11 @@ def generate(
     searches = [query.text for query in material.log.draw(log_examples, seed)]
     hints = prompts.hints(task, language, style, searches)
     model = llms.load(llm) if isinstance(llm, str) else llm
-    is_exact = cut == "tokens"
-    examples_cut = (lambda text: model.cut_tokens(text, max_doc_tokens)) if is_exact else _about(max_doc_tokens)
-    mix = mix_of(prompt, material, examples_cut, hints=hints)
+    cutter = _cutter(model, cut, max_doc_tokens)
+    mix = mix_of(prompt, material, cutter if cut == "tokens" else _about(max_doc_tokens), hints=hints)
     decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    whole = {doc.doc_id: doc.default_text() if is_exact else doc.default_text().strip() for doc in docs}
-    cut_to = model.cut_tokens if is_exact else model.cut
-    shown = {doc_id: cut_to(text, max_doc_tokens) if text else "" for doc_id, text in whole.items()}
+    whole = {doc.doc_id: doc.default_text() for doc in docs}
+    shown = {doc_id: cutter(text) if text.strip() else "" for doc_id, text in whole.items()}
     shuffle_seed = seed if shuffle_examples else None
     tasks = list(tasks_of(shown, mix, per_doc, is_drawn=temperature > 0, shuffle_seed=shuffle_seed))
 
@@ -144,7 +142,7 @@ def generate(
         queries=queries,
         dropped=dict(sorted(Counter(reject["reason"] for reject in rejects).items())),
         rejects=rejects,
-        cut=sum(shown[doc_id] != text for doc_id, text in whole.items()),
+        cut=sum(shown[doc_id].strip() != text.strip() for doc_id, text in whole.items()),
         tokens=tokens_of(answers),
         asked={
             "prompt": after.prompt_tokens - before.prompt_tokens,
@@ -158,6 +156,17 @@ def mix_of(prompt: Sequence[str], material: Material, cut: Callable[[str], str],
     """The prompts that these settings come to; `cut` shortens the documents of examples."""
     examples = [example._replace(document=cut(example.document)) for example in material.examples]
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
+
+
+def _cutter(model: LLM, cut: str, max_tokens: int) -> Callable[[str], str]:
+    """Cuts a text as an LLM is to read it. Raises SettingError for one that cannot cut it so."""
+    if cut == "sentence":
+        return lambda text: model.cut(text.strip(), max_tokens)
+    if not isinstance(model, TokenizingLLM):
+        raise SettingError(
+            f"generate.cut is {cut}, and what the tokens of {model.name} are is not known here; expected sentence"
+        )
+    return lambda text: model.cut_tokens(text, max_tokens)
 
 
 def _about(max_tokens: int) -> Callable[[str], str]:
@@ -216,8 +225,8 @@ def check(run: Run) -> None:
     """Raises SettingError for prompts that are not there, or that need examples when none are named."""
     settings, examples = run.settings["generate"], run.settings["sample"]["examples"]
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
-    if settings["cut"] == "tokens" and llms.is_served(settings["llm"]):
-        llms.load(settings["llm"]).cut_tokens("", 1)  # raises what it would raise later
+    if settings["cut"] != "sentence":
+        _cutter(llms.load(settings["llm"]), settings["cut"], settings["max_doc_tokens"])
     material = Material([PromptExample("", "", "", "")] if examples else ())
     ready = [entry for entry in settings["prompt"] if plain_names([entry]) != [ADAPTED]]
     if ready or not settings["prompt"]:

@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import Any
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.errors import LLMError, SettingError
+from acclimate.base.errors import LLMError
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.server import wire
@@ -99,13 +99,6 @@ class ServerLLM:
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in about `max_tokens` tokens: to the end of a sentence or a word."""
         return cut_at(text, max(1, characters_in(text, max_tokens)))
-
-    def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """Raises SettingError: nobody but the server has the tokenizer."""
-        raise SettingError(
-            f"{self.name}: a server does not say what its tokens are, so texts cannot be cut at one; "
-            "set generate.cut=sentence"
-        )
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order. Raises LLMError when one could not be had."""
