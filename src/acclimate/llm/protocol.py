@@ -36,8 +36,8 @@ class LLM(Protocol):
 
 
 @runtime_checkable
-class TokenizingLLM(LLM, Protocol):
-    """An LLM whose tokenizer is at hand; that of a server is not."""
+class Tokenizing(Protocol):
+    """What an LLM is, too, whose tokenizer is at hand; that of a server is not. To tell, no weights are read."""
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
         """What its tokenizer makes of the first `max_tokens` tokens of `text`, or of all of them."""

@@ -31,7 +31,7 @@ from acclimate.llm.estimate import Calls, calls_of
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.llm.prompts.adapted import GOOD_AND_BAD
-from acclimate.llm.protocol import LLM, TokenizingLLM
+from acclimate.llm.protocol import LLM, Tokenizing
 from acclimate.records import Doc, PromptExample, SyntheticQuery
 from acclimate.run.estimate import Estimate, asking
 from acclimate.run.output import Account, StageOutput
@@ -162,7 +162,7 @@ def _cutter(model: LLM, cut: str, max_tokens: int) -> Callable[[str], str]:
     """Cuts a text as an LLM is to read it. Raises SettingError for one that cannot cut it so."""
     if cut == "sentence":
         return lambda text: model.cut(text.strip(), max_tokens)
-    if not isinstance(model, TokenizingLLM):
+    if not isinstance(model, Tokenizing):
         raise SettingError(
             f"generate.cut is {cut}, and what the tokens of {model.name} are is not known here; expected sentence"
         )
