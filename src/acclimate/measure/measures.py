@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,6 @@ MEASURES = ("nDCG@10", "R@100", "RR@10", "Success@5")
 DEEPEST = max(int(measure.partition("@")[2]) for measure in MEASURES)  # rank that any of them looks at
 _HITS_AT_ONCE = 200_000
 
-Record = TypeVar("Record", Qrel, ScoredDoc)
 PerQuery = dict[str, dict[str, float]]  # measure -> query_id -> value
 
 
@@ -79,8 +78,12 @@ def _computed(
 ) -> Iterator[tuple[str, str, float]]:
     """(name, query_id, value) of each measure and query."""
     # Grades below 0 (spam, in TREC's web tracks) gain nothing, and pytrec_eval expects none.
-    grades = [_plain(qrel._replace(relevance=max(qrel.relevance, 0))) for qrel in qrels]
-    ranked = [_plain(hit) for hit in ranks_as_scores(hits)]
+    grades = [
+        Qrel(_plain(qrel.query_id), _plain(qrel.doc_id), max(qrel.relevance, 0), qrel.iteration) for qrel in qrels
+    ]
+    ranked: dict[str, dict[str, float]] = {}
+    for hit in ranks_as_scores(hits):
+        ranked.setdefault(_plain(hit.query_id), {})[_plain(hit.doc_id)] = hit.score
     for provider in dict.fromkeys(measure.provider for measure in measures.values()):
         names: dict[Any, list[str]] = {}
         for name, measure in measures.items():
@@ -108,9 +111,9 @@ def _dcg(grades: NDArray[Any], ranks: NDArray[Any], k: int) -> NDArray[np.float6
     return np.where(ranks <= k, grades / np.log2(1.0 + ranks), 0.0).sum(axis=-1)
 
 
-def _plain(record: Record) -> Record:
-    """The same with ids that a library written in C can hold: pytrec_eval ends an id, or the process, at a NUL."""
-    return record._replace(query_id=escaped(record.query_id), doc_id=escaped(record.doc_id))
+def _plain(name: str) -> str:
+    """An id that a library written in C can hold: pytrec_eval ends an id, or the process, at a NUL."""
+    return name if name.isascii() and name.isprintable() and " " not in name and "\\" not in name else escaped(name)
 
 
 def provider_of(measure: str) -> str:
