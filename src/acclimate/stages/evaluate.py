@@ -55,7 +55,6 @@ from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.systems import (
     check_systems,
     contenders,
-    first_stage_file,
     members_of,
     named_rerankers,
     reranked_systems,
@@ -218,7 +217,7 @@ def make(
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
-        members, brought = members_of(run, distilled), first_stage_file(run)
+        members, brought = members_of(run, distilled), run.input.first_stage
         query_ids = {query.query_id for query in test.queries}
         given_run = FirstStage.read(brought, run.base.ids, query_ids) if brought else None
         is_trained = trained is not None and "given" not in trained.notes
@@ -285,6 +284,6 @@ def make(
         "labels": run.input.labels.measuring.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
         **{name: named.fingerprint_of(name) for name in named_rerankers(run)},
-        **({"first-stage": sha256(path)} if (path := first_stage_file(run)) else {}),
+        **({"first-stage": sha256(path)} if (path := run.input.first_stage) else {}),
     }
     return run.make(Evaluated, work, inputs=inputs, unit="searches")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
@@ -41,7 +40,7 @@ def check_systems(run: Run, *, asks: bool) -> None:
 
 def check_first_stage(run: Run) -> None:
     """Raises SettingError and DataError for a run to compare with that has other documents, or none of the queries."""
-    if (path := first_stage_file(run)) is None:
+    if (path := run.input.first_stage) is None:
         return
     measuring = run.input.labels.measuring.queries
     if not measuring:
@@ -83,14 +82,9 @@ def members_of(run: Run, distilled: Distilled | None) -> dict[str, Member]:
     return {**run.base.members, **(distilled.members(run) if distilled else {})}
 
 
-def first_stage_file(run: Run) -> Path | None:
-    """A TREC run to compare with, where one was given."""
-    return run.given.files.get("first_stage")
-
-
 def without_reranker(run: Run) -> list[SystemName]:
     """The systems that can be reranked."""
-    given = [SystemName(FIRST_STAGE)] if first_stage_file(run) else []
+    given = [SystemName(FIRST_STAGE)] if run.given.first_stage else []
     return [*given, *systems.first_stages(run.student_kinds)]
 
 
