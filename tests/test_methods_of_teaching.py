@@ -111,6 +111,24 @@ def test_rerankers_teach_in_the_order_of_their_names():
     assert {len(turn.train) for turn in labels.turns} == {3 * len(TRAIN)}
 
 
+def test_who_is_rated_does_not_depend_on_the_scale_of_retrievers():
+    """BM25's scores are a thousand times those of dense retrieval; raw scores teach, and nobody adds these two."""
+    asked = {}
+
+    def scaled(queries, rows=()):
+        for candidates in find(queries):
+            bm25 = 1000 * candidates.scores["bm25"]
+            yield candidates._replace(scores={**candidates.scores, "bm25": bm25}) if asked["scaled"] else candidates
+
+    rated = []
+    for asked["scaled"] in (False, True):
+        reranker = FakeScorer(rating)
+        settings = {"teachers": (RERANKER,), "weights": "equal", "normalize": "none", "n_ways": 20, "reranker_ways": 6}
+        labels = label(TRAIN, DEV, HELD_OUT, scaled, IDS, MEMBERS, {RERANKER: reranker}, **settings)
+        rated.append(({row["name"]: row["nDCG@10"] for row in labels.teachers}[RERANKER], labels.train))
+    assert rated[0] == rated[1]
+
+
 @pytest.mark.parametrize("teachers", [("bm25", RERANKER), ("bm25", "dense")])
 def test_raw_scores_of_unlike_teachers_are_not_added(teachers):
     data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}

@@ -27,8 +27,8 @@ Scale = Callable[
     [str, "NDArray[np.float32]"], "NDArray[np.float32]"
 ]  # (who scored, one list's scores) -> the same (n,)
 
-PERCENTILE, NONE = "percentile", "none"
-NAMES = ("min-max", "rank", "z", PERCENTILE, NONE)
+MIN_MAX, PERCENTILE, NONE = "min-max", "percentile", "none"
+NAMES = (MIN_MAX, "rank", "z", PERCENTILE, NONE)
 _LOW, _HIGH = 1, 99
 
 
@@ -82,7 +82,7 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
     if kind not in NAMES:
         raise unknown("scale", kind, NAMES)
     if kind != PERCENTILE:
-        return {"min-max": by_list, "rank": rank, "z": z, NONE: as_it_is}[kind]
+        return {MIN_MAX: by_list, "rank": rank, "z": z, NONE: as_it_is}[kind]
     ends = bounds(lists, names)
 
     @of_rated

@@ -21,7 +21,7 @@ from acclimate.learn.teachers.selection import (
 from acclimate.records import Query, Scorer, SyntheticQuery
 from acclimate.search.candidates import Find, best, best_places
 from acclimate.search.members import Ids
-from acclimate.search.scales import NONE, PERCENTILE, bounds, scale
+from acclimate.search.scales import MIN_MAX, NONE, PERCENTILE, bounds, scale
 from acclimate.search.weights import answers_of
 
 
@@ -52,7 +52,8 @@ def label_lists(
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
     answers = answers_of(held_out, ids)
-    fusion = fuse_retrievers(shown, answers, teaching or members, normalize)
+    # Raw scores of several retrievers, which may find what rerankers rate, cannot be added.
+    fusion = fuse_retrievers(shown, answers, teaching or members, MIN_MAX if normalize == NONE else normalize)
     ratings = Ratings(scorers, ids, progress)
     n_rated = n_ways if settings["windows"] else settings["reranker_ways"]
     places = [best_places(of_query, ids, fusion.weights if is_fused else order, n_rated) for of_query in shown]
