@@ -14,46 +14,29 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
 import json
 import math
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+from inpars_loss import loss_of_a_batch
+from inpars_materials import plain_folder, random_encoder, random_t5
+from watched import OUTPUT, Usage, killed_after, used
 
 import acclimate
 from acclimate.base.files import read_jsonl, write_json
 from acclimate.corpus import collections
-from acclimate.corpus.collections import Collection
 from acclimate.corpus.formats import read_run, write_run
 from acclimate.corpus.formats.trec import write_qrels
-from acclimate.measure.measures import per_query
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.bm25 import BM25
 
 HERE = Path(__file__).parent
 FLOAT32 = "from acclimate.base import models; models.fast_bf16 = lambda: False; "
 ACCLIMATE = [sys.executable, "-c", f"{FLOAT32}from acclimate.cli.main import main; raise SystemExit(main())"]
-RERANK = f"""{FLOAT32}
-import sys
-from pathlib import Path
-from acclimate.corpus import collections
-from acclimate.corpus.formats import read_run, write_run
-from acclimate.records import ScoredDoc
-from acclimate.search import scorers
-folder, model, hits, out = sys.argv[1:]
-collection = collections.load(folder, Path(out).parent)
-queries = {{query.query_id: query for query in collection.queries}}
-scorer = scorers.load(model, collection.corpus, max_tokens=512)
-pairs = [(queries[hit.query_id], hit.doc_id) for hit in read_run(Path(hits))]
-scores = scorer.score(pairs)
-write_run(Path(out), [ScoredDoc(query.query_id, doc_id, score) for (query, doc_id), score in zip(pairs, scores)])
-"""
 SAMPLE = f"""{FLOAT32}
 import sys
 from pathlib import Path
@@ -67,16 +50,6 @@ first = {{"method": "first", "n_docs": int(docs), "min_chars": 0, "windows": 0.0
 settings = resolve(STAGES, load_recipe("quick"), {{"sample": first, "distill": {{"base": encoder}}}})
 carry_out(begin(Path(folder), corpus, settings, recipe="quick", seed=0), until="sample", progress=None)
 """
-WATCH = """
-import json, resource, subprocess, sys, time
-start = time.monotonic()
-code = subprocess.call(sys.argv[2:])
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-with open(sys.argv[1], "w") as file:
-    json.dump([time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], file)
-sys.exit(code)
-"""  # in a small process of its own: a forked one is said to have had its parent's memory
-LONGEST_PAIR = 300  # tokens of a pair in training
 HITS, SAMPLES = 1000, 100  # of BM25, and of them drawn as negatives, as the toolkit does
 MEASURES = {
     "recip_rank": "RR",
@@ -87,20 +60,6 @@ MEASURES = {
     "P_10": "P@10",
     "judged_10": "Judged@10",
 }  # as the toolkit names them
-
-
-class Usage(NamedTuple):
-    """What a process took."""
-
-    seconds: float
-    cpu_seconds: float
-    megabytes: float  # at most
-
-    def against(self, other: Usage) -> str:
-        return (
-            f"{self.seconds:.1f} s, {self.cpu_seconds:.1f} s of CPU, {self.megabytes:,.0f} MB against "
-            f"{other.seconds:.1f} s, {other.cpu_seconds:.1f} s, {other.megabytes:,.0f} MB"
-        )
 
 
 class Row(NamedTuple):
@@ -170,6 +129,10 @@ class Comparison:
         command = [self.arguments.toolkit_python, script, self.arguments.toolkit.resolve(), settings, module]
         return [str(part) for part in (*command, *options)]
 
+    def said(self) -> str:
+        """What the last command printed."""
+        return (self.out / OUTPUT).read_text(encoding="utf-8")
+
     def ours(self, *arguments: object) -> Usage:
         """Run our command."""
         return used([*ACCLIMATE, *map(str, arguments)], self.out)
@@ -190,7 +153,10 @@ class Comparison:
         same = [doc_id for doc_id, row in theirs.items() if queries.get(doc_id, {}).get("query") == row["query"]]
         pairs = [(queries[doc_id]["log_probs"], theirs[doc_id]["log_probs"]) for doc_id in same]
         complete = [(ours, toolkit) for ours, toolkit in pairs if len(ours) == len(toolkit)]
-        furthest = max((abs(a - b) for one, two in complete for a, b in zip(one, two, strict=True)), default=math.nan)
+        furthest = max(
+            (abs(a - b) for ours_of, theirs_of in complete for a, b in zip(ours_of, theirs_of, strict=True)),
+            default=math.nan,
+        )
         yield Row(
             "generate",
             f"{same_prompts} of {len(theirs)} prompts byte-identical, {len(same)} queries the same, {len(complete)} of "
@@ -240,8 +206,8 @@ class Comparison:
             rows = sorted((row for row in rows if row["reason"] != "length"), key=lambda row: -row[score])
             order = [shared[row["query_id"]] for row in rows]
             theirs = [row["doc_id"] for _, row in read_jsonl(kept) if row["doc_id"] in shared.values()]
-            found = "the same order" if order == theirs else f"another order: {order} against {theirs}"
-            yield Row(f"filter by {strategy}", f"{len(theirs)} queries in {found}", toolkit, ours)
+            orders = "the same order" if order == theirs else f"another order: {order} against {theirs}"
+            yield Row(f"filter by {strategy}", f"{len(theirs)} queries in {orders}", toolkit, ours)
 
     def queries(self) -> list[dict[str, Any]]:
         """Ours, as they are in the run."""
@@ -269,12 +235,12 @@ class Comparison:
             (names[row["query_id"]], row["doc_ids"][0], doc_id) for row in mined for doc_id in row["doc_ids"][1:]
         ]
 
-        def told(triples: Sequence[tuple[str, str | None, str | None]]) -> str:
+        def described(triples: Sequence[tuple[str, str | None, str | None]]) -> str:
             inside = sum(negative in candidates.get(query, ()) for query, _, negative in triples)
             same = sum(positive == negative for _, positive, negative in triples)
             return f"{len(triples):,} negatives, {inside:,} of them among BM25's {HITS:,}, {same} the positive itself"
 
-        yield Row("triples", f"toolkit: {told(theirs)}; acclimate: {told(negatives)}", toolkit, ours)
+        yield Row("triples", f"toolkit: {described(theirs)}; acclimate: {described(negatives)}", toolkit, ours)
 
     def bm25(self, queries: Sequence[Query], depth: int = HITS) -> list[ScoredDoc]:
         """Our BM25's hits: what both sides read."""
@@ -294,7 +260,7 @@ class Comparison:
         write_run(first, self.bm25(queries[: self.arguments.queries], self.arguments.depth))
         options = ("--model", self.reranker, "--dataset", "here", "--input_run", first, "--output_run", reranked)
         toolkit = self.toolkit("rerank", *options)
-        ours = used([sys.executable, "-c", RERANK, *map(str, (self.folder, self.reranker, first, mine))], self.out)
+        ours = self.ours("rerank", first, self.reranker, "--corpus", self.folder, "--max-tokens", 512, "--out", mine)
         theirs = {(hit.query_id, hit.doc_id): hit.score for hit in read_run(reranked)}
         scores = {(hit.query_id, hit.doc_id): 1 / (1 + math.exp(-hit.score)) for hit in read_run(mine)}
         differences = {pair: abs(scores[pair] - score) for pair, score in theirs.items()}
@@ -322,141 +288,26 @@ class Comparison:
         }
 
     def train(self) -> Iterator[Row]:
-        """The loss of one batch, in this process: the trainer's arguments are of transformers before 5."""
-        import torch
-        from sentence_transformers import CrossEncoder
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-        from acclimate.learn.rerankers.losses import TokenLoss
-        from acclimate.search.scorers.monot5 import MonoT5
-
-        sys.path.insert(0, str(self.arguments.toolkit.resolve()))
-        theirs: Any = importlib.import_module("inpars.train")
-        theirs.tokenizer = AutoTokenizer.from_pretrained(self.reranker)
-        theirs.args = SimpleNamespace(max_doc_length=LONGEST_PAIR)
-        theirs.prompt_template, (theirs.token_false, theirs.token_true) = theirs.monot5_prompt, theirs.monot5_outputs
-        with (self.out / "triples.tsv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, delimiter="\t"))
-        batch = [row for row in rows if max(map(len, row)) < LONGEST_PAIR][:8]  # characters: nobody need cut these
-        columns = dict(zip(("query", "positive", "negative"), map(list, zip(*batch, strict=True)), strict=True))
-        tokens = theirs.tokenize(theirs.split_triples(columns))
-        model = AutoModelForSeq2SeqLM.from_pretrained(self.reranker).eval()
-        with torch.no_grad():
-            read = {name: torch.tensor(values) for name, values in tokens.items() if name != "token_type_ids"}
-            answer = model(**read)
-        by_token = (
-            torch.nn.functional.cross_entropy(answer.logits.mT, read["labels"], reduction="none").mean(0).tolist()
-        )
-
-        reader = CrossEncoder(modules=[MonoT5.of(self.reranker, max_tokens=LONGEST_PAIR).eval()], device="cpu")
-        pairs = [(query, text) for query, *texts in batch for text in texts]
-        with torch.no_grad():
-            labels = torch.tensor([1.0, 0.0] * len(batch))
-            ours = TokenLoss(reader)([list(side) for side in zip(*pairs, strict=True)], labels).item()
-        yield Row(
-            "train",
-            f"on {len(pairs)} pairs the toolkit's loss is {answer.loss:.5f}, the mean of {by_token[0]:.5f} for true or "
-            f"false and {by_token[1]:.5f} for the end of the answer; our loss `token` is {ours:.5f}",
-        )
+        finding = loss_of_a_batch(self.arguments.toolkit.resolve(), self.reranker, self.out / "triples.tsv")
+        yield Row("train", finding)
 
     def evaluate(self) -> Iterator[Row]:
         qrels, run = self.out / "qrels.trec", self.out / "bm25.trec"
         write_qrels(qrels, self.collection.qrels["test"])
         toolkit = self.toolkit("evaluate", "--run", run, "--qrels", qrels, "--dataset", "here", "--json")
-        theirs = json.loads((self.out / "log.txt").read_text(encoding="utf-8").splitlines()[-1])
-        values = per_query(list(read_run(run)), self.collection.qrels["test"], list(MEASURES.values()))
-        ours = {name: math.fsum(row.values()) / len(row) for name, row in values.items()}
+        theirs = json.loads(self.said().splitlines()[-1])
+        usage = self.ours("evaluate-run", qrels, run, "--measures", " ".join(MEASURES.values()), "--json")
+        ours = json.loads(self.said())["runs"][0]["measures"]
         differ = [
             f"{name} is {theirs[key]}" for key, name in MEASURES.items() if f"{ours[name]:.4f}" != f"{theirs[key]:.4f}"
         ]
-        found = f"but the toolkit's {', '.join(differ)}" if differ else "equal to four decimals"
+        agreement = f"but the toolkit's {', '.join(differ)}" if differ else "equal to four decimals"
         listed = ", ".join(f"{name} {value:.4f}" for name, value in ours.items())
-        yield Row("evaluate", f"{listed}: {found}", toolkit)
+        yield Row("evaluate", f"{listed}: {agreement}", toolkit, usage)
 
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
-
-
-def plain_folder(name: str, out: Path) -> Path:
-    """The LLM as a folder of transformers in float32, which the toolkit can load; a GGUF file is unpacked."""
-    import torch
-
-    from acclimate.base import models
-    from acclimate.llm.decoders.loaded import Loaded
-
-    if models.resolve(name).gguf_file is None:
-        return models.folder(name)
-    if not (out / "config.json").exists():
-        loaded = Loaded(name, torch.float32)
-        model = type(loaded.model)(loaded.model.config)
-        model.load_state_dict(loaded.model.state_dict())
-        model.generation_config = loaded.model.generation_config
-        loaded.tokenizer.save_pretrained(out)
-        model.save_pretrained(out)
-    return out
-
-
-def random_t5(collection: Collection, out: Path) -> Path:
-    """A T5 whose tokens are the collection's words, and whose random weights are large enough for scores to differ."""
-    import torch
-    from tokenizers import Tokenizer, pre_tokenizers, processors
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
-
-    words = [word for doc in collection.corpus.values() for word in doc.default_text().split()]
-    known = [
-        "<pad>",
-        "</s>",
-        "<unk>",
-        *dict.fromkeys(f"▁{word}" for word in ["Query:", "Document:", "Relevant:", "true", "false", *words]),
-    ]
-    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(known)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(out)
-    torch.manual_seed(0)
-    sizes = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
-    config = T5Config(vocab_size=len(known), decoder_start_token_id=0, initializer_factor=1.0, **sizes)
-    T5ForConditionalGeneration(config).save_pretrained(out)
-    return out
-
-
-def random_encoder(out: Path) -> None:
-    """An encoder with random weights: a run makes vectors of its documents, of which nothing here is asked."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    bert, vocabulary = out.with_name("bert"), ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(bert)
-    BertTokenizerFast(vocab={word: place for place, word in enumerate(vocabulary)}).save_pretrained(bert)
-    modules = [Transformer(str(bert), max_seq_length=8), Pooling(16)]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(out), create_model_card=False)
-
-
-def used(command: Sequence[str], folder: Path) -> Usage:
-    """Run a command. Raises RuntimeError with what it said where it fails."""
-    log, usage = folder / "log.txt", folder / "usage.json"
-    with log.open("w", encoding="utf-8") as stream:
-        watched = [sys.executable, "-c", WATCH, str(usage), *command]
-        code = subprocess.run(watched, cwd=folder, stdout=stream, stderr=stream).returncode
-    if code:
-        raise RuntimeError(f"{' '.join(command)[-300:]}\n{log.read_text(encoding='utf-8')[-3000:]}")
-    return Usage(*json.loads(usage.read_text(encoding="utf-8")))
-
-
-def killed_after(command: Sequence[str], folder: Path, seconds: float) -> None:
-    """Start a command and kill it after so many seconds."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
 
 
 def table(rows: Sequence[Row], name: str) -> Iterator[str]:
