@@ -19,7 +19,7 @@ from acclimate.run.recipes import recipe_names
 from acclimate.run.settings import check, settings_of
 from acclimate.stages.chain import STAGES
 
-COMMANDS = ["adapt", "report", "inspect", "search", "compare", "doctor", *STAGES]
+COMMANDS = ["adapt", "report", "inspect", "search", "compare", "convert-model", "doctor", *STAGES]
 
 
 @pytest.fixture

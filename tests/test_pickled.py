@@ -15,7 +15,7 @@ from tiny import write_cross_encoder, write_llama, write_t5
 
 import acclimate
 from acclimate.base import models
-from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.kinds import kind_of
 from acclimate.base.loading import check_model, shapes
 from acclimate.records import Doc, Query
@@ -133,7 +133,7 @@ BAD = {
     "a number": ({"step": 3}, "'step' is a int; expected tensors by name and nothing else"),
     "tensors of tensors": ({"state_dict": {"x": torch.ones(1)}}, "'state_dict' is a dict"),
     "a sparse tensor": ({"x": torch.ones(2, 2).to_sparse()}, "'x' is a sparse tensor"),
-    "half a file": (None, "no pickled tensors that could be read .*download it again"),
+    "half a file": (None, "no pickled tensors that could be read; download it again"),
     "a page": (b"<!doctype html>", "no pickled tensors that could be read"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "no pickled tensors that could be read"),
     "an empty file": (b"", "no pickled tensors that could be read"),
@@ -176,6 +176,11 @@ def test_who_has_only_pickles_is_told_the_command_and_it_works(t5, plain, tmp_pa
             acclimate.convert_model(t5, out)
     with pytest.raises(DataError, match="nothing to convert"):
         acclimate.convert_model(tmp_path / "made", tmp_path / "twice")
+    with pytest.raises(SettingError, match="no model at ''"):
+        acclimate.convert_model("", tmp_path / "twice")
+    (t5 / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=f"{t5}: no tokenizer in this folder"):
+        acclimate.convert_model(t5, tmp_path / "mute")
 
 
 def test_what_a_killed_conversion_left_is_removed(t5, plain, tmp_path):

@@ -135,11 +135,17 @@ def no_weights(folder: Path, model: str | None = None) -> DataError:
 
 def check_tokenizer_library(folder: Path) -> None:
     """Raises MissingExtra for a tokenizer that transformers cannot read without another library."""
-    vocabularies = [folder / name for name in _SENTENCEPIECE if (folder / name).is_file()]
-    if not vocabularies or (folder / "tokenizer.json").is_file():
-        return
-    if not all(importlib.util.find_spec(module) for module in ("sentencepiece", "google", "google.protobuf")):
-        raise MissingExtra(f"{vocabularies[0]}, a tokenizer,", "pip install 'acclimate[sentencepiece]'")
+    vocabulary = sentencepiece_of(folder)
+    libraries = ("sentencepiece", "google", "google.protobuf")
+    if vocabulary is not None and not all(map(importlib.util.find_spec, libraries)):
+        raise MissingExtra(f"{vocabulary}, a tokenizer,", "pip install 'acclimate[sentencepiece]'")
+
+
+def sentencepiece_of(folder: Path) -> Path | None:
+    """The vocabulary of sentencepiece that is all a folder has for a tokenizer; None where there is more, or none."""
+    if (folder / "tokenizer.json").is_file():
+        return None
+    return next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
 
 
 @cache

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.base import files, loading, models
 from acclimate.base.errors import DataError
-from acclimate.base.text import single_spaced
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +50,7 @@ def convert(name: str, out: Path) -> None:
             for part in _parts(source):
                 shutil.copytree(part, folder / part.relative_to(source), ignore=_left_out, dirs_exist_ok=True)
             if transformer is not None:
-                _write_tokenizer(folder / transformer.relative_to(source))
+                _write_tokenizer(transformer, folder / transformer.relative_to(source))
             for part in parts:
                 model = loading.empty(part) if part == transformer else None
                 _convert_weights(part, folder / part.relative_to(source), model)
@@ -62,10 +61,12 @@ def convert(name: str, out: Path) -> None:
 
 def _source(name: str) -> Path:
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
-    with loading.loading(name):
-        return models.download(models.resolve(name), ".bin")
+    model = models.resolve(name)
+    if model.is_local:
+        raise DataError("nothing to convert: its weights are no pickles", path=name)
+    return models.download(model, ".bin")
 
 
 def _parts(source: Path) -> list[Path]:
@@ -86,14 +87,14 @@ def _left_out(folder: str, names: list[str]) -> list[str]:
     return [path.name for path in paths if path.suffix not in _COPIED or path.is_dir() or path.name == _INDEX]
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """A tokenizer.json, where there was only the vocabulary of sentencepiece."""
-    if (folder / "tokenizer.json").is_file():
+def _write_tokenizer(source: Path, out: Path) -> None:
+    """A tokenizer.json, where there is only the vocabulary of sentencepiece."""
+    if models.sentencepiece_of(source) is None:
         return
     from transformers import AutoTokenizer
 
-    with loading.loading(folder):
-        AutoTokenizer.from_pretrained(str(folder)).save_pretrained(str(folder))
+    with loading.loading(source):
+        AutoTokenizer.from_pretrained(str(source)).save_pretrained(str(out))
 
 
 def _pickles(part: Path) -> list[Path]:
@@ -139,7 +140,7 @@ def _tensors(path: Path) -> Tensors:
         raise DataError(
             f"asks for {asked[1]}, which is no tensor, so it is not read: it could run code of its own"
             if asked
-            else f"no pickled tensors that could be read ({single_spaced(str(error))[-80:]}); download it again",
+            else "no pickled tensors that could be read; download it again",
             path=path,
         ) from None
     if not isinstance(content, dict) or not content:
