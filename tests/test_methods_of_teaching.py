@@ -97,6 +97,9 @@ def test_raw_scores_of_several_rerankers_are_their_mean():
     scorers = {"reranker-a": RAW, "reranker-b": other}
     labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, **UDAPDR)
     assert labels.scale == {"normalize": "none", "target": "as rated"}
+    targets = [np.exp(np.array(example.scores) - max(example.scores)) for example in labels.train]
+    entropies = [-(part / part.sum() * np.log(part / part.sum())).sum() / np.log(len(part)) for part in targets]
+    assert labels.entropy == pytest.approx(np.mean(entropies), abs=1e-4)
     for query, example in zip([query for query in TRAIN for _ in range(3)], labels.train, strict=True):
         mean = [(rating(query.text, doc_id) + rating(query.text, f"{doc_id} other")) / 2 for doc_id in example.doc_ids]
         assert example.scores == pytest.approx(mean, abs=1e-4)

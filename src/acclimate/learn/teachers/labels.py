@@ -87,7 +87,7 @@ def label_lists(
         turns,
         chosen.weights,
         chosen.rows,
-        mean_entropy([example.scores for turn in turns for example in turn.train]),
+        mean_entropy([example.scores for turn in turns for example in turn.train], is_raw=normalize == NONE),
         dropped,
         (all_scores(of_query, names, to_scale, ids) for of_query in rated),
         {

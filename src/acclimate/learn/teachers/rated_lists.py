@@ -235,13 +235,16 @@ def ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
     }
 
 
-def mean_entropy(lists: Sequence[Sequence[float]]) -> float:
-    """Of the lists' softmax, in [0, 1]: 1 where that is uniform, 0 where it is one document; 0 without lists."""
-    entropies = [_entropy(scores) for scores in lists]
+def mean_entropy(lists: Sequence[Sequence[float]], *, is_raw: bool = False) -> float:
+    """Of the lists' softmax, in [0, 1]: 1 where that is uniform, 0 where it is one document; 0 without lists.
+
+    is_raw: scores are logits, where others lie in [0, 1].
+    """
+    entropies = [_entropy(scores, 1.0 if is_raw else 0.1) for scores in lists]
     return round(float(np.mean(entropies)), 4) if entropies else 0.0
 
 
-def _entropy(scores: Sequence[float], temperature: float = 0.1) -> float:
+def _entropy(scores: Sequence[float], temperature: float) -> float:
     """1 when the softmax of the scores is uniform, 0 when it is one document."""
     if len(scores) < 2:
         return 0.0
