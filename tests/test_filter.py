@@ -37,14 +37,14 @@ def queries_of(*texts, logprobs=None, doc_id="d"):
 class Told:
     """Judges that say what they are told, and remember who was asked about what."""
 
-    def __init__(self, found=None, scores=None, grades=None, teacher=None):
-        self.found, self.teacher = FakeRetriever(found or {}), FakeRetriever(teacher or {})
+    def __init__(self, hits=None, scores=None, grades=None, teacher=None):
+        self.retriever, self.teacher = FakeRetriever(hits or {}), FakeRetriever(teacher or {})
         self.scores, self.grades = scores or {}, grades or {}
         self.asked = []
 
     def ranks(self, retriever, queries, depth):
         self.asked.append((retriever, [query.query_id for query in queries]))
-        ranks = source_ranks(queries, self.teacher if retriever == "teacher" else self.found, depth=depth)
+        ranks = source_ranks(queries, self.teacher if retriever == "teacher" else self.retriever, depth=depth)
         return [ranks.get(query.query_id, math.inf) for query in queries]
 
     def consistency_ranks(self, queries):
@@ -78,12 +78,12 @@ def test_near_duplicates_are_those_that_comparing_all_with_all_finds(rows, min_d
     queries = queries_of(*(" ".join(words) for words, _ in rows), logprobs=[logprob for _, logprob in rows])
     kept, dropped = [], set()
     for query in sorted(queries, key=rank_key):
-        own = set(query.text.split())
-        near = any(1 - len(own & other) / len(own | other) < min_difference for other in kept)
-        if near or not own:
+        words = set(query.text.split())
+        is_alike = any(1 - len(words & other) / len(words | other) < min_difference for other in kept)
+        if is_alike or not words:
             dropped.add(query.query_id)
         else:
-            kept.append(own)
+            kept.append(words)
     assert near_duplicate_queries(queries, min_difference) == dropped
 
 
@@ -97,10 +97,10 @@ def test_the_round_trip_keeps_what_finds_its_source_early_enough():
         f"rank {rank}": {**{f"x{n:03}": 9.0 - n / 100 for n in range(rank - 1)}, "d": 1.0} for rank in (1, 3, 4, 100)
     }
     queries = queries_of("rank 1", "rank 3", "rank 4", "rank 100", "never")
-    found = filter_queries(queries, Told(hits), filters=("round-trip",), round_trip_k=3)
-    assert [query.text for query in found.queries] == ["rank 1", "rank 3"]
-    assert found.dropped == {"round-trip": 3}
-    assert [row["rank"] for row in found.judged] == [1, 3, 4, 100, None]
+    selection = filter_queries(queries, Told(hits), filters=("round-trip",), round_trip_k=3)
+    assert [query.text for query in selection.queries] == ["rank 1", "rank 3"]
+    assert selection.dropped == {"round-trip": 3}
+    assert [row["rank"] for row in selection.judged] == [1, 3, 4, 100, None]
     assert source_ranks(queries, FakeRetriever(hits), depth=3) == {"q0": 1, "q1": 3}
 
 
@@ -116,10 +116,10 @@ def test_logprob_keeps_the_most_confident_in_the_order_given(logprobs, keep):
         with pytest.raises(SettingError, match="no query has a logprob"):
             filter_queries(queries, NOTHING, filters=("logprob",), keep_top_k=keep)
         return
-    found = filter_queries(queries, NOTHING, filters=("logprob",), keep_top_k=keep)
+    selection = filter_queries(queries, NOTHING, filters=("logprob",), keep_top_k=keep)
     best = sorted(queries, key=rank_key)[:keep]
-    assert [query.query_id for query in found.queries] == [q.query_id for q in queries if q in best]
-    assert found.dropped == {"logprob": max(0, len(queries) - keep)}
+    assert [query.query_id for query in selection.queries] == [q.query_id for q in queries if q in best]
+    assert selection.dropped == {"logprob": max(0, len(queries) - keep)}
 
 
 @given(word_sets, st.permutations(NAMES), st.integers(0, 3), st.integers(1, 5), st.randoms())
@@ -137,24 +137,26 @@ def test_every_query_is_kept_or_dropped_for_one_reason(rows, names, how_many, ke
         queries = [query for query in queries if not math.isnan(query.logprob)]
     settings = {"keep_top_k": keep, "reranker": "one", "percentile_of": "logprob", "min_percentile": 40}
     try:
-        found = filter_queries(queries, judges, filters=filters, **settings)
-    except SettingError as error:  # the filters before the percentile left nothing that it could be of
-        assert "no query has one" in str(error)
+        selection = filter_queries(queries, judges, filters=filters, **settings)
+    except SettingError as error:  # nothing is left that a percentile could be of, or that has a grade
+        assert "no query has one" in str(error) or "gave no grade that could be read" in str(error)
         return
-    kept = {query.query_id for query in found.queries}
-    assert [row["query_id"] for row in found.judged] == [query.query_id for query in queries]
-    assert {row["query_id"] for row in found.judged if row["reason"] is None} == kept
-    assert Counter(row["reason"] for row in found.judged if row["reason"]) == Counter(found.dropped)
-    assert list(found.dropped) == list(filters)
-    assert len(kept) + sum(found.dropped.values()) == len(queries)
-    assert [query.query_id for query in found.queries] == [q.query_id for q in queries if q.query_id in kept]
-    for row, query in zip(found.judged, queries, strict=True):
+    kept = {query.query_id for query in selection.queries}
+    assert [row["query_id"] for row in selection.judged] == [query.query_id for query in queries]
+    assert {row["query_id"] for row in selection.judged if row["reason"] is None} == kept
+    assert Counter(row["reason"] for row in selection.judged if row["reason"]) == Counter(selection.dropped)
+    assert list(selection.dropped) == list(filters)
+    assert len(kept) + sum(selection.dropped.values()) == len(queries)
+    assert [query.query_id for query in selection.queries] == [q.query_id for q in queries if q.query_id in kept]
+    for row, query in zip(selection.judged, queries, strict=True):
         assert row["logprob"] == (None if math.isnan(query.logprob) else round(query.logprob, 6))
     shuffled = rng.sample(queries, len(queries))
     assert {q.query_id for q in filter_queries(shuffled, judges, filters=filters, **settings).queries} == kept
-    assert [name for name, _ in found.funnel] == list(filters)
-    left = [len(queries), *(count for _, count in found.funnel)]
-    assert [before - after for before, after in itertools.pairwise(left)] == [found.dropped[name] for name in filters]
+    assert [name for name, _ in selection.funnel] == list(filters)
+    left = [len(queries), *(count for _, count in selection.funnel)]
+    assert [before - after for before, after in itertools.pairwise(left)] == [
+        selection.dropped[name] for name in filters
+    ]
 
 
 def test_a_filter_sees_what_the_one_before_it_left():
@@ -173,16 +175,16 @@ def test_length_counts_the_tokens_of_the_llm_and_words_where_it_gave_none():
     queries = queries_of("one two three", "one two", "wie geht es dir", "东京在哪里", "?!", "long " * 9)
     queries[1] = queries[1]._replace(log_probs=(-1.0, -0.5, -0.1))
     queries[2] = queries[2]._replace(log_probs=(-1.0, -0.5))
-    found = filter_queries(queries, NOTHING, filters=("length",), min_tokens=3, max_tokens=8)
-    assert [query.query_id for query in found.queries] == ["q0", "q1", "q3"]
-    assert [row["tokens"] for row in found.judged] == [3, 3, 2, 5, 0, 9]
-    assert found.dropped == {"length": 3}
+    selection = filter_queries(queries, NOTHING, filters=("length",), min_tokens=3, max_tokens=8)
+    assert [query.query_id for query in selection.queries] == ["q0", "q1", "q3"]
+    assert [row["tokens"] for row in selection.judged] == [3, 3, 2, 5, 0, 9]
+    assert selection.dropped == {"length": 3}
 
 
 def test_what_stands_in_its_document_word_for_word_is_dropped(tmp_path):
-    found = filter_queries(queries_of("copied text", "another"), NOTHING, filters=("copied",))
-    assert [row["copied"] for row in found.judged] == [1, 0]
-    assert found.dropped == {"copied": 1}
+    selection = filter_queries(queries_of("copied text", "another"), NOTHING, filters=("copied",))
+    assert [row["copied"] for row in selection.judged] == [1, 0]
+    assert selection.dropped == {"copied": 1}
     corpus = {"d": Doc("d", "The tide RISES\n twice\ta day; so it falls.", "On Tides")}
     run = SimpleNamespace(input=SimpleNamespace(corpus=corpus))
     judges = RunJudges(run, None, None, tmp_path, lambda done, total: None)
@@ -224,37 +226,37 @@ def test_what_cannot_be_is_refused():
 def test_the_teacher_must_rank_the_source_first():
     queries = queries_of("first", "second", "lost")
     judges = Told(teacher={"first": {"d": 2.0, "e": 1.0}, "second": {"e": 2.0, "d": 1.0}})
-    found = filter_queries(queries, judges, filters=("teacher",))
-    assert [query.text for query in found.queries] == ["first"]
-    assert [row["teacher_rank"] for row in found.judged] == [1, 2, None]
+    selection = filter_queries(queries, judges, filters=("teacher",))
+    assert [query.text for query in selection.queries] == ["first"]
+    assert [row["teacher_rank"] for row in selection.judged] == [1, 2, None]
 
 
 def test_the_best_by_a_rerankers_score_stay():
     queries = queries_of("good", "bad", "better", logprobs=[-1.0, -0.1, -3.0])
     judges = Told(scores={"good": 1.5, "bad": -2.0, "better": 3.0})
-    found = filter_queries(queries, judges, filters=("reranker",), reranker="one", keep_top_k=2)
-    assert [query.text for query in found.queries] == ["good", "better"]
-    assert [row["reranker"] for row in found.judged] == [1.5, -2, 3]
+    selection = filter_queries(queries, judges, filters=("reranker",), reranker="one", keep_top_k=2)
+    assert [query.text for query in selection.queries] == ["good", "better"]
+    assert [row["reranker"] for row in selection.judged] == [1.5, -2, 3]
 
 
 @given(st.lists(st.floats(-9, 0), min_size=1, max_size=40), st.integers(0, 100))
 def test_a_percentile_drops_that_share_at_most_and_only_the_lowest(logprobs, least):
     queries = queries_of(*(f"query {at}" for at in range(len(logprobs))), logprobs=logprobs)
-    found = filter_queries(queries, NOTHING, filters=("percentile",), min_percentile=least)
-    dropped = {row["query_id"] for row in found.judged if row["reason"]}
+    selection = filter_queries(queries, NOTHING, filters=("percentile",), min_percentile=least)
+    dropped = {row["query_id"] for row in selection.judged if row["reason"]}
     assert len(dropped) <= len(queries) * least / 100
-    assert found.queries
-    lowest = min(query.logprob for query in found.queries)
+    assert selection.queries
+    lowest = min(query.logprob for query in selection.queries)
     assert all(query.logprob < lowest for query in queries if query.query_id in dropped)
 
 
 def test_an_answer_that_is_no_grade_is_a_counted_drop():
     queries = queries_of("three", "one", "unreadable")
     judges = Told(grades={"three": 3.0, "one": 1.0})
-    found = filter_queries(queries, judges, filters=("judge",), min_grade=2)
-    assert [query.text for query in found.queries] == ["three"]
-    assert found.dropped == {"judge": 2}
-    assert [row["grade"] for row in found.judged] == [3, 1, None]
+    selection = filter_queries(queries, judges, filters=("judge",), min_grade=2)
+    assert [query.text for query in selection.queries] == ["three"]
+    assert selection.dropped == {"judge": 2}
+    assert [row["grade"] for row in selection.judged] == [3, 1, None]
 
 
 @pytest.mark.parametrize(
@@ -265,8 +267,8 @@ def test_an_answer_that_is_no_grade_is_a_counted_drop():
      ("", None), ("The grade is 3 because", None), ("33", None)],
 )  # fmt: skip
 def test_grades_are_read_strictly(answer, grade):
-    found = read_grade(answer)
-    assert math.isnan(found) if grade is None else found == grade
+    read = read_grade(answer)
+    assert math.isnan(read) if grade is None else read == grade
 
 
 def test_filters_ask_about_what_is_left_and_once(tmp_path):

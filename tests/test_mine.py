@@ -33,7 +33,7 @@ RUN = [hit for query in QUERIES for hit in hits_of(query, 40)]
 
 
 def by_query(hits):
-    return [list(own) for _, own in groupby(hits, key=lambda hit: hit.query_id)]
+    return [list(group) for _, group in groupby(hits, key=lambda hit: hit.query_id)]
 
 
 def negatives(mined):
@@ -66,8 +66,8 @@ def test_an_example_is_filled_to_its_width_where_the_corpus_has_enough():
     few = mine(QUERIES, [hit for q in QUERIES for hit in hits_of(q, 3)], CORPUS, n_ways=8, max_share=1.0)
     assert {len(example.doc_ids) for example in few.examples} == {8}
     assert few.filled == 5 * len(QUERIES)
-    found = [{hit.doc_id for hit in hits_of(query, 3)} - {query.doc_id} for query in QUERIES]
-    assert all(own <= set(of) for own, of in zip(found, negatives(few).values(), strict=True))
+    others = [{hit.doc_id for hit in hits_of(query, 3)} - {query.doc_id} for query in QUERIES]
+    assert all(hits <= set(doc_ids) for hits, doc_ids in zip(others, negatives(few).values(), strict=True))
 
 
 def test_a_query_without_hits_gets_documents_at_random():
@@ -138,7 +138,7 @@ def test_ids_that_look_like_passages_are_documents_of_their_own():
 def test_queries_of_one_text_are_positives_of_one_another():
     same = [QUERIES[n]._replace(text="how to reset the router") for n in range(3)]
     mined = mine(same, [hit for query in same for hit in hits_of(query, 20)], CORPUS, n_ways=8, max_share=1.0)
-    assert all(set(own).isdisjoint({"d000", "d001", "d002"}) for own in negatives(mined).values())
+    assert all(set(doc_ids).isdisjoint({"d000", "d001", "d002"}) for doc_ids in negatives(mined).values())
 
 
 @given(st.integers(1, 59), st.floats(-5, 5), st.sampled_from([0.5, 0.95]))
@@ -149,10 +149,9 @@ def test_where_the_source_ranks_does_not_decide_whether_what_beats_it_is_passed_
     order.insert(rank, "d059")
     run = [ScoredDoc("q", doc_id, shift - at / 10) for at, doc_id in enumerate(order)]
     mined = mine([query], run, CORPUS, n_ways=60, depth=50, max_share=max_share, sampling="top")
-    found = set(*negatives(mined).values())
-    own = shift - rank / 10
-    beating = {hit.doc_id for hit in run if hit.score >= own}
-    assert not found & beating
+    source_score = shift - rank / 10
+    beating = {hit.doc_id for hit in run if hit.score >= source_score}
+    assert beating.isdisjoint(set(*negatives(mined).values()))
     assert mined.dropped["near the positive"] >= len(beating) - 1 - max(0, rank - 50)
 
 
@@ -169,12 +168,12 @@ def test_the_source_is_among_the_hits_wherever_it_ranks():
     members = {"bm25": BM25Member(BM25.build(doc.default_text() for doc in DOCS))}
     system = System(ids, members, ["bm25"], weights, depth=5)
     sources = list(range(len(DOCS)))[::-1]
-    found = by_query(hits(system.candidates(LABELLED, sources), ids, weights, 3, sources))
+    with_source = by_query(hits(system.candidates(LABELLED, sources), ids, weights, 3, sources))
     plain = by_query(system.search(LABELLED, 3))
-    for source, own, alone in zip(sources, found, plain, strict=True):
-        assert own[: len(alone)] == alone
-        assert ids.doc_ids[source] in [hit.doc_id for hit in own]
-        assert len({hit.doc_id for hit in own}) == len(own) <= 4
+    for source, joined, alone in zip(sources, with_source, plain, strict=True):
+        assert joined[: len(alone)] == alone
+        assert ids.doc_ids[source] in [hit.doc_id for hit in joined]
+        assert len({hit.doc_id for hit in joined}) == len(joined) <= 4
 
 
 def test_what_scores_near_the_positive_is_passed_over():
@@ -208,12 +207,11 @@ def test_what_a_query_gets_depends_on_it_alone(rng, how_many, n_hits):
 
 def test_every_setting_changes_something():
     base = {"n_ways": 5, "skip_top": 0, "depth": 30, "max_share": 0.95, "sampling": "random", "seed": 0}
-    made = [negatives(mine(QUERIES, RUN, CORPUS, **base))]
+    first = negatives(mine(QUERIES, RUN, CORPUS, **base))
     for name, value in [
         ("n_ways", 4), ("skip_top", 10), ("depth", 12), ("max_share", 0.8), ("sampling", "top"), ("seed", 1),
     ]:  # fmt: skip
-        made.append(negatives(mine(QUERIES, RUN, CORPUS, **{**base, name: value})))
-        assert made[-1] != made[0], name
+        assert negatives(mine(QUERIES, RUN, CORPUS, **{**base, name: value})) != first, name
 
 
 def test_depth_and_skip_top_bound_where_negatives_come_from():
