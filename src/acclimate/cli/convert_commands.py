@@ -13,15 +13,16 @@ import acclimate
 from acclimate.base.errors import SettingError
 from acclimate.cli.options import File
 
-FormatName = Annotated[str, Parameter(metavar="FORMAT")]
+FormatName = Annotated[str | None, Parameter(metavar="FORMAT")]
 
 
 def convert(
-    source: Annotated[str, Parameter(metavar="FROM")] = "",
-    target: Annotated[Path | None, Parameter(metavar="TO")] = None,
+    source: Annotated[str | None, Parameter(name="FROM")] = None,
+    target: Annotated[Path | None, Parameter(name="TO")] = None,
+    /,
     *,
-    from_: Annotated[str, Parameter(name="--from", metavar="FORMAT")] = "",
-    to: FormatName = "",
+    from_: Annotated[str | None, Parameter(name="--from", metavar="FORMAT")] = None,
+    to: FormatName = None,
     corpus: File = None,
     queries: File = None,
     list_: Annotated[bool, Parameter(name="--list", show_default=False)] = False,
@@ -56,8 +57,8 @@ def convert(
     conversion = acclimate.convert(
         source,
         target,
-        source_format=from_,
-        target_format=to,
+        source_format=from_ or "",
+        target_format=to or "",
         corpus=corpus,
         queries=queries,
         recognized=lambda form: print(f"{source}: {form.name} ({form.what})", file=sys.stderr),

@@ -71,6 +71,8 @@ def convert(
 
     recognized: told what the source is, before anything is written.
     """
+    for name in filter(None, (source_format, target_format)):
+        named_format(name)
     make_folder(target.parent)
     if target.is_dir() and any(target.iterdir()):
         raise DataError("is a folder with something in it; expected a new one", path=target)
