@@ -27,6 +27,7 @@ TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in
 SAY_NOTHING = {"found", "one", "told", "made", "own", "near"}  # as names: what they hold has a noun
 REPEATED = {  # defaults of what is of use without a run too; a run passes its settings
     "acclimate.api.run": {"k"},  # of hits, not of what is measured
+    "acclimate.cli.inpars_commands": {"keep_top_k", "min_tokens", "max_tokens"},  # the toolkit's
     "acclimate.learn.students.sparse": {"sparsity"},
     "acclimate.report.queries.statistics": {"language", "min_difference"},
     "acclimate.search.bm25": {"language", "k1", "b"},

@@ -1,4 +1,4 @@
-"""The commands that come in groups: `acclimate prompts ...` and `acclimate cache ...`."""
+"""The commands that come in groups; those of `acclimate prompts ...` and `acclimate cache ...` are here."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from cyclopts import App
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.base.text import on_one_line, printable, single_spaced
+from acclimate.cli.inpars_commands import inpars_app
 from acclimate.cli.options import FilePath
+from acclimate.cli.recipe_commands import recipes_app
 
 prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
 cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
+GROUPS = (prompts_app, cache_app, recipes_app, inpars_app)
 
 
 @prompts_app.command(name="list")

@@ -21,7 +21,7 @@ from acclimate.base.memory import is_out_of_memory
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell
 from acclimate.cli.adapt_command import adapt
-from acclimate.cli.command_groups import cache_app, prompts_app
+from acclimate.cli.command_groups import GROUPS
 from acclimate.cli.convert_commands import convert
 from acclimate.cli.file_commands import compare, evaluate_run, rerank
 from acclimate.cli.model_commands import convert_model
@@ -35,7 +35,7 @@ from acclimate.cli.options import (
     check_arguments,
     unwrapped,
 )
-from acclimate.cli.recipe_commands import recipes_app, reproduce
+from acclimate.cli.recipe_commands import reproduce
 from acclimate.cli.stage_commands import show, stage_command
 
 _HELP = """Tune a search engine to documents that have no labels.
@@ -54,7 +54,7 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-for group in (prompts_app, cache_app, recipes_app):
+for group in GROUPS:
     app.command(group)
 
 

@@ -1,0 +1,153 @@
+"""Generate and filter: an LLM writes queries, and the best are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from acclimate.api.inpars.work import partial
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import write_jsonl
+from acclimate.base.progress import Progress, shown
+from acclimate.corpus import collections
+from acclimate.corpus.formats import inpars
+from acclimate.corpus.formats.source import Source
+from acclimate.llm.completions import Completions
+from acclimate.llm.lengths import about_tokens, characters_in, cut_at
+from acclimate.llm.prompts import Material, load, template
+from acclimate.records import Doc, SyntheticQuery
+from acclimate.run.given import NOTHING
+from acclimate.run.input import Input
+from acclimate.search import scorers
+from acclimate.search.scorers import named
+from acclimate.stages.filter import filter_queries
+from acclimate.stages.generate import generate as generate_queries
+from acclimate.stages.sample import sample
+
+
+def generate(
+    dataset: str,
+    output: Path,
+    *,
+    base_model: str,
+    prompt: str,
+    n_fewshot_examples: int,
+    max_doc_length: int,
+    max_query_length: int,
+    max_prompt_length: int,
+    max_new_tokens: int,
+    max_generations: int,
+    seed: int,
+) -> int:
+    """Write a query for each of at most `max_generations` documents, drawn without replacement; returns how many.
+
+    Lengths are in tokens: of each document and of the queries of examples, and of the prompt with what is written, for
+    which documents are cut shorter. Raises SettingError where a prompt leaves no room for a document.
+    """
+    with partial(output) as folder, Completions(folder / "completions.sqlite", "generate") as kept, shown("auto"):
+        source = Input(dataset, collections.located(dataset), NOTHING, folder, 0, 0, None)
+        shows_examples = template(prompt).examples is None
+        drawn = sample(
+            source.corpus, 0.0, source.pairs,
+            n_docs=max_generations, windows=0, min_chars=0, near_duplicates=1, dev_share=0, seed=seed,
+            examples="train" if shows_examples else "", n_examples=n_fewshot_examples,
+        )  # fmt: skip
+        shots = [
+            example._replace(query=cut_at(example.query, characters_in(example.query, max_query_length)))
+            for example in drawn.examples
+        ]
+        around = about_tokens(load(prompt, shots, collection=source.name).render(""))
+        room = max_prompt_length - max_new_tokens - around
+        if room < 1:
+            raise SettingError(
+                f"--max_prompt_length is {max_prompt_length}, and {prompt} alone has about {around} tokens"
+            )
+        tell = Progress("generate", "queries")
+        result = generate_queries(
+            drawn.docs(source.corpus), kept, Material(shots, (), source.name),
+            llm=base_model, prompt=(prompt,), cut="tokens", cleaning="inpars", shuffle_examples=shows_examples,
+            max_doc_tokens=min(max_doc_length, room), max_new_tokens=max_new_tokens, seed=seed, progress=tell,
+        )  # fmt: skip
+        rows = [
+            {
+                "doc_id": query.doc_id,
+                "text": source.corpus[query.doc_id].default_text(),
+                "query": query.text,
+                "log_probs": list(query.log_probs),
+                "prompt_text": "",
+                "fewshot_examples": [example.query_id for example in shots],
+            }
+            for query in result.queries
+        ]
+        return write_jsonl(output, rows)
+
+
+@dataclass(frozen=True)
+class _Judges:
+    """Who is asked about queries that come with the text of their document: of the filters, only InPars' own."""
+
+    texts: Mapping[str, Doc]
+
+    def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> Sequence[float]:
+        pairs = [(query.as_query(), query.doc_id) for query in queries]
+        if named.split(model)[0]:
+            return named.load(model, self.texts, max_doc_tokens=max_tokens).score(pairs)
+        return scorers.load(model, self.texts, max_tokens=max_tokens).score(pairs)
+
+    def are_copied(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        return [float(query.text.casefold() in self.texts[query.doc_id].text.casefold()) for query in queries]
+
+    def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
+        raise NotImplementedError
+
+    def consistency_ranks(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        raise NotImplementedError
+
+    def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
+        raise NotImplementedError
+
+
+def filter(
+    input: Path,
+    output: Path,
+    *,
+    filter_strategy: Literal["scores", "reranker"],
+    keep_top_k: int,
+    model_name_or_path: str,
+    min_tokens: int,
+    max_tokens: int,
+    skip_questions_copied_from_context: bool,
+) -> int:
+    """Keep the queries with the best scores, best first, each with its `score`; returns how many.
+
+    Whatever keys a line has stay. Tokens are counted by `log_probs`, or as words.
+    """
+    rows = list(Source(inpars.read(input), input).synthetic())
+    texts = {row.record.doc_id: Doc(row.record.doc_id, str(row.others.get("text", ""))) for row in rows}
+    if not all(texts[row.record.doc_id].text for row in rows):
+        raise DataError(
+            "a query without the text of its document; expected InPars' keys: doc_id, text, query", path=input
+        )
+    by_id = {row.record.query_id: row for row in rows}
+    score = "logprob" if filter_strategy == "scores" else "reranker"
+    copied = ("copied",) if skip_questions_copied_from_context else ()
+    with shown("auto"):
+        result = filter_queries(
+            [row.record for row in by_id.values()], _Judges(texts),
+            filters=("length", *copied, score), keep_top_k=keep_top_k, min_tokens=min_tokens, max_tokens=max_tokens,
+            reranker=model_name_or_path,
+        )  # fmt: skip
+    scores = {row["query_id"]: row[score] for row in result.judged}
+    kept = sorted(result.queries, key=lambda query: (-scores[query.query_id], query.query_id))
+
+    def lines() -> Iterator[dict[str, Any]]:
+        for query in kept:
+            others = {name: value for name, value in by_id[query.query_id].others.items() if name != "score"}
+            log_probs = list(query.log_probs) or ([] if math.isnan(query.logprob) else [query.logprob])
+            line = {"doc_id": query.doc_id, "text": others.pop("text"), "query": query.text, "log_probs": log_probs}
+            yield {**line, **others, "score": scores[query.query_id]}
+
+    return write_jsonl(output, lines())

@@ -1,0 +1,67 @@
+"""Re-ranking and measuring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from acclimate.api.evaluate_run import evaluate_run
+from acclimate.api.inpars.work import bm25_hits, judged_collection, partial
+from acclimate.api.rerank import rerank as rerank_run
+from acclimate.base.errors import SettingError
+from acclimate.base.files import write_json
+from acclimate.corpus.formats import write_qrels, write_run
+
+BM25_RUN = "bm25"  # in place of a run's file
+MEASURES = {  # the toolkit's names
+    "map": "AP",
+    "recip_rank": "RR",
+    "P_10": "P@10",
+    "recall_1000": "R@1000",
+    "ndcg_cut_10": "nDCG@10",
+    "ndcg_cut_20": "nDCG@20",
+    "judged_10": "Judged@10",
+}
+
+
+def rerank(dataset: str, model: str, input_run: str, output_run: Path, *, top_k: int) -> Path:
+    """Re-rank a TREC run, or `bm25`, with the documents and queries of a collection; returns `output_run`."""
+    if input_run != BM25_RUN:
+        return rerank_run(input_run, model, output_run, corpus=dataset, depth=top_k)
+    with partial(output_run.with_name(f"{output_run.name}.bm25")) as folder:
+        collection = judged_collection(dataset, folder)
+        run = folder / "bm25.trec"
+        write_run(run, bm25_hits(collection.corpus, collection.queries, top_k), tag=BM25_RUN)
+        return rerank_run(run, model, output_run, corpus=dataset, depth=top_k)
+
+
+def evaluate(
+    run: str,
+    *,
+    qrels: Path | None = None,
+    dataset: str | None = None,
+    relevance_threshold: int,
+    remove_unjudged: bool,
+    json: Path | None = None,
+) -> dict[str, float]:
+    """The toolkit's measures of a run by its own names, into `json` too; of `bm25` over the collection `dataset`."""
+    if dataset is None and (qrels is None or run == BM25_RUN):
+        raise SettingError("neither --qrels nor --dataset says what is relevant; bm25 needs --dataset")
+    with partial((json or Path("evaluate.json")).with_suffix(".work")) as folder:
+        source, judged = Path(run), qrels or folder / "qrels.trec"
+        if dataset is not None:
+            collection = judged_collection(dataset, folder)
+            if qrels is None:
+                write_qrels(judged, collection.qrels.get("test") or collection.qrels.get("dev", []))
+            if run == BM25_RUN:
+                source = folder / "bm25.trec"
+                write_run(source, bm25_hits(collection.corpus, collection.queries, 1000), tag=BM25_RUN)
+        result = evaluate_run(
+            judged, source, measures=["NumQ", "NumRet", *MEASURES.values()],
+            relevance_threshold=relevance_threshold, remove_unjudged=remove_unjudged,
+        )  # fmt: skip
+    measures = result[0].measures
+    names = {"num_q": "NumQ", "num_ret": "NumRet", **MEASURES}
+    values = {name: measures[measure] for name, measure in names.items()}
+    if json is not None:
+        write_json(json, values)
+    return values

@@ -1,0 +1,101 @@
+"""Triples, and a reranker that learns from them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from acclimate.api.inpars.work import bm25_hits, partial
+from acclimate.base.digests import fingerprint
+from acclimate.base.draw import uniform
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_write
+from acclimate.base.progress import Progress, shown
+from acclimate.corpus import collections
+from acclimate.corpus.formats import read_any_synthetic, registry
+from acclimate.records import Doc, NWay
+from acclimate.search import scorers
+from acclimate.stages.mine import mine
+from acclimate.stages.train import train as train_rerankers
+
+DEV_SHARE = 0.01  # of the queries to train on: they watch the training
+
+
+def generate_triples(dataset: str, input: Path, output: Path, *, n_samples: int, max_hits: int, seed: int) -> int:
+    """Write query, source document and a negative on a line, tab-separated and quoted like CSV; returns how many.
+
+    `n_samples` negatives for each query, of BM25's first `max_hits`; the source document is none of them.
+    """
+    with partial(output) as folder, shown("auto"):
+        corpus = collections.load(dataset, folder).corpus
+        queries = list(read_any_synthetic(input))
+        if strange := next((query for query in queries if query.doc_id not in corpus), None):
+            raise DataError(f"document {strange.doc_id!r} is not in {dataset}", path=input)
+        hits = bm25_hits(corpus, [query.as_query() for query in queries], max_hits)
+        examples = mine(
+            queries, hits, corpus, {}, queries, 1,
+            n_ways=n_samples + 1, depth=max_hits, max_share=1.0, sampling="random", seed=seed,
+        ).examples  # fmt: skip
+        text_of = {query.query_id: query.text for query in queries}
+        count = 0
+        with atomic_write(output) as path, path.open("w", encoding="utf-8", newline="") as lines:
+            writer = csv.writer(lines, delimiter="\t", lineterminator="\n")
+            for example in examples:
+                positive, *negatives = (_flat(corpus[doc_id].default_text()) for doc_id in example.doc_ids)
+                writer.writerows([_flat(text_of[example.query_id]), positive, negative] for negative in negatives)
+                count += len(negatives)
+        return count
+
+
+def train(
+    triples: Path,
+    output_dir: Path,
+    *,
+    base_model: str,
+    max_doc_length: int,
+    max_steps: int,
+    learning_rate: float,
+    per_device_train_batch_size: int,
+    gradient_accumulation_steps: int,
+    seed: int,
+) -> Path:
+    """Train monoT5 (or what the base is) on triples or pairs; the model is saved in `output_dir`, which it returns.
+
+    A row is a query with one document; each step reads batch size times accumulation of them, half of them relevant.
+    """
+    if output_dir.exists():
+        raise DataError("is there already; expected a new folder", path=output_dir)
+    of_query: dict[str, tuple[str, list[str]]] = {}  # query -> its document, negatives
+    content = registry.recognize(triples, (registry.EXAMPLES,)).read(triples)
+    for row in content.examples() if content.examples else ():
+        example = row.record
+        if not example.query or len(example.texts) < 2:
+            raise DataError("expected texts: query, positive and negative, or query, passage and label", path=triples)
+        of_query.setdefault(example.query, (example.texts[0], []))[1].extend(example.texts[1:])
+    docs = {_id(text): Doc(_id(text), text) for positive, others in of_query.values() for text in (positive, *others)}
+    examples = [
+        NWay(_id(query), tuple(dict.fromkeys(_id(text) for text in (positive, *others))))
+        for query, (positive, others) in of_query.items()
+    ]
+    examples.sort(key=lambda example: (uniform(seed, "dev", example.query_id), example.query_id))
+    n_dev = max(1, round(DEV_SHARE * len(examples)))
+    kind = scorers.kind_of(base_model)
+    with partial(output_dir) as folder, shown("auto"):
+        tell = Progress("train", "queries")
+        rerankers = train_rerankers(
+            examples[n_dev:], examples[:n_dev], {_id(query): query for query in of_query}, docs, folder,
+            base=base_model, loss="bce" if kind == "cross-encoder" else "token", n_ways=2, max_queries=10**9,
+            max_steps=max_steps, optimizer="adamw", learning_rate=learning_rate, schedule="constant",
+            batch_size=max(1, per_device_train_batch_size // 2), gradient_accumulation=gradient_accumulation_steps,
+            evaluations=1, max_tokens=max_doc_length, seed=seed, progress=tell,
+        )  # fmt: skip
+        rerankers.path.replace(output_dir)
+    return output_dir
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split("\n"))
+
+
+def _id(text: str) -> str:
+    return fingerprint(text)[:16]

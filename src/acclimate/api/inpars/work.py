@@ -1,0 +1,55 @@
+"""What the steps share: a folder for what is made on the way, a collection with its judgments, BM25."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import make_folder
+from acclimate.corpus import collections
+from acclimate.corpus.collections import Collection
+from acclimate.records import Doc, Query, ScoredDoc
+from acclimate.search.bm25 import BM25
+
+
+@contextmanager
+def partial(output: Path) -> Iterator[Path]:
+    """A folder for what is made on the way: it goes when the work is done, and stays where it is killed."""
+    folder = output.with_name(f"{output.name}.partial")
+    is_new = not folder.exists()
+    make_folder(folder)
+    try:
+        yield folder
+    except (SettingError, DataError):
+        if is_new:  # a mistake leaves nothing behind
+            shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+
+
+def judged_collection(dataset: str, folder: Path) -> Collection:
+    """A collection with the queries that its test split (or else its dev split) judges. Raises SettingError without."""
+    collection = collections.load(dataset, folder)
+    split = collection.qrels.get("test") or collection.qrels.get("dev", [])
+    judged = {qrel.query_id for qrel in split}
+    queries = [query for query in collection.queries if query.query_id in judged]
+    if not queries:
+        raise SettingError(f"{dataset} brings no judged queries; expected a collection that does, such as beir/scifact")
+    return Collection(collection.name, collection.corpus, queries, collection.qrels)
+
+
+def bm25_hits(corpus: Mapping[str, Doc], queries: Sequence[Query], k: int) -> Iterator[ScoredDoc]:
+    """BM25's first documents of each query that share a word with it, best first, ties by id."""
+    doc_ids = sorted(corpus)
+    index = BM25.build(corpus[doc_id].default_text() for doc_id in doc_ids)
+    for query in queries:
+        scores = index.scores(query.text)
+        for place in islice(np.argsort(-scores, kind="stable"), k):
+            if scores[place] > 0:
+                yield ScoredDoc(query.query_id, doc_ids[place], float(scores[place]))

@@ -1,0 +1,150 @@
+"""The command names and options of the InPars toolkit: `acclimate inpars ...`. What they do is in `api.inpars`."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from acclimate.api.inpars import queries, ranking, training
+from acclimate.cli.options import Count, File, FilePath, Flag
+
+inpars_app = App(
+    name="inpars",
+    help="The commands of the InPars toolkit, with its option names and files. See docs/inpars.md.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=(), name_transform=lambda name: name.rstrip("_")),
+)
+_Run = Annotated[str | None, Parameter(name=("--input_run", "--initial_run"), metavar="FILE|bm25")]
+
+
+@inpars_app.command
+def generate(
+    *,
+    dataset: str,
+    output: Path,
+    base_model: str = "EleutherAI/gpt-j-6B",
+    prompt: str = "inpars",
+    n_fewshot_examples: Count = 3,
+    max_doc_length: Count = 256,
+    max_query_length: Count = 200,
+    max_prompt_length: Count = 2048,
+    max_new_tokens: Count = 64,
+    max_generations: Count = 100_000,
+    seed: Count = 1,
+) -> None:
+    """Have an LLM write a query for each of so many documents. --dataset: a collection as adapt takes it."""
+    count = queries.generate(
+        dataset,
+        output,
+        base_model=base_model,
+        prompt=prompt,
+        n_fewshot_examples=n_fewshot_examples,
+        max_doc_length=max_doc_length,
+        max_query_length=max_query_length,
+        max_prompt_length=max_prompt_length,
+        max_new_tokens=max_new_tokens,
+        max_generations=max_generations,
+        seed=seed,
+    )
+    print(f"{count:,} queries: {output}")
+
+
+@inpars_app.command(name="filter")
+def filter_command(
+    *,
+    input: Path,
+    output: Path,
+    filter_strategy: Literal["scores", "reranker"] = "scores",
+    keep_top_k: Count = 10_000,
+    model_name_or_path: str = "castorini/monot5-3b-msmarco-10k",
+    min_tokens: Count = 3,
+    max_tokens: Count = 1000,
+    skip_questions_copied_from_context: Flag = False,
+) -> None:
+    """Keep the queries that the LLM was surest of, or that a reranker likes best with their documents."""
+    count = queries.filter(
+        input,
+        output,
+        filter_strategy=filter_strategy,
+        keep_top_k=keep_top_k,
+        model_name_or_path=model_name_or_path,
+        min_tokens=min_tokens,
+        max_tokens=max_tokens,
+        skip_questions_copied_from_context=skip_questions_copied_from_context,
+    )
+    print(f"{count:,} queries: {output}")
+
+
+@inpars_app.command(name="generate_triples")
+def generate_triples(
+    *, dataset: str, input: Path, output: Path, n_samples: Count = 100, max_hits: Count = 1000, seed: Count = 1
+) -> None:
+    """Put negatives of BM25's first hits beside each query and its document."""
+    count = training.generate_triples(dataset, input, output, n_samples=n_samples, max_hits=max_hits, seed=seed)
+    print(f"{count:,} triples: {output}")
+
+
+@inpars_app.command
+def train(
+    *,
+    triples: Annotated[Path, Parameter(name=("--triples", "--pairs"))],
+    output_dir: Path,
+    base_model: str = "google-t5/t5-base",
+    max_doc_length: Count = 300,
+    max_steps: Count = 156,
+    learning_rate: float = 3e-4,
+    per_device_train_batch_size: Count = 8,
+    gradient_accumulation_steps: Count = 16,
+    seed: Count = 1,
+) -> None:
+    """Train a reranker on triples or pairs; by default 156 steps of 128 rows, as the papers have it."""
+    folder = training.train(
+        triples,
+        output_dir,
+        base_model=base_model,
+        max_doc_length=max_doc_length,
+        max_steps=max_steps,
+        learning_rate=learning_rate,
+        per_device_train_batch_size=per_device_train_batch_size,
+        gradient_accumulation_steps=gradient_accumulation_steps,
+        seed=seed,
+    )
+    print(f"reranker: {folder}")
+
+
+@inpars_app.command
+def rerank(
+    *,
+    dataset: str,
+    output_run: Path,
+    model: str = "castorini/monot5-small-msmarco-100k",
+    input_run: _Run = None,
+    top_k: Count = 1000,
+) -> None:
+    """Put the first documents of a run in the order of a reranker; of BM25 where no run is named."""
+    print(f"run: {ranking.rerank(dataset, model, input_run or ranking.BM25_RUN, output_run, top_k=top_k)}")
+
+
+@inpars_app.command
+def evaluate(
+    *,
+    run: str,
+    qrels: FilePath = None,
+    dataset: File = None,
+    relevance_threshold: Count = 1,
+    remove_unjudged: Flag = False,
+    json: FilePath = None,
+) -> None:
+    """Measure a TREC run, or bm25 over a collection; --json FILE has the same."""
+    values = ranking.evaluate(
+        run,
+        qrels=qrels,
+        dataset=dataset,
+        relevance_threshold=relevance_threshold,
+        remove_unjudged=remove_unjudged,
+        json=json,
+    )
+    print(json_format.dumps(values, indent=1))
