@@ -7,6 +7,7 @@ import json
 import pytest
 from chain import contents, fake_answers, report_of, write_labels
 from files_page import undocumented
+from tiny import write_cross_encoder
 
 import acclimate
 from acclimate.base.errors import SettingError
@@ -15,6 +16,7 @@ from acclimate.cli.main import main
 from acclimate.corpus.formats import read_run, write_run
 from acclimate.records import ScoredDoc
 from acclimate.search import timed
+from acclimate.search.names import SystemName
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -171,3 +173,19 @@ def test_a_run_of_other_documents_or_queries_is_refused_before_work_begins(argum
     assert run_adapt(corpus, tmp_path / "run", option, path) == 2
     assert "give labelled ones with --queries and --qrels" in capsys.readouterr().err
     assert not (tmp_path / "run" / "index").exists()
+
+
+def test_a_reranker_by_name_is_measured_and_searched_like_the_run_s_own(copied, tiny_encoder, tmp_path, capsys):
+    write_cross_encoder(tmp_path / "their model", tiny_encoder)
+    names = [f"bm25+cross-encoder:{tmp_path / 'their model'}{options}" for options in ("@10", "@4=1")]
+    assert main(["evaluate", str(copied), "--systems", ",".join(names)]) == 0
+    report = report_of(copied)
+    by_name = {system["name"]: system for system in report["systems"]}
+    for name in names:
+        assert (by_name[name]["kind"], by_name[name]["adapted"]) == ("reranked", False)
+        run = copied / "evaluate" / "runs" / f"{SystemName(name).file_name}.trec"
+        assert run.is_file()
+        assert acclimate.open(copied).search("lava", k=2, system=name)
+    assert [row["value"] for row in report["tried"] if row["what"] == f"weights of {names[0]}"]
+    assert not [row for row in report["tried"] if row["what"] == f"weights of {names[1]}"]
+    assert report["held_out_ndcg"].keys() & {*names} == {names[0]}  # students compete, so the other need not

@@ -71,9 +71,9 @@ def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> 
             path=path,
         )
     if queries.isdisjoint(query_ids):
-        some = f"such as {quoted(min(queries))}" if queries else "none at all"
+        others = f"others, such as {quoted(min(queries))}" if queries else "none at all"
         raise DataError(
-            f"it has no query of those that measure, such as {quoted(min(query_ids))}; it has {some}", path=path
+            f"it has no query of those that measure, such as {quoted(min(query_ids))}; it has {others}", path=path
         )
 
 

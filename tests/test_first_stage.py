@@ -1,0 +1,74 @@
+"""A run as a retriever, documents or passages of them; and answers that are kept with the seconds that they took."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from acclimate.base.errors import DataError
+from acclimate.base.testing import FakeScorer
+from acclimate.corpus.formats import write_run
+from acclimate.records import Query, ScoredDoc
+from acclimate.search import first_stage
+from acclimate.search.first_stage import FirstStage
+from acclimate.search.kept_values import KeptValues
+from acclimate.search.members import Ids
+from acclimate.search.reranked import Reranked
+from acclimate.search.systems import of_documents
+from acclimate.search.timed import TimedScorer
+
+QUERIES = [Query("q1", "one"), Query("q2", "two"), Query("q3", "three")]
+HITS = [ScoredDoc("q1", "b", 3.0), ScoredDoc("q1", "a", 2.0), ScoredDoc("q1", "c", 1.0), ScoredDoc("q2", "c", 5.0)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_run(tmp_path / "theirs.trec", [*HITS, ScoredDoc("other", "a", 1.0)])
+    return tmp_path / "theirs.trec"
+
+
+def test_a_run_finds_what_its_file_says_and_nothing_for_other_queries(path):
+    retriever = FirstStage.read(path, Ids(["c", "a", "b"]), {"q1", "q2", "q3"})
+    assert retriever.search(QUERIES, 10) == HITS
+    assert [hit.doc_id for hit in retriever.search(QUERIES[:1], 2)] == ["b", "a"]
+    assert retriever.hits.keys() == {"q1", "q2"}
+
+
+def test_where_documents_were_split_a_run_finds_passages_and_a_document_ranks_where_its_best_one_does(path):
+    parents = {"a#0": "a", "a#1": "a", "b#0": "b", "b#1": "b"}
+    ids = Ids(["a#0", "a#1", "b#0", "b#1", "c"], parents)
+    retriever = FirstStage.read(path, ids, {"q1", "q2", "q3"})
+    assert [hit.doc_id for hit in retriever.search(QUERIES[:1], 9)] == ["b#0", "b#1", "a#0", "a#1", "c"]
+    assert of_documents(retriever, ids).search(QUERIES, 10) == HITS
+    best = FakeScorer(lambda text, doc_id: {"a#1": 9.0, "c": 8.0}.get(doc_id, 0.0))
+    reranked = of_documents(Reranked(retriever, best, depth=4), ids).search(QUERIES[:1], 3)
+    assert [hit.doc_id for hit in reranked] == ["a", "b", "c"]  # c is deeper than four passages
+
+
+def test_a_run_of_other_documents_or_of_none_of_the_queries_is_refused(path):
+    first_stage.check(path, {"a", "b", "c"}, {"q1"})
+    with pytest.raises(DataError, match=r"3 of its lines are of documents .* the first of 'b'"):
+        first_stage.check(path, {"c"}, {"q1"})
+    with pytest.raises(DataError, match="no query of those that measure, such as 'Q1'; it has others, such as 'other'"):
+        first_stage.check(path, {"a", "b", "c"}, {"Q1"})
+
+
+def test_what_is_read_again_counts_as_long_as_it_took(tmp_path):
+    asked = []
+
+    def slow(text, doc_id):
+        asked.append(doc_id)
+        time.sleep(0.05)
+        return float(len(doc_id))
+
+    pairs = [(QUERIES[0], "a"), (QUERIES[0], "bb")]
+    with KeptValues(tmp_path / "scores.sqlite") as kept:
+        for _ in range(2):  # as after a kill
+            scorer = TimedScorer(FakeScorer(slow), kept, "docs")
+            started = scorer.clock()
+            assert scorer.score(pairs) == [1.0, 2.0]
+            assert scorer.clock() - started >= 0.1
+        assert asked == ["a", "bb"] * 2  # the first answer is asked for twice: a model may have to be loaded
+        assert TimedScorer(FakeScorer(slow, "another"), kept, "docs").score(pairs[:1]) == [1.0]
+        assert len(asked) == 6
