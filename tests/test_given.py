@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chain import FAST, CountingLLM, contents, fake_answers, made_again, report_of, write_labels
+from files_page import undocumented
 
 import acclimate
 from acclimate.base.testing import DOCS, QUERIES
@@ -74,6 +75,8 @@ def test_published_queries_take_the_place_of_those_of_an_llm(begun, queries):
     assert (manifest["in"], manifest["out"], manifest["dropped"]) == (40, 40, {})
     assert manifest["notes"]["given"] == {"documents_with_other_text": 1}  # the first one has a text of the tests
     assert report_of(begun)["ledger"]["tokens"] == 0
+    assert report_of(begun)["models"]["llm"] == "given"
+    assert undocumented(begun) == set()
 
 
 def test_a_run_that_was_given_queries_is_read_and_searched_from_its_folder_alone(begun, tmp_path, capsys):
@@ -201,6 +204,7 @@ def test_lists_with_scores_take_the_place_of_labelled_ones(corpus, queries, text
     assert acclimate.open(out).search("lava", k=2)
     assert main(["report", str(out)]) == 0
     assert main(["curve", str(out), "--lists", "8"]) == 0
+    assert undocumented(out) == set()
 
 
 def test_somebody_elses_reranker_is_trained_by_nobody_and_serves(corpus, finished, run_adapt, tmp_path, capsys):
@@ -211,6 +215,7 @@ def test_somebody_elses_reranker_is_trained_by_nobody_and_serves(corpus, finishe
     assert "mine       skipped: " in capsys.readouterr().err
     assert manifest_of(out, "train")["notes"]["given"] == str(model)
     assert [path.name for path in (out / "train").iterdir() if path.is_dir()] == []
+    assert undocumented(out) == set()
     teachers = {row["name"]: row["weight"] for row in report_of(out)["teachers"]}
     assert teachers["reranker"] == 0.5
     assert acclimate.open(out).search("lava", k=2, system="hybrid+reranker")[0].members["reranker"]

@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from acclimate.base.digests import fingerprint, seal
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.corpus.formats import (
@@ -82,20 +82,19 @@ class Start:
 
     @classmethod
     def kept(cls, path_of: Callable[[str], Path], *, has_examples: bool) -> Start:
-        """What `keep` left. path_of: where its files are, by name."""
+        """What `write` left. path_of: where its files are, by name."""
         account = read_json(path_of(ACCOUNT))
         examples = list(read_nway(path_of(EXAMPLES))) if has_examples else ()
         return cls(list(read_synthetic(path_of(QUERIES))), examples, account["dropped"], account["other_texts"])
 
-    def keep(self, folder: Path) -> None:
-        """Write it into a folder, sealed."""
+    def write(self, folder: Path) -> list[str]:
+        """Keep it in a folder; returns the names of its files."""
         write_json(folder / ACCOUNT, {"dropped": dict(self.dropped), "other_texts": self.n_other_texts})
         write_synthetic(folder / QUERIES, self.queries)
-        if self.examples:
-            write_nway(folder / EXAMPLES, self.examples)
-        for name in FILES:
-            if (folder / name).exists():
-                seal(folder / name)
+        if not self.examples:
+            return [QUERIES, ACCOUNT]
+        write_nway(folder / EXAMPLES, self.examples)
+        return [QUERIES, ACCOUNT, EXAMPLES]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -62,7 +62,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "queries": {"count": evaluated.manifest["out"], **queries},
         **({"log": run.input.log.account()} if run.input.log else {}),
         "models": {
-            "llm": run.settings["generate"]["llm"],
+            "llm": run.writer,
             "encoder": run.settings["distill"]["base"],
             **({"reranker": trained.notes.get("given", run.settings["train"]["base"])} if trained else {}),
         },

@@ -134,7 +134,7 @@ class Input:
 
     @cached_property
     def first_stage(self) -> Path | None:
-        """A TREC run to compare with, where one was given."""
+        """A TREC run to compare with, where one was given: once it is kept, as it is kept."""
         if self.given.first_stage is None:
             return None
         return self.given.files["first_stage"] if self.kept is None else self._sealed(FIRST_STAGE)
@@ -156,19 +156,22 @@ class Input:
         """Keep all but the documents, which are kept as soon as they are read."""
         if self.kept is not None:
             return
-        for name in (LOG, FIRST_STAGE, *START):
-            for path in self.folder.glob(f"{name}*"):  # of an earlier command
-                path.unlink()
         write_jsonl(self.folder / QUERIES, _rows(self.collection))
-        seal(self.folder / QUERIES)
+        files = [QUERIES]
         if self.log:
             self.log.write(self.folder / LOG)
-            seal(self.folder / LOG)
+            files.append(LOG)
         if self.start:
-            self.start.keep(self.folder)
+            files += self.start.write(self.folder)
         if self.first_stage:
             write_run(self.folder / FIRST_STAGE, read_run(self.first_stage), tag="first-stage")
-            seal(self.folder / FIRST_STAGE)
+            self.first_stage = self.folder / FIRST_STAGE
+            files.append(FIRST_STAGE)
+        for name in files:
+            seal(self.folder / name)
+        for name in {LOG, FIRST_STAGE, *START}.difference(files):
+            for path in self.folder.glob(f"{name}*"):  # of an earlier command
+                path.unlink()
 
     def _sealed(self, name: str) -> Path:
         path = self.folder / name

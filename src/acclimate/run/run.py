@@ -153,6 +153,11 @@ class Run:
         return {stage: self.settings[stage]["llm"] for stage in stages}
 
     @property
+    def writer(self) -> str:
+        """Who writes the synthetic queries: an LLM by its name, or who gave them."""
+        return "given" if self.given.brings_queries else self.settings["generate"]["llm"]
+
+    @property
     def student_kinds(self) -> list[str]:
         """The kinds of retrievers that students are, which are the names of those that they begin as."""
         return [STUDENT_KINDS[name] for name in self.settings["distill"]["student"]]

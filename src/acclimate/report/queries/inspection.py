@@ -96,7 +96,7 @@ def inspect(
 
     return Inspection(
         corpus=single_spaced(Path(run.collection_name).name),
-        llm=single_spaced(run.settings["generate"]["llm"]),
+        llm=single_spaced(run.writer),
         groups=[group("all", answers), *(group(prompt_name(name), of) for name, of in prompts.items())],
         filters=filters,
         reasons=reasons,
