@@ -154,6 +154,7 @@ def test_each_setting_makes_exactly_what_reads_it_again(reads, finished):
         "teachers": ("dense",),
         "language": "de",
         "false_negatives": "drop",
+        "retriever": "bm25",
     }
     wrong: dict[str, tuple[set[str], set[str]]] = {}
     for stage in STAGES:
