@@ -91,7 +91,8 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
     if holds_out and parts and "train" not in done:
         queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
         needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
-    if holds_out and labels_unseen(run) and not {"train", "label"} & done:
+    # Of given queries a document has any number, and how many there are is known soon enough.
+    if holds_out and labels_unseen(run) and not {"train", "label"} & done and not run.given.brings_queries:
         taught = n_taught(run)
         rerankers = f"label.queries=unseen, and rerankers that learn from {taught:,} queries, {per_doc} of a document,"
         needs.append((taught // per_doc + 1, rerankers))

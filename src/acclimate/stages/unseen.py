@@ -19,7 +19,7 @@ _ADVICE = "lower train.max_queries, draw more (sample.n_docs, generate.per_doc),
 
 
 def labels_unseen(run: Run) -> bool:
-    """True where rerankers are trained here, and only what they did not learn from is labelled."""
+    """True where only what rerankers did not learn from is to be labelled, and they learn here."""
     return run.settings["label"]["queries"] == UNSEEN and run.given.reranker is None
 
 
