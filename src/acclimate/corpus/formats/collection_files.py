@@ -2,7 +2,6 @@
 
 beir         a folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; with training examples, nway.jsonl too
 gpl          a BEIR folder with qgen-queries.jsonl and qgen-qrels/train.tsv in it, or another prefix before -queries
-lotte        a folder: collection.tsv, questions.KIND.tsv and qas.KIND.jsonl, KIND being search or forum
 llama-index  one JSON object: queries {id: text}, corpus {id: text}, relevant_docs {query id: [doc ids]}
 
 Each file of its own is a format too: documents, queries, qrels and trec-qrels.
@@ -17,7 +16,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder, write_lines
-from acclimate.corpus.formats import beir, colbert, fields, headless, trec
+from acclimate.corpus.formats import beir, fields, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place, as_json, identifier
 from acclimate.corpus.formats.rows import (
@@ -145,35 +144,6 @@ def read_gpl(path: Path) -> Content:
             f"has queries of {', '.join(prefixes) or 'nobody'}; expected {GENERATED}-queries.jsonl", path=path
         )
     return read_beir(path, prefix=GENERATED if GENERATED in prefixes else prefixes[0])
-
-
-def read_lotte(path: Path) -> Content:
-    """A LoTTE folder; the kinds search and forum are its splits.
-
-    LoTTE numbers the queries of each from 0: a folder with both is refused where they have an id in common.
-    """
-    contents: dict[str, Content] = {}
-    for file in sorted(path.glob("qas.*")) or sorted(path.glob("questions*.tsv")):
-        kind = file.name.split(".")[1]
-        is_judged = file.name.startswith("qas.")
-        contents[kind] = colbert.read_qas(file, split=kind) if is_judged else headless.read_queries(file)
-
-    def queries() -> Iterator[Row[Query]]:
-        kind_of: dict[str, str] = {}
-        for kind, content in contents.items():
-            for row in content.queries() if content.queries else ():
-                if kind_of.setdefault(row.record.query_id, kind) != kind:
-                    raise row.place.error(
-                        f"query {row.record.query_id!r} is one of {kind_of[row.record.query_id]}, too; convert one of "
-                        f"the files, such as {row.place.path.name}, with --corpus {path / 'collection.tsv'}"
-                    )
-                yield row
-
-    return Content(
-        docs=headless.read_docs(path / "collection.tsv").docs,
-        queries=queries if contents else None,
-        qrels={kind: rows for content in contents.values() for kind, rows in content.qrels.items()},
-    )
 
 
 def read_llama_index(path: Path) -> Content:
