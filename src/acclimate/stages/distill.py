@@ -270,7 +270,7 @@ def make(
         DOCUMENTS: run.input.corpus.fingerprint,
     }
     if isinstance(lists, Labeled):
-        inputs["notes of label"] = lists.noted("turns")
+        inputs["notes of label"] = lists.noted("turns", "scale")
     else:
         inputs |= run.read("sample.near_duplicates")
     if run.settings["distill"]["tune"]:
