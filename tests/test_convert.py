@@ -492,6 +492,17 @@ def test_a_gpl_folder_gives_what_it_generated(tmp_path: Path) -> None:
         assert query[:3] == ("genQ0", "why lava", "1")
 
 
+def test_a_folder_of_texts_is_a_collection_too(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    (tmp_path / "docs" / "deep" / "a.md").write_text("# Lava\n\nIt erupts.\n")
+    acclimate.convert(tmp_path / "docs", tmp_path / "corpus.jsonl")
+    row = json.loads((tmp_path / "corpus.jsonl").read_text())
+    assert row == {"_id": "deep/a.md", "title": "Lava", "text": "It erupts.\n"}
+    pairs = put(tmp_path / "p.jsonl", {"query": "why", "pos": ["Lava It erupts."]})
+    acclimate.convert(pairs, tmp_path / "nway.jsonl", corpus=tmp_path / "docs")
+    assert json.loads((tmp_path / "nway.jsonl").read_text())["doc_ids"] == ["deep/a.md"]
+
+
 def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = [{"anchor": "why", "positive": "lava erupts", "negative_1": "deep sea", "label": [2.0, 1.0]}]

@@ -123,7 +123,7 @@ def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Forma
             if not path.is_dir() or _is_of_data(path):
                 raise
     collection = collections.load(name, folder)
-    return named_format("beir"), Content(
+    return named_format("beir" if collection.queries else "documents"), Content(
         docs=lambda: (Row(Place(path), doc) for doc in collection.corpus.values()),
         queries=(lambda: (Row(Place(path), query) for query in collection.queries)) if collection.queries else None,
         qrels={
