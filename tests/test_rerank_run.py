@@ -134,3 +134,8 @@ def test_a_model_that_rates_nothing_and_a_corpus_without_queries_are_mistakes(fi
         run, files / "reranker", out, corpus=files / "beir" / "corpus.jsonl", queries=files / "own.jsonl", depth=2
     )
     assert len(out.read_text().splitlines()) == 90
+    (files / "topics.tsv").write_text("".join(f"{query_id}\tlava\n" for query_id in ("q0", "q1", "q2")))
+    other = acclimate.rerank(
+        run, files / "reranker", files / "2", corpus=files / "beir", queries=files / "topics.tsv", depth=2
+    )
+    assert other.read_bytes() == out.read_bytes()

@@ -7,14 +7,15 @@ from os import PathLike
 from pathlib import Path
 
 from acclimate.base.domains import AtLeast
-from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import make_folder
 from acclimate.base.progress import Progress, Shown, shown
+from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
-from acclimate.corpus.formats import write_run
+from acclimate.corpus.formats import registry, write_run
 from acclimate.measure.evaluated_runs import read_any_run
-from acclimate.records import Scorer
+from acclimate.records import Query, Scorer
 from acclimate.run.settings import Setting, check
 from acclimate.search import scorers
 from acclimate.search.kept_values import KeptValues
@@ -46,9 +47,10 @@ def rerank(
 
     run: a TREC run, or a ranking of ColBERT; .gz, too. model: a reranker by path, a folder that train made, too, or by
     Hugging Face id; or KIND:MODEL, of cross-encoder, monot5, decoder, yes-no and likelihood. corpus: documents, as
-    `adapt` takes them; a BEIR folder brings queries. queries: a file of others. max_tokens: of query and document
-    together. tag: of the run; by default the model's name. Raises DataError for queries and documents of the run that
-    have no text, and SettingError for a model that rates nothing.
+    `adapt` takes them; a BEIR folder brings queries. queries: a file of others, of any format that has some.
+    max_tokens: of query and document together. tag: of the run; by default the model's name.
+    Raises DataError for queries and documents of the run that have no text, and SettingError for a model that rates
+    nothing.
 
     >>> path = acclimate.rerank(
     ...     "run/evaluate/runs/bm25.trec", "run/train/reranker", "reranked.trec",
@@ -63,8 +65,9 @@ def rerank(
     is_new = not partial.exists()
     make_folder(partial)
     try:
-        collection = collections.load(str(corpus), partial, queries=None if queries is None else Path(queries))
-        texts = {query.query_id: query for query in collection.queries}
+        collection = collections.load(str(corpus), partial)
+        asked = collection.queries if queries is None else _queries(Path(queries))
+        texts = {query.query_id: query for query in asked}
         if not texts:
             raise SettingError(f"{corpus} brings no queries; expected a file of them (--queries), or a BEIR folder")
         n_queries = check_run(read_any_run(source), source, texts, collection.corpus, depth)
@@ -85,6 +88,18 @@ def rerank(
         write_run(target, hits, tag=tag or name)
     shutil.rmtree(partial)
     return target
+
+
+def _queries(path: Path) -> list[Query]:
+    """Those of a file of any format that has some. Raises DataError for an id that comes twice."""
+    content = registry.recognize(path, (registry.QUERIES, registry.COLLECTIONS)).read(path)
+    queries = [row.record for row in content.queries()] if content.queries else []
+    seen = set[str]()
+    for query in queries:
+        if query.query_id in seen:
+            raise DataError(f"query {quoted(query.query_id)} comes twice; remove one", path=path)
+        seen.add(query.query_id)
+    return queries
 
 
 def _check_model(name: str) -> None:

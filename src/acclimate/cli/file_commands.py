@@ -107,7 +107,7 @@ def rerank(
     corpus
         Documents, as adapt takes them; a BEIR folder brings queries.
     queries
-        Queries of your own, as BEIR queries.jsonl.
+        Queries of your own, as BEIR queries.jsonl, or a table of ids and texts.
     depth
         Documents of each query to put in order.
     max_tokens
