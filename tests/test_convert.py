@@ -503,6 +503,13 @@ def test_a_folder_of_texts_is_a_collection_too(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "nway.jsonl").read_text())["doc_ids"] == ["deep/a.md"]
 
 
+def test_a_folder_of_unknown_data_is_not_read_for_the_text_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text("# About\n\nthis data\n")
+    put(tmp_path / "data" / "part.jsonl", {"colour": 1})
+    assert "cannot be told" in refusal(lambda: acclimate.convert(tmp_path / "data", tmp_path / "corpus.jsonl"))
+
+
 def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = [{"anchor": "why", "positive": "lava erupts", "negative_1": "deep sea", "label": [2.0, 1.0]}]

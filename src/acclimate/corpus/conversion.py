@@ -36,6 +36,7 @@ BY_SUFFIX = {
     ".trec": {registry.JUDGMENTS: "trec-qrels", registry.RUNS: "trec-run"},
     "": {registry.COLLECTIONS: "beir", registry.SYNTHETIC: "beir"},
 }
+DATA = {".jsonl", ".json", ".parquet", ".arrow", ".tsv", ".csv", ".gz"}
 BY_SUFFIX[".parquet"] = BY_SUFFIX[".jsonl"]
 
 
@@ -120,7 +121,7 @@ def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Forma
             form = recognize(path, kinds)
             return form, form.read(path)
         except DataError:
-            if not path.is_dir() or _is_of_data(path):
+            if hub.is_on_hub(name) or not path.is_dir() or _has_data(path):
                 raise
     collection = collections.load(name, folder)
     return named_format("beir" if collection.queries else "documents"), Content(
@@ -145,9 +146,9 @@ def _remove(target: Path) -> None:
         target.unlink()
 
 
-def _is_of_data(folder: Path) -> bool:
-    """True where no documents of texts are in a folder: then it is one of data, of a kind that is not known."""
-    return not any(path.suffix.lower() in (".txt", ".md", ".markdown", ".html", ".htm") for path in folder.rglob("*"))
+def _has_data(folder: Path) -> bool:
+    """True for a folder with files of data: then it is none of documents, whatever text there is beside them."""
+    return any(path.suffix.lower() in DATA for path in folder.rglob("*"))
 
 
 def _target(form: Format, target: Path) -> Format:
