@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import DataError, MissingExtra
 from acclimate.base.files import atomic_write, read_lines
@@ -15,6 +15,7 @@ from acclimate.corpus.formats.colbert import read_ranking
 from acclimate.corpus.formats.trec import escaped
 from acclimate.measure.measures import measured, nothing_relevant, provider_of
 from acclimate.measure.named import measures_of
+from acclimate.measure.rows import Rows
 from acclimate.records import ScoredDoc
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class EvaluatedRun(NamedTuple):
     per_query: dict[str, dict[str, float]]  # measure -> query_id -> value
 
 
-class EvaluatedRuns(Sequence[EvaluatedRun]):
+class EvaluatedRuns(Rows[EvaluatedRun]):
     """Some runs on the same judgments; `warnings` are what a reader should know of the files.
 
     >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25")]
@@ -43,21 +44,8 @@ class EvaluatedRuns(Sequence[EvaluatedRun]):
     """
 
     def __init__(self, rows: Sequence[EvaluatedRun], n_queries: int, warnings: Sequence[str]) -> None:
-        self.rows = tuple(rows)
+        super().__init__(rows, warnings)
         self.n_queries = n_queries
-        self.warnings = tuple(warnings)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> EvaluatedRun: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[EvaluatedRun, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> EvaluatedRun | tuple[EvaluatedRun, ...]:
-        return self.rows[place]
 
     @property
     def providers(self) -> dict[str, str]:
@@ -72,9 +60,6 @@ class EvaluatedRuns(Sequence[EvaluatedRun]):
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         cells = [[f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)] for row in table]
         return "\n".join("  ".join([f"{row[0]:<{widths[0]}}", *of[1:]]) for row, of in zip(table, cells, strict=True))
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def as_dict(self) -> dict[str, Any]:
         """What a program reads: number of queries, providers, and each run's measures."""

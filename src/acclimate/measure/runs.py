@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from acclimate.base.errors import DataError, MissingExtra
 from acclimate.corpus.formats import read_qrels, read_run
@@ -14,6 +14,7 @@ from acclimate.corpus.formats.fields import as_json
 from acclimate.measure.compare import Comparison, compare, verdict
 from acclimate.measure.measures import nothing_relevant, per_query
 from acclimate.measure.named import means_of
+from acclimate.measure.rows import Rows
 from acclimate.records import Qrel, ScoredDoc
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Compared:
         )
 
 
-class Comparisons(Sequence[Compared]):
+class Comparisons(Rows[Compared]):
     """A run against each of some baselines; `warnings` are what a reader should know of the files.
 
     >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25", "dense")]
@@ -53,29 +54,10 @@ class Comparisons(Sequence[Compared]):
     2
     """
 
-    def __init__(self, rows: Sequence[Compared], warnings: Sequence[str]) -> None:
-        self.rows = tuple(rows)
-        self.warnings = tuple(warnings)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> Compared: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Compared, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> Compared | tuple[Compared, ...]:
-        return self.rows[place]
-
     def __str__(self) -> str:
         if len(self.rows) == 1:
             return str(self.rows[0])
         return "\n".join(f"{row.comparison.system} against {row.comparison.baseline}: {row}" for row in self.rows)
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def to_frame(self) -> DataFrame:
         """A pandas data frame with a row for each baseline. Raises MissingExtra without pandas."""
