@@ -510,6 +510,13 @@ def test_a_folder_of_unknown_data_is_not_read_for_the_text_beside_it(tmp_path: P
     assert "cannot be told" in refusal(lambda: acclimate.convert(tmp_path / "data", tmp_path / "corpus.jsonl"))
 
 
+def test_synthetic_queries_beside_the_judgments_of_others_are_themselves(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n9\t9\t1\n")
+    (query,) = read_any_synthetic(put(tmp_path / "queries.jsonl", {"doc_id": "1", "query": "why"}))
+    assert query[1:3] == ("why", "1")
+
+
 def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = [{"anchor": "why", "positive": "lava erupts", "negative_1": "deep sea", "label": [2.0, 1.0]}]

@@ -57,10 +57,12 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
         texts = dict(row.record for row in Source(content, queries).queries())
     source = Source(_content(path, registry.EXAMPLES), path, documents=lambda: corpus, queries=texts)
     query_of: dict[str, Query] = {}
+    known: set[str] = set()
     examples: list[NWay] = []
     for place, example, _ in source.examples():
-        for doc_id in example.doc_ids:
-            source.lookup.doc_text(doc_id, place)
+        for doc_id in (doc_id for doc_id in example.doc_ids if doc_id not in known):
+            source.lookup.doc_text(doc_id, place)  # raises where there is none
+        known.update(example.doc_ids)
         text = source.lookup.query_text(example, place)
         if query_of.setdefault(example.query_id, Query(example.query_id, text)).text != text:
             raise place.error(f"query {example.query_id!r} has another text before; ids must differ")
@@ -84,6 +86,8 @@ def _with_judgments(path: Path) -> Content | None:
     """BEIR's or GPL's file of queries with the judgments beside it; None for any other file."""
     prefix = path.name.removesuffix("queries.jsonl")
     if prefix == path.name or not path.with_name(f"{prefix}qrels").is_dir():
+        return None
+    if recognize(path, (registry.QUERIES,)).kind != registry.QUERIES:
         return None
     return read_beir(path.parent, prefix=prefix.removesuffix("-"))
 
