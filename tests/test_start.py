@@ -1,0 +1,106 @@
+"""Queries that somebody wrote, read for a corpus: what of them is used, and which documents share a side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acclimate.base.errors import DataError
+from acclimate.corpus.near_duplicates import groups_of
+from acclimate.corpus.start import Start
+from acclimate.records import Doc
+
+CORPUS = {
+    doc.doc_id: doc
+    for doc in (
+        Doc("1", "Salt keeps fish from spoiling for many months at sea.", "Salt"),
+        Doc("2", "Lava is molten rock that flows from a volcano."),
+        Doc("01", "Bees dance to tell each other where flowers are."),
+    )
+}
+
+
+def put(path: Path, *rows) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+FORMATS = {
+    "ours": [{"query_id": "a", "doc_id": "1", "query": "why salt fish"}],
+    "InPars v1": [{"doc_id": "1", "doc_text": "Salt", "question": "\nwhy salt fish ", "log_probs": -0.5}],
+    "InPars v2": [{"doc_id": "1", "text": "x", "query": "why salt fish", "log_probs": [-0.5], "fewshot_examples": []}],
+}
+
+
+@pytest.mark.parametrize("rows", FORMATS.values(), ids=FORMATS)
+def test_published_files_give_the_same_query(rows, tmp_path):
+    (query,) = Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS).queries
+    assert (query.doc_id, query.text) == ("1", "why salt fish")
+
+
+@pytest.mark.parametrize("prefix", ["", "qgen-"])
+def test_a_folder_of_queries_with_judgments_gives_them(prefix, tmp_path):
+    put(
+        tmp_path / f"{prefix}queries.jsonl", {"_id": "q", "text": "why salt fish"}, {"_id": "r", "text": "what is lava"}
+    )
+    put(
+        tmp_path / "corpus.jsonl",
+        *({"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in CORPUS.values()),
+    )
+    qrels = tmp_path / f"{prefix}qrels" / "train.tsv"
+    qrels.parent.mkdir()
+    qrels.write_text("query-id\tcorpus-id\tscore\nq\t1\t1\nr\t2\t1\n")
+    assert [(query.query_id, query.doc_id) for query in Start.of_queries(tmp_path, CORPUS).queries] == [
+        ("q", "1"), ("r", "2"),
+    ]  # fmt: skip
+
+
+def test_ids_are_text_and_only_equal_ones_meet(tmp_path):
+    rows = [{"query_id": f"q{doc_id}", "doc_id": doc_id, "query": f"what of {doc_id}"} for doc_id in ("1", "01", "001")]
+    start = Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
+    assert [query.doc_id for query in start.queries] == ["1", "01"]
+    assert start.dropped == {"unknown document": 1}
+
+
+def test_what_is_kept_is_read_back_the_same(tmp_path):
+    rows = [
+        {"query_id": "a", "doc_id": "1", "query": "why salt fish", "log_probs": [-0.5, -1.0], "prompt": "mine"},
+        {"query_id": "b", "doc_id": "1", "query": " why salt fish"},
+        {"query_id": "c", "doc_id": "2", "query": "what is\u2028lava", "text": "another text"},
+    ]
+    start = Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
+    assert (start.dropped, start.n_other_texts) == ({"same query twice": 1}, 1)
+    start.write(tmp_path)
+    assert Start.kept(tmp_path.joinpath, has_examples=False).fingerprint == start.fingerprint
+
+
+def test_queries_of_other_documents_alone_are_refused_with_both_kinds_of_ids(tmp_path):
+    file = put(tmp_path / "file.jsonl", {"doc_id": "MED-1", "query": "why salt fish"})
+    with pytest.raises(DataError, match=r"'MED-1' is not in the corpus, .* would know '1', '2', '01'"):
+        Start.of_queries(file, CORPUS)
+
+
+def test_the_first_positive_of_a_query_is_its_source(tmp_path):
+    queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why salt fish"})
+    rows = [{"query_id": "q", "doc_ids": ["1", "2"]}, {"query_id": "q", "doc_ids": ["01", "2"]}]
+    start = Start.of_examples(put(tmp_path / "nway.jsonl", *rows), CORPUS, queries)
+    assert [(query.query_id, query.doc_id) for query in start.queries] == [("q", "1")]
+    assert [example.doc_ids for example in start.examples] == [("1", "2"), ("01", "2")]
+
+
+def test_documents_that_nearly_are_each_other_and_passages_of_one_are_of_one_group():
+    text = "the quick brown fox jumps over the lazy dog and runs far away into the deep dark forest"
+    corpus = {
+        doc.doc_id: doc
+        for doc in (
+            Doc("a", text), Doc("b", f"{text} today"), Doc("c#0", "what is said first"), Doc("c#1", "and what then"),
+            Doc("d", "of nobody else"), Doc("e", "judged with d for one query"),
+        )
+    }  # fmt: skip
+    groups = groups_of(corpus, corpus, 0.8, parents={"c#0": "c", "c#1": "c"}, together=[("d", "e")])
+    assert groups == {"a": "a", "b": "a", "c#0": "c", "c#1": "c", "d": "d", "e": "d"}
+    apart = groups_of(["a", "b"], corpus, 1, parents={}, together=[])
+    assert apart == {"a": "a", "b": "b"}
