@@ -83,6 +83,14 @@ def test_queries_of_other_documents_alone_are_refused_with_both_kinds_of_ids(tmp
         Start.of_queries(file, CORPUS)
 
 
+def test_a_query_for_a_document_that_was_split_is_for_the_passage_that_it_asks_of(tmp_path):
+    corpus = {"1#0": Doc("1#0", "It begins with salt."), "1#1": Doc("1#1", "It ends with lava and ash.")}
+    rows = [{"doc_id": "1", "query": "lava and ash", "text": "all of it"}, {"doc_id": "1", "query": "of neither"}]
+    start = Start.of_queries(put(tmp_path / "file.jsonl", *rows), corpus, {"1#0": "1", "1#1": "1"})
+    assert [query.doc_id for query in start.queries] == ["1#1", "1#0"]
+    assert start.n_other_texts == 0
+
+
 def test_the_first_positive_of_a_query_is_its_source(tmp_path):
     queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why salt fish"})
     rows = [{"query_id": "q", "doc_ids": ["1", "2"]}, {"query_id": "q", "doc_ids": ["01", "2"]}]

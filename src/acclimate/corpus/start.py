@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
+from acclimate.base.words import words_of
 from acclimate.corpus.formats import (
     read_any_nway,
     read_any_written,
@@ -29,6 +31,7 @@ from acclimate.corpus.formats import (
 from acclimate.records import Doc, NWay, SyntheticQuery
 
 FILES = QUERIES, EXAMPLES, ACCOUNT = "given-queries.jsonl", "given-nway.jsonl", "given.json"  # where a run keeps it
+NO_PARENTS: Mapping[str, str] = MappingProxyType({})
 UNKNOWN = "unknown document"
 AGAIN = "same query twice"
 
@@ -43,17 +46,24 @@ class Start:
     n_other_texts: int = 0  # documents that had another text when queries were written for them
 
     @classmethod
-    def of_queries(cls, path: Path, corpus: Mapping[str, Doc]) -> Start:
+    def of_queries(cls, path: Path, corpus: Mapping[str, Doc], parents: Mapping[str, str] = NO_PARENTS) -> Start:
         """Synthetic queries of a file or folder; those with one text and one source are one.
 
+        parents: passage -> document. A query for a document that was split is for the passage with most of its words.
         Raises DataError for a file that holds none, or none for a document of the corpus.
         """
         rows = read_any_written(path)
         queries: dict[tuple[str, str], SyntheticQuery] = {}
         dropped: Counter[str] = Counter()
         other_texts: set[str] = set()
+        passages: dict[str, list[str]] = {}
+        for passage_id, doc_id in parents.items():
+            passages.setdefault(doc_id, []).append(passage_id)
         unknown = ""
         for query, text in rows:
+            if query.doc_id in passages:
+                docs = [corpus[passage_id] for passage_id in passages[query.doc_id]]
+                query, text = query._replace(doc_id=_best_passage(query.text, docs).doc_id), None
             doc = corpus.get(query.doc_id)
             if doc is None:
                 unknown = unknown or query.doc_id
@@ -101,6 +111,12 @@ class Start:
         """Of all of it."""
         known = [query._replace(logprob=0.0 if math.isnan(query.logprob) else query.logprob) for query in self.queries]
         return fingerprint(known, self.examples, dict(self.dropped), self.n_other_texts)
+
+
+def _best_passage(query: str, passages: Sequence[Doc]) -> Doc:
+    """The passage with most of a query's words; the first of those with as many."""
+    words = set(words_of(query))
+    return max(passages, key=lambda passage: len(words & set(words_of(passage.default_text()))))
 
 
 def _refuse(path: Path, unknown: str, count: int, corpus: Mapping[str, Doc]) -> None:

@@ -104,7 +104,7 @@ class Input:
         if self.kept is not None:
             return
         if "from_nway" in self.given.files:
-            are_rated(self.given.files["from_nway"])
+            self.has_rated_examples  # noqa: B018 (which reads some of it)
         elif "from_queries" in self.given.files:
             read_any_written(self.given.files["from_queries"])
         if "first_stage" in self.given.files:
@@ -123,7 +123,7 @@ class Input:
         files = given.files
         if given.from_nway is not None:
             return Start.of_examples(files["from_nway"], self.corpus, files.get("from_queries"))
-        return Start.of_queries(files["from_queries"], self.corpus)
+        return Start.of_queries(files["from_queries"], self.corpus, self.parents)
 
     @cached_property
     def has_rated_examples(self) -> bool:

@@ -24,6 +24,7 @@ from acclimate.stages.skipped import skipped, taken
 from acclimate.stages.unseen import labels_unseen, n_taught
 
 FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
+_MORE = {False: "draw more (sample.n_docs)", True: "give more queries"}  # by whether queries were given
 _LOOKED_AT = 1000  # documents, and all of them only where those do not do
 _SETTING_OF = {  # that passes documents over for a reason
     "short": "min_chars",
@@ -55,16 +56,19 @@ def check_size(run: Run, *, holds_out: bool) -> None:
         learned, dropped = sum(side == "train" for side in drawn.splits.values()), drawn.dropped
         if documents >= needed and learned >= to_learn_from:
             return
-    shortage = f"queries can be written for {documents:,} of {len(run.input.documents):,} documents"
+    is_given = run.input.start is not None
+    shortage = "given queries that may teach are for" if is_given else "queries can be written for"
+    shortage += f" {documents:,} of {len(run.input.documents):,} documents"
     shortage += _passed_over(dropped, settings, "passages" if run.input.parents else "documents")
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
         raise DataError(
-            f"{shortage}; expected {needed} at least{why}: add documents", path=run.input.corpus.source or None
+            f"{shortage}; expected {needed} at least{why}: {'give more queries' if is_given else 'add documents'}",
+            path=run.input.corpus.source or None,
         )
     raise SettingError(
         f"{shortage}, and {learned:,} of those are to learn from; {learner} need {to_learn_from:,}: lower these "
-        "settings, or raise sample.n_docs"
+        f"settings, or {_MORE[is_given]}"
     )
 
 
@@ -113,11 +117,12 @@ def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
     """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
     drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
     uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
+    more = _MORE[run.input.start is not None]
     uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
     for side, use in uses.items():
         if not sides[side]:
             raise DataError(
                 f"{len(filtered.queries):,} queries are left after the filters, and none {use}, where "
-                f"{drawn[side]:,} documents were to give some; draw more (sample.n_docs), or filter less",
+                f"{drawn[side]:,} documents were to give some; {more}, or filter less",
                 path=filtered.folder,
             )
