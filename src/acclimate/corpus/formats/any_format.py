@@ -60,9 +60,10 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
     known: set[str] = set()
     examples: list[NWay] = []
     for place, example, _ in source.examples():
-        for doc_id in (doc_id for doc_id in example.doc_ids if doc_id not in known):
-            source.lookup.doc_text(doc_id, place)  # raises where there is none
-        known.update(example.doc_ids)
+        for doc_id in example.doc_ids:
+            if doc_id not in known:
+                source.lookup.doc_text(doc_id, place)  # raises where there is none
+                known.add(doc_id)
         text = source.lookup.query_text(example, place)
         if query_of.setdefault(example.query_id, Query(example.query_id, text)).text != text:
             raise place.error(f"query {example.query_id!r} has another text before; ids must differ")
