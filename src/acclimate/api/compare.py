@@ -21,7 +21,7 @@ def compare(
     Every judged query counts; a run that has nothing for one has 0 there. The p-value is two-sided (Smucker, Allan and
     Carterette, CIKM 2007), the 95% interval a bootstrap over queries; `seed` is that of their draws.
 
-    qrels: judgments, as BEIR or TREC qrels. measure: such as nDCG@10, R@100, RR@10 or Success@5.
+    qrels: judgments, as BEIR or TREC qrels. measure: by a name of ir-measures: nDCG@10, R@1000, RR, AP(rel=2).
     Raises SettingError for what is no measure, and DataError for files that cannot be used or do not belong together.
 
     >>> folder = Path("run/evaluate")

@@ -12,10 +12,9 @@ from acclimate.base.files import make_folder
 from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
-from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry, write_run
 from acclimate.measure.evaluated_runs import read_any_run
-from acclimate.records import Query, Scorer
+from acclimate.records import Query
 from acclimate.run.settings import Setting, check
 from acclimate.search import scorers
 from acclimate.search.kept_values import KeptValues
@@ -24,7 +23,7 @@ from acclimate.search.rerank_run import reranked
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
 
-_QUERY_TOKENS = 64  # beside a document's
+_FEWEST_TOKENS = 8  # a pair's special ones take up to four
 
 
 def rerank(
@@ -58,7 +57,7 @@ def rerank(
     ... )  # doctest: +SKIP
     """
     check(depth, Setting("depth", int, None, "", AtLeast(1)), "depth")
-    check(max_tokens, Setting("max_tokens", int, None, "", AtLeast(_QUERY_TOKENS + 8)), "max_tokens")
+    check(max_tokens, Setting("max_tokens", int, None, "", AtLeast(_FEWEST_TOKENS)), "max_tokens")
     source, target, name = Path(run), Path(out), str(model)
     _check_model(name)
     partial = target.with_name(f"{target.name}.partial")
@@ -75,7 +74,7 @@ def rerank(
         if is_new:  # a mistake leaves nothing behind
             shutil.rmtree(partial)
         raise
-    scorer = _loaded(name, collection.corpus, max_tokens)
+    scorer = named.load_reranker(name, collection.corpus, max_tokens=max_tokens)
     with KeptValues(partial / "scores.sqlite") as kept, shown(progress):
         tell = Progress("rerank", "queries")
         hits = reranked(
@@ -104,13 +103,7 @@ def _queries(path: Path) -> list[Query]:
 
 def _check_model(name: str) -> None:
     """Raises SettingError and its like for a model that cannot rate; its weights are not read."""
-    if name.partition(":")[0] in named.KINDS:
+    if named.split(name)[0]:
         named.check(name)
     else:
         scorers.check_rates(name)
-
-
-def _loaded(name: str, corpus: Corpus, max_tokens: int) -> Scorer:
-    if name.partition(":")[0] in named.KINDS:
-        return named.load(name, corpus, max_doc_tokens=max_tokens - _QUERY_TOKENS)
-    return scorers.load(name, corpus, max_tokens=max_tokens)
