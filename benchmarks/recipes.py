@@ -41,14 +41,16 @@ CHANGES = [  # numbers that are made for a GPU
     "train.batch_size=4",
     "train.gradient_accumulation=1",
     "train.max_tokens=128",
-    "label.reranker_ways=16",
+    "label.reranker_ways=8",
     "distill.max_steps=0",
     "distill.epochs=2",
     "distill.batch_size=16",
     "evaluate.rerank=",
 ]
-# a query generator that was trained on documents alone is gone with its recipe's LLM
-OF_RECIPES = {"gpl": ["generate.prompt=question"], "quick": ["sample.dev_share=0.15"]}
+OF_RECIPES = {
+    "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its LLM asks of a bare document, and others do not
+    "cadet": ["generate.per_doc=1"],  # an LLM that rates is slow
+}
 
 
 def main() -> None:

@@ -23,8 +23,25 @@ SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.n_examples=2 index.max_tokens=48
 seed.n_docs=10 seed.n_prompts=2 generate.per_doc=2 generate.max_doc_tokens=30
 train.max_steps=2 train.max_queries=20 train.gradient_accumulation=1 train.max_tokens=48
-label.source_within=0 distill.epochs=1 distill.max_steps=3 distill.batch_size=8 evaluate.max_queries=8
+label.source_within=0 distill.epochs=1 distill.max_steps=3 distill.batch_size=8 evaluate.max_queries=4
 """.split()
+
+
+RERANKER, STUDENT, TAUGHT = {"mine", "train"}, {"mine", "distill"}, {"label", "distill"}
+MADE = {  # what a method has need of, of mine, train, label and distill
+    "inpars-v1": RERANKER,
+    "inpars-v2": RERANKER,
+    "inpars-light": RERANKER,
+    "duqgen": RERANKER,
+    "promptagator": STUDENT,
+    "promptagator-plus": RERANKER | STUDENT,
+    "gpl": TAUGHT,
+    "cadet": TAUGHT,
+    "recommended": TAUGHT,
+    "udapdr": RERANKER | TAUGHT,
+    "udapdr-sequential": RERANKER | TAUGHT,
+    "quick": RERANKER | TAUGHT,
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +77,9 @@ def test_every_recipe_runs_to_its_end(recipe, collection, tmp_path):
     assert main(["adapt", str(collection), "--out", str(run), "--recipe", f"{recipe},{OVERLAY}", *sets]) == 0
     report = report_of(run)
     assert report["recipe"] == f"{recipe},{OVERLAY}"
-    assert {stage["name"] for stage in report["stages"]} >= {"generate", "filter", "evaluate"}
+    stages = {stage["name"] for stage in report["stages"]}
+    assert stages >= {"generate", "filter", "evaluate"}
+    assert stages & set.union(*MADE.values()) == MADE[recipe]
     settings = json.loads((run / "run.json").read_text())["settings"]
     systems = {system["name"] for system in report["systems"]}
     assert systems >= set(settings["evaluate"].get("systems", ()))
