@@ -260,3 +260,21 @@ def test_files_that_are_none_are_refused_in_a_line_and_leave_nothing(option, cor
         said = [line for line in capsys.readouterr().err.splitlines() if "acclimate: " in line]
         assert len(said) == 1, (name, said)
         assert not out.exists(), name
+
+
+@pytest.mark.parametrize("spelling", ["{}", "monot5:{}"])
+def test_a_monot5_of_somebody_is_asked_as_it_was_made(spelling, corpus, run_adapt, tmp_path):
+    from tiny import write_t5
+
+    model = write_t5(tmp_path / "t5", {word for doc in DOCS for word in doc.default_text().split()})
+    changes = ("distill.student=", "evaluate.rerank=bm25", "evaluate.rerank_depth=2", "evaluate.max_queries=2")
+    assert run_adapt(corpus, tmp_path / "run", "--reranker", spelling.format(model), changes=changes) == 0
+    assert "bm25+reranker" in {system["name"] for system in report_of(tmp_path / "run")["systems"]}
+
+
+def test_an_encoder_that_nobody_taught_to_rate_is_no_reranker(corpus, run_adapt, tiny_encoder, tmp_path, capsys):
+    assert run_adapt(corpus, tmp_path / "run", "--reranker", str(tiny_encoder)) == 2
+    assert "that was never taught to rate pairs" in capsys.readouterr().err
+    assert run_adapt(corpus, tmp_path / "run", "--reranker", f"monot5:{tiny_encoder}") == 2
+    assert "is a cross-encoder; expected cross-encoder:" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

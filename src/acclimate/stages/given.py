@@ -208,11 +208,11 @@ def check(run: Run, *, asks: bool) -> None:
         return
     kind, model = named.split(reranker)
     if asks or models.resolve(model).is_local:
-        check_model(model, scorers.kind_of(model))
         if kind:
             named.check(reranker)
         else:
             scorers.check_rates(model)
+        check_model(model, scorers.kind_of(model))
 
 
 def _inputs(run: Run, start: Start) -> dict[str, str]:
