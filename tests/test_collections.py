@@ -295,6 +295,7 @@ def test_a_usual_name_is_the_id_of_ir_datasets(name: str, dataset_id: str) -> No
         ("beir/scifact/dev", "ir_datasets has no documents named 'beir/scifact/dev'"),
         ("scifact", "Did you mean 'beir/scifact'?"),
         ("trec_covid", "Did you mean 'beir/trec-covid'?"),
+        ("/no/such/folder/scifact", "Did you mean 'beir/scifact'?"),
     ],
 )
 @pytest.mark.usefixtures("ir_datasets")

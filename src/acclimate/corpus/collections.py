@@ -274,11 +274,10 @@ def _text(record: Any) -> str:
 
 
 def _no_such(path: Path) -> DataError:
-    if name := named.suggestion(str(path)):
-        return DataError(f"no such file or folder. Did you mean {name!r}? Expected {EXPECTED}", path=path)
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    matches = difflib.get_close_matches(path.name, [*siblings, "pydocs"], n=1, cutoff=0.6)
-    hint = (
-        f" Did you mean {str(path.parent / matches[0]) if matches[0] in siblings else matches[0]!r}?" if matches else ""
-    )
+    matches = difflib.get_close_matches(path.name, [*siblings, BUILT_IN], n=1, cutoff=0.6)
+    meant = named.suggestion(path.name)
+    if matches and meant is None:
+        meant = str(path.parent / matches[0]) if matches[0] in siblings else matches[0]
+    hint = f" Did you mean {meant!r}?" if meant else ""
     return DataError(f"no such file or folder.{hint} Expected {EXPECTED}", path=path)
