@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from acclimate.base.errors import SettingError
-from acclimate.base.testing import DOCS, QUERIES, FakeScorer
+from acclimate.base.testing import DOCS, QUERIES, FakeRetriever, FakeScorer
 from acclimate.corpus.judged import Judged
 from acclimate.measure.recommend import effort
 from acclimate.records import Qrel, Query
@@ -19,7 +19,7 @@ from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteracti
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
-from acclimate.search.systems import check_reranked, check_systems, contenders, first_stages, sources_of
+from acclimate.search.systems import Contender, check_reranked, check_systems, contenders, first_stages, sources_of
 from acclimate.search.weights import Weighed
 
 IDS = Ids([doc.doc_id for doc in DOCS])
@@ -373,3 +373,18 @@ def test_the_systems_that_can_be_are_taken():
     )
     with pytest.raises(SettingError, match="as in first-stage\\+reranker=1"):
         check_systems(("first-stage+reranker",), [*first_stages([]), "first-stage"])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_trained", "is_adapted"),
+    [
+        ("hybrid+reranker", True, True),
+        ("hybrid+reranker", False, False),
+        ("dense:adapted+reranker@200=1", False, True),
+        ("bm25+cross-encoder:a/b", True, False),
+        ("dense:adapted", False, True),
+    ],
+)
+def test_what_somebody_else_s_reranker_orders_was_not_adapted_here(name, is_trained, is_adapted):
+    contender = Contender(SystemName(name), FakeRetriever({}), 0, {}, is_trained=is_trained)
+    assert contender.facts["adapted"] is is_adapted
