@@ -54,12 +54,14 @@ def random_t5(collection: Collection, out: Path) -> Path:
 
 def random_encoder(out: Path) -> None:
     """An encoder with random weights: a run makes vectors of its documents, of which nothing here is asked."""
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     bert, vocabulary = out.with_name("bert"), ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
     BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(bert)
     BertTokenizerFast(vocab={word: place for place, word in enumerate(vocabulary)}).save_pretrained(bert)
