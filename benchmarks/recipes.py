@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -86,11 +87,25 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequenc
     per_doc = min(recipe.settings["generate"]["per_doc"], MOST_PER_DOC)
     systems = ",".join(re.sub(r"@\d+", f"@{DEPTH}", system) for system in recipe.settings["evaluate"]["systems"])
     ours = [f"sample.n_docs={n_docs}", *CHANGES, f"generate.per_doc={per_doc}", f"evaluate.systems={systems}"]
+    share_index(out)
     command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(out), "--recipe", recipe.name]
     for change in (*ours, *OF_RECIPES.get(name, ()), *changes):
         command += ["--set", change]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     return done.stderr.strip().splitlines()[-1].removeprefix("acclimate: ")[:160] if done.returncode else ""
+
+
+def share_index(out: Path) -> None:
+    """Begin a run with the index of another over the same collection: all have the same encoder and lengths."""
+    indexed = [path.parents[1] for path in sorted(out.parent.glob("*/index/manifest.json"))]
+    if out.exists() or not indexed:
+        return
+    beside = out.with_name(f"{out.name}.copying")
+    shutil.rmtree(beside, ignore_errors=True)
+    for part in ("corpus", "index"):
+        shutil.copytree(indexed[0] / part, beside / part)
+    shutil.copy(indexed[0] / "run.json", beside)
+    beside.rename(out)
 
 
 def measured(name: str, folder: Path, *, is_first: bool) -> list[list[str]]:
