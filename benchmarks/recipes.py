@@ -89,6 +89,9 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequenc
     ours = [f"sample.n_docs={n_docs}", *CHANGES, f"generate.per_doc={per_doc}", f"evaluate.systems={systems}"]
     share_index(out)
     command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(out), "--recipe", recipe.name]
+    if recipe.settings["label"]["queries"] == "unseen":  # half of the queries train rerankers, the others are labelled
+        n_each = 2 * n_docs * per_doc // (5 * recipe.settings["seed"]["n_prompts"])
+        ours += [f"train.max_queries={max(8, n_each)}", "train.min_queries=8"]
     for change in (*ours, *OF_RECIPES.get(name, ()), *changes):
         command += ["--set", change]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
