@@ -85,7 +85,8 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequenc
     """Make the run of a recipe; why it could not be, if so."""
     recipe = acclimate.recipe(f"{name},{OVERLAY}")
     per_doc = min(recipe.settings["generate"]["per_doc"], MOST_PER_DOC)
-    systems = ",".join(re.sub(r"@\d+", f"@{DEPTH}", system) for system in recipe.settings["evaluate"]["systems"])
+    headline = recipe.headline or ""  # where it is a student, whoever taught it is not measured
+    systems = re.sub(r"@\d+", f"@{DEPTH}", headline) if "+" in headline else ""
     ours = [f"sample.n_docs={n_docs}", *CHANGES, f"generate.per_doc={per_doc}", f"evaluate.systems={systems}"]
     share_index(out)
     command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(out), "--recipe", recipe.name]
