@@ -32,7 +32,9 @@ DEPTH = 50  # documents that rerankers put in order
 MOST_PER_DOC = 2  # queries
 CHANGES = [  # numbers that are made for a GPU
     "sample.dev_share=0.15",
-    "seed.n_docs=20",
+    "seed.n_docs=60",  # of the questions of so small an LLM about one in ten is of use
+    "seed.n_prompts=3",
+    "seed.max_new_tokens=48",
     "index.max_tokens=256",
     "generate.max_doc_tokens=128",
     "generate.max_new_tokens=32",
@@ -91,7 +93,7 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequenc
     share_index(out)
     command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(out), "--recipe", recipe.name]
     if recipe.settings["label"]["queries"] == "unseen":  # half of the queries train rerankers, the others are labelled
-        n_each = 2 * n_docs * per_doc // (5 * recipe.settings["seed"]["n_prompts"])
+        n_each = n_docs * per_doc // 8
         ours += [f"train.max_queries={max(8, n_each)}", "train.min_queries=8"]
     for change in (*ours, *OF_RECIPES.get(name, ()), *changes):
         command += ["--set", change]
