@@ -210,6 +210,14 @@ def test_all_queries_of_a_split_are_measured_and_a_thousand_hits_kept(name):
     assert (evaluate["max_queries"], evaluate["k"], evaluate["rerank"]) == (0, 1000, ())
 
 
+@pytest.mark.parametrize("name", PAPERS)
+def test_no_document_is_too_short_or_read_from_its_middle(name):
+    """What the defaults have for search in general, and no paper has."""
+    sample = settings_of(name)["sample"]
+    assert (sample["min_chars"], sample["windows"]) == (0, 0)
+    assert sample["near_duplicates"] == (0.9 if name == "cadet" else 1)
+
+
 @pytest.mark.parametrize("name", ["inpars-v1", "inpars-v2"])
 def test_a_step_of_inpars_reads_128_rows(name):
     """156 x 128 = 19,968 rows, half of them relevant: the toolkit's own defaults come to 1,248."""
