@@ -7,10 +7,12 @@ import subprocess
 import sys
 from math import log2
 
+import ir_measures
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ir_measures import AP, RR, nDCG
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.measure.measures import MEASURES, ndcg, nothing_relevant, per_query, provider_of, ranks_as_scores
@@ -57,7 +59,7 @@ def test_ndcg_of_ranks_without_anything_relevant_is_nothing():
     assert ndcg(np.array([]), np.empty((3, 0))).tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(("relevant", "rank"), [("a", 1), ("b", 2), ("c", 3)])
+@pytest.mark.parametrize(("relevant", "rank"), [("a", 3), ("b", 2), ("c", 1)])
 def test_every_measure_sees_the_same_order_among_equal_scores(relevant: str, rank: int):
     hits = [ScoredDoc("q", doc_id, 1.0) for doc_id in "bca"]
     values = per_query(hits, [Qrel("q", relevant, 1)], ["nDCG@10", "RR@10", "P@1", "AP@10", "Success@1"])
@@ -122,7 +124,15 @@ def test_the_order_of_run_and_qrels_does_not_matter(chance: random.Random):
 
 def test_ranks_as_scores_leaves_no_ties():
     ranked = ranks_as_scores([ScoredDoc("q", "b", 5.0), ScoredDoc("q", "a", 5.0), ScoredDoc("p", "c", 9.0)])
-    assert ranked == [ScoredDoc("p", "c", -1.0), ScoredDoc("q", "a", -1.0), ScoredDoc("q", "b", -2.0)]
+    assert ranked == [ScoredDoc("p", "c", -1.0), ScoredDoc("q", "b", -1.0), ScoredDoc("q", "a", -2.0)]
+
+
+def test_equal_scores_count_as_trec_eval_counts_them():
+    """The larger id first, whatever the order of the file: of a run of another tool, the figures are the usual ones."""
+    run, qrels = [ScoredDoc("q", doc_id, 1.0) for doc_id in ("d1", "d10", "d2", "é")], [Qrel("q", "d2", 1)]
+    ours = per_query(run, qrels, ["RR", "AP", "nDCG@10"])
+    theirs = {str(value.measure): value.value for value in ir_measures.iter_calc([RR, AP, nDCG @ 10], qrels, run)}
+    assert {name: values["q"] for name, values in ours.items()} == pytest.approx(theirs)
 
 
 @pytest.mark.parametrize(

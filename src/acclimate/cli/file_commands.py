@@ -51,7 +51,8 @@ def evaluate_run(
 ) -> None:
     """Measure TREC runs by themselves, as trec_eval and ir_measures do: a table with a row for each.
 
-    Every judged query counts; one that a run has nothing for is 0.
+    Every judged query counts; one that a run has nothing for is 0 (trec_eval -c). Of equal scores the larger id is
+    first, whatever the ranks in the file.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """How good a run is, query by query; and nDCG from ranks, for what is chosen on the way.
 
 Each measure is always computed by the same library, whatever else is installed: `provider_of` says which, for the
-manifest. Ties are broken here, by doc_id, before any library sees the run, because they would break them differently.
+manifest. Ties are broken here, as trec_eval breaks them, before any library sees the run, because they would break them
+differently.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def per_query(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequenc
     """measure -> query_id -> value, over every judged query, as `trec_eval -c` counts them.
 
     A query without hits has 0, and so has one of which nothing is judged relevant. Hits of other queries are ignored.
-    Equal scores rank by doc_id. Raises DataError when no judgment is positive and when the run ranks a doc twice or by
-    a score that is not a number; SettingError for what is no measure.
+    Equal scores rank by doc_id, the larger first. Raises DataError when no judgment is positive and when the run ranks
+    a doc twice or by a score that is not a number; SettingError for what is no measure.
     """
     return measured(sorted(run, key=lambda hit: hit.query_id), qrels, measures)
 
@@ -126,14 +127,16 @@ def provider_of(measure: str) -> str:
 
 
 def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
-    """The run by query_id, best first, ties by doc_id, with -1, -2 ... for scores: no two of a query are equal."""
+    """The run by query_id, best first, with -1, -2 ... for scores: no two of a query are equal. Ties are by doc_id, the
+    larger first, as in trec_eval."""
     for hit in run:
         if hit.score != hit.score:
             raise DataError(f"query {hit.query_id!r}: the score of doc {hit.doc_id!r} is not a number")
     ranked: list[ScoredDoc] = []
     seen: set[str] = set()
     rank = 0
-    for hit in sorted(run, key=lambda hit: (hit.query_id, -hit.score, hit.doc_id)):
+    by_doc = sorted(run, key=lambda hit: hit.doc_id, reverse=True)
+    for hit in sorted(by_doc, key=lambda hit: (hit.query_id, -hit.score)):
         if not ranked or ranked[-1].query_id != hit.query_id:
             rank, seen = 0, set()
         if hit.doc_id in seen:

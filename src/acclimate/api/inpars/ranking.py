@@ -56,12 +56,12 @@ def evaluate(
                 source = folder / "bm25.trec"
                 write_run(source, bm25_hits(collection.corpus, collection.queries, 1000), tag=BM25_RUN)
         result = evaluate_run(
-            judged, source, measures=["NumQ", "NumRet", *MEASURES.values()],
+            judged, source, measures=["NumRet", *MEASURES.values()],
             relevance_threshold=relevance_threshold, remove_unjudged=remove_unjudged,
         )  # fmt: skip
-    measures = result[0].measures
-    names = {"num_q": "NumQ", "num_ret": "NumRet", **MEASURES}
-    values = {name: measures[measure] for name, measure in names.items()}
+    names = {"num_ret": "NumRet", **MEASURES}
+    n_queries = float(len(result[0].per_query["NumRet"]))  # that means are over: also those that the run lacks
+    values = {"num_q": n_queries, **{name: result[0].measures[measure] for name, measure in names.items()}}
     if json is not None:
         write_json(json, values)
     return values
