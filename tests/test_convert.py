@@ -597,6 +597,20 @@ def test_an_id_that_comes_twice_is_refused_where_it_would_be_lost(tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("name", ["documents", "documents-tsv"])
+def test_documents_with_one_id_are_refused_and_no_folder_is_left(tmp_path: Path, name: str) -> None:
+    twice = put(tmp_path / "corpus.jsonl", *({"_id": "1", "title": "", "text": text} for text in "ab"))
+    target = tmp_path / "new" / "deeper" / "out"
+    assert "id '1' is there twice" in refusal(lambda: acclimate.convert(twice, target, target_format=name))
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_where_nothing_can_be_written_one_line_says_so(tmp_path: Path) -> None:
+    corpus = put(tmp_path / "corpus.jsonl", {"_id": "1", "title": "", "text": "a"})
+    assert "nothing can be written here" in refusal(lambda: acclimate.convert(corpus, "/proc/out.jsonl"))
+
+
 def test_judgments_in_a_table_with_commas_are_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "qrels.csv").write_text("score,corpus-id,query-id\n2,01,q\n")
     acclimate.convert(tmp_path / "qrels.csv", tmp_path / "qrels.tsv")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,12 +74,11 @@ def convert(
     """
     for name in filter(None, (source_format, target_format)):
         named_format(name)
-    make_folder(target.parent)
     if target.is_dir() and any(target.iterdir()):
         raise DataError("is a folder with something in it; expected a new one", path=target)
     if exists(target) and exists(source) and target.samefile(source):
         raise DataError("would take the place of what is read; name another target", path=target)
-    with _folder_beside(target) as folder:
+    with _room_for(target) as folder:
         form, content = _read(source, source_format, folder)
         recognized(form)
         wanted = named_format(target_format) if target_format else _target(form, target)
@@ -169,6 +168,21 @@ def _texts(name: str, folder: Path) -> Mapping[str, str]:
 
 
 @contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder:
-        yield Path(folder)
+def _room_for(target: Path) -> Iterator[Path]:
+    """A passing folder beside the target. Folders above it that are made for it go where nothing is written."""
+    above = [folder for folder in target.parents if not folder.exists()]
+    make_folder(target.parent)
+    try:
+        with _temporary(target) as folder:
+            yield Path(folder)
+    finally:
+        for folder in above:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
+
+
+def _temporary(target: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except FileNotFoundError:  # of a system's own folders, such as /proc
+        raise DataError("nothing can be written here", path=target.parent) from None

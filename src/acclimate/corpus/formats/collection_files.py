@@ -174,11 +174,7 @@ def write_llama_index(path: Path, source: Source) -> int:
     """One JSON object; documents graded above 0 are relevant."""
     relevant = {query_id: list(grades) for query_id, grades in source.relevant().items()}
     queries = {query.query_id: query.text for _, query, _ in source.queries()}
-    corpus: dict[str, str] = {}
-    for place, doc, _ in source.docs():
-        if doc.doc_id in corpus:
-            raise place.error(f"id {doc.doc_id!r} is there twice; ids must differ")
-        corpus[doc.doc_id] = doc.default_text()
+    corpus = {doc.doc_id: doc.default_text() for _, doc, _ in source.docs()}
     whole = {"queries": queries, "corpus": corpus, "relevant_docs": relevant}
     write_lines(path, [json.dumps(whole, ensure_ascii=False, indent=2)])
     return len(queries)

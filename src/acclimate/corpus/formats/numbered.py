@@ -124,9 +124,8 @@ def _write_collection(folder: Path, source: Source) -> dict[str, int]:
     numbers: dict[str, int] = {}
 
     def lines() -> Iterator[str]:
-        for number, (place, doc, _) in enumerate(source.docs()):
-            if numbers.setdefault(doc.doc_id, number) != number:
-                raise place.error(f"id {doc.doc_id!r} is there twice; ids must differ")
+        for number, (_, doc, _) in enumerate(source.docs()):
+            numbers[doc.doc_id] = number
             yield f"{number}\t{source.flat(doc.default_text())}"
 
     write_lines(folder / COLLECTION, lines())

@@ -52,9 +52,9 @@ class Source:
         self.lookup = Lookup(path, documents, self._texts, has_query_ids=queries is not None)
 
     def docs(self) -> Iterator[Row[Doc]]:
-        """The documents that it holds, or else those given beside it."""
+        """The documents that it holds, or else those given beside it. Raises DataError for an id that comes twice."""
         if self.content.docs:
-            return self._fitting(self.content.docs())
+            return _of_new_ids(self._fitting(self.content.docs()))
         if self.lookup.documents is not None:
             return (Row(Place(self.path), doc) for doc in self.lookup.documents.values())
         raise self._lacks("documents; give them with --corpus FILE")
@@ -223,6 +223,15 @@ def _distinct(example: Example) -> Example:
 
 def _judged(row: Row[SyntheticQuery] | Row[Example], doc_id: str) -> Row[Qrel]:
     return Row(row.place, Qrel(row.record.query_id, doc_id, 1))
+
+
+def _of_new_ids(rows: Iterator[Row[Doc]]) -> Iterator[Row[Doc]]:
+    seen: set[str] = set()
+    for row in rows:
+        if row.record.doc_id in seen:
+            raise row.place.error(f"id {row.record.doc_id!r} is there twice; ids must differ")
+        seen.add(row.record.doc_id)
+        yield row
 
 
 def _once(rows: Iterator[Row[T]]) -> Iterator[Row[T]]:
