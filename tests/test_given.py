@@ -63,6 +63,13 @@ def begun(corpus, queries, run_adapt, tmp_path_factory) -> Path:
     return out
 
 
+def test_too_few_that_are_left_are_said_with_what_became_of_the_others(corpus, run_adapt, tmp_path, capsys):
+    rows = ({"query_id": "1", **published(doc)} for doc in DOCS)
+    file = put(tmp_path / "queries.jsonl", *rows)
+    assert run_adapt(corpus, tmp_path / "run", "--from-queries", str(file), changes=FAST) == 2
+    assert "for 1 of 40 documents; queries left out whose id came before: 39; expected 8" in capsys.readouterr().err
+
+
 def test_published_queries_take_the_place_of_those_of_an_llm(begun, queries):
     generated = list(read_synthetic(begun / "generate" / "queries.jsonl"))
     assert [(query.doc_id, query.text, query.log_probs) for query in generated] == [

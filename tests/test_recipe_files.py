@@ -108,7 +108,7 @@ def test_what_no_recipe_has_is_refused_with_the_file(write, text, message):
     path = write(text)
     with pytest.raises(AcclimateError, match=re.escape(message)) as error:
         resolve(STAGES, load_recipe(path))
-    assert "mine.toml: " in str(error.value) or "gone.toml: " in str(error.value)
+    assert str(error.value).startswith(path)
 
 
 def test_a_mistake_in_what_is_extended_names_that_file(write):

@@ -83,6 +83,12 @@ def test_queries_of_other_documents_alone_are_refused_with_both_kinds_of_ids(tmp
         Start.of_queries(file, CORPUS)
 
 
+def test_a_file_of_nothing_but_blank_queries_is_said_to_be_one(tmp_path):
+    rows = [{"doc_id": "1", "query": blank} for blank in ("", "  ")]
+    with pytest.raises(DataError, match="has no query; lines left out without a query: 2"):
+        Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
+
+
 def test_a_query_for_a_document_that_was_split_is_for_the_passage_that_it_asks_of(tmp_path):
     corpus = {"1#0": Doc("1#0", "It begins with salt."), "1#1": Doc("1#1", "It ends with lava and ash.")}
     rows = [{"doc_id": "1", "query": "lava and ash", "text": "all of it"}, {"doc_id": "1", "query": "of neither"}]

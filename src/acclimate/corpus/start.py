@@ -73,9 +73,12 @@ class Start:
                 dropped[AGAIN] += 1
             if text is not None and _key(text) not in {_key(doc.text), _key(doc.default_text())}:
                 other_texts.add(doc.doc_id)
-        if not queries:
+        counts = _counts(dropped, rows.dropped)
+        if unknown and not queries:
             _refuse(path, unknown, dropped[UNKNOWN], corpus)
-        return cls(list(queries.values()), (), _counts(dropped, rows.dropped), len(other_texts))
+        if not queries:
+            raise DataError(f"has no query{left_out(counts)}", path=path)
+        return cls(list(queries.values()), (), counts, len(other_texts))
 
     @classmethod
     def of_examples(cls, path: Path, corpus: Mapping[str, Doc], queries: Path | None) -> Start:
@@ -127,6 +130,11 @@ def _refuse(path: Path, unknown: str, count: int, corpus: Mapping[str, Doc]) -> 
         f"corpus would know {known}; do the two belong together?",
         path=path,
     )
+
+
+def left_out(counts: Mapping[str, int]) -> str:
+    """How many records of the file are not among the queries, by reason, to go behind something else."""
+    return "".join(f"; {reason}: {count:,}" for reason, count in counts.items())
 
 
 def _counts(*parts: Mapping[str, int]) -> dict[str, int]:

@@ -215,6 +215,11 @@ def check(run: Run, *, asks: bool) -> None:
         check_model(model, scorers.kind_of(model))
 
 
+def left_out(run: Run, start: Start) -> dict[str, int]:
+    """How many of the given queries may not teach, by reason."""
+    return _usable(run, start)[1]
+
+
 def _inputs(run: Run, start: Start) -> dict[str, str]:
     """What decides which of the given queries there are."""
     return {

@@ -14,6 +14,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.corpus.sides import Side
+from acclimate.corpus.start import left_out
 from acclimate.learn.rerankers.groups import number_of
 from acclimate.run.run import Run
 from acclimate.stages import given
@@ -59,6 +60,8 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     is_given = run.input.start is not None
     shortage = "given queries that may teach are for" if is_given else "queries can be written for"
     shortage += f" {documents:,} of {len(run.input.documents):,} documents"
+    if run.input.start is not None:
+        shortage += left_out(given.left_out(run, run.input.start))
     shortage += _passed_over(dropped, settings, "passages" if run.input.parents else "documents")
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
@@ -98,7 +101,10 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
     # Of given queries a document has any number, and how many there are is known soon enough.
     if holds_out and labels_unseen(run) and not {"train", "label"} & done and not run.given.brings_queries:
         taught = n_taught(run)
-        rerankers = f"label.queries=unseen, and rerankers that learn from {taught:,} queries, {per_doc} of a document,"
+        rerankers = (
+            f"label.queries=unseen, and rerankers that learn from {taught:,} queries in all (train.max_queries="
+            f"{train['max_queries']} each), {per_doc} of a document,"
+        )
         needs.append((taught // per_doc + 1, rerankers))
     return max(needs)
 

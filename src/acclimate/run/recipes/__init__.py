@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.domains import SEEDS
-from acclimate.base.errors import SettingError, unknown
+from acclimate.base.errors import AcclimateError, SettingError, unknown
 from acclimate.base.files import is_file, read_text, read_toml, write_text
 from acclimate.base.text import quoted
 from acclimate.base.toml import as_toml
@@ -117,7 +117,7 @@ def _extended(file: _File, above: tuple[_File, ...] = ()) -> Iterator[_File]:
     if extends := file.text("extends"):
         try:
             base = _read(extends, file.folder)
-        except SettingError as error:
+        except AcclimateError as error:
             raise SettingError(f"{file.source}: extends: {error}") from None
         yield from _extended(base, above)
     yield file
