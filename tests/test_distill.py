@@ -18,6 +18,7 @@ from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students.checks import check_students  # noqa: E402
 from acclimate.learn.students.dense import Dense  # noqa: E402
 from acclimate.learn.students.distillation import shortened  # noqa: E402
+from acclimate.learn.students.encoding import encode_with_gradients  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
@@ -255,6 +256,18 @@ def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson):
     for whole, grouped in zip(*gradients, strict=True):
         assert torch.allclose(whole, grouped, atol=1e-4)
     assert max(float(gradient.abs().max()) for gradient in gradients[0]) > 1e-2
+
+
+@pytest.mark.parametrize("at_once", [10_000, 8])
+def test_what_compares_whole_texts_keeps_no_vectors_of_tokens(base, at_once):
+    """Of CADET's 4,096 lists of 20 documents, those of the tokens would take 60 GB."""
+    encoder = base.copy()
+    encoder.tokens_at_once = at_once
+    texts = ["salt keeps fish", "lava", "bees dance to tell each other where flowers are"]
+    with_them = encode_with_gradients(encoder, texts, "document")
+    without = encode_with_gradients(encoder, texts, "document", with_tokens=False)
+    assert torch.equal(with_them.pooled, without.pooled)
+    assert (without.tokens.numel(), with_them.tokens.shape[0]) == (0, 3)
 
 
 def test_shortening_keeps_the_source_and_the_best_others():

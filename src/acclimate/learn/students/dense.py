@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
 from acclimate.learn.students.lesson import Lesson, Similarities, batch_documents, by_example
 from acclimate.records import NWay
-from acclimate.search.encoder import Encoder
+from acclimate.search.encoder import Encoder, Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Dense:
 
     def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
         """Cosines, of the whole vectors and of each of `dims`."""
-        queries = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query").pooled
+        queries = _pooled(self.encoder, self.lesson.query_texts(batch), "query")
         documents, place = self._documents(batch)
         with in_float32():
             cosines = nested_cosines(queries, documents, self.dims)
@@ -38,7 +38,7 @@ class Dense:
     def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
         """((n_docs, dim) the documents that are compared, id of each one -> its row)."""
         place = batch_documents(batch)
-        return encode_with_gradients(self.encoder, self.lesson.document_texts(list(place)), "document").pooled, place
+        return _pooled(self.encoder, self.lesson.document_texts(list(place)), "document"), place
 
     def penalty(self) -> float:
         """None."""
@@ -56,6 +56,11 @@ class DenseQuery(Dense):
 
     def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
         return self._index, self.lesson.ids.row
+
+
+def _pooled(encoder: Encoder, texts: Sequence[str], task: Task) -> torch.Tensor:
+    """(n_texts, dim)"""
+    return encode_with_gradients(encoder, texts, task, with_tokens=False).pooled
 
 
 def nested_cosines(queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:

@@ -28,8 +28,10 @@ def in_float32() -> AbstractContextManager[Any]:
     return torch.autocast(models.device(), enabled=False) if models.fast_bf16() else nullcontext()
 
 
-def encode_with_gradients(encoder: Encoder, texts: Sequence[str], task: Task) -> EncodedTexts:
-    """The texts' vectors.
+def encode_with_gradients(
+    encoder: Encoder, texts: Sequence[str], task: Task, *, with_tokens: bool = True
+) -> EncodedTexts:
+    """The texts' vectors; without those of their tokens, which take many times as much room, where nothing reads them.
 
     Texts are encoded in groups of like length. Of several groups only the vectors are kept, and each is encoded again
     when gradients flow back (gradient caching, Gao et al. 2021): memory grows with one group, not with the batch.
@@ -43,6 +45,9 @@ def encode_with_gradients(encoder: Encoder, texts: Sequence[str], task: Task) ->
         pooled, tokens = (
             checkpoint(encoder.forward, features, use_reentrant=False) if len(groups) > 1 else encoder.forward(features)
         )
+        if not with_tokens:
+            parts.append(EncodedTexts(pooled, pooled[:, :0], pooled[:, :0]))
+            continue
         short = longest - tokens.shape[1]
         parts.append(EncodedTexts(pooled, pad(tokens, (0, 0, 0, short)), pad(features["keep"], (0, short))))
     as_given = torch.tensor([row for rows in groups for row in rows], device=parts[0].pooled.device).argsort()
