@@ -76,8 +76,16 @@ def test_filter_keeps_the_surest_first_with_their_scores_and_every_key(written, 
     means = sorted((sum(row["log_probs"]) / len(row["log_probs"]) for row in rows), reverse=True)
     assert [row["score"] for row in kept] == pytest.approx(means[:5], abs=1e-6)
     assert all(rows[row["mine"]]["query"] == row["query"] for row in kept)
-    assert inpars("filter", input=written, output=tmp_path / "f.jsonl", min_tokens=50) == 0
-    assert lines(tmp_path / "f.jsonl") == []
+
+
+def test_a_filter_that_keeps_nothing_says_why_and_writes_nothing(written, tmp_path, capsys):
+    rows, output = lines(written), tmp_path / "f.jsonl"
+    assert inpars("filter", input=written, output=output, min_tokens=50) == 2
+    assert f"none of {len(rows)} queries is kept: length {len(rows)}; see --min_tokens" in capsys.readouterr().err
+    written.write_text("".join(json.dumps({**row, "log_probs": []}) + "\n" for row in rows))
+    assert inpars("filter", input=written, output=output) == 2
+    assert "no line has log_probs; expected them, or --filter_strategy reranker" in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_filter_reads_the_files_of_inpars_v1(written, tmp_path):

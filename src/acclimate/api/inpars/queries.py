@@ -131,6 +131,8 @@ def filter(
         raise DataError(
             "a query without the text of its document; expected InPars' keys: doc_id, text, query", path=input
         )
+    if filter_strategy == "scores" and all(math.isnan(row.record.logprob) for row in rows):
+        raise DataError("no line has log_probs; expected them, or --filter_strategy reranker", path=input)
     by_id = {row.record.query_id: row for row in rows}
     score = "logprob" if filter_strategy == "scores" else "reranker"
     copied = ("copied",) if skip_questions_copied_from_context else ()
@@ -140,6 +142,11 @@ def filter(
             filters=("length", *copied, score), keep_top_k=keep_top_k, min_tokens=min_tokens, max_tokens=max_tokens,
             reranker=model_name_or_path,
         )  # fmt: skip
+    if not result.queries:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.dropped.items() if count)
+        raise DataError(
+            f"none of {len(by_id):,} queries is kept: {reasons}; see --min_tokens and --max_tokens", path=input
+        )
     scores = {row["query_id"]: row[score] for row in result.judged}
     kept = sorted(result.queries, key=lambda query: (-scores[query.query_id], query.query_id))
 
