@@ -300,6 +300,13 @@ def test_a_lock_that_is_no_file_is_said_and_not_waited_for(tmp_path, kind):
         pass
 
 
+def test_a_mistake_leaves_none_of_the_folders_that_were_made_for_it(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(AcclimateError, match="mistyped"), Workspace(tmp_path / "there" / "new" / "run").lock():
+        raise AcclimateError("mistyped")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
 def test_a_folder_is_a_run_s_from_the_lock_on(tmp_path):
     (tmp_path / ".lock").write_text("")  # killed before a word was written
     for _ in range(2):

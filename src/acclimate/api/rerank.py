@@ -8,7 +8,7 @@ from pathlib import Path
 
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import AcclimateError, DataError, SettingError
-from acclimate.base.files import make_folder
+from acclimate.base.files import make_folder, tidied_above
 from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
@@ -62,18 +62,19 @@ def rerank(
     _check_model(name)
     partial = target.with_name(f"{target.name}.partial")
     is_new = not partial.exists()
-    make_folder(partial)
-    try:
-        collection = collections.load(str(corpus), partial)
-        asked = collection.queries if queries is None else _queries(Path(queries))
-        texts = {query.query_id: query for query in asked}
-        if not texts:
-            raise SettingError(f"{corpus} brings no queries; expected a file of them (--queries), or a BEIR folder")
-        n_queries = check_run(read_any_run(source), source, texts, collection.corpus, depth)
-    except AcclimateError:
-        if is_new:  # a mistake leaves nothing behind
-            shutil.rmtree(partial)
-        raise
+    with tidied_above(partial):
+        make_folder(partial)
+        try:
+            collection = collections.load(str(corpus), partial)
+            asked = collection.queries if queries is None else _queries(Path(queries))
+            texts = {query.query_id: query for query in asked}
+            if not texts:
+                raise SettingError(f"{corpus} brings no queries; expected a file of them (--queries), or a BEIR folder")
+            n_queries = check_run(read_any_run(source), source, texts, collection.corpus, depth)
+        except AcclimateError:
+            if is_new:  # a mistake leaves nothing behind
+                shutil.rmtree(partial)
+            raise
     scorer = named.load_reranker(name, collection.corpus, max_tokens=max_tokens)
     with KeptValues(partial / "scores.sqlite") as kept, shown(progress):
         tell = Progress("rerank", "queries")

@@ -15,7 +15,7 @@ import stat
 import tomllib
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,6 +83,18 @@ def make_folder(path: Path) -> None:
         raise DataError("no folder can be made here: there is a file, or a link to nothing", path=path) from None
     except FileNotFoundError:
         raise DataError("no folder can be made here", path=path) from None
+
+
+@contextmanager
+def tidied_above(path: Path) -> Iterator[None]:
+    """Folders above a path that are made within, and have nothing in them at the end, go again."""
+    missing = [folder for folder in path.parents if not exists(folder)]
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

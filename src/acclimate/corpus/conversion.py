@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import exists, make_folder
+from acclimate.base.files import exists, make_folder, tidied_above
 from acclimate.corpus import collections, hub
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry
@@ -169,16 +169,11 @@ def _texts(name: str, folder: Path) -> Mapping[str, str]:
 
 @contextmanager
 def _room_for(target: Path) -> Iterator[Path]:
-    """A passing folder beside the target. Folders above it that are made for it go where nothing is written."""
-    above = [folder for folder in target.parents if not folder.exists()]
-    make_folder(target.parent)
-    try:
+    """A passing folder beside the target."""
+    with tidied_above(target):
+        make_folder(target.parent)
         with _temporary(target) as folder:
             yield Path(folder)
-    finally:
-        for folder in above:
-            with suppress(OSError):  # something is in it
-                folder.rmdir()
 
 
 def _temporary(target: Path) -> tempfile.TemporaryDirectory[str]:

@@ -20,7 +20,7 @@ from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import writing
 from acclimate.base.errors import AcclimateError, DataError
-from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, write_json
+from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
 from acclimate.base.progress import Progress, duration
 from acclimate.base.version import __version__
 from acclimate.run import manifests
@@ -70,14 +70,18 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Keep a second process out of this folder. The lock goes with the process, however that ends.
 
-        A folder that was made here and in which nothing began goes too: a mistyped name leaves nothing behind. Of
-        several processes of one run the first one holds it.
+        A folder that was made here and in which nothing began goes too, with those above it: a mistyped name leaves
+        nothing behind. Of several processes of one run the first one holds it.
         """
-        import fcntl
-
         if not distributed.is_main():
             yield
             return
+        with tidied_above(self.folder), self._locked():
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        import fcntl
 
         is_own, is_new = self._is_own(), not self.folder.exists()
         make_folder(self.folder)

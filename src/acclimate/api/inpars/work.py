@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import make_folder
+from acclimate.base.files import make_folder, tidied_above
 from acclimate.corpus import collections
 from acclimate.corpus.collections import Collection
 from acclimate.records import Doc, Query, ScoredDoc
@@ -23,14 +23,15 @@ def partial(output: Path) -> Iterator[Path]:
     """A folder for what is made on the way: it goes when the work is done, and stays where it is killed."""
     folder = output.with_name(f"{output.name}.partial")
     is_new = not folder.exists()
-    make_folder(folder)
-    try:
-        yield folder
-    except (SettingError, DataError):
-        if is_new:  # a mistake leaves nothing behind
-            shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
+    with tidied_above(folder):
+        make_folder(folder)
+        try:
+            yield folder
+        except (SettingError, DataError):
+            if is_new:  # a mistake leaves nothing behind
+                shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
 
 
 def judged_collection(dataset: str, folder: Path) -> Collection:
