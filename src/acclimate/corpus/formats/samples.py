@@ -20,6 +20,7 @@ SPLITS = "dataset_dict.json"  # in a folder of several saved data sets
 ROWS = 50  # that are looked at
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
 class Sample(NamedTuple):
@@ -137,11 +138,11 @@ def is_ranking(sample: Sample) -> int:
 
 
 def is_margins(sample: Sample) -> int:
-    """Four cells, the last a number, and not whole numbers alone."""
+    """Four cells, the last a number, or what a computer calls no number, and not whole numbers alone."""
     cells = sample.cells
     return int(
         bool(cells)
-        and all(len(row) == 4 and _NUMBER.fullmatch(row[3]) for row in cells)
+        and all(len(row) == 4 and (_NUMBER.fullmatch(row[3]) or _NO_NUMBER.fullmatch(row[3])) for row in cells)
         and any(not row[3].lstrip("+-").isdecimal() for row in cells)
         and not is_ranking(sample)
     )
