@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
+import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -335,3 +338,20 @@ def test_a_missing_tokenizer_library_is_named_with_the_command(t5, tmp_path, mon
 )
 def test_the_kind_follows_from_the_configuration(kind, config):
     assert kind_of(config) == kind
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_pickle_with_other_bytes_here_and_there_is_refused_in_a_line(t5, tmp_path, new):
+    write_t5(t5, WORDS)
+    (t5 / "model.safetensors").unlink()
+    path, chance = t5 / "pytorch_model.bin", random.Random(0)
+    torch.save({"weight": torch.ones(3), "bias": torch.zeros(2, 2)}, path, _use_new_zipfile_serialization=new)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole[: chance.choice([len(whole), chance.randrange(len(whole))])])
+        for _ in range(chance.choice([1, 5]) if damaged else 0):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        with suppress(DataError):
+            acclimate.convert_model(t5, tmp_path / "made")
+        shutil.rmtree(tmp_path / "made", ignore_errors=True)

@@ -11,6 +11,8 @@ import glob
 import pickle
 import re
 import shutil
+import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -128,14 +130,22 @@ def _convert_weights(part: Path, target: Path, model: Any) -> None:
         files.write_json(target / "model.safetensors.index.json", content)
 
 
+_DAMAGED = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError),
+    *(LookupError, AttributeError, TypeError, AssertionError),
+)  # what torch raises of files that are cut, or have other bytes here and there
+
+
 def _tensors(path: Path) -> Tensors:
     """What a pickle holds, by name. Raises DataError for one that holds anything but tensors."""
     import torch
 
     try:
         is_zip = zipfile.is_zipfile(path)  # as torch has written them since 1.6
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that torch itself would have written otherwise
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except _DAMAGED as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise DataError(
             f"asks for {asked[1]}, which is no tensor, so it is not read: it could run code of its own"
