@@ -96,7 +96,8 @@ def test_run_files_are_measured_as_what_is_in_memory_was_and_as_trec_eval_does(t
     run = [ScoredDoc(q, d, scores[3 * a + b]) for a, q in enumerate(ids) for b, d in enumerate(ids)]
     qrels = [Qrel(q, d, int(at == 2)) for q in ids for at, d in enumerate(ids)]
     formats.write_run(tmp_path / "run.trec", run)
-    expected = per_query(run, qrels, MEASURES)
+    ranked = sorted(run, key=lambda hit: (hit.query_id, -hit.score, hit.doc_id))  # as retrievers give their hits
+    expected = per_query([hit._replace(score=-float(rank)) for rank, hit in enumerate(ranked)], qrels, MEASURES)
     for write in (formats.write_qrels, trec.write_qrels):
         write(tmp_path / "qrels", qrels)
         found = compare_runs(

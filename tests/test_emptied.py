@@ -11,7 +11,7 @@ import pytest
 from acclimate.base.errors import DataError
 from acclimate.corpus.judged import Judged
 from acclimate.run.output import StageOutput
-from acclimate.stages import mine
+from acclimate.stages import sizes
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
 from acclimate.stages.label import Labeled
@@ -89,6 +89,6 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
         folder=tmp_path / "filter",
     )
     labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
-    run = SimpleNamespace(input=SimpleNamespace(labels=labels))
+    run = SimpleNamespace(input=SimpleNamespace(labels=labels, start=None))
     with pytest.raises(DataError, match=told) if told else nullcontext():
-        mine._check_sides(run, sampled, filtered)
+        sizes.check_sides(run, sampled, filtered)

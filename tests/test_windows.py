@@ -166,9 +166,10 @@ def test_a_draw_with_windows_follows_every_rule(method):
     assert len(drawn.windows) == pytest.approx(30, abs=12)
     assert all(len(MIXED[doc_id].text) >= 150 for doc_id in drawn.splits)
     assert len(drawn.splits) + sum(drawn.dropped.values()) == len(corpus)
-    long = Counter((doc_id in drawn.windows, len(MIXED[doc_id].text) == 1600) for doc_id in drawn.splits)
-    assert long[True, True] > 2 * long[True, False]  # eight times as likely, until they run out
-    assert long[False, False] > 6
+    if method == "uniform":  # the others are bound to the order of the file, or to clusters
+        long = Counter((doc_id in drawn.windows, len(MIXED[doc_id].text) == 1600) for doc_id in drawn.splits)
+        assert long[True, True] > 2 * long[True, False]  # eight times as likely, until they run out
+        assert long[False, False] > 6
     for doc_id, start in drawn.windows.items():
         assert start in sentence_starts(MIXED[doc_id].text)
     assert len({start > 0 for start in drawn.windows.values()}) == 2 or all(drawn.windows.values())

@@ -26,7 +26,8 @@ def member_alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retrieve
 
 def ndcg(retriever: Retriever, judged: Judged) -> dict[str, float]:
     """query_id -> nDCG@10, in [0, 1]. Raises DataError when no query has a relevant document."""
-    run = Without(retriever, judged.self_matches.left_out).search(judged.queries, _K)
+    hits = Without(retriever, judged.self_matches.left_out).search(judged.queries, _K)
+    run = [hit._replace(score=-float(rank)) for rank, hit in enumerate(hits)]  # its order counts, of equal scores, too
     return per_query(run, judged.qrels, [MAIN])[MAIN]
 
 
