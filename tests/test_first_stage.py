@@ -8,7 +8,7 @@ import pytest
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
-from acclimate.corpus.formats import write_run
+from acclimate.corpus.formats import read_run, write_run
 from acclimate.records import Query, ScoredDoc
 from acclimate.search import first_stage
 from acclimate.search.first_stage import FirstStage
@@ -33,6 +33,17 @@ def test_a_run_finds_what_its_file_says_and_nothing_for_other_queries(path):
     assert retriever.search(QUERIES, 10) == HITS
     assert [hit.doc_id for hit in retriever.search(QUERIES[:1], 2)] == ["b", "a"]
     assert retriever.hits.keys() == {"q1", "q2"}
+
+
+def test_equal_scores_of_a_run_rank_as_trec_eval_ranks_them_wherever_they_are_measured(tmp_path):
+    lines = [f"q1 Q0 {doc_id} 1 {score} engine\n" for doc_id, score in (("a", 1), ("c", 1), ("b", 1), ("d", 2))]
+    (tmp_path / "engine.trec").write_text("".join(lines))
+    hits = FirstStage.read(tmp_path / "engine.trec", Ids(["a", "b", "c", "d"]), {"q1"}).search(QUERIES, 10)
+    write_run(tmp_path / "ours.trec", hits)
+    assert (
+        [hit.doc_id for hit in hits] == [hit.doc_id for hit in read_run(tmp_path / "ours.trec")] == ["d", "c", "b", "a"]
+    )
+    assert len({hit.score for hit in hits}) == 4
 
 
 def test_where_documents_were_split_a_run_finds_passages_and_a_document_ranks_where_its_best_one_does(path):

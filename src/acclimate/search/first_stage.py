@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -36,8 +36,7 @@ class FirstStage:
         hits: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         for query_id, ranked in groupby(read_run(path), key=lambda hit: hit.query_id):
             if query_id in query_ids:
-                in_order = sorted(ranked, key=lambda hit: (-hit.score, hit.doc_id))
-                passages_in_order = [(row, hit.score) for hit in in_order for row in rows_of[hit.doc_id]]
+                passages_in_order = [(row, hit.score) for hit in _untied(ranked) for row in rows_of[hit.doc_id]]
                 rows, scores = zip(*passages_in_order, strict=True)
                 hits[query_id] = np.array(rows, np.int64), np.array(scores, np.float64)
         return cls(ids, hits, sha256(path))
@@ -55,6 +54,16 @@ class FirstStage:
                 for row, score in zip(rows[:k].tolist(), scores[:k].tolist(), strict=True):
                     hits.append(ScoredDoc(query.query_id, self.ids.doc_ids[row], score))
         return hits
+
+
+def _untied(hits: Iterable[ScoredDoc]) -> list[ScoredDoc]:
+    """Best first; of equal scores, as trec_eval has it, the larger id, and the others next lower numbers."""
+    by_doc = sorted(hits, key=lambda hit: hit.doc_id, reverse=True)
+    untied: list[ScoredDoc] = []
+    for hit in sorted(by_doc, key=lambda hit: -hit.score):
+        below = np.nextafter(untied[-1].score, -np.inf) if untied else np.inf
+        untied.append(hit._replace(score=min(hit.score, float(below))))
+    return untied
 
 
 def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> None:
