@@ -157,6 +157,8 @@ def test_from_documents_to_measures(collection, written, tiny_encoder, tmp_path,
         ("evaluate", {"run": "x"}, "neither --qrels nor --dataset says what is relevant"),
         ("filter", {"input": "gone.jsonl", "output": "y"}, "gone.jsonl: no such file"),
         ("filter", {"input": "x", "output": "y", "filter_strategy": "best"}, "best"),
+        ("filter", {"input": "x", "output": "y", "keep_top_k": 0}, "--keep_top_k"),
+        ("filter", {"input": "x", "output": "y", "max_tokens": 0}, "--max_tokens"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, capsys, command, options, message):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from acclimate.api.inpars import queries, ranking, training
-from acclimate.cli.options import Count, File, FilePath, Flag
+from acclimate.cli.options import Count, File, FilePath, Flag, Positive
 
 inpars_app = App(
     name="inpars",
@@ -58,10 +58,10 @@ def filter_command(
     input: Path,
     output: Path,
     filter_strategy: Literal["scores", "reranker"] = "scores",
-    keep_top_k: Count = 10_000,
+    keep_top_k: Positive = 10_000,
     model_name_or_path: str = "castorini/monot5-3b-msmarco-10k",
     min_tokens: Count = 3,
-    max_tokens: Count = 1000,
+    max_tokens: Positive = 1000,
     skip_questions_copied_from_context: Flag = False,
 ) -> None:
     """Keep the queries that the LLM was surest of, or that a reranker likes best with their documents."""

@@ -44,6 +44,7 @@ Measures = Annotated[str, Parameter(metavar="NAMES")]
 Flag = Annotated[bool, Parameter(show_default=False)]
 Seed = Annotated[int, _option(int, SEEDS)]
 Count = Annotated[int, _option(int, AtLeast(0))]
+Positive = Annotated[int, _option(int, AtLeast(1))]
 K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
 Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1), metavar="N,N,...")]  # none: ()
 

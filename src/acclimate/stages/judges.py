@@ -117,16 +117,10 @@ class RunJudges:
         return [float(_folded(query.text) in _folded(corpus[query.doc_id].default_text())) for query in queries]
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> list[float]:
-        from acclimate.search import scorers
         from acclimate.search.scorers import named
 
         corpus, scores = self.run.input.corpus, dict[str, float]()
-        kind, _ = named.split(model)
-        rater = (
-            named.load(model, corpus, max_doc_tokens=max_tokens)
-            if kind
-            else scorers.load(model, corpus, max_tokens=max_tokens)
-        )
+        rater = named.load_reranker(model, corpus, max_tokens=max_tokens)
         with self.run.store.scores() as kept:
             scorer = KeptScorer(rater, kept, corpus.fingerprint)
             for group in rated_together(queries):

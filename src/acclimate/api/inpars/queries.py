@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +20,13 @@ from acclimate.llm.prompts import Material, load, template
 from acclimate.records import Doc, SyntheticQuery
 from acclimate.run.given import NOTHING
 from acclimate.run.input import Input
-from acclimate.search import scorers
 from acclimate.search.scorers import named
-from acclimate.stages.filter import filter_queries
+from acclimate.stages.filter import n_tokens
 from acclimate.stages.generate import generate as generate_queries
 from acclimate.stages.sample import sample
+from acclimate.stages.selection import Scores, select
+
+_PAIR_TOKENS = 512  # of a query and its document that a reranker reads, as in the papers
 
 
 def generate(
@@ -85,31 +86,6 @@ def generate(
         return write_jsonl(output, rows)
 
 
-@dataclass(frozen=True)
-class _Judges:
-    """Who is asked about queries that come with the text of their document: of the filters, only InPars' own."""
-
-    texts: Mapping[str, Doc]
-
-    def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> Sequence[float]:
-        pairs = [(query.as_query(), query.doc_id) for query in queries]
-        if named.split(model)[0]:
-            return named.load(model, self.texts, max_doc_tokens=max_tokens).score(pairs)
-        return scorers.load(model, self.texts, max_tokens=max_tokens).score(pairs)
-
-    def are_copied(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        return [float(query.text.casefold() in self.texts[query.doc_id].text.casefold()) for query in queries]
-
-    def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
-        raise NotImplementedError
-
-    def consistency_ranks(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        raise NotImplementedError
-
-    def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        raise NotImplementedError
-
-
 def filter(
     input: Path,
     output: Path,
@@ -135,13 +111,28 @@ def filter(
         raise DataError("no line has log_probs; expected them, or --filter_strategy reranker", path=input)
     by_id = {row.record.query_id: row for row in rows}
     score = "logprob" if filter_strategy == "scores" else "reranker"
-    copied = ("copied",) if skip_questions_copied_from_context else ()
+
+    def are_copied(queries: Sequence[SyntheticQuery]) -> list[float]:
+        return [float(query.text.casefold() in texts[query.doc_id].text.casefold()) for query in queries]
+
+    def rated(queries: Sequence[SyntheticQuery]) -> list[float]:
+        scorer = named.load_reranker(model_name_or_path, texts, max_tokens=_PAIR_TOKENS)
+        return scorer.score([(query.as_query(), query.doc_id) for query in queries])
+
+    known = Scores(
+        {
+            "tokens": lambda queries: [n_tokens(query) for query in queries],
+            "copied": are_copied,
+            "logprob": lambda queries: [query.logprob for query in queries],
+            "reranker": rated,
+        }
+    )
+    rules = {"length": known.outside("tokens", min_tokens, max_tokens)}
+    if skip_questions_copied_from_context:
+        rules["copied"] = known.outside("copied", 0, 0)
+    rules[score] = known.worse_than_best(score, keep_top_k)
     with shown("auto"):
-        result = filter_queries(
-            [row.record for row in by_id.values()], _Judges(texts),
-            filters=("length", *copied, score), keep_top_k=keep_top_k, min_tokens=min_tokens, max_tokens=max_tokens,
-            reranker=model_name_or_path,
-        )  # fmt: skip
+        result = select([row.record for row in by_id.values()], tuple(rules), rules, known)
     if not result.queries:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.dropped.items() if count)
         raise DataError(
