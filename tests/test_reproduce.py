@@ -9,7 +9,7 @@ from chain import write_corpus
 
 import acclimate
 from acclimate.api.reproduce import Reproduced, Reproduction
-from acclimate.base.errors import SettingError
+from acclimate.base.errors import AcclimateError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus import named
@@ -64,6 +64,18 @@ def test_what_cannot_be_reproduced_is_refused(tmp_path, capsys):
         acclimate.reproduce("quick", out=tmp_path)
     assert main(["reproduce", "inpars-v2", "--out", str(tmp_path), "--seeds", "x"]) == 2
     assert "--seeds is 'x'; expected whole numbers separated by commas" in capsys.readouterr().err
+
+
+def test_names_of_collections_are_looked_at_before_any_run_and_any_model(tmp_path):
+    """The models of this recipe are on a hub that is out of reach."""
+    for collections, message in (
+        (["beir/scifcat"], "no collection of BEIR named 'scifcat'. Did you mean 'scifact'?"),
+        (["beir/scifact", str(tmp_path / "scifact")], "scifact: no such file or folder. Did you mean 'beir/scifact'?"),
+    ):
+        with pytest.raises(AcclimateError) as refused:
+            acclimate.reproduce("inpars-v2", out=tmp_path / "out", collections=collections)
+        assert message in str(refused.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from acclimate.api.recipes import ResolvedRecipe, recipe
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.files import read_toml, write_json
 from acclimate.base.progress import Shown
+from acclimate.corpus.collections import check_name
 from acclimate.run.settings import Changes, as_typed, resolve, tables
 from acclimate.stages.chain import STAGES
 
@@ -133,6 +134,8 @@ def reproduce(
         raise SettingError(f"{name} has no system of its own to compare; name it: --set evaluate.systems=...")
     if collections is None:
         collections = list(dict.fromkeys(collection for each in figures for collection in each.values))
+    for collection in collections:
+        check_name(collection)
     changes = tables(settings, {"evaluate": {"measures": _measures(changed, figures)}})
     rows: list[Reproduced] = []
     for collection in collections:

@@ -73,6 +73,15 @@ def located(name: str) -> str:
     return str(Path(name).absolute()) if is_path(name) else name
 
 
+def check_name(name: str) -> None:
+    """Raises DataError for a path that leads nowhere, and SettingError for a name that is no collection's."""
+    if (path := path_of(name)) is not None:
+        if not files.exists(path):
+            raise _no_such(path)
+    elif named.is_named(name):
+        named.ir_datasets_id(name)
+
+
 def load(
     name: str | Path, cache_dir: Path, *, queries: str | Path | None = None, qrels: str | Path | None = None
 ) -> Collection:

@@ -21,6 +21,7 @@ from acclimate.base.files import write_json, write_jsonl
 from acclimate.base.loading import check_model
 from acclimate.base.progress import Progress
 from acclimate.base.words import normalized
+from acclimate.corpus import collections
 from acclimate.corpus.formats import write_nway, write_synthetic
 from acclimate.corpus.judged import SYNTHETIC, Judged
 from acclimate.corpus.near_duplicates import groups_of
@@ -199,10 +200,13 @@ def trained(run: Run) -> Trained | None:
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises DataError and its like for files and a reranker that are none, without reading the documents.
+    """Raises DataError and its like for documents that are nowhere, and for files and a reranker that are none,
+    without reading the documents.
 
     asks: see `chain.check`.
     """
+    if run.input.kept is None:
+        collections.check_name(run.input.source)
     run.input.check()
     if (reranker := run.given.reranker) is None:
         return
