@@ -160,7 +160,7 @@ def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
             turns,
             {},
             [teacher],
-            mean_entropy([example.scores for example in turn.train]),
+            mean_entropy([example.scores for example in turn.train], is_raw=kind == NONE),
             dropped | unused,
             (all_scores(of_query, [GIVEN], to_scale, ids) for of_query in lists),
             {
