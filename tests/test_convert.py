@@ -249,7 +249,16 @@ def test_a_file_that_may_be_two_things_is_refused_unless_its_name_says_which(tmp
     assert recognize(put(tmp_path / "my-queries.jsonl", *rows)).name == "queries"
 
 
+def test_filtered_queries_of_inpars_are_no_pairs_for_their_score(tmp_path: Path) -> None:
+    row = {"doc_id": "d", "text": "a text", "query": "a query", "log_probs": [-1.0], "score": -0.1}
+    assert recognize(put(tmp_path / "queries_filtered_v2.jsonl", row)).name == "inpars"
+    del row["log_probs"]
+    assert recognize(put(tmp_path / "queries_Llama-3.1-8B_CoT_filtered_all.jsonl", row)).name == "inpars"
+
+
 def test_an_unknown_file_is_refused_with_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert refusal(lambda: recognize(tmp_path / "empty")).startswith(f"{tmp_path / 'empty'}: an empty folder; expected")
     message = refusal(lambda: recognize(put(tmp_path / "x.jsonl", {"colour": 1, "size": 2})))
     assert 'found "colour", "size"' in message
     assert "--from FORMAT" in message

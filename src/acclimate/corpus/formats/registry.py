@@ -106,7 +106,7 @@ FORMATS = (
            Has(_ANCHOR + " label|labels|score|scores", without="query_id"), columns.read, columns.write_scores,
            room="scores"),
     Format("columns-pairs", EXAMPLES, "sentence-transformers: text_a, text_b, label (BinaryCrossEntropy, MSE)",
-           Has("text_a|anchor|query text_b|text label|score", without="query_id"), columns.read_pairs,
+           Has("text_a|anchor|query text_b|text label|score", without="query_id doc_id"), columns.read_pairs,
            columns.write_pairs, room="scores"),
     Format("columns-lists", EXAMPLES, "sentence-transformers: query, docs, labels (LambdaLoss and the like)",
            Has("query|anchor docs|texts labels|scores"), columns.read_lists, columns.write_lists, room="scores"),

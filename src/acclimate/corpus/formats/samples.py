@@ -59,7 +59,7 @@ class Has(NamedTuple):
 
 
 def look(path: Path) -> Sample:
-    """A sample of a file or folder. Raises DataError for what is neither, and for an empty file."""
+    """A sample of a file or folder. Raises DataError for what is neither, and for an empty one."""
     if not exists(path):
         open_bytes(path)
     if is_dataset(path) or is_parquet(path):
@@ -68,6 +68,8 @@ def look(path: Path) -> Sample:
         raise DataError("holds the splits of a saved data set; name the folder of one of them", path=path)
     if path.is_dir():
         entries = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+        if not entries:
+            raise DataError("an empty folder; expected the files of a format (acclimate convert --list)", path=path)
         return Sample("folder", frozenset(name.split(".")[0] for name in entries) | frozenset(entries), [])
     lines = list(islice((line for _, line in read_lines(path) if line.strip()), ROWS))
     if not lines:
