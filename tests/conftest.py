@@ -60,6 +60,12 @@ def pytest_unconfigure():
     socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo = _connect, _connect_ex, _getaddrinfo
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """What is kept for later processes is kept for those of this session, and never at home."""
+    os.environ["ACCLIMATE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def interruptible():
     """Signals as they are for a program in the foreground; one in the background is started without SIGINT."""

