@@ -74,16 +74,16 @@ def test_a_query_is_searched_once_whoever_asks_and_in_whatever_company(tmp_path,
 
 def test_a_killed_search_keeps_its_batches_and_ends_with_the_same(tmp_path, monkeypatch):
     queries = [query._replace(text=f"{query.text} {number}") for number in range(4) for query in QUERIES]
-    expected = list(SYSTEM.candidates(queries))
-    view = BM25Member.view
+    expected, last = list(SYSTEM.candidates(queries)), queries[100].text
+    views = BM25Member.views
 
-    def killed(self, query, encoded):
-        if query.text == queries[100].text:
+    def killed(self, queries, encoded):
+        if any(query.text == last for query in queries):
             raise KeyboardInterrupt
-        return view(self, query, encoded)
+        return views(self, queries, encoded)
 
     with monkeypatch.context() as patch, KeptValues(tmp_path / "kept.sqlite") as store:
-        patch.setattr(BM25Member, "view", killed)
+        patch.setattr(BM25Member, "views", killed)
         with pytest.raises(KeyboardInterrupt):
             list(kept(store).candidates(queries))
     with KeptValues(tmp_path / "kept.sqlite") as store:

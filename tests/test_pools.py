@@ -49,7 +49,10 @@ def member(kind, seed, steps):
         def __init__(self):
             pass
 
-        def view(self, query, encoded):
+        def views(self, queries, encoded):
+            return [self.view(query) for query in queries]
+
+        def view(self, query):
             rng = np.random.default_rng([seed, int(query.query_id[1:])])
             values = rng.integers(0, steps, DOCS).astype(np.float32) / np.float32(3)
             if kind in (BM25Member, SparseMember):

@@ -26,7 +26,7 @@ def reference(lists):
 
 def ranked_by(members, name, query, depth, ids=PLAIN):
     """What one member finds alone: nothing that it scores 0, where that means not found."""
-    scores = members[name].view(query, None).all_scores()
+    scores = members[name].view(query).all_scores()
     order = sorted(range(len(ids)), key=lambda row: (-scores[row], ids.doc_ids[row]))
     return [ids.doc_ids[row] for row in order if name == "dense" or scores[row] > 0][:depth]
 

@@ -35,31 +35,34 @@ class Knowing(DenseMember):
     knows: float = 0.5
     number: int = 0
 
-    def view(self, query: Query, encoded):
-        values = np.random.default_rng([self.number, int(query.query_id[1:])]).random(40).astype(np.float32)
-        values[int(query.query_id[1:])] = self.knows
-        return View(values)
+    def views(self, queries, encoded):
+        return [View(self.scores(int(query.query_id[1:]))) for query in queries]
+
+    def scores(self, row):
+        values = np.random.default_rng([self.number, row]).random(40).astype(np.float32)
+        values[row] = self.knows
+        return values
 
 
 class KnowingTokens(LateInteractionMember):
     """The same, as late interaction."""
 
-    def view(self, query: Query, encoded):
-        return Knowing(None, None, 0.6, 7).view(query, None)
+    def views(self, queries, encoded):
+        return Knowing(None, None, 0.6, 7).views(queries, encoded)
 
 
 class KnowingBetter(KnowingTokens):
     """Sure of the answer."""
 
-    def view(self, query, encoded):
-        return Knowing(None, None, 2.0, 8).view(query, None)
+    def views(self, queries, encoded):
+        return Knowing(None, None, 2.0, 8).views(queries, encoded)
 
 
 class KnowingLess(KnowingTokens):
     """Puts the answer low."""
 
-    def view(self, query, encoded):
-        return Knowing(None, None, 0.1, 9).view(query, None)
+    def views(self, queries, encoded):
+        return Knowing(None, None, 0.1, 9).views(queries, encoded)
 
 
 @dataclass(frozen=True)

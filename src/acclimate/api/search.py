@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
+from acclimate.search.views import Views
 from acclimate.stages.systems import contenders, members_of, rerankers
 
 if TYPE_CHECKING:
@@ -140,11 +141,8 @@ def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]
         reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.last, retriever.first
     assert isinstance(retriever, System)
     rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
-    columns: dict[str, Any] = {}
-    for name in retriever.parts:
-        member = retriever.members[name]
-        encoded = member.encoder.encode([query.text])[0] if member.encoder is not None else None
-        columns[name] = member.view(query, encoded).scores(rows)
+    (views,) = Views().of([query], {name: retriever.members[name] for name in retriever.parts})
+    columns = {name: view.scores(rows) for name, view in views.items()}
     return [
         {name: float(scores[place]) for name, scores in columns.items()}
         | ({reranker: reranked[doc_id]} if doc_id in reranked else {})

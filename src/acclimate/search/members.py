@@ -1,4 +1,4 @@
-"""What a system is made of: members that find candidates, members that score them, one view per query.
+"""What a system is made of: members that find candidates, members that score them, a view of each query.
 
 BM25 and dense members know every document's score and so can name candidates; late interaction only scores what
 others name. Rows are positions in the corpus; ids come back at the very end.
@@ -55,7 +55,9 @@ class Member(Protocol):
     @property
     def encoder(self) -> QueryEncoder | None: ...
 
-    def view(self, query: Query, encoded: Encoded | None) -> View: ...
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+        """One for each query. encoded: what `encoder` makes of each; nothing where there is none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class BM25Member:
     def fingerprint(self) -> str:
         return self.index.fingerprint
 
-    def view(self, query: Query, encoded: Encoded | None) -> View:
-        return _AllScores(self.index.scores(query.text))
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+        return [_AllScores(self.index.scores(query.text)) for query in queries]
 
 
 @dataclass(frozen=True)
@@ -97,21 +99,30 @@ class DenseMember:
     def fingerprint(self) -> str:
         return fingerprint("dense", self.encoder.fingerprint)
 
-    def view(self, query: Query, encoded: Encoded | None) -> View:
-        assert encoded is not None
-        return _AllScores(self.vectors.dense_scores(encoded.pooled[None])[0])
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+        scores = self.vectors.dense_scores(np.stack([of_query.pooled for of_query in encoded]))
+        return [_AllScores(of_query) for of_query in scores]
 
 
-@dataclass(frozen=True)
 class _MaxSim:
-    vectors: Vectors
-    tokens: NDArray[np.float32]
+    """A view that compares a document with the query when it is first asked about it."""
+
+    def __init__(self, vectors: Vectors, tokens: NDArray[np.float32]) -> None:
+        self.vectors, self.tokens = vectors, tokens
+        self._rows = np.empty(0, np.int64)  # compared so far, ascending
+        self._values = np.empty(0, np.float32)
 
     def all_scores(self) -> NDArray[np.float32]:
         return self.scores(np.arange(len(self.vectors.pooled)))
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.vectors.max_sim(self.tokens, rows)
+        fresh = np.setdiff1d(rows, self._rows)
+        if len(fresh):
+            known = np.concatenate([self._rows, fresh])
+            values = np.concatenate([self._values, self.vectors.max_sim(self.tokens, fresh)])
+            order = np.argsort(known)
+            self._rows, self._values = known[order], values[order]
+        return self._values[np.searchsorted(self._rows, rows)]
 
 
 @dataclass(frozen=True)
@@ -125,9 +136,8 @@ class LateInteractionMember:
     def fingerprint(self) -> str:
         return fingerprint("late-interaction", self.encoder.fingerprint)
 
-    def view(self, query: Query, encoded: Encoded | None) -> View:
-        assert encoded is not None
-        return _MaxSim(self.vectors, encoded.tokens)
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+        return [_MaxSim(self.vectors, of_query.tokens) for of_query in encoded]
 
 
 @dataclass(frozen=True)
@@ -142,8 +152,8 @@ class SparseMember:
     def fingerprint(self) -> str:
         return fingerprint("sparse", self.query.fingerprint, self.index.fingerprint)
 
-    def view(self, query: Query, encoded: Encoded | None) -> View:
-        return _AllScores(self.index.scores(*self.query(query.text)))
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+        return [_AllScores(self.index.scores(*self.query(query.text))) for query in queries]
 
 
 LEXICAL = (BM25Member, SparseMember)  # a document with a score of 0 was not found

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024
-_BLOCK_ROWS = 65_536  # rows of pooled vectors compared at once
-_BLOCK_DOCS = 8  # whose token vectors are compared at once: they stay in the cache
+_BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
+_NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other is compared with
+_BLOCK_DOCS = 64  # whose similarities are reduced at once
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,17 @@ class Vectors:
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n_queries, n_docs) cosines, computed block by block."""
+        """(n_queries, n_docs) cosines.
+
+        Documents are read once for all queries, so many at a time that they stay in the cache; but each query has a
+        product of its own, of a shape that follows from the corpus: what else is asked does not move its rounding.
+        """
         scores = np.empty((len(queries), len(self.pooled)), dtype=np.float32)
-        for start in range(0, len(self.pooled), _BLOCK_ROWS):
-            scores[:, start : start + _BLOCK_ROWS] = queries @ self.pooled[start : start + _BLOCK_ROWS].T
+        n_rows = max(1, _NUMBERS_IN_CACHE // max(1, self.pooled.shape[1]))
+        for start in range(0, len(self.pooled), n_rows):
+            block = np.asarray(self.pooled[start : start + n_rows])
+            for query, of_query in zip(queries, scores, strict=True):
+                np.dot(block, query, out=of_query[start : start + n_rows])
         return scores
 
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -69,14 +77,19 @@ class Vectors:
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
 
-        query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale.
+        query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale. Each
+        document has a product of its own: which others are compared does not move its rounding.
         """
         scores = np.empty(len(rows), dtype=np.float32)
-        wanted = torch.from_numpy(query).T
+        wanted = np.ascontiguousarray(query.T)
         for start in range(0, len(rows), _BLOCK_DOCS):
-            tokens, scales, starts = self._read(rows[start : start + _BLOCK_DOCS])
-            similarity = (tokens @ wanted).mul_(scales[:, None]).numpy()
-            scores[start : start + _BLOCK_DOCS] = np.maximum.reduceat(similarity, starts, axis=0).mean(axis=1)
+            spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows[start : start + _BLOCK_DOCS]]
+            ends = np.cumsum([0, *(span.stop - span.start for span in spans)])
+            similarity = np.empty((ends[-1], len(query)), dtype=np.float32)
+            for span, first, last in zip(spans, ends[:-1], ends[1:], strict=True):
+                np.matmul(self.tokens[span].astype(np.float32), wanted, out=similarity[first:last])
+            similarity *= np.concatenate([self.scales[span] for span in spans])[:, None]
+            scores[start : start + _BLOCK_DOCS] = np.maximum.reduceat(similarity, ends[:-1], axis=0).mean(axis=1)
         return scores
 
 

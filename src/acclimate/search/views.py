@@ -1,0 +1,59 @@
+"""What members see of queries: each looks at a query once, however many systems answer it.
+
+Queries come in blocks, so that a member reads its documents once for all of them. Nothing that is computed for one
+depends on its company, so neither do candidates, runs and what is kept of them: each query is encoded by itself, where
+the padding of a batch would move the rounding of its vectors (in bfloat16 by up to 0.002 of a cosine), and each has
+products of its own, see `vectors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from acclimate.records import Query
+
+if TYPE_CHECKING:
+    from acclimate.search.encoder import Encoded
+    from acclimate.search.members import Member, QueryEncoder, View
+
+_QUERIES = 64  # of a block at most
+_SCORES = 1 << 24  # of a block, by one member
+
+
+def blocks(queries: Sequence[Query], n_docs: int) -> Iterator[Sequence[Query]]:
+    """The queries in their order, so many at a time that memory has room for a score of each document."""
+    at_once = max(1, min(_QUERIES, _SCORES // max(1, n_docs)))
+    for start in range(0, len(queries), at_once):
+        yield queries[start : start + at_once]
+
+
+class Views:
+    """Looks at queries, and remembers what was seen until others come.
+
+    Systems that share it, and are asked the same block one after the other, share what their members saw. Members are
+    told apart by name.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[Query, int] = {}  # of the block at hand
+        self._encoded: dict[int, list[Encoded]] = {}  # by the identity of the encoder
+        self._by_member: dict[str, list[View]] = {}
+
+    def of(self, queries: Sequence[Query], members: Mapping[str, Member]) -> list[dict[str, View]]:
+        """Query by query what each member sees of it. queries: a block, or some of the last one."""
+        if not self._places.keys() >= {*queries}:
+            self._places = {query: place for place, query in enumerate(dict.fromkeys(queries))}
+            self._encoded.clear()
+            self._by_member.clear()
+        for name, member in members.items():
+            if name not in self._by_member:
+                encoded = [] if member.encoder is None else self._encode(member.encoder)
+                self._by_member[name] = member.views([*self._places], encoded)
+        return [{name: self._by_member[name][self._places[query]] for name in members} for query in queries]
+
+    def _encode(self, encoder: QueryEncoder) -> list[Encoded]:
+        """The block's vectors, of each query by itself."""
+        if id(encoder) not in self._encoded:
+            self._encoded[id(encoder)] = [encoder.encode([query.text])[0] for query in self._places]
+        return self._encoded[id(encoder)]

@@ -1,0 +1,107 @@
+"""Queries are looked at in blocks, each once, and what is found for one has the same bytes in any company."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.records import Query
+from acclimate.search import views
+from acclimate.search.bm25 import BM25
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.search.system import System
+from acclimate.search.vectors import Vectors, encode_corpus, quantized
+from acclimate.search.views import Views, blocks
+
+IDS = Ids([doc.doc_id for doc in DOCS])
+ASKED = [*QUERIES[:8], Query("empty", ""), Query("odd", "?!"), Query("long", " ".join(doc.text for doc in DOCS[:4]))]
+SYSTEMS = [{"bm25": 1.0}, {"dense": 1.0}, {"late-interaction": 1.0}, {}, {"bm25": 0.2, "late-interaction": 0.8}]
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder):
+    return Encoder.load(str(tiny_encoder), max_tokens=64)
+
+
+@pytest.fixture(scope="module")
+def members(encoder, tmp_path_factory):
+    vectors = encode_corpus(encoder, {doc.doc_id: doc for doc in DOCS}, tmp_path_factory.mktemp("vectors"))
+    return {
+        "bm25": BM25Member(BM25.build(doc.default_text() for doc in DOCS)),
+        "dense": DenseMember(vectors, encoder),
+        "late-interaction": LateInteractionMember(vectors, encoder),
+    }
+
+
+def system(members, weights, shared=None):
+    return System(IDS, members, [name for name in weights if name in ("bm25", "dense")] or ["bm25", "dense"],
+                  weights, 7, shared)  # fmt: skip
+
+
+def as_bytes(candidates):
+    return candidates.rows.tobytes(), {name: scores.tobytes() for name, scores in candidates.scores.items()}
+
+
+@given(st.lists(st.sampled_from(ASKED), min_size=1, max_size=9), st.permutations(SYSTEMS), st.integers(1, 4))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_query_has_the_same_bytes_in_any_company(members, asked, order, at_once):
+    shared = Views()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "_QUERIES", at_once)
+        for block in blocks(asked, len(IDS)):
+            for weights in order:
+                together = system(members, weights, shared).candidates(block)
+                for query, candidates in zip(block, together, strict=True):
+                    (alone,) = system(members, weights).candidates([query])
+                    assert as_bytes(candidates) == as_bytes(alone)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 50))
+@settings(max_examples=50, deadline=None)
+def test_vectors_are_compared_the_same_in_any_company(seed, dim, n_docs):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 30, n_docs)
+    tokens, scales = quantized(rng.normal(size=(lengths.sum(), dim)).astype(np.float32))
+    pooled, queries = (rng.normal(size=(n, dim)).astype(np.float32) for n in (n_docs, 9))
+    vectors = Vectors(pooled, tokens, scales, np.cumsum([0, *lengths]))
+    together = vectors.dense_scores(queries)
+    assert [vectors.dense_scores(query[None])[0].tobytes() for query in queries] == [one.tobytes() for one in together]
+    every = vectors.max_sim(queries, np.arange(n_docs))
+    some = rng.permutation(n_docs)[: rng.integers(n_docs + 1)]
+    assert vectors.max_sim(queries, some).tobytes() == every[some].tobytes()
+
+
+def test_each_query_is_looked_at_once_by_each_member_however_many_systems_ask(members, encoder, monkeypatch):
+    encoded, compared = [], Counter()
+    encode, max_sim, scores = Encoder.encode, Vectors.max_sim, BM25.scores
+    monkeypatch.setattr(Encoder, "encode", lambda self, texts: (encoded.extend(texts), encode(self, texts))[1])
+    monkeypatch.setattr(
+        Vectors, "max_sim", lambda self, query, rows: (compared.update([(query.tobytes(), row) for row in rows]),
+                                                       max_sim(self, query, rows))[1]
+    )  # fmt: skip
+    read = []
+    monkeypatch.setattr(BM25, "scores", lambda self, text: (read.append(text), scores(self, text))[1])
+    shared = Views()
+    for weights in SYSTEMS:
+        system(members, weights, shared).search(ASKED, 5)
+        system(members, weights, shared).search(ASKED[3:5], 5)  # as where one asks for more of some
+    assert encoded == read == [query.text for query in ASKED]
+    assert set(compared.values()) == {1}
+    system(members, SYSTEMS[0]).search(ASKED, 5)  # which shares nothing
+    assert len(read) == 2 * len(ASKED)
+
+
+def test_a_block_has_room_for_a_score_of_every_document():
+    queries = [Query(f"q{number}", "text") for number in range(150)]
+    assert [len(block) for block in blocks(queries, 40)] == [64, 64, 22]
+    for n_docs in (1, 10**6, 10**9):
+        parts = list(blocks(queries, n_docs))
+        assert [query for part in parts for query in part] == queries
+        assert len(parts[0]) == 1 or len(parts[0]) * n_docs <= views._SCORES
+    assert list(blocks([], 40)) == []
