@@ -14,13 +14,14 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.text import quoted
 from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.formats.html import read_page
 from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
@@ -69,7 +70,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
             raise DataError(f"{quoted(path.name)} is no name in UTF-8; rename the file", path=path.parent)
         content = read_text(path, largest=LONGEST)
         kind = path.suffix.lower()
-        title, text = _html(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
+        title, text = read_page(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
         if not (title or text.strip()):
             dropped["empty file"] += 1
             continue
@@ -99,58 +100,3 @@ def _markdown(content: str) -> tuple[str, str]:
         elif not fence and line.strip() and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()):
             return line.strip(), "".join(lines[n + 2 :]).lstrip("\r\n") if n == first else content
     return "", content
-
-
-def _html(content: str) -> tuple[str, str]:
-    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] (compiled, without types)
-
-    page = _Page()
-    # The parser calls the page and builds no tree, so that depth costs nothing.
-    parser = etree.HTMLParser(target=page, huge_tree=True)
-    parser.feed(content)
-    if content.strip():
-        parser.close()
-    lines = (" ".join(line.split()) for line in "".join(page.text).splitlines())
-    return " ".join("".join(page.title).split()), "\n".join(line for line in lines if line)
-
-
-class _Page:
-    """Collects what a reader of the page sees: `title` and `text`, a line end at each border of a block."""
-
-    HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "object", "iframe"})
-    INLINE = frozenset(
-        "a abbr b bdi bdo cite code dfn em font i ins del kbd label mark q s samp small span strike strong sub sup "
-        "time tt u var wbr".split()
-    )
-
-    def __init__(self) -> None:
-        self.title: list[str] = []
-        self.text: list[str] = []
-        self._hidden = 0  # open elements that nobody sees
-        self._in_title = False
-
-    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if tag in self.HIDDEN:
-            self._hidden += 1
-        elif tag == "title":
-            self._in_title = True
-        elif tag not in self.INLINE:
-            self.text.append("\n")
-
-    def end(self, tag: str) -> None:
-        if tag in self.HIDDEN:
-            self._hidden -= 1
-        elif tag == "title":
-            self._in_title = False
-        elif tag not in self.INLINE:
-            self.text.append("\n")
-
-    def data(self, data: str) -> None:
-        if not self._hidden:
-            (self.title if self._in_title else self.text).append(" ".join(data.split("\n")))
-
-    def comment(self, text: str) -> None:
-        """What nobody sees."""
-
-    def close(self) -> None:
-        """The parser wants to call it."""

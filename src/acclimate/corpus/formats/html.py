@@ -1,0 +1,98 @@
+"""A web page as its reader sees it.
+
+The page is cut into tokens as the HTML standard has it (html.spec.whatwg.org, 13.2.5), and of the tree no more is kept
+than which elements are open. So the time follows from the length, however deep or broken a page is nested: parsers that
+build the tree look through all that is open for whatever ends.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Literal
+
+HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "object", "iframe"})
+INLINE = frozenset(
+    "a abbr b bdi bdo cite code dfn em font i ins del kbd label mark q s samp small span strike strong sub sup "
+    "time tt u var wbr".split()
+)
+_WITHIN_A_LINE = INLINE | HIDDEN | {"title"}
+_EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())  # they never end
+_RAW = {  # what is in them is no markup, up to their own end
+    name: re.compile(rf"</{name}(?=[\s/>])", re.ASCII | re.IGNORECASE)
+    for name in ("script", "style", "iframe", "title", "textarea")
+}
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
+_REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  # in quotes it does not end
+_COMMENT_END = re.compile(r"--!?>")
+
+Kind = Literal["start", "end", "text"]
+
+
+def read_page(page: str) -> tuple[str, str]:
+    """Title and text, a line for each block; nothing of scripts, styles and what else is not seen."""
+    title: list[str] = []
+    text: list[str] = []
+    opened: list[str] = []  # the elements that are not closed, the outermost first
+    count: Counter[str] = Counter()  # of each of them
+    n_hidden = 0
+    for kind, value in _tokens(page):
+        if kind == "text":
+            if not n_hidden:
+                (title if opened[-1:] == ["title"] else text).append(_unescaped(value).replace("\n", " "))
+            continue
+        if value not in _WITHIN_A_LINE:
+            text.append("\n")
+        if kind == "start":
+            opened.append(value)
+            count[value] += 1
+            n_hidden += value in HIDDEN
+        elif count[value]:
+            closed = ""
+            while closed != value:  # with it end those that were left open within it
+                closed = opened.pop()
+                count[closed] -= 1
+                n_hidden -= closed in HIDDEN
+    lines = (" ".join(line.split()) for line in "".join(text).split("\n"))
+    return " ".join("".join(title).split()), "\n".join(line for line in lines if line)
+
+
+def _tokens(page: str) -> Iterator[tuple[Kind, str]]:
+    """Tags by their names in lower case, and the text between them; elements that hold nothing end at once."""
+    place = 0
+    while (start := page.find("<", place)) >= 0:
+        yield "text", page[place:start]
+        if tag := _TAG.match(page, start):
+            rest = _REST_OF_TAG.match(page, tag.end())
+            if rest is None:
+                return
+            place, name = rest.end(), tag[2].lower()
+            if tag[1]:
+                yield "end", name
+                continue
+            yield "start", name
+            if name in _EMPTY or (page[place - 2] == "/" and name not in _RAW):
+                yield "end", name
+            elif name in _RAW:
+                end = _RAW[name].search(page, place)
+                yield "text", page[place : end.start() if end else len(page)]
+                place = end.start() if end else len(page)
+        elif page.startswith(("<!", "<?", "</"), start):
+            is_comment = page.startswith("<!--", start)
+            end = (_COMMENT_END if is_comment else re.compile(">")).search(page, start + 2)
+            if end is None:
+                return
+            place = end.end()
+        else:
+            yield "text", "<"
+            place = start + 1
+    yield "text", page[place:]
+
+
+def _unescaped(text: str) -> str:
+    with suppress(ValueError):  # a number of thousands of digits is no character's
+        return html.unescape(text) if "&" in text else text
+    return text
