@@ -23,7 +23,6 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.words import normalized
 from acclimate.corpus.formats.query_log import read_query_log
-from acclimate.corpus.masking import masked, tidied
 from acclimate.records import Query
 
 LONGEST = 500  # characters of a query: what is longer is a document that was pasted
@@ -112,6 +111,8 @@ def read(path: Path) -> QueryLog:
     Memory follows the number of different queries. Raises DataError for a file that cannot be read, and for one
     without a query that is left.
     """
+    from acclimate.corpus.masking import masked, tidied  # whose patterns take a while to compile
+
     entries: dict[str, list[int]] = {}  # text -> entries, count, clicks
     dropped: Counter[str] = Counter()
     for entry in read_query_log(path):

@@ -23,8 +23,6 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.llm import prompts
-from acclimate.llm.answers.clean import clean
-from acclimate.llm.answers.unwrap import unwrapped
 from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
@@ -170,6 +168,8 @@ def check_docs(n_docs: int, fewest: int, *, n_prompts: int, n_examples: int) -> 
 
 
 def _pair(task: Task, answer: Completion, doc_text: str) -> Pair:
+    from acclimate.llm.answers.clean import clean  # whose patterns take a while to compile
+
     good, reason = clean(answer.text, doc_text, answer.finish_reason, task.prompt.prefix)
     return Pair(task.doc_id, task.prompt.name, good, reason=reason or "")
 
@@ -185,6 +185,8 @@ def _drop_repeated(pairs: Sequence[Pair]) -> None:
 
 def _add_bad(pair: Pair, answer: Completion) -> None:
     """A bad question may be short or beside the point, but not the good one again."""
+    from acclimate.llm.answers.unwrap import unwrapped
+
     pair.bad = " ".join(unwrapped(answer.text)[0].split())
     if not pair.bad or answer.finish_reason != "stop":
         pair.reason = "no bad question"

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from acclimate.base.words import normalized
 from acclimate.corpus.formats import synthetic_id
-from acclimate.llm.answers.clean import clean, first_line
 from acclimate.llm.ask import Task
 from acclimate.records import Completion, SyntheticQuery
 
@@ -29,6 +28,8 @@ def sort_answers(
     doc_texts: what each doc's prompts showed; a blank one was not asked about. searches: queries of people that the
     prompts showed.
     """
+    from acclimate.llm.answers.clean import clean, first_line  # whose patterns take a while to compile
+
     copies = set(map(normalized, searches))
     queries: dict[str, SyntheticQuery] = {}
     rejects: list[dict[str, str]] = []

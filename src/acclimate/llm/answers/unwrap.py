@@ -12,6 +12,7 @@ import html
 import itertools
 import json
 import re
+from functools import cache
 from typing import Any
 
 from acclimate.llm.answers import reasoning
@@ -125,11 +126,6 @@ _AFTER_THE_FIRST_LINES = (
 )
 
 
-def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL | re.VERBOSE) for pattern in patterns)
-
-
-_PREAMBLE, _OUTER, _INNER = map(_compiled, (_PREAMBLES, _WRAPPINGS, _AFTER_THE_FIRST_LINES))
 _LONGEST = 2000  # characters of an answer that are looked at; what wraps a query is far shorter
 _QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹ 「」 『』 【】 ＂＂ `` **** ** ____ __ ~~~~ ====".split()
 _ESCAPED = re.compile(
@@ -166,24 +162,30 @@ def unwrapped(text: str) -> tuple[str, bool]:
     text, had_preamble = text[begin : min(end, begin + _LONGEST)], False
     while True:
         before, text = text, text.strip()
-        if (inner := _unwrapped_by(text, _OUTER)) is None and (inner := _in_json(text)) is None:
-            inner = _after_preamble(text, _PREAMBLE)
+        if (inner := _unwrapped_by(text, _WRAPPINGS)) is None and (inner := _in_json(text)) is None:
+            inner = _after_preamble(text, _PREAMBLES)
             had_preamble |= inner is not None
         if inner is None and _ESCAPED.fullmatch(text):
             inner = html.unescape(text)
-        if inner is None and (inner := _unwrapped_by(text, _INNER)) is None:
+        if inner is None and (inner := _unwrapped_by(text, _AFTER_THE_FIRST_LINES)) is None:
             inner = _in_quotes(text)
         text = text if inner is None else inner
         if text == before:
             return text, had_preamble
 
 
-def _unwrapped_by(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
-    return next((match["query"] for rule in rules if (match := rule.fullmatch(text))), None)
+@cache
+def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """When they are first needed: it takes a quarter of a second."""
+    return tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL | re.VERBOSE) for pattern in patterns)
 
 
-def _after_preamble(text: str, rules: tuple[re.Pattern[str], ...]) -> str | None:
-    return next((text[match.end() :] for rule in rules if (match := rule.match(text))), None)
+def _unwrapped_by(text: str, patterns: tuple[str, ...]) -> str | None:
+    return next((match["query"] for rule in _compiled(patterns) if (match := rule.fullmatch(text))), None)
+
+
+def _after_preamble(text: str, patterns: tuple[str, ...]) -> str | None:
+    return next((text[match.end() :] for rule in _compiled(patterns) if (match := rule.match(text))), None)
 
 
 def _in_quotes(text: str) -> str | None:

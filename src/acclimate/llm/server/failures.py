@@ -141,7 +141,6 @@ _TABLE = (
     _Row(Means.AGAIN, words=_MAY_PASS),
     _Row(Means.STOP),
 )
-_PATTERNS = {row.words: re.compile(row.words, re.IGNORECASE | re.VERBOSE | re.DOTALL) for row in _TABLE if row.words}
 
 
 def failure(status: int | None, body: Any) -> Failure:
@@ -154,7 +153,7 @@ def failure(status: int | None, body: Any) -> Failure:
 
 
 def _fits(row: _Row, status: int | None, words: str) -> bool:
-    of_words = not row.words or _PATTERNS[row.words].search(words) is not None
+    of_words = not row.words or re.search(row.words, words, re.IGNORECASE | re.VERBOSE | re.DOTALL) is not None
     return of_words and (not row.statuses or status in row.statuses)
 
 
