@@ -10,10 +10,23 @@ import pytest
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets", "bm25s", "ir_measures")
 
 
+def loaded_by(code: str, *names: str) -> list[str]:
+    """Which of these modules a process has loaded after some code."""
+    code = f"import sys; {code}; print(*[name for name in {names!r} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stderr.split()
+
+
 @pytest.mark.parametrize(
     "module", ["acclimate", "acclimate.stages.chain", "acclimate.cli.main", "acclimate.base.testing"]
 )
 def test_importing_loads_nothing_heavy(module):
-    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert loaded_by(f"import {module}", *HEAVY) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["search", "--help"], ["adapt", "--help"], ["inpars", "train", "--help"]]
+)
+def test_help_loads_neither_the_chain_nor_numpy(arguments):
+    code = f"from acclimate.cli.main import main; assert main({arguments}) == 0"
+    assert loaded_by(code, "acclimate.stages.chain", "acclimate.api.run", "numpy") == []

@@ -218,9 +218,9 @@ def test_wherever_else_memory_runs_out_the_command_line_says_so(error, monkeypat
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(cli, "_register_stages", full)
+    monkeypatch.setattr(cli, "check_arguments", full)
     assert cli.main([]) == 2
     assert "memory" in capsys.readouterr().err
-    monkeypatch.setattr(cli, "_register_stages", lambda: [][0])
+    monkeypatch.setattr(cli, "check_arguments", lambda _: [][0])
     with pytest.raises(IndexError):
         cli.main([])

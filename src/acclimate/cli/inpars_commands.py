@@ -1,4 +1,6 @@
-"""The command names and options of the InPars toolkit: `acclimate inpars ...`. What they do is in `api.inpars`."""
+"""The command names and options of the InPars toolkit: `acclimate inpars ...`. What they do is in `api.inpars`, loaded
+when one is asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from acclimate.api.inpars import queries, ranking, training
 from acclimate.cli.options import Count, File, FilePath, Flag, Positive
 
 inpars_app = App(
@@ -36,6 +37,8 @@ def generate(
     seed: Count = 1,
 ) -> None:
     """Have an LLM write a query for each of so many documents. --dataset: a collection as adapt takes it."""
+    from acclimate.api.inpars import queries
+
     count = queries.generate(
         dataset,
         output,
@@ -65,6 +68,8 @@ def filter_command(
     skip_questions_copied_from_context: Flag = False,
 ) -> None:
     """Keep the queries that the LLM was surest of, or that a reranker likes best with their documents."""
+    from acclimate.api.inpars import queries
+
     count = queries.filter(
         input,
         output,
@@ -83,6 +88,8 @@ def generate_triples(
     *, dataset: str, input: Path, output: Path, n_samples: Count = 100, max_hits: Count = 1000, seed: Count = 1
 ) -> None:
     """Put negatives of BM25's first hits beside each query and its document."""
+    from acclimate.api.inpars import training
+
     count = training.generate_triples(dataset, input, output, n_samples=n_samples, max_hits=max_hits, seed=seed)
     print(f"{count:,} triples: {output}")
 
@@ -101,6 +108,8 @@ def train(
     seed: Count = 1,
 ) -> None:
     """Train a reranker on triples or pairs; by default 156 steps of 128 rows, as the papers have it."""
+    from acclimate.api.inpars import training
+
     folder = training.train(
         triples,
         output_dir,
@@ -125,6 +134,8 @@ def rerank(
     top_k: Count = 1000,
 ) -> None:
     """Put the first documents of a run in the order of a reranker; of BM25 where no run is named."""
+    from acclimate.api.inpars import ranking
+
     print(f"run: {ranking.rerank(dataset, model, input_run or ranking.BM25_RUN, output_run, top_k=top_k)}")
 
 
@@ -139,6 +150,8 @@ def evaluate(
     json: FilePath = None,
 ) -> None:
     """Measure a TREC run, or bm25 over a collection; --json FILE has the same."""
+    from acclimate.api.inpars import ranking
+
     values = ranking.evaluate(
         run,
         qrels=qrels,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
@@ -19,7 +18,7 @@ from acclimate.base import distributed, signals
 from acclimate.base.errors import FILE_ERRORS, AcclimateError
 from acclimate.base.memory import is_out_of_memory
 from acclimate.base.text import on_one_line, shortened
-from acclimate.cli import shell
+from acclimate.cli import shell, stage_commands
 from acclimate.cli.adapt_command import adapt
 from acclimate.cli.command_groups import GROUPS
 from acclimate.cli.convert_commands import convert
@@ -36,7 +35,7 @@ from acclimate.cli.options import (
     unwrapped,
 )
 from acclimate.cli.recipe_commands import reproduce
-from acclimate.cli.stage_commands import show, stage_command
+from acclimate.cli.stage_commands import show
 
 _HELP = """Tune a search engine to documents that have no labels.
 
@@ -65,6 +64,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+stage_commands.register(app)
 for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, reproduce):
     command(command_elsewhere)
 
@@ -157,14 +157,6 @@ def doctor() -> None:
     print("\n".join(map(str, acclimate.doctor())))
 
 
-@cache
-def _register_stages() -> None:
-    from acclimate.stages.chain import STAGES
-
-    for stage, function in STAGES.items():
-        app.command(stage_command(stage, function), name=stage)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
     shell.prepare()
@@ -172,7 +164,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = io.StringIO()  # the first process says it
     try:
         shell.check_folder()
-        _register_stages()
         tokens = sys.argv[1:] if arguments is None else arguments
         check_arguments(tokens)
         with shell.log_on_stderr():
