@@ -97,7 +97,7 @@ def quick_training() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(quick_training, tmp_path_factory):
-    """The folder of a SentenceTransformer: BERT with two layers, 32 dimensions and random weights, a word a token."""
+    """The folder of a SentenceTransformer: BERT with one layer, 32 dimensions and random weights, a word a token."""
     torch = pytest.importorskip("torch")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
@@ -109,11 +109,11 @@ def tiny_encoder(quick_training, tmp_path_factory):
     words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     bert = folder / "bert"
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,

@@ -105,14 +105,17 @@ def undocumented(run: Path) -> set[str]:
         if not has_our_fields(name):
             continue
         fields = [field for field in FIELDS if any(matches(pattern, name) for pattern in field.files)]
-        opaque = [field.path for field in fields if "any" in field.types]
-        for row in content(path):
-            for place, value in values(row):
-                if isinstance(value, dict | list):
-                    continue
-                if any(agrees(Field((), whole, (), ""), place[: len(whole)]) for whole in opaque):
-                    continue
-                types = {kind for field in fields if agrees(field, place) for kind in field.types}
-                if TYPES[type(value)] not in types and not (type(value) is int and "number" in types):
-                    strange.add(f"{name}: {'.'.join(place)} is {TYPES[type(value)]}")
+        kinds = {
+            (place, type(value))
+            for row in content(path)
+            for place, value in values(row)
+            if not isinstance(value, dict | list)
+        }
+        for place, kind in kinds:
+            whole = (field for field in fields if "any" in field.types)
+            if any(agrees(field, place[: len(field.path)]) for field in whole):
+                continue
+            types = {spelling for field in fields if agrees(field, place) for spelling in field.types}
+            if TYPES[kind] not in types and not (kind is int and "number" in types):
+                strange.add(f"{name}: {'.'.join(place)} is {TYPES[kind]}")
     return strange
