@@ -24,7 +24,7 @@ SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
 mine.n_ways=3 train.batch_size=4 train.max_tokens=48 label.n_ways=8 distill.epochs=2 evaluate.rerank_depth=5
 """.split()
-FAST = ("distill.student=dense-query", "distill.epochs=1")
+FAST = ("distill.student=dense-query", "distill.epochs=1", "evaluate.max_queries=6")
 HOSTILE = "<script>alert('volcano')</script>"
 
 

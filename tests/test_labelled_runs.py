@@ -25,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("fake_llm")
 def test_labelled_queries_are_measured_on_and_never_trained_on(corpus, run_adapt, tmp_path):
     queries, qrels = write_labels(tmp_path)
     out = tmp_path / "run"
-    assert run_adapt(corpus, out, "--queries", queries, "--qrels", qrels, changes=FAST) == 0
+    assert (
+        run_adapt(corpus, out, "--queries", queries, "--qrels", qrels, changes=(*FAST, "evaluate.max_queries=0")) == 0
+    )
     report = report_of(out)
     assert report["verdict_basis"] == "qrels"
     assert undocumented(out) == set()
@@ -60,7 +62,7 @@ def test_a_beir_folder_brings_its_own_labels_whatever_the_ids(run_adapt, tmp_pat
     formats.write_queries(folder / "queries.jsonl", [query._replace(query_id=odd[query.query_id]) for query in QUERIES])
     qrels = [Qrel(odd[one.query_id], odd[one.doc_id], one.relevance) for one in QRELS]
     formats.write_qrels(folder / "qrels" / "test.tsv", qrels)
-    assert run_adapt(folder, out, changes=FAST) == 0
+    assert run_adapt(folder, out, changes=(*FAST, "evaluate.max_queries=0")) == 0
     report = report_of(out)
     assert report["verdict_basis"] == "qrels"
     for judged in (folder / "qrels" / "test.tsv", out / "evaluate" / "qrels.trec"):

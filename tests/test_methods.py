@@ -19,8 +19,6 @@ from acclimate.llm import prompts
 from acclimate.stages.runs import stored
 from acclimate.stages.train import Trained
 
-QUICK = (*FAST, "evaluate.max_queries=8")
-
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fake_llm")]
 
 
@@ -52,7 +50,13 @@ def beir(tmp_path):
 
 def test_examples_of_the_task_are_shown_and_neither_trained_on_nor_measured(beir, run_adapt, tmp_path, prompts_asked):
     out = tmp_path / "run"
-    changes = ("generate.prompt=promptagator", "sample.examples=train", "sample.n_examples=2", *FAST)
+    changes = (
+        "generate.prompt=promptagator",
+        "sample.examples=train",
+        "sample.n_examples=2",
+        *FAST,
+        "evaluate.max_queries=0",
+    )
     assert run_adapt(beir, out, changes=changes) == 0
     shown = [json.loads(line) for line in (out / "sample" / "examples.jsonl").read_text().splitlines()]
     assert len(shown) == 2
@@ -83,7 +87,7 @@ def test_the_settings_of_inpars_reach_the_llm(beir, run_adapt, tmp_path, prompts
     )
     changes += ("sample.examples=train", f"generate.prompt={path}#mine", "generate.shuffle_examples=true")
     changes += ("generate.cut=tokens", "generate.max_doc_tokens=5", "generate.cleaning=inpars")
-    assert run_adapt(beir, out, changes=(*changes, "filter.round_trip_k=100", *QUICK)) == 0
+    assert run_adapt(beir, out, changes=(*changes, "filter.round_trip_k=100", *FAST)) == 0
     shown = [json.loads(line) for line in (out / "sample" / "examples.jsonl").read_text().splitlines()]
     left = [doc for doc in DOCS if doc.doc_id not in {row["doc_id"] for row in shown}]
     drawn = list(json.loads((out / "sample" / "splits.json").read_text()))
@@ -110,7 +114,7 @@ def test_a_prompt_that_needs_examples_says_how_to_give_them(beir, run_adapt, tmp
 
 def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_adapt, tmp_path, prompts_asked):
     out = tmp_path / "run"
-    changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", "filter.round_trip_k=100", *QUICK)
+    changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", "filter.round_trip_k=100", *FAST)
     assert run_adapt(beir, out, changes=changes) == 0
     made = [prompts.template(path) for path in sorted((out / "seed").glob("adapted-*.toml"))]
     assert [template.name for template in made] == ["adapted-1", "adapted-2"]
@@ -138,7 +142,7 @@ def test_two_stages_make_prompts_of_the_corpus_and_queries_with_them(beir, run_a
 
 def test_a_stage_s_limit_stops_that_stage(beir, run_adapt, tmp_path, capsys):
     out = tmp_path / "run"
-    changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", *QUICK)
+    changes = ("generate.prompt=adapted", "seed.n_docs=14", "seed.n_prompts=2", *FAST)
     assert run_adapt(beir, out, "--max-tokens", "generate=1", changes=changes) == 3
     assert (out / "seed" / "manifest.json").exists()
     assert "--max-tokens generate=1" in capsys.readouterr().err
@@ -148,7 +152,7 @@ def test_a_stage_s_limit_stops_that_stage(beir, run_adapt, tmp_path, capsys):
 def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_adapt, tmp_path, monkeypatch):
     out = tmp_path / "run"
     filters = "duplicates,logprob,percentile,round-trip,teacher,judge"
-    changes = (f"filter.filters={filters}", "filter.retriever=trained", "filter.min_grade=1", *QUICK)
+    changes = (f"filter.filters={filters}", "filter.retriever=trained", "filter.min_grade=1", *FAST)
     assert run_adapt(beir, out, changes=(*changes, "filter.round_trip_k=30")) == 0
     stage = {stage["name"]: stage for stage in report_of(out)["stages"]}["filter"]
     assert set(stage["dropped"]) == set(filters.split(","))
@@ -173,7 +177,7 @@ def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_ada
 
 def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):
     out = tmp_path / "run"
-    assert run_adapt(beir, out, changes=QUICK) == 0
+    assert run_adapt(beir, out, changes=FAST) == 0
     capsys.readouterr()
     assert main(["filter", str(out), "--filters", "duplicates,round-trip", "--round-trip-k", "1"]) == 0
     printed = capsys.readouterr().out
@@ -183,7 +187,7 @@ def test_the_funnel_is_printed(beir, run_adapt, tmp_path, capsys):
 
 def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adapt, tmp_path, capsys):
     out = tmp_path / "run"
-    changes = ("generate.prompt=claim,keyword", "train.rerankers=prompt", "train.min_queries=2", *QUICK)
+    changes = ("generate.prompt=claim,keyword", "train.rerankers=prompt", "train.min_queries=2", *FAST)
     assert run_adapt(beir, out, changes=changes) == 0
     names = ["reranker-claim", "reranker-keyword"]
     notes = json.loads((out / "train" / "manifest.json").read_text())["notes"]
@@ -206,5 +210,5 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
 
 def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):
     out = tmp_path / "run"
-    assert run_adapt(beir, out, changes=("train.learning_rate=1e-12", *QUICK)) == 0
+    assert run_adapt(beir, out, changes=("train.learning_rate=1e-12", *FAST)) == 0
     assert any("reranker has collapsed" in warning for warning in report_of(out)["warnings"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,14 @@ def check(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def versions() -> dict[str, str]:
     """What this result was made with."""
-    versions = {"acclimate": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    ours = {"acclimate": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    return {**ours, **_libraries()}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """The versions of those that are installed: each is looked for in a file of its own."""
+    versions: dict[str, str] = {}
     for name in _LIBRARIES:
         try:
             versions[name] = metadata.version(name)
