@@ -11,6 +11,7 @@ from acclimate.corpus.formats import read_run
 from acclimate.measure.measures import MEASURES, per_query
 from acclimate.measure.recommend import Recommendation
 from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.search.measuring import write_runs
 from acclimate.search.names import SystemName
 from acclimate.stages.evaluate import Contender, evaluate
 
@@ -170,17 +171,42 @@ def test_the_numbers_are_those_of_the_runs_on_disk(tmp_path):
     ]  # fmt: skip
 
 
-def test_latencies_are_those_of_single_queries_and_warm_ones(tmp_path):
-    asked = []
+class Watched(FakeRetriever):
+    """Notes what it was asked together."""
 
-    class Watched(FakeRetriever):
-        def search(self, queries, k):
-            asked.append([query.query_id for query in queries])
-            return super().search(queries, k)
+    def search(self, queries, k):
+        self.__dict__.setdefault("asked", []).append([query.query_id for query in queries])
+        return super().search(queries, k)
 
-    watched = DENSE._replace(retriever=Watched(DENSE.retriever.scores))
-    evaluated(tmp_path, watched, GOOD)
-    assert asked == [["q00", "q01"], *([query.query_id] for query in QUERIES)]
+
+def test_queries_are_answered_in_blocks_by_all_systems_before_the_next_come(tmp_path):
+    first, second = (Watched(one.retriever.scores) for one in (DENSE, GOOD))
+    order = []
+    contenders = [DENSE._replace(retriever=first), GOOD._replace(retriever=second)]
+    write_runs(contenders, QUERIES, 100, 2**20, tmp_path, order.append)
+    assert first.asked == second.asked
+    assert [len(block) for block in first.asked] == [16, 16, 8]
+    assert order == [16, 32, 48, 64, 72, 80]
+
+
+@pytest.mark.parametrize(("name", "count"), [("dense", 30), ("dense+reranker", 5)])
+def test_latencies_are_those_of_drawn_queries_asked_alone_and_warm_of_what_serves(name, count, tmp_path, monkeypatch):
+    monkeypatch.setattr("acclimate.search.measuring._TIMED", 30)
+    monkeypatch.setattr("acclimate.search.measuring._TIMED_RERANKED", 5)
+    shared, serving = (Watched(DENSE.retriever.scores) for _ in range(2))
+    watched = Contender(SystemName(name), shared, 0, {}, serving=serving)
+    drawn = []
+    for seed in (0, 1):
+        shared.asked, serving.asked = [], []
+        system = evaluated(tmp_path, BM25, watched, candidate=name, seed=seed).systems[1]
+        assert shared.asked == [[query.query_id for query in QUERIES]]
+        warm, *alone = serving.asked
+        assert warm == alone[0]
+        assert len({query_id for (query_id,) in alone}) == len(alone) == system["latency_ms"]["queries"] == count
+        drawn.append(alone)
+    assert drawn[0] != drawn[1]
+    few = evaluated(tmp_path, BM25, watched, candidate=name, max_queries=3).systems[1]
+    assert few["latency_ms"]["queries"] == 3
 
 
 def test_queries_of_which_nothing_is_relevant_count_0_and_those_that_are_not_judged_do_not_count(tmp_path):
@@ -240,7 +266,7 @@ def test_runs_are_as_deep_as_the_measures_and_the_seed_draws_the_intervals(tmp_p
 def test_progress_counts_every_search(tmp_path):
     steps = []
     evaluated(tmp_path, BM25, DENSE, GOOD, progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(at, 120) for at in range(1, 121)]
+    assert steps == [(40, 120), (80, 120), (120, 120)]
 
 
 def test_a_query_that_finds_nothing_counts_as_nothing_found(tmp_path):

@@ -22,8 +22,9 @@ from acclimate.records import Doc, Query, SyntheticQuery
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.lists import rated_together
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
-from acclimate.stages.judges import RunJudges, rated_together
+from acclimate.stages.judges import RunJudges
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):

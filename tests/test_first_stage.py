@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from acclimate.base.errors import DataError
@@ -12,11 +10,9 @@ from acclimate.corpus.formats import read_run, write_run
 from acclimate.records import Query, ScoredDoc
 from acclimate.search import first_stage
 from acclimate.search.first_stage import FirstStage
-from acclimate.search.kept_values import KeptValues
 from acclimate.search.members import Ids
 from acclimate.search.reranked import Reranked
 from acclimate.search.systems import of_documents
-from acclimate.search.timed import TimedScorer
 
 QUERIES = [Query("q1", "one"), Query("q2", "two"), Query("q3", "three")]
 HITS = [ScoredDoc("q1", "b", 3.0), ScoredDoc("q1", "a", 2.0), ScoredDoc("q1", "c", 1.0), ScoredDoc("q2", "c", 5.0)]
@@ -63,23 +59,3 @@ def test_a_run_of_other_documents_or_of_none_of_the_queries_is_refused(path):
         first_stage.check(path, {"c"}, {"q1"})
     with pytest.raises(DataError, match="no query of those that measure, such as 'Q1'; it has others, such as 'other'"):
         first_stage.check(path, {"a", "b", "c"}, {"Q1"})
-
-
-def test_what_is_read_again_counts_as_long_as_it_took(tmp_path):
-    asked = []
-
-    def slow(text, doc_id):
-        asked.append(doc_id)
-        time.sleep(0.05)
-        return float(len(doc_id))
-
-    pairs = [(QUERIES[0], "a"), (QUERIES[0], "bb")]
-    with KeptValues(tmp_path / "scores.sqlite") as kept:
-        for _ in range(2):  # as after a kill
-            scorer = TimedScorer(FakeScorer(slow), kept, "docs")
-            started = scorer.clock()
-            assert scorer.score(pairs) == [1.0, 2.0]
-            assert scorer.clock() - started >= 0.1
-        assert asked == ["a", "bb"] * 2  # the first answer is asked for twice: a model may have to be loaded
-        assert TimedScorer(FakeScorer(slow, "another"), kept, "docs").score(pairs[:1]) == [1.0]
-        assert len(asked) == 6

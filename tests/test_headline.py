@@ -15,8 +15,8 @@ from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_run, write_run
 from acclimate.records import ScoredDoc
-from acclimate.search import timed
 from acclimate.search.names import SystemName
+from acclimate.search.scorers import kept as keeping
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -120,7 +120,7 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
 ):
     corpus, *options = arguments
     out, asked = tmp_path / "run", []
-    score = timed.TimedScorer.score
+    score = keeping.KeptScorer.score
 
     def dying(self, pairs):
         asked.append(len(pairs))
@@ -128,12 +128,12 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
             raise KeyboardInterrupt
         return score(self, pairs)
 
-    monkeypatch.setattr(timed.TimedScorer, "score", dying)
+    monkeypatch.setattr(keeping.KeptScorer, "score", dying)
     assert run_adapt(corpus, out, *options, changes=CHANGES) == 130
-    monkeypatch.setattr(timed.TimedScorer, "score", score)
+    monkeypatch.setattr(keeping.KeptScorer, "score", score)
     kept = []
-    get = timed.KeptValues.get
-    monkeypatch.setattr(timed.KeptValues, "get", lambda self, keys: kept.append(get(self, keys)) or kept[-1])
+    get = keeping.KeptValues.get
+    monkeypatch.setattr(keeping.KeptValues, "get", lambda self, keys: kept.append(get(self, keys)) or kept[-1])
     assert run_adapt(corpus, out, *options, changes=CHANGES) == 0
     assert sum(map(bool, kept)) >= 9
     assert contents(out) == contents(headline)

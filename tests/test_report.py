@@ -435,3 +435,16 @@ def test_a_report_says_what_became_of_a_log(report):
     assert steering.sentences(report)[1].endswith(
         "times; entries that personal data was cut out of: 2; left out: empty 1, no letters 3."
     )
+
+
+def test_latencies_say_on_how_many_queries_they_were_measured(report):
+    assert sentences.timing(report) == ""  # of an earlier version
+    for row in report["systems"]:
+        row["latency_ms"] |= {"queries": 20 if row["kind"] == "reranked" else 100}
+    said = "Latency is that of single queries, asked one at a time: 100 drawn queries, 20 of what is reranked."
+    assert sentences.timing(report) == said
+    assert said in " ".join(terminal.text(report).split())
+    assert said in render(report)
+    for row in report["systems"]:
+        row["latency_ms"] |= {"queries": 1_007}
+    assert sentences.timing(report).endswith("one at a time: 1,007 drawn queries.")

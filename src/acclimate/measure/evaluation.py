@@ -92,5 +92,5 @@ def reached(values: Values, seconds: Sequence[float], seed: int) -> dict[str, An
     return {
         "measures": {name: round(float(np.mean(list(of.values()))), 5) for name, of in values.items()},
         "intervals": {name: [round(edge, 5) for edge in interval(of, seed=seed)] for name, of in values.items()},
-        "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
+        "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "queries": len(seconds)},
     }

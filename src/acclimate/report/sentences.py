@@ -106,6 +106,20 @@ def starts(report: Mapping[str, Any]) -> str:
     return f"{starting} {yours}".rstrip()
 
 
+def timing(report: Mapping[str, Any]) -> str:
+    """On how many queries latencies were measured; nothing for a report by an earlier version, which took all."""
+    counts = {
+        "reranked" if system["kind"] == "reranked" else "": system["latency_ms"].get("queries", 0)
+        for system in report["systems"]
+    }
+    if not all(counts.values()):
+        return ""
+    others, reranked = (counts.get(kind) for kind in ("", "reranked"))
+    parts = [f"{others:,} drawn queries"] if others else []
+    parts += [f"{reranked:,} of what is reranked"] if reranked and reranked != others else []
+    return f"Latency is that of single queries, asked one at a time: {', '.join(parts)}."
+
+
 def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The numbers behind the outcome: (what it is, the number, what to know of it), in ASCII for any terminal."""
     comparison = key_comparison(report)

@@ -116,8 +116,8 @@ def _systems(report: Mapping[str, Any]) -> str:
         )
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     note = f"* serve this   ({caveat})" if caveat else "* serve this"
-    starts = [_wrap(sentence) for sentence in [sentences.starts(report)] if sentence]
-    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *starts, *_more(systems, more)])
+    notes = [_wrap(sentence) for sentence in (sentences.timing(report), sentences.starts(report)) if sentence]
+    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *notes, *_more(systems, more)])
 
 
 def _others(systems: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:

@@ -21,6 +21,7 @@ from acclimate.search.members import Ids, LateInteractionMember, Member
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
+from acclimate.search.scorers.lists import rated_lists
 from acclimate.search.system import System
 from acclimate.search.systems import BASE, EQUAL, HYBRID, RERANKER, TUNED, Chosen, sources_of, system_of
 from acclimate.search.weights import Weighed, answers_of, choose_weights, mean_ndcg
@@ -132,19 +133,20 @@ def weigh_reranker(
     ids, answers = first_stage.ids, answers_of(held_out, first_stage.ids)
     run = groupby(first_stage.search(held_out.queries, max(systems.DEPTH, depth)), key=lambda hit: hit.query_id)
     hits = {query_id: list(ranked) for query_id, ranked in run}
-    heads: list[Candidates] = []
-    for query in held_out.queries:
-        head = hits.get(query.query_id, [])[:depth]
-        rated = scorer.score([(query, hit.doc_id) for hit in head])
-        heads.append(_candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated}))
+    first = {query: hits.get(query.query_id, [])[:depth] for query in held_out.queries}
+    rated = dict(rated_lists(scorer, [(query, [hit.doc_id for hit in head]) for query, head in first.items()]))
+    heads = [
+        _candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated[query]})
+        for query, head in first.items()
+    ]
     if weight is None:
         weighed = choose_weights(heads, answers, ["first", RERANKER], votes=False)
     else:
         weighed = Weighed({"first": 1 - weight, RERANKER: weight}, 0.0)
     wholes: list[Candidates] = []
     for head in heads:
-        rated = head.scores[RERANKER].tolist()
-        ranked = reordered(hits.get(head.query.query_id, []), rated, weighed.weights[RERANKER])
+        scores = head.scores[RERANKER].tolist()
+        ranked = reordered(hits.get(head.query.query_id, []), scores, weighed.weights[RERANKER])
         wholes.append(_candidates(head.query, ranked, ids, {"whole": [hit.score for hit in ranked]}))
     return weighed._replace(ndcg=mean_ndcg(wholes, answers, "whole", scale=as_it_is))
 

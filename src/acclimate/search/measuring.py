@@ -1,22 +1,26 @@
 """nDCG@10 of one retriever on one set of judged queries, query by query: what curves and choices of settings rest on;
-and the runs that `stages.evaluate` measures at a run's end, with latencies.
+and the runs that `stages.evaluate` measures at a run's end, and latencies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from acclimate.corpus.formats.trec import write_run
+from acclimate.base.draw import subset
+from acclimate.corpus.formats.trec import run_writer
 from acclimate.corpus.judged import Judged
 from acclimate.measure.measures import MAIN, per_query
-from acclimate.records import Query, Retriever, ScoredDoc
+from acclimate.records import Query, Retriever
 from acclimate.search.members import Ids, Member
 from acclimate.search.systems import Contender, of_documents, system_of
+from acclimate.search.views import blocks
 from acclimate.search.without import Without
 
 _K = 10
-_WARM_UP = 2  # queries answered before the clock counts
+_TIMED, _TIMED_RERANKED = 100, 20  # queries at most
 
 
 def member_alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
@@ -36,20 +40,43 @@ def mean(values: Mapping[str, float]) -> float:
     return sum(values[query_id] for query_id in sorted(values)) / len(values)
 
 
-def write_timed_run(
-    contender: Contender, queries: Sequence[Query], k: int, path: Path, progress: Callable[[int], None]
-) -> list[float]:
-    """Write the run of a system, query by query; returns the seconds of each, after a few that do not count."""
-    contender.retriever.search(queries[:_WARM_UP], k)
+def write_runs(
+    contenders: Sequence[Contender],
+    queries: Sequence[Query],
+    k: int,
+    n_docs: int,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> None:
+    """Every system's run, `k` docs a query or as many as it re-ranks, in `folder`: NAME.trec, as `file_name` has it.
+
+    All systems answer a block of queries before the next one comes: those that share views share what members see.
+    n_docs: of what is searched. progress: told how many searches are done.
+    """
+    done = 0
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(run_writer(folder / f"{contender.name.file_name}.trec", tag=contender.name))
+            for contender in contenders
+        ]
+        for block in blocks(queries, n_docs):
+            for contender, write in zip(contenders, writers, strict=True):
+                write(contender.retriever.search(block, max(k, contender.name.depth or 0)))
+                done += len(block)
+                progress(done)
+
+
+def latencies(contender: Contender, queries: Sequence[Query], k: int, seed: int) -> list[float]:
+    """Seconds of queries that are asked one at a time of a system as it serves, after one that does not count.
+
+    They are drawn: fewer where each takes a reranker, whose time differs little between them.
+    """
+    retriever = contender.serving or contender.retriever
+    drawn = subset(queries, _TIMED_RERANKED if contender.name.is_reranked else _TIMED, seed)
+    retriever.search(drawn[:1], k)
     seconds: list[float] = []
-
-    def answers() -> Iterator[ScoredDoc]:
-        for query in queries:
-            started = contender.clock()
-            hits = contender.retriever.search([query], k)
-            seconds.append(contender.clock() - started)
-            progress(len(seconds))
-            yield from hits
-
-    write_run(path, answers(), tag=contender.name)
+    for query in drawn:
+        started = time.perf_counter()
+        retriever.search([query], k)
+        seconds.append(time.perf_counter() - started)
     return seconds

@@ -11,6 +11,7 @@ import numpy as np
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query, Retriever, ScoredDoc, Scorer
 from acclimate.search.candidates import min_max
+from acclimate.search.scorers.lists import rated_lists
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,17 @@ class Reranked:
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """At most `k` docs per query, best first, ties by doc_id."""
         by_id = {query.query_id: query for query in queries}
-        reranked: list[ScoredDoc] = []
-        for query_id, hits in groupby(self.first.search(queries, max(k, self.depth)), key=lambda hit: hit.query_id):
-            ranked = list(hits)
-            rated = self.scorer.score([(by_id[query_id], hit.doc_id) for hit in ranked[: self.depth]])
-            reranked += reordered(ranked, rated, self.weight)[:k]
-        return reranked
+        hits = groupby(self.first.search(queries, max(k, self.depth)), key=lambda hit: hit.query_id)
+        ranked = {query_id: list(hits_of_query) for query_id, hits_of_query in hits}
+        heads = [
+            (by_id[query_id], [hit.doc_id for hit in of_query[: self.depth]]) for query_id, of_query in ranked.items()
+        ]
+        rated = {query.query_id: scores for query, scores in rated_lists(self.scorer, heads)}
+        return [
+            hit
+            for query_id, of_query in ranked.items()
+            for hit in reordered(of_query, rated[query_id], self.weight)[:k]
+        ]
 
 
 def reordered(hits: Sequence[ScoredDoc], rated: Sequence[float], weight: float) -> list[ScoredDoc]:

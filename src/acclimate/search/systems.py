@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, RERANKER, Sy
 from acclimate.search.reranked import Reranked
 from acclimate.search.scorers import named
 from acclimate.search.system import System
+from acclimate.search.views import Views
 
 HYBRID = SystemName("hybrid")  # reciprocal ranks of BM25 and dense retrieval added, as search engines do
 EQUAL = SystemName("hybrid:equal")  # scores of BM25, dense retrieval and late interaction added, in equal parts
@@ -47,7 +47,7 @@ class Contender(NamedTuple):
     retriever: Retriever
     index_bytes: int
     weights: dict[str, float]  # of a fusion; empty for a member alone, and where ranks are added
-    clock: Callable[[], float] = time.perf_counter  # seconds
+    serving: Retriever | None = None  # the same, with nothing kept and nothing shared: what is timed; None: it
     is_trained: bool = True  # False for one reranked by what somebody else trained
 
     @property
@@ -65,17 +65,19 @@ def contenders(
     *,
     rerank_depth: int,
     first_stage: Retriever | None = None,
+    views: Views | None = None,
 ) -> list[Contender]:
     """Every system to measure, those with a reranker behind them last. `sizes` are the bytes of members' indexes.
 
     rerankers: by the names that systems have them by; systems with others are left out. first_stage: of the system of
-    that name. All of them find documents, also where the corpus is one of passages.
+    that name. views: that they share, see `System`. All of them find documents, also where the corpus is one of
+    passages.
     """
     systems: dict[str, Contender] = {}
     if first_stage is not None:
         systems[FIRST_STAGE] = Contender(SystemName(FIRST_STAGE), first_stage, 0, {})
     for name, weights in chosen.weights.items():
-        system = system_of(ids, members, weights)
+        system = system_of(ids, members, weights, views)
         used = {member: weight for member, weight in weights.items() if weight > 0}
         index_bytes = sum(sizes[member] for member in {*used, *system.sources})
         systems[name] = Contender(SystemName(name), system, index_bytes, used if len(used) > 1 else {})
@@ -89,13 +91,15 @@ def contenders(
     return [system._replace(retriever=of_documents(system.retriever, ids)) for system in systems.values()]
 
 
-def system_of(ids: Ids, members: Mapping[str, Member], weights: Mapping[str, float]) -> System:
+def system_of(
+    ids: Ids, members: Mapping[str, Member], weights: Mapping[str, float], views: Views | None = None
+) -> System:
     """The system of these weights; of none, reciprocal rank fusion of BM25 and the base's dense vectors.
 
     A member whose weight came out as 0 finds candidates as when it was chosen.
     """
     used = {name: weight for name, weight in weights.items() if weight > 0}
-    return System(ids, members, sources_of(weights, members), used, DEPTH)
+    return System(ids, members, sources_of(weights, members), used, DEPTH, views)
 
 
 def sources_of(names: Iterable[str], members: Mapping[str, Member]) -> list[str]:

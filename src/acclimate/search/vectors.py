@@ -64,15 +64,10 @@ class Vectors:
 
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(token vectors of these documents one after the other, where each one starts)."""
-        tokens, scales, starts = self._read(rows)
-        return tokens.mul_(scales[:, None]).numpy(), starts
-
-    def _read(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]:
-        """(numbers as they are kept, their scales, where each document starts)."""
         spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
         tokens, scales = (np.concatenate([part[span] for span in spans]) for part in (self.tokens, self.scales))
         starts = np.cumsum([0, *(span.stop - span.start for span in spans[:-1])]).astype(np.int64)
-        return torch.from_numpy(tokens).float(), torch.from_numpy(scales), starts
+        return torch.from_numpy(tokens).float().mul_(torch.from_numpy(scales)[:, None]).numpy(), starts
 
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
@@ -83,8 +78,11 @@ class Vectors:
         scores = np.empty(len(rows), dtype=np.float32)
         wanted = np.ascontiguousarray(query.T)
         for start in range(0, len(rows), _BLOCK_DOCS):
-            spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows[start : start + _BLOCK_DOCS]]
-            ends = np.cumsum([0, *(span.stop - span.start for span in spans)])
+            block = rows[start : start + _BLOCK_DOCS]
+            spans = [
+                slice(first, last) for first, last in zip(self.offsets[block], self.offsets[block + 1], strict=True)
+            ]
+            ends = np.concatenate(([0], np.cumsum(self.offsets[block + 1] - self.offsets[block])))
             similarity = np.empty((ends[-1], len(query)), dtype=np.float32)
             for span, first, last in zip(spans, ends[:-1], ends[1:], strict=True):
                 np.matmul(self.tokens[span].astype(np.float32), wanted, out=similarity[first:last])

@@ -9,7 +9,7 @@ from is said step by step, and what is recommended is chosen among all (`recomme
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,9 +34,10 @@ from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import choice
 from acclimate.search.first_stage import FirstStage
-from acclimate.search.measuring import write_timed_run
+from acclimate.search.measuring import latencies, write_runs
 from acclimate.search.names import SystemName
 from acclimate.search.scorers import named
+from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.system import System
 from acclimate.search.systems import (
     Chosen,
@@ -44,7 +45,7 @@ from acclimate.search.systems import (
     pairs_to_compare,
     steps,
 )
-from acclimate.search.timed import TimedScorer
+from acclimate.search.views import Views
 from acclimate.search.weights import Weighed
 from acclimate.search.without import Without
 from acclimate.stages.distill import Distilled
@@ -63,6 +64,8 @@ from acclimate.stages.systems import (
 )
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
+RUNS = "runs"
+
 
 @checked
 def evaluate(
@@ -72,6 +75,7 @@ def evaluate(
     candidate: str,
     folder: Path,
     least: float = 0.0,
+    n_docs: int = 0,
     *,
     k: Annotated[int, AtLeast(DEEPEST)] = 100,
     max_queries: Annotated[int, AtLeast(0)] = 1000,
@@ -84,12 +88,12 @@ def evaluate(
 ) -> Evaluation:
     """Measure every system on the same queries, and say whether the candidate beats what people have.
 
-    Runs go to `folder/runs/NAME.trec`. `candidate` names the system that counts. Queries are answered one at a
-    time, as a person would ask them, so the latencies are those of single queries, from text to ranking. The judgments
-    of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs (`trec_eval
-    -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0. `least`: smaller
-    differences decide nothing. Raises DataError when no query has a relevant document, SettingError for what is no
-    measure.
+    Runs go to `folder/runs/NAME.trec`. `candidate` names the system that counts. Queries are answered in blocks; then
+    some of them, drawn, are asked one at a time, as a person would: latencies are theirs, from text to ranking. The
+    judgments of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs
+    (`trec_eval -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0.
+    `least`: smaller differences decide nothing. `n_docs`: of what is searched. Raises DataError when no query has a
+    relevant document, SettingError for what is no measure.
 
     Parameters
     ----------
@@ -118,15 +122,13 @@ def evaluate(
     computed = {measure.name: measure for measure in means_of((*MEASURES, *measures))}
     k = max(k, *(measure.depth for measure in computed.values()))
 
-    def tell(before: int, done: int) -> None:
-        progress(before + done, len(contenders) * len(asked))
-
+    n_searches = len(contenders) * len(asked)
+    write_runs(contenders, asked, k, n_docs, folder / RUNS, lambda done: progress(done, n_searches))
     summaries: list[dict[str, Any]] = []
     values: dict[str, dict[str, dict[str, float]]] = {}
-    for number, contender in enumerate(contenders):
-        name, path = contender.name, _run_file(folder, contender.name)
-        seconds = write_timed_run(contender, asked, max(k, name.depth or 0), path, partial(tell, number * len(asked)))
-        values[name] = measured(read_run(path), qrels, list(computed))
+    for contender in contenders:
+        name, seconds = contender.name, latencies(contender, asked, k, seed)
+        values[name] = measured(read_run(_run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **reached(values[name], seconds, seed), **sizes})
     names, baseline = [contender.name for contender in contenders], best_untouched(summaries, MAIN)
@@ -149,7 +151,7 @@ def drawn(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
 
 
 def _run_file(folder: Path, system: str) -> Path:
-    return folder / "runs" / f"{SystemName(system).file_name}.trec"
+    return folder / RUNS / f"{SystemName(system).file_name}.trec"
 
 
 class Evaluated(StageOutput):
@@ -217,15 +219,13 @@ def make(
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
-        members, brought = members_of(run, distilled), run.input.first_stage
+        corpus, members, brought = run.input.corpus, members_of(run, distilled), run.input.first_stage
         query_ids = {query.query_id for query in test.queries}
         given_run = FirstStage.read(brought, run.base.ids, query_ids) if brought else None
         is_trained = trained is not None and "given" not in trained.notes
         with run.store.scores() as kept:
-            scorers = {
-                name: TimedScorer(scorer, kept, run.input.corpus.fingerprint)
-                for name, scorer in rerankers(run, trained).items()
-            }
+            serving = rerankers(run, trained)
+            scorers = {name: KeptScorer(scorer, kept, corpus.fingerprint) for name, scorer in serving.items()}
 
             def weigh(name: SystemName, first: System) -> Weighed:
                 depth = name.depth or settings["rerank_depth"]
@@ -233,10 +233,12 @@ def make(
 
             chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=to_weigh(run, trained))
             competing = [
-                contender._replace(clock=scorers[contender.name.reranker].clock, is_trained=is_trained)
-                if contender.name.is_reranked
-                else contender
-                for contender in contenders(run, members, chosen, scorers, given_run)
+                contender._replace(serving=alone.retriever, is_trained=is_trained or not contender.name.is_reranked)
+                for contender, alone in zip(
+                    contenders(run, members, chosen, scorers, given_run, Views()),
+                    contenders(run, members, chosen, serving, given_run),
+                    strict=True,
+                )
             ]
             if test.self_matches.are_usual:
                 left_out = test.self_matches.left_out
@@ -245,7 +247,7 @@ def make(
                 ]
             result = evaluate(
                 competing, test.queries, test.qrels, chosen.candidate, folder,
-                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0,
+                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(corpus),
                 seed=run.seed, progress=progress, **settings,
             )  # fmt: skip
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}

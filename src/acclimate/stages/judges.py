@@ -11,7 +11,6 @@ from typing import Protocol
 
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
-from acclimate.base.draw import draw
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, Scorer, SyntheticQuery
 from acclimate.run.output import StageOutput
@@ -20,6 +19,7 @@ from acclimate.run.run import Run
 from acclimate.search.candidates import rank_of
 from acclimate.search.ranks import source_ranks
 from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
+from acclimate.search.scorers.lists import rated_together
 from acclimate.stages.sample import Sampled
 
 TRAINED = "trained"  # the retriever, or reranker, that learns from the queries themselves
@@ -175,15 +175,3 @@ def _rank_by(scorer: Scorer, query: SyntheticQuery, doc_ids: Sequence[str]) -> f
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def rated_together(queries: Sequence[SyntheticQuery]) -> list[list[SyntheticQuery]]:
-    """Queries in groups by their ids, 32 to 64 or so: batches that fill a device, and another query changes one.
-
-    A scorer's rounding follows from its batch, so a group is rated, and kept, as a whole.
-    """
-    bits = (len(queries) // 64).bit_length()  # of the id's hash, which tell the groups apart
-    by_group: dict[int, list[SyntheticQuery]] = {}
-    for query in sorted(queries, key=lambda query: query.query_id):
-        by_group.setdefault(draw("rated together", query.query_id) >> (64 - bits), []).append(query)
-    return list(by_group.values())

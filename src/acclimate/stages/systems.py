@@ -13,6 +13,7 @@ from acclimate.search.members import Member
 from acclimate.search.names import FIRST_STAGE, RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.systems import Chosen, Contender
+from acclimate.search.views import Views
 from acclimate.stages.distill import Distilled
 from acclimate.stages.train import Trained
 
@@ -94,10 +95,14 @@ def contenders(
     chosen: Chosen,
     rerankers: Mapping[str, Scorer],
     first_stage: Retriever | None = None,
+    views: Views | None = None,
 ) -> list[Contender]:
-    """Every system that these are the members of; of those that are reranked, the ones by these rerankers."""
+    """Every system that these are the members of; of those that are reranked, the ones by these rerankers.
+
+    views: that they share, see `search.system`.
+    """
     sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
     depth = run.settings["evaluate"]["rerank_depth"]
     return systems.contenders(
-        run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth, first_stage=first_stage
+        run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth, first_stage=first_stage, views=views
     )

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import TextIO
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write, read_lines
@@ -59,28 +61,41 @@ def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -
     the one before or differ too little from it for single precision: these become the next lower number.
     Refused: an empty id or tag, a score that is not finite, a doc that comes twice for a query.
     """
+    with run_writer(path, tag=tag) as write:
+        return write(run)
+
+
+@contextmanager
+def run_writer(path: Path, *, tag: str = "acclimate") -> Iterator[Callable[[Iterable[ScoredDoc]], int]]:
+    """What writes a run part by part, as `write_run` does, the hits of a query in one part."""
+    tag, done = _word(tag, "tag", path), set[str]()
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+        yield lambda hits: _write_hits(lines, hits, path, tag, done)
+
+
+def _write_hits(lines: TextIO, hits: Iterable[ScoredDoc], path: Path, tag: str, done: set[str]) -> int:
+    """Returns how many lines. done: ids of the queries that are written."""
     import numpy as np
 
-    tag, count, done = _word(tag, "tag", path), 0, set[str]()
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
-        for query_id, hits in groupby(run, attrgetter("query_id")):
-            if query_id in done:
-                raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
-            done.add(query_id)
-            seen = set[str]()
-            query, last = _word(query_id, "query id", path), np.float32(np.inf)
-            for rank, hit in enumerate(sorted(hits, key=lambda hit: (-hit.score, hit.doc_id)), 1):
-                if not math.isfinite(hit.score):
-                    raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {hit.score}", path=path)
-                if hit.doc_id in seen:
-                    raise DataError(f"doc {hit.doc_id!r} comes twice for query {query_id!r}", path=path)
-                seen.add(hit.doc_id)
-                score = min(max(float(hit.score), -_LARGEST), _LARGEST)
-                if not np.float32(score) < last:
-                    score = float(np.nextafter(last, np.float32(-np.inf)))
-                last = np.float32(score)
-                lines.write(f"{query}\tQ0\t{_word(hit.doc_id, 'doc id', path)}\t{rank}\t{score!r}\t{tag}\n")
-                count += 1
+    count = 0
+    for query_id, hits_of_query in groupby(hits, attrgetter("query_id")):
+        if query_id in done:
+            raise DataError(f"the hits of query {query_id!r} do not come together", path=path)
+        done.add(query_id)
+        seen = set[str]()
+        query, last = _word(query_id, "query id", path), np.float32(np.inf)
+        for rank, hit in enumerate(sorted(hits_of_query, key=lambda hit: (-hit.score, hit.doc_id)), 1):
+            if not math.isfinite(hit.score):
+                raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {hit.score}", path=path)
+            if hit.doc_id in seen:
+                raise DataError(f"doc {hit.doc_id!r} comes twice for query {query_id!r}", path=path)
+            seen.add(hit.doc_id)
+            score = min(max(float(hit.score), -_LARGEST), _LARGEST)
+            if not np.float32(score) < last:
+                score = float(np.nextafter(last, np.float32(-np.inf)))
+            last = np.float32(score)
+            lines.write(f"{query}\tQ0\t{_word(hit.doc_id, 'doc id', path)}\t{rank}\t{score!r}\t{tag}\n")
+            count += 1
     return count
 
 

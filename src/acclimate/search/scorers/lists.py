@@ -1,0 +1,44 @@
+"""Which pairs are put to a scorer in one call: what is computed together is what is kept (see `kept`).
+
+On the CPU a query's documents are a batch already. A GPU takes those of many queries at once; these are grouped by
+their ids, so that a call follows from what there is to rate, never from what was rated before, and a query that changes
+changes one call. Within a query documents go by their ids: who found them, in which order, does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from acclimate.base import models
+from acclimate.base.draw import draw
+from acclimate.records import Query, Scorer, SyntheticQuery
+
+AnyQuery = TypeVar("AnyQuery", Query, SyntheticQuery)
+
+
+def rated_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) -> Iterator[tuple[Query, list[float]]]:
+    """Each query and the scores of its documents in their order, a call at a time.
+
+    lists: queries, no id twice, and documents, no id twice for a query.
+    """
+    documents = {query.query_id: doc_ids for query, doc_ids in lists}
+    queries = [query for query, _ in lists]
+    for call in [[query] for query in queries] if models.device() == "cpu" else rated_together(queries):
+        scores = iter(scorer.score([(query, doc_id) for query in call for doc_id in sorted(documents[query.query_id])]))
+        for query in call:
+            doc_ids = documents[query.query_id]
+            by_id = {doc_id: next(scores) for doc_id in sorted(doc_ids)}
+            yield query, [by_id[doc_id] for doc_id in doc_ids]
+
+
+def rated_together(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
+    """Queries in groups by their ids, 32 to 64 or so: batches that fill a device, and another query changes one.
+
+    A scorer's rounding follows from its batch, so a group is rated, and kept, as a whole.
+    """
+    bits = (len(queries) // 64).bit_length()  # of the id's hash, which tell the groups apart
+    by_group: dict[int, list[AnyQuery]] = {}
+    for query in sorted(queries, key=lambda query: query.query_id):
+        by_group.setdefault(draw("rated together", query.query_id) >> (64 - bits), []).append(query)
+    return list(by_group.values())
