@@ -7,13 +7,12 @@ those that UDAPDR made of BEIR (qas.jsonl, questions.tsv).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.formats import colbert, headless
 from acclimate.corpus.formats.content import Content
-from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.formats.fields import Located
 from acclimate.corpus.named import KINDS
 from acclimate.records import Doc
 
@@ -31,13 +30,7 @@ def find(path: Path) -> tuple[Path, str] | None:
 
 def docs(folder: Path) -> Located[Doc]:
     """The documents in their order."""
-
-    def rows() -> Iterator[tuple[Place, Doc]]:
-        read = headless.read_docs(folder / COLLECTION).docs
-        assert read is not None
-        return ((row.place, row.record) for row in read())
-
-    return Located(rows())
+    return headless.located_docs(folder / COLLECTION)
 
 
 def labels(folder: Path, kind: str) -> Content:

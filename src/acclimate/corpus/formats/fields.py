@@ -86,9 +86,15 @@ def missing(columns: list[str], field: Field) -> str:
     for name in columns:
         if name.strip() in field.names:
             return f"{message}. Remove the blanks around {name!r}"
+    match = closest(columns, field)
+    return message if match is None else f"{message}. The closest is {as_json(match)}: rename it"
+
+
+def closest(columns: list[str], field: Field) -> str | None:
+    """The name that may be meant for one of a field's; None where none is like them."""
     folded = {name.strip().casefold()[:40]: name for name in columns[:1000]}
     matches = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
-    return f"{message}. The closest is {as_json(folded[matches[0]])}: rename it" if matches else message
+    return folded[matches[0]] if matches else None
 
 
 def identifier(value: Any, name: str, place: Place) -> str:

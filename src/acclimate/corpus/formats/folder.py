@@ -22,6 +22,7 @@ from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.text import quoted
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
+from acclimate.corpus.formats.registry import conversion_of
 from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
@@ -80,7 +81,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            "corpus.jsonl, or files that end in .txt, .md or .html",
+            f"corpus.jsonl, or files that end in .txt, .md or .html{conversion_of(folder)}",
             path=folder,
         )
 

@@ -182,3 +182,19 @@ def named_format(name: str) -> Format:
     if name not in BY_NAME:
         raise unknown("format", name, BY_NAME)
     return BY_NAME[name]
+
+
+def conversion_of(path: Path) -> str:
+    """What makes documents of a file or folder that only `convert` reads, to go behind an error; "" for none."""
+    try:
+        form = recognize(path)
+        has_documents = form.read(path).docs is not None
+    except DataError:
+        return ""
+    target = "NEW --to beir" if form.kind == COLLECTIONS else "NEW.jsonl --to documents"
+    command = f"acclimate convert {path} {target}"
+    return (
+        f". Its documents, of the format {form.name}, are read once they are converted: {command}"
+        if has_documents
+        else ""
+    )

@@ -33,14 +33,16 @@ def read_queries(path: Path) -> list[Query]:
     return fields.queries(_rows(path, fields.QUERY_ID, fields.QUERY_TEXT), path)
 
 
-def text_rows(path: Path) -> Iterator[tuple[Place, dict[str, str]]]:
-    """The rows of a CSV or TSV file, cells by the names of their columns. Raises DataError by line."""
-    return named_rows(path, is_csv=path.name.lower().removesuffix(".gz").endswith(".csv"))
+def text_rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, str]]]:
+    """The rows of a CSV or TSV file, cells by the names of their columns. Raises DataError by line, and where there is
+    no column for what is needed.
+    """
+    return named_rows(path, *needed, is_csv=path.name.lower().removesuffix(".gz").endswith(".csv"))
 
 
-def named_rows(path: Path, *, is_csv: bool) -> Iterator[tuple[Place, dict[str, str]]]:
+def named_rows(path: Path, *needed: Field, is_csv: bool) -> Iterator[tuple[Place, dict[str, str]]]:
     """`text_rows` of a file whatever its name."""
-    return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path))
+    return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path), *needed)
 
 
 def headless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
@@ -59,16 +61,18 @@ def parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 def _rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, Any]]]:
     is_parquet = path.name.lower().endswith(".parquet")
-    return _parquet_rows(path, needed) if is_parquet else text_rows(path)
+    return _parquet_rows(path, needed) if is_parquet else text_rows(path, *needed)
 
 
-def _named(path: Path, records: Cells) -> Iterator[tuple[Place, dict[str, str]]]:
+def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, dict[str, str]]]:
     line, header = next(records, (0, []))
     while header and (header == ["#"] or header[0].startswith("# ")):  # what Google Analytics writes above a table
         line, header = next(records, (0, []))
     if not header:
         raise DataError("an empty file; expected a first line with the names of the columns", path=path)
     _distinct(header, Place(path, line))
+    for field in needed:
+        fields.pick(header, field, Place(path, line))
     for line, cells in records:
         place = Place(path, line)
         if len(cells) != len(header):
