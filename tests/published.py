@@ -1,0 +1,487 @@
+"""One small subject in the layouts of everybody who publishes such files, byte by byte as their own tools write them.
+
+Nothing here is written with acclimate: a writer that is as wrong as its reader would hide that.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from acclimate.base.testing import DOCS, QUERIES
+
+Rows = Iterable[Sequence[Any]]
+
+
+class Subject(NamedTuple):
+    """A document with the query that somebody wrote for it, and what a teacher thinks of it and of two others."""
+
+    number: int  # that of its line, which is its id in formats that have no other
+    title: str
+    text: str
+    query: str
+
+    @property
+    def default_text(self) -> str:
+        return f"{self.title} {self.text}"
+
+    @property
+    def negatives(self) -> list[Subject]:
+        return [SUBJECTS[(self.number + step) % len(SUBJECTS)] for step in (5, 11)]
+
+    @property
+    def listed(self) -> list[Subject]:
+        return [self, *self.negatives]
+
+
+ODD = {1: '"Slow" means inches/day.', 2: "Ça déferle — “très” vite.", 3: "It's 50% sand; {dunes} & \\rocks."}
+SUBJECTS = [
+    Subject(n, doc.title, f"{ODD[n]} {doc.text}" if n in ODD else doc.text, query.text)
+    for n, (doc, query) in enumerate(zip(DOCS[:24], QUERIES, strict=False))
+]
+JUDGED = SUBJECTS[:6]  # whose queries measure where somebody judged some
+SCORES = (1.0, 0.25, 0.0)  # of the source and its negatives: from 0 to 1, so that no format has to change them
+
+
+def put_lines(path: Path, lines: Iterable[str], end: str = "\n") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
+
+
+def put_jsonl(path: Path, rows: Iterable[Any], *, ascii_only: bool = True) -> None:
+    put_lines(path, (json.dumps(row, ensure_ascii=ascii_only) for row in rows))
+
+
+def put_pandas(path: Path, rows: Iterable[Any]) -> None:
+    """As `DataFrame.to_json(orient="records", lines=True)` writes: no blanks, slashes escaped."""
+    put_lines(path, (json.dumps(row, separators=(",", ":")).replace("/", "\\/") for row in rows))
+
+
+def put_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=indent))
+
+
+def put_tsv(path: Path, rows: Rows) -> None:
+    put_lines(path, ("\t".join(map(str, row)) for row in rows))
+
+
+def put_csv(path: Path, rows: Rows, **dialect: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, **dialect).writerows(rows)
+
+
+def put_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(list(rows)), path)
+
+
+def put_saved(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """As `save_to_disk` of Hugging Face's datasets leaves it."""
+    import pyarrow as pa
+
+    table = pa.Table.from_pylist(list(rows))
+    path.mkdir(parents=True)
+    name = "data-00000-of-00001.arrow"
+    with pa.OSFile(str(path / name), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    put_json(path / "state.json", {"_data_files": [{"filename": name}], "_format_type": None, "_split": "train"})
+    put_json(path / "dataset_info.json", {"citation": "", "description": "", "features": {}})
+
+
+# Documents, queries and judgments
+
+
+def beir(folder: Path, split: str = "") -> None:
+    """BEIR. split: of the judgments; empty for a corpus alone."""
+    docs = ({"_id": str(n), "title": title, "text": text, "metadata": {"url": ""}} for n, title, text, _ in SUBJECTS)
+    put_jsonl(folder / "corpus.jsonl", docs)
+    if split:
+        put_jsonl(folder / "queries.jsonl", ({"_id": str(s.number), "text": s.query, "metadata": {}} for s in SUBJECTS))
+        rows = [("query-id", "corpus-id", "score"), *((s.number, s.number, 1) for s in SUBJECTS)]
+        put_tsv(folder / "qrels" / f"{split}.tsv", rows)
+
+
+def beir_train(folder: Path) -> None:
+    beir(folder, "train")
+
+
+def judged(folder: Path) -> None:
+    """Some of the queries, judged as BEIR's are."""
+    put_jsonl(folder / "queries.jsonl", ({"_id": str(s.number), "text": s.query, "metadata": {}} for s in JUDGED))
+    put_tsv(
+        folder / "qrels" / "test.tsv", [("query-id", "corpus-id", "score"), *((s.number,) * 2 + (1,) for s in JUDGED)]
+    )
+
+
+def hub_corpus(folder: Path) -> None:
+    """BEIR's documents as they lie on the hub: Parquet in a folder, in shards."""
+    rows = [{"_id": str(n), "title": title, "text": text} for n, title, text, _ in SUBJECTS]
+    put_parquet(folder / "corpus" / "corpus-00000-of-00002.parquet", rows[:10])
+    put_parquet(folder / "corpus" / "corpus-00001-of-00002.parquet", rows[10:])
+
+
+def saved_corpus(folder: Path) -> None:
+    put_saved(folder / "corpus", ({"id": n, "title": title, "text": text} for n, title, text, _ in SUBJECTS))
+
+
+def inpars_corpus(folder: Path) -> None:
+    """The documents of one's own that the InPars toolkit takes."""
+    put_csv(folder / "corpus.csv", [("doc_id", "text"), *((s.number, s.default_text) for s in SUBJECTS)])
+
+
+def tevatron_corpus(folder: Path) -> None:
+    put_jsonl(folder / "corpus.jsonl", ({"docid": str(s.number), "document_text": s.default_text} for s in SUBJECTS))
+
+
+def collection(folder: Path) -> None:
+    """ColBERT's collection and queries, without names."""
+    put_tsv(folder / "collection.tsv", ((s.number, s.default_text) for s in SUBJECTS))
+    put_tsv(folder / "queries.tsv", ((s.number, s.query) for s in SUBJECTS))
+
+
+def lotte(folder: Path) -> None:
+    put_tsv(folder / "collection.tsv", ((s.number, s.default_text) for s in SUBJECTS))
+    for kind, step in (("search", 0), ("forum", 1)):  # which number their queries alike
+        asked = [SUBJECTS[n] for n in range(step, len(SUBJECTS), 2)]
+        put_tsv(folder / f"questions.{kind}.tsv", ((n, s.query) for n, s in enumerate(asked)))
+        rows = ({"qid": n, "query": s.query, "url": "", "answer_pids": [s.number]} for n, s in enumerate(asked))
+        put_jsonl(folder / f"qas.{kind}.jsonl", rows)
+
+
+def llama_index(folder: Path) -> None:
+    """What `EmbeddingQAFinetuneDataset.save_json` writes."""
+    whole = {
+        "queries": {str(s.number): s.query for s in SUBJECTS},
+        "corpus": {str(s.number): s.default_text for s in SUBJECTS},
+        "relevant_docs": {str(s.number): [str(s.number)] for s in SUBJECTS},
+        "mode": "text",
+    }
+    put_json(folder / "dataset.json", whole, indent=4)
+
+
+def trec(folder: Path) -> None:
+    """Topics as the InPars toolkit takes them, and judgments."""
+    put_tsv(folder / "topics.tsv", ((s.number, s.query) for s in JUDGED))
+    put_lines(folder / "qrels.txt", (f"{s.number} 0 {s.number} 1" for s in JUDGED))
+
+
+def trec_run(folder: Path) -> None:
+    """A run of Pyserini's."""
+    rows = ((s, doc, rank) for s in SUBJECTS for rank, doc in enumerate(s.listed, 1))
+    put_lines(folder / "run.txt", (f"{s.number} Q0 {doc.number} {n} {9 - n:.6f} Anserini" for s, doc, n in rows))
+
+
+def colbert_ranking(folder: Path) -> None:
+    rows = ((s.number, doc.number, rank, 9.0 - rank) for s in SUBJECTS for rank, doc in enumerate(s.listed, 1))
+    put_tsv(folder / "ranking.tsv", rows)
+    put_json(folder / "ranking.tsv.meta", {"metadata": {}})
+
+
+# Synthetic queries
+
+
+def inpars_v1(folder: Path) -> None:
+    keys = ("doc_id", "doc_text", "question", "log_probs")
+    rows = ((str(s.number), s.default_text, f"\n {s.query}", [-0.25, -0.5]) for s in SUBJECTS)
+    put_jsonl(folder / "queries.jsonl", (dict(zip(keys, row, strict=True)) for row in rows))
+
+
+def inpars_v2(folder: Path) -> None:
+    keys = ("doc_id", "text", "query", "log_probs", "prompt_text", "fewshot_examples")
+    rows = ((str(s.number), s.default_text, s.query, [-0.25, -0.5], "Example 1:\n", ["7", "9"]) for s in SUBJECTS)
+    put_pandas(folder / "queries.jsonl", (dict(zip(keys, row, strict=True)) for row in rows))
+
+
+def inpars_plus(folder: Path) -> None:
+    rows = ({"doc_id": str(s.number), "text": s.default_text, "query": s.query, "score": -0.1} for s in SUBJECTS)
+    put_pandas(folder / "queries_Llama-3.1-8B_CoT_filtered_all.jsonl", rows)
+
+
+def gpl_queries(folder: Path) -> None:
+    beir(folder)
+    rows = ({"_id": f"genQ{s.number}", "text": s.query, "metadata": {}} for s in SUBJECTS)
+    put_jsonl(folder / "qgen-queries.jsonl", rows)
+    judged = [("query-id", "corpus-id", "score"), *((f"genQ{s.number}", s.number, 1) for s in SUBJECTS)]
+    put_tsv(folder / "qgen-qrels" / "train.tsv", judged)
+
+
+def udapdr(folder: Path) -> None:
+    put_jsonl(folder / "qas.jsonl", ({"qid": s.number, "query": s.query, "answer_pids": [s.number]} for s in SUBJECTS))
+    put_tsv(folder / "questions.tsv", ((s.number, s.query) for s in SUBJECTS))
+
+
+# Training examples by ids
+
+
+def colbert_triples(folder: Path) -> None:
+    collection(folder)
+    put_jsonl(folder / "triples.json", ([s.number, s.number, other.number] for s in SUBJECTS for other in s.negatives))
+
+
+def colbert_examples(folder: Path) -> None:
+    collection(folder)
+    rows = ([s.number, *([doc.number, score] for doc, score in zip(s.listed, SCORES, strict=True))] for s in SUBJECTS)
+    put_jsonl(folder / "examples.json", rows)
+
+
+def colbert_scores(folder: Path) -> None:
+    collection(folder)
+    rows = ([s.number, [[score, doc.number] for doc, score in zip(s.listed, SCORES, strict=True)]] for s in SUBJECTS)
+    put_jsonl(folder / "distillation_scores.json", rows)
+
+
+def udapdr_results(folder: Path) -> None:
+    """UDAPDR's reranker results: one object in a .tsv."""
+    udapdr(folder)
+    rows = [(s.number, doc.number, score) for s in SUBJECTS for doc, score in zip(s.listed, SCORES, strict=True)]
+    qids, pids, logits = map(list, zip(*rows, strict=True))
+    labels = [int(qid == pid) for qid, pid, _ in rows]
+    put_json(folder / "results.tsv", {"qids": qids, "pids": pids, "logits": logits, "labels": labels})
+
+
+def triples_ids(folder: Path) -> None:
+    collection(folder)
+    put_tsv(folder / "triples.tsv", ((s.number, s.number, other.number) for s in SUBJECTS for other in s.negatives))
+
+
+def tuples_ids(folder: Path) -> None:
+    collection(folder)
+    put_tsv(folder / "tuples.tsv", ((s.number, *(doc.number for doc in s.listed)) for s in SUBJECTS))
+
+
+def gpl_negatives(folder: Path) -> None:
+    gpl_queries(folder)
+    rows = (
+        {
+            "qid": f"genQ{s.number}",
+            "pos": [str(s.number)],
+            "neg": {"msmarco-distilbert-base-v3": [str(doc.number) for doc in s.negatives]},
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "hard-negatives.jsonl", rows)
+
+
+def gpl_training(folder: Path) -> None:
+    gpl_negatives(folder)
+    rows = ((s, doc, SCORES[0] - score) for s in SUBJECTS for doc, score in zip(s.negatives, SCORES[1:], strict=True))
+    put_tsv(folder / "gpl-training-data.tsv", ((f"genQ{s.number}", s.number, doc.number, m) for s, doc, m in rows))
+
+
+def pylate(folder: Path) -> None:
+    """As on the hub: a table each, lists kept as their text."""
+    train = (
+        {"query_id": s.number, "document_ids": str([doc.number for doc in s.listed]), "scores": str(list(SCORES))}
+        for s in SUBJECTS
+    )
+    put_parquet(folder / "train.parquet", train)
+    put_parquet(folder / "queries.parquet", ({"query_id": s.number, "text": s.query} for s in SUBJECTS))
+    put_parquet(folder / "documents.parquet", ({"document_id": s.number, "text": s.default_text} for s in SUBJECTS))
+
+
+def tevatron(folder: Path) -> None:
+    rows = (
+        {
+            "query_id": str(s.number),
+            "query_text": s.query,
+            "query_image": None,
+            "positive_document_ids": [str(s.number)],
+            "negative_document_ids": [str(doc.number) for doc in s.negatives],
+            "answer": None,
+            "source": "made",
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows)
+
+
+def tevatron_v1(folder: Path) -> None:
+    def passages(docs: Sequence[Subject]) -> list[dict[str, str]]:
+        return [{"docid": str(doc.number), "title": doc.title, "text": doc.text} for doc in docs]
+
+    rows = (
+        {
+            "query_id": str(s.number),
+            "query": s.query,
+            "positive_passages": passages([s]),
+            "negative_passages": passages(s.negatives),
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows)
+
+
+def nemo(folder: Path) -> None:
+    data = [
+        {
+            "question_id": f"{s.number}",
+            "question": s.query,
+            "corpus_id": "made",
+            "pos_doc": [{"id": str(s.number)}],
+            "neg_doc": [{"id": str(doc.number)} for doc in s.negatives],
+        }
+        for s in SUBJECTS
+    ]
+    put_json(folder / "train.json", {"corpus": [{"path": "corpus"}], "data": data}, indent=4)
+    put_parquet(folder / "corpus" / "part-0.parquet", ({"id": str(s.number), "text": s.default_text} for s in SUBJECTS))
+    put_json(folder / "corpus" / "merlin_metadata.json", {"class": "TextQADataset", "corpus_id": "made"})
+
+
+# Training examples by texts
+
+
+def triples(folder: Path) -> None:
+    """As the InPars toolkit and Hugging Face have them: quoted as csv does."""
+    rows = ((s.query, s.default_text, doc.default_text) for s in SUBJECTS for doc in s.negatives)
+    put_csv(folder / "triples.tsv", rows, delimiter="\t", lineterminator="\n")
+
+
+def triples_raw(folder: Path) -> None:
+    """As InPars v1's script prints them."""
+    rows = ((s.query, s.default_text, doc.default_text) for s in SUBJECTS for doc in s.negatives)
+    put_tsv(folder / "triples.train.tsv", rows)
+
+
+def pairs(folder: Path) -> None:
+    rows = ((s.query, doc.default_text, int(doc is s)) for s in SUBJECTS for doc in s.listed)
+    put_csv(folder / "pairs.tsv", rows, delimiter="\t", lineterminator="\n")
+
+
+def _columns(subject: Subject, anchor: str) -> dict[str, Any]:
+    first, second = subject.negatives
+    texts = {"positive": subject.default_text, "negative_1": first.default_text, "negative_2": second.default_text}
+    return {anchor: subject.query, **texts}
+
+
+def columns(folder: Path) -> None:
+    put_parquet(folder / "train" / "train-00000-of-00001.parquet", (_columns(s, "anchor") for s in SUBJECTS))
+
+
+def columns_jsonl(folder: Path) -> None:
+    put_jsonl(folder / "train.jsonl", (_columns(s, "anchor") for s in SUBJECTS), ascii_only=False)
+
+
+def columns_csv(folder: Path) -> None:
+    rows = [_columns(s, "anchor") for s in SUBJECTS]
+    put_csv(folder / "train.csv", [list(rows[0]), *(list(row.values()) for row in rows)])
+
+
+def triplets(folder: Path) -> None:
+    """What `mine_hard_negatives` gives as `triplet`, saved."""
+    rows = (
+        {"anchor": s.query, "positive": s.default_text, "negative": doc.default_text}
+        for s in SUBJECTS
+        for doc in s.negatives
+    )
+    put_saved(folder / "triplets", rows)
+
+
+def columns_scores(folder: Path) -> None:
+    put_parquet(folder / "train.parquet", ({**_columns(s, "query"), "label": list(SCORES)} for s in SUBJECTS))
+
+
+def columns_pairs(folder: Path) -> None:
+    rows = ({"anchor": s.query, "text": doc.default_text, "label": int(doc is s)} for s in SUBJECTS for doc in s.listed)
+    put_saved(folder / "pairs", rows)
+
+
+def columns_lists(folder: Path) -> None:
+    rows = (
+        {"query": s.query, "docs": [doc.default_text for doc in s.listed], "scores": list(SCORES)} for s in SUBJECTS
+    )
+    put_parquet(folder / "lists.parquet", rows)
+
+
+def flag_embedding(folder: Path) -> None:
+    rows = (
+        {
+            "query": s.query,
+            "pos": [s.default_text],
+            "neg": [doc.default_text for doc in s.negatives],
+            "pos_scores": [SCORES[0]],
+            "neg_scores": list(SCORES[1:]),
+            "prompt": "Represent this sentence for searching relevant passages: ",
+            "type": "normal",
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows, ascii_only=False)
+
+
+def nemo_inline(folder: Path) -> None:
+    rows = (
+        {"query": s.query, "pos_doc": [s.default_text], "neg_doc": [doc.default_text for doc in s.negatives]}
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows)
+
+
+def nixietune(folder: Path) -> None:
+    rows = (
+        {"query": s.query, "doc": s.default_text, "neg": [doc.default_text for doc in s.negatives], "negscore": [1, 0]}
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows)
+
+
+def cohere(folder: Path) -> None:
+    rows = (
+        {
+            "query": s.query,
+            "relevant_passages": [s.default_text],
+            "hard_negatives": [doc.default_text for doc in s.negatives],
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows)
+
+
+def ms_swift(folder: Path) -> None:
+    def message(text: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": text}]
+
+    rows = (
+        {
+            "messages": message(s.query),
+            "positive_messages": [message(s.default_text)],
+            "negative_messages": [message(doc.default_text) for doc in s.negatives],
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "train.jsonl", rows, ascii_only=False)
+
+
+# Ours, to compare with
+
+
+def synthetic(folder: Path) -> None:
+    from acclimate.corpus.formats import synthetic_id
+
+    rows = (
+        {
+            "query_id": synthetic_id(str(s.number), s.query),
+            "doc_id": str(s.number),
+            "query": s.query,
+            "text": s.default_text,
+            "log_probs": [-0.25, -0.5],
+        }
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "queries.jsonl", rows)
+
+
+def nway(folder: Path) -> None:
+    collection(folder)
+    rows = (
+        {"query_id": str(s.number), "doc_ids": [str(doc.number) for doc in s.listed], "scores": SCORES}
+        for s in SUBJECTS
+    )
+    put_jsonl(folder / "nway.jsonl", rows)
