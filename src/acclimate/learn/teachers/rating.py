@@ -1,24 +1,39 @@
 """Scorers rate candidates: each pair of query and document once, however many lists it is in.
 
-A call holds one query with its documents, or where an LLM reads each document once for all its queries, one document
-with them: what else is asked cannot move a score, and is not asked again where one query changes.
+A call holds queries with their documents (see `rated_lists`), or where an LLM reads each document once for all its
+queries, one document with them: what else is asked cannot move a score, and is not asked again where a query changes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from acclimate.base.errors import DataError
-from acclimate.records import Scorer
+from acclimate.records import Query, Scorer
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
+from acclimate.search.scorers.lists import rated_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class _Rated(NamedTuple):
+    """What a scorer said of documents for one query."""
+
+    rows: NDArray[np.int64]  # (n,) ascending
+    scores: NDArray[np.float32]  # (n,)
+
+    def with_more(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> _Rated:
+        rows, scores = np.concatenate([self.rows, rows]), np.concatenate([self.scores, scores])
+        order = np.argsort(rows)
+        return _Rated(rows[order], scores[order])
+
+
+_NOTHING = _Rated(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class Ratings:
@@ -26,8 +41,8 @@ class Ratings:
 
     def __init__(self, scorers: Mapping[str, Scorer], ids: Ids, progress: Callable[[int, int], None]) -> None:
         self.scorers, self.ids, self.progress = scorers, ids, progress
-        self.scores: dict[str, dict[tuple[str, str], float]] = {name: {} for name in scorers}
-        self.done = 0
+        self._rated: dict[str, dict[str, _Rated]] = {name: {} for name in scorers}  # scorer -> text of a query
+        self._done = 0
 
     def rate(
         self, lists: Sequence[Candidates], names: Sequence[str], which: Sequence[NDArray[np.int64]] | None = None
@@ -38,30 +53,24 @@ class Ratings:
         Raises DataError for a score that is not finite.
         """
         which = which or [np.arange(len(candidates.rows)) for candidates in lists]
-        pairs = {
-            (self.ids.doc_ids[row], candidates.query.text): candidates.query
-            for candidates, places in zip(lists, which, strict=True)
-            for row in candidates.rows[places]
-        }
-        missing = {name: sorted(pair for pair in pairs if pair not in self.scores[name]) for name in names}
-        total = self.done + sum(map(len, missing.values()))
+        queries: dict[str, Query] = {}  # one of each text
+        wanted: dict[str, NDArray[np.int64]] = {}
+        for candidates, places in zip(lists, which, strict=True):
+            query = queries.setdefault(candidates.query.text, candidates.query)
+            rows = wanted.get(query.text, _NOTHING.rows)
+            wanted[query.text] = np.union1d(rows, candidates.rows[places])
+        missing = {name: dict[Query, "NDArray[np.int64]"]() for name in names}
         for name, unrated in missing.items():
-            scorer = self.scorers[name]
-            place = 0 if getattr(scorer, "by_document", False) else 1  # of what a call has one of: document or query
-            calls: dict[str, list[tuple[str, str]]] = {}
-            for pair in unrated:
-                calls.setdefault(pair[place], []).append(pair)
-            for call in calls.values():
-                scores = scorer.score([(pairs[pair], pair[0]) for pair in call])
-                for pair, score in zip(call, scores, strict=True):
-                    if not math.isfinite(score):
-                        raise DataError(
-                            f"{name} rated query {pairs[pair].query_id} and document {pair[0]} {score}; "
-                            "expected a finite number"
-                        )
-                    self.scores[name][pair] = score
-                self.done += len(call)
-                self.progress(self.done, total)
+            for text, rows in wanted.items():
+                fresh = np.setdiff1d(rows, self._rated[name].get(text, _NOTHING).rows)
+                if len(fresh):
+                    unrated[queries[text]] = fresh
+        total = self._done + sum(len(rows) for unrated in missing.values() for rows in unrated.values())
+        for name, unrated in missing.items():
+            is_by_document = getattr(self.scorers[name], "by_document", False)
+            for query, scores in (self._by_document if is_by_document else self._by_query)(name, unrated, total):
+                before = self._rated[name].get(query.text, _NOTHING)
+                self._rated[name][query.text] = before.with_more(unrated[query], scores)
         return [
             candidates._replace(
                 scores={**candidates.scores, **{name: self._scores(candidates, name, places) for name in names}}
@@ -69,9 +78,48 @@ class Ratings:
             for candidates, places in zip(lists, which, strict=True)
         ]
 
+    def _by_query(
+        self, name: str, unrated: Mapping[Query, NDArray[np.int64]], total: int
+    ) -> Iterator[tuple[Query, NDArray[np.float32]]]:
+        """Each query with the scores of its rows."""
+        lists = [(query, [self.ids.doc_ids[row] for row in rows]) for query, rows in unrated.items()]
+        for query, scores in rated_lists(self.scorers[name], lists):
+            pairs = [(query, self.ids.doc_ids[row]) for row in unrated[query]]
+            yield query, self._checked(name, pairs, scores, total)
+
+    def _by_document(
+        self, name: str, unrated: Mapping[Query, NDArray[np.int64]], total: int
+    ) -> Iterator[tuple[Query, NDArray[np.float32]]]:
+        """The same, asked about one document at a time."""
+        readers: dict[str, list[tuple[Query, int]]] = {}  # document -> queries, and the place of its score among theirs
+        for query, rows in sorted(unrated.items(), key=lambda item: item[0].text):
+            for place, row in enumerate(rows):
+                readers.setdefault(self.ids.doc_ids[row], []).append((query, place))
+        rated = {query: np.empty(len(rows), np.float32) for query, rows in unrated.items()}
+        for doc_id, asked in sorted(readers.items()):
+            pairs = [(query, doc_id) for query, _ in asked]
+            scores = self._checked(name, pairs, self.scorers[name].score(pairs), total)
+            for (query, place), score in zip(asked, scores, strict=True):
+                rated[query][place] = score
+        yield from rated.items()
+
+    def _checked(
+        self, name: str, pairs: Sequence[tuple[Query, str]], scores: Sequence[float], total: int
+    ) -> NDArray[np.float32]:
+        """The scores of these pairs, once it is told that they are rated."""
+        values = np.array(scores, dtype=np.float32)
+        for place in np.flatnonzero(~np.isfinite(values))[:1]:
+            query, doc_id = pairs[place]
+            raise DataError(
+                f"{name} rated query {query.query_id} and document {doc_id} {scores[place]}; expected a finite number"
+            )
+        self._done += len(pairs)
+        self.progress(self._done, total)
+        return values
+
     def _scores(self, candidates: Candidates, name: str, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n_candidates,) what the scorer said of those at these places; NaN for the others."""
-        text = candidates.query.text
+        rated = self._rated[name].get(candidates.query.text, _NOTHING)
         scores = np.full(len(candidates.rows), np.nan, dtype=np.float32)
-        scores[places] = [self.scores[name][self.ids.doc_ids[row], text] for row in candidates.rows[places]]
+        scores[places] = rated.scores[np.searchsorted(rated.rows, candidates.rows[places])]
         return scores

@@ -20,16 +20,14 @@ AnyQuery = TypeVar("AnyQuery", Query, SyntheticQuery)
 def rated_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) -> Iterator[tuple[Query, list[float]]]:
     """Each query and the scores of its documents in their order, a call at a time.
 
-    lists: queries, no id twice, and documents, no id twice for a query.
+    lists: queries and documents, none of them twice.
     """
-    documents = {query.query_id: doc_ids for query, doc_ids in lists}
-    queries = [query for query, _ in lists]
-    for call in [[query] for query in queries] if models.device() == "cpu" else rated_together(queries):
-        scores = iter(scorer.score([(query, doc_id) for query in call for doc_id in sorted(documents[query.query_id])]))
+    documents = dict(lists)
+    for call in [[query] for query in documents] if models.device() == "cpu" else rated_together([*documents]):
+        scores = iter(scorer.score([(query, doc_id) for query in call for doc_id in sorted(documents[query])]))
         for query in call:
-            doc_ids = documents[query.query_id]
-            by_id = {doc_id: next(scores) for doc_id in sorted(doc_ids)}
-            yield query, [by_id[doc_id] for doc_id in doc_ids]
+            by_id = {doc_id: next(scores) for doc_id in sorted(documents[query])}
+            yield query, [by_id[doc_id] for doc_id in documents[query]]
 
 
 def rated_together(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
