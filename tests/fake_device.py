@@ -15,6 +15,9 @@ NAME = "meta"  # of the devices that any torch has, the one without numbers of i
 _aten = torch.ops.aten
 # What moves between devices, and what a GPU takes indexes from the CPU for.
 _MIXING = {_aten.copy_.default, _aten._to_copy.default, _aten.index.Tensor, _aten.index_put_.default}
+# What a GPU is waited for: its numbers come here, or decide how large something is.
+_WAITING = {_aten._local_scalar_dense.default, _aten.nonzero.default, _aten.masked_select.default, _aten.equal.default}
+waits: list[str] = []  # the operations for which it would have been waited for
 
 
 class Remote(torch.Tensor):
@@ -43,6 +46,7 @@ class Remote(torch.Tensor):
         super().__setitem__(_as_tensors(at), values)
 
     def tolist(self):
+        waits.append("tolist")
         return self.here.tolist()
 
     def __deepcopy__(self, memo):
@@ -106,6 +110,8 @@ def run(func, args, kwargs):
         is_remote = isinstance(args[0], Remote)
     if wanted is not None and is_remote:
         kwargs = {**kwargs, "device": "cpu"}
+    if remote and (func in _WAITING or _leaves(func, args, is_remote) or _counts(func, args, kwargs)):
+        waits.append(str(func))
     here_args, here_kwargs = tree_map(lambda one: one.here if isinstance(one, Remote) else one, (args, kwargs))
     result = func(*here_args, **here_kwargs)
     changed = {id(one.here): one for one in remote}  # in place: it stays the tensor that it was
@@ -116,3 +122,16 @@ def run(func, args, kwargs):
         return changed[id(one)] if id(one) in changed else Remote(one) if is_remote else one
 
     return tree_map(back, result)
+
+
+def _leaves(func, args, is_remote):
+    """Whether it brings numbers here."""
+    source = args[1] if func is _aten.copy_.default else args[0] if func is _aten._to_copy.default else None
+    return isinstance(source, Remote) and not is_remote
+
+
+def _counts(func, args, kwargs):
+    """Whether numbers that are elsewhere say how large the result is: masks do, and repetitions of unknown sum."""
+    if func is _aten.index.Tensor:
+        return any(isinstance(at, Remote) and at.dtype == torch.bool for at in args[1])
+    return func is _aten.repeat_interleave.Tensor and kwargs.get("output_size") is None

@@ -16,12 +16,13 @@ from acclimate.base import models  # noqa: E402
 from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.testing import DOCS  # noqa: E402
-from acclimate.learn.students import training  # noqa: E402
+from acclimate.learn.students import token_vectors, training  # noqa: E402
+from acclimate.learn.students.batches import mean_loss, read_batch  # noqa: E402
 from acclimate.learn.students.checks import check_negatives  # noqa: E402
 from acclimate.learn.students.distillation import shortened, untaught  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
-from acclimate.learn.students.lesson import Similarities  # noqa: E402
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
+from acclimate.learn.students.similarities import Similarities, of_one_form  # noqa: E402
 from acclimate.learn.students.training import StudentTraining  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.search.members import Ids  # noqa: E402
@@ -31,7 +32,8 @@ from acclimate.stages.distill import distill, estimate  # noqa: E402
 def read(course):
     """Run it without learning: the ids of the queries of each step."""
     steps = []
-    course._step = lambda batch: steps.append([example.query_id for example in batch])
+    course._share = lambda step: (course._batch(step), 1.0)
+    course._step = lambda batch, weight: steps.append([example.query_id for example in batch])
     course.dev_loss = lambda: 1.0
     course.run(lambda step: None)
     return steps
@@ -90,7 +92,7 @@ def test_a_constant_rate_is_the_same_at_every_step(base, lesson, tmp_path):
     rates = []
     course = training_of("dense-query", base, lesson, tmp_path / "a", schedule="constant")
     step = course._step
-    course._step = lambda batch: (rates.append(course.optimizer.param_groups[0]["lr"]), step(batch))
+    course._step = lambda *read: (rates.append(course.optimizer.param_groups[0]["lr"]), step(*read))
     course.run(lambda step: None)
     assert set(rates) == {LEARN["learning_rate"]}
 
@@ -129,6 +131,12 @@ def test_lists_of_one_query_are_lists_of_their_own(base, lesson, tmp_path):
 # What shares a softmax
 
 
+def scores_of(student, batch):
+    """(n_queries, n_docs) of examples that have equally many documents."""
+    (similarities,) = student.similarities(student.read(batch))
+    return similarities.scores[0]
+
+
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_list_by_itself_divides_all_of_the_probability_and_more_documents_take_some(name, base, lesson):
     kind = STUDENTS[name]
@@ -157,12 +165,12 @@ def test_corpus_is_for_students_whose_documents_are_at_hand(base, lesson, tmp_pa
 
 def test_the_sum_over_a_querys_tokens_is_their_mean_times_their_number(base, lesson):
     mean, total = (
-        STUDENTS["late-interaction"].make(base.copy(), lesson, "list", max_sim=how).similarities(TRAIN[:3])
+        scores_of(STUDENTS["late-interaction"].make(base.copy(), lesson, "list", max_sim=how), TRAIN[:3])
         for how in ("mean", "sum")
     )
     for example, one, other in zip(TRAIN, mean, total, strict=False):
         tokens = base.encode([lesson.queries[example.query_id]])[0].tokens
-        assert other.scores.tolist()[0] == pytest.approx((len(tokens) * one.scores[0]).tolist(), abs=1e-3)
+        assert other.tolist() == pytest.approx((len(tokens) * one).tolist(), abs=1e-3)
 
 
 def test_infonce_has_a_temperature_of_its_own():
@@ -170,11 +178,11 @@ def test_infonce_has_a_temperature_of_its_own():
     settings = {"teacher_temperature": 0.3, "contrastive": 0.1, "student_temperature": 0.05}
     loss = DistillationLoss(**settings, contrastive_temperature=0.01)
     scores = torch.tensor([1.0, 0.3, 0.1])
-    similarities = Similarities(row[None], torch.arange(3))
+    similarities = Similarities(row[None, None], torch.arange(3)[None])
     target = torch.softmax(scores / 0.3, dim=-1)
     divergence = (target * (target.log() - torch.log_softmax(row / 0.05, dim=-1)[:3])).sum()
     expected = 0.9 * divergence - 0.1 * torch.log_softmax(row / 0.01, dim=-1)[0]
-    assert loss(similarities, scores).item() == pytest.approx(expected.item(), abs=1e-4)
+    assert loss(similarities, scores[None]).item() == pytest.approx(expected.item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["dense", "late-interaction"])
@@ -183,9 +191,43 @@ def test_similarities_are_in_float32_where_encoders_are_not(name, base, lesson, 
     monkeypatch.setattr(models, "device", lambda: "cpu")
     student = STUDENTS[name].make(base.copy(), lesson)
     with torch.autocast("cpu", torch.bfloat16):
-        (similarities,) = student.similarities(TRAIN[:1])
+        (similarities,) = student.similarities(student.read(TRAIN[:1]))
     assert similarities.scores.dtype == torch.float32
     assert not torch.equal(similarities.scores, similarities.scores.bfloat16().float())
+
+
+@pytest.mark.parametrize("negatives", ["list", "batch", None])
+@pytest.mark.parametrize("name", STUDENTS)
+def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(name, negatives, base, lesson):
+    """Those that are alike are judged together, whatever the order."""
+    student = STUDENTS[name].make(base.copy(), lesson, negatives)
+    batch = [
+        example._replace(doc_ids=example.doc_ids[:size], scores=example.scores[:size], has_positive=is_known)
+        for example, size, is_known in zip(TRAIN, (8, 3, 8, 1, 3), (True, True, False, True, False), strict=False)
+    ]
+    priors = {key(example): 0.5 for example in batch} if negatives is None else {}
+    loss = DistillationLoss(mask_above=0.4)
+    with torch.no_grad():
+        shared = student.similarities(student.read(batch))
+        together = mean_loss(student, loss, read_batch(student, batch, priors)).item()
+        one_by_one: list[float] = []
+        for numbers, similarities in zip(of_one_form(batch), shared, strict=True):
+            for place, example in enumerate(batch[number] for number in numbers):
+                prior = torch.tensor([priors[key(example)]]) if priors else None
+                itself = Similarities(similarities.scores[:, place, None], similarities.places[place, None])
+                scores = torch.tensor([example.scores])
+                one_by_one.append(loss(itself, scores, prior, has_positive=example.has_positive).item())
+    assert len(one_by_one) == 5
+    assert together == pytest.approx(np.mean(one_by_one), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["late-interaction-query", "dense-query"])
+def test_a_gpu_with_room_for_the_index_says_what_one_without_says(name, base, lesson, monkeypatch):
+    logs = []
+    for room in (0, 1 << 40):
+        monkeypatch.setattr(token_vectors, "free_bytes", lambda room=room: room)
+        logs.append(torch.stack(log_probs(STUDENTS[name].make(base.copy(), lesson), TRAIN[:4])))
+    assert torch.equal(*logs)
 
 
 # Without a teacher
@@ -205,13 +247,13 @@ def test_a_copy_of_the_source_in_the_batch_is_no_negative(base, lesson):
     lesson = replace(lesson, alike=alike, vectors=replace(lesson.vectors, pooled=pooled))
     for name, negatives in (("dense", "batch"), ("dense-query", "corpus"), ("late-interaction", "batch")):
         student = STUDENTS[name].make(base.copy(), lesson, negatives)
-        first, second, third = student.similarities(batch)
+        (similarities,) = student.similarities(student.read(batch))
         columns = [doc.doc_id for doc in DOCS] if negatives == "corpus" else [d for e in batch for d in e.doc_ids]
         columns = list(dict.fromkeys(columns))
-        for similarities, hidden in ((first, {TRAIN[1].doc_ids[0]}), (second, {TRAIN[0].doc_ids[0]}), (third, set())):
-            left_out = {columns[place] for place in torch.isinf(similarities.scores[0]).nonzero().flatten().tolist()}
-            assert left_out == hidden
-            assert torch.isfinite(similarities.log_probs(0.05)).all()
+        hidden = ({TRAIN[1].doc_ids[0]}, {TRAIN[0].doc_ids[0]}, set())
+        for scores, wanted in zip(similarities.scores[0], hidden, strict=True):
+            assert {columns[place] for place in torch.isinf(scores).nonzero().flatten().tolist()} == wanted
+        assert torch.isfinite(similarities.log_probs(0.05)).all()
     assert asked
 
 

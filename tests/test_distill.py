@@ -15,6 +15,7 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noq
 from acclimate.base.digests import folder_fingerprint  # noqa: E402
 from acclimate.base.errors import DataError, SettingError  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
+from acclimate.learn.students.batches import mean_loss, read_batch  # noqa: E402
 from acclimate.learn.students.checks import check_students  # noqa: E402
 from acclimate.learn.students.dense import Dense  # noqa: E402
 from acclimate.learn.students.distillation import shortened  # noqa: E402
@@ -22,6 +23,7 @@ from acclimate.learn.students.encoding import encode_with_gradients  # noqa: E40
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
+from acclimate.learn.students.token_vectors import document_of_token  # noqa: E402
 from acclimate.learn.students.training import StudentTraining  # noqa: E402
 from acclimate.records import NWay  # noqa: E402
 from acclimate.run.settings import resolve  # noqa: E402
@@ -60,7 +62,13 @@ def training_of(name, base, lesson, path, **changes):
 
 
 def log_probs(student, batch, temperature=0.05):
-    return [similarities.log_probs(temperature) for similarities in student.similarities(batch)]
+    """Of each example by itself; all have equally many documents."""
+    (similarities,) = student.similarities(student.read(batch))
+    return list(similarities.log_probs(temperature))
+
+
+def loss_of(learner, batch):
+    return mean_loss(learner.student, learner.loss, read_batch(learner.student, batch, learner.priors)).item()
 
 
 def test_max_sim_is_the_plain_double_loop():
@@ -71,7 +79,7 @@ def test_max_sim_is_the_plain_double_loop():
         np.mean([max(float(token @ other) for other in documents[end - length : end]) for token in query])
         for end, length in zip(ends, lengths, strict=True)
     ]
-    found = max_sim(torch.tensor(query), torch.tensor(documents), torch.tensor(lengths))
+    found = max_sim(torch.tensor(query), torch.tensor(documents), document_of_token(lengths), len(lengths))
     assert found.tolist() == pytest.approx(plain)
 
 
@@ -167,9 +175,8 @@ def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson,
             first, second = log_probs(learner.student, [example])[0][:2].tolist()
             alone = example._replace(scores=(0.5, 0.4, *example.scores[2:]))
             shared = example._replace(scores=(0.5, 0.5, *example.scores[2:]))
-            assert learner._loss([alone]).item() == pytest.approx(-first, abs=1e-3)
-            both = -(first + second) / 2
-            assert learner._loss([shared]).item() == pytest.approx(both, abs=1e-3)
+            assert loss_of(learner, [alone]) == pytest.approx(-first, abs=1e-3)
+            assert loss_of(learner, [shared]) == pytest.approx(-(first + second) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", STUDENTS)
@@ -210,7 +217,8 @@ def test_the_weights_kept_are_those_of_the_best_epoch(base, lesson, tmp_path):
 def test_every_query_is_seen_once_an_epoch(base, lesson, tmp_path):
     seen = []
     one = training_of("dense-query", base, lesson, tmp_path / "a", batch_size=5)
-    one._step = lambda batch: seen.append([example.query_id for example in batch])
+    one._share = lambda step: (one._batch(step), 1.0)
+    one._step = lambda batch, weight: seen.append([example.query_id for example in batch])
     one.dev_loss = lambda: 1.0
     one.run(lambda step: None)
     assert [len(batch) for batch in seen] == [5, 5, 5, 5, 5, 5, 2] * 2
@@ -223,7 +231,7 @@ def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
     rates = []
     one = training_of("dense-query", base, lesson, tmp_path / "a", epochs=5)
     step = one._step
-    one._step = lambda batch: (rates.append(one.optimizer.param_groups[0]["lr"]), step(batch))
+    one._step = lambda *read: (rates.append(one.optimizer.param_groups[0]["lr"]), step(*read))
     one.run(lambda step: None)
     assert len(rates) == 20
     assert max(rates) == LEARN["learning_rate"]
@@ -264,10 +272,12 @@ def test_what_compares_whole_texts_keeps_no_vectors_of_tokens(base, at_once):
     encoder = base.copy()
     encoder.tokens_at_once = at_once
     texts = ["salt keeps fish", "lava", "bees dance to tell each other where flowers are"]
-    with_them = encode_with_gradients(encoder, texts, "document")
-    without = encode_with_gradients(encoder, texts, "document", with_tokens=False)
+    tokens = encoder.tokenize(texts, "document")
+    with_them = encode_with_gradients(encoder, tokens, "document")
+    without = encode_with_gradients(encoder, tokens, "document", with_tokens=False)
     assert torch.equal(with_them.pooled, without.pooled)
-    assert (without.tokens.numel(), with_them.tokens.shape[0]) == (0, 3)
+    assert (without.tokens.numel(), len(with_them.tokens)) == (0, sum(with_them.lengths))
+    assert with_them.lengths == [sum(text.keep) for text in tokens]
 
 
 def test_shortening_keeps_the_source_and_the_best_others():

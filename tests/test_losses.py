@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.learn.students.lesson import Similarities  # noqa: E402 (after the check for torch)
 from acclimate.learn.students.losses import DistillationLoss  # noqa: E402 (after the check for torch)
+from acclimate.learn.students.similarities import Similarities  # noqa: E402 (after the check for torch)
 
 SCORES = (1.0, 0.5, 0.0)
 UNIFORM = np.log([1 / 3] * 3).tolist()
@@ -17,8 +17,9 @@ UNIFORM = np.log([1 / 3] * 3).tolist()
 def loss_of(logs, scores=SCORES, *, seen=None, has_positive=True, **settings):
     rest = max(1 - np.exp(logs).sum(), 0)  # of documents that share the softmax
     row = torch.tensor([*logs, np.log(rest) if rest > 1e-6 else -np.inf], dtype=torch.float32)
-    similarities = Similarities(row[None], torch.arange(len(logs)))
-    return DistillationLoss(**settings)(similarities, torch.tensor(scores), seen, has_positive=has_positive).item()
+    similarities = Similarities(row[None, None], torch.arange(len(logs))[None])
+    priors = None if seen is None else torch.tensor([seen])
+    return DistillationLoss(**settings)(similarities, torch.tensor([scores]), priors, has_positive=has_positive).item()
 
 
 def kl_of(logs, temperature, seen=None):

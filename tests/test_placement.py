@@ -15,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from fake_device import NAME, Elsewhere
+from fake_device import NAME, Elsewhere, waits
 from sentence_transformers.base.modules import Transformer
 from test_encoder import make
 from tiny import PROMPTS, write_cross_encoder, write_llama, write_t5
@@ -74,6 +74,13 @@ def places(module):
     return {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
 
 
+def runs_of(module):
+    """Note every time that a module is run."""
+    runs = []
+    module.register_forward_pre_hook(lambda *_: runs.append(1))
+    return runs
+
+
 def used(module):
     """Note where inputs of a module are, every time that it is run."""
     seen = []
@@ -117,6 +124,40 @@ def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, t
     weights = dict.fromkeys(members := found.members(), 1.0)
     hits = list(System(lesson.ids, members, list(members), weights, 5).candidates(QUERIES[:2]))
     assert len(hits) == 2
+
+
+@pytest.mark.parametrize("loss", ["kl", "margin-mse"])
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_step_of_training_waits_for_no_number_of_the_device(name, loss, elsewhere, tiny_encoder, tmp_path):
+    base = Encoder.load(str(tiny_encoder), max_tokens=64)
+    student = STUDENTS[name].make(base.copy(), taught(base, tmp_path))
+    lists = [*examples(range(8)), *(one._replace(has_positive=False) for one in examples(range(8, 12)))]
+    training = StudentTraining(
+        student,
+        lists,
+        examples(range(12, 14)),
+        DistillationLoss(loss, mask_above=0.4),
+        tmp_path / "state",
+        epochs=0,
+        max_steps=6,
+        evaluations=1,
+        learning_rate=1e-3,
+        batch_size=4,
+        seed=0,
+        schedule="linear",
+    )
+    forward_passes = runs_of(student.encoder.model) if isinstance(student.encoder, Encoder) else []
+    waited = []
+
+    def note(step):
+        # transformers asks, at each forward pass, whether any token is masked.
+        waited.append([len(waits) - len(forward_passes), {*waits} - {"aten._local_scalar_dense.default"}])
+        waits.clear()
+        forward_passes.clear()
+
+    training.run(note)
+    assert waited[1:] == [[0, set()]] * 5
+    assert waits  # at the end
 
 
 @pytest.mark.parametrize("name", STUDENTS)

@@ -18,7 +18,7 @@ from acclimate.base.errors import SettingError  # noqa: E402
 from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students import sparse, static  # noqa: E402
 from acclimate.learn.students.dense import nested_cosines  # noqa: E402
-from acclimate.learn.students.lesson import Similarities  # noqa: E402
+from acclimate.learn.students.similarities import Similarities  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
 from acclimate.search.encoder import Cut, Encoder  # noqa: E402
 from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402
@@ -166,8 +166,8 @@ def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encod
     prompted = Encoder.load(str(tiny_encoder), max_tokens=64, prompts={"query": "volcano : "})
     student = sparse.Sparse(prompted, lesson, "batch")
     plain = sparse.Sparse(Encoder.load(str(tiny_encoder), max_tokens=64), lesson, "batch")
-    for ours, other in zip(student.similarities(TRAIN[:4]), plain.similarities(TRAIN[:4]), strict=True):
-        assert ours.log_probs(3.0).tolist() == pytest.approx(other.log_probs(3.0).tolist(), abs=1e-5)
+    (ours,), (others,) = (each.similarities(each.read(TRAIN[:4])) for each in (student, plain))
+    assert torch.allclose(ours.log_probs(3.0), others.log_probs(3.0), atol=1e-5)
 
 
 def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_path):
@@ -336,7 +336,7 @@ def test_nested_log_probabilities_are_the_mean_over_lengths():
         for dim in (8, 4)
     ]
     cosines = nested_cosines(queries, documents, (4,))
-    together = torch.stack([Similarities(cosines[:, row], torch.arange(5)).log_probs(0.1) for row in range(2)])
+    together = Similarities(cosines, torch.arange(5).expand(2, -1)).log_probs(0.1)
     assert torch.allclose(together, (parts[0] + parts[1]) / 2, atol=1e-5)
     assert not torch.allclose(together, parts[0], atol=1e-2)
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch.nn.functional import normalize
 
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
-from acclimate.learn.students.lesson import Lesson, Similarities, batch_documents, by_example
+from acclimate.learn.students.lesson import Lesson, batch_documents
+from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.records import NWay
-from acclimate.search.encoder import Encoder, Task
+from acclimate.search.encoder import Encoder, Task, Tokens
+
+
+class Texts(NamedTuple):
+    """What dense students read of a batch."""
+
+    queries: Sequence[Tokens]
+    documents: Sequence[Tokens]  # none where the vectors of the index are compared
+    comparison: Comparison
 
 
 @dataclass(frozen=True)
@@ -27,18 +36,36 @@ class Dense:
     negatives: str
     dims: Sequence[int] = ()  # lengths that it learns beside the whole
 
-    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
+    def read(self, batch: Sequence[NWay]) -> Texts:
+        """The tokens of queries and documents."""
+        place = self._place(batch)
+        queries = self.encoder.tokenize(self.lesson.query_texts(batch), "query")
+        documents = self.encoder.tokenize(self.lesson.document_texts(self._encoded(place)), "document")
+        return Texts(queries, documents, comparison(batch, place, self.lesson, self.negatives))
+
+    def similarities(self, read: Texts) -> list[Similarities]:
         """Cosines, of the whole vectors and of each of `dims`."""
-        queries = _pooled(self.encoder, self.lesson.query_texts(batch), "query")
-        documents, place = self._documents(batch)
+        queries = self._pooled(read.queries, "query")
+        documents = self._documents(read)
         with in_float32():
             cosines = nested_cosines(queries, documents, self.dims)
-        return by_example(cosines, batch, place, self.lesson, self.negatives)
+        return read.comparison.similarities(cosines)
 
-    def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
-        """((n_docs, dim) the documents that are compared, id of each one -> its row)."""
-        place = batch_documents(batch)
-        return _pooled(self.encoder, self.lesson.document_texts(list(place)), "document"), place
+    def _place(self, batch: Sequence[NWay]) -> Mapping[str, int]:
+        """Id of each document that is compared -> its row."""
+        return batch_documents(batch)
+
+    def _encoded(self, place: Mapping[str, int]) -> list[str]:
+        """Which of them are encoded."""
+        return list(place)
+
+    def _documents(self, read: Texts) -> torch.Tensor:
+        """(n_docs, dim) the documents that are compared."""
+        return self._pooled(read.documents, "document")
+
+    def _pooled(self, texts: Sequence[Tokens], task: Task) -> torch.Tensor:
+        """(n_texts, dim)"""
+        return encode_with_gradients(self.encoder, texts, task, with_tokens=False).pooled
 
     def penalty(self) -> float:
         """None."""
@@ -54,13 +81,14 @@ class DenseQuery(Dense):
     def _index(self) -> torch.Tensor:
         return torch.tensor(self.lesson.vectors.pooled).to(self.encoder.model.device)
 
-    def _documents(self, batch: Sequence[NWay]) -> tuple[torch.Tensor, Mapping[str, int]]:
-        return self._index, self.lesson.ids.row
+    def _place(self, batch: Sequence[NWay]) -> Mapping[str, int]:
+        return self.lesson.ids.row
 
+    def _encoded(self, place: Mapping[str, int]) -> list[str]:
+        return []
 
-def _pooled(encoder: Encoder, texts: Sequence[str], task: Task) -> torch.Tensor:
-    """(n_texts, dim)"""
-    return encode_with_gradients(encoder, texts, task, with_tokens=False).pooled
+    def _documents(self, read: Texts) -> torch.Tensor:
+        return self._index
 
 
 def nested_cosines(queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:

@@ -14,7 +14,8 @@ from acclimate.records import NWay
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.lesson import Lesson, Student
+    from acclimate.learn.students.lesson import Lesson
+    from acclimate.learn.students.student import Student
     from acclimate.search.encoder import Encoder
 
 CONTRASTIVE = "contrastive"  # the loss that asks no teacher

@@ -7,20 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from acclimate.base import models
+from acclimate.base.gpu import on_device
 from acclimate.base.memory import batches
-from acclimate.search.encoder import Encoder, Task
+from acclimate.search.encoder import Encoder, Task, Tokens
 
 
 class EncodedTexts(NamedTuple):
     """Texts as an encoder that learns sees them."""
 
     pooled: torch.Tensor  # (n_texts, dim)
-    tokens: torch.Tensor  # (n_texts, longest, token_dim)
-    keep: torch.Tensor  # (n_texts, longest) which tokens count
+    tokens: torch.Tensor  # (sum of lengths, token_dim) of the tokens that count, one text after the other
+    lengths: list[int]  # how many count, by text
 
 
 def in_float32() -> AbstractContextManager[Any]:
@@ -29,26 +29,39 @@ def in_float32() -> AbstractContextManager[Any]:
 
 
 def encode_with_gradients(
-    encoder: Encoder, texts: Sequence[str], task: Task, *, with_tokens: bool = True
+    encoder: Encoder, texts: Sequence[Tokens], task: Task, *, with_tokens: bool = True
 ) -> EncodedTexts:
     """The texts' vectors; without those of their tokens, which take many times as much room, where nothing reads them.
 
     Texts are encoded in groups of like length. Of several groups only the vectors are kept, and each is encoded again
     when gradients flow back (gradient caching, Gao et al. 2021): memory grows with one group, not with the batch.
     """
-    tokenized = encoder.tokenize(texts, task)
-    groups = list(batches([len(text.ids) for text in tokenized], max_tokens=encoder.tokens_at_once))
-    longest = max(len(text.ids) for text in tokenized)
-    parts: list[EncodedTexts] = []
+    groups = list(batches([len(text.ids) for text in texts], max_tokens=encoder.tokens_at_once))
+    pads_left = encoder.model.tokenizer.padding_side == "left"
+    parts: list[tuple[torch.Tensor, torch.Tensor]] = []
     for rows in groups:
-        features = encoder.features([tokenized[row] for row in rows], task)
+        features = encoder.features([texts[row] for row in rows], task)
         pooled, tokens = (
             checkpoint(encoder.forward, features, use_reentrant=False) if len(groups) > 1 else encoder.forward(features)
         )
-        if not with_tokens:
-            parts.append(EncodedTexts(pooled, pooled[:, :0], pooled[:, :0]))
-            continue
-        short = longest - tokens.shape[1]
-        parts.append(EncodedTexts(pooled, pad(tokens, (0, 0, 0, short)), pad(features["keep"], (0, short))))
-    as_given = torch.tensor([row for rows in groups for row in rows], device=parts[0].pooled.device).argsort()
-    return EncodedTexts(*(torch.cat(part)[as_given] for part in zip(*parts, strict=True)))
+        if with_tokens:
+            kept = _kept([texts[row] for row in rows], tokens.shape[1], pads_left=pads_left)
+            parts.append((pooled, tokens.flatten(0, 1)[on_device(kept)]))
+        else:
+            parts.append((pooled, pooled[:0]))
+    pooled, tokens = (torch.cat(part) for part in zip(*parts, strict=True))
+    encoded = [row for rows in groups for row in rows]
+    lengths = [sum(text.keep) if with_tokens else 0 for text in texts]
+    as_given = torch.tensor(encoded).argsort()
+    spans = torch.arange(sum(lengths)).split([lengths[row] for row in encoded])
+    tokens = tokens[on_device(torch.cat([spans[place] for place in as_given.tolist()]))]
+    return EncodedTexts(pooled[on_device(as_given)], tokens, lengths)
+
+
+def _kept(texts: Sequence[Tokens], longest: int, *, pads_left: bool) -> torch.Tensor:
+    """Where the tokens that count are, among those of all the padded texts."""
+    places: list[int] = []
+    for number, text in enumerate(texts):
+        first = number * longest + (longest - len(text.ids) if pads_left else 0)
+        places.extend(first + place for place, is_kept in enumerate(text.keep) if is_kept)
+    return torch.tensor(places)

@@ -23,7 +23,8 @@ from acclimate.base.loading import quiet
 from acclimate.learn.students import sparse, static
 from acclimate.learn.students.dense import Dense, DenseQuery
 from acclimate.learn.students.late_interaction import LateInteraction, LateInteractionQuery
-from acclimate.learn.students.lesson import BATCH, CORPUS, LIST, Lesson, Student
+from acclimate.learn.students.lesson import BATCH, CORPUS, LIST, Lesson
+from acclimate.learn.students.student import Student
 from acclimate.search.encoder import Encoder
 
 

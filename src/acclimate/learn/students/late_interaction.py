@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
-from acclimate.learn.students.lesson import BATCH, Lesson, Similarities, batch_documents, by_example
+from acclimate.learn.students.lesson import BATCH, Lesson, batch_documents
+from acclimate.learn.students.similarities import Comparison, Similarities, alone, comparison, of_one_form
+from acclimate.learn.students.token_vectors import ReadTokens, TokenVectors, document_of_token
 from acclimate.records import NWay
-from acclimate.search.encoder import Encoder
+from acclimate.search.encoder import Encoder, Tokens
+
+
+class Texts(NamedTuple):
+    """What late-interaction students read of a batch."""
+
+    queries: Sequence[Tokens]
+    documents: list[Any]  # those of the batch; or those of each query, whose softmax no others share
+    comparison: Comparison | None  # of those of the batch
+    forms: list[list[int]]  # see `of_one_form`
 
 
 @dataclass(frozen=True)
@@ -25,30 +37,44 @@ class LateInteraction:
     negatives: str
     max_sim: str = "mean"
 
-    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
-        """MaxSim, the mean or the sum over the query's tokens."""
-        _, queries, keep = encode_with_gradients(self.encoder, self.lesson.query_texts(batch), "query")
-        queries = [query[kept] for query, kept in zip(queries, keep, strict=True)]
-        groups = [range(len(batch))] if self.negatives == BATCH else [[number] for number in range(len(batch))]
-        return [
-            similarities
-            for group in groups
-            for similarities in self._similarities(
-                [queries[place] for place in group], [batch[place] for place in group]
-            )
-        ]
-
-    def _similarities(self, queries: Sequence[torch.Tensor], batch: Sequence[NWay]) -> list[Similarities]:
+    def read(self, batch: Sequence[NWay]) -> Texts:
+        """The tokens of queries, and the tokens of documents or their vectors."""
+        queries = self.encoder.tokenize(self.lesson.query_texts(batch), "query")
+        forms = of_one_form(batch)
+        if self.negatives != BATCH:
+            return Texts(queries, [self._read(example.doc_ids) for example in batch], None, forms)
         place = batch_documents(batch)
-        documents = self._documents(list(place))
-        with in_float32():
-            scores = torch.stack([max_sim(query, *documents, reduce=self.max_sim) for query in queries])
-        return by_example(scores[None], batch, place, self.lesson, self.negatives)
+        compared = comparison(batch, place, self.lesson, self.negatives)
+        return Texts(queries, [self._read(list(place))], compared, forms)
 
-    def _documents(self, doc_ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """((sum of lengths, dim) token vectors of these documents, (n_docs,) lengths)."""
-        _, tokens, keep = encode_with_gradients(self.encoder, self.lesson.document_texts(doc_ids), "document")
-        return tokens[keep], keep.sum(dim=1)
+    def similarities(self, read: Texts) -> list[Similarities]:
+        """MaxSim, the mean or the sum over the query's tokens."""
+        encoded = encode_with_gradients(self.encoder, read.queries, "query")
+        queries = encoded.tokens.split(encoded.lengths)
+        if read.comparison is not None:
+            scores = self._scores(queries, read.documents[0])
+            return read.comparison.similarities(scores[None])
+        pairs = zip(queries, read.documents, strict=True)
+        of_queries = [self._scores([query], documents)[0] for query, documents in pairs]
+        return [alone(torch.stack([of_queries[row] for row in rows])[None]) for rows in read.forms]
+
+    def _scores(self, queries: Sequence[torch.Tensor], documents: Any) -> torch.Tensor:
+        """(n_queries, n_docs)"""
+        tokens, lengths = self._tokens(documents)
+        document = document_of_token(lengths)
+        with in_float32():
+            return torch.stack(
+                [max_sim(query, tokens, document, len(lengths), reduce=self.max_sim) for query in queries]
+            )
+
+    def _read(self, doc_ids: Sequence[str]) -> Any:
+        """What `_tokens` takes of these documents."""
+        return self.encoder.tokenize(self.lesson.document_texts(doc_ids), "document")
+
+    def _tokens(self, documents: Any) -> tuple[torch.Tensor, list[int]]:
+        """((sum of lengths, dim) token vectors of these documents, their lengths)."""
+        _, tokens, lengths = encode_with_gradients(self.encoder, documents, "document")
+        return tokens, lengths
 
     def penalty(self) -> float:
         """None."""
@@ -60,23 +86,25 @@ class LateInteractionQuery(LateInteraction):
 
     keeps_index: ClassVar[bool] = True
 
-    def _documents(self, doc_ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        vectors, starts = self.lesson.vectors.gather([self.lesson.ids.row[doc_id] for doc_id in doc_ids])
-        lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(vectors)]))
-        device = self.encoder.model.device
-        return torch.from_numpy(vectors).to(device), lengths.to(device)
+    @cached_property
+    def _index(self) -> TokenVectors:
+        return TokenVectors(self.lesson.vectors)
+
+    def _read(self, doc_ids: Sequence[str]) -> ReadTokens:
+        return self._index.read([self.lesson.ids.row[doc_id] for doc_id in doc_ids])
+
+    def _tokens(self, documents: ReadTokens) -> tuple[torch.Tensor, list[int]]:
+        return self._index.vectors_of(documents), documents.lengths
 
 
 def max_sim(
-    query: torch.Tensor, documents: torch.Tensor, lengths: torch.Tensor, *, reduce: str = "mean"
+    query: torch.Tensor, documents: torch.Tensor, document: torch.Tensor, n_docs: int, *, reduce: str = "mean"
 ) -> torch.Tensor:
     """(n_docs,) the best match of each of the query's tokens in each document: their mean, or their sum.
 
-    query: (n_query_tokens, dim); documents: (sum of lengths, dim), one document after the other.
+    query: (n_query_tokens, dim); documents: (n_tokens, dim); document: (n_tokens,) whose each of these tokens is.
     """
-    n_docs = len(lengths)
-    document_of_token = torch.repeat_interleave(torch.arange(n_docs, device=query.device), lengths)
-    similarity = query @ documents.T  # (n_query_tokens, all document tokens)
+    similarity = query @ documents.T  # (n_query_tokens, n_tokens)
     best = torch.full((len(query), n_docs), -2.0, device=query.device, dtype=similarity.dtype)
-    best = best.scatter_reduce(1, document_of_token.expand(len(query), -1), similarity, "amax")
+    best = best.scatter_reduce(1, document.expand(len(query), -1), similarity, "amax")
     return best.sum(dim=0) if reduce == "sum" else best.mean(dim=0)

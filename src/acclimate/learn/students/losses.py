@@ -1,8 +1,9 @@
-"""What a student is taught: losses over the log-probabilities that it gives to the documents of one example.
+"""What a student is taught: losses over the log-probabilities that it gives to the documents of examples.
 
 All of them follow from log-probabilities alone: their differences are those of the student's scores, divided by its
-temperature. Each function takes the student's (n_ways,) `logs`, the source document first, and the teacher's (n_ways,)
-`scores`. Where no source document is known, the teacher's part is all there is.
+temperature. Each function takes the student's (n, n_ways) `logs` of n examples, the source document first, and the
+teacher's `scores` of the same shape; it returns (n,) losses. Where no source document is known, the teacher's part is
+all there is. Nothing here asks a GPU for a number: it would be waited for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from acclimate.learn.students.lesson import Similarities
+from acclimate.learn.students.similarities import Similarities
 
 _TINY = 1e-6
 
@@ -32,21 +33,21 @@ class DistillationLoss:
         self,
         similarities: Similarities,
         scores: torch.Tensor,
-        prior: float | None = None,
+        priors: torch.Tensor | None = None,
         *,
         has_positive: bool = True,
     ) -> torch.Tensor:
-        """The loss of one example.
+        """(n,) the loss of each example.
 
-        scores: the teacher's, in [0, 1] where `mask_above` is below 1. prior: where the student's softmax covers every
-        document, the probability that the untouched student gave to those of the example together; else None.
-        has_positive: the first document is known to be relevant.
+        scores: the teacher's, in [0, 1] where `mask_above` is below 1. priors: (n,) where the student's softmax covers
+        every document, the probability that the untouched student gave to those of an example together; else None.
+        has_positive: the first document of each is known to be relevant.
         """
         contrastive = self.contrastive if has_positive else 0.0
         logs = similarities.log_probs(self.student_temperature)
-        loss = torch.zeros((), device=logs.device)
+        loss = torch.zeros(len(logs), device=logs.device)
         if contrastive < 1:
-            loss = loss + (1 - contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, prior)
+            loss = loss + (1 - contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, priors)
         if contrastive:
             if self.contrastive_temperature:
                 logs = similarities.log_probs(self.contrastive_temperature)
@@ -54,27 +55,30 @@ class DistillationLoss:
         return loss
 
 
-def kl(logs: torch.Tensor, logits: torch.Tensor, prior: float | None) -> torch.Tensor:
+def kl(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | None) -> torch.Tensor:
     """KL divergence of the student from the softmax of the teacher's logits.
 
     The teacher says how the documents that it rated divide their probability, not how much of it they have: the rest
     of a corpus keeps what it had, as one more outcome. Else a student learns, above all, to be sure of itself.
     """
-    target = torch.softmax(logits, dim=-1) * (1.0 if prior is None else prior)
-    loss = _divergence(target, logs)
-    if prior is not None:
-        loss = loss + _divergence(1 - target.sum(), torch.log1p(-logs.exp().sum().clamp(max=1 - _TINY)))
+    target = torch.softmax(logits, dim=-1)
+    if priors is not None:
+        target = target * priors[:, None]
+    loss = _divergence(target, logs).sum(dim=-1)
+    if priors is not None:
+        others = torch.log1p(-logs.exp().sum(dim=-1).clamp(max=1 - _TINY))
+        loss = loss + _divergence(1 - target.sum(dim=-1), others)
     return loss
 
 
-def margin_mse(logs: torch.Tensor, logits: torch.Tensor, prior: float | None) -> torch.Tensor:
+def margin_mse(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | None) -> torch.Tensor:
     """Mean squared difference of the margins between source document and others (Hofstätter et al. 2020, section 3.2).
 
     Both sides are divided by their temperatures, which so decide how the scales compare.
     """
-    if len(logs) < 2:
-        return logs.sum() * 0.0
-    return ((logs[0] - logs[1:]) - (logits[0] - logits[1:])).square().mean()
+    if logs.shape[1] < 2:
+        return logs.sum(dim=-1) * 0.0
+    return ((logs[:, :1] - logs[:, 1:]) - (logits[:, :1] - logits[:, 1:])).square().mean(dim=-1)
 
 
 def info_nce(logs: torch.Tensor, scores: torch.Tensor, mask_above: float) -> torch.Tensor:
@@ -83,20 +87,21 @@ def info_nce(logs: torch.Tensor, scores: torch.Tensor, mask_above: float) -> tor
     Documents with the very score of the source document are positives too: `label` made them so. Where that is the
     lowest of the list, equal scores say nothing.
     """
-    positive = (scores == scores[0]) & (scores > scores.min())
-    positive[0] = True
-    loss = -logs[positive].mean()
-    suspected = (scores > mask_above * scores[0]) & ~positive
-    if mask_above < 1 and suspected.any():
-        loss = loss + torch.log1p(-logs[suspected].exp().sum().clamp(max=1 - _TINY))
+    source = scores[:, :1]
+    positive = (scores == source) & (scores > scores.amin(dim=-1, keepdim=True))
+    positive[:, 0] = True
+    loss = -logs.where(positive, 0.0).sum(dim=-1) / positive.sum(dim=-1)
+    if mask_above < 1:
+        suspected = (scores > mask_above * source) & ~positive
+        loss = loss + torch.log1p(-logs.exp().where(suspected, 0.0).sum(dim=-1).clamp(max=1 - _TINY))
     return loss
 
 
 def _divergence(target: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
-    return (target * (target.clamp_min(_TINY).log() - logs)).sum()
+    return target * (target.clamp_min(_TINY).log() - logs)
 
 
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor, float | None], torch.Tensor]] = {
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]] = {
     "kl": kl,
     "margin-mse": margin_mse,
 }

@@ -14,7 +14,7 @@ import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,11 @@ from transformers import AutoModelForMaskedLM
 
 from acclimate.base import models
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.lesson import Lesson, Similarities, batch_documents, by_example
+from acclimate.base.gpu import on_device, pinned
+from acclimate.learn.students.lesson import Lesson, batch_documents
 from acclimate.learn.students.occurrences import count_occurrences
+from acclimate.learn.students.similarities import Comparison, Similarities, comparison
+from acclimate.learn.students.token_vectors import document_of_token
 from acclimate.records import NWay
 from acclimate.search.sparse import SILENT, Head, SparseQuery, centered, query_tokens
 
@@ -73,15 +76,15 @@ class SparseWeights(torch.nn.Module):
         """(n_live,) weights of tokens in queries, above 0."""
         return self.idf * torch.exp(_QUERY_STEP * self.change)
 
-    def activations(self, vectors: torch.Tensor, lengths: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def activations(self, vectors: torch.Tensor, lengths: Sequence[int], places: torch.Tensor) -> torch.Tensor:
         """(n_docs, n_places) weights that documents have at these tokens.
 
         vectors: (sum of lengths, dim), centered, one document after the other; places: (n_places,) among `tokens`.
         """
         logits = vectors @ (self.rows[places] * self.scale).T
-        document_of_token = torch.repeat_interleave(torch.arange(len(lengths), device=logits.device), lengths)
+        document = document_of_token(lengths)[:, None]
         best = torch.full((len(lengths), len(places)), -torch.inf, device=logits.device, dtype=logits.dtype)
-        best = best.scatter_reduce(0, document_of_token[:, None].expand(-1, len(places)), logits, "amax")
+        best = best.scatter_reduce(0, document.expand(-1, len(places)), logits, "amax")
         return torch.log1p(torch.relu(best + self.bias[places]))
 
     def head(self) -> Head:
@@ -94,6 +97,16 @@ class SparseWeights(torch.nn.Module):
         weights = np.zeros(self.n_vocabulary, np.float32)
         weights[self.tokens.cpu().numpy()] = self.query_weights().detach().float().cpu().numpy()
         return SparseQuery(tokenizer, weights)
+
+
+class Texts(NamedTuple):
+    """What sparse students read of a batch."""
+
+    present: torch.Tensor  # (n_queries, n_places) 1 for tokens that a query has
+    tokens: torch.Tensor  # (n_places,) those of all queries
+    vectors: torch.Tensor  # (sum of lengths, dim) token vectors of the documents, centered
+    lengths: list[int]  # tokens, by document
+    comparison: Comparison
 
 
 class SparseLearner:
@@ -115,10 +128,8 @@ class Sparse:
         self._place = {token: place for place, token in enumerate(self.encoder.model.tokens.tolist())}
         self._flops: torch.Tensor | float = 0.0
 
-    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
-        """Dot products with all documents of the batch."""
-        weights = self.encoder.model
-        device = weights.rows.device
+    def read(self, batch: Sequence[NWay]) -> Texts:
+        """The tokens of queries, and the token vectors of documents."""
         tokenizer = self.encoder.body.model.tokenizer
         token_ids = [query_tokens(tokenizer, text) for text in self.lesson.query_texts(batch)]
         queries = [[self._place[token] for token in query if token in self._place] for query in token_ids]
@@ -129,12 +140,22 @@ class Sparse:
             row[[column[token] for token in query]] = 1.0
         place = batch_documents(batch)
         vectors, starts = self.lesson.vectors.gather([self.lesson.ids.row[doc_id] for doc_id in place])
-        lengths = torch.diff(torch.from_numpy(starts), append=torch.tensor([len(vectors)]))
-        places = torch.tensor(tokens, device=device)
-        documents = weights.activations(torch.from_numpy(centered(vectors)).to(device), lengths.to(device), places)
+        lengths = np.diff(starts, append=len(vectors)).tolist()
+        return Texts(
+            pinned(present),
+            pinned(torch.tensor(tokens)),
+            pinned(torch.from_numpy(centered(vectors))),
+            lengths,
+            comparison(batch, place, self.lesson, self.negatives),
+        )
+
+    def similarities(self, read: Texts) -> list[Similarities]:
+        """Dot products with all documents of the batch."""
+        weights, places = self.encoder.model, on_device(read.tokens)
+        documents = weights.activations(on_device(read.vectors), read.lengths, places)
         self._flops = (documents.float().mean(dim=0) ** 2).sum()
-        scores = (present.to(device) * weights.query_weights()[places]) @ documents.T
-        return by_example(scores[None], batch, place, self.lesson, self.negatives)
+        scores = (on_device(read.present) * weights.query_weights()[places]) @ documents.T
+        return read.comparison.similarities(scores[None])
 
     def query_dims(self) -> float:
         """Active dimensions of the lesson's queries, on average."""

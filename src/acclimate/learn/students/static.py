@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -24,9 +25,12 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from acclimate.base import models
+from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.lesson import Lesson, Similarities, by_example
+from acclimate.base.gpu import on_device, pinned
+from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.occurrences import count_occurrences
+from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.records import NWay
 from acclimate.search.static import StaticQuery
 
@@ -42,6 +46,27 @@ _RATE = 2e-3
 _TEMPERATURE = 0.05
 
 
+class Bags(NamedTuple):
+    """The tokens of texts, one text after the other."""
+
+    tokens: torch.Tensor
+    starts: torch.Tensor  # (n_texts,) of each text
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[int]]) -> Bags:
+        """Of each text's tokens."""
+        starts = torch.tensor([0, *np.cumsum([len(text) for text in texts])[:-1].tolist()])
+        tokens = torch.tensor([token for text in texts for token in text], dtype=torch.long)
+        return cls(pinned(tokens), pinned(starts))
+
+
+class Texts(NamedTuple):
+    """What static students read of a batch."""
+
+    queries: Bags
+    comparison: Comparison
+
+
 class StaticTable(torch.nn.Module):
     """What the static student learns: a vector per token. `tokenizer` makes ids of texts as plain libraries do."""
 
@@ -52,14 +77,12 @@ class StaticTable(torch.nn.Module):
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """(n_texts, dim) of unit length; zeros for a text without tokens."""
-        return self.mean(_token_ids(self.tokenizer, texts))
+        return self.mean(Bags.of(_token_ids(self.tokenizer, texts)))
 
-    def mean(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+    def mean(self, texts: Bags) -> torch.Tensor:
         """The same for texts that are tokens already."""
-        starts = torch.tensor([0, *np.cumsum([len(text) for text in ids])[:-1].tolist()])
-        flat = torch.tensor([token for text in ids for token in text], dtype=torch.long)
-        device = self.table.device
-        return normalize(embedding_bag(flat.to(device), self.table, starts.to(device), mode="mean"), dim=-1)
+        tokens, starts = on_device(texts.tokens), on_device(texts.starts)
+        return normalize(embedding_bag(tokens, self.table, starts, mode="mean"), dim=-1)
 
     def query(self) -> StaticQuery:
         """The query side as arrays."""
@@ -88,10 +111,15 @@ class Static:
         """(n_docs, dim) the vectors of the index."""
         return torch.tensor(self.lesson.vectors.pooled).to(models.device())
 
-    def similarities(self, batch: Sequence[NWay]) -> list[Similarities]:
+    def read(self, batch: Sequence[NWay]) -> Texts:
+        """The tokens of queries."""
+        queries = Bags.of(_token_ids(self.encoder.model.tokenizer, self.lesson.query_texts(batch)))
+        return Texts(queries, comparison(batch, self.lesson.ids.row, self.lesson, self.negatives))
+
+    def similarities(self, read: Texts) -> list[Similarities]:
         """Cosines with every document of the corpus."""
-        cosines = self.encoder.model(self.lesson.query_texts(batch)) @ self.documents.T
-        return by_example(cosines[None], batch, self.lesson.ids.row, self.lesson, self.negatives)
+        cosines = self.encoder.model.mean(read.queries) @ self.documents.T
+        return read.comparison.similarities(cosines[None])
 
     def penalty(self) -> float:
         """None."""
@@ -99,7 +127,7 @@ class Static:
 
     def warm_up(self) -> None:
         """Learn from the documents alone, before any teacher."""
-        _inverse_cloze(self.encoder.model, self.lesson)
+        _inverse_cloze(self.encoder.model, self.lesson, self.documents)
 
 
 def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
@@ -112,32 +140,45 @@ def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
     return StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder)).to(models.device())
 
 
-def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
-    """Teach the table to find the document that a stretch of tokens was taken from."""
+class Stretches(NamedTuple):
+    """What the warm-up reads in one step."""
+
+    texts: Bags
+    rows: (
+        torch.Tensor
+    )  # of the documents that each stretch is compared with; its own one's place is that of the stretch
+
+
+def _inverse_cloze(table: StaticTable, lesson: Lesson, documents: torch.Tensor) -> None:
+    """Teach the table to find the document that a stretch of tokens was taken from (inverse cloze task, Lee et al.
+    2019), by InfoNCE.
+
+    documents: (n_docs, dim)
+    """
     steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
     optimizer = torch.optim.Adam([table.table], lr=_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     doc_ids = sorted(lesson.ids.doc_ids)
-    for step in range(steps):
-        rng = random.Random(f"cloze:{step}")
-        optimizer.zero_grad()
-        _cloze_loss(table, lesson, rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids))), rng).backward()
-        optimizer.step()
-        schedule.step()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for read in ahead(thread, lambda step: _stretches(table.tokenizer, lesson, doc_ids, step), range(steps)):
+            optimizer.zero_grad()
+            scores = table.mean(read.texts) @ documents[on_device(read.rows)].T / _TEMPERATURE
+            cross_entropy(scores, torch.arange(len(scores), device=scores.device)).backward()
+            optimizer.step()
+            schedule.step()
 
 
-def _cloze_loss(table: StaticTable, lesson: Lesson, drawn: Sequence[str], rng: random.Random) -> torch.Tensor:
-    """InfoNCE of stretches of the first documents towards their vectors (inverse cloze task, Lee et al. 2019)."""
-    texts = lesson.document_texts(drawn[:_BATCH])
+def _stretches(tokenizer: Tokenizer, lesson: Lesson, doc_ids: Sequence[str], step: int) -> Stretches:
+    """Stretches of the first of the documents that are drawn for a step."""
+    rng = random.Random(f"cloze:{step}")
+    drawn = rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids)))
     stretches: list[list[int]] = []
-    for ids in _token_ids(table.tokenizer, texts):
+    for ids in _token_ids(tokenizer, lesson.document_texts(drawn[:_BATCH])):
         ids = ids[:_MOST_TOKENS]
         size = min(rng.randint(*_STRETCH), len(ids))
         start = rng.randint(0, len(ids) - size)
         stretches.append(ids[start : start + size])
-    documents = torch.from_numpy(lesson.vectors.pooled[[lesson.ids.row[doc_id] for doc_id in drawn]])
-    scores = table.mean(stretches) @ documents.to(table.table.device).T / _TEMPERATURE
-    return cross_entropy(scores, torch.arange(len(texts), device=scores.device))
+    return Stretches(Bags.of(stretches), pinned(torch.tensor([lesson.ids.row[doc_id] for doc_id in drawn])))
 
 
 def save(learner: StaticLearner, path: Path) -> None:

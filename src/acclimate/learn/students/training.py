@@ -4,7 +4,7 @@ By epochs, or for a number of steps: each list once before any is read twice, in
 from how often all were read. AdamW; a linear warm-up and decay, or a constant rate. The weights kept are those with the
 lowest loss on held-out queries, the untouched ones included; looked at once, the last. State is saved each time, and
 every thousand steps, so a killed run ends with the same bytes. Of several processes each takes its share of every
-batch, and gradients are added up.
+batch, and gradients are added up. A thread reads batches ahead; a GPU is waited for only where losses are looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -21,11 +22,15 @@ from typing import TypeVar
 import torch
 
 from acclimate.base import distributed, models
+from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
 from acclimate.base.files import atomic_write
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
-from acclimate.learn.students.lesson import CORPUS, Student
+from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
+from acclimate.learn.students.lesson import CORPUS
 from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.similarities import of_one_form
+from acclimate.learn.students.student import Student
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
 from acclimate.search.names import KINDS_WITHOUT_BASE
@@ -34,6 +39,7 @@ T = TypeVar("T")
 _MAX_NORM = 1.0
 _LOOKS = 10  # at training by steps
 _MOST_LOST = 1000  # steps of a killed run
+_UNCHECKED = 50  # steps whose losses may be no numbers before that is seen
 Cut = Callable[[NWay, int], NWay]  # (a list, how often all lists were read before) -> what of it is read now
 
 
@@ -78,7 +84,11 @@ class StudentTraining:
         self.weights = student.encoder.model
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
-        self.optimizer = torch.optim.AdamW(self.weights.parameters(), lr=learning_rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=models.device() == "cuda" or None
+        )
+        self.reader = ThreadPoolExecutor(max_workers=1)  # a tokenizer takes one call at a time
+        self.unchecked: list[torch.Tensor] = []  # losses of the last steps
         self.learning_rate = learning_rate
         self.steps_per_epoch = -(-len(train) // batch_size)
         self.steps = steps = steps_of(len(train), epochs, max_steps, batch_size)
@@ -92,17 +102,22 @@ class StudentTraining:
             "constant": lambda step: 1.0,
         }
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rates[schedule])
-        self.priors = self._priors() if student.negatives == CORPUS else {}
         self._order = lru_cache(maxsize=2)(self._shuffled)
+        self.priors: dict[tuple[str, tuple[str, ...]], float] = {}
+        if student.negatives == CORPUS:
+            self.priors = self._priors()
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
         """Losses on the held-out queries: before training, then each time. Leaves in place the weights to keep."""
         history, best = distributed.main_first(self._resume)
         if not history:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
-        for step in range(self.schedule.last_epoch, self.steps):
-            self._step(self._batch(step))
+        steps = range(self.schedule.last_epoch, self.steps)
+        for step, (share, weight) in zip(steps, ahead(self.reader, self._share, steps), strict=True):
+            self._step(share, weight)
             progress(step + 1)
+            if step + 1 in self.saved_after or len(self.unchecked) == _UNCHECKED:
+                self._check_steps()
             if step + 1 in self.evaluated_after:
                 history.append(self.dev_loss())
                 if kept_of(history, self.evaluations) == len(history) - 1:
@@ -111,6 +126,15 @@ class StudentTraining:
                 self._save(history, best)
         self.weights.load_state_dict(best)
         return history
+
+    def _share(self, step: int) -> tuple[ReadBatch | None, float]:
+        """(what this process reads in a step, if anything, its part of the whole batch)."""
+        batch = self._batch(step)
+        share = distributed.share(batch)
+        return self._read(share) if share else None, len(share) / len(batch)
+
+    def _read(self, batch: Sequence[NWay]) -> ReadBatch:
+        return read_batch(self.student, batch, self.priors)
 
     def _batch(self, step: int) -> list[NWay]:
         """The lists of a step. Those of an epoch are dealt out, the last batch may be short; by steps, all are full."""
@@ -128,20 +152,19 @@ class StudentTraining:
         random.Random(f"{self.seed}:{times}").shuffle(order)
         return order
 
-    def _step(self, batch: list[NWay]) -> None:
+    def _step(self, share: ReadBatch | None, weight: float) -> None:
         # Tables by token gain nothing from half precision, and thresholds suffer.
         is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in KINDS_WITHOUT_BASE
-        share = distributed.share(batch)
 
-        def compute() -> None:
+        def compute(share: ReadBatch) -> torch.Tensor:
             self.optimizer.zero_grad()
             with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
-                loss = (self._loss(share) + self.student.penalty()) * (len(share) / len(batch))
-            self._check(loss.item())
+                loss = (mean_loss(self.student, self.loss, share) + self.student.penalty()) * weight
             loss.backward()
+            return loss.detach()
 
-        if share:
-            self._fit_in_memory(compute)
+        if share is not None:
+            self.unchecked.append(self._fit_in_memory(lambda: compute(share)))
         else:
             self.optimizer.zero_grad()
         distributed.sum_gradients(self.weights.parameters())
@@ -149,35 +172,36 @@ class StudentTraining:
         self.optimizer.step()
         self.schedule.step()
 
+    def _in_batches(self, lists: Sequence[NWay]) -> Iterator[tuple[Sequence[NWay], ReadBatch]]:
+        """All of these lists, and what is read of them."""
+        batches = [lists[start : start + self.batch_size] for start in range(0, len(lists), self.batch_size)]
+        return zip(batches, ahead(self.reader, self._read, batches), strict=True)
+
     @torch.no_grad()
     def _priors(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """Per list: the probability that the untouched student gives to all of its documents together."""
-        priors: dict[tuple[str, tuple[str, ...]], float] = {}
-        for start in range(0, len(self.train) + len(self.dev), self.batch_size):
-            batch = [*self.train, *self.dev][start : start + self.batch_size]
-            similarities = self._fit_in_memory(lambda batch=batch: self.student.similarities(batch))
-            for example, of_example in zip(batch, similarities, strict=True):
-                probability = of_example.log_probs(self.loss.student_temperature).exp().sum().item()
-                priors[example.query_id, example.doc_ids] = min(1.0, probability)
-        return priors
-
-    def _loss(self, batch: list[NWay]) -> torch.Tensor:
-        """Mean loss of a batch."""
-        losses: list[torch.Tensor] = []
-        for example, similarities in zip(batch, self.student.similarities(batch), strict=True):
-            scores = torch.tensor(example.scores, device=similarities.scores.device)
-            prior = self.priors.get((example.query_id, example.doc_ids))
-            losses.append(self.loss(similarities, scores, prior, has_positive=example.has_positive))
-        return torch.stack(losses).mean()
+        lists: list[NWay] = []
+        probabilities: list[torch.Tensor] = []
+        for batch, read in self._in_batches([*self.train, *self.dev]):
+            similarities = self._fit_in_memory(lambda read=read: self.student.similarities(read.lists))
+            for numbers, of_form in zip(of_one_form(batch), similarities, strict=True):
+                lists += [batch[number] for number in numbers]
+                probabilities.append(of_form.log_probs(self.loss.student_temperature).exp().sum(dim=-1))
+        return {
+            (example.query_id, example.doc_ids): min(1.0, probability)
+            for example, probability in zip(lists, torch.cat(probabilities).tolist(), strict=True)
+        }
 
     @torch.no_grad()
     def dev_loss(self) -> float:
         """The loss on the held-out queries."""
-        total = 0.0
-        for start in range(0, len(self.dev), self.batch_size):
-            batch = self.dev[start : start + self.batch_size]
-            total += self._fit_in_memory(lambda batch=batch: self._loss(batch).item()) * len(batch)
-        self._check(total)
+        losses: list[torch.Tensor] = []
+        sizes: list[int] = []
+        for batch, read in self._in_batches(self.dev):
+            losses.append(self._fit_in_memory(lambda read=read: mean_loss(self.student, self.loss, read)))
+            sizes.append(len(batch))
+        total = sum(loss * size for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True))
+        self._check(total, self.schedule.last_epoch)
         return round(total / len(self.dev), 6)
 
     def _fit_in_memory(self, work: Callable[[], T]) -> T:
@@ -199,12 +223,19 @@ class StudentTraining:
                 )
             encoder.tokens_at_once //= 2
 
-    def _check(self, loss: float) -> None:
+    def _check_steps(self) -> None:
+        """Raises SettingError where a loss of the last steps is no number."""
+        losses = torch.stack(self.unchecked).tolist() if self.unchecked else []
+        self.unchecked.clear()
+        for step, loss in enumerate(losses, self.schedule.last_epoch - len(losses)):
+            self._check(loss, step)
+
+    def _check(self, loss: float, step: int) -> None:
         """Raises SettingError for a loss that is no number."""
         if not math.isfinite(loss):
             rate = "table_learning_rate" if self.student.kind in KINDS_WITHOUT_BASE else "learning_rate"
             raise SettingError(
-                f"the {self.student.kind} student diverged: its loss is {loss} after {self.schedule.last_epoch} of "
+                f"the {self.student.kind} student diverged: its loss is {loss} after {step} of "
                 f"{self.steps} steps; lower distill.{rate}, which is {self.learning_rate:g}"
             )
 

@@ -1,0 +1,63 @@
+"""The token vectors of the index as students read them: all on a GPU that has room for them, else those of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from acclimate.base.gpu import free_bytes, on_device, pinned
+
+if TYPE_CHECKING:
+    from acclimate.search.vectors import Vectors
+
+_SHARE = 0.25  # of the free memory of a GPU that they may take: what a step computes needs the rest
+
+
+class ReadTokens(NamedTuple):
+    """Token vectors of some documents, one document after the other, as the index has them."""
+
+    lengths: list[int]  # tokens, by document
+    tokens: torch.Tensor  # (sum of lengths, token_dim) whole numbers; or (sum of lengths,) where they are on the GPU
+    scales: torch.Tensor | None  # (sum of lengths,) what makes vectors of them
+
+
+class TokenVectors:
+    """Token vectors of documents by their rows in the index."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
+        self.resident: tuple[torch.Tensor, torch.Tensor] | None = None
+        if vectors.tokens.nbytes + vectors.scales.nbytes < _SHARE * free_bytes():
+            tokens, scales = (torch.from_numpy(part) for part in (vectors.tokens, vectors.scales))
+            self.resident = on_device(tokens), on_device(scales)
+
+    def read(self, rows: Sequence[int]) -> ReadTokens:
+        """What has to be copied to the device of these documents: their vectors, or only where they are."""
+        offsets = self.vectors.offsets
+        spans = [slice(int(offsets[row]), int(offsets[row + 1])) for row in rows]
+        lengths = [span.stop - span.start for span in spans]
+        if self.resident is not None:
+            places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+            return ReadTokens(lengths, pinned(torch.from_numpy(places)), None)
+        tokens, scales = (
+            pinned(torch.from_numpy(np.concatenate([part[span] for span in spans])))
+            for part in (self.vectors.tokens, self.vectors.scales)
+        )
+        return ReadTokens(lengths, tokens, scales)
+
+    def vectors_of(self, read: ReadTokens) -> torch.Tensor:
+        """(sum of lengths, token_dim) the vectors, on the device."""
+        if self.resident is not None:
+            tokens, scales = (part[on_device(read.tokens)] for part in self.resident)
+        else:
+            assert read.scales is not None
+            tokens, scales = on_device(read.tokens), on_device(read.scales)
+        return tokens.float().mul_(scales[:, None])
+
+
+def document_of_token(lengths: Sequence[int]) -> torch.Tensor:
+    """(sum of lengths,) which of the documents each of their tokens is in, on the device."""
+    return on_device(torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)))
