@@ -110,6 +110,14 @@ def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path)
         assert read_any_nway(path, DOCS).examples[0][1:3] == (("1", "3"), (2.0, 1.0))
 
 
+def test_shards_of_several_splits_are_not_one_data_set(tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        put(tmp_path / f"{split}-00000-of-00001.jsonl", {"anchor": "why", "positive": f"in {split}"})
+    message = refusal(lambda: recognize(tmp_path))
+    assert message == f"{tmp_path}: holds the splits test and train; name a file, or put those of one into a folder"
+    assert recognize(tmp_path / "train-00000-of-00001.jsonl").name == "columns"
+
+
 def test_tables_in_shards_are_read_in_order(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     for name, rows in {

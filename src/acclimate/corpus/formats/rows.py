@@ -32,7 +32,7 @@ from acclimate.corpus.formats.fields import Place, as_json
 
 T = TypeVar("T")
 
-_SHARD = re.compile(r".+-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]+)?\.(parquet|jsonl|jsonl\.gz)")
+_SHARD = re.compile(r"(?P<split>.+)-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]+)?\.(parquet|jsonl|jsonl\.gz)")
 SAVED = ("state.json", "dataset_info.json")  # what datasets' save_to_disk leaves in a folder
 
 
@@ -146,9 +146,19 @@ def _list_of_objects(path: Path) -> DataError:
 
 
 def _shards(path: Path) -> list[Path]:
-    """The files of a data set in several parts, in order, where nothing else is in a folder."""
+    """The files of a data set in several parts, in order, where nothing else is in a folder. Raises DataError for those
+    of several splits: what tests must not teach.
+    """
     files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
-    return files if all(_SHARD.fullmatch(file.name) for file in files) else []
+    splits = [match["split"] for file in files if (match := _SHARD.fullmatch(file.name))]
+    if len(splits) < len(files):
+        return []
+    if len(set(splits)) > 1:
+        raise DataError(
+            f"holds the splits {' and '.join(sorted(set(splits)))}; name a file, or put those of one into a folder",
+            path=path,
+        )
+    return files
 
 
 def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
