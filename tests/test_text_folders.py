@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_formats import put, quick, refusal
 
+from acclimate.base.errors import DataError
 from acclimate.corpus import formats
 from acclimate.corpus.formats.folder import read_folder
 from acclimate.records import Doc
@@ -118,6 +119,15 @@ html_pieces = st.lists(
 def test_any_html_can_be_read(tmp_path: Path, pieces: list[str]) -> None:
     (tmp_path / "a.html").write_text(f"<p>x</p>{''.join(pieces)}")
     assert [doc.text[0] for doc in formats.read_folder(tmp_path)] == ["x"]
+
+
+def test_the_card_of_a_data_set_is_no_document_beside_the_data(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A data set")
+    assert [doc.title for doc in formats.read_folder(tmp_path)] == ["A data set"]
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "corpus-00000-of-00001.jsonl").write_text('{"_id": "1", "text": "lava"}\n')
+    with pytest.raises(DataError, match=f"holds data.* acclimate convert {tmp_path} NEW --to beir"):
+        formats.read_folder(tmp_path)
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:

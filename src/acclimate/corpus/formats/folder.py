@@ -26,6 +26,7 @@ from acclimate.corpus.formats.registry import conversion_of
 from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
+CARD = "README.md"  # says what is in a data set
 
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
@@ -33,8 +34,13 @@ _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
 def read_folder(folder: Path) -> Located[Doc]:
-    """The docs in the order of their ids, streamed; `dropped` counts the files that gave none, by reason."""
+    """The docs in the order of their ids, streamed; `dropped` counts the files that gave none, by reason.
+
+    Raises DataError for a data set of which only the card is text.
+    """
     files, dropped = find_files(folder)
+    if [file.name for file in files] == [CARD] and (conversion := conversion_of(folder)):
+        raise DataError(f"holds data, of which {CARD} is the card, and no texts{conversion}", path=folder)
     return Located(_docs(folder, files, dropped), dropped=dropped)
 
 
