@@ -338,6 +338,29 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 # Names, not positions
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("0\tlava erupts\n1\tsnow creeps downhill\n", [Doc("0", "lava erupts"), Doc("1", "snow creeps downhill")]),
+        ("7\tlava\n8\tsnow creeps\n", [Doc("7", "lava"), Doc("8", "snow creeps")]),
+        (
+            "d1\tlava erupts\tVolcano\nd2\tsnow creeps\t\n",
+            [Doc("d1", "lava erupts", "Volcano"), Doc("d2", "snow creeps")],
+        ),
+    ],
+)
+def test_a_tsv_whose_columns_have_no_names_is_read_as_its_rows_are(tmp_path: Path, content: str, expected: Any) -> None:
+    path = put(tmp_path / "collection.tsv", content)
+    assert list(formats.read_corpus(path)) == expected
+    assert formats.read_queries(path) == [Query(doc.doc_id, doc.text) for doc in expected]
+
+
+@pytest.mark.parametrize("header", ["ID\tDocument text", "docno\tbody of it", "number\tthe text", "nr\twords"])
+def test_names_that_are_not_known_are_no_row(tmp_path: Path, header: str) -> None:
+    path = put(tmp_path / "c.tsv", f"{header}\n1\tlava erupts\n2\tsnow creeps\n")
+    assert refusal(lambda: formats.read_corpus(path)).startswith(f"{path}:1: no document ")
+
+
 def test_the_order_of_keys_and_columns_changes_nothing(tmp_path: Path) -> None:
     row = {"_id": "1", "title": "T", "text": "X", "metadata": {"_id": "no"}, "url": "u"}
     for seed in range(10):
