@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from chain import write_corpus, write_labels
 
+import acclimate
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import write_json
-from acclimate.base.testing import DOCS
+from acclimate.base.testing import DOCS, QUERIES
 from acclimate.corpus.formats import write_synthetic
 from acclimate.records import SyntheticQuery
-from acclimate.report import plan
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt
@@ -75,9 +76,31 @@ def test_the_whole_chain_checks_it_before_models_are_loaded(tmp_path, tiny_encod
     assert "encoder" not in vars(run.base)
 
 
-def test_a_plan_says_so_too(tmp_path):
-    assert "It would not begin: " in plan.describe(run_of(tmp_path, DOCS[:5]))
-    assert "It would not begin" not in plan.describe(run_of(tmp_path, DOCS, out="enough"))
+def test_a_plan_is_refused_as_the_run_would_be(tmp_path, tiny_encoder, monkeypatch):
+    monkeypatch.setattr("acclimate.llm.check", lambda name: None)
+    settings = [f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}", "sample.min_chars=10"]
+    labels = [str(path) for path in write_labels(tmp_path)]
+    other = tmp_path / "other.trec"
+    other.write_text(f"{QUERIES[0].query_id} Q0 nowhere 1 2.0 x\n")
+    few, enough = (
+        write_corpus(tmp_path / name, docs) for name, docs in (("few.jsonl", DOCS[:5]), ("enough.jsonl", DOCS))
+    )
+    promptagator = "generate.prompt=promptagator", "sample.examples=train"
+    of_own_queries = {"queries": labels[0], "qrels": labels[1]}
+    for corpus, more, message in (
+        (few, {}, "5 of 5 documents"),
+        (enough, {"first_stage": other}, "answers the queries of its file alone"),
+        (enough, {**of_own_queries, "first_stage": other}, "documents that the corpus does not have"),
+        (enough, {"settings": [*settings, f"mine.retriever={other}"]}, "nowhere"),
+        (enough, {"settings": [*settings, *promptagator]}, "brings no training judgments"),
+    ):
+        refusals = []
+        for whole in (acclimate.plan, acclimate.adapt):
+            with pytest.raises(AcclimateError, match=message) as error:
+                whole(corpus, out=tmp_path / "refused", **{"settings": settings, **more})
+            refusals.append((type(error.value), str(error.value)))
+        assert refusals[0] == refusals[1]
+    assert "Nothing was done" in acclimate.plan(enough, out=tmp_path / "refused", settings=settings)
 
 
 def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):

@@ -138,6 +138,8 @@ def plan(
 ) -> str:
     """What `adapt` with the same arguments would do: stages, LLM calls, tokens, cost and about how long; does nothing.
 
+    Raises what `adapt` would raise before work begins, as far as it is known without asking models, keys or a hub.
+
     >>> "generate" in acclimate.plan("docs/", out="another")
     True
     """
@@ -152,6 +154,7 @@ def plan(
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)  # before anything is read
         chain.check(run, asks=False)
+        chain.check_input(run)
         return describe(run)
 
 

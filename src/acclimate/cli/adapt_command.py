@@ -59,7 +59,7 @@ def adapt(
         Somebody's reranker, by folder, Hugging Face id or as label.teachers has them, in the place of one that would be
         trained here. It reads train.max_tokens.
     dry_run
-        Say what would be done, and do nothing.
+        Say what would be done, and do nothing; what could not begin is refused as without it.
     max_cost
         Stop when LLM calls have cost this many US dollars in all; STAGE=USD for those of one stage. Local LLMs cost
         nothing.

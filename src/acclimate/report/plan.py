@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from acclimate.base.errors import AcclimateError
 from acclimate.base.progress import duration
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
@@ -18,7 +17,6 @@ from acclimate.report.terminal import columns
 from acclimate.stages import given
 from acclimate.stages.chain import STAGES, estimates
 from acclimate.stages.sample import foreseen
-from acclimate.stages.sizes import check_size
 from acclimate.stages.skipped import skipped, taken
 
 if TYPE_CHECKING:
@@ -63,16 +61,7 @@ def describe(run: Run) -> str:
         )
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
     last = f"In all about {duration(total)}; {costs or 'no LLM is asked'}. Nothing was done."
-    return "\n".join([*columns(rows, "<<>>>"), "", last, *_refusal(run)])
-
-
-def _refusal(run: Run) -> list[str]:
-    """Why the run would not begin, if it would not."""
-    try:
-        check_size(run, holds_out=True)
-    except AcclimateError as error:
-        return [f"It would not begin: {error}"]
-    return []
+    return "\n".join([*columns(rows, "<<>>>"), "", last])
 
 
 def _cost(run: Run, llm: str, calls: Calls) -> str:

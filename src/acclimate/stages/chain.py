@@ -120,16 +120,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
     if until in skips:
         raise SettingError(f"{until} is skipped: {skips[until]}")
     check(run)
-    # A collection that cannot be read leaves the run's description as it is.
-    distributed.main_first(lambda: run.input.corpus)
-    run.input.start  # noqa: B018 (nor do queries of other documents)
-    if source := run.settings["sample"]["examples"]:
-        run.input.pairs(source)  # if there are none, that is said before everything is indexed
-    if "mine" not in {*skips, *taken(run)}:
-        mine.check_hits(run)
-    check_first_stage(run)
-    if until != "index":
-        check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
+    check_input(run, until=until)
     if distributed.is_main():
         run.input.keep()
         description.write(run)
@@ -217,6 +208,20 @@ def check(run: Run, *, asks: bool = True) -> None:
     evaluate.check(run, asks=asks)
     _check_llms(run, asks=asks)
     _check_models(run)  # last: this imports the libraries of models
+
+
+def check_input(run: Run, *, until: str = "evaluate") -> None:
+    """Raises DataError and its like for documents that cannot be read or are too few, and for what was given beside
+    them and is of others. The run's description is left as it is."""
+    distributed.main_first(lambda: run.input.corpus)
+    run.input.start  # noqa: B018 (the queries that were given)
+    if source := run.settings["sample"]["examples"]:
+        run.input.pairs(source)  # if there are none, that is said before everything is indexed
+    if "mine" not in {*skipped(run), *taken(run)}:
+        mine.check_hits(run)
+    check_first_stage(run)
+    if until != "index":
+        check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
 
 
 def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
