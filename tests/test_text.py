@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.api.search import Hit
-from acclimate.base.errors import AcclimateError, DataError, unknown
+from acclimate.base.errors import AcclimateError, DataError, closest_name, unknown
 from acclimate.base.text import on_one_line, printable, quoted, shortened, single_spaced
 from acclimate.cli.main import main
 from acclimate.records import Doc
@@ -93,3 +93,28 @@ def test_no_secret_in_an_address_is_shown(capsys):
     ):
         assert main(argv) == 2
         assert "SECRET" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("quik", "quick full", "quick"),
+        ("N-Docs", "n_docs n_prompts", "n_docs"),
+        ("bm52", "bm25 dense", "bm25"),
+        ("hybird", "hybrid dense", "hybrid"),
+        ("late", "dense late-interaction", "late-interaction"),
+        ("quic", "quick quicker", "quick"),
+        ("dens", "dense-query dense-document", None),  # of two it would be a guess
+        ("teacher", "trained reranker", None),
+        ("steer", "seed sample", None),
+        ("scifact", "scidocs nfcorpus", None),
+        ("index", "inspect", None),
+        ("english", "spanish", None),
+        ("colbert", "cohere", None),
+        ("max_len", "max_tokens", None),
+        ("", "a b", None),
+        ("x" * 100_000, "xy", None),
+    ],
+)
+def test_a_name_is_suggested_only_where_it_is_close(name, known, meant):
+    assert closest_name(name, known.split()) == meant

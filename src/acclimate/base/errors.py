@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from acclimate.base.text import on_one_line, quoted, shortened
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
 FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 FILE_ERRORS |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
+_CLOSE = 0.75  # of their letters that two names share in order, at least: one in four may be wrong
+_BEGINNING = 4  # letters that say which name they begin, if there is only one
 
 
 class AcclimateError(Exception):
@@ -107,9 +110,25 @@ class BudgetExceeded(AcclimateError):
     exit_code = 3
 
 
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """The name that a misspelled or shortened one stands for, whatever its case and hyphens; None where it would be a
+    guess."""
+    by_letters = {_letters(other): other for other in known}
+    letters = _letters(name)
+    matches = difflib.get_close_matches(letters, by_letters, n=1, cutoff=_CLOSE)
+    if not matches and len(letters) >= _BEGINNING:
+        longer = [other for other in by_letters if other.startswith(letters)]
+        matches = longer if len(longer) == 1 else []
+    return by_letters[matches[0]] if matches else None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name[:100].casefold())
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
-    """The error for a name that is not in `known`: it says which was meant, if one is near, and which exist."""
+    """The error for a name that is not in `known`: it says which was meant, if one is close, and which exist."""
     names = sorted(known)
-    matches = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
-    hint = f" Did you mean {matches[0]!r}?" if matches else ""
+    meant = closest_name(name, names)
+    hint = f" Did you mean {meant!r}?" if meant else ""
     return SettingError(f"no {kind} named {quoted(name)}.{hint} There are: {', '.join(names)}")

@@ -9,7 +9,6 @@ another.
 
 from __future__ import annotations
 
-import difflib
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, is_sealed, sha256
-from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.base.errors import DataError, MissingExtra, SettingError, closest_name
 from acclimate.base.version import __version__
 from acclimate.corpus import lotte, named
 from acclimate.corpus.documents import Corpus
@@ -284,9 +283,8 @@ def _text(record: Any) -> str:
 
 def _no_such(path: Path) -> DataError:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    matches = difflib.get_close_matches(path.name, [*siblings, BUILT_IN], n=1, cutoff=0.6)
     meant = named.suggestion(path.name)
-    if matches and meant is None:
-        meant = str(path.parent / matches[0]) if matches[0] in siblings else matches[0]
+    if meant is None and (name := closest_name(path.name, [*siblings, BUILT_IN])):
+        meant = str(path.parent / name) if name in siblings else name
     hint = f" Did you mean {meant!r}?" if meant else ""
     return DataError(f"no such file or folder.{hint} Expected {EXPECTED}", path=path)

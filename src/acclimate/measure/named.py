@@ -8,7 +8,6 @@ fails on Python 3.14 and says what is wrong in assertions.
 from __future__ import annotations
 
 import ast
-import difflib
 import logging
 import math
 import re
@@ -18,7 +17,7 @@ from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.errors import MissingExtra, SettingError, closest_name
 from acclimate.base.text import quoted
 
 _PROVIDERS = ("pytrec_eval", "msmarco", "judged", "compat", "cwl_eval", "pyndeval")
@@ -184,10 +183,8 @@ def _hint(name: str, known: Iterable[str]) -> str:
     if trec and not cutoff:
         word, cutoff = trec[1], trec[2] or ""
     by_lower = {**{known_name.lower(): known_name for known_name in known}, **from_trec}
-    matches = (
-        [word.lower()] if word.lower() in by_lower else difflib.get_close_matches(word[:100].lower(), by_lower, n=1)
-    )
-    return f" Did you mean {'@'.join(filter(None, [by_lower[matches[0]], cutoff]))!r}?" if matches else ""
+    meant = closest_name(word, by_lower)
+    return f" Did you mean {'@'.join(filter(None, [by_lower[meant], cutoff]))!r}?" if meant else ""
 
 
 @cache
