@@ -1,9 +1,9 @@
 """What members see of queries: each looks at a query once, however many systems answer it.
 
 Queries come in blocks, so that a member reads its documents once for all of them. Nothing that is computed for one
-depends on its company, so neither do candidates, runs and what is kept of them: each query is encoded by itself, where
-the padding of a batch would move the rounding of its vectors (in bfloat16 by up to 0.002 of a cosine), and each has
-products of its own, see `vectors`.
+depends on its company, so neither do candidates, runs and what is kept of them: each query is encoded by itself where
+the padding of a batch would move the rounding of its vectors (in bfloat16 by up to 0.002 of a cosine), and has products
+of its own, see `vectors`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Views:
         return [{name: self._by_member[name][self._places[query]] for name in members} for query in queries]
 
     def _encode(self, encoder: QueryEncoder) -> list[Encoded]:
-        """The block's vectors, of each query by itself."""
+        """The block's vectors: of each query by itself, or together where that is alike to the last bit."""
         if id(encoder) not in self._encoded:
-            self._encoded[id(encoder)] = [encoder.encode([query.text])[0] for query in self._places]
+            texts = [query.text for query in self._places]
+            calls = [texts] if getattr(encoder, "is_alike", False) else [[text] for text in texts]
+            self._encoded[id(encoder)] = [encoded for call in calls for encoded in encoder.encode(call)]
         return self._encoded[id(encoder)]

@@ -1,8 +1,9 @@
 """Which pairs are put to a scorer in one call: what is computed together is what is kept (see `kept`).
 
-On the CPU a query's documents are a batch already. A GPU takes those of many queries at once; these are grouped by
-their ids, so that a call follows from what there is to rate, never from what was rated before, and a query that changes
-changes one call. Within a query documents go by their ids: who found them, in which order, does not matter.
+On a CPU a query's documents are a batch already, and where a pair is rated alike in any company, some queries' fill it
+better. A GPU takes those of many queries at once; these are grouped by their ids, so that a call follows from what
+there is to rate, never from what was rated before, and a query that changes changes one call. Within a query documents
+go by their ids: who found them, in which order, does not matter.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from acclimate.base import models
 from acclimate.base.draw import draw
 from acclimate.records import Query, Scorer, SyntheticQuery
 
+_AT_ONCE = 8  # queries on a CPU, of which a killed run loses those at hand
+
 AnyQuery = TypeVar("AnyQuery", Query, SyntheticQuery)
 
 
@@ -23,11 +26,19 @@ def rated_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) ->
     lists: queries and documents, none of them twice.
     """
     documents = dict(lists)
-    for call in [[query] for query in documents] if models.device() == "cpu" else rated_together([*documents]):
+    for call in _calls(scorer, [*documents]):
         scores = iter(scorer.score([(query, doc_id) for query in call for doc_id in sorted(documents[query])]))
         for query in call:
             by_id = {doc_id: next(scores) for doc_id in sorted(documents[query])}
             yield query, [by_id[doc_id] for doc_id in documents[query]]
+
+
+def _calls(scorer: Scorer, queries: Sequence[Query]) -> list[Sequence[Query]]:
+    """The queries that are put to a scorer together."""
+    if models.device() != "cpu":
+        return [*rated_together(queries)]
+    at_once = _AT_ONCE if getattr(scorer, "by_pair", False) else 1
+    return [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
 
 
 def rated_together(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
