@@ -20,10 +20,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fake_llm", "tiny_embedd
 
 OVERLAY = "embedded"
 SMALL = """
-sample.n_docs=36 sample.dev_share=0.3 sample.n_examples=2 index.max_tokens=48
+sample.n_docs=20 sample.dev_share=0.3 sample.n_examples=2 index.max_tokens=48
 seed.n_docs=10 seed.n_prompts=2 generate.per_doc=2 generate.max_doc_tokens=30
 train.max_steps=2 train.max_queries=20 train.gradient_accumulation=1 train.max_tokens=48
-label.source_within=0 distill.epochs=1 distill.max_steps=3 distill.batch_size=8 evaluate.max_queries=4
+filter.round_trip_k=40 label.source_within=0 evaluate.max_queries=4
+distill.epochs=1 distill.max_steps=3 distill.batch_size=8
 """.split()
 
 
