@@ -60,7 +60,7 @@ def main() -> None:
     from acclimate.corpus import collections
     from acclimate.llm import prompts
     from acclimate.llm.backends.local import LocalLLM
-    from acclimate.llm.completions import _batches
+    from acclimate.llm.completions import batches_of
     from acclimate.llm.decoders.loaded import Loaded
     from acclimate.llm.decoding import Decoding
 
@@ -70,7 +70,7 @@ def main() -> None:
     ids = sorted(corpus)
     ids = ids[:: max(1, len(ids) // arguments.docs)][: arguments.docs]
     rendered = {template.render(ours.cut(corpus[doc_id].default_text().strip(), DOC_TOKENS)) for doc_id in ids}
-    batches = list(_batches(sorted(rendered, key=lambda prompt: (len(prompt), prompt)), 8192))
+    batches = list(batches_of(sorted(rendered, key=lambda prompt: (len(prompt), prompt)), ours.batch_size))
 
     precision = models.dtype_name()
     contenders = [Contender("**acclimate**", precision, lambda some: _acclimate(ours, some), shares_prefix=True)]

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from acclimate.base.errors import DataError
-from acclimate.llm.completions import Completions, _batches
+from acclimate.llm.completions import Completions, batches_of
+from acclimate.llm.protocol import BatchSize
 from acclimate.records import Completion
 
 PROMPTS = [f"shared start {'x' * (7 * n % 50)} {n}" for n in range(100)]
@@ -132,11 +133,11 @@ def test_the_callback_counts_to_the_end_and_sees_each_answer_once(path):
 
 def test_batches_keep_their_budget_and_every_prompt():
     prompts = sorted(PROMPTS, key=lambda prompt: (len(prompt), prompt))
-    batches = list(_batches(prompts, 40))
+    batches = list(batches_of(prompts, BatchSize(32, 40)))
     assert [prompt for batch in batches for prompt in batch] == prompts
     assert len(batches) > 10
     assert all(len(batch) * (len(batch[-1]) - len("shared start ")) // 4 <= 40 for batch in batches)
-    assert [len(batch) for batch in _batches(["x" * 900], 1)] == [1]
+    assert [len(batch) for batch in batches_of(["x" * 900], BatchSize(32, 1))] == [1]
 
 
 def test_text_of_any_kind_comes_back(path):

@@ -33,6 +33,7 @@ from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.training import StudentTraining
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders.generic import Generic
+from acclimate.llm.decoders.llama import Llama
 from acclimate.llm.decoding import Decoding
 from acclimate.records import NWay
 from acclimate.search import scorers
@@ -247,12 +248,16 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     assert np.isfinite(Ensemble({"a": scorer, "b": scorer}).score(ASKED)).all()
 
 
-@pytest.mark.parametrize(("kind", "temperature"), [("llama", 0.0), ("llama", 1.0), ("generic", 0.0), ("t5", 0.0)])
+@pytest.mark.parametrize(
+    ("kind", "temperature"), [("llama", 0.0), ("llama", 1.0), ("fixed llama", 0.0), ("generic", 0.0), ("t5", 0.0)]
+)
 def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
     name = write_t5(tmp_path / "t5", ["some", "words"]) if kind == "t5" else write_llama(tmp_path / "llama")
     llm = LocalLLM(name, Decoding(4, temperature=temperature))
     if kind == "generic":
         llm._loaded.__dict__["decoder"] = Generic(llm._loaded.model)
+    if kind == "fixed llama":
+        llm._loaded.__dict__["decoder"] = Llama(llm._loaded.model, for_gpu=True)
     assert places(llm._loaded.model) == {NAME}
     assert len(llm.complete(PROMPTS)) == len(PROMPTS)
     if kind != "t5":

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, write_jsonl
 from acclimate.llm.backends.server import ServerLLM, wire
-from acclimate.llm.completions import BATCH_TOKENS, Completions, key_of
+from acclimate.llm.completions import Completions, key_of
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM
 from acclimate.llm.server.failures import Failure, Means, failure, one_line
@@ -43,12 +43,11 @@ class BatchedCompletions(Completions):
         llm: LLM,
         prompts: Sequence[str],
         *,
-        batch_tokens: int = BATCH_TOKENS,
         on_batch: Callable[[int, int, list[Completion]], None] | None = None,
     ) -> list[Completion]:
         """What is known, and empty answers for what is not. An LLM that is behind no server is asked as ever."""
         if not isinstance(llm, ServerLLM):
-            return super().complete(llm, prompts, batch_tokens=batch_tokens, on_batch=on_batch)
+            return super().complete(llm, prompts, on_batch=on_batch)
         keys = [key_of(llm, prompt) for prompt in prompts]
         cached = self.cached(keys)
         self.learn(llm.server, llm.terms)

@@ -22,13 +22,12 @@ from acclimate.base.errors import DataError, LLMError
 from acclimate.base.files import make_folder
 from acclimate.llm import completion_json
 from acclimate.llm.lengths import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
-from acclimate.llm.protocol import LLM, StreamingLLM
+from acclimate.llm.protocol import LLM, Batching, BatchSize, StreamingLLM
 from acclimate.llm.server.terms import Terms
 from acclimate.llm.usage import Ledger, Usage
 from acclimate.records import Completion
 
-BATCH_PROMPTS = 32  # more gains little on a CPU, and a kill would lose more
-BATCH_TOKENS = 8192
+BATCH_PROMPTS, BATCH_TOKENS = 32, 8192  # of an LLM that does not say; a kill loses so much
 STREAMED_PROMPTS = 512  # given to a server's LLM at once; it asks as many together as it likes
 BUSY_SECONDS = 60.0  # that a run waits for another process's commit
 
@@ -149,19 +148,18 @@ class Completions:
         llm: LLM,
         prompts: Sequence[str],
         *,
-        batch_tokens: int = BATCH_TOKENS,
         on_batch: Callable[[int, int, list[Completion]], None] | None = None,
     ) -> list[Completion]:
         """One completion per prompt, in order; equal prompts are asked once.
 
-        batch_tokens: about how many tokens a batch may have to read, what all prompts share at the start not counted.
         on_batch: called after each batch, or answer of a server, is safe on disk with (prompts done, prompts in all,
             the completions), different prompts only. What it raises stops the run, and what was answered is kept.
         """
         answers: dict[str, Completion] = {}
         different = sorted(set(prompts), key=lambda prompt: (len(prompt), prompt))
         streams = isinstance(llm, StreamingLLM)
-        batches = _runs(different, STREAMED_PROMPTS) if streams else _batches(different, batch_tokens)
+        size = llm.batch_size if isinstance(llm, Batching) else BatchSize(BATCH_PROMPTS, BATCH_TOKENS)
+        batches = _runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size)
         for batch in batches:
             keys = [key_of(llm, prompt) for prompt in batch]
             cached = self._read(keys)
@@ -266,13 +264,13 @@ def key_of(llm: LLM, prompt: str) -> str:
     return hashlib.sha256(f"{llm.fingerprint}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _batches(prompts: Sequence[str], batch_tokens: int) -> Iterator[list[str]]:
-    """Runs of prompts, sorted by length, whose unshared parts have about `batch_tokens` tokens; one prompt at least."""
+def batches_of(prompts: Sequence[str], most: BatchSize) -> Iterator[list[str]]:
+    """Runs of prompts, sorted by length, that are answered together; one prompt at least."""
     shared = len(os.path.commonprefix([min(prompts), max(prompts)])) if prompts else 0
     batch: list[str] = []
     for prompt in prompts:  # the longest so far, so the batch's padded size is its length times the batch's count
         size = (len(prompt) - shared) // CHARACTERS_PER_TOKEN + 1
-        if batch and (len(batch) == BATCH_PROMPTS or size * (len(batch) + 1) > batch_tokens):
+        if batch and (len(batch) == most.prompts or size * (len(batch) + 1) > most.tokens):
             yield batch
             batch = []
         batch.append(prompt)

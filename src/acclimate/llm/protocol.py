@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from acclimate.llm.decoding import Decoding
 from acclimate.records import Completion
@@ -32,6 +32,24 @@ class LLM(Protocol):
 
     def decoding_as(self, decoding: Decoding) -> LLM:
         """The same LLM, decoding so; what is loaded is shared."""
+        ...
+
+
+class BatchSize(NamedTuple):
+    """How much is answered, and kept, together: at most so many prompts, and about so many tokens to read, what all
+    prompts share at the start not counted."""
+
+    prompts: int
+    tokens: int
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """What an LLM is, too, that knows how much it answers best together. To tell, no weights are read."""
+
+    @property
+    def batch_size(self) -> BatchSize:
+        """Of its device: a kill loses a batch, and in another one an answer may be rounded otherwise."""
         ...
 
 

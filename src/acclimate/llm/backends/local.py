@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
@@ -18,9 +19,12 @@ from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import check_room
+from acclimate.llm.protocol import BatchSize
 from acclimate.records import Completion
 
-BATCH = 64  # at most so many prompts are decoded together; whoever knows better sends fewer at a time
+CPU_BATCH = BatchSize(64, 16384)  # more gains little, and a kill would lose more
+GPU_BATCH = BatchSize(512, 65536)  # a step takes a GPU as long for one prompt as for hundreds
+STEPS_UNREAD = 8  # tokens that a GPU writes before they are looked at: to wait for each would take longer than they do
 COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows are live: moving the cache costs a step
 
 
@@ -72,6 +76,11 @@ class LocalLLM:
         """What the tokenizer makes of the first `max_tokens` tokens of `text`."""
         return self._loaded.cut_tokens(text, max_tokens)
 
+    @property
+    def batch_size(self) -> BatchSize:
+        """Of the device that computes."""
+        return GPU_BATCH if models.device() == "cuda" else CPU_BATCH
+
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.
 
@@ -83,15 +92,15 @@ class LocalLLM:
             check_room(self.name, prompt, len(row), room, model.context)
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), prompts[index]))
         answers: dict[int, Completion] = {}
-        for first in range(0, len(order), BATCH):
-            batch = order[first : first + BATCH]
+        for first in range(0, len(order), self.batch_size.prompts):
+            batch = order[first : first + self.batch_size.prompts]
             draws = [self.decoding.draws(prompts[index]) for index in batch]
             completions = model.halving(
                 self._decode,
                 list(zip([rows[index] for index in batch], draws, strict=True)),
                 what=f"one prompt of {max(len(rows[index]) for index in batch)} tokens; shorten "
                 f"generate.max_doc_tokens, or use a smaller model than {self.name}",
-                spare=model.forget_prefixes,
+                spare=model.forget,
             )
             answers.update(zip(batch, completions, strict=True))
         return [answers[index] for index in range(len(rows))]
@@ -106,24 +115,38 @@ class LocalLLM:
         logits, cache = model.decoder.start(
             model.prefix(rows[0][:shared]), [row[shared:] for row in rows], decoding.max_new_tokens
         )
-        for left in reversed(range(decoding.max_new_tokens)):
-            if decoding.temperature:
-                points = torch.tensor([draws[index].random() for index in live], device=logits.device)
-                tokens, logprobs = _sampled(logits, points, decoding.temperature, decoding.top_p)
-            else:
-                tokens, logprobs = _greedy(logits)
-            for index, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
-                if answers[index].is_open:
-                    answers[index].add(token, logprob)
+        unread = self._steps_unread
+        tokens = torch.empty(0, dtype=torch.long)  # of the last step
+        for left in range(decoding.max_new_tokens, 0, -unread):
+            points = [[draws[index].random() for index in live] for _ in range(min(unread, left))]
+            chosen: list[tuple[torch.Tensor, torch.Tensor]] = []
+            for step_points in torch.tensor(points, device=logits.device):
+                if len(tokens):
+                    logits = model.decoder.step(tokens, cache)
+                tokens, logprobs = self._choose(logits, step_points)
+                chosen.append((tokens, logprobs))
+            written = (torch.stack(each).tolist() for each in zip(*chosen, strict=True))
+            for step_tokens, step_logprobs in zip(*written, strict=True):
+                for index, token, logprob in zip(live, step_tokens, step_logprobs, strict=True):
+                    if answers[index].is_open:
+                        answers[index].add(token, logprob)
             still = [row for row, index in enumerate(live) if answers[index].is_open]
-            if not still or not left:
+            if not still:
                 break
-            if len(still) <= COMPACT_BELOW * len(live):
+            if cache.shrinks and len(still) <= COMPACT_BELOW * len(live):
                 rows_kept = torch.tensor(still, device=tokens.device)
                 cache.keep(rows_kept)
                 tokens, live = tokens[rows_kept], [live[row] for row in still]
-            logits = model.decoder.step(tokens, cache)
         return [answer.completion() for answer in answers]
+
+    @cached_property
+    def _steps_unread(self) -> int:
+        return 1 if models.device() == "cpu" else STEPS_UNREAD
+
+    def _choose(self, logits: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next token of each row and its natural log-probability; points: of each row, for what is drawn."""
+        temperature, top_p = self.decoding.temperature, self.decoding.top_p
+        return _sampled(logits, points, temperature, top_p) if temperature else _greedy(logits)
 
     def _shared(self, rows: list[list[int]]) -> int:
         """How many leading tokens to read once: up to the last line end that all have in common, 0 for one prompt."""
@@ -143,7 +166,7 @@ def _greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest token of each row, the lower id in a tie, and its natural log-probability in float32."""
     logits = logits.float()
     tokens = logits.argmax(-1)
-    return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+    return tokens, logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # a CPU takes twice as long for logsumexp
 
 
 def _sampled(
@@ -155,4 +178,4 @@ def _sampled(
     shares = torch.where(shares.cumsum(-1) - shares < top_p, shares, 0.0).cumsum(-1)
     ranks = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
     tokens = order.gather(1, ranks)
-    return tokens[:, 0], (logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True))[:, 0]
+    return tokens[:, 0], logits.log_softmax(-1).gather(1, tokens)[:, 0]

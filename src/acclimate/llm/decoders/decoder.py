@@ -29,6 +29,10 @@ class Decoder(Protocol):
         """(B, vocabulary) logits of what follows one more token (B,) of each prompt; changes the cache."""
         ...
 
+    def forget(self) -> bool:
+        """Give back the memory that is kept between batches. Returns whether there was any."""
+        ...
+
 
 class LikelihoodDecoder(Decoder, Protocol):
     """A decoder that can also say how likely given tokens are: of rows, each behind one of the starts.

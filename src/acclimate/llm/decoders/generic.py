@@ -9,7 +9,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from acclimate.llm.decoders.llama import PAIRS_AT_ONCE
 class Cache:
     """What the model remembers of each prompt, and which columns are tokens (B, columns)."""
 
+    shrinks: ClassVar[bool] = True
     past: Any
     mask: Tensor
 
@@ -64,6 +65,10 @@ class Generic:
         mask = torch.tensor([[*[0] * (longest - len(row)), *[1] * len(row)] for row in rows], device=device)
         mask = torch.cat([mask.new_ones(len(rows), shared), mask], 1)
         return ids, Cache(past, mask)
+
+    def forget(self) -> bool:
+        """Nothing is kept."""
+        return False
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:

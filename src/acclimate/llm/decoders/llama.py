@@ -1,10 +1,10 @@
-"""Greedy decoding for models of the Llama architecture, with the shared start of the prompts computed once.
+"""Decoding for models of the Llama architecture, with the shared start of the prompts computed once.
 
-Transformers loads the weights; the forward pass is written out here because three things it cannot do there pay for
-themselves on a CPU. The keys and values of the shared prefix exist once, not once per prompt, and all prompts attend
-to them in one matrix product per head. The cache is allocated once and written in place. Prompts are read in groups
-small enough to stay in the processor's cache, and only as far as each group's longest. Weights are laid out once as the
-processor's products read them.
+Transformers loads the weights; the forward pass is written out here because what it cannot do there pays for itself.
+The keys and values of the shared prefix exist once, not once per prompt, and all prompts attend to them in one matrix
+product per head. The cache is allocated once and written in place, so that a step is the same operations on the same
+memory each time: on a GPU, one CUDA graph. Prompts are read in groups, small enough to stay in a processor's cache, or
+large enough to fill a GPU, and only as far as each group's longest. Weights are laid out once as products read them.
 
 Letters in shapes: B prompts, T tokens read at once, P prefix tokens, S columns of a prompt's own cache, K key-value
 heads, G query heads per key-value head, D numbers per head, L layers, C numbers per token (hidden size).
@@ -12,35 +12,22 @@ heads, G query heads per key-value head, D numbers per head, L layers, C numbers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from acclimate.llm.decoders.decoder import Rows
+from acclimate.llm.decoders.llama_cache import Cache, FixedCaches, empty
+from acclimate.llm.decoders.llama_layer import Layer, product, rotated
 
 PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys and values
 GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache
-
-
-@dataclass
-class Cache:
-    """Keys and values so far. Columns of a prompt: its tokens, a gap up to the longest prompt's end, its answer."""
-
-    prefix: Tensor  # (L, 2, K, P, D)
-    suffix: Tensor  # (L, 2, K, B, S, D)
-    gap: Tensor  # (B, 1, 1, S): 0 where a key is a token, -inf in the gap
-    positions: Tensor  # (B,): of the next token
-    filled: int  # columns in use
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget all prompts but `rows`."""
-        self.suffix = self.suffix.index_select(3, rows)
-        self.gap = self.gap[rows]
-        self.positions = self.positions[rows]
+GPU_GROUP_TOKENS = 16384  # there is no such cache on a GPU, and small products leave most of it idle
+LONGEST_PIECE = 2048  # tokens of a prompt
 
 
 class Llama:
@@ -56,16 +43,20 @@ class Llama:
             and config.rope_parameters.get("rope_type", "default") in ("default", "linear", "llama3")
         )
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, for_gpu: bool | None = None) -> None:
+        """for_gpu: work as is best on one, wherever the model is; None: where the model is on one."""
         self._embeddings: Tensor = model.model.embed_tokens.weight
         self._head: Tensor = model.lm_head.weight
+        self._to_logits = product(self._head)
         self._norm: Tensor = model.model.norm.weight
         self._rotary = model.model.rotary_emb
         self._epsilon: float = model.config.rms_norm_eps
         self._kv_heads: int = model.config.num_key_value_heads
         self._groups: int = model.config.num_attention_heads // self._kv_heads
         self._head_size: int = model.model.layers[0].self_attn.head_dim
-        self._layers = [_Layer.of(layer) for layer in model.model.layers]
+        self._layers = [Layer.of(layer) for layer in model.model.layers]
+        self._for_gpu: bool = self._embeddings.is_cuda if for_gpu is None else for_gpu
+        self._fixed = FixedCaches(self._advance) if self._for_gpu else None
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Tensor:
@@ -80,30 +71,43 @@ class Llama:
     def start(self, prefix: Tensor, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
         """Read what follows the prefix in each prompt (one token at least); `room` tokens may be added to each."""
         lengths = [len(row) for row in rows]
-        suffix = self._embeddings.new_empty(self._kv_shape(len(rows), max(lengths) + room))
+        longest, shared = max(lengths), prefix.shape[3]
+        cache = (self._fixed.empty if self._fixed else empty)(prefix, len(rows), longest + room)
         last = []
-        for first, end in _groups(lengths):
-            longest = max(lengths[first:end])
-            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows[first:end]], device=suffix.device)
-            suffix[:, :, :, first:end, longest : max(lengths)] = 0  # hidden, but a hidden NaN would still spread
-            hidden = self._read(ids, prefix.shape[3], prefix, suffix[:, :, :, first:end])
-            ends = torch.tensor(lengths[first:end], device=suffix.device) - 1
-            last.append(hidden[torch.arange(end - first, device=suffix.device), ends])
-        counts = torch.tensor(lengths, device=suffix.device)
-        columns = torch.arange(suffix.shape[4], device=suffix.device)
-        is_gap = (columns >= counts[:, None]) & (columns < max(lengths))
-        gap = torch.zeros(is_gap.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(is_gap, float("-inf"))
-        cache = Cache(prefix, suffix, gap[:, None, None], prefix.shape[3] + counts, max(lengths))
+        for first, end in _groups(lengths, self._group_tokens):
+            ids = self._padded(rows[first:end], max(lengths[first:end]))
+            hidden = self._read(ids, shared, prefix, cache.suffix[:, :, :, first:end])
+            ends = torch.tensor(lengths[first:end], device=ids.device) - 1
+            last.append(hidden[torch.arange(end - first, device=ids.device), ends])
+        counts = torch.tensor(lengths, device=prefix.device)
+        columns = torch.arange(longest, device=prefix.device)
+        is_gap = columns >= counts[:, None]
+        cache.mask[: len(rows), 0, 0, :longest].zero_().masked_fill_(is_gap, float("-inf"))
+        cache.positions[: len(rows)] = shared + counts
+        cache.column.fill_(longest)
         return self._logits(torch.cat(last)), cache
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Read one token (B,) per prompt."""
-        hidden = F.embedding(tokens[:, None], self._embeddings)
-        end = cache.filled + 1
-        hidden = self._forward(hidden, cache.positions[:, None], cache.prefix, cache.suffix, end, cache.gap[..., :end])
-        cache.filled, cache.positions = end, cache.positions + 1
-        return self._logits(hidden[:, 0])
+        if cache.advance is None:
+            cache.tokens = tokens
+            return self._advance(cache)
+        cache.tokens[: len(tokens)] = tokens
+        return cache.advance()[: len(tokens)]
+
+    def forget(self) -> bool:
+        """Give back the memory that is kept between batches. Returns whether there was any."""
+        return self._fixed is not None and self._fixed.forget()
+
+    def _advance(self, cache: Cache) -> Tensor:
+        """One step on the tensors of the cache."""
+        cache.mask.index_fill_(3, cache.column, 0.0)
+        x = F.embedding(cache.tokens[:, None], self._embeddings)
+        x = self._forward(x, cache.positions[:, None], cache.prefix, cache.suffix, cache.column, cache.mask)
+        cache.column += 1
+        cache.positions += 1
+        return self._logits(x[:, 0])
 
     @torch.inference_mode()
     def logits_of(self, starts: Rows, rows: Rows, start_of_row: Sequence[int], tokens: Sequence[int]) -> Tensor:
@@ -136,7 +140,7 @@ class Llama:
         for place, start in enumerate(start_of_row):
             followers[start].append(place)
         order = sorted(range(len(starts)), key=lambda start: (len(starts[start]), start))
-        for first, end in _groups([len(starts[start]) for start in order]):
+        for first, end in _groups([len(starts[start]) for start in order], self._group_tokens):
             group = order[first:end]
             longest = max(len(starts[start]) for start in group)
             starts_read = nothing.new_empty(self._kv_shape(len(group), longest))
@@ -159,8 +163,12 @@ class Llama:
                 )
                 x = F.embedding(self._padded([rows[place] for place in places], size), self._embeddings)
                 positions = counts[:, None] + columns[:size]
-                states = self._forward(x, positions, nothing, suffix, longest + size, mask[:, None]).float()
+                states = self._forward(x, positions, nothing, suffix, slice(longest, None), mask[:, None]).float()
                 yield places, F.rms_norm(states, states.shape[-1:], self._norm.float(), self._epsilon)
+
+    @property
+    def _group_tokens(self) -> int:
+        return GPU_GROUP_TOKENS if self._for_gpu else GROUP_TOKENS
 
     def _padded(self, rows: Rows, length: int) -> Tensor:
         """(B, length) token ids, padded at the right."""
@@ -172,7 +180,8 @@ class Llama:
     def _read(self, ids: Tensor, position: int, prefix: Tensor, suffix: Tensor) -> Tensor:
         """Hidden states (B, T, C) of tokens (B, T), padded at the right, read from column 0 on."""
         parts = []
-        size = max(1, GROUP_TOKENS // len(ids))  # long prompts are read piece by piece: scores are (T, P + S)
+        # Long prompts are read piece by piece: scores are (T, P + S).
+        size = max(1, min(LONGEST_PIECE, self._group_tokens // len(ids)))
         for column in range(0, ids.shape[1], size):
             piece = ids[:, column : column + size]
             end = column + piece.shape[1]
@@ -181,25 +190,32 @@ class Llama:
             mask = torch.zeros(future.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
                 future, float("-inf")
             )
+            x = F.embedding(piece, self._embeddings)
             positions = (position + columns[column:])[None].expand(len(ids), -1)
-            parts.append(self._forward(F.embedding(piece, self._embeddings), positions, prefix, suffix, end, mask))
+            written = slice(column, end)
+            parts.append(self._forward(x, positions, prefix, suffix[..., :end, :], written, mask[None, None]))
         return torch.cat(parts, 1)
 
-    def _forward(self, x: Tensor, positions: Tensor, prefix: Tensor, suffix: Tensor, end: int, mask: Tensor) -> Tensor:
-        """x (B, T, C) through all layers, its keys and values written to the T columns of `suffix` before `end`.
+    def _forward(
+        self, x: Tensor, positions: Tensor, prefix: Tensor, suffix: Tensor, columns: slice | Tensor, mask: Tensor
+    ) -> Tensor:
+        """x (B, T, C) through all layers, its keys and values written to these T columns of `suffix`.
 
-        mask is added to the scores of suffix keys: broadcastable to (B, G, T, end).
+        mask is added to the scores of suffix keys: (B or 1, 1, T, S).
         """
         cos, sin = (angles[:, :, None] for angles in self._rotary(x, positions))  # (B, T, 1, D)
+        attend = self._attend
+        if self._for_gpu and x.shape[1] > 1:
+            attend = self._attend_unwritten
+            mask = F.pad(mask, (prefix.shape[3], 0)).expand(-1, self._groups, -1, -1).flatten(1, 2)[None]
         for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
             qkv = layer.qkv(F.rms_norm(x, x.shape[-1:], layer.norm_1, self._epsilon))
             qkv = qkv.unflatten(-1, (-1, self._head_size))
             qk, v = qkv.split((self._kv_heads * (self._groups + 1), self._kv_heads), 2)
-            qk = qk * cos + _rotate_half(qk) * sin
-            q, k = qk.split((self._kv_heads * self._groups, self._kv_heads), 2)
-            suffix_layer[0, :, :, end - x.shape[1] : end] = k.permute(2, 0, 1, 3)
-            suffix_layer[1, :, :, end - x.shape[1] : end] = v.permute(2, 0, 1, 3)
-            x = x + layer.out(self._attend(q, shared, suffix_layer[:, :, :, :end], mask))
+            q, k = rotated(qk, cos, sin).split((self._kv_heads * self._groups, self._kv_heads), 2)
+            suffix_layer[0][:, :, columns] = k.permute(2, 0, 1, 3)
+            suffix_layer[1][:, :, columns] = v.permute(2, 0, 1, 3)
+            x = x + layer.out(attend(q, shared, suffix_layer, mask))
             gate, up = layer.gate_up(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon)).chunk(2, -1)
             x = x + layer.down(F.silu(gate).mul_(up))
         return x
@@ -211,74 +227,43 @@ class Llama:
         """
         batch, length = q.shape[:2]
         heads = (self._kv_heads, batch, self._groups, length)
-        q = q.unflatten(2, (self._kv_heads, self._groups)).permute(2, 0, 3, 1, 4) * self._head_size**-0.5
-        q = q.reshape(self._kv_heads, batch, self._groups * length, self._head_size)
+        q = self._by_key_head(q) * self._head_size**-0.5
         to_prefix = (q.flatten(1, 2) @ shared[0].mT).view(*heads, shared.shape[2])
         to_suffix = (q @ suffix_layer[0].mT).view(*heads, suffix_layer.shape[3]).add_(mask)
         weights = torch.cat([to_prefix, to_suffix], -1).softmax(-1)
         from_prefix, from_suffix = weights.split((to_prefix.shape[-1], to_suffix.shape[-1]), -1)
         mixed = (from_prefix.flatten(1, 3) @ shared[1]).view(q.shape)
         mixed = mixed + from_suffix.flatten(2, 3) @ suffix_layer[1]
-        return mixed.view(*heads, -1).permute(1, 3, 0, 2, 4).reshape(batch, length, -1)
+        return self._by_token(mixed, length)
+
+    def _attend_unwritten(self, q: Tensor, shared: Tensor, suffix_layer: Tensor, mask: Tensor) -> Tensor:
+        """The same by one kernel that writes no scores, which on a GPU are most of what would be written and read.
+
+        mask (1, B or 1, G * T, P + S) is of the prefix, too: each prompt has a copy of it for the time of a layer.
+        """
+        prefixes = shared[:, :, None].expand(-1, -1, len(q), -1, -1)
+        keys, values = torch.cat([prefixes, suffix_layer], 3)
+        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):  # those that take such a mask
+            mixed = F.scaled_dot_product_attention(self._by_key_head(q), keys, values, attn_mask=mask)
+        return self._by_token(mixed, q.shape[1])
+
+    def _by_key_head(self, q: Tensor) -> Tensor:
+        """(B, T, K * G, D) as (K, B, G * T, D)."""
+        return q.unflatten(2, (self._kv_heads, self._groups)).permute(2, 0, 3, 1, 4).flatten(2, 3)
+
+    def _by_token(self, mixed: Tensor, length: int) -> Tensor:
+        """(K, B, G * T, D) as (B, T, K * G * D)."""
+        return mixed.unflatten(2, (self._groups, length)).permute(1, 3, 0, 2, 4).flatten(2)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(F.rms_norm(hidden, hidden.shape[-1:], self._norm, self._epsilon), self._head)
+        return self._to_logits(F.rms_norm(hidden, hidden.shape[-1:], self._norm, self._epsilon))
 
 
-Product = Callable[[Tensor], Tensor]  # (..., in) to (..., out)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    norm_1: Tensor
-    qkv: Product  # C to (K * G + 2 * K) * D
-    out: Product
-    norm_2: Tensor
-    gate_up: Product
-    down: Product
-
-    @staticmethod
-    def of(layer: Any) -> _Layer:
-        """Products that share their input are joined: fewer and larger. The parts are dropped as the whole is made."""
-        attention, mlp = layer.self_attn, layer.mlp
-        joined = _Layer(
-            norm_1=layer.input_layernorm.weight,
-            qkv=_product(torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])),
-            out=_product(attention.o_proj.weight),
-            norm_2=layer.post_attention_layernorm.weight,
-            gate_up=_product(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
-            down=_product(mlp.down_proj.weight),
-        )
-        del attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
-        del mlp.gate_proj, mlp.up_proj, mlp.down_proj
-        return joined
-
-
-def _product(weight: Tensor) -> Product:
-    """x -> x @ weight.T, for weight (out, in).
-
-    oneDNN copies a bfloat16 weight into a layout of its own at each product, 7 % of all time here. The operators that
-    torch.compile calls take a weight that was copied once.
-    """
-    weight = weight.detach()
-    onednn = torch.ops.mkldnn
-    is_bf16_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
-    if not (is_bf16_on_cpu and torch.backends.mkldnn.is_available() and onednn._is_mkldnn_bf16_supported()):
-        return lambda x: F.linear(x, weight)
-    laid_out = onednn._reorder_linear_weight(weight, GROUP_TOKENS)
-    return lambda x: onednn._linear_pointwise(x, laid_out, None, "none", [], "")
-
-
-def _rotate_half(x: Tensor) -> Tensor:
-    first, second = x.chunk(2, -1)
-    return torch.cat([-second, first], -1)
-
-
-def _groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Runs of prompts (first, end) of at most GROUP_TOKENS tokens, padding included; at least one prompt each."""
+def _groups(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Runs of prompts (first, end) of at most so many tokens, padding included; at least one prompt each."""
     first = longest = 0
     for end, length in enumerate(lengths):
-        if end > first and max(longest, length) * (end + 1 - first) > GROUP_TOKENS:
+        if end > first and max(longest, length) * (end + 1 - first) > most:
             yield first, end
             first, longest = end, 0
         longest = max(longest, length)

@@ -97,8 +97,9 @@ class Loaded(Tokenizer):
             self._prefixes.popitem(last=False)
         return self._prefixes[key]
 
-    def forget_prefixes(self) -> bool:
-        """Give their memory back. Returns whether there was any: nothing shared is a prefix of no tokens."""
-        had_any = any(self._prefixes)
+    def forget(self) -> bool:
+        """Give back the memory that is kept between batches. Returns whether there was any: nothing shared is a prefix
+        of no tokens."""
+        had_any = self.decoder.forget() or any(self._prefixes)
         self._prefixes.clear()
         return had_any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 class Cache:
     """What the encoder made of each prompt, which columns are tokens, and what the decoder remembers."""
 
+    shrinks: ClassVar[bool] = True
     encoded: Tensor  # (B, columns, C)
     mask: Tensor  # (B, columns)
     past: Any
@@ -47,6 +48,10 @@ class Seq2Seq:
         encoded = self._model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         cache = Cache(encoded, mask, EncoderDecoderCache(DynamicCache(), DynamicCache()))
         return self.step(torch.full((len(rows),), self._begin, device=device), cache), cache
+
+    def forget(self) -> bool:
+        """Nothing is kept."""
+        return False
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
