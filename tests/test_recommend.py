@@ -13,6 +13,13 @@ from acclimate.measure.recommend import effort, recommend
 from acclimate.report import sentences
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hurried(unhurried):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("acclimate.measure.recommend.LEAST_MS", 1.0)
+        yield
+
+
 def system(name, values, ms):
     """`*` ends the name of one that is made untrained, `!` an adapted one's, `+!` a reranked one's."""
     mean = round(sum(values) / len(values), 5)
