@@ -11,7 +11,7 @@ from conversions import DOCS, put, refusal
 
 import acclimate
 from acclimate.corpus.formats import read_any_nway, read_any_synthetic
-from acclimate.corpus.formats.registry import recognize
+from acclimate.corpus.formats.registry import BY_NAME, recognize
 
 
 def test_a_list_of_objects_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
@@ -108,6 +108,15 @@ def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path)
     datasets.Dataset.from_list(rows).to_parquet(tmp_path / "x")
     for path in (tmp_path / "saved", tmp_path / "x", put(tmp_path / "y", *rows)):
         assert read_any_nway(path, DOCS).examples[0][1:3] == (("1", "3"), (2.0, 1.0))
+
+
+def test_tables_of_text_have_numbers_and_lists(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("query,positive,negative,label\nwhy,lava erupts,snow creeps,1.5\n")
+    (row,) = BY_NAME["columns-scores"].read(tmp_path / "train.csv").examples()
+    assert row.record.scores == (0, -1.5)
+    (tmp_path / "queries.csv").write_text('doc_id,query,log_probs\n1,why,"[-0.5, -1.5]"\n')
+    (query,) = read_any_synthetic(tmp_path / "queries.csv")
+    assert query.log_probs == (-0.5, -1.5)
 
 
 def test_shards_of_several_splits_are_not_one_data_set(tmp_path: Path) -> None:

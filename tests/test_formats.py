@@ -338,6 +338,24 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 # Names, not positions
 
 
+@pytest.mark.parametrize("name", ["test.csv", "test.jsonl", "test.parquet"])
+def test_judgments_are_read_by_name_whatever_carries_them(tmp_path: Path, name: str) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path, row = tmp_path / name, {"query-id": "q 1", "corpus-id": "007", "score": 2}
+    if name == "test.parquet":
+        parquet.write_table(pa.Table.from_pylist([row]), path)
+    else:
+        put(path, json.dumps(row) if name == "test.jsonl" else 'query-id,corpus-id,score\n"q 1",007,2\n')
+    assert formats.read_qrels(path) == [Qrel("q 1", "007", 2)]
+
+
+def test_a_ranking_of_colbert_is_a_run(tmp_path: Path) -> None:
+    path = put(tmp_path / "ranking.tsv", "0\t7\t1\t3.5\n0\t9\t2\t1.25\n")
+    assert list(formats.read_run(path)) == [ScoredDoc("0", "7", 3.5), ScoredDoc("0", "9", 1.25)]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

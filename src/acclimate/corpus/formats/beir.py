@@ -5,7 +5,8 @@ queries.jsonl  {"_id", "text"}
 qrels          query-id⇥corpus-id⇥score with that header, in any order; grades are integers, 0 may be there; a tab or
                line end in an id is written as in JSON, `\\u0009` (see `trec`)
 
-Qrels without a header are read only when they are TREC's four columns beyond doubt.
+Qrels without a header are read only when they are TREC's four columns beyond doubt. As JSON Lines, CSV or Parquet, as
+hubs have them, they are read by the same names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write, read_jsonl, read_lines, write_jsonl
 from acclimate.corpus.formats import fields, trec
 from acclimate.corpus.formats.fields import Field, Located, Place
+from acclimate.corpus.formats.rows import is_dataset, is_parquet, objects
 from acclimate.records import Doc, Qrel, Query
 
 QREL_QUERY = Field("query id", ("query-id", "query_id", "qid"))
@@ -43,10 +45,14 @@ def read_qrels(path: Path) -> list[Qrel]:
 
 def located_qrels(path: Path) -> list[tuple[Place, Qrel]]:
     """`read_qrels`, each judgment with its place."""
+    if is_dataset(path) or is_parquet(path):
+        return trec.judged_once(_named_qrels(path), path)
     first = next((line for _, line in read_lines(path) if line.strip()), None)
     if first is None:
         raise DataError("an empty file; expected the header query-id⇥corpus-id⇥score and judgments", path=path)
-    return trec.judged_once(trec.qrel_rows(path) if _is_trec(first) else _rows_of_qrels(path), path)
+    if _is_trec(first):
+        return trec.judged_once(trec.qrel_rows(path), path)
+    return trec.judged_once(_named_qrels(path) if _is_of_objects(first) else _rows_of_qrels(path), path)
 
 
 def write_corpus(path: Path, docs: Iterable[Doc]) -> int:
@@ -73,6 +79,25 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
 
 def _rows(path: Path) -> Iterator[tuple[Place, dict[str, object]]]:
     return ((Place(path, number), row) for number, row in read_jsonl(path))
+
+
+def _is_of_objects(first: str) -> bool:
+    """Whether a first line is JSON's, or a CSV file's with names."""
+    return first.lstrip()[:1] == "{" or ("," in first and not first.split()[1:])
+
+
+def _named_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
+    """Judgments as objects, such as the data sets of a hub have them."""
+    for place, values in objects(path):
+        query_id, doc_id, grade = (fields.pick(values, field, place) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE))
+        yield (
+            place,
+            Qrel(
+                fields.identifier(values[query_id], query_id, place),
+                fields.identifier(values[doc_id], doc_id, place),
+                trec.grade(str(values[grade]), grade, place),
+            ),
+        )
 
 
 def _is_trec(first: str) -> bool:

@@ -20,9 +20,6 @@ from acclimate.corpus.formats import beir, fields, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place, as_json, identifier
 from acclimate.corpus.formats.rows import (
-    first_line,
-    is_dataset,
-    is_parquet,
     objects,
     table,
     whole_object,
@@ -181,30 +178,7 @@ def write_llama_index(path: Path, source: Source) -> int:
 
 
 def _qrels(path: Path) -> Rows[Qrel]:
-    if is_dataset(path) or is_parquet(path) or _is_of_objects(first_line(path)):
-        return lambda: (Row(*row) for row in trec.judged_once(_qrel_rows(path), path))
     return lambda: (Row(place, qrel) for place, qrel in beir.located_qrels(path))
-
-
-def _is_of_objects(line: str) -> bool:
-    """Whether a first line is JSON's, or a CSV file's with names."""
-    return line.lstrip()[:1] == "{" or ("," in line and not line.split()[1:])
-
-
-def _qrel_rows(path: Path) -> Iterator[tuple[Place, Qrel]]:
-    """Judgments as objects, such as the data sets of a hub have them."""
-    for place, values in objects(path):
-        query_id, doc_id, grade = (
-            fields.pick(values, field, place) for field in (beir.QREL_QUERY, beir.QREL_DOC, beir.QREL_GRADE)
-        )
-        yield (
-            place,
-            Qrel(
-                identifier(values[query_id], query_id, place),
-                identifier(values[doc_id], doc_id, place),
-                trec.grade(str(values[grade]), grade, place),
-            ),
-        )
 
 
 def _only_split(source: Source) -> Iterator[Row[Qrel]]:

@@ -173,6 +173,7 @@ def _of_one_width(source: Source) -> Iterator[Row[Example]]:
 
 def _scores(value: Any, name: str, n_docs: int, place: Place) -> tuple[float, ...]:
     """One score per document, or the margins of the positive over each negative, which are its scores against 0."""
+    value = _as_number(value)
     if n_docs == 2 and isinstance(value, int | float):
         value = [value]  # the margin of a triple
     scores = tuple(number(score, name, place) for score in json_list(value, name, place))
@@ -185,11 +186,15 @@ def _scores(value: Any, name: str, n_docs: int, place: Place) -> tuple[float, ..
 
 def _label(values: Mapping[str, Any], place: Place) -> float:
     name = pick(values, LABEL, place)
-    value = values[name]
-    if isinstance(value, str):  # of a table of text
+    return number(_as_number(values[name]), name, place)
+
+
+def _as_number(value: Any) -> Any:
+    """The number that a cell of a table of text stands for, if any."""
+    if isinstance(value, str):
         with suppress(ValueError):
-            value = float(value)
-    return number(value, name, place)
+            return float(value)
+    return value
 
 
 def _place_of(name: str) -> tuple[int, str]:

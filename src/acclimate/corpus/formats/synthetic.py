@@ -20,7 +20,7 @@ from typing import Any
 
 from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.fields import Field, Located, Place, identifier, number, pick, text
-from acclimate.corpus.formats.rows import json_objects
+from acclimate.corpus.formats.rows import json_list, json_objects
 from acclimate.records import SyntheticQuery
 
 DOC_ID = Field("document id", ("doc_id",))
@@ -72,6 +72,8 @@ def synthetic_of(row: dict[str, Any], place: Place) -> SyntheticQuery:
 def _logprobs(row: dict[str, Any], place: Place) -> tuple[float, tuple[float, ...]]:
     """The mean log-probability, nan where there is none, and that of each token where they are there."""
     value = row.get("log_probs")
+    if isinstance(value, str) and value.lstrip()[:1] == "[":  # of a table of text
+        value = json_list(value, "log_probs", place)
     log_probs = tuple(number(item, "log_probs", place) for item in value) if isinstance(value, list) else ()
     mean = row.get("logprob")
     if mean is not None:
