@@ -7,6 +7,7 @@ that says the same must make that very run: nothing of it is made again.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -303,10 +304,8 @@ def test_published_judgments_and_runs_measure_as_ours_do(
     write(tmp_path)
     p.trec_run(tmp_path)
     p.colbert_ranking(tmp_path)
-    run = tmp_path / "run.txt"
-    if ranking == "colbert-ranking":
-        run = tmp_path / "run.trec"
-        convert(tmp_path, "ranking.tsv", "run.trec")
+    run = tmp_path / {"trec-run": "run.txt", "colbert-ranking": "ranking.tsv"}[ranking]
+    assert recognize(run).name == ranking
     for name, form in zip(options[1::2], forms, strict=True):
         assert recognize(tmp_path / name).name == form
     judged = [option if option.startswith("--") else str(tmp_path / option) for option in options]
@@ -336,3 +335,12 @@ def test_no_format_is_without_a_fixture():
     forms = {case.format for case in CASES} | {form for _, form, _, _ in TITLED + PLAIN}
     forms |= {form for _, _, given in JUDGED for form in given} | {*RANKINGS, "lotte"}
     assert forms == {form.name for form in FORMATS}
+
+
+def test_given_scores_that_stay_as_they_are_are_logits(made, tmp_path):
+    shutil.copytree(made("numbered scores"), tmp_path / "run")
+    assert main(["label", str(tmp_path / "run"), "--normalize", "none"]) == 0
+    notes = json.loads((tmp_path / "run" / "label" / "manifest.json").read_text())["notes"]
+    shares = [math.exp(score) / sum(map(math.exp, p.SCORES)) for score in p.SCORES]
+    entropy = -sum(share * math.log(share) for share in shares) / math.log(len(shares))
+    assert notes["target_entropy"] == pytest.approx(entropy, abs=1e-3)

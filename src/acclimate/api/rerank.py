@@ -12,8 +12,7 @@ from acclimate.base.files import make_folder, tidied_above
 from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
-from acclimate.corpus.formats import registry, write_run
-from acclimate.measure.evaluated_runs import read_any_run
+from acclimate.corpus.formats import read_run, registry, write_run
 from acclimate.records import Query
 from acclimate.run.settings import Setting, check
 from acclimate.search import scorers
@@ -70,7 +69,7 @@ def rerank(
             texts = {query.query_id: query for query in asked}
             if not texts:
                 raise SettingError(f"{corpus} brings no queries; expected a file of them (--queries), or a BEIR folder")
-            n_queries = check_run(read_any_run(source), source, texts, collection.corpus, depth)
+            n_queries = check_run(read_run(source), source, texts, collection.corpus, depth)
         except AcclimateError:
             if is_new:  # a mistake leaves nothing behind
                 shutil.rmtree(partial)
@@ -79,7 +78,7 @@ def rerank(
     with KeptValues(partial / "scores.sqlite") as kept, shown(progress):
         tell = Progress("rerank", "queries")
         hits = reranked(
-            read_any_run(source),
+            read_run(source),
             texts,
             KeptScorer(scorer, kept, collection.corpus.fingerprint),
             depth=depth,

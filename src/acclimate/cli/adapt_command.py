@@ -54,7 +54,7 @@ def adapt(
         Training examples, in the place of those that would be mined, or, with scores, of the lists that a teacher would
         rate. --from-queries has the texts of their queries where they carry none.
     first_stage
-        A TREC run of the queries that measure, by a search engine of your own, to compare with.
+        A TREC run or a ranking of ColBERT, by an engine of your own for the queries that measure, to compare with.
     reranker
         Somebody's reranker, by folder, Hugging Face id or as label.teachers has them, in the place of one that would be
         trained here. It reads train.max_tokens.

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import DataError, MissingExtra
-from acclimate.base.files import atomic_write, read_lines
+from acclimate.base.files import atomic_write
 from acclimate.base.text import quoted
 from acclimate.corpus.formats import read_qrels, read_run
-from acclimate.corpus.formats.colbert import read_ranking
 from acclimate.corpus.formats.trec import escaped
 from acclimate.measure.measures import measured, nothing_relevant, provider_of
 from acclimate.measure.named import measures_of
@@ -118,7 +117,7 @@ def evaluate_runs(
     warnings: list[str] = []
     for path in runs:
         seen = _Seen(grades, frozenset(doc_id for _, doc_id in grades))
-        hits = seen.watch(read_any_run(path), remove_unjudged=remove_unjudged)
+        hits = seen.watch(read_run(path), remove_unjudged=remove_unjudged)
         values = measured(hits, judged, [measure.name for measure in computed])
         _check(path, seen, query_ids, qrels)
         if missing := len(query_ids - seen.queries):
@@ -137,16 +136,6 @@ def evaluate_runs(
             f"{empty:,} of {len(query_ids):,} judged queries have no relevant document; they count 0, as with trec_eval"
         )
     return EvaluatedRuns(rows, len(query_ids), warnings)
-
-
-def read_any_run(path: Path) -> Iterator[ScoredDoc]:
-    """The hits of a run of TREC (six columns), or a ranking of ColBERT (three or four), in the order of the file."""
-    first = next((line.split("\t") for _, line in read_lines(path) if line.strip()), [])
-    if len(first) not in (3, 4):
-        return iter(read_run(path))
-    ranking = read_ranking(path).run
-    assert ranking is not None
-    return (row.record for row in ranking())
 
 
 def _check(path: Path, seen: _Seen, query_ids: set[str], qrels: Path) -> None:

@@ -1,5 +1,5 @@
-"""The files of the field, read and written. One module per family; the two functions here choose by the file's name,
-and, of a TSV file, by whether its columns have names: those of ColBERT, LoTTE and InPars have none.
+"""The files of the field, read and written. One module per family; the functions here choose between them: by the
+file's name, and where columns have no names, as those of ColBERT, LoTTE and InPars, by what is in them.
 """
 
 from __future__ import annotations
@@ -7,18 +7,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.corpus.formats import beir, fields, headless, tables
+from acclimate.corpus.formats import beir, colbert, fields, headless, tables, trec
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Field, Located
 from acclimate.corpus.formats.folder import read_folder
 from acclimate.corpus.formats.nway import read_nway, write_nway
 from acclimate.corpus.formats.prompt_examples import read_prompt_examples
-from acclimate.corpus.formats.registry import conversion_of
-from acclimate.corpus.formats.samples import is_texts, look
+from acclimate.corpus.formats.registry import DOCS, QUERIES, conversion_of
+from acclimate.corpus.formats.samples import Sample, is_ranking, is_texts, look
 from acclimate.corpus.formats.synthetic import read_synthetic, synthetic_id, write_synthetic
-from acclimate.corpus.formats.trec import read_run, write_run
-from acclimate.records import Doc, Query
+from acclimate.corpus.formats.trec import write_run
+from acclimate.records import Doc, Query, ScoredDoc
 
 JSONL = (".jsonl", ".jsonl.gz")
 TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -52,21 +52,28 @@ def read_corpus(path: Path) -> Located[Doc]:
     """The docs of a JSON Lines, CSV, TSV or Parquet file, streamed in its order, columns by name if they have one."""
     if _is_headless(path, fields.DOC_ID, fields.DOC_TEXT):
         return headless.located_docs(path)
-    return (beir if _is_jsonl(path) else tables).read_corpus(path)
+    return (beir if _is_jsonl(path, DOCS) else tables).read_corpus(path)
 
 
 def read_queries(path: Path) -> list[Query]:
     """The queries of a JSON Lines, CSV, TSV or Parquet file in its order, columns by name if they have one."""
     if _is_headless(path, fields.QUERY_ID, fields.QUERY_TEXT):
         return headless.listed_queries(path)
-    return (beir if _is_jsonl(path) else tables).read_queries(path)
+    return (beir if _is_jsonl(path, QUERIES) else tables).read_queries(path)
 
 
-def _is_jsonl(path: Path) -> bool:
+def read_run(path: Path) -> Located[ScoredDoc]:
+    """The lines of a TREC run or of ColBERT's ranking in the order of the file, streamed, those of a query together."""
+    sample = _sample(path)
+    return colbert.located_ranking(path) if sample and is_ranking(sample) else trec.read_run(path)
+
+
+def _is_jsonl(path: Path, kind: str) -> bool:
     name = path.name.lower()
     if path.is_file() and not name.endswith(JSONL + TABLES):
         raise DataError(
-            f"what this file is cannot be told; its name must end in {', '.join(JSONL + TABLES)}{conversion_of(path)}",
+            f"what this file is cannot be told; its name must end in {', '.join(JSONL + TABLES)}"
+            f"{conversion_of(path, kind)}",
             path=path,
         )
     return not name.endswith(TABLES)
@@ -74,11 +81,17 @@ def _is_jsonl(path: Path) -> bool:
 
 def _is_headless(path: Path, id_column: Field, text_column: Field) -> bool:
     """True for a TSV file whose first line is a row like the others: a number or a text of words, and no name."""
-    if not path.name.lower().endswith((".tsv", ".tsv.gz")) or not path.is_file():
+    sample = _sample(path) if path.name.lower().endswith((".tsv", ".tsv.gz")) else None
+    if sample is None or not is_texts(sample):
         return False
-    sample = look(path)
-    if not is_texts(sample):
-        return False
-    doc_id, text, *_ = sample.cells[0]
-    is_row = doc_id.isdecimal() or " " in text.strip()
-    return is_row and doc_id.casefold() not in id_column.names and fields.closest([text], text_column) is None
+    row_id, text, *_ = sample.cells[0]
+    is_row = row_id.isdecimal() or " " in text.strip()
+    return is_row and row_id.casefold() not in id_column.names and fields.closest([text], text_column) is None
+
+
+def _sample(path: Path) -> Sample | None:
+    """None for what cannot be read; who reads it says why."""
+    try:
+        return look(path)
+    except DataError:
+        return None

@@ -22,7 +22,7 @@ from typing import Any
 
 from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
+from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text
 from acclimate.corpus.formats.headless import write_ids
 from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
@@ -119,17 +119,23 @@ def write_scores(path: Path, source: Source) -> int:
 def read_ranking(path: Path) -> Content:
     """A run; without scores, a rank counts as the lower score."""
 
-    def run() -> Iterator[Row[ScoredDoc]]:
-        for place, cells in headless_rows(path, is_raw=True):
-            if len(cells) not in (3, 4):
-                raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")
-            if not _LINE_NUMBER.fullmatch(cells[2]):
-                raise place.error(f"the rank is {as_json(cells[2])}; expected a whole number")
-            score = _score(cells[3], place) if len(cells) == 4 else -float(cells[2])
-            query_id, doc_id = (identifier(cell, "id", place) for cell in cells[:2])
-            yield Row(place, ScoredDoc(query_id, doc_id, score))
+    return Content(run=lambda: (Row(*hit) for hit in _ranking(path)))
 
-    return Content(run=run)
+
+def located_ranking(path: Path) -> Located[ScoredDoc]:
+    """The lines of such a file, streamed."""
+    return Located(_ranking(path))
+
+
+def _ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
+    for place, cells in headless_rows(path, is_raw=True):
+        if len(cells) not in (3, 4):
+            raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")
+        if not _LINE_NUMBER.fullmatch(cells[2]):
+            raise place.error(f"the rank is {as_json(cells[2])}; expected a whole number")
+        score = _score(cells[3], place) if len(cells) == 4 else -float(cells[2])
+        query_id, doc_id = (identifier(cell, "id", place) for cell in cells[:2])
+        yield place, ScoredDoc(query_id, doc_id, score)
 
 
 def write_ranking(path: Path, source: Source) -> int:

@@ -184,17 +184,18 @@ def named_format(name: str) -> Format:
     return BY_NAME[name]
 
 
-def conversion_of(path: Path) -> str:
-    """What makes documents of a file or folder that only `convert` reads, to go behind an error; "" for none."""
+def conversion_of(path: Path, kind: str = DOCS) -> str:
+    """What makes documents or queries of a file or folder that only `convert` reads, to go behind an error; "" for
+    none.
+    """
     try:
-        form = recognize(path)
-        has_documents = form.read(path).docs is not None
+        form = recognize(path, (kind,))
+        content = form.read(path)
     except DataError:
         return ""
-    target = "NEW --to beir" if form.kind == COLLECTIONS else "NEW.jsonl --to documents"
-    command = f"acclimate convert {path} {target}"
+    if (content.docs if kind == DOCS else content.queries) is None:
+        return ""
+    target = "NEW --to beir" if form.kind == COLLECTIONS else f"NEW.jsonl --to {kind}"
     return (
-        f". Its documents, of the format {form.name}, are read once they are converted: {command}"
-        if has_documents
-        else ""
+        f". Its {kind}, of the format {form.name}, are read once they are converted: acclimate convert {path} {target}"
     )
