@@ -200,6 +200,20 @@ def test_training_that_was_interrupted_goes_on_on_the_device(elsewhere, tiny_enc
     assert {one.device.type for one in moments} == places(again.weights) == {NAME}
 
 
+def test_documents_are_compared_with_queries_on_the_device(elsewhere, tiny_encoder, tmp_path):
+    base = Encoder.load(str(tiny_encoder), max_tokens=64)
+    vectors = encode_corpus(base, CORPUS, tmp_path)
+    there = vars(vectors._on_device).values()
+    assert {part.device.type for part in there if isinstance(part, torch.Tensor)} == {NAME}
+    queries = base.encode([query.text for query in QUERIES[:3]])
+    pooled = np.stack([query.pooled for query in queries])
+    assert vectors.dense_scores(pooled) == pytest.approx(pooled @ vectors.pooled.T, abs=1e-5)
+    rows = np.array([7, 3, 39])
+    for query in queries:
+        best = [(query.tokens @ vectors.gather([row])[0].T).max(axis=1).mean() for row in rows]
+        assert vectors.max_sim(query.tokens, rows) == pytest.approx(best, abs=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["plain", "prompts not pooled", "colbert", "colbert-min"])
 def test_every_kind_of_encoder_reads_on_the_device(kind, elsewhere, tiny_encoder, tmp_path):
     make(kind, Transformer.load(str(tiny_encoder))).save_pretrained(str(tmp_path / "model"), create_model_card=False)

@@ -15,6 +15,7 @@ from acclimate.search import views
 from acclimate.search.bm25 import BM25
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.search.on_device import OnDevice
 from acclimate.search.system import System
 from acclimate.search.vectors import Vectors, encode_corpus, quantized
 from acclimate.search.views import Views, blocks
@@ -64,12 +65,18 @@ def test_a_query_has_the_same_bytes_in_any_company(members, asked, order, at_onc
 
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 50))
 @settings(max_examples=50, deadline=None)
-def test_vectors_are_compared_the_same_in_any_company(seed, dim, n_docs):
+@pytest.mark.parametrize("place", ["cpu", "as on a GPU"])
+def test_vectors_are_compared_the_same_in_any_company(place, seed, dim, n_docs):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 30, n_docs)
     tokens, scales = quantized(rng.normal(size=(lengths.sum(), dim)).astype(np.float32))
     pooled, queries = (rng.normal(size=(n, dim)).astype(np.float32) for n in (n_docs, 9))
-    vectors = Vectors(pooled, tokens, scales, np.cumsum([0, *lengths]))
+    plain = vectors = Vectors(pooled, tokens, scales, np.cumsum([0, *lengths]))
+    if place != "cpu":
+        vectors = OnDevice(pooled, tokens, scales, vectors.offsets, "cpu")
+        assert vectors.dense_scores(queries) == pytest.approx(plain.dense_scores(queries), abs=1e-4)
+        every = np.arange(n_docs)
+        assert vectors.max_sim(queries, every) == pytest.approx(plain.max_sim(queries, every), abs=1e-4)
     together = vectors.dense_scores(queries)
     assert [vectors.dense_scores(query[None])[0].tobytes() for query in queries] == [one.tobytes() for one in together]
     every = vectors.max_sim(queries, np.arange(n_docs))

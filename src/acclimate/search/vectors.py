@@ -11,18 +11,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from acclimate.base import models
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches
 from acclimate.records import Doc
 from acclimate.search.encoder import Encoder, cut
+from acclimate.search.on_device import OnDevice, has_room
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,11 +52,14 @@ class Vectors:
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n_queries, n_docs) cosines.
+        """(n_queries, n_docs) cosines, computed on a GPU where it has room for the corpus.
 
-        Documents are read once for all queries, so many at a time that they stay in the cache; but each query has a
-        product of its own, of a shape that follows from the corpus: what else is asked does not move its rounding.
+        On a CPU documents are read once for all queries, so many at a time that they stay in the cache; but each query
+        has a product of its own, of a shape that follows from the corpus: what else is asked does not move its
+        rounding.
         """
+        if self._on_device is not None:
+            return self._on_device.dense_scores(queries)
         scores = np.empty((len(queries), len(self.pooled)), dtype=np.float32)
         n_rows = max(1, _NUMBERS_IN_CACHE // max(1, self.pooled.shape[1]))
         for start in range(0, len(self.pooled), n_rows):
@@ -61,6 +67,14 @@ class Vectors:
             for query, of_query in zip(queries, scores, strict=True):
                 np.dot(block, query, out=of_query[start : start + n_rows])
         return scores
+
+    @cached_property
+    def _on_device(self) -> OnDevice | None:
+        """Where they are compared instead."""
+        arrays = self.pooled, self.tokens, self.scales
+        if not has_room(sum(array.nbytes for array in arrays)):
+            return None
+        return OnDevice(*arrays, self.offsets, models.device())
 
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(token vectors of these documents one after the other, where each one starts)."""
@@ -75,6 +89,8 @@ class Vectors:
         query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale. Each
         document has a product of its own: which others are compared does not move its rounding.
         """
+        if self._on_device is not None:
+            return self._on_device.max_sim(query, rows)
         scores = np.empty(len(rows), dtype=np.float32)
         wanted = np.ascontiguousarray(query.T)
         for start in range(0, len(rows), _BLOCK_DOCS):
