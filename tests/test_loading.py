@@ -9,6 +9,7 @@ import struct
 
 import numpy as np
 import pytest
+from chain import write_corpus
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -18,6 +19,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tiny import write_cross_encoder, write_llama, write_t5
 
+import acclimate
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.loading import check_model, loading, shapes
@@ -31,8 +33,6 @@ from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.labels import labels, relevant
 from acclimate.search.sparse import query_tokens
-from acclimate.stages import filter as filter_stage
-from acclimate.stages import train
 from acclimate.stages.chain import STAGES, check
 from acclimate.stages.runs import begin
 
@@ -281,15 +281,55 @@ def test_vectors_that_are_no_numbers_are_told_where_they_come_from(tiny_encoder,
         Encoder.load(str(folder), max_tokens=32).encode(["rice"])
 
 
-@pytest.mark.parametrize("stage", ["train", "filter"])
-def test_a_model_of_the_hub_is_fetched_before_work_begins_and_pickled_weights_are_said(stage, tmp_path, monkeypatch):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+@pytest.mark.parametrize("setting", ["distill.base", "train.base", "filter.reranker"])
+def test_a_model_of_the_hub_with_pickled_weights_is_said_before_work_begins(
+    setting, tmp_path, tiny_encoder, monkeypatch
+):
+    shutil.copytree(tiny_encoder, tmp_path / "hub")
+    for weights in (tmp_path / "hub").rglob("*.safetensors"):
+        weights.rename(weights.with_name("pytorch_model.bin"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / "hub"))
     monkeypatch.setattr("acclimate.search.scorers.kind_of", lambda name: "cross-encoder")
-    monkeypatch.setattr("acclimate.search.scorers.check_rates", lambda name: None)
-    settings = resolve(STAGES, {}, ["filter.reranker=somebody/pickled", "train.base=somebody/pickled"])
-    run = Run(Workspace(tmp_path / "run"), settings, 0, "corpus")
-    check = {"train": train.check, "filter": filter_stage.check}[stage]
+    models.folder.cache_clear()
+    changes = {"distill.base": tiny_encoder, "train.base": tiny_encoder, "generate.llm": tiny_encoder}
+    changes[setting] = "somebody/pickled"
+    settings = resolve(STAGES, {}, [f"{name}={value}" for name, value in changes.items()])
     with pytest.raises(DataError, match=r"acclimate convert-model somebody/pickled"):
-        check(run, asks=True)
-    check(run, asks=False)
+        check(Run(Workspace(tmp_path / "run"), settings, 0, "pydocs"))
+    models.folder.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["distill.base=org/nowhere"],
+        ["train.base=org/nowhere"],
+        ["filter.filters=reranker", "filter.reranker=org/nowhere"],
+        ["filter.filters=reranker", "filter.reranker=monot5:org/nowhere"],
+        ["label.teachers=bm25,cross-encoder:org/nowhere"],
+        ["label.teachers=bm25,likelihood:org/nowhere"],
+        ["evaluate.systems=bm25+cross-encoder:org/nowhere@10=1"],
+        ["generate.llm=org/nowhere"],
+        ["filter.filters=judge", "filter.llm=org/nowhere"],
+        ["generate.prompt=adapted", "seed.llm=org/nowhere"],
+        [],
+    ],
+    ids=lambda changes: changes[-1] if changes else "--reranker",
+)
+def test_every_model_of_a_hub_is_fetched_before_work_begins(changes, tmp_path, tiny_encoder, monkeypatch):
+    """Whoever reads it, and however late."""
+
+    def fails(name, **_):
+        raise OSError(f"{name} is not there")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    bases = [f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}", f"generate.llm={tiny_encoder}"]
+    with pytest.raises(AcclimateError, match="org/nowhere"):
+        acclimate.adapt(
+            write_corpus(tmp_path / "corpus.jsonl"),
+            out=tmp_path / "run",
+            reranker=None if changes else "org/nowhere",
+            settings=[*bases, "sample.min_chars=10", *changes],
+            progress=None,
+        )
+    assert not (tmp_path / "run" / "index").exists()

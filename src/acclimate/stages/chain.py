@@ -29,7 +29,7 @@ from acclimate.search.scorers import named
 from acclimate.stages import distill, evaluate, filter, generate, given, index, label, mine, sample, seed, steer, train
 from acclimate.stages.sizes import check_sides, check_size
 from acclimate.stages.skipped import SKIPPED, skipped, taken
-from acclimate.stages.systems import check_first_stage
+from acclimate.stages.systems import check_first_stage, named_rerankers
 from acclimate.stages.unseen import check_unseen, labels_unseen
 
 
@@ -205,9 +205,9 @@ def check(run: Run, *, asks: bool = True) -> None:
         label.check(run)
     if "distill" not in done:
         distill.check(run, asks=asks)
-    evaluate.check(run, asks=asks)
+    evaluate.check(run)
     _check_llms(run, asks=asks)
-    _check_models(run)  # last: this imports the libraries of models
+    _check_models(run, asks=asks)  # last: this imports the libraries of models
 
 
 def check_input(run: Run, *, until: str = "evaluate") -> None:
@@ -261,14 +261,27 @@ def _check_llms(run: Run, *, asks: bool) -> None:
         raise SettingError(f"--batch: {names} takes no batch files; expected openai:MODEL")
 
 
-def _check_models(run: Run) -> None:
-    """Raises an error for a local model that a stage which is not made yet could not load."""
-    begun_from = [("index", run.settings["distill"]["base"]), ("train", run.settings["train"]["base"])]
-    rating = [("label", named.model_of(name)[1]) for name in label.named_scorers(run)]
-    if reranker := run.settings["filter"]["reranker"]:
-        rating = [("filter", named.split(reranker)[1]), *rating]
-    done = {*skipped(run), *taken(run)}
-    for stage, name in [*begun_from, *rating]:
-        if stage not in done and not run.workspace.is_made(stage) and models.resolve(name).is_local:
-            kind = scorers.kind_of(name)
-            check_model(name, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
+def _check_models(run: Run, *, asks: bool) -> None:
+    """Raises an error for a model that a stage which is not made yet could not load. Those of a hub are fetched now:
+    that there is none, or that its weights are pickles, would else be said hours later. asks: see `check`."""
+    settings, done = run.settings, {*skipped(run), *taken(run)}
+    begun_from = [("index", settings["distill"]["base"]), ("train", settings["train"]["base"])]
+    if filter.CONSISTENCY in settings["filter"]["filters"]:
+        begun_from.append(("filter", settings["train"]["base"]))
+    raters = [("filter", name) for name in [settings["filter"]["reranker"]] if name]
+    raters += [("label", name) for name in label.named_scorers(run)]
+    raters += [("evaluate", name) for name in named_rerankers(run)]
+    for stage, name in [*begun_from, *raters]:
+        model = named.split(name)[1]
+        is_local = models.resolve(model).is_local
+        if stage in done or run.workspace.is_made(stage) or not (is_local or asks):
+            continue
+        if not is_local:
+            models.weights_fingerprint(model)
+        if (stage, name) in raters:
+            named.check_rates(name)
+        kind = scorers.kind_of(model)
+        check_model(model, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
+    for stage, name in run.llms.items():
+        if asks and not llms.is_served(name) and not run.workspace.is_made(stage):
+            llms.fingerprint_of(name)

@@ -184,10 +184,10 @@ class Evaluated(StageOutput):
         return read_json(self.folder / "chosen.json")
 
 
-def check(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for measures that are none, and systems that there will not be. asks: see `chain.check`."""
+def check(run: Run) -> None:
+    """Raises SettingError for measures that are none, and systems that there will not be."""
     means_of(run.settings["evaluate"]["measures"])
-    check_systems(run, asks=asks)
+    check_systems(run)
 
 
 def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:

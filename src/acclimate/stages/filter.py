@@ -44,7 +44,6 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
-from acclimate.search import scorers
 from acclimate.search.scorers import named
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
@@ -219,13 +218,6 @@ def check(run: Run, *, asks: bool) -> None:
         prompts.judge(settings["judge"])
     if CONSISTENCY in settings["filters"] and distributed.size() > 1:
         raise SettingError("filter.filters has consistency, whose reranker one process trains; start one")
-    if reranker := settings["reranker"]:
-        kind, model = named.split(reranker)
-        is_local = models.resolve(model).is_local
-        if is_local or (asks and not run.workspace.is_made("filter")):
-            named.check(reranker) if kind else scorers.check_rates(model)
-            if not is_local:
-                models.weights_fingerprint(model)  # fetches it now: that its weights are pickles is said at once
     check_filters(**settings)
 
 

@@ -210,13 +210,10 @@ def check(run: Run, *, asks: bool) -> None:
     run.input.check()
     if (reranker := run.given.reranker) is None:
         return
-    kind, model = named.split(reranker)
+    model = named.split(reranker)[1]
     if asks or models.resolve(model).is_local:
-        if kind:
-            named.check(reranker)
-        else:
-            scorers.check_rates(model)
-        check_model(model, scorers.kind_of(model))
+        named.check_rates(reranker)
+        check_model(model, scorers.kind_of(model))  # which fetches one of a hub
 
 
 def left_out(run: Run, start: Start) -> dict[str, int]:

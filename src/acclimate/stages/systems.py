@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from acclimate.base import models
 from acclimate.base.errors import SettingError
 from acclimate.records import Retriever, Scorer
 from acclimate.run.run import Run
@@ -25,18 +24,13 @@ def reranked_systems(run: Run) -> list[SystemName]:
     return list(dict.fromkeys([*(SystemName(name).reranked() for name in settings["rerank"]), *in_full]))
 
 
-def check_systems(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for systems that there will not be, and rerankers that rate nothing, or are nowhere.
-
-    asks: see `chain.check`.
-    """
+def check_systems(run: Run) -> None:
+    """Raises SettingError for systems that there will not be, and rerankers that rate nothing."""
     settings = run.settings["evaluate"]
     systems.check_reranked(settings["rerank"], run.student_kinds)
     systems.check_systems(settings["systems"], without_reranker(run))
     for name in named_rerankers(run):
         named.check(name)
-        if asks and not run.workspace.is_made("evaluate"):
-            models.folder(named.model_of(name)[1])  # of a hub: hours later would be too late
 
 
 def check_first_stage(run: Run) -> None:

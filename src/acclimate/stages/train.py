@@ -198,12 +198,8 @@ def check(run: Run, *, asks: bool) -> None:
     if run.settings["mine"]["n_ways"] == 1:
         raise SettingError(WITHOUT_NEGATIVES)
     check_steps(**run.settings["train"])
-    base = run.settings["train"]["base"]
-    is_local = models.resolve(base).is_local
-    if asks or is_local:
+    if asks or models.resolve(run.settings["train"]["base"]).is_local:
         check_base(**run.settings["train"])
-    if asks and not is_local and not run.workspace.is_made("train"):
-        models.weights_fingerprint(base)  # fetches it now: that its weights are pickles is said at once
 
 
 def pair_flop(run: Run) -> float:

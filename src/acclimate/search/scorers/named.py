@@ -46,6 +46,15 @@ def check(name: str) -> None:
         _check_kind(kind, model)
 
 
+def check_rates(name: str) -> None:
+    """Raises SettingError for a model, with or without a kind, that does not rate so. One of a hub must be here."""
+    kind, model = split(name)
+    if kind:
+        _check_kind(kind, model)
+    else:
+        scorers.check_rates(model)
+
+
 def fingerprint_of(name: str) -> str:
     """Changes with the model behind a name."""
     kind, model = model_of(name)
