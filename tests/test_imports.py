@@ -30,3 +30,8 @@ def test_importing_loads_nothing_heavy(module):
 def test_help_loads_neither_the_chain_nor_numpy(arguments):
     code = f"from acclimate.cli.main import main; assert main({arguments}) == 0"
     assert loaded_by(code, "acclimate.stages.chain", "acclimate.api.run", "numpy") == []
+
+
+def test_searching_by_words_alone_loads_no_model(finished):
+    code = f"import acclimate; assert acclimate.open({str(finished)!r}).search('lava and ash', system='bm25')"
+    assert loaded_by(code, "torch", "transformers", "sentence_transformers", "ir_measures") == []

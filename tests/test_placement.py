@@ -120,8 +120,8 @@ def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, t
     sides = examples(range(8)), examples(range(8, 12))
     notes = distill(*sides, base, lesson, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
     assert places(base.model) == {NAME}
-    found = Students(tmp_path, notes, lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
-    found = Students(tmp_path, found.index(), lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Students(tmp_path, notes, lambda: lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Students(tmp_path, found.index(), lambda: lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
     weights = dict.fromkeys(members := found.members(), 1.0)
     hits = list(System(lesson.ids, members, list(members), weights, 5).candidates(QUERIES[:2]))
     assert len(hits) == 2

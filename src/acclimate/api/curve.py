@@ -212,7 +212,7 @@ class _Curves:
             earlier.get("label"),
             earlier.get("mine"),
         )
-        members = {**run.base.members, **distilled.members(variant)}
+        members = run.base.members | distilled.members(variant)
         students = {
             kind: measuring.member_alone(run.base.ids, members, SystemName(kind).adapted()) for kind in distilled.notes
         }

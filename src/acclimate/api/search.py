@@ -59,12 +59,13 @@ class Hit(NamedTuple):
 
 
 class Searchers:
-    """The systems of a finished run, each put together when it is first asked for."""
+    """The systems of a finished run, each put together when it is first asked for, of members and rerankers that they
+    share."""
 
     def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
         self.outputs = outputs
-        self._loaded: dict[str, dict[str, Retriever]] = {}  # reranker, or "" -> system -> what it is
+        self._loaded: dict[str, Retriever] = {}  # by name
 
     def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
@@ -90,7 +91,9 @@ class Searchers:
             raise unknown("system", name, names)
         if not SystemName(name).is_servable:
             raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
-        return self._systems(SystemName(name).reranker)[name]
+        if name not in self._loaded:
+            self._loaded[name] = self._system(SystemName(name))
+        return self._loaded[name]
 
     def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """The best of each document."""
@@ -98,17 +101,18 @@ class Searchers:
         return search(queries, _checked(k))
 
     @cached_property
-    def _members(self) -> dict[str, Member]:
+    def _members(self) -> Mapping[str, Member]:
         return members_of(self.run, self.outputs.get("distill"))
 
-    def _systems(self, reranker: str) -> dict[str, Retriever]:
-        """Those without a reranker, and those with this one."""
-        if reranker not in self._loaded:
-            scorers = rerankers(self.run, self.outputs.get("train")) if reranker else {}
-            scorers = {reranker: _Noting(reranker, scorers[reranker])} if reranker else {}
-            systems = contenders(self.run, self._members, self.outputs["evaluate"].chosen, scorers)
-            self._loaded[reranker] = {contender.name: contender.retriever for contender in systems}
-        return self._loaded[reranker]
+    @cached_property
+    def _rerankers(self) -> Mapping[str, Scorer]:
+        return rerankers(self.run, self.outputs.get("train"))
+
+    def _system(self, name: SystemName) -> Retriever:
+        """That system, and nothing loaded that it does not need."""
+        scorers = {name.reranker: _Noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
+        systems = contenders(self.run, self._members, self.outputs["evaluate"].chosen.only(name), scorers)
+        return next(system.retriever for system in systems if system.name == name)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
+from acclimate.base.lazy import Lazy
 from acclimate.run.input import Input
 from acclimate.run.settings import Settings
 from acclimate.search.kept_candidates import KeptCandidates
@@ -85,9 +86,9 @@ class BaseRetrievers:
         return BM25.open(self.folder / "bm25")
 
     @cached_property
-    def members(self) -> dict[str, Member]:
+    def members(self) -> Lazy[Member]:
         """`BASE_MEMBERS`, as members of systems."""
-        return {name: self._member(name) for name in BASE_MEMBERS}
+        return Lazy({name: partial(self._member, name) for name in BASE_MEMBERS})
 
     def _member(self, name: str) -> Member:
         from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember

@@ -6,11 +6,13 @@ folder `KIND-start` beside it: what they were before they learned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.base.lazy import Lazy
 from acclimate.base.progress import Progress
 from acclimate.corpus.documents import Corpus
 from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
@@ -27,7 +29,7 @@ class Students:
 
     folder: Path
     notes: Mapping[str, Any]  # kind -> how its training went
-    vectors: Vectors  # the base's
+    base_vectors: Callable[[], Vectors]  # opened when a student needs them
     corpus: Corpus
     max_tokens: int  # of a text
     max_active_dims: int  # of a document in a sparse index
@@ -60,17 +62,17 @@ class Students:
         head, n_vocabulary = Head.open(self.folder / name)
         most, folder = self.max_active_dims, self.folder / f"{name}-index"
         progress = Progress("distill", "documents indexed")
-        index = build(self.vectors, head, n_vocabulary, folder, max_active_dims=most, progress=progress)
+        index = build(self.base_vectors(), head, n_vocabulary, folder, max_active_dims=most, progress=progress)
         return round(index.active_dims, 1)
 
-    def members(self) -> dict[str, Member]:
+    def members(self) -> Lazy[Member]:
         """The members that `distill` trained, as `KIND:adapted`; sparse and static ones also as they started."""
-        members: dict[str, Member] = {}
+        makers: dict[str, Callable[[], Member]] = {}
         for kind in self.notes:
             if kind in KINDS_WITHOUT_BASE:
-                members[kind] = self._member(kind, is_start=True)
-            members[SystemName(kind).adapted()] = self._member(kind)
-        return members
+                makers[kind] = partial(self._member, kind, is_start=True)
+            makers[SystemName(kind).adapted()] = partial(self._member, kind)
+        return Lazy(makers)
 
     def _member(self, kind: str, *, is_start: bool = False) -> Member:
         from acclimate.search.encoder import Cut
@@ -81,7 +83,7 @@ class Students:
 
         note, name = self.notes[kind], f"{kind}-start" if is_start else kind
         if kind == "static":
-            return DenseMember(self.vectors, StaticQuery.open(self.folder / name))
+            return DenseMember(self.base_vectors(), StaticQuery.open(self.folder / name))
         if kind == "sparse":
             documents = f"{kind}-start" if note["keeps_index"] else name
             index = SparseIndex.open(self.folder / f"{documents}-index")
@@ -97,7 +99,7 @@ class Students:
         """Those of the documents that the student compares with: the base's, or its own."""
         from acclimate.search.vectors import Vectors
 
-        return self.vectors if self.notes[kind]["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
+        return self.base_vectors() if self.notes[kind]["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
 
     def _encoder(self, kind: str) -> Encoder:
         from acclimate.search.encoder import Encoder

@@ -39,6 +39,11 @@ class Chosen(NamedTuple):
         """Reranked system -> what its reranker counts for."""
         return {SystemName(name).reranked(): weight for name, weight in self.reranker_weights.items()}
 
+    def only(self, name: SystemName) -> Chosen:
+        """What the system of that name takes, with the one that it re-ranks."""
+        reranked = {part: each for part, each in self.reranker_weights.items() if SystemName(part).reranked() == name}
+        return self._replace(weights={name.first: self.weights[name.first]}, reranker_weights=reranked)
+
 
 class Contender(NamedTuple):
     """A system to be measured."""

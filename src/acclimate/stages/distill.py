@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from acclimate.base import distributed, models
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
+from acclimate.base.lazy import Lazy
 from acclimate.base.progress import Progress
 from acclimate.corpus.near_duplicates import NearDuplicateDocs
 from acclimate.learn.students.checks import check_dims, check_fits, check_negatives, check_scale, check_students
@@ -183,7 +184,7 @@ class Distilled(StageOutput):
 
     stage = "distill"
 
-    def members(self, run: Run) -> dict[str, Member]:
+    def members(self, run: Run) -> Lazy[Member]:
         """The students as members of systems, `KIND:adapted`; sparse and static ones also as they started."""
         return _students(run, self.folder, self.notes).members()
 
@@ -254,7 +255,7 @@ def make(
 
         def reached(into: Path, notes: Notes) -> dict[str, float]:
             notes = _students(run, into, notes).index()
-            members = {**base.members, **_students(run, into, notes).members()}
+            members = base.members | _students(run, into, notes).members()
             retrievers = {kind: measuring.member_alone(base.ids, members, SystemName(kind).adapted()) for kind in notes}
             return {kind: held_out.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
 
@@ -291,4 +292,4 @@ def _mined_sides(mined: Mined, sampled: Sampled, filtered: Filtered) -> Sides:
 
 def _students(run: Run, folder: Path, notes: Notes) -> Students:
     limits = run.settings["index"]["max_tokens"], run.settings["distill"]["max_active_dims"]
-    return Students(folder, notes, run.base.vectors, run.input.corpus, *limits)
+    return Students(folder, notes, lambda: run.base.vectors, run.input.corpus, *limits)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from acclimate.base.errors import SettingError
+from acclimate.base.lazy import Lazy
 from acclimate.records import Retriever, Scorer
 from acclimate.run.run import Run
 from acclimate.search import first_stage, systems
@@ -65,16 +67,16 @@ def named_rerankers(run: Run) -> list[str]:
     return list(dict.fromkeys(name.reranker for name in reranked_systems(run) if name.reranker != RERANKER))
 
 
-def rerankers(run: Run, trained: Trained | None) -> dict[str, Scorer]:
+def rerankers(run: Run, trained: Trained | None) -> Lazy[Scorer]:
     """Every reranker by its name. Each is loaded when it is first asked."""
     corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
-    scorers = {name: named.load(name, corpus, max_doc_tokens=limit) for name in named_rerankers(run)}
-    return scorers | ({RERANKER: trained.reranker(run)} if trained else {})
+    makers = {name: partial(named.load, name, corpus, max_doc_tokens=limit) for name in named_rerankers(run)}
+    return Lazy(makers | ({RERANKER: partial(trained.reranker, run)} if trained else {}))
 
 
-def members_of(run: Run, distilled: Distilled | None) -> dict[str, Member]:
+def members_of(run: Run, distilled: Distilled | None) -> Lazy[Member]:
     """What the run's systems are made of: the base's retrievers, and its students."""
-    return {**run.base.members, **(distilled.members(run) if distilled else {})}
+    return run.base.members | distilled.members(run) if distilled else run.base.members
 
 
 def without_reranker(run: Run) -> list[SystemName]:
@@ -95,7 +97,7 @@ def contenders(
 
     views: that they share, see `search.system`.
     """
-    sizes = {name: run.base.index_bytes(member) for name, member in members.items()}
+    sizes = Lazy({name: lambda name=name: run.base.index_bytes(members[name]) for name in members})
     depth = run.settings["evaluate"]["rerank_depth"]
     return systems.contenders(
         run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth, first_stage=first_stage, views=views
