@@ -59,13 +59,12 @@ class Hit(NamedTuple):
 
 
 class Searchers:
-    """The systems of a finished run, each put together when it is first asked for, of members and rerankers that they
-    share."""
+    """The systems of a finished run. Each search puts its own together, of members and rerankers that all of them share
+    and that are loaded when the first one needs them."""
 
     def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
         self.outputs = outputs
-        self._loaded: dict[str, Retriever] = {}  # by name
 
     def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
@@ -91,9 +90,7 @@ class Searchers:
             raise unknown("system", name, names)
         if not SystemName(name).is_servable:
             raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
-        if name not in self._loaded:
-            self._loaded[name] = self._system(SystemName(name))
-        return self._loaded[name]
+        return self._system(SystemName(name))
 
     def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """The best of each document."""
@@ -109,9 +106,10 @@ class Searchers:
         return rerankers(self.run, self.outputs.get("train"))
 
     def _system(self, name: SystemName) -> Retriever:
-        """That system, and nothing loaded that it does not need."""
+        """That system, which remembers how it saw the last queries; nothing is loaded that it does not need."""
         scorers = {name.reranker: _Noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
-        systems = contenders(self.run, self._members, self.outputs["evaluate"].chosen.only(name), scorers)
+        chosen = self.outputs["evaluate"].chosen.only(name)
+        systems = contenders(self.run, self._members, chosen, scorers, views=Views())
         return next(system.retriever for system in systems if system.name == name)
 
 
@@ -145,7 +143,8 @@ def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]
         reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.last, retriever.first
     assert isinstance(retriever, System)
     rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
-    (views,) = Views().of([query], {name: retriever.members[name] for name in retriever.parts})
+    assert retriever.views is not None
+    (views,) = retriever.views.of([query], {name: retriever.members[name] for name in retriever.parts})
     columns = {name: view.scores(rows) for name, view in views.items()}
     return [
         {name: float(scores[place]) for name, scores in columns.items()}
