@@ -1,4 +1,4 @@
-"""Copies that no GPU is waited for, and the room that it has. Without one, all of this is nothing."""
+"""What the device takes: copies that no GPU is waited for, steps in one pass, and as much as it has room for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
 def on_device(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor on the device, which copies it when it comes to it; until then it may not be changed."""
     return pinned(tensor).to(models.device(), non_blocking=models.device() == "cuda")
+
+
+def fuses_steps() -> bool | None:
+    """Whether an optimizer changes all weights in one pass over them; None, which leaves it to torch, on MPS."""
+    return models.device() in ("cpu", "cuda") or None
 
 
 def free_bytes() -> int:

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize
 from acclimate.base import models
 from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
-from acclimate.base.gpu import on_device, pinned
+from acclimate.base.gpu import fuses_steps, on_device, pinned
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
@@ -156,7 +156,7 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson, documents: torch.Tensor) 
     documents: (n_docs, dim)
     """
     steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
-    optimizer = torch.optim.Adam([table.table], lr=_RATE)
+    optimizer = torch.optim.Adam([table.table], lr=_RATE, fused=fuses_steps())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     doc_ids = sorted(lesson.ids.doc_ids)
     with ThreadPoolExecutor(max_workers=1) as thread:

@@ -25,6 +25,7 @@ from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
 from acclimate.base.files import atomic_write
+from acclimate.base.gpu import fuses_steps
 from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.lesson import CORPUS
@@ -85,7 +86,7 @@ class StudentTraining:
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
         self.optimizer = torch.optim.AdamW(
-            self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=models.device() == "cuda" or None
+            self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=fuses_steps()
         )
         self.reader = ThreadPoolExecutor(max_workers=1)  # a tokenizer takes one call at a time
         self.unchecked: list[torch.Tensor] = []  # losses of the last steps
