@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from acclimate.base import models
 from acclimate.base.digests import fingerprint, folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.gpu import on_device
 from acclimate.base.loading import loading
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
 
@@ -75,6 +76,8 @@ class Encoder:
         self.tokens_at_once = TOKENS_AT_ONCE  # while gradients are computed
         self._halving = Halving()
         self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
+        # Once: a thread may have the tokenizer while a batch is computed, and it takes one call at a time.
+        self._prompt_lengths = {task: self._prompt_length(prompt) for task, prompt in self.prompts.items() if prompt}
         self._fast: SentenceTransformer | MultiVectorEncoder | None = None
 
     @classmethod
@@ -181,7 +184,7 @@ class Encoder:
         def padded(parts: Sequence[Sequence[int]], value: int = 0) -> torch.Tensor:
             rows = [torch.tensor(part) for part in parts]
             together = pad_sequence(rows, batch_first=True, padding_value=value, padding_side=tokenizer.padding_side)
-            return together.to(self.model.device)
+            return on_device(together)
 
         features: dict[str, Any] = {
             "input_ids": padded([text.ids for text in texts], tokenizer.pad_token_id or 0),
@@ -189,7 +192,7 @@ class Encoder:
             "keep": padded([text.keep for text in texts]),
         }
         if self.prompts[task] and not self.is_late_interaction:
-            features["prompt_length"] = self._prompt_length(self.prompts[task])  # for pooling that leaves it out
+            features["prompt_length"] = self._prompt_lengths[task]  # for pooling that leaves it out
         return features
 
     def _prompt_length(self, prompt: str) -> int:
