@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from chain import write_corpus, write_labels
+from safetensors.numpy import save_file
 
 import acclimate
 from acclimate.base.errors import AcclimateError, DataError, SettingError
@@ -15,10 +17,10 @@ from acclimate.corpus.formats import write_synthetic
 from acclimate.records import SyntheticQuery
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
-from acclimate.stages.chain import STAGES, adapt
+from acclimate.stages.chain import STAGES, adapt, estimates
 from acclimate.stages.filter import Filtered
 from acclimate.stages.runs import begin
-from acclimate.stages.sample import Sampled
+from acclimate.stages.sample import Sampled, foreseen
 from acclimate.stages.sizes import check_sides, check_size
 
 
@@ -147,3 +149,28 @@ def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side
     write_synthetic(filtered.folder / "queries.jsonl", written)
     with pytest.raises(DataError, match=f"4 queries are left .* none to {use}, where 2 documents"):
         check_sides(run_of(tmp_path, DOCS), sampled, filtered)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("filter", ["filter.filters=reranker", "filter.reranker=MODEL"]),
+        ("label", ["label.teachers=bm25,cross-encoder:MODEL"]),
+        ("label", ["label.teachers=bm25,likelihood:MODEL"]),
+        ("evaluate", ["evaluate.systems=bm25+cross-encoder:MODEL@10=1"]),
+        ("train", ["train.base=MODEL"]),
+    ],
+)
+def test_what_a_stage_takes_follows_from_the_model_that_it_asks(stage, changes, tmp_path):
+    flop = {}
+    for size in (100, 400):
+        (tmp_path / str(size)).mkdir()
+        weights = {"layer.weight": np.zeros((size, size), np.float32), "embed.weight": np.zeros((9 * size, size))}
+        save_file(weights, tmp_path / str(size) / "model.safetensors")
+        named = [change.replace("MODEL", str(tmp_path / str(size))) for change in changes]
+        run = run_of(tmp_path, DOCS, "evaluate.rerank=", *named, out=f"run-{size}")
+        flop[size] = estimates(run, foreseen(run, run.input.corpus, 0.0))[stage].flop
+    without = run_of(tmp_path, DOCS, "evaluate.rerank=", "label.teachers=bm25", out="without")
+    others = estimates(without, foreseen(without, without.input.corpus, 0.0)).get(stage)
+    rest = others.flop if others and stage != "train" else 0.0
+    assert flop[400] - rest == pytest.approx(16 * (flop[100] - rest), rel=1e-6)

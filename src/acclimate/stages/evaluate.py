@@ -27,7 +27,7 @@ from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothin
 from acclimate.measure.named import means_of
 from acclimate.measure.recommend import best_untouched
 from acclimate.records import Qrel, Query
-from acclimate.run.estimate import Estimate
+from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -35,7 +35,7 @@ from acclimate.run.settings import checked
 from acclimate.search import choice
 from acclimate.search.first_stage import FirstStage
 from acclimate.search.measuring import latencies, write_runs
-from acclimate.search.names import SystemName
+from acclimate.search.names import RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.system import System
@@ -195,11 +195,15 @@ def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
     settings, labels = run.settings["evaluate"], run.input.labels
     n_measuring = len(labels.measuring.queries) or 0.2 * n_drawn
     searches = min(n_measuring, settings["max_queries"] or n_measuring)
-    n_pairs = 0.0
+    flop = 0.0
     for name in reranked_systems(run):
         n_lists = searches + (n_choosing(run, n_queries) if name.weight is None else 0)
-        n_pairs += n_lists * (name.depth or settings["rerank_depth"])
-    return Estimate(pair_flop(run) * n_rerankers(run) * n_pairs)
+        n_pairs = n_lists * (name.depth or settings["rerank_depth"])
+        if name.reranker == RERANKER:
+            flop += pair_flop(run) * n_rerankers(run) * n_pairs
+        else:
+            flop += token_flop(named.model_of(name.reranker)[1]) * run.settings["index"]["max_tokens"] * n_pairs
+    return Estimate(flop)
 
 
 def make(

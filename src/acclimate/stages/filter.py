@@ -39,7 +39,7 @@ from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
 from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
-from acclimate.run.estimate import ENCODER_FLOP, SEARCHING, Estimate, asking
+from acclimate.run.estimate import SEARCHING, Estimate, asking, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
@@ -226,9 +226,9 @@ def estimate(run: Run, n_written: int, n_kept: float) -> Estimate:
     settings, training = run.settings["filter"], run.settings["train"]
     flop = SEARCHING * n_kept
     if settings["reranker"]:
-        flop += ENCODER_FLOP * settings["reranker_tokens"] * n_written
+        flop += token_flop(named.split(settings["reranker"])[1]) * settings["reranker_tokens"] * n_written
     if CONSISTENCY in settings["filters"]:
-        flop += ENCODER_FLOP * training["max_tokens"] * DEPTH * n_written
+        flop += token_flop(training["base"]) * training["max_tokens"] * DEPTH * n_written
     if "filter" not in run.llms:
         return Estimate(flop)
     calls = calls_of_grading(n_written, settings["judge"])

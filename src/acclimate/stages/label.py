@@ -29,7 +29,7 @@ from acclimate.learn.teachers.selection import (
     teacher_warnings,
 )
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
-from acclimate.run.estimate import LLM_FLOP, Estimate
+from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, ENCODER, RETRIEVERS, SHARED_DEPTH, sources_of
 from acclimate.run.run import DOCUMENTS, Run
@@ -190,7 +190,7 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
     a log. doc_tokens: of a document, on average."""
     settings, by_name = run.settings["label"], named_scorers(run)
     encoders = [name for name in by_name if name.startswith("cross-encoder:")]
-    n_teaching: float = len(encoders)
+    n_teaching = 0
     if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
         n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and are not asked again
     if settings["queries"] == UNSEEN:
@@ -199,8 +199,11 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
     n_ways = settings["n_ways" if settings["windows"] else "reranker_ways"]
     n_pairs = n_lists * n_ways
     tokens = min(n_pairs, len(run.input.corpus)) * doc_tokens + n_pairs * _PAIR_TOKENS
-    asking = pair_flop(run) * n_rated * n_ways
-    return Estimate(asking + LLM_FLOP * (len(by_name) - len(encoders)) * tokens)
+    flop = pair_flop(run) * n_rated * n_ways
+    for name in by_name:
+        n_tokens = run.settings["index"]["max_tokens"] * n_pairs if name in encoders else tokens
+        flop += token_flop(named.model_of(name)[1]) * n_tokens
+    return Estimate(flop)
 
 
 def lists_per_query(run: Run) -> int:

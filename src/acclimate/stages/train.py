@@ -23,7 +23,7 @@ from acclimate.learn.rerankers.several import TAUGHT, WITHOUT_NEGATIVES, collaps
 from acclimate.learn.teachers.selection import RERANKER
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
-from acclimate.run.estimate import ENCODER_FLOP, TRAINING, Estimate
+from acclimate.run.estimate import TRAINING, Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
@@ -203,13 +203,14 @@ def check(run: Run, *, asks: bool) -> None:
 
 
 def pair_flop(run: Run) -> float:
-    """Arithmetic of reading a query with a document."""
-    return ENCODER_FLOP * run.settings["train"]["max_tokens"]
+    """Arithmetic of reading a query with a document, by the reranker that was given or one begun from train.base."""
+    model = run.given.reranker or run.settings["train"]["base"]
+    return token_flop(named.split(model)[1]) * run.settings["train"]["max_tokens"]
 
 
 def n_rerankers(run: Run) -> int:
     """How many there will be, at most."""
-    wanted = run.settings["train"]["rerankers"]
+    wanted = ONE if run.given.reranker else run.settings["train"]["rerankers"]
     if wanted != PROMPT:
         return number_of(wanted) or 1
     n_prompts = len(set(plain_names(run.settings["generate"]["prompt"])))
