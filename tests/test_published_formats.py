@@ -221,7 +221,7 @@ def plain(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(beir, run_adapt, tmp_path_factory) -> Callable[[str], Path]:
+def run_of(beir, run_adapt, tmp_path_factory) -> Callable[[str], Path]:
     """The run that our own files of a kind make, made when it is first asked for."""
     runs: dict[str, Path] = {}
 
@@ -259,7 +259,7 @@ def convert(folder: Path, source: str, target: str, *options: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.write.__name__}-{case.format}")
-def test_a_published_file_makes_the_run_that_ours_makes(case, beir, made, run_adapt, tmp_path):
+def test_a_published_file_makes_the_run_that_ours_makes(case, beir, run_of, run_adapt, tmp_path):
     case.write(tmp_path)
     first = next(iter(case.options.values()))
     if case.convert:
@@ -268,7 +268,7 @@ def test_a_published_file_makes_the_run_that_ours_makes(case, beir, made, run_ad
     else:
         assert recognize(tmp_path / first).name == case.format
     run = tmp_path / "run"
-    shutil.copytree(made(case.like), run)
+    shutil.copytree(run_of(case.like), run)
     assert run_adapt(beir, run, *given(tmp_path, case.options), changes=taught(case.like)) == 0
     assert made_again(run) == []
     check_finished(run, **{option[2:].replace("-", "_"): str(tmp_path / f) for option, f in case.options.items()})
@@ -278,7 +278,7 @@ def test_a_published_file_makes_the_run_that_ours_makes(case, beir, made, run_ad
     ("write", "form", "file", "target"), TITLED + PLAIN, ids=lambda value: getattr(value, "__name__", None)
 )
 def test_published_documents_make_the_run_that_ours_make(
-    write, form, file, target, beir, plain, made, run_adapt, tmp_path, capsys
+    write, form, file, target, beir, plain, run_of, run_adapt, tmp_path, capsys
 ):
     write(tmp_path / "theirs")
     corpus, out = tmp_path / "theirs" / file, tmp_path / "run"
@@ -290,7 +290,7 @@ def test_published_documents_make_the_run_that_ours_make(
         command = capsys.readouterr().err.rpartition("acclimate convert ")[2].split()  # which the error names
         corpus = tmp_path / command[1].replace("NEW", "new")
         assert main(["convert", command[0], str(corpus), *command[2:]]) == 0
-    shutil.copytree(made("queries", plain if (write, form, file, target) in PLAIN else beir), out)
+    shutil.copytree(run_of("queries", plain if (write, form, file, target) in PLAIN else beir), out)
     assert run_adapt(corpus, out, "--from-queries", str(queries), changes=TAUGHT) == 0
     assert made_again(out) == []
     check_finished(out, corpus=str(corpus))
@@ -298,9 +298,7 @@ def test_published_documents_make_the_run_that_ours_make(
 
 @pytest.mark.parametrize(("write", "options", "forms"), JUDGED, ids=["beir", "trec"])
 @pytest.mark.parametrize("ranking", RANKINGS)
-def test_published_judgments_and_runs_measure_as_ours_do(
-    write, options, forms, ranking, beir, made, run_adapt, tmp_path
-):
+def test_published_judgments_and_runs_measure_as_ours_do(write, options, forms, ranking, beir, run_adapt, tmp_path):
     write(tmp_path)
     p.trec_run(tmp_path)
     p.colbert_ranking(tmp_path)
@@ -337,8 +335,8 @@ def test_no_format_is_without_a_fixture():
     assert forms == {form.name for form in FORMATS}
 
 
-def test_given_scores_that_stay_as_they_are_are_logits(made, tmp_path):
-    shutil.copytree(made("numbered scores"), tmp_path / "run")
+def test_given_scores_that_stay_as_they_are_are_logits(run_of, tmp_path):
+    shutil.copytree(run_of("numbered scores"), tmp_path / "run")
     assert main(["label", str(tmp_path / "run"), "--normalize", "none"]) == 0
     notes = json.loads((tmp_path / "run" / "label" / "manifest.json").read_text())["notes"]
     shares = [math.exp(score) / sum(map(math.exp, p.SCORES)) for score in p.SCORES]
