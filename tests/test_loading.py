@@ -109,7 +109,7 @@ BROKEN = {
     "a header without offsets": written("model.safetensors", struct.pack("<Q", 8) + b'{"a":{}}'),
     "a header of a terabyte": written("model.safetensors", struct.pack("<Q", 1 << 40) + b"{}" * 9),
     "no tensor at all": written("model.safetensors", struct.pack("<Q", 2) + b"{}"),
-    "a tensor less": dropped("encoder.layer.1.attention.self.key.weight"),
+    "a tensor less": dropped("encoder.layer.0.attention.self.key.weight"),
     "another shape": changed(vocab_size=17),
     "a part that is lost": shard_lost,
     "no tokenizer": no_tokenizer,
