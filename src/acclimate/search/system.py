@@ -20,8 +20,8 @@ import numpy as np
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
-from acclimate.search.members import LEXICAL, Ids, Member, View
-from acclimate.search.views import Views, blocks
+from acclimate.search.members import Ids, Member
+from acclimate.search.views import Seen, Views, blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,11 +60,11 @@ class System:
         """
         return [hit for query, views in self._seen(queries) for hit in self._search(query, views, k)]
 
-    def _search(self, query: Query, views: Mapping[str, View], k: int) -> list[ScoredDoc]:
+    def _search(self, query: Query, views: Mapping[str, Seen], k: int) -> list[ScoredDoc]:
         hits = list[ScoredDoc]()
         known, depth = np.empty(0, dtype=np.int64), self.depth
         while True:
-            rows_by_source = self._name(views, depth)
+            rows_by_source = {name: views[name].named(depth, self.ids) for name in self.sources}
             rows = np.setdiff1d(np.concatenate([*rows_by_source.values()]), known)
             candidates = self._scored(query, views, rows, rows_by_source)
             hits += self._ranked(candidates, below=hits[-1].score if hits else None)
@@ -78,31 +78,22 @@ class System:
         joined_rows: none, or one for each query, which joins what is found for it whether it was named or not.
         """
         for number, (query, views) in enumerate(self._seen(queries)):
-            rows_by_source = self._name(views, self.depth)
+            rows_by_source = {name: views[name].named(self.depth, self.ids) for name in self.sources}
             joined = np.array(joined_rows[number : number + 1], dtype=np.int64)
             rows = np.unique(np.concatenate([*rows_by_source.values(), joined]))
             yield self._scored(query, views, rows, rows_by_source)
 
-    def _seen(self, queries: Sequence[Query]) -> Iterator[tuple[Query, dict[str, View]]]:
+    def _seen(self, queries: Sequence[Query]) -> Iterator[tuple[Query, dict[str, Seen]]]:
         """Each query, as the sources and the weighted members see it."""
         members = {name: self.members[name] for name in dict.fromkeys([*self.sources, *self.parts])}
         for block in blocks(queries, len(self.ids)):
             views = Views() if self.views is None else self.views
             yield from zip(block, views.of(block, members), strict=True)
 
-    def _name(self, views: Mapping[str, View], depth: int) -> dict[str, NDArray[np.int64]]:
-        """The `depth` best rows of each source, best first."""
-        return {
-            name: self.ids.best(
-                views[name].all_scores(), depth, above=0.0 if isinstance(self.members[name], LEXICAL) else None
-            )
-            for name in self.sources
-        }
-
     def _scored(
         self,
         query: Query,
-        views: Mapping[str, View],
+        views: Mapping[str, Seen],
         rows: NDArray[np.int64],
         rows_by_source: Mapping[str, NDArray[np.int64]],
     ) -> Candidates:

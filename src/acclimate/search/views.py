@@ -12,8 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from acclimate.records import Query
+from acclimate.search.members import LEXICAL, Ids
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from acclimate.search.encoder import Encoded
     from acclimate.search.members import Member, QueryEncoder, View
 
@@ -28,6 +32,25 @@ def blocks(queries: Sequence[Query], n_docs: int) -> Iterator[Sequence[Query]]:
         yield queries[start : start + at_once]
 
 
+class Seen:
+    """A query as a member sees it, and the documents that it names: sought once, however many systems ask."""
+
+    def __init__(self, view: View, *, above: float | None) -> None:
+        """above: what a document's score must exceed for it to be named; None: nothing."""
+        self._view, self._above = view, above
+        self._named: dict[int, NDArray[np.int64]] = {}  # by depth
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n_rows,) scores of these documents."""
+        return self._view.scores(rows)
+
+    def named(self, depth: int, ids: Ids) -> NDArray[np.int64]:
+        """The rows of the `depth` best documents, best first."""
+        if depth not in self._named:
+            self._named[depth] = ids.best(self._view.all_scores(), depth, above=self._above)
+        return self._named[depth]
+
+
 class Views:
     """Looks at queries, and remembers what was seen until others come.
 
@@ -38,9 +61,9 @@ class Views:
     def __init__(self) -> None:
         self._places: dict[Query, int] = {}  # of the block at hand
         self._encoded: dict[int, list[Encoded]] = {}  # by the identity of the encoder
-        self._by_member: dict[str, list[View]] = {}
+        self._by_member: dict[str, list[Seen]] = {}
 
-    def of(self, queries: Sequence[Query], members: Mapping[str, Member]) -> list[dict[str, View]]:
+    def of(self, queries: Sequence[Query], members: Mapping[str, Member]) -> list[dict[str, Seen]]:
         """Query by query what each member sees of it. queries: a block, or some of the last one."""
         if not self._places.keys() >= {*queries}:
             self._places = {query: place for place, query in enumerate(dict.fromkeys(queries))}
@@ -49,7 +72,8 @@ class Views:
         for name, member in members.items():
             if name not in self._by_member:
                 encoded = [] if member.encoder is None else self._encode(member.encoder)
-                self._by_member[name] = member.views([*self._places], encoded)
+                above = 0.0 if isinstance(member, LEXICAL) else None
+                self._by_member[name] = [Seen(view, above=above) for view in member.views([*self._places], encoded)]
         return [{name: self._by_member[name][self._places[query]] for name in members} for query in queries]
 
     def _encode(self, encoder: QueryEncoder) -> list[Encoded]:
