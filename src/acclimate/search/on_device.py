@@ -65,8 +65,8 @@ class OnDevice:
             some = np.resize(rows[start : start + n_docs], n_docs)
             is_token = np.arange(longest) < self._lengths[some][:, None]
             places = np.where(is_token, self._offsets[some][:, None] + np.arange(longest), 0)
-            at = torch.from_numpy(places.ravel()).to(self._device)
-            tokens = self._tokens[at].float() * self._scales[at][:, None]
+            token_rows = torch.from_numpy(places.ravel()).to(self._device)
+            tokens = self._tokens[token_rows].float() * self._scales[token_rows][:, None]
             similarity = torch.bmm(tokens.view(n_docs, longest, dim), wanted)
             outside = torch.from_numpy(~is_token).to(self._device)[..., None]
             best = similarity.masked_fill(outside, -torch.inf).amax(dim=1)[:, : len(query)]
