@@ -191,7 +191,8 @@ def test_a_student_that_diverges_is_told_at_the_step(name, base, lesson, tmp_pat
         SettingError, match=rf"student diverged: its loss is nan after 2 of 8 steps; lower distill.{rate}"
     ):
         one.run(poison)
-    assert steps == [1, 2]
+    assert steps == [1, 2, 3, 4]  # up to where losses are looked at
+    assert not (tmp_path / "state").exists()  # what is no number is not kept
 
 
 def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, monkeypatch):

@@ -25,10 +25,10 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from acclimate.base import distributed, models
-from acclimate.base.errors import SettingError
 from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.loading import loading, quiet
 from acclimate.base.memory import is_out_of_memory
+from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.learn.rerankers.order import as_they_come, cycled
@@ -206,6 +206,7 @@ def _trainer(
         warmup_steps=max(1, steps // 10) if settings.schedule == "linear" else 0,
         weight_decay=settings.weight_decay,
         bf16=settings.is_bf16,
+        logging_nan_inf_filter=False,  # it would wait for a GPU in each step, for what is checked here
         use_cpu=models.device() == "cpu",
         seed=settings.seed,
         data_seed=settings.seed,
@@ -225,6 +226,8 @@ def _trainer(
 
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several are used by several processes
 
+    stop_divergence = StopDivergence(steps, saved_every, settings.learning_rate)
+
     class Trainer(CrossEncoderTrainer):
         def add_model_card_callback(self, default_args_dict: Any) -> None:
             """No card is written, so its statistics of every text are not needed."""
@@ -237,11 +240,7 @@ def _trainer(
 
         def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
             step_loss = super().training_step(*args, **kwargs)
-            if not torch.isfinite(step_loss).all():
-                raise SettingError(
-                    f"the reranker diverged: its loss is {step_loss.item():g} after {self.state.global_step} of "
-                    f"{steps} steps; lower train.learning_rate, which is {settings.learning_rate:g}"
-                )
+            stop_divergence.note(self.state.global_step, step_loss)
             return step_loss
 
     patient = [EarlyStoppingCallback(settings.patience)] if settings.patience and chooses else []
@@ -252,7 +251,7 @@ def _trainer(
         eval_dataset=dev_rows,
         # Of several processes each passes through the model once a step: gradients are exchanged at its end.
         loss=loss.make(model, list(examples), settings.mini_batch_size if distributed.size() == 1 else -1),
-        callbacks=[ShowProgress(), *patient],
+        callbacks=[ShowProgress(), stop_divergence, *patient],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
