@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import put_saved
 from test_formats import put, refusal
 
 from acclimate.base.errors import AcclimateError
 from acclimate.corpus import formats
 from acclimate.corpus.formats import tables, trec
+from acclimate.corpus.formats.rows import objects
 from acclimate.records import ScoredDoc
 
 
@@ -186,3 +188,21 @@ def test_half_a_gzip_file_is_refused(tmp_path: Path) -> None:
     whole = gzip.compress(b"".join(b'{"_id": "%d", "text": "%d"}\n' % (n, n * n) for n in range(2000)))
     path = put(tmp_path / "c.jsonl.gz", whole[: len(whole) // 2])
     assert "a broken gzip file" in refusal(lambda: formats.read_corpus(path))
+
+
+def test_a_saved_data_set_that_is_damaged_anywhere_is_read_or_refused(tmp_path):
+    """Offsets that point out of a column are found before anything is read by them: Arrow itself would crash."""
+    rows = [{"_id": f"d{n}", "text": f"text {n}", "docs": ["a", "b"], "labels": [1.0, 0.5]} for n in range(20)]
+    folder = tmp_path / "saved"
+    put_saved(folder, rows)
+    (file,) = folder.glob("*.arrow")
+    whole, refusals = file.read_bytes(), []
+    for place in range(0, len(whole), 16):
+        for damage in (b"\xff" * 8, bytes(8), b""):
+            file.write_bytes(whole[:place] + damage + whole[place + 8 :])
+            try:
+                assert all(isinstance(row, dict) for _, row in objects(folder))
+            except AcclimateError as error:
+                refusals.append(str(error))
+    assert len(refusals) > 50
+    assert all(str(folder) in refusal and "\n" not in refusal for refusal in refusals)

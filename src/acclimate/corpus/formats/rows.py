@@ -179,6 +179,7 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
         try:
             with open_bytes(path / name) as stream, pa.ipc.open_stream(stream) as batches:
                 for batch in batches:
+                    batch.validate(full=True)  # offsets that are damaged would be read from anywhere in memory
                     for cells in batch.to_pylist():
                         row += 1
                         yield Place(path, row), cells
