@@ -64,7 +64,7 @@ class Llama:
         nothing = self._embeddings.new_empty(self._kv_shape(0))
         suffix = self._embeddings.new_empty(self._kv_shape(1, len(ids)))
         if ids:
-            self._read(torch.tensor([ids], device=suffix.device), 0, nothing, suffix)
+            self._read([ids], 0, nothing, suffix)
         return suffix.squeeze(3)
 
     @torch.inference_mode()
@@ -75,10 +75,7 @@ class Llama:
         cache = (self._fixed.empty if self._fixed else empty)(prefix, len(rows), longest + room)
         last = []
         for first, end in _groups(lengths, self._group_tokens):
-            ids = self._padded(rows[first:end], max(lengths[first:end]))
-            hidden = self._read(ids, shared, prefix, cache.suffix[:, :, :, first:end])
-            ends = torch.tensor(lengths[first:end], device=ids.device) - 1
-            last.append(hidden[torch.arange(end - first, device=ids.device), ends])
+            last.append(self._read(rows[first:end], shared, prefix, cache.suffix[:, :, :, first:end]))
         counts = torch.tensor(lengths, device=prefix.device)
         columns = torch.arange(longest, device=prefix.device)
         is_gap = columns >= counts[:, None]
@@ -144,7 +141,7 @@ class Llama:
             group = order[first:end]
             longest = max(len(starts[start]) for start in group)
             starts_read = nothing.new_empty(self._kv_shape(len(group), longest))
-            self._read(self._padded([starts[start] for start in group], longest), 0, nothing, starts_read)
+            self._read([starts[start] for start in group], 0, nothing, starts_read)
             pairs = [(number, place) for number, start in enumerate(group) for place in followers[start]]
             pairs.sort(key=lambda pair: (len(rows[pair[1]]), pair))
             for first_pair in range(0, len(pairs), PAIRS_AT_ONCE):
@@ -177,9 +174,11 @@ class Llama:
     def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
         return len(self._layers), 2, self._kv_heads, *sizes, self._head_size
 
-    def _read(self, ids: Tensor, position: int, prefix: Tensor, suffix: Tensor) -> Tensor:
-        """Hidden states (B, T, C) of tokens (B, T), padded at the right, read from column 0 on."""
-        parts = []
+    def _read(self, rows: Rows, position: int, prefix: Tensor, suffix: Tensor) -> Tensor:
+        """(B, C) hidden states of the last token of each row, all of them read from column 0 on."""
+        ids = self._padded(rows, max(map(len, rows)))
+        ends = torch.tensor([len(row) - 1 for row in rows], device=ids.device)
+        states = self._embeddings.new_empty(len(rows), self._embeddings.shape[1])
         # Long prompts are read piece by piece: scores are (T, P + S).
         size = max(1, min(LONGEST_PIECE, self._group_tokens // len(ids)))
         for column in range(0, ids.shape[1], size):
@@ -192,22 +191,32 @@ class Llama:
             )
             x = F.embedding(piece, self._embeddings)
             positions = (position + columns[column:])[None].expand(len(ids), -1)
+            asked = (ends - column).clamp(0, piece.shape[1] - 1)
             written = slice(column, end)
-            parts.append(self._forward(x, positions, prefix, suffix[..., :end, :], written, mask[None, None]))
-        return torch.cat(parts, 1)
+            x = self._forward(x, positions, prefix, suffix[..., :end, :], written, mask[None, None], asked)
+            states = torch.where((ends >= column)[:, None], x[:, 0], states)
+        return states
 
     def _forward(
-        self, x: Tensor, positions: Tensor, prefix: Tensor, suffix: Tensor, columns: slice | Tensor, mask: Tensor
+        self,
+        x: Tensor,
+        positions: Tensor,
+        prefix: Tensor,
+        suffix: Tensor,
+        columns: slice | Tensor,
+        mask: Tensor,
+        asked: Tensor | None = None,
     ) -> Tensor:
         """x (B, T, C) through all layers, its keys and values written to these T columns of `suffix`.
 
-        mask is added to the scores of suffix keys: (B or 1, 1, T, S).
+        mask is added to the scores of suffix keys: (B or 1, 1, T, S). asked: (B,) a token of each prompt; then the
+        last layer computes these alone, (B, 1, C).
         """
         cos, sin = (angles[:, :, None] for angles in self._rotary(x, positions))  # (B, T, 1, D)
-        attend = self._attend
+        attend, seen = self._attend, mask
         if self._for_gpu and x.shape[1] > 1:
             attend = self._attend_unwritten
-            mask = F.pad(mask, (prefix.shape[3], 0)).expand(-1, self._groups, -1, -1).flatten(1, 2)[None]
+            seen = F.pad(mask, (prefix.shape[3], 0)).expand(-1, self._groups, -1, -1).flatten(1, 2)[None]
         for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
             qkv = layer.qkv(F.rms_norm(x, x.shape[-1:], layer.norm_1, self._epsilon))
             qkv = qkv.unflatten(-1, (-1, self._head_size))
@@ -215,7 +224,11 @@ class Llama:
             q, k = rotated(qk, cos, sin).split((self._kv_heads * self._groups, self._kv_heads), 2)
             suffix_layer[0][:, :, columns] = k.permute(2, 0, 1, 3)
             suffix_layer[1][:, :, columns] = v.permute(2, 0, 1, 3)
-            x = x + layer.out(attend(q, shared, suffix_layer, mask))
+            if asked is not None and layer is self._layers[-1]:
+                row = torch.arange(len(x), device=x.device)
+                x, q = x[row, asked][:, None], q[row, asked][:, None]
+                attend, seen = self._attend, mask.expand(len(x), -1, -1, -1)[row, :, asked][:, :, None]
+            x = x + layer.out(attend(q, shared, suffix_layer, seen))
             gate, up = layer.gate_up(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon)).chunk(2, -1)
             x = x + layer.down(F.silu(gate).mul_(up))
         return x
