@@ -25,7 +25,7 @@ from acclimate.llm.decoders import captured, llama_cache
 from acclimate.llm.decoders.captured import Captured
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.llama import Llama
-from acclimate.llm.decoders.llama_layer import product
+from acclimate.llm.decoders.llama_layer import _mlp, product
 from acclimate.llm.decoding import Decoding
 
 
@@ -158,6 +158,16 @@ def test_a_weight_laid_out_for_the_processor_gives_the_plain_product(dtype, size
     assert (found.shape, found.dtype) == ((*sizes, 80), dtype)
     rounding = 0.2 if dtype == torch.bfloat16 else 1e-4  # of sums of 48 products of about 1
     torch.testing.assert_close(found.double(), x.double() @ weight.double().T, atol=rounding, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_layer_that_is_laid_out_gives_the_plain_one(dtype):
+    torch.manual_seed(0)
+    x, gate, up, down = (torch.randn(*shape, dtype=dtype) for shape in ((2, 5, 48), (80, 48), (80, 48), (48, 80)))
+    x, wide = x / 7, [weight.double().T for weight in (gate, up, down)]
+    expected = (torch.nn.functional.silu(x.double() @ wide[0]) * (x.double() @ wide[1])) @ wide[2]
+    rounding = 0.3 if dtype == torch.bfloat16 else 1e-3
+    torch.testing.assert_close(_mlp(gate, up, down)(x).double(), expected, atol=rounding, rtol=0)
 
 
 @pytest.mark.parametrize("decoder", [Llama, Generic])

@@ -229,8 +229,7 @@ class Llama:
                 x, q = x[row, asked][:, None], q[row, asked][:, None]
                 attend, seen = self._attend, mask.expand(len(x), -1, -1, -1)[row, :, asked][:, :, None]
             x = x + layer.out(attend(q, shared, suffix_layer, seen))
-            gate, up = layer.gate_up(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon)).chunk(2, -1)
-            x = x + layer.down(F.silu(gate).mul_(up))
+            x = x + layer.mlp(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon))
         return x
 
     def _attend(self, q: Tensor, shared: Tensor, suffix_layer: Tensor, mask: Tensor) -> Tensor:
