@@ -1,9 +1,10 @@
-"""Several processes of one run: the first does everything, all train, and what comes out is what one makes alone."""
+"""Several processes of one run: the first does everything, all help, and what comes out is what one makes alone."""
 
 from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import warnings
 from pathlib import Path
 
@@ -15,10 +16,16 @@ pytestmark = pytest.mark.slow
 
 from safetensors.torch import load_file
 from test_distill import CORPUS, DEV, LEARN, TRAIN
+from tiny import write_llama
 
 from acclimate.base import distributed
+from acclimate.base.errors import AcclimateError
 from acclimate.base.testing import QUERIES
 from acclimate.learn.students.lesson import Lesson
+from acclimate.llm.backends.local import LocalLLM
+from acclimate.llm.completions import Completions
+from acclimate.llm.decoding import Decoding
+from acclimate.llm.protocol import BatchSize
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
 from acclimate.search.encoder import Encoder
@@ -59,8 +66,8 @@ def learn_twice(base: str, out: Path, said: Path) -> None:
     distributed.leave()
 
 
-def start(count: int, base: Path, out: Path) -> list[dict]:
-    """Learn in so many processes; what each of them did, by rank."""
+def start(count: int, model: Path | str, out: Path, work=learn_twice) -> list:
+    """Work in so many processes; what each of them said, by rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -68,8 +75,8 @@ def start(count: int, base: Path, out: Path) -> list[dict]:
     said, logs = ([out.with_name(f"{out.name}-{rank}.{kind}") for rank in range(count)] for kind in ("json", "log"))
     running = [
         processes.start(
-            learn_twice,
-            *(str(base), out, said[rank]),
+            work,
+            *(str(model), out, said[rank]),
             log=logs[rank],
             environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
@@ -97,3 +104,82 @@ def test_two_processes_learn_what_one_learns(tiny_encoder, tmp_path):
         assert one.keys() == two.keys()
         if "reranker" not in str(name):  # its batches are drawn for two
             assert all(torch.allclose(one[key], two[key], atol=1e-3) for key in one), name
+
+
+ASKED = [f"Document: {number} words of text\nQuery:" for number in range(10, 30)]
+
+
+def write_twice(model: str, out: Path, said: Path) -> None:
+    """Make a stage whose prompts an LLM answers, and the same again. Writes what it did to the file `said`."""
+    warnings.simplefilter("ignore")
+    calls = []
+
+    def generate(folder, progress):
+        calls.append("generate")
+        with Completions(out / "completions.sqlite", "generate") as cache:
+            done = []
+            for decoding in (Decoding(6), Decoding(5, temperature=1.0)):
+                answers = cache.complete(
+                    LocalLLM(model, decoding), ASKED, on_batch=lambda *counts: done.append(counts[:2])
+                )
+                (folder / f"{decoding.max_new_tokens}.txt").write_text(repr(answers))
+            ledger = {stage: list(usage) for (stage, _), usage in cache.ledger().items()}
+        return Account(1, 1, notes={"done": done, "ledger": ledger})
+
+    workspace = Workspace(out)
+    asked = LocalLLM.complete
+
+    def complete(llm, prompts):
+        calls.append(len(prompts))
+        return asked(llm, prompts)
+
+    LocalLLM.complete = complete
+    LocalLLM.batch_size = BatchSize(4, 8192)
+    with workspace.lock():
+        for _ in range(2):
+            written = workspace.make("generate", generate, settings={}, inputs={}, seed=0)
+    said.write_text(json.dumps({"calls": calls, "notes": written.notes}))
+    distributed.leave()
+
+
+def rows(path: Path) -> list[tuple]:
+    with sqlite3.connect(path) as database:
+        return sorted(database.execute("SELECT key, payload FROM completions").fetchall())
+
+
+def test_two_processes_write_what_one_writes(tmp_path):
+    model = write_llama(tmp_path / "llama")
+    (alone,) = start(1, model, tmp_path / "alone", write_twice)
+    first, second = start(2, model, tmp_path / "two", write_twice)
+    assert alone["calls"] == ["generate", *[4] * 5, *[4] * 5]
+    assert first["calls"] == ["generate", *[4] * 3, *[4] * 3]
+    assert second["calls"] == [4] * 4  # of each decoding's five batches
+    assert alone["notes"] == first["notes"] == second["notes"]
+    for name in ("generate/6.txt", "generate/5.txt"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert rows(tmp_path / "alone/completions.sqlite") == rows(tmp_path / "two/completions.sqlite")
+
+
+def ask_what_has_no_room(model: str, out: Path, said: Path) -> None:
+    """Ask prompts of which the last, another process' share, has no room in the model."""
+    warnings.simplefilter("ignore")
+    LocalLLM.batch_size = BatchSize(1, 8192)
+
+    def generate(folder, progress):
+        with Completions(out / "completions.sqlite", "generate") as cache:
+            cache.complete(LocalLLM(model, Decoding(6)), ["short", "long " * 600])
+        return Account(1, 1)
+
+    try:
+        with Workspace(out).lock():
+            Workspace(out).make("generate", generate, settings={}, inputs={}, seed=0)
+    except AcclimateError as error:
+        said.write_text(json.dumps(str(error)))
+
+
+def test_what_goes_wrong_in_another_process_ends_all_with_a_line(tmp_path):
+    model = write_llama(tmp_path / "llama")
+    first, second = start(2, model, tmp_path / "two", ask_what_has_no_room)
+    assert first.startswith("process 1 of this run: ")
+    assert "tokens" in first
+    assert second.startswith("another process of this run has ended; what is made is kept")

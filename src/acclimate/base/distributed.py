@@ -1,17 +1,20 @@
-"""Several processes of one run, as `torchrun` and `accelerate launch` start them: one does everything, all train.
+"""Several processes of one run, as `torchrun` and `accelerate launch` start them: one does everything, all help.
 
 The first process works through the stages as if it were alone; the others join it where a model is trained, each on a
-GPU and on a share of every batch, and else wait. Nothing here does anything in a run of one process.
+GPU and on a share of every batch. Else they wait, and do what it shares out: units of work that it would do one after
+the other, whose results it alone keeps, in its own order. Nothing here does anything in a run of one process.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from acclimate.base.errors import AcclimateError
 from acclimate.base.text import on_one_line
 
 if TYPE_CHECKING:
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("acclimate")
 
 T = TypeVar("T")
+Tool = TypeVar("Tool")
+Unit = TypeVar("Unit")
 _PATIENCE = timedelta(days=30)  # stages of the first process may take that long
+_helpers = 0  # processes that wait for the first one's work
 
 
 def rank() -> int:
@@ -81,8 +87,96 @@ def broadcast(value: T) -> T:
 
     join()
     values: list[Any] = [value]
-    distributed.broadcast_object_list(values, src=0)
+    with _all_there():
+        distributed.broadcast_object_list(values, src=0)
     return values[0]
+
+
+class _Task(NamedTuple):
+    """Units of work, one for each process at most; `make` makes the tool that they take."""
+
+    make: Callable[[], Any]
+    work: Callable[[Any, Any], Any]
+    units: Sequence[Any]
+
+
+@contextmanager
+def helped() -> Iterator[None]:
+    """Within, the others are in `help_first`, and `shared` work is theirs, too."""
+    global _helpers
+    _helpers = size() - 1
+    try:
+        yield
+    finally:
+        _helpers = 0
+
+
+def at_once() -> int:
+    """How many units of `shared` work are done together."""
+    return 1 + _helpers
+
+
+def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Sequence[Unit]) -> Iterator[T]:
+    """`work(tool, unit)` of each unit, in order; those of as many as there are processes together.
+
+    make: what makes the same tool in another process, which keeps it until the next one. It, `work`, units and results
+    are pickled. Raises AcclimateError for what went wrong in another process.
+    """
+    if at_once() == 1:
+        yield from (work(tool, unit) for unit in units)
+        return
+    for start in range(0, len(units), at_once()):
+        task = _Task(make, work, units[start : start + at_once()])
+        broadcast(task)
+        try:
+            results = [work(tool, task.units[0])]
+        except Exception:
+            _gathered(None)  # of the others, who would wait for ever
+            raise
+        others = _gathered(None)[1 : len(task.units)]
+        for number, (result, problem) in enumerate(others, 1):
+            if problem is not None:
+                raise AcclimateError(f"process {number} of this run: {problem}")
+            results.append(result)
+        yield from results
+
+
+def help_first() -> None:
+    """Do the units of work that the first process shares out, until it is done with all that it does alone."""
+    tool = made_by = None
+    while isinstance(task := broadcast(None), _Task):
+        result = problem = None
+        if rank() < len(task.units):
+            try:
+                if tool is None or made_by != task.make:
+                    tool, made_by = None, task.make  # there may be no room for two
+                    tool = task.make()
+                result = task.work(tool, task.units[rank()])
+            except Exception as error:  # the first process says it
+                problem = str(error) or type(error).__name__
+                logger.debug("process %d", rank(), exc_info=True)
+        _gathered((result, problem))
+
+
+def _gathered(value: Any) -> list[Any]:
+    """The values of all processes, in the first one; nothing in others."""
+    from torch import distributed
+
+    values: list[Any] = [None] * size() if is_main() else []
+    with _all_there():
+        distributed.gather_object(value, values or None, dst=0)
+    return values
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Raises AcclimateError where another process has ended, which said why."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise AcclimateError(
+            "another process of this run has ended; what is made is kept, and the same command goes on"
+        ) from error
 
 
 def main_first(work: Callable[[], T]) -> T:
@@ -112,4 +206,5 @@ def sum_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
         if weight.requires_grad:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
-            distributed.all_reduce(weight.grad)
+            with _all_there():
+                distributed.all_reduce(weight.grad)

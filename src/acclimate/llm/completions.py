@@ -14,13 +14,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 from acclimate.base.database import unusable
 from acclimate.base.errors import DataError, LLMError
 from acclimate.base.files import make_folder
-from acclimate.llm import completion_json
+from acclimate.llm import completion_json, copies
 from acclimate.llm.lengths import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.llm.protocol import LLM, Batching, BatchSize, StreamingLLM
 from acclimate.llm.server.terms import Terms
@@ -159,26 +160,32 @@ class Completions:
         different = sorted(set(prompts), key=lambda prompt: (len(prompt), prompt))
         streams = isinstance(llm, StreamingLLM)
         size = llm.batch_size if isinstance(llm, Batching) else BatchSize(BATCH_PROMPTS, BATCH_TOKENS)
-        batches = _runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size)
-        for batch in batches:
-            keys = [key_of(llm, prompt) for prompt in batch]
-            cached = self._read(keys)
-            missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in cached]
-            if missing:
-                self.guard(len(different) - len(answers) - len(cached))
-            if missing and streams:
-                self._share(llm)
-                try:
-                    self._stream(llm, missing, on_batch, len(answers) + len(cached), len(different))
-                finally:
+        batches = iter(_runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size))
+        several = copies.batches_at_once(llm)
+        for group in iter(lambda: list(islice(batches, several)), []):
+            keys_of = [[key_of(llm, prompt) for prompt in batch] for batch in group]
+            cached_of = [self._read(keys) for keys in keys_of]
+            missing_of = [
+                [prompt for prompt, key in zip(batch, keys, strict=True) if key not in cached]
+                for batch, keys, cached in zip(group, keys_of, cached_of, strict=True)
+            ]
+            asked = copies.completions(llm, [missing for missing in missing_of if missing])
+            for batch, keys, cached, missing in zip(group, keys_of, cached_of, missing_of, strict=True):
+                if missing:
+                    self.guard(len(different) - len(answers) - len(cached))
+                if missing and streams:
                     self._share(llm)
-            elif missing:
-                self._write(llm, missing, llm.complete(missing))
-            if missing:
-                cached = self._read(keys)  # another process may have been first, and the first answer is the answer
-            answers.update((prompt, cached[key]) for prompt, key in zip(batch, keys, strict=True))
-            if on_batch is not None:
-                on_batch(len(answers), len(different), [cached[key] for key in keys])
+                    try:
+                        self._stream(llm, missing, on_batch, len(answers) + len(cached), len(different))
+                    finally:
+                        self._share(llm)
+                elif missing:
+                    self._write(llm, missing, next(asked))
+                # Another process may have been first, and the first answer is the answer.
+                kept = self._read(keys) if missing else cached
+                answers.update((prompt, kept[key]) for prompt, key in zip(batch, keys, strict=True))
+                if on_batch is not None:
+                    on_batch(len(answers), len(different), [kept[key] for key in keys])
         return [answers[prompt] for prompt in prompts]
 
     def _stream(

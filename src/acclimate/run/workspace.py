@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ class Workspace:
         """The stage's result, from its folder if it is made, else by `run(folder, progress)`.
 
         `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
-        together: where the run has several processes, all of them call `run`; else the others wait for the first.
+        together: where the run has several processes, all of them call `run`; else they do what the first shares out.
         keeps: `run` knows itself what of a folder was made from the same, and removes the rest; no folder with a
         damaged file is left to it.
         """
@@ -169,7 +169,7 @@ class Workspace:
         distributed.broadcast(False)
         progress = Progress(stage, unit)
         started = time.monotonic()
-        with writing(folder):
+        with writing(folder), nullcontext() if together else distributed.helped():
             account = run(folder, progress)
         manifest = {
             **recipe,
@@ -197,7 +197,7 @@ class Workspace:
         if not is_made:
             if together:
                 run(self.folder / stage, Progress(stage, ""))
-            distributed.broadcast(None)
+            distributed.help_first()
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
