@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,10 +122,14 @@ def test_the_best_are_the_same_whatever_the_order_of_the_corpus(pairs, depth, ab
 # Vectors
 
 
+def in_eight_bits(vectors):
+    return tuple(part.numpy() for part in quantized(torch.from_numpy(vectors.astype(np.float32))))
+
+
 def test_max_sim_is_the_plain_double_loop():
     rng = np.random.default_rng(0)
     lengths = [3, 1, 5, 2]
-    codes, scales = quantized(rng.normal(size=(sum(lengths), 4)).astype(np.float32))
+    codes, scales = in_eight_bits(rng.normal(size=(sum(lengths), 4)))
     tokens = codes * scales[:, None]
     offsets = np.cumsum([0, *lengths])
     vectors = Vectors(rng.normal(size=(4, 4)).astype(np.float32), codes, scales, offsets)
@@ -139,7 +146,7 @@ def test_max_sim_is_the_plain_double_loop():
 def test_eight_bits_keep_a_vector():
     vectors = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
     vectors[7] = 0.0
-    codes, scales = quantized(vectors)
+    codes, scales = in_eight_bits(vectors)
     assert (codes.dtype, scales.dtype) == (np.int8, np.float32)
     back = codes * scales[:, None]
     assert (np.abs(back - vectors) <= scales[:, None] / 2 + 1e-6).all()
@@ -180,12 +187,12 @@ def small_batches(monkeypatch):
     from acclimate.base.memory import batches
     from acclimate.search import vectors
 
-    monkeypatch.setattr(vectors, "batches", lambda lengths: batches(lengths, max_texts=7))
+    monkeypatch.setattr(vectors, "batches", partial(batches, max_texts=7))
 
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("after", [1, 3, 5])
-def test_an_interrupted_encoding_goes_on_and_ends_with_the_same_bytes(loaded, tmp_path, after):
+def test_an_interrupted_encoding_goes_on_and_ends_with_the_same_bytes(loaded, tmp_path, after, monkeypatch):
     encode_corpus(loaded, CORPUS, tmp_path / "whole")
     calls = []
 
@@ -201,6 +208,12 @@ def test_an_interrupted_encoding_goes_on_and_ends_with_the_same_bytes(loaded, tm
     assert len(rest) == 6 - after
     assert rest[-1] == (40, 40)
     assert folder_fingerprint(tmp_path / "resumed") == folder_fingerprint(tmp_path / "whole")
+    monkeypatch.undo()
+    encode_corpus(loaded, CORPUS, tmp_path / "in one batch")
+    arrays = ["pooled.npy", "tokens.npy", "scales.npy", "offsets.npy"]
+    assert all(
+        (tmp_path / "whole" / name).read_bytes() == (tmp_path / "in one batch" / name).read_bytes() for name in arrays
+    )
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -70,7 +70,9 @@ def random_vectors(rng, dim=8, n_docs=70):
     lengths = rng.integers(1, 9, n_docs)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     tokens = rng.normal(size=(offsets[-1], dim)).astype(np.float32)
-    return Vectors(np.zeros((n_docs, dim), np.float32), *quantized(tokens), offsets)
+    return Vectors(
+        np.zeros((n_docs, dim), np.float32), *(part.numpy() for part in quantized(torch.from_numpy(tokens))), offsets
+    )
 
 
 def dense_weights(vectors, head, size, most=0):

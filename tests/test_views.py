@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +70,8 @@ def test_a_query_has_the_same_bytes_in_any_company(members, asked, order, at_onc
 def test_vectors_are_compared_the_same_in_any_company(place, seed, dim, n_docs):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 30, n_docs)
-    tokens, scales = quantized(rng.normal(size=(lengths.sum(), dim)).astype(np.float32))
+    vectors = rng.normal(size=(lengths.sum(), dim)).astype(np.float32)
+    tokens, scales = (part.numpy() for part in quantized(torch.from_numpy(vectors)))
     pooled, queries = (rng.normal(size=(n, dim)).astype(np.float32) for n in (n_docs, 9))
     plain = vectors = Vectors(pooled, tokens, scales, np.cumsum([0, *lengths]))
     if place != "cpu":

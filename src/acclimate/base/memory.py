@@ -13,6 +13,8 @@ from acclimate.base import models
 from acclimate.base.errors import AcclimateError
 
 TOKENS_AT_ONCE = 8192  # after padding
+_ON_A_GPU = 65_536  # a smaller share of the time goes into calls; where memory has no room, they are halved
+_TEXTS_AT_ONCE = 128  # at least
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -76,8 +78,17 @@ class Halving:
         return self(work, rows, what=what, lengths=lengths, spare=spare)
 
 
-def batches(lengths: Sequence[int], *, max_tokens: int = TOKENS_AT_ONCE, max_texts: int = 128) -> Iterator[list[int]]:
+def tokens_at_once() -> int:
+    """How many tokens are read together where no gradients are computed.
+
+    Of the kind of device, not of the memory that is free: what shares a batch may move the rounding.
+    """
+    return _ON_A_GPU if models.device() == "cuda" else TOKENS_AT_ONCE
+
+
+def batches(lengths: Sequence[int], *, max_tokens: int, max_texts: int | None = None) -> Iterator[list[int]]:
     """Positions grouped by length, longest first, each group at most `max_tokens` after padding; ties by position."""
+    max_texts = max_texts or max(_TEXTS_AT_ONCE, max_tokens // 64)
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         if group and (len(group) >= max_texts or (len(group) + 1) * lengths[group[0]] > max_tokens):

@@ -9,7 +9,7 @@ batched under a token budget.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,12 +26,15 @@ from acclimate.base.digests import fingerprint, folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.gpu import on_device
 from acclimate.base.loading import loading
-from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
+from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches, tokens_at_once
+from acclimate.search.inference import Inference, by_text, forward
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Task = Literal["query", "document"]
+Finish = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
+Read = tuple[Any, ...]  # arrays: the pooled vector (dim,), and what was made of the vectors of the text's tokens
 AUTO = "auto"  # the prompt that the model brings
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as models name it
 
@@ -78,7 +81,7 @@ class Encoder:
         self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
         # Once: a thread may have the tokenizer while a batch is computed, and it takes one call at a time.
         self._prompt_lengths = {task: self._prompt_length(prompt) for task, prompt in self.prompts.items() if prompt}
-        self._fast: SentenceTransformer | MultiVectorEncoder | None = None
+        self._inference: Inference | None = None
 
     @classmethod
     def load(cls, name: str, *, max_tokens: int = 256, prompts: Mapping[Task, str] | None = None) -> Encoder:
@@ -182,15 +185,17 @@ class Encoder:
         tokenizer = self.model.tokenizer
 
         def padded(parts: Sequence[Sequence[int]], value: int = 0) -> torch.Tensor:
-            rows = [torch.tensor(part) for part in parts]
+            rows = [torch.as_tensor(part) for part in parts]
             together = pad_sequence(rows, batch_first=True, padding_value=value, padding_side=tokenizer.padding_side)
             return on_device(together)
 
         features: dict[str, Any] = {
-            "input_ids": padded([text.ids for text in texts], tokenizer.pad_token_id or 0),
+            "input_ids": padded([text.ids for text in texts], tokenizer.pad_token_id or 0).long(),
             "attention_mask": padded([text.attend for text in texts]).long(),
             "keep": padded([text.keep for text in texts]),
         }
+        n_attending = sum(int(np.count_nonzero(text.attend)) for text in texts)
+        features["is_whole"] = n_attending == features["attention_mask"].numel()
         if self.prompts[task] and not self.is_late_interaction:
             features["prompt_length"] = self._prompt_lengths[task]  # for pooling that leaves it out
         return features
@@ -208,37 +213,44 @@ class Encoder:
         """Vectors of each text, in the order given."""
         by_row: dict[int, Encoded] = {}
         tokens = self.tokenize(texts, task)
-        for rows in batches([len(text.ids) for text in tokens]):
+        for rows in batches([len(text.ids) for text in tokens], max_tokens=tokens_at_once()):
             for row, encoded in zip(rows, self.encode_batch([tokens[row] for row in rows], task), strict=True):
                 by_row[row] = encoded
         return [by_row[row] for row in range(len(tokens))]
 
-    @torch.inference_mode()
     def encode_batch(self, texts: Sequence[Tokens], task: Task) -> Iterator[Encoded]:
         """Vectors of one batch of tokenized texts, in bfloat16 where this machine is fast at it."""
+        for pooled, tokens in self.read_batch(texts, task, lambda kept: (kept,)):
+            yield Encoded(pooled, tokens)
+
+    def read_batch(self, texts: Sequence[Tokens], task: Task, finish: Finish) -> list[Read]:
+        """The same, with what `finish` makes on the device of the token vectors (n_tokens, token_dim) in their place:
+        tensors of n_tokens rows each."""
         lengths = [len(text.ids) for text in texts]
         what = f"one text of {max(lengths, default=0)} tokens in {self.name}; lower index.max_tokens"
-        yield from self._halving(lambda some: self._encoded(some, task), texts, lengths=lengths, what=what)
+        return self._halving(lambda some: self._read(some, task, finish), texts, lengths=lengths, what=what)
 
-    def _encoded(self, texts: Sequence[Tokens], task: Task) -> list[Encoded]:
-        features = self.features(texts, task)
-        pooled, tokens = (part.float().cpu() for part in forward(self._inference_model(), features))
-        keep = features["keep"].cpu()
-        kept = tokens[keep]  # what pads a text may be anything
-        if not pooled.isfinite().all() or not kept.isfinite().all():
+    @torch.inference_mode()
+    def _read(self, texts: Sequence[Tokens], task: Task, finish: Finish) -> list[Read]:
+        """Each text's vectors. Those of all tokens are brought from the device together, as `finish` leaves them."""
+        if self._inference is None:
+            self._inference = Inference(self.model)
+        groups = self._inference.groups([len(text.ids) for text in texts])
+        read = [self.features([texts[row] for row in rows], task) for rows in groups]
+        pooled: list[torch.Tensor] = []
+        tokens: list[torch.Tensor] = []
+        for features, (of_texts, of_tokens) in zip(read, self._inference.forward(read), strict=True):
+            pooled.append(of_texts)
+            tokens.append(of_tokens[features["keep"]])  # what pads a text may be anything
+        together, kept = torch.cat(pooled).float(), torch.cat(tokens).float()
+        if not (together.isfinite().all() & kept.isfinite().all()):
             raise DataError(
                 f"vectors that are no numbers come of {self.name}: its weights have such, or too large ones for "
                 f"{models.dtype_name()}; use another model"
             )
-        parts = kept.split(keep.sum(dim=1).tolist())
-        return [Encoded(vector.numpy(), part.numpy()) for vector, part in zip(pooled, parts, strict=True)]
-
-    def _inference_model(self) -> SentenceTransformer | MultiVectorEncoder:
-        if models.dtype() == torch.float32:
-            return self.model
-        if self._fast is None:
-            self._fast = copy.deepcopy(self.model).to(models.dtype())
-        return self._fast
+        order = [row for rows in groups for row in rows]
+        counts = [int(np.count_nonzero(texts[row].keep)) for row in order]
+        return by_text(order, counts, together, finish(kept))
 
     def save(self, path: Path) -> None:
         """A folder that plain `SentenceTransformer(path)` loads."""
@@ -265,19 +277,6 @@ def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
     """(..., dim) the first components of vectors, at unit length."""
     vectors = vectors[..., :dim]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
-def forward(
-    model: SentenceTransformer | MultiVectorEncoder, features: dict[str, Any]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(pooled, tokens), both normalized in float32: half precision there would tie near neighbors."""
-    out: Any = model({name: value for name, value in features.items() if name != "keep"})
-    normalize = torch.nn.functional.normalize
-    tokens = normalize(out["token_embeddings"].float(), dim=-1)
-    pooled = out.get("sentence_embedding")
-    if pooled is None:
-        pooled = (tokens * features["keep"][..., None]).sum(dim=1)
-    return normalize(pooled.float(), dim=-1), tokens
 
 
 def own_prompts(named: Mapping[str, str | None]) -> dict[Task, str]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +21,15 @@ import numpy as np
 import torch
 
 from acclimate.base import models
+from acclimate.base.ahead import ahead
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array
 from acclimate.base.files import read_state, write_json
-from acclimate.base.memory import batches
+from acclimate.base.memory import batches, tokens_at_once
 from acclimate.records import Doc
 from acclimate.search.encoder import Encoder, cut
 from acclimate.search.on_device import OnDevice, has_room
+from acclimate.search.tokenized import TokenizedTexts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,34 +124,32 @@ def encode_corpus(
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
-    doc_ids = list(corpus)
-    lengths, counts, digest = _token_counts(encoder, corpus, doc_ids)
-    plan = list(batches(lengths))
-    key = fingerprint("int8", encoder.fingerprint, digest)
-    done = read_state(journal, key).get("batches", 0)
-    if not done:
-        _create(folder, encoder.dim, counts, encoder.token_dim)
-    pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
-
-    encoded = sum(len(rows) for rows in plan[:done])
-    for number, rows in enumerate(plan[done:], done + 1):
-        texts = encoder.tokenize([corpus[doc_ids[row]].default_text() for row in rows], "document")
-        for row, vectors in zip(rows, encoder.encode_batch(texts, "document"), strict=True):
-            pooled[row] = vectors.pooled
-            span = slice(offsets[row], offsets[row + 1])
-            tokens[span], scales[span] = quantized(vectors.tokens)
-        write_json(journal, {"key": key, "batches": number})
-        encoded += len(rows)
-        progress(encoded, len(lengths))
+    with TokenizedTexts(folder) as tokenized, ThreadPoolExecutor(max_workers=1) as thread:
+        digest = _tokenize(encoder, corpus, tokenized)
+        plan = list(batches(tokenized.lengths, max_tokens=tokens_at_once()))
+        key = fingerprint("int8", encoder.fingerprint, tokens_at_once(), digest)
+        done = read_state(journal, key).get("batches", 0)
+        if not done:
+            _create(folder, encoder.dim, tokenized.counts, encoder.token_dim)
+        pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
+        encoded = sum(len(rows) for rows in plan[:done])
+        texts = ahead(thread, tokenized.read, plan[done:])
+        for number, (rows, batch) in enumerate(zip(plan[done:], texts, strict=True), done + 1):
+            for row, vectors in zip(rows, encoder.read_batch(batch, "document", quantized), strict=True):
+                span = slice(offsets[row], offsets[row + 1])
+                pooled[row], tokens[span], scales[span] = vectors
+            write_json(journal, {"key": key, "batches": number})
+            encoded += len(rows)
+            progress(encoded, len(corpus))
     for array in (pooled, tokens, scales):
         array.flush()
     return Vectors.open(folder)
 
 
-def quantized(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantized(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(n, dim) whole numbers from -127 to 127, and (n,) what makes the vectors of them again."""
-    scales = np.abs(vectors).max(axis=1) / 127
-    return np.rint(vectors / np.maximum(scales, 1e-12)[:, None]).astype(np.int8), scales.astype(np.float32)
+    scales = vectors.abs().amax(1) / 127
+    return (vectors / scales.clamp(min=1e-12)[:, None]).round_().to(torch.int8), scales
 
 
 def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
@@ -161,22 +163,18 @@ def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
     return Vectors.open(folder)
 
 
-def _token_counts(encoder: Encoder, corpus: Mapping[str, Doc], doc_ids: list[str]) -> tuple[list[int], list[int], str]:
-    """Per document: tokens to feed, and token vectors to keep; and a digest of all their texts."""
-    lengths: list[int] = []
-    counts: list[int] = []
+def _tokenize(encoder: Encoder, corpus: Mapping[str, Doc], tokenized: TokenizedTexts) -> str:
+    """Tokenize all documents, in their order; a digest of their texts."""
     digest = hashlib.sha256()
-    for start in range(0, len(doc_ids), _TOKENIZE_AT_ONCE):
-        texts = [corpus[doc_id].default_text() for doc_id in doc_ids[start : start + _TOKENIZE_AT_ONCE]]
-        for text in encoder.tokenize(texts, "document"):
-            lengths.append(len(text.ids))
-            counts.append(sum(text.keep))
+    docs = iter(corpus.values())
+    while texts := [doc.default_text() for doc in islice(docs, _TOKENIZE_AT_ONCE)]:
+        tokenized.add(encoder.tokenize(texts, "document"))
         for text in texts:
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    return lengths, counts, digest.hexdigest()
+    return digest.hexdigest()
 
 
-def _create(folder: Path, dim: int, counts: list[int], token_dim: int = 0) -> None:
+def _create(folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0) -> None:
     """The arrays, still empty; without token vectors where these have no length."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)

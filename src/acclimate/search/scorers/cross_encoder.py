@@ -15,13 +15,18 @@ from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
 
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
+from acclimate.base.gpu import on_device
 from acclimate.base.loading import loading
 from acclimate.records import Doc
+from acclimate.search.bert import Bert, Block, of_one_length
 from acclimate.search.scorers.labels import relevant
 from acclimate.search.scorers.pairs import PairScorer, Reader, weights_of
+
+_CLASSIFIERS = {f"{name}ForSequenceClassification" for name in ("Bert", "Roberta", "XLMRoberta", "Camembert")}
 
 
 def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
@@ -77,12 +82,60 @@ class CrossEncoderReader:
         return rows
 
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
-        batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
-        scores = self.model(dict(batch))["scores"].float()
+        scores = self._scores(rows).float()
         if self.label is None:
             return scores.view(-1)
         others = [label for label in range(scores.shape[1]) if label != self.label]
         return scores[:, self.label] - scores[:, others].logsumexp(dim=1)  # log-odds
+
+    def _scores(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
+        """(n, labels)."""
+        batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
+        return self.model(dict(batch))["scores"]
+
+
+class BertReader(CrossEncoderReader):
+    """The same with a model that `bert` computes, whose weights stay as they are.
+
+    The head reads the first token's state in float32. On the CPU it reads one at a time: a pair's score is the same, to
+    the last bit, in any company.
+    """
+
+    @staticmethod
+    def reads(model: CrossEncoder) -> bool:
+        transformer: Any = model[0]
+        return (
+            len(model) == 1
+            and type(transformer) is Transformer
+            and type(transformer.model).__name__ in _CLASSIFIERS
+            and Bert.runs(transformer.model.base_model)
+        )
+
+    def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
+        super().__init__(model, max_tokens=max_tokens)
+        self._classifier: Any = model[0].model
+        self._bert = Bert(self._classifier.base_model, models.dtype())
+
+    def _scores(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
+        groups = of_one_length([len(ids) for ids in rows["input_ids"]])
+        blocks = [
+            self._block({name: [values[row] for row in group] for name, values in rows.items()}) for group in groups
+        ]
+        firsts = self._bert.first_states(blocks).float()
+        scores = [self._head(some) for some in firsts.split(1 if firsts.device.type == "cpu" else len(firsts))]
+        order = torch.tensor([row for group in groups for row in group])
+        return torch.cat(scores)[on_device(order.argsort())]
+
+    def _block(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> Block:
+        batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt")
+        types = batch.get("token_type_ids")
+        attend = None if batch["attention_mask"].all() else on_device(batch["attention_mask"])
+        return Block(on_device(batch["input_ids"]), None if types is None else on_device(types), attend)
+
+    def _head(self, firsts: torch.Tensor) -> torch.Tensor:
+        """(n, labels) of first states (n, hidden size)."""
+        pooler, states = self._classifier.base_model.pooler, firsts[:, None]
+        return self._classifier.classifier(states if pooler is None else pooler(states))
 
 
 class CrossEncoderScorer(PairScorer):
@@ -102,6 +155,8 @@ class CrossEncoderScorer(PairScorer):
 
     @cached_property
     def _reader(self) -> CrossEncoderReader:
+        if BertReader.reads(self.model):
+            return BertReader(self.model, max_tokens=self.max_tokens)
         fast = self.model if models.dtype() == torch.float32 else _faster(self.model)
         return CrossEncoderReader(fast, max_tokens=self.max_tokens)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from acclimate.base import models
+from acclimate.base.ahead import ahead
 from acclimate.base.digests import folder_fingerprint
-from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches
+from acclimate.base.memory import Halving, batches, tokens_at_once
 from acclimate.records import Doc, Query
 
 _TOKENS_AT_ONCE_ON_CPU = 512  # a core is busy with these, and one query's documents differ in length: less is padded
+_PAIRS_TOKENIZED_AT_ONCE = 1024  # by a thread, while those before are read
 
 
 class Reader(Protocol):
@@ -62,27 +65,31 @@ def rate(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[float]:
     """One score per (query, document), in order."""
-    if not texts:
-        return []
-    tokens = reader.tokens(texts)
-    lengths = [len(ids) for ids in tokens["input_ids"]]
     scores = [0.0] * len(texts)
-    done, halving = 0, Halving()
+    halving = Halving()
+    most = _TOKENS_AT_ONCE_ON_CPU if models.device() == "cpu" else tokens_at_once()
+    starts = range(0, len(texts), _PAIRS_TOKENIZED_AT_ONCE)
+    done = 0
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        read = ahead(thread, lambda start: reader.tokens(texts[start : start + _PAIRS_TOKENIZED_AT_ONCE]), starts)
+        for start, tokens in zip(starts, read, strict=True):
+            for rows, logits in _logits(reader, tokens, most, halving):
+                for row, logit in zip(rows, logits, strict=True):
+                    scores[start + row] = logit
+                done += len(rows)
+                progress(done, len(texts))
+    return scores
+
+
+def _logits(
+    reader: Reader, tokens: Mapping[str, Sequence[Sequence[int]]], most: int, halving: Halving
+) -> Iterator[tuple[list[int], list[float]]]:
+    """Batch by batch of tokenized pairs: which they are, and their logits."""
+    lengths = [len(ids) for ids in tokens["input_ids"]]
 
     def logits(rows: Sequence[int]) -> list[float]:
         return reader.logits({name: [values[row] for row in rows] for name, values in tokens.items()}).tolist()
 
-    most = _TOKENS_AT_ONCE_ON_CPU if models.device() == "cpu" else TOKENS_AT_ONCE
     for rows in batches(lengths, max_tokens=most):
-        longest = lengths[rows[0]]
-        batch = halving(
-            logits,
-            rows,
-            lengths=[lengths[row] for row in rows],
-            what=f"a query and a document of {longest} tokens",
-        )
-        for row, logit in zip(rows, batch, strict=True):
-            scores[row] = logit
-        done += len(rows)
-        progress(done, len(texts))
-    return scores
+        what = f"a query and a document of {lengths[rows[0]]} tokens"
+        yield rows, halving(logits, rows, lengths=[lengths[row] for row in rows], what=what)
