@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -143,13 +144,13 @@ def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T]
 
 def help_first() -> None:
     """Do the units of work that the first process shares out, until it is done with all that it does alone."""
-    tool = made_by = None
+    tool, made_by = None, b""
     while isinstance(task := broadcast(None), _Task):
         result = problem = None
         if rank() < len(task.units):
             try:
-                if tool is None or made_by != task.make:
-                    tool, made_by = None, task.make  # there may be no room for two
+                if tool is None or made_by != pickle.dumps(task.make):
+                    tool, made_by = None, pickle.dumps(task.make)  # there may be no room for two
                     tool = task.make()
                 result = task.work(tool, task.units[rank()])
             except Exception as error:  # the first process says it

@@ -17,7 +17,7 @@ class Copied(LLM, Protocol):
 
     @property
     def maker(self) -> Callable[[], LLM]:
-        """What makes it there, in whatever decoding; it is pickled, and equal for equal LLMs."""
+        """What makes it there, in whatever decoding; it is pickled."""
         ...
 
     @property

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
@@ -27,18 +26,6 @@ CPU_BATCH = BatchSize(64, 16384)  # more gains little, and a kill would lose mor
 GPU_BATCH = BatchSize(512, 65536)  # a step takes a GPU as long for one prompt as for hundreds
 STEPS_UNREAD = 8  # tokens that a GPU writes before they are looked at: to wait for each would take longer than they do
 COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows are live: moving the cache costs a step
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Makes an LLM, whatever its decoding."""
-
-    model: str
-    dtype: torch.dtype
-    share_prefix: bool
-
-    def __call__(self) -> LocalLLM:
-        return LocalLLM(self.model, dtype=self.dtype, share_prefix=self.share_prefix)
 
 
 class LocalLLM:
@@ -80,7 +67,7 @@ class LocalLLM:
     @property
     def maker(self) -> Callable[[], LocalLLM]:
         """What makes the same LLM in another process."""
-        return Maker(self.name, self._loaded.dtype, self.share_prefix)
+        return partial(LocalLLM, self.name, dtype=self._loaded.dtype, share_prefix=self.share_prefix)
 
     def check(self) -> None:
         """Raises SettingError, DataError or MissingExtra where there can be no such model."""
