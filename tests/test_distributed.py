@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 from safetensors.torch import load_file
 from test_distill import CORPUS, DEV, LEARN, TRAIN
-from tiny import write_llama
+from tiny import write_cross_encoder, write_llama
 
 from acclimate.base import distributed
 from acclimate.base.errors import AcclimateError
@@ -28,8 +28,11 @@ from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import BatchSize
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
+from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import Ids
+from acclimate.search.scorers import pairs
+from acclimate.search.scorers.cross_encoder import CrossEncoderReader
 from acclimate.search.vectors import Vectors, encode_corpus
 from acclimate.stages.distill import distill
 from acclimate.stages.train import train
@@ -183,3 +186,36 @@ def test_what_goes_wrong_in_another_process_ends_all_with_a_line(tmp_path):
     assert first.startswith("process 1 of this run: ")
     assert "tokens" in first
     assert second.startswith("another process of this run has ended; what is made is kept")
+
+
+def rate_pairs(model: str, out: Path, said: Path) -> None:
+    """Make a stage in which a cross-encoder rates pairs; what it said of them goes to the file `said`."""
+    warnings.simplefilter("ignore")
+    pairs._PAIRS_TOKENIZED_AT_ONCE = 4
+    read: list[int] = []
+    logits = CrossEncoderReader.logits
+
+    def counted(reader, rows):
+        read.append(len(rows["input_ids"]))
+        return logits(reader, rows)
+
+    CrossEncoderReader.logits = counted
+
+    def label(folder, progress):
+        scorer = scorers.load(model, CORPUS, max_tokens=64)
+        asked = [(query, doc_id) for query in QUERIES[:3] for doc_id in [*CORPUS][:6]]
+        return Account(1, 1, notes={"scores": scorer.score(asked), "one": scorer.score(asked[:1])})
+
+    with Workspace(out).lock():
+        rated = Workspace(out).make("label", label, settings={}, inputs={}, seed=0)
+    said.write_text(json.dumps({"read": sum(read), "notes": rated.notes}))
+    distributed.leave()
+
+
+def test_two_processes_rate_what_one_rates(tiny_encoder, tmp_path):
+    model = write_cross_encoder(tmp_path / "model", tiny_encoder)
+    (alone,) = start(1, model, tmp_path / "alone", rate_pairs)
+    first, second = start(2, model, tmp_path / "two", rate_pairs)
+    assert (alone["read"], first["read"], second["read"]) == (19, 4 + 4 + 2 + 1, 8)  # five parts, and a pair by itself
+    assert alone["notes"] == first["notes"] == second["notes"]
+    assert len(set(alone["notes"]["scores"])) > 9

@@ -123,11 +123,11 @@ def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T]
     make: what makes the same tool in another process, which keeps it until the next one. It, `work`, units and results
     are pickled. Raises AcclimateError for what went wrong in another process.
     """
-    if at_once() == 1:
-        yield from (work(tool, unit) for unit in units)
-        return
     for start in range(0, len(units), at_once()):
         task = _Task(make, work, units[start : start + at_once()])
+        if len(task.units) == 1:
+            yield work(tool, task.units[0])
+            continue
         broadcast(task)
         try:
             results = [work(tool, task.units[0])]

@@ -8,8 +8,8 @@ room for one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,10 @@ class CrossEncoderScorer(PairScorer):
 
     def reader(self) -> Reader:
         return self._reader
+
+    @property
+    def maker(self) -> Callable[[], CrossEncoderScorer]:
+        return partial(CrossEncoderScorer, self.name, {}, max_tokens=self.max_tokens)
 
     @property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from acclimate.base import models
+from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.memory import Halving, batches, tokens_at_once
@@ -41,6 +41,11 @@ class PairScorer(ABC):
     def reader(self) -> Reader:
         """The reader, loaded when it is first asked for."""
 
+    @property
+    @abstractmethod
+    def maker(self) -> Callable[[], PairScorer]:
+        """What makes the same scorer in another process, without documents; it is pickled."""
+
     def score(
         self,
         pairs: Sequence[tuple[Query, str]],
@@ -49,7 +54,19 @@ class PairScorer(ABC):
     ) -> list[float]:
         """What the reader says of each (query, doc_id), in order."""
         texts = [(query.text, self.corpus[doc_id].default_text()) for query, doc_id in pairs]
-        return rate(self.reader(), texts, progress)
+        if distributed.at_once() == 1:
+            return rate(self.reader(), texts, progress)
+        starts = range(0, len(texts), _PAIRS_TOKENIZED_AT_ONCE)
+        parts = [texts[start : start + _PAIRS_TOKENIZED_AT_ONCE] for start in starts]
+        scores: list[float] = []
+        for part in distributed.shared(self, self.maker, _rated, parts):
+            scores += part
+            progress(len(scores), len(texts))
+        return scores
+
+
+def _rated(scorer: PairScorer, texts: Sequence[tuple[str, str]]) -> list[float]:
+    return rate(scorer.reader(), texts)
 
 
 def weights_of(name: str) -> str:

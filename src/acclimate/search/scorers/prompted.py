@@ -172,5 +172,9 @@ class PromptedScorer(PairScorer):
         return self._reader
 
     @property
+    def maker(self) -> Callable[[], PromptedScorer]:
+        return partial(PromptedScorer, self._load, self.name, {}, max_tokens=self.max_tokens, template=self.template)
+
+    @property
     def fingerprint(self) -> str:
         return fingerprint("prompted", weights_of(self.name), self.template, self.max_tokens, str(models.dtype()))
