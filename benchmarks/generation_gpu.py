@@ -58,10 +58,10 @@ def main() -> None:
     batch = max(batches, key=len)
     rows = [loaded.ids(prompt, chat=False) for prompt in batch]
     shared = llm._shared(rows)
-    prefix, own = loaded.prefix(rows[0][:shared]), [row[shared:] for row in rows]
-    decoder.start(prefix, own, NEW_TOKENS)
-    (_, cache), seconds = timed(lambda: decoder.start(prefix, own, NEW_TOKENS))
-    read = sum(map(len, own))
+    prefix, suffixes = loaded.prefix(rows[0][:shared]), [row[shared:] for row in rows]
+    decoder.start(prefix, suffixes, NEW_TOKENS)
+    (_, cache), seconds = timed(lambda: decoder.start(prefix, suffixes, NEW_TOKENS))
+    read = sum(map(len, suffixes))
     rate, ceiling = 2 * n_weights * read / seconds, matrix_rate(shapes, read)
     print(f"reading {read} tokens of {len(rows)} prompts behind {shared}: {seconds * 1000:.0f} ms")
     print(f"{rate / 1e12:.1f} of {ceiling / 1e12:.1f} TFLOP a second: {rate / ceiling:.0%}")
@@ -71,7 +71,7 @@ def main() -> None:
     loaded.forget()
     with mock.patch.object(Captured, "has_failed", new=True):
         prefix = loaded.prefix(rows[0][:shared])
-        step(decoder, rows, decoder.start(prefix, own, NEW_TOKENS)[1])
+        step(decoder, rows, decoder.start(prefix, suffixes, NEW_TOKENS)[1])
         without = llm.complete(batch)
     same = sum(answer.text == other.text for answer, other in zip(with_graph, without, strict=True))
     print(f"the same texts without a graph: {same} of {len(batch)}")
