@@ -6,6 +6,7 @@ import json
 import socket
 import sqlite3
 import warnings
+from functools import partial
 from pathlib import Path
 
 import processes
@@ -19,6 +20,7 @@ from test_distill import CORPUS, DEV, LEARN, TRAIN
 from tiny import write_cross_encoder, write_llama
 
 from acclimate.base import distributed
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import AcclimateError
 from acclimate.base.testing import QUERIES
 from acclimate.learn.students.lesson import Lesson
@@ -28,7 +30,7 @@ from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import BatchSize
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
-from acclimate.search import scorers
+from acclimate.search import scorers, vectors
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import Ids
 from acclimate.search.scorers import pairs
@@ -219,3 +221,37 @@ def test_two_processes_rate_what_one_rates(tiny_encoder, tmp_path):
     assert (alone["read"], first["read"], second["read"]) == (19, 4 + 4 + 2 + 1, 8)  # five parts, and a pair by itself
     assert alone["notes"] == first["notes"] == second["notes"]
     assert len(set(alone["notes"]["scores"])) > 9
+
+
+def encode(base: str, out: Path, said: Path) -> None:
+    """Make a stage in which a corpus is encoded, some documents at once."""
+    warnings.simplefilter("ignore")
+    vectors.tokens_at_once = lambda: 60
+    read: list[int] = []
+    read_batch = Encoder.read_batch
+
+    def counted(encoder, texts, *rest):
+        read.append(len(texts))
+        return read_batch(encoder, texts, *rest)
+
+    Encoder.read_batch = counted
+
+    def index(folder, progress):
+        maker = partial(Encoder.load, base, max_tokens=64)
+        encode_corpus(maker(), CORPUS, folder / "vectors", maker=maker)
+        return Account(1, 1)
+
+    with Workspace(out).lock():
+        Workspace(out).make("index", index, settings={}, inputs={}, seed=0)
+    said.write_text(json.dumps(read))
+    distributed.leave()
+
+
+def test_two_processes_encode_what_one_encodes(tiny_encoder, tmp_path):
+    (alone,) = start(1, tiny_encoder, tmp_path / "alone", encode)
+    first, second = start(2, tiny_encoder, tmp_path / "two", encode)
+    assert sum(alone) == len(CORPUS)
+    assert (alone[::2], alone[1::2]) == (first, second)
+    assert len(second) > 5
+    folders = [tmp_path / name / "index/vectors" for name in ("alone", "two")]
+    assert folder_fingerprint(folders[0]) == folder_fingerprint(folders[1])

@@ -9,7 +9,7 @@ interrupted encoding goes on where it was and ends with the same bytes. Memory d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from acclimate.base import models
+from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches, tokens_at_once
 from acclimate.records import Doc
-from acclimate.search.encoder import Encoder, cut
+from acclimate.search.encoder import Encoder, Read, Tokens, cut
 from acclimate.search.on_device import OnDevice, has_room
 from acclimate.search.tokenized import TokenizedTexts
 
@@ -116,11 +116,13 @@ def encode_corpus(
     corpus: Mapping[str, Doc],
     folder: Path,
     *,
+    maker: Callable[[], Encoder] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Vectors:
     """Encode a corpus into `folder`, going on from what an interrupted call with the same texts and encoder left there.
 
-    What was begun with others is begun again.
+    What was begun with others is begun again. maker: makes the same encoder in another process of the run, for its
+    share of the batches; None: this process encodes all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
@@ -134,8 +136,8 @@ def encode_corpus(
         pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
-        for number, (rows, batch) in enumerate(zip(plan[done:], texts, strict=True), done + 1):
-            for row, vectors in zip(rows, encoder.read_batch(batch, "document", quantized), strict=True):
+        for number, (rows, read) in enumerate(zip(plan[done:], _read(encoder, maker, texts), strict=True), done + 1):
+            for row, vectors in zip(rows, read, strict=True):
                 span = slice(offsets[row], offsets[row + 1])
                 pooled[row], tokens[span], scales[span] = vectors
             write_json(journal, {"key": key, "batches": number})
@@ -144,6 +146,19 @@ def encode_corpus(
     for array in (pooled, tokens, scales):
         array.flush()
     return Vectors.open(folder)
+
+
+def _read(encoder: Encoder, maker: Callable[[], Encoder] | None, texts: Iterator[list[Tokens]]) -> Iterator[list[Read]]:
+    """Of each batch, what `quantized` leaves of its texts; as many batches together as there are processes."""
+    if maker is None or distributed.at_once() == 1:
+        yield from (_quantized(encoder, batch) for batch in texts)
+        return
+    while some := list(islice(texts, distributed.at_once())):
+        yield from distributed.shared(encoder, maker, _quantized, some)
+
+
+def _quantized(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
+    return encoder.read_batch(batch, "document", quantized)
 
 
 def quantized(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,12 +73,14 @@ def index(
         Words that a passage repeats of the one before it.
     """
     from acclimate.search.bm25 import BM25
+    from acclimate.search.encoder import Encoder
     from acclimate.search.vectors import encode_corpus
 
     bm25 = BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b)
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
-    encode_corpus(encoder, corpus, folder / "vectors", progress=progress)
+    maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
+    encode_corpus(encoder, corpus, folder / "vectors", maker=maker, progress=progress)
     return [*_without_terms(bm25.without_terms, len(corpus)), *_of_another_language(corpus, language)]
 
 
