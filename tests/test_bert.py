@@ -144,6 +144,7 @@ def test_a_text_has_the_same_bytes_in_any_company(shape, dtype, written, compute
     computed_in(dtype)
     size = SHAPES[shape][1]["hidden_size"]
     encoder = encoder_of(written(shape), Pooling(size, "mean"), Dense(size, 20), Normalize())
+    assert encoder.is_alike
     alone = [encoder.encode([text])[0] for text in TEXTS]
     rng = random.Random(shape)
     for _ in range(3):
@@ -164,6 +165,7 @@ def test_pairs_have_the_scores_of_the_generic_way_in_any_company(shape, labels, 
     )  # fmt: skip
     scorer = CrossEncoderScorer(str(folder), CORPUS, max_tokens=64)
     assert type(scorer.reader()) is BertReader
+    assert scorer.by_pair
     plain = CrossEncoderScorer(str(folder), CORPUS, max_tokens=64)
     plain.__dict__["_reader"] = CrossEncoderReader(plain.model, max_tokens=64)  # in float32
     scores, expected = scorer.score(PAIRS), plain.score(PAIRS)
@@ -191,6 +193,8 @@ def test_a_device_that_pads_has_the_same_numbers(written, computed_in, monkeypat
         classifier = written("roberta", AutoModelForSequenceClassification, num_labels=1)
         scorer = CrossEncoderScorer(str(classifier), CORPUS, max_tokens=64)
         assert type(scorer.reader()) is BertReader
+        assert not encoder.is_alike
+        assert not scorer.by_pair
         assert scorer.score(PAIRS) == pytest.approx(scores, abs=1e-5)
 
 

@@ -72,6 +72,11 @@ class Bert:
         self._layers = [_Layer.of(layer, dtype) for layer in model.encoder.layer]
         self._dtype = dtype
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether a text's numbers are the same, to the last bit, in any company."""
+        return _is_on_onednn(self._embeddings.word_embeddings.weight)
+
     def states(self, blocks: Sequence[Block]) -> list[Tensor]:
         """(B, T, C) of each block; what pads a text may be anything."""
         x = self._embedded(blocks)
@@ -197,6 +202,10 @@ def _norm(module: torch.nn.LayerNorm, dtype: torch.dtype) -> Callable[[Tensor], 
     return lambda x: F.layer_norm(x, module.normalized_shape, weight, bias, module.eps)
 
 
+def _is_on_onednn(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+
+
 def _product(
     weight: Tensor,
     bias: Tensor,
@@ -211,7 +220,7 @@ def _product(
     through another of its kernels, which rounds differently: it is given a companion.
     """
     weight, bias = weight.detach().to(dtype), bias.detach().to(dtype)
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if not _is_on_onednn(weight):
         return lambda x: function(F.linear(x, weight, bias))
     kind, algorithm = _FUSED[activation] if activation else ("none", "")
     onednn = torch.ops.mkldnn

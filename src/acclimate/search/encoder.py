@@ -9,8 +9,9 @@ batched under a token budget.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,14 +28,12 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.gpu import on_device
 from acclimate.base.loading import loading
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches, tokens_at_once
-from acclimate.search.inference import Inference, by_text, forward
+from acclimate.search.inference import Finish, Inference, Read, by_text, forward
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Task = Literal["query", "document"]
-Finish = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
-Read = tuple[Any, ...]  # arrays: the pooled vector (dim,), and what was made of the vectors of the text's tokens
 AUTO = "auto"  # the prompt that the model brings
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as models name it
 
@@ -81,7 +80,6 @@ class Encoder:
         self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
         # Once: a thread may have the tokenizer while a batch is computed, and it takes one call at a time.
         self._prompt_lengths = {task: self._prompt_length(prompt) for task, prompt in self.prompts.items() if prompt}
-        self._inference: Inference | None = None
 
     @classmethod
     def load(cls, name: str, *, max_tokens: int = 256, prompts: Mapping[Task, str] | None = None) -> Encoder:
@@ -123,6 +121,15 @@ class Encoder:
     def is_late_interaction(self) -> bool:
         """Whether it was made for late interaction, with no pooled vector of its own."""
         return isinstance(self.model, MultiVectorEncoder)
+
+    @cached_property
+    def _inference(self) -> Inference:
+        return Inference(self.model)
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether a text's vectors are the same, to the last bit, in any company."""
+        return self._inference.is_alike
 
     @property
     def dim(self) -> int:
@@ -211,21 +218,17 @@ class Encoder:
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
         """Vectors of each text, in the order given."""
-        by_row: dict[int, Encoded] = {}
+        by_row: dict[int, Read] = {}
         tokens = self.tokenize(texts, task)
         for rows in batches([len(text.ids) for text in tokens], max_tokens=tokens_at_once()):
-            for row, encoded in zip(rows, self.encode_batch([tokens[row] for row in rows], task), strict=True):
-                by_row[row] = encoded
-        return [by_row[row] for row in range(len(tokens))]
+            by_row.update(zip(rows, self.read_batch([tokens[row] for row in rows], task), strict=True))
+        return [Encoded(*by_row[row]) for row in range(len(tokens))]
 
-    def encode_batch(self, texts: Sequence[Tokens], task: Task) -> Iterator[Encoded]:
-        """Vectors of one batch of tokenized texts, in bfloat16 where this machine is fast at it."""
-        for pooled, tokens in self.read_batch(texts, task, lambda kept: (kept,)):
-            yield Encoded(pooled, tokens)
+    def read_batch(self, texts: Sequence[Tokens], task: Task, finish: Finish = lambda tokens: (tokens,)) -> list[Read]:
+        """Of one batch of texts, computed in bfloat16 where this machine is fast at it.
 
-    def read_batch(self, texts: Sequence[Tokens], task: Task, finish: Finish) -> list[Read]:
-        """The same, with what `finish` makes on the device of the token vectors (n_tokens, token_dim) in their place:
-        tensors of n_tokens rows each."""
+        finish: makes on the device of all token vectors (n_tokens, token_dim) tensors of n_tokens rows each.
+        """
         lengths = [len(text.ids) for text in texts]
         what = f"one text of {max(lengths, default=0)} tokens in {self.name}; lower index.max_tokens"
         return self._halving(lambda some: self._read(some, task, finish), texts, lengths=lengths, what=what)
@@ -233,8 +236,6 @@ class Encoder:
     @torch.inference_mode()
     def _read(self, texts: Sequence[Tokens], task: Task, finish: Finish) -> list[Read]:
         """Each text's vectors. Those of all tokens are brought from the device together, as `finish` leaves them."""
-        if self._inference is None:
-            self._inference = Inference(self.model)
         groups = self._inference.groups([len(text.ids) for text in texts])
         read = [self.features([texts[row] for row in rows], task) for rows in groups]
         pooled: list[torch.Tensor] = []

@@ -8,7 +8,7 @@ behind `bert`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 Features = dict[str, Any]
+Finish = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
+Read = tuple[Any, ...]  # arrays: the pooled vector (dim,), and what was made of the vectors of the text's tokens
 _LAST_STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
 
 
@@ -33,6 +35,11 @@ class Inference:
         self._model = model
         if self._bert is None and models.dtype() != torch.float32:
             self._model = copy.deepcopy(model).to(models.dtype())
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether a text's vectors are the same, to the last bit, in any company."""
+        return self._bert is not None and self._bert.is_alike
 
     def groups(self, lengths: Sequence[int]) -> list[list[int]]:
         """Texts of a batch, by position, that are padded to one length."""
@@ -74,7 +81,7 @@ def forward(model: SentenceTransformer | MultiVectorEncoder, features: Features)
 
 def by_text(
     order: Sequence[int], counts: Sequence[int], pooled: torch.Tensor, parts: Sequence[torch.Tensor]
-) -> list[tuple[Any, ...]]:
+) -> list[Read]:
     """Text by text arrays of its pooled vector and of its rows of each part, brought from the device together.
 
     order: the place of each text whose vectors these are; counts: of its tokens.

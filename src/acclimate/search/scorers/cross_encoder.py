@@ -116,6 +116,11 @@ class BertReader(CrossEncoderReader):
         self._classifier: Any = model[0].model
         self._bert = Bert(self._classifier.base_model, models.dtype())
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether a pair's score is the same, to the last bit, in any company."""
+        return self._bert.is_alike
+
     def _scores(self, rows: Mapping[str, Sequence[Sequence[int]]]) -> torch.Tensor:
         groups = of_one_length([len(ids) for ids in rows["input_ids"]])
         blocks = [
@@ -166,6 +171,11 @@ class CrossEncoderScorer(PairScorer):
     @property
     def maker(self) -> Callable[[], CrossEncoderScorer]:
         return partial(CrossEncoderScorer, self.name, {}, max_tokens=self.max_tokens)
+
+    @property
+    def by_pair(self) -> bool:
+        """Whether a pair is rated alike in any company; the model is loaded to know that."""
+        return isinstance(self._reader, BertReader) and self._reader.is_alike
 
     @property
     def fingerprint(self) -> str:
