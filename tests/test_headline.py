@@ -124,7 +124,7 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
 
     def dying(self, pairs):
         asked.append(len(pairs))
-        if len(asked) == 12:
+        if len(asked) == 4:
             raise KeyboardInterrupt
         return score(self, pairs)
 
@@ -135,7 +135,7 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
     get = keeping.KeptValues.get
     monkeypatch.setattr(keeping.KeptValues, "get", lambda self, keys: kept.append(get(self, keys)) or kept[-1])
     assert run_adapt(corpus, out, *options, changes=CHANGES) == 0
-    assert sum(map(bool, kept)) >= 9
+    assert sum(map(bool, kept)) >= 3
     assert contents(out) == contents(headline)
 
 
