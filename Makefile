@@ -40,8 +40,8 @@ fmt: .venv-test/.made ## Format the code and mend what can be mended by itself.
 	@$(DEV)/ruff check --fix-only --quiet .
 	@$(DEV)/ruff format .
 
-bench: setup ## Measure quality and speed, with the numbers of the documentation.
-	@$(RUN)/python benchmarks/quality.py
+bench: setup ## Measure what each stage takes, beside its limits and other tools, into docs/performance.md.
+	@OMP_NUM_THREADS=1 $(RUN)/python benchmarks/performance.py --write
 
 docs: .venv-test/.made ## Write the documentation that follows from the code.
 	@$(DEV)/python docs/generate.py

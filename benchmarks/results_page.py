@@ -1,4 +1,4 @@
-"""docs/results.md as benchmarks write it: tables in Markdown, each section between marks of its own."""
+"""Pages of docs/ as benchmarks write them: tables in Markdown, each section between marks of its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from acclimate.base.errors import AcclimateError
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 
 
-def write_section(name: str, text: str) -> None:
+def write_section(name: str, text: str, page: Path = PAGE) -> None:
     """Put `text` between the marks of the section. Raises AcclimateError for a page without them."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, mark, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    before, mark, rest = page.read_text(encoding="utf-8").partition(begin)
     if not mark or end not in rest:
-        raise AcclimateError(f"{PAGE} has no place for the table; add the lines {begin} and {end}")
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+        raise AcclimateError(f"{page} has no place for the table; add the lines {begin} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
