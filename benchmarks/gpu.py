@@ -6,12 +6,12 @@
     python benchmarks/gpu.py --out OUT --device-check --set distill.base=FOLDER --set train.base=FOLDER
 
 For a machine with a GPU and no network: what it takes are the source, the installed wheels (embedded models are in two
-of them) and nothing else; `PYTHONPATH=src` where acclimate itself is not installed. First the rates of rates.py and
-generation_gpu.py and the profile of stage_profile.py, printed and written to OUT/performance.md; then one run is made, stage by stage, and the
-stages from `distill` on are made again for the second set of students. Printed are, for each stage, its
-seconds, the peak of the GPU's memory, and where the weights of living models are. It ends with exit code 1 where a
-stage's error is no mistake of a user, where the base left the device, or where a student's folder is not what plain
-sentence-transformers loads and asks for queries.
+of them) and nothing else; `PYTHONPATH=src` where acclimate itself is not installed. First come the rates of rates.py
+and generation_gpu.py and the profile of stage_profile.py, printed and written to OUT/performance.md. Then one run is
+made, stage by stage, and the stages from `distill` on are made again for the second set of students. Printed are, for
+each stage, its seconds, the peak of the GPU's memory, and where the weights of living models are. It ends with exit
+code 1 where a stage's error is no mistake of a user, where the base left the device, or where a student's folder is not
+what plain sentence-transformers loads and asks for queries.
 
     --checks-only       no rates and no profile
     --memory SHARE      lets PyTorch have so much of the GPU's memory, to see batches halved
