@@ -269,6 +269,11 @@ class Cut:
     def fingerprint(self) -> str:
         return fingerprint("cut", self.encoder.fingerprint, self.dim)
 
+    @property
+    def is_alike(self) -> bool:
+        """As of the encoder."""
+        return self.encoder.is_alike
+
     def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
         """Vectors of each text, in the order given."""
         return [encoded._replace(pooled=cut(encoded.pooled, self.dim)) for encoded in self.encoder.encode(texts, task)]
