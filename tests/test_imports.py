@@ -35,3 +35,9 @@ def test_help_loads_neither_the_chain_nor_numpy(arguments):
 def test_searching_by_words_alone_loads_no_model(finished):
     code = f"import acclimate; assert acclimate.open({str(finished)!r}).search('lava and ash', system='bm25')"
     assert loaded_by(code, "torch", "transformers", "sentence_transformers", "ir_measures") == []
+
+
+@pytest.mark.parametrize("system", ["dense", "late-interaction", "hybrid", "hybrid:adapted"])
+def test_searching_with_vectors_loads_torch_and_no_library_of_models(system, finished):
+    code = f"import acclimate; assert acclimate.open({str(finished)!r}).search('lava and ash', system={system!r})"
+    assert loaded_by(code, "torch", "transformers", "sentence_transformers", "sklearn", "sympy") == ["torch"]

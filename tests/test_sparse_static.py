@@ -20,7 +20,8 @@ from acclimate.learn.students import sparse, static  # noqa: E402
 from acclimate.learn.students.dense import nested_cosines  # noqa: E402
 from acclimate.learn.students.similarities import Similarities  # noqa: E402
 from acclimate.records import NWay, Query  # noqa: E402
-from acclimate.search.encoder import Cut, Encoder  # noqa: E402
+from acclimate.search.encoded import Cut  # noqa: E402
+from acclimate.search.encoder import Encoder  # noqa: E402
 from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402
 from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered  # noqa: E402
 from acclimate.search.static import StaticQuery  # noqa: E402

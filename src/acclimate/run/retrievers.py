@@ -19,8 +19,9 @@ from acclimate.search.kept_values import KeptValues
 
 if TYPE_CHECKING:
     from acclimate.search.bm25 import BM25
+    from acclimate.search.encoded import Task
     from acclimate.search.encoder import Encoder
-    from acclimate.search.members import Ids, Member
+    from acclimate.search.members import Ids, Member, QueryEncoder
     from acclimate.search.vectors import Vectors
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
@@ -55,15 +56,30 @@ class BaseRetrievers:
 
     @cached_property
     def encoder(self) -> Encoder:
-        from acclimate.search.encoder import AUTO, Encoder, Task
+        from acclimate.search.encoder import Encoder
+
+        max_tokens = self.settings["index"]["max_tokens"]
+        return Encoder.load(self.settings["distill"]["base"], max_tokens=max_tokens, prompts=self._prompts)
+
+    @property
+    def _prompts(self) -> dict[Task, str]:
+        """Those that are in the place of the model's own."""
+        from acclimate.search.encoded import AUTO
 
         index = self.settings["index"]
         prompts: dict[Task, str] = {"query": index["query_prompt"], "document": index["document_prompt"]}
-        return Encoder.load(
-            self.settings["distill"]["base"],
-            max_tokens=index["max_tokens"],
-            prompts={task: prompt for task, prompt in prompts.items() if prompt != AUTO},
-        )
+        return {task: prompt for task, prompt in prompts.items() if prompt != AUTO}
+
+    @cached_property
+    def query_encoder(self) -> QueryEncoder:
+        """The encoder as far as queries need it: of its files alone, where that can be."""
+        from acclimate.search import query_side
+
+        name, max_tokens = self.settings["distill"]["base"], self.settings["index"]["max_tokens"]
+        if self._prompts:
+            return self.encoder
+        weights = partial(models.weights_fingerprint, name)
+        return query_side.opened(models.folder(name), weights, max_tokens=max_tokens) or self.encoder
 
     @cached_property
     def ids(self) -> Ids:
@@ -95,7 +111,7 @@ class BaseRetrievers:
 
         if name == "bm25":
             return BM25Member(self.bm25)
-        return {"dense": DenseMember, "late-interaction": LateInteractionMember}[name](self.vectors, self.encoder)
+        return {"dense": DenseMember, "late-interaction": LateInteractionMember}[name](self.vectors, self.query_encoder)
 
     def candidates(self, kept: KeptValues, depth: int, weights: Mapping[str, float] | None = None) -> KeptCandidates:
         """What BM25 and dense retrieval find for queries, `depth` each, with what every base member thinks of it.

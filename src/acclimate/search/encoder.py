@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,29 +27,10 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.gpu import on_device
 from acclimate.base.loading import loading
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches, tokens_at_once
+from acclimate.search.encoded import Encoded, Task, Tokens
 from acclimate.search.inference import Finish, Inference, Read, by_text, forward
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Task = Literal["query", "document"]
-AUTO = "auto"  # the prompt that the model brings
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as models name it
-
-
-class Encoded(NamedTuple):
-    """One text as vectors of unit length."""
-
-    pooled: NDArray[np.float32]  # (dim,)
-    tokens: NDArray[np.float32]  # (n_tokens, token_dim), those that are kept
-
-
-class Tokens(NamedTuple):
-    """One text as an encoder reads it, cut to what it reads at most."""
-
-    ids: Sequence[int]  # with special tokens, prompt, and what a model adds to a query
-    keep: Sequence[bool]  # whose vectors late interaction compares; one at least
-    attend: Sequence[bool]  # which of them the others look at
 
 
 class Encoder:
@@ -256,33 +236,6 @@ class Encoder:
     def save(self, path: Path) -> None:
         """A folder that plain `SentenceTransformer(path)` loads."""
         self.model.save(str(path), create_model_card=False)
-
-
-@dataclass(frozen=True)
-class Cut:
-    """An encoder whose pooled vectors keep their first `dim` components, at unit length."""
-
-    encoder: Encoder
-    dim: int
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint("cut", self.encoder.fingerprint, self.dim)
-
-    @property
-    def is_alike(self) -> bool:
-        """As of the encoder."""
-        return self.encoder.is_alike
-
-    def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
-        """Vectors of each text, in the order given."""
-        return [encoded._replace(pooled=cut(encoded.pooled, self.dim)) for encoded in self.encoder.encode(texts, task)]
-
-
-def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
-    """(..., dim) the first components of vectors, at unit length."""
-    vectors = vectors[..., :dim]
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def own_prompts(named: Mapping[str, str | None]) -> dict[Task, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from acclimate.search.bm25 import BM25
-    from acclimate.search.encoder import Encoded, Encoder
+    from acclimate.search.encoded import Encoded, QueryEncoder
     from acclimate.search.sparse import SparseIndex, SparseQuery
     from acclimate.search.vectors import Vectors
 
@@ -35,15 +35,6 @@ class View(Protocol):
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n_rows,) scores of these documents."""
         ...
-
-
-class QueryEncoder(Protocol):
-    """What makes vectors of queries."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def encode(self, texts: Sequence[str]) -> list[Encoded]: ...
 
 
 class Member(Protocol):
@@ -78,7 +69,7 @@ class BM25Member:
     """BM25 scores, unbounded above, 0 where no word is shared."""
 
     index: BM25
-    encoder: Encoder | None = None
+    encoder: None = None
 
     @property
     def fingerprint(self) -> str:
@@ -130,7 +121,7 @@ class LateInteractionMember:
     """MaxSim over token vectors, averaged over the query's tokens, in [-1, 1]; exact, over the candidates."""
 
     vectors: Vectors
-    encoder: Encoder
+    encoder: QueryEncoder
 
     @property
     def fingerprint(self) -> str:
@@ -146,7 +137,7 @@ class SparseMember:
 
     index: SparseIndex
     query: SparseQuery
-    encoder: Encoder | None = None
+    encoder: None = None
 
     @property
     def fingerprint(self) -> str:

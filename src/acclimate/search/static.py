@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.base.digests import fingerprint
-from acclimate.search.encoder import Encoded
+from acclimate.search.encoded import Encoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.base.digests import folder_fingerprint
 from acclimate.base.lazy import Lazy
 from acclimate.base.progress import Progress
 from acclimate.corpus.documents import Corpus
 from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
 
 if TYPE_CHECKING:
+    from acclimate.search.encoded import QueryEncoder
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
     from acclimate.search.vectors import Vectors
@@ -75,7 +77,7 @@ class Students:
         return Lazy(makers)
 
     def _member(self, kind: str, *, is_start: bool = False) -> Member:
-        from acclimate.search.encoder import Cut
+        from acclimate.search.encoded import Cut
         from acclimate.search.members import DenseMember, LateInteractionMember, SparseMember
         from acclimate.search.sparse import SparseIndex, SparseQuery
         from acclimate.search.static import StaticQuery
@@ -88,7 +90,7 @@ class Students:
             documents = f"{kind}-start" if note["keeps_index"] else name
             index = SparseIndex.open(self.folder / f"{documents}-index")
             return SparseMember(index, SparseQuery.open(self.folder / name))
-        encoder = self._encoder(kind)
+        encoder = self._query_encoder(kind)
         if kind == "late-interaction":
             return LateInteractionMember(self._vectors(kind), encoder)
         if dim := note.get("dim", 0):
@@ -100,6 +102,14 @@ class Students:
         from acclimate.search.vectors import Vectors
 
         return self.base_vectors() if self.notes[kind]["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
+
+    def _query_encoder(self, kind: str) -> QueryEncoder:
+        """The student as far as queries need it: of its files alone, where that can be."""
+        from acclimate.search import query_side
+
+        folder = self.folder / kind
+        weights = partial(folder_fingerprint, folder)
+        return query_side.opened(folder, weights, max_tokens=self.max_tokens) or self._encoder(kind)
 
     def _encoder(self, kind: str) -> Encoder:
         from acclimate.search.encoder import Encoder

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from acclimate.base.disk import writing
-from acclimate.search.encoder import Tokens
+from acclimate.search.encoded import Tokens
 
 
 class TokenizedTexts:

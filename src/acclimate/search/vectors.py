@@ -27,12 +27,16 @@ from acclimate.base.disk import new_array
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches, tokens_at_once
 from acclimate.records import Doc
-from acclimate.search.encoder import Encoder, Read, Tokens, cut
+from acclimate.search.encoded import cut
 from acclimate.search.on_device import OnDevice, has_room
 from acclimate.search.tokenized import TokenizedTexts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from acclimate.search.encoded import Tokens
+    from acclimate.search.encoder import Encoder
+    from acclimate.search.inference import Read
 
 _ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from acclimate.search.encoder import Encoded
-    from acclimate.search.members import Member, QueryEncoder, View
+    from acclimate.search.encoded import Encoded, QueryEncoder
+    from acclimate.search.members import Member, View
 
 _QUERIES = 64  # of a block at most
 _SCORES = 1 << 24  # of a block, by one member

@@ -14,7 +14,8 @@ from acclimate.learn.students.encoding import encode_with_gradients, in_float32
 from acclimate.learn.students.lesson import Lesson, batch_documents
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.records import NWay
-from acclimate.search.encoder import Encoder, Task, Tokens
+from acclimate.search.encoded import Task, Tokens
+from acclimate.search.encoder import Encoder
 
 
 class Texts(NamedTuple):

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from acclimate.base import models
 from acclimate.base.gpu import on_device
 from acclimate.base.memory import batches
-from acclimate.search.encoder import Encoder, Task, Tokens
+from acclimate.search.encoded import Task, Tokens
+from acclimate.search.encoder import Encoder
 
 
 class EncodedTexts(NamedTuple):

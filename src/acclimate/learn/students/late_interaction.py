@@ -14,7 +14,8 @@ from acclimate.learn.students.lesson import BATCH, Lesson, batch_documents
 from acclimate.learn.students.similarities import Comparison, Similarities, alone, comparison, of_one_form
 from acclimate.learn.students.token_vectors import ReadTokens, TokenVectors, document_of_token
 from acclimate.records import NWay
-from acclimate.search.encoder import Encoder, Tokens
+from acclimate.search.encoded import Tokens
+from acclimate.search.encoder import Encoder
 
 
 class Texts(NamedTuple):
