@@ -28,7 +28,7 @@ from acclimate.search.names import SystemName
 ROOT = Path(__file__).parents[1]
 OVERLAY = "embedded"
 BASELINES = ("bm25", "dense", "late-interaction", "hybrid")
-DEPTH = 50  # documents that rerankers put in order
+DEPTH = 20  # documents that rerankers put in order
 MOST_PER_DOC = 2  # queries
 CHANGES = [  # numbers that are made for a GPU
     "sample.dev_share=0.15",
@@ -49,6 +49,7 @@ CHANGES = [  # numbers that are made for a GPU
     "distill.epochs=2",
     "distill.batch_size=16",
     "evaluate.rerank=",
+    "evaluate.max_queries=100",
 ]
 OF_RECIPES = {
     "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its LLM asks of a bare document, and others do not
@@ -59,7 +60,7 @@ OF_RECIPES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collections", nargs="+", help="BEIR folders")
-    parser.add_argument("--docs", type=int, default=300, help="documents that queries are written for")
+    parser.add_argument("--docs", type=int, default=300, help="documents that queries are written for (default 300)")
     parser.add_argument("--recipes", default="", help="some of them, by commas")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-run" / "recipes")
     parser.add_argument("--write", action="store_true", help="write the table to docs/results.md")

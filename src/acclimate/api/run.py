@@ -43,7 +43,7 @@ class Run:
     'run'
     >>> run.report.verdict
     'NO DIFFERENCE'
-    >>> [hit.document_id for hit in run.search("a hard cheese from Somerset", k=1)]
+    >>> [hit.document_id for hit in run.search("cheese whose curds are stacked and pressed", k=1)]
     ['cheddar.md']
     """
 
