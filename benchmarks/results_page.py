@@ -11,8 +11,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 
 
 def write_section(name: str, text: str, page: Path | None = None) -> None:
-    """Put `text` between the marks of the section, of the page of results where none is named. Raises AcclimateError for
-    a page without them."""
+    """Put `text` between the marks of the section; page: None for that of results. Raises AcclimateError for a page
+    without them."""
     page = page or PAGE
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, mark, rest = page.read_text(encoding="utf-8").partition(begin)
