@@ -125,6 +125,11 @@ class _Noting:
     def fingerprint(self) -> str:
         return self.scorer.fingerprint
 
+    @property
+    def by_pair(self) -> bool:
+        """See `scorers.lists`."""
+        return getattr(self.scorer, "by_pair", False)
+
     def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
         """One float per pair, in order."""
         scores = self.scorer.score(pairs)
