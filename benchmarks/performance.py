@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--write", action="store_true", help="write the tables to docs/performance.md")
     given = parser.parse_args()
+    given.out = given.out.resolve()  # commands are run in it
     given.out.mkdir(parents=True, exist_ok=True)
     texts = {name: part(given.out) for name, part in PARTS.items() if given.only in (None, name)}
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
