@@ -5,14 +5,18 @@
     python benchmarks/recipes.py ... --write             put the table into docs/results.md
 
 What it says of a method is what is left of it with a small encoder, a 135M LLM and N documents: not what its paper
-measured. Runs are kept under bench-run/recipes and go on where they were; a finished one takes seconds.
+measured. Runs are kept under bench-run/recipes and go on where they were; a finished one takes seconds. Minutes are
+the processor's, on one thread, so that they can be compared wherever else the machine is busy; the index, which all
+recipes share, is in those of the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -76,7 +80,7 @@ def main() -> None:
             failure = adapted(collection, name, folder, arguments.docs, arguments.set)
             rows += [[name, "", "", "", "", failure]] if failure else measured(name, folder, is_first=not rows)
             print(" | ".join(rows[-1]), file=sys.stderr)
-        head = ["recipe", "system", "nDCG@10 (95 %)", "against BM25", "queries kept", "minutes"]
+        head = ["recipe", "system", "nDCG@10 (95 %)", "against BM25", "queries kept", "CPU minutes"]
         parts.append(f"**{Path(collection).name}**, {arguments.docs} documents\n\n{table(head, rows)}")
     text = "\n\n".join(parts)
     print(text)
@@ -98,8 +102,20 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequenc
         ours += [f"train.max_queries={max(8, n_each)}", "train.min_queries=8"]
     for change in (*ours, *OF_RECIPES.get(name, ()), *changes):
         command += ["--set", change]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    before = children_seconds()
+    done = subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    spent = out.with_name(f"{out.name}.seconds")
+    earlier = float(spent.read_text()) if spent.exists() else 0.0  # of a run that was broken off
+    spent.write_text(str(earlier + children_seconds() - before))
     return done.stderr.strip().splitlines()[-1].removeprefix("acclimate: ")[:160] if done.returncode else ""
+
+
+def children_seconds() -> float:
+    """CPU seconds of every process that ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def share_index(out: Path) -> None:
@@ -121,7 +137,8 @@ def measured(name: str, folder: Path, *, is_first: bool) -> list[list[str]]:
     systems = {system["name"]: system for system in report["systems"]}
     headline = re.sub(r"@\d+", f"@{DEPTH}", acclimate.recipe(name).headline or report["candidate"])
     stages = {stage["name"]: stage for stage in report["stages"]}
-    made = [f"{stages['filter']['out']:,}", f"{sum(stage['seconds'] for stage in report['stages']) / 60:.1f}"]
+    minutes = float(folder.with_name(f"{folder.name}.seconds").read_text()) / 60
+    made = [f"{stages['filter']['out']:,}", f"{minutes:.1f}"]
     rows = [["", system, *reached(folder, systems, system), "", ""] for system in BASELINES if is_first]
     return [*rows, [name, headline, *reached(folder, systems, headline), *made]]
 
