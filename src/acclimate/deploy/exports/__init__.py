@@ -1,0 +1,1 @@
+"""A run, as the engines and libraries that people have take it."""

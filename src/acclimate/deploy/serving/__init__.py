@@ -1,0 +1,1 @@
+"""The server: a run asked over HTTP, and the page to try it."""

@@ -1,0 +1,1 @@
+"""Documents that came, changed and went since a run was made."""
