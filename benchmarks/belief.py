@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, pearsonr
 
 import acclimate
-from acclimate.api.search import Searchers
 from acclimate.base import draw
 from acclimate.corpus import collections
 from acclimate.corpus.formats.trec import read_run
 from acclimate.corpus.judged import AS_MUCH
+from acclimate.deploy.searchers import Searchers
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS, compare, verdict
 from acclimate.measure.measures import MAIN, per_query
 from acclimate.records import Qrel, Query, Retriever, ScoredDoc, SyntheticQuery

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.api.search import Hit
 from acclimate.base.errors import AcclimateError, DataError, closest_name, unknown
 from acclimate.base.text import on_one_line, printable, quoted, shortened, single_spaced
 from acclimate.cli.main import main
+from acclimate.deploy.searchers import Hit
 from acclimate.records import Doc
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31mred\x9b31m\x08\x7f\u202eflip\u2066\ud800"

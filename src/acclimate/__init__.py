@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from acclimate.api.reproduce import Figures, Reproduced, Reproduction, published, reproduce
     from acclimate.api.rerank import rerank
     from acclimate.api.run import Run, open
-    from acclimate.api.search import Hit
     from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
     from acclimate.base.errors import (
         AcclimateError,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         SettingError,
     )
     from acclimate.corpus.conversion import Conversion
+    from acclimate.deploy.searchers import Hit
     from acclimate.measure.compare import Comparison
     from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
     from acclimate.measure.runs import Compared, Comparisons
@@ -60,7 +60,7 @@ _HOMES = {
     "acclimate.api.rerank": "rerank",
     "acclimate.api.reproduce": "Figures Reproduced Reproduction published reproduce",
     "acclimate.api.run": "Run open",
-    "acclimate.api.search": "Hit",
+    "acclimate.deploy.searchers": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.corpus.conversion": "Conversion",

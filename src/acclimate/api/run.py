@@ -10,11 +10,11 @@ from typing import Any
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
-from acclimate.api.search import Hit, Searchers
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import quoted
+from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.records import Query, ScoredDoc
 from acclimate.report.report import Report
 from acclimate.stages.runs import described, opened, outdated
@@ -118,7 +118,7 @@ class Run:
         """
         from acclimate.api.terrier import transformer
 
-        self._searchers.named(system)  # a mistake is said here, and not within a pipeline
+        self._searchers.checked_name(system)  # a mistake is said here, and not within a pipeline
         return transformer(self, k, system)
 
     def inspect(self, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None) -> Page:

@@ -19,7 +19,7 @@ from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
-from acclimate.search.views import Views
+from acclimate.search.views import Views, blocks
 from acclimate.stages.systems import contenders, members_of, rerankers
 
 if TYPE_CHECKING:
@@ -59,43 +59,70 @@ class Hit(NamedTuple):
 
 
 class Searchers:
-    """The systems of a finished run. Each search puts its own together, of members and rerankers that all of them share
-    and that are loaded when the first one needs them."""
+    """The systems of a finished run, put together of members and rerankers that all of them share and that are loaded
+    when the first one needs them. Not safe for threads."""
 
     def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
         self.outputs = outputs
+        self._views = Views()
+        self._systems: dict[str, Retriever] = {}
 
     def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
-        query, retriever = Query("query", text), self.named(system)
-        scored = self._passages(retriever, [query], k)
-        members = _scores_by_member(retriever, query, [hit.doc_id for hit in scored])
-        corpus, parents = self.run.input.corpus, self.run.input.parents
-        return [
-            Hit(corpus[hit.doc_id], hit.score, parents.get(hit.doc_id, hit.doc_id), scores)
-            for hit, scores in zip(scored, members, strict=True)
-        ]
+        return self.hits([text], k, system)[0]
+
+    def hits(self, texts: Sequence[str], k: int, system: str | None = None) -> list[list[Hit]]:
+        """At most `k` documents for each text, best first. Systems that are asked the same texts one after the other,
+        some dozens at most, share what they see of them."""
+        retriever, hits_by_text = self.named(system), dict[str, list[Hit]]()
+        queries = [Query(text, text) for text in dict.fromkeys(texts)]
+        for block in blocks(queries, len(self.run.base.ids)):
+            hits_by_text |= self._hits_of_block(block, k, retriever)
+        return [hits_by_text[text] for text in texts]
 
     def scored(self, queries: Sequence[Query], k: int, system: str | None) -> list[ScoredDoc]:
         """At most `k` documents per query, in the order of the queries."""
-        return self.named(system).search(queries, _checked(k)) if queries else []
+        name = self.checked_name(system)
+        return self._system(name, Views()).search(queries, _checked(k)) if queries else []
 
     def named(self, system: str | None) -> Retriever:
         """The system of that name, or without one what is recommended."""
-        measured = self.outputs["evaluate"].measured
-        name = measured["recommended"] if system is None else system
-        names = [row["name"] for row in measured["systems"]]
-        if name not in names:  # said before anything is loaded
+        name = self.checked_name(system)
+        if name not in self._systems:
+            self._systems[name] = self._system(name, self._views)
+        return self._systems[name]
+
+    def checked_name(self, system: str | None) -> SystemName:
+        """The name of that system, or without one of what is recommended. Raises SettingError for one that the run does
+        not have; nothing is loaded."""
+        name = self.outputs["evaluate"].measured["recommended"] if system is None else system
+        if name not in (names := self.names):
             raise unknown("system", name, names)
         if not SystemName(name).is_servable:
             raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
-        return self._system(SystemName(name))
+        return SystemName(name)
 
-    def _passages(self, retriever: Retriever, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
-        """The best of each document."""
+    @property
+    def names(self) -> list[str]:
+        """Of the systems that were measured."""
+        return [row["name"] for row in self.outputs["evaluate"].measured["systems"]]
+
+    def _hits_of_block(self, queries: Sequence[Query], k: int, retriever: Retriever) -> dict[str, list[Hit]]:
+        """Those of each query by its id."""
         search = retriever.passages if isinstance(retriever, Folded) else retriever.search
-        return search(queries, _checked(k))
+        scored: dict[str, list[ScoredDoc]] = {query.query_id: [] for query in queries}
+        for hit in search(queries, _checked(k)):
+            scored[hit.query_id].append(hit)
+        corpus, parents = self.run.input.corpus, self.run.input.parents
+        members = _scores_by_member(retriever, queries, scored)
+        return {
+            query_id: [
+                Hit(corpus[hit.doc_id], hit.score, parents.get(hit.doc_id, hit.doc_id), scores)
+                for hit, scores in zip(hits, members[query_id], strict=True)
+            ]
+            for query_id, hits in scored.items()
+        }
 
     @cached_property
     def _members(self) -> Mapping[str, Member]:
@@ -105,21 +132,21 @@ class Searchers:
     def _rerankers(self) -> Mapping[str, Scorer]:
         return rerankers(self.run, self.outputs.get("train"))
 
-    def _system(self, name: SystemName) -> Retriever:
+    def _system(self, name: SystemName, views: Views) -> Retriever:
         """That system, which remembers how it saw the last queries; nothing is loaded that it does not need."""
         scorers = {name.reranker: _Noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
         chosen = self.outputs["evaluate"].chosen.only(name)
-        systems = contenders(self.run, self._members, chosen, scorers, views=Views())
+        systems = contenders(self.run, self._members, chosen, scorers, views=views)
         return next(system.retriever for system in systems if system.name == name)
 
 
 @dataclass(frozen=True)
 class _Noting:
-    """A scorer that remembers what it said last, so that hits can tell without a second reading."""
+    """A scorer that remembers what it said of the last queries, so that hits can tell without a second reading."""
 
     name: str
     scorer: Scorer
-    last: dict[str, float] = field(default_factory=dict)  # doc id -> score
+    scores: dict[tuple[Query, str], float] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -133,29 +160,40 @@ class _Noting:
     def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
         """One float per pair, in order."""
         scores = self.scorer.score(pairs)
-        self.last.clear()
-        self.last.update({doc_id: float(score) for (_, doc_id), score in zip(pairs, scores, strict=True)})
+        self.scores.update(zip(pairs, map(float, scores), strict=True))
+        return scores
+
+    def taken(self) -> dict[tuple[Query, str], float]:
+        """What it remembers, which it then forgets."""
+        scores = dict(self.scores)
+        self.scores.clear()
         return scores
 
 
-def _scores_by_member(retriever: Retriever, query: Query, doc_ids: Sequence[str]) -> list[dict[str, float]]:
-    """What each part of a system says of each doc, by its name; a reranker speaks of the first docs only."""
+def _scores_by_member(
+    retriever: Retriever, queries: Sequence[Query], hits: Mapping[str, Sequence[ScoredDoc]]
+) -> dict[str, list[dict[str, float]]]:
+    """By query what each part of a system says of each hit, by the part's name; a reranker speaks of the first ones."""
     if isinstance(retriever, Folded):
         retriever = retriever.first
-    reranker, reranked = "", dict[str, float]()
+    reranker, reranked = "", dict[tuple[Query, str], float]()
     if isinstance(retriever, Reranked):
         assert isinstance(retriever.scorer, _Noting)
-        reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.last, retriever.first
+        reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.taken(), retriever.first
     assert isinstance(retriever, System)
-    rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
     assert retriever.views is not None
-    (views,) = retriever.views.of([query], {name: retriever.members[name] for name in retriever.parts})
-    columns = {name: view.scores(rows) for name, view in views.items()}
-    return [
-        {name: float(scores[place]) for name, scores in columns.items()}
-        | ({reranker: reranked[doc_id]} if doc_id in reranked else {})
-        for place, doc_id in enumerate(doc_ids)
-    ]
+    members = {name: retriever.members[name] for name in retriever.parts}
+    scores_by_query: dict[str, list[dict[str, float]]] = {}
+    for query, views in zip(queries, retriever.views.of(queries, members), strict=True):
+        doc_ids = [hit.doc_id for hit in hits[query.query_id]]
+        rows = np.array([retriever.ids.row[doc_id] for doc_id in doc_ids], dtype=np.int64)
+        columns = {name: view.scores(rows) for name, view in views.items()}
+        scores_by_query[query.query_id] = [
+            {name: float(scores[place]) for name, scores in columns.items()}
+            | ({reranker: reranked[query, doc_id]} if (query, doc_id) in reranked else {})
+            for place, doc_id in enumerate(doc_ids)
+        ]
+    return scores_by_query
 
 
 def _checked(k: int) -> int:
