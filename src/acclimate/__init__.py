@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from acclimate.corpus.conversion import Conversion
     from acclimate.deploy.searchers import Hit
+    from acclimate.deploy.exports.export import Exported
     from acclimate.measure.compare import Comparison
     from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
     from acclimate.measure.runs import Compared, Comparisons
@@ -64,6 +65,7 @@ _HOMES = {
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.corpus.conversion": "Conversion",
+    "acclimate.deploy.exports.export": "Exported",
     "acclimate.measure.compare": "Comparison",
     "acclimate.measure.evaluated_runs": "EvaluatedRun EvaluatedRuns",
     "acclimate.measure.runs": "Compared Comparisons",
@@ -86,6 +88,7 @@ __all__ = [
     "Doc",
     "EvaluatedRun",
     "EvaluatedRuns",
+    "Exported",
     "Figures",
     "Hit",
     "LLMError",

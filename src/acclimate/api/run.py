@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
@@ -18,6 +18,9 @@ from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.records import Query, ScoredDoc
 from acclimate.report.report import Report
 from acclimate.stages.runs import described, opened, outdated
+
+if TYPE_CHECKING:
+    from acclimate.deploy.exports.export import Exported
 
 
 def open(folder: str | PathLike[str]) -> Run:
@@ -158,6 +161,31 @@ class Run:
         with run.workspace.lock(), shown(progress):
             measured = learning_curves(run, outputs, queries=queries, lists=lists)
             return Page(curves.text(measured), curves.write(measured, self.folder))
+
+    def export(
+        self,
+        format: str,
+        out: str | PathLike[str] | None = None,
+        *,
+        system: str | None = None,
+        url: str | None = None,
+    ) -> Exported:
+        """Write the system that is recommended, or another, for an engine that people run; see docs/exports.md.
+
+        format: pgvector, sqlite and so on. out: a folder that is new, empty or an earlier export of the same; by
+        default `exports/FORMAT` in the run's folder. url: a server to load it into. Raises SettingError for a format, a
+        system or an option that there is not, AcclimateError for an `out` that holds something else.
+
+        >>> acclimate.open("run").export("paper")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        acclimate.base.errors.SettingError: no format to export named 'paper'. There are: ...
+        """
+        from acclimate.deploy.exports.export import export
+
+        options = {name: value for name, value in {"url": url}.items() if value is not None}
+        run, outputs = opened(self.folder, "evaluate")
+        return export(run, outputs, format, None if out is None else Path(out), system, options)
 
     @property
     def answers(self) -> Answers:

@@ -22,6 +22,7 @@ from acclimate.cli import shell, stage_commands
 from acclimate.cli.adapt_command import adapt
 from acclimate.cli.command_groups import GROUPS
 from acclimate.cli.convert_commands import convert
+from acclimate.cli.export_command import export
 from acclimate.cli.file_commands import compare, evaluate_run, rerank
 from acclimate.cli.model_commands import convert_model
 from acclimate.cli.options import (
@@ -65,7 +66,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 stage_commands.register(app)
-for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, reproduce):
+for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, export, reproduce):
     command(command_elsewhere)
 
 

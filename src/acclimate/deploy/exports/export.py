@@ -1,0 +1,159 @@
+"""A finished run becomes a folder in another format: written beside, renamed when it is whole, the manifest last.
+
+Repeated, the command finds that nothing is to be done; killed, it goes on with the files that are finished. An export
+whose run has changed is made again; a folder that holds anything else is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.digests import fingerprint
+from acclimate.base.disk import writing
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.files import make_folder, read_state, sweep, write_json
+from acclimate.base.version import __version__
+from acclimate.deploy.exports.formats import Format, named
+from acclimate.deploy.exports.source import Source
+from acclimate.run import manifests
+from acclimate.run.run import Run
+from acclimate.stages.chain import Outputs
+
+_BEGUN, _LOCK = "begun.json", ".lock"
+_STAGES = "index", "distill", "evaluate"  # what an export is made of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export: its folder, and the manifest in it.
+
+    >>> acclimate.Exported.__dataclass_fields__.keys() >= {"folder", "manifest"}
+    True
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    was_there: bool  # the same export was there already
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What -> how many of it, as read back from what was written."""
+        return self.manifest["counts"]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        size = sum(output["bytes"] for output in self.manifest["outputs"].values()) / 1e6
+        first = f"{self.manifest['system']} as {self.manifest['format']}: {counts}; {self.folder}, {size:,.1f} MB"
+        return "\n".join([first, *self.manifest["lines"]])
+
+
+def export(
+    run: Run, outputs: Outputs, format_name: str, out: Path | None, system: str | None, options: Mapping[str, Any]
+) -> Exported:
+    """Write a system of a finished run as `format_name` into `out`, by default the run's `exports/FORMAT`.
+
+    Raises SettingError for a format, a system or an option that there is not, AcclimateError for an `out` that holds
+    something else, DataError where what is read back is not what was to be written.
+    """
+    form = named(format_name)
+    to_write, to_load = form.split(options)
+    source = Source.of(run, outputs, system)
+    out = out or run.workspace.folder / "exports" / form.name
+    facts = {"format": form.name, "system": str(source.name), "options": to_write}
+    made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}
+    recipe = {**facts, "made_of": {**made_of, "documents": source.corpus.fingerprint}}
+    key = fingerprint(recipe, __version__)
+    _refuse_other(out, facts)
+    manifest, was_there = _finished(out, key), True
+    if manifest is None:
+        with _beside(out) as folder:
+            manifest, was_there = _written(source, form, folder, to_write, {**recipe, "fingerprint": key}), False
+            shutil.rmtree(out, ignore_errors=True)
+            folder.replace(out)
+    if to_load and form.load:
+        manifest = manifests.write(out, {**manifest, "loaded": form.load(source, out, **to_load)})
+    return Exported(out, manifest, was_there)
+
+
+def _written(
+    source: Source, form: Format, folder: Path, options: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest of an export, once it is in `folder`: begun anew, or gone on with where it is the same."""
+    if not read_state(folder / _BEGUN, recipe["fingerprint"]):
+        for path in folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_json(folder / _BEGUN, {"key": recipe["fingerprint"]})
+    sweep(folder)
+    started = time.monotonic()
+    with writing(folder):
+        result = form.write(source, folder, **options)
+    n_docs = len(source.corpus)
+    if result.counts.get("documents", n_docs) != n_docs:
+        raise DataError(
+            f"{result.counts['documents']:,} documents can be read back; the run has {n_docs:,}", path=folder
+        )
+    (folder / _BEGUN).unlink()
+    (folder / _LOCK).unlink()
+    return manifests.write(
+        folder,
+        {
+            **recipe,
+            "counts": result.counts,
+            "notes": result.notes,
+            "lines": result.lines,
+            "outputs": manifests.outputs(folder),
+            "seconds": round(time.monotonic() - started, 3),
+            "versions": manifests.versions(),
+        },
+    )
+
+
+def _finished(out: Path, key: str) -> dict[str, Any] | None:
+    """The manifest of this very export; None where it is not there, or not as it was made."""
+    manifest = _manifest(out)
+    return manifest if manifest and manifest["fingerprint"] == key and not manifests.harmed(out, manifest) else None
+
+
+def _manifest(out: Path) -> dict[str, Any] | None:
+    try:
+        manifest = manifests.read(out)
+    except DataError:  # damaged, or a stage's
+        return None
+    return manifest if manifest and {"format", "system", "options", "counts", "lines"} <= manifest.keys() else None
+
+
+def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
+    """Raises AcclimateError for what is there and is not an export of the same format, system and options."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise AcclimateError(f"{out} is a file; expected a folder to write to")
+    if (manifest := _manifest(out)) is None:
+        raise AcclimateError(f"{out} is not empty, and what it holds is no export; choose a new folder, or empty it")
+    held = {name: manifest[name] for name in facts}
+    if held != facts:
+        raise AcclimateError(
+            f"{out} holds {manifest['system']} as {manifest['format']}"
+            f"{' with other options' if held['options'] != facts['options'] else ''}; choose another folder with --out"
+        )
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """The folder beside `out` to write to, for one process at a time. It stays where the work does not end."""
+    folder = out.with_name(f".{out.name}.export")
+    make_folder(folder)
+    with (folder / _LOCK).open("a", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AcclimateError(f"{out} is being written by another acclimate; wait for it or stop it") from None
+        yield folder

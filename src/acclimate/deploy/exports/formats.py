@@ -1,0 +1,78 @@
+"""The formats of exports by name, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, NamedTuple
+
+from acclimate.base.errors import MissingExtra, SettingError, unknown
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a format wrote, counted as it was read back."""
+
+    counts: dict[str, int]  # what -> how many: "documents" must be as many as the run has
+    notes: dict[str, Any] = field(default_factory=dict)  # for the manifest, JSON-able
+    lines: list[str] = field(default_factory=list)  # for people
+
+
+class Format(NamedTuple):
+    """A form that a run can be exported in; the module of its name in this folder writes it."""
+
+    name: str
+    summary: str
+
+    @property
+    def write(self) -> Callable[..., Written]:
+        """See the package."""
+        return self._module.write
+
+    @property
+    def load(self) -> Callable[..., dict[str, Any]] | None:
+        """See the package; None where there is no server to load into."""
+        return getattr(self._module, "load", None)
+
+    def split(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Those of `write` and those of `load`. Raises SettingError for one that this format does not have."""
+        known = _options(self.write), _options(self.load) if self.load else set[str]()
+        for name in options:
+            if name not in set.union(*known):
+                names = ", ".join(sorted(map(_shown, set.union(*known)))) or "none"
+                raise SettingError(f"{self.name} has no option {_shown(name)}; it has: {names}")
+        writing, loading = ({name: value for name, value in options.items() if name in names} for names in known)
+        return writing, loading
+
+    @property
+    def _module(self) -> Any:
+        return import_module(f"{__package__}.{self.name}")
+
+
+def _options(function: Callable[..., Any]) -> set[str]:
+    parameters = signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}
+
+
+def _shown(option: str) -> str:
+    return "--" + option.replace("_", "-")
+
+
+FORMATS: dict[str, Format] = {form.name: form for form in ()}
+
+
+def named(name: str) -> Format:
+    """The format of that name. Raises SettingError where there is none."""
+    if name not in FORMATS:
+        raise unknown("format to export", name, FORMATS)
+    return FORMATS[name]
+
+
+def needed(module: str, what: str, extra: str) -> Any:
+    """An optional library. Raises MissingExtra, which says how to install it, where it is not there."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingExtra(what, f"pip install 'acclimate[{extra}]'") from None

@@ -1,0 +1,101 @@
+"""What an export reads: a finished run, one of its systems taken apart, and its documents in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from acclimate.base.draw import subset
+from acclimate.base.errors import SettingError, unknown
+from acclimate.records import Doc, Query, ScoredDoc
+from acclimate.search.names import SystemName
+from acclimate.search.system import System
+from acclimate.search.systems import of_documents, system_of
+from acclimate.search.views import Views
+from acclimate.stages.systems import members_of
+
+if TYPE_CHECKING:
+    from acclimate.corpus.documents import Corpus
+    from acclimate.run.run import Run
+    from acclimate.stages.chain import Outputs
+
+PART_DOCS, PART_CHARS = 4096, 1 << 24  # of a part at most
+_MOST_QUERIES = 100  # that an export is checked with
+
+
+class Part(NamedTuple):
+    """Some documents that follow each other: rows `start` and on."""
+
+    number: int  # from 0
+    start: int
+    docs: list[Doc]
+
+    @property
+    def rows(self) -> range:
+        return range(self.start, self.start + len(self.docs))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run, and the system of it that is exported."""
+
+    run: Run
+    outputs: Outputs
+    name: SystemName  # as it was asked for, or is recommended; perhaps one with a reranker
+
+    @classmethod
+    def of(cls, run: Run, outputs: Outputs, system: str | None) -> Source:
+        """Raises SettingError for a system that the run does not have, or that answers its own queries only."""
+        measured = outputs["evaluate"].measured
+        name, known = system or measured["recommended"], [row["name"] for row in measured["systems"]]
+        if name not in known:
+            raise unknown("system", name, known)
+        if not SystemName(name).is_servable:
+            raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
+        return cls(run, outputs, SystemName(name))
+
+    @cached_property
+    def system(self) -> System:
+        """Members, sources and weights, without what reranks them. Members are loaded when they are first used."""
+        members = members_of(self.run, self.outputs.get("distill"))
+        weights = self.outputs["evaluate"].chosen.weights[self.name.first]
+        return system_of(self.run.base.ids, members, weights, Views())
+
+    @property
+    def members(self) -> list[str]:
+        """The names of the members that find or score: sources first."""
+        return list(dict.fromkeys([*self.system.sources, *self.system.parts]))
+
+    @property
+    def corpus(self) -> Corpus:
+        """What is indexed: documents, or passages of them (see `parents`)."""
+        return self.run.input.corpus
+
+    def document(self, doc_id: str) -> str:
+        """The id of the document that a passage is of, or that this is."""
+        return self.run.input.parents.get(doc_id, doc_id)
+
+    def parts(self) -> Iterator[Part]:
+        """The corpus in its order; where parts end follows from the documents alone."""
+        docs: list[Doc] = []
+        number = start = n_chars = 0
+        for doc in self.corpus.values():
+            docs.append(doc)
+            n_chars += len(doc.text)
+            if len(docs) == PART_DOCS or n_chars >= PART_CHARS:
+                yield Part(number, start, docs)
+                number, start, docs, n_chars = number + 1, start + len(docs), [], 0
+        if docs:
+            yield Part(number, start, docs)
+
+    @cached_property
+    def queries(self) -> list[Query]:
+        """Some of those that the run is measured on."""
+        judged = self.outputs["steer"].measuring(self.run, self.outputs["sample"])
+        return sorted(subset(judged.queries, _MOST_QUERIES, self.run.seed), key=lambda query: query.query_id)
+
+    def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
+        """What the system finds here, documents where passages are indexed; best first, ties by doc_id."""
+        return of_documents(self.system, self.system.ids).search(queries, k)

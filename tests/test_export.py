@@ -1,0 +1,144 @@
+"""`acclimate export`: the folder of an export, whatever the format."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import pytest
+
+import acclimate
+from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.files import write_jsonl
+from acclimate.cli.main import main
+from acclimate.deploy.exports import formats, source
+from acclimate.deploy.exports.formats import Format, Written
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """A format of documents alone, whose parts are of five; `.parts` are those that it wrote, `.stops` before one."""
+    module = types.SimpleNamespace(parts=[], stops=None, loses=0)
+
+    def write(source, folder, *, title: str = ""):
+        count = 0
+        for part in source.parts():
+            path = folder / f"{part.number}.jsonl"
+            if not path.exists():
+                if part.number == module.stops:
+                    raise Killed
+                module.parts.append(part.number)
+                write_jsonl(path, ([row, doc.doc_id, title] for row, doc in zip(part.rows, part.docs, strict=True)))
+            count += len(path.read_text().splitlines())
+        return Written({"documents": count - module.loses}, {"title": title}, ["as plain as can be"])
+
+    def load(source, folder, *, url: str):
+        return {"url": url, "files": sum(path.suffix == ".jsonl" for path in folder.iterdir())}
+
+    module.write, module.load = write, load
+    monkeypatch.setitem(sys.modules, "acclimate.deploy.exports.plain", module)
+    monkeypatch.setitem(formats.FORMATS, "plain", Format("plain", "Documents alone"))
+    monkeypatch.setattr(source, "PART_DOCS", 5)
+    return module
+
+
+def test_an_export_has_every_document_in_order_and_is_left_alone_the_second_time(finished, tmp_path, plain):
+    run, out = acclimate.open(finished), tmp_path / "there" / "out"
+    exported = run.export("plain", out)
+    rows = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.open()]
+    assert [row[:2] for row in rows] == [list(pair) for pair in enumerate(doc.doc_id for doc in docs(finished))]
+    assert exported.counts == {"documents": len(rows)}
+    assert str(exported).splitlines()[1:] == ["as plain as can be"]
+    assert not exported.was_there
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert run.export("plain", out).was_there
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def docs(folder):
+    from acclimate.stages.runs import opened
+
+    return list(opened(folder, "evaluate")[0].input.corpus.values())
+
+
+def test_a_killed_export_goes_on_with_the_parts_that_are_finished(finished, tmp_path, plain):
+    run, whole, out = acclimate.open(finished), tmp_path / "whole", tmp_path / "out"
+    run.export("plain", whole)
+    plain.parts.clear()
+    plain.stops = 2
+    with pytest.raises(Killed):
+        run.export("plain", out)
+    assert not out.exists()
+    plain.stops = None
+    run.export("plain", out)
+    assert plain.parts == sorted({*plain.parts})  # each once
+    assert {path.name: path.read_bytes() for path in out.glob("*.jsonl")} == {
+        path.name: path.read_bytes() for path in whole.glob("*.jsonl")
+    }
+
+
+def test_what_another_system_left_unfinished_is_not_gone_on_with(finished, tmp_path, plain):
+    run, out = acclimate.open(finished), tmp_path / "out"
+    plain.stops = 2
+    with pytest.raises(Killed):
+        run.export("plain", out, system="bm25")
+    plain.stops = None
+    run.export("plain", out, system="dense")
+    assert plain.parts.count(0) == 2
+
+
+def test_an_export_that_was_harmed_is_made_again(finished, tmp_path, plain):
+    run, out = acclimate.open(finished), tmp_path / "out"
+    run.export("plain", out)
+    (out / "0.jsonl").write_text("")
+    assert not run.export("plain", out).was_there
+    assert (out / "0.jsonl").read_text()
+
+
+@pytest.mark.parametrize("content", ["file", "folder", "stage"])
+def test_what_is_no_export_is_not_overwritten(finished, tmp_path, plain, content, copied):
+    out = {"file": tmp_path / "letter", "folder": tmp_path / "letters", "stage": copied / "index"}[content]
+    if content != "stage":
+        (out if content == "file" else tmp_path / "letters" / "letter").parent.mkdir(exist_ok=True)
+        (out if content == "file" else out / "letter").write_text("Dear")
+    with pytest.raises(AcclimateError, match=r"is a file|is no export"):
+        acclimate.open(finished).export("plain", out)
+    assert out.exists()
+
+
+def test_another_system_needs_another_folder(finished, tmp_path, plain):
+    run, out = acclimate.open(finished), tmp_path / "out"
+    run.export("plain", out, system="bm25")
+    with pytest.raises(AcclimateError, match="out holds bm25 as plain; choose another folder with --out"):
+        run.export("plain", out, system="dense")
+
+
+def test_documents_that_cannot_be_read_back_are_told(finished, tmp_path, plain):
+    plain.loses = 1
+    with pytest.raises(DataError, match=r"\d+ documents can be read back; the run has \d+"):
+        acclimate.open(finished).export("plain", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_loaded_into_a_server_is_noted(finished, tmp_path, plain):
+    exported = acclimate.open(finished).export("plain", tmp_path / "out", url="plain://here")
+    assert exported.manifest["loaded"]["url"] == "plain://here"
+    assert exported.manifest["loaded"]["files"] == len(plain.parts)
+    del plain.load
+    with pytest.raises(SettingError, match="plain has no option --url; it has: --title"):
+        acclimate.open(finished).export("plain", tmp_path / "other", url="plain://here")
+
+
+def test_the_command_says_what_it_wrote_and_which_formats_and_systems_there_are(copied, plain, capsys):
+    assert main(["export", str(copied), "plain"]) == 0
+    assert f"documents; {copied}/exports/plain" in capsys.readouterr().out
+    assert main(["export", str(copied), "plan"]) == 2
+    assert "no format to export named 'plan'. Did you mean 'plain'? There are: " in capsys.readouterr().err
+    assert main(["export", str(copied), "plain", "--system", "bm52"]) == 2
+    assert "no system named 'bm52'. Did you mean 'bm25'?" in capsys.readouterr().err
