@@ -39,8 +39,8 @@ if TYPE_CHECKING:
         SettingError,
     )
     from acclimate.corpus.conversion import Conversion
-    from acclimate.deploy.searchers import Hit
     from acclimate.deploy.exports.export import Exported
+    from acclimate.deploy.searchers import Hit
     from acclimate.measure.compare import Comparison
     from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
     from acclimate.measure.runs import Compared, Comparisons
