@@ -121,7 +121,7 @@ def test_the_wheel_holds_all_that_is_read_and_nothing_else(wheel):
         "acclimate/corpus/pydocs/queries.jsonl",
         "acclimate/corpus/pydocs/qrels/test.tsv",
         "acclimate/report/templates/report.html.jinja",
-        "acclimate/report/templates/report.css",
+        "acclimate/report/templates/page.css",
     ):
         assert needed_file in names
     assert own + "licenses/LICENSE" in names

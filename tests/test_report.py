@@ -188,7 +188,7 @@ def test_the_page_is_well_nested_and_loads_nothing(report):
     assert not re.search(r"url\(|@import|https?:", page[page.index("<style>") : page.index("</style>")])
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in parsed.attributes
     ids = [value for name, value in parsed.attributes if name == "id"]
-    assert len(ids) == len(set(ids)) == 4
+    assert len(ids) == len(set(ids)) > 4
 
 
 def test_hostile_text_is_text_wherever_it_stands(report):

@@ -21,24 +21,27 @@ def before_after(
     queries: Sequence[Query],
     qrels: Sequence[Qrel],
     corpus: Mapping[str, Doc],
+    *,
+    most: int = EXAMPLES,
 ) -> list[dict[str, Any]]:
-    """The largest gain of the candidate over the baseline, the largest loss, and others spread between them.
+    """The largest gain of the candidate over the baseline, the largest loss, and others evenly spread between them.
 
     runs: system -> its run, the hits of a query together, best first.
-    values: system -> query_id -> the measure that gains and losses are of.
+    values: system -> query_id -> the measure that gains and losses are of. most: queries at most, from 2.
     """
     before, after = values[baseline], values[candidate]
     ordered = sorted(before, key=lambda query_id: (before[query_id] - after[query_id], query_id))
     changed = [query_id for query_id in ordered if before[query_id] != after[query_id]]
-    if len(changed) > EXAMPLES:
-        changed = [changed[round(number * (len(changed) - 1) / (EXAMPLES - 1))] for number in range(EXAMPLES)]
+    if len(changed) > most:
+        changed = [changed[round(number * (len(changed) - 1) / (most - 1))] for number in range(most)]
     texts = {query.query_id: query.text for query in queries}
     grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}
+    shown_ids = set(changed)
     first = {
         (system, query_id): [hit.doc_id for hit in islice(hits, EXAMPLE_DOCS)]
         for system, run in runs.items()
         for query_id, hits in groupby(run, key=lambda hit: hit.query_id)
-        if query_id in changed
+        if query_id in shown_ids
     }
 
     def shown(system: str, query_id: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.against_reranked import trades
 from acclimate.report.choices import choices
+from acclimate.report.details import details
 from acclimate.report.html import render
 from acclimate.report.steering import steering
 from acclimate.run.description import plain_settings
@@ -38,7 +39,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     """
     evaluated = outputs["evaluate"]
     measured, chosen = evaluated.measured, evaluated.chosen
-    if "steps" not in measured:
+    if any("verdict" not in step for step in measured.get("steps", [{}])):
         raise DataError(
             "measured by an earlier version, whose hybrid had weights chosen on held-out queries; make it anew, with "
             f"documents drawn as now, by: acclimate evaluate {run.workspace.folder}",
@@ -77,7 +78,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     }
     report["recommendation"]["reason"] = sentences.why(report)
     write_json(run.workspace.folder / "report.json", report)
-    write_text(run.workspace.folder / "report.html", render(report))
+    write_text(run.workspace.folder / "report.html", render({**report, **details(run, outputs)}))
     return report
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from acclimate.base.files import write_json, write_text
 from acclimate.measure.compare import ALPHA
 from acclimate.report.formatting import between, p_value, safe, score
-from acclimate.report.html import template
 from acclimate.report.pictures.curve import learning_curve
+from acclimate.report.template import template
 from acclimate.report.terminal import WIDTH, columns, cut
 
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
@@ -20,6 +20,11 @@ RULE = (
     "ones chose epochs and weights. Where it does not, more will hardly help if even the interval's upper end is below "
     f"{MUCH}; else these queries cannot tell."
 )
+DRAWN = (
+    "Each part is drawn by query id, a smaller one within a larger one. Bands are 95% intervals over queries; "
+    "dashed is the start, without training."
+)
+SYNTHETIC = "the held-out queries are synthetic: scores on them usually flatter."
 WHAT = {"queries": "synthetic queries that train the reranker", "lists": "labelled lists that train the students"}
 UNTRAINED = {"queries": "what it reranks", "lists": "untrained"}
 
@@ -81,29 +86,37 @@ def sentence(curve: Mapping[str, Any], queries: str) -> str:
 
 
 def page(curves: Mapping[str, Any]) -> str:
-    """The page, from the mapping that is written as curve.json; one picture for each system and set of queries."""
+    """The page, from the mapping that is written as curve.json."""
     curves = safe(curves)
+    return template("curve.html.jinja").render(curves=curves, drawn=drawn(curves))
+
+
+def drawn(curves: Mapping[str, Any]) -> dict[str, Any]:
+    """What pages show of curves: sentences, how to read them, and one picture for each system and set of queries."""
     names = list(curves["sets"])
-    sets = list(enumerate(names))
     parts = []
     for unit, what in WHAT.items():
         learned = [curve for curve in curves["curves"] if curve["unit"] == unit]
         pictures = [
-            (curve, [learning_curve(curve, name, unit, key=f"{unit}-{place}-{number}") for number, name in sets])
+            (
+                curve,
+                [
+                    learning_curve(curve, name, unit, key=f"{unit}-{place}-{number}")
+                    for number, name in enumerate(names)
+                ],
+            )
             for place, curve in enumerate(learned)
         ]
         if learned:
             parts.append((what, unit, pictures))
-    return template("curve.html.jinja").render(
-        curves=curves,
-        parts=parts,
-        titles={name: title(curves, name) for name in names},
-        rows=_rows,
-        sentences={
-            curve["system"] + curve["unit"]: s for curve, s in zip(curves["curves"], sentences(curves), strict=True)
-        },
-        rule=RULE,
-    )
+    return {
+        "sentences": [said[0].upper() + said[1:] for said in sentences(curves)],
+        "how_to_read": f"{RULE} {DRAWN}",
+        "caveat": SYNTHETIC if curves["sets"]["held-out"]["synthetic"] else "",
+        "titles": [title(curves, name) for name in names],
+        "parts": parts,
+        "rows": lambda curve: [(count, [point[name] for name in names]) for count, point in _rows(curve)],
+    }
 
 
 def _rows(curve: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

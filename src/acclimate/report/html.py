@@ -6,18 +6,15 @@ cleans all of it, Jinja escapes all of it, and the page's own policy forbids scr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from acclimate.base.progress import duration
+from acclimate.base.text import printable
 from acclimate.measure.measures import MAIN, MEASURES
-from acclimate.report import against_reranked, formatting, sentences, steering, steps
+from acclimate.report import against_reranked, curves, formatting, sentences, steering, steps
+from acclimate.report.pictures.gains import gains
 from acclimate.report.pictures.tradeoff import tradeoff
+from acclimate.report.template import interval, template
 
 _OPTIONAL: dict[str, Any] = {
     "examples": [],
@@ -27,35 +24,42 @@ _OPTIONAL: dict[str, Any] = {
     "generated_sample": [],
     "warnings": [],
     "steps": [],
+    "deltas": [],
+    "turned_down": [],
+    "curves": None,
+    "command": "",
+    "recipe_toml": "",
 }
 _DOCS_SHOWN = 5
+_FIRST_SHOWN = 8  # queries of those that gained, and of those that lost, before one asks for more
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page, from the mapping that is written as report.json."""
-    report = _OPTIONAL | formatting.safe(report)
+    """The page, from the mapping that is written as report.json; `details.details` has further keys for it."""
+    report = _OPTIONAL | formatting.safe(report) | {"recipe_toml": printable(report.get("recipe_toml", ""))}
     systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
-    # On the picture a word is enough; the heading above it has the whole caveat.
-    caveat = {"qrels": "", "synthetic": "synthetic queries"}[report["verdict_basis"]]
     goal = report["against_reranked"][0]["reranked"] if report["against_reranked"] else ""
+    caveat = sentences.PICTURED[report["verdict_basis"]]
     pictured = {"recommended": report["recommended"], "caveat": caveat, "goal": goal}
+    verdict_rests_on = sentences.key_comparison(report)
     return template("report.html.jinja").render(
         report=report,
         systems=systems,
-        measures=sorted(
-            dict.fromkeys(measure for system in systems for measure in system["measures"]),
-            key=lambda measure: measure not in MEASURES,
-        ),
-        system_scale=_scale([_interval(system) for system in systems]),
+        measures=[*MEASURES, *sorted({measure for system in systems for measure in system["measures"]} - {*MEASURES})],
+        system_scale=_scale([interval(system) for system in systems]),
         step_scale=_scale([(0.0, 0.0), *(step["ci95"] for step in report["steps"])]),
         delta_scale=_scale([(0.0, 0.0), *(comparison["ci95"] for comparison in report["comparisons"])]),
-        key_comparison=sentences.key_comparison(report),
+        key_comparison=verdict_rests_on,
+        comparisons=_folded(report),
         charts=[
             tradeoff(systems, **pictured, key="wide"),
             tradeoff(systems, **pictured, width=360, height=340, key="narrow"),
         ],
+        **_query_by_query(report, verdict_rests_on),
+        first_shown=_FIRST_SHOWN,
+        curves=curves.drawn(report["curves"]) if report["curves"] else None,
+        funnel=sentences.funnel(report),
         totals=_totals(report["stages"]),
-        examples=[_example(example) for example in report["examples"]],
         trade_sentence=against_reranked.sentence,
         formatting=formatting,
         sentences=sentences,
@@ -65,38 +69,33 @@ def render(report: Mapping[str, Any]) -> str:
     )
 
 
-@cache
-def template(name: str) -> Any:
-    """A page's template beside this file; whatever it is given as text, it escapes."""
-    environment = Environment(
-        loader=PackageLoader("acclimate.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": formatting.score,
-        "share": formatting.share,
-        "signed": formatting.signed,
-        "between": formatting.between,
-        "p": formatting.p_value,
-        "ms": formatting.milliseconds,
-        "size": formatting.size,
-        "usd": formatting.usd,
-        "excerpt": formatting.excerpt,
-        "breakable": _breakable,
-        "duration": duration,
-        "count": lambda value: f"{value:,}",
+def _folded(report: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Comparisons that the verdict, the recommendation and the steps rest on, and the rest, which is a click away."""
+    pairs = [(report[role], report["baseline"]) for role in ("candidate", "recommended")]
+    pairs += [(step["to"], step["from"]) for step in report["steps"]]
+    rows = {(row["system"], row["baseline"], row["measure"]): row for row in report["comparisons"]}
+    first = [rows.pop((*pair, MAIN)) for pair in dict.fromkeys(pairs) if (*pair, MAIN) in rows]
+    return {"first": first, "rest": list(rows.values())}
+
+
+def _query_by_query(report: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Queries that gained, the largest gain first, those that lost, the largest loss first, and a picture of all."""
+    deltas, examples = report["deltas"], [_example(example) for example in report["examples"]]
+    largest = max((abs(example["delta"]) for example in examples), default=0.0) or 1.0
+    examples = [{**example, "size": abs(example["delta"]) / largest} for example in examples]
+    better = [example for example in examples if example["delta"] > 0]
+    worse = [example for example in examples if example["delta"] < 0]
+    picture = None
+    if comparison and any(deltas):
+        counts = f"{comparison['wins']:,} better, {comparison['ties']:,} the same, {comparison['losses']:,} worse"
+        picture = gains(deltas, f"What each query gained, sorted: {counts}")
+    return {
+        "better": sorted(better, key=lambda example: -example["delta"]),
+        "worse": sorted(worse, key=lambda example: example["delta"]),
+        "picture": picture,
+        "shown": len(better) + len(worse),
+        "changed": comparison["wins"] + comparison["losses"] if comparison else len(examples),
     }
-    environment.globals["interval"] = _interval
-    environment.globals["strip"] = _strip
-    return environment.get_template(name)
-
-
-def _interval(system: Mapping[str, Any], measure: str = MAIN) -> tuple[float, float] | None:
-    ends = system.get("intervals", {}).get(measure)
-    return (ends[0], ends[1]) if ends else None
 
 
 def _scale(intervals: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
@@ -107,24 +106,6 @@ def _scale(intervals: Sequence[tuple[float, float] | None]) -> tuple[float, floa
     return low - room, high + room
 
 
-def _breakable(name: str) -> Markup:
-    """A system's name that a narrow column may break where its parts meet: hybrid:|adapted+|reranker."""
-    return Markup("<wbr>").join(re.split(r"(?<=[:+])", name))
-
-
-def _strip(interval: tuple[float, float], value: float, scale: tuple[float, float], zero: bool = False) -> Markup:
-    """An interval and its middle, drawn on a scale that a column shares."""
-
-    def percent(number: float) -> str:
-        return f"{100 * (number - scale[0]) / (scale[1] - scale[0]):.1f}%"
-
-    width = f"{100 * (interval[1] - interval[0]) / (scale[1] - scale[0]):.1f}%"
-    line = Markup('<s style="left:{}"></s>').format(percent(0)) if zero else Markup()
-    return Markup(
-        '<span class="strip" aria-hidden="true">{}<i style="left:{};width:{}"></i><b style="left:{}"></b></span>'
-    ).format(line, percent(interval[0]), width, percent(value))
-
-
 def _totals(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     costs = [stage["cost_usd"] for stage in stages if stage["cost_usd"] is not None]
     return {
@@ -132,6 +113,8 @@ def _totals(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "prompt": sum(stage["tokens"].get("prompt", 0) for stage in stages),
         "completion": sum(stage["tokens"].get("completion", 0) for stage in stages),
         "cost_usd": sum(costs) if costs else None,
+        "all_resumed": all(stage["resumed"] for stage in stages),
+        "longest": max((stage["seconds"] for stage in stages), default=0.0) or 1.0,
     }
 
 

@@ -40,6 +40,8 @@ CAVEATS = {
     "qrels": "",
     "synthetic": "measured on held-out synthetic queries, which usually flatter",
 }
+# On a picture, below a heading that has the whole caveat.
+PICTURED = {"qrels": "", "synthetic": "synthetic queries"}
 
 _SYNTHETIC = (
     " Scores on such queries usually flatter; expect less on real ones. They err, so that differences below "
@@ -238,3 +240,14 @@ def spending(report: Mapping[str, Any]) -> list[str]:
     else:
         each = f"{ledger['tokens'] / kept:,.0f} tokens" if kept else "nothing was kept"
     return [*lines, f"A kept query: {each} ({kept:,} of {ledger['written_queries']:,} kept)"]
+
+
+def funnel(report: Mapping[str, Any]) -> str:
+    """`Of 1,000 texts 819 are queries, and 687 of these were kept.`"""
+    generated, filtered = (
+        next((stage for stage in report["stages"] if stage["name"] == name), None) for name in ("generate", "filter")
+    )
+    if not generated or not filtered:
+        return ""
+    texts = generated["out"] + sum(generated["dropped"].values())
+    return f"Of {texts:,} texts {generated['out']:,} are queries, and {filtered['out']:,} of these were kept."

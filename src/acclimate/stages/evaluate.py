@@ -128,7 +128,7 @@ def evaluate(
     values: dict[str, dict[str, dict[str, float]]] = {}
     for contender in contenders:
         name, seconds = contender.name, latencies(contender, asked, k, seed)
-        values[name] = measured(read_run(_run_file(folder, name)), qrels, list(computed))
+        values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **reached(values[name], seconds, seed), **sizes})
     names, baseline = [contender.name for contender in contenders], best_untouched(summaries, MAIN)
@@ -150,7 +150,8 @@ def drawn(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
     return sorted(subset(queries, max_queries or len(queries), seed), key=lambda query: query.query_id)
 
 
-def _run_file(folder: Path, system: str) -> Path:
+def run_file(folder: Path, system: str) -> Path:
+    """Where the ranking of a system stands in the stage's folder."""
     return folder / RUNS / f"{SystemName(system).file_name}.trec"
 
 
@@ -255,7 +256,7 @@ def make(
                 seed=run.seed, progress=progress, **settings,
             )  # fmt: skip
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
-        runs = {name: read_run(_run_file(folder, name)) for name in (result.baseline, result.candidate)}
+        runs = {name: read_run(run_file(folder, name)) for name in (result.baseline, result.candidate)}
         examples = before_after(
             result.baseline, result.candidate, runs, values, test.queries, test.qrels, run.input.documents
         )

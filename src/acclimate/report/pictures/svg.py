@@ -65,7 +65,7 @@ def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
 
 def standalone(picture: Markup, *, width: int = 1000, height: int = 420) -> str:
     """A picture as a file of its own, with the colors of the report, light and dark."""
-    css = resources.files("acclimate.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    css = resources.files("acclimate.report").joinpath("templates/page.css").read_text(encoding="utf-8")
     colors = css.partition("* {")[0]
     rules = [line for line in css.splitlines() if line.startswith(".chart ")]
     font = ".chart { font: 12.5px Helvetica, Arial, sans-serif; }"

@@ -18,6 +18,7 @@ from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
 _CHARACTER, _LINE = 6.6, 14  # of a label, in px
+_ROW, _TITLE = 22, 40  # height of a row of the legend; where the axis title stands below one
 GOAL = (0.95, 0.1)  # shares of the reranked system's nDCG@10 and latency that a student is to reach (UDAPDR's claim)
 # Where a label may go, best first: from the point to its anchor.
 _OFFSETS: tuple[tuple[float, float, str], ...] = (
@@ -55,7 +56,9 @@ def tradeoff(
 
     goal: the system, reranked, against which `GOAL` is shaded.
     """
-    plot = Box(_LEFT, _TOP, width - _RIGHT, height - _BOTTOM)
+    legend, rows = _legend(systems, recommended, width)
+    lower = _ROW * (rows - 1)  # what all that is below the legend is moved by
+    plot = Box(_LEFT, _TOP + lower, width - _RIGHT, height - _BOTTOM)
     bounds = [_interval(system) for system in systems]
     low, high, step = y_range(min(low for low, _ in bounds), max(high for _, high in bounds))
     slow, fast = max(map(_latency, systems)), min(map(_latency, systems))
@@ -87,7 +90,7 @@ def tradeoff(
         right, bottom = x(_latency(wanted) * part), y(wanted["measures"][MAIN] * share)
         region, label = _goal(plot, min(right, plot.right), min(bottom, plot.bottom), goal)
         parts, taken = [*parts, *region], label
-    parts += [*_legend(points), *y_axis(plot, low, high, step, y, caveat)]
+    parts += [*legend, *y_axis(plot, low, high, step, y, caveat, top=_TITLE + lower)]
     parts += _x_axis(plot, start, stop, x, most=4 if width < 500 else 7)
     parts += [
         tag("line", x1=p.x, x2=p.x, y1=p.whisker[0], y2=p.whisker[1], class_=_class(p, "whisker")) for p in points
@@ -139,17 +142,20 @@ def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
     return title + tag("desc", f"Each system's {MAIN} and median latency: {each}.", id=f"{key}-desc")
 
 
-def _legend(points: Sequence[_Point]) -> list[Markup]:
-    parts: list[Markup] = []
-    x = 12.0
-    looks = {point.look for point in points}
+def _legend(systems: Sequence[Mapping[str, Any]], recommended: str, width: int) -> tuple[list[Markup], int]:
+    """What the marks mean, and in how many rows that is said."""
+    looks = {_look(system) for system in systems}
     marks = [(label, look, False) for look, label in _LEGEND.items() if look in looks]
-    marks += [("serve this", point.look, True) for point in points if point.recommended]
+    marks += [("serve this", _look(system), True) for system in systems if system["name"] == recommended]
+    parts: list[Markup] = []
+    x, row = 12.0, 0
     for label, look, ring in marks:
-        parts.append(_marker(_Point(label, x, 12, (0, 0), look, ring)))
-        parts.append(tag("text", label, x=x + 15, y=16, class_="tick"))
+        if x + 15 + _CHARACTER * len(label) > width:
+            x, row = 12.0, row + 1
+        parts.append(_marker(_Point(label, x, 12.0 + _ROW * row, (0, 0), look, ring)))
+        parts.append(tag("text", label, x=x + 15, y=16.0 + _ROW * row, class_="tick"))
         x += 44 + _CHARACTER * len(label)
-    return parts
+    return parts, row + 1
 
 
 def _marker(point: _Point) -> Markup:

@@ -5,23 +5,19 @@ It reads what `generate` left, and `filter` if that is made from it; nothing nee
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from acclimate.base.digests import fingerprint
 from acclimate.base.errors import unknown
-from acclimate.base.files import read_jsonl
 from acclimate.base.text import single_spaced
-from acclimate.corpus.formats import read_synthetic, synthetic_id
 from acclimate.corpus.language import code_of, stop_words
-from acclimate.records import Doc, SyntheticQuery
+from acclimate.records import Doc
 from acclimate.report.formatting import excerpt, share
 from acclimate.report.queries import statistics
+from acclimate.report.queries.answers import read
 from acclimate.report.queries.statistics import FOUND_AT, Answer, Statistics, statistics_of
 from acclimate.report.terminal import WIDTH, columns, cut
-from acclimate.run import manifests
 from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
@@ -51,7 +47,7 @@ class Inspection(NamedTuple):
     llm: str
     groups: list[AnswerGroup]  # all answers first, then each prompt's
     filters: tuple[str, ...] | None  # in their order; None: not filtered yet
-    reasons: list[tuple[str, int, Answer]]  # as `statistics.reasons`
+    reasons: list[tuple[str, int, list[Answer]]]  # as `statistics.reasons`
     sample: list[Answer]
     drawn_from: str  # what the sample was drawn from, in words
     docs: dict[str, Doc]  # of the sample
@@ -81,7 +77,7 @@ def inspect(
     """
     language = code_of(run.settings["generate"]["language"]) or run.settings["index"]["language"]
     little = stop_words(language)
-    answers, filters, min_difference = _read(run, little)
+    answers, filters, min_difference = read(run, little)
     prompts, reasons = statistics.by_prompt(answers), statistics.reasons(answers, seed=seed)
     if prompt is not None and prompt not in prompts:
         raise unknown("prompt", prompt, prompts)
@@ -106,46 +102,6 @@ def inspect(
         windows=sampled.windows if (sampled := run.output(Sampled)) else {},
         little=little,
     )
-
-
-def _read(run: Run, little: Collection[str]) -> tuple[list[Answer], tuple[str, ...] | None, float]:
-    """Every answer; the filters that went over them, None if none did yet; and what counts as the same query."""
-    generated, filtered = run.workspace.manifest("generate"), run.workspace.manifest("filter")
-    folder = run.workspace.folder
-    assert generated is not None
-    if filtered is not None:
-        manifests.check(folder / "filter", filtered)
-    if filtered is not None and filtered["inputs"].get("generate") != fingerprint(generated["outputs"]):
-        filtered = None  # of the queries that were there before these
-    judged: dict[str, Mapping[str, Any]] = {}
-    if filtered is not None:
-        judged = {row["query_id"]: row for _, row in read_jsonl(run.folder("filter") / "scores.jsonl")}
-    queries = list(read_synthetic(run.folder("generate") / "queries.jsonl")) if generated["out"] else []
-    answers = [
-        _answer(query, judged.get(query.query_id, {}), run.input.corpus[query.doc_id], little) for query in queries
-    ]
-    answers += [_reject(row) for _, row in read_jsonl(run.folder("generate") / "rejects.jsonl")]
-    settings = run.settings["filter"] if filtered is None else filtered["settings"]
-    return answers, None if filtered is None else tuple(settings["filters"]), settings["min_difference"]
-
-
-def _answer(query: SyntheticQuery, judged: Mapping[str, Any], doc: Doc, little: Collection[str]) -> Answer:
-    """A query with every number that is known of it."""
-    known = {"logprob": query.logprob} | {key: judged[key] for key in judged if key not in ("query_id", "reason")}
-    scores = {
-        name: float(value)
-        for name, value in known.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
-    share = statistics.overlap(query.text, doc.default_text(), little)
-    return Answer(query, reason=judged.get("reason"), overlap=share, scores=scores)
-
-
-def _reject(row: Mapping[str, Any]) -> Answer:
-    """What was turned down as it came, with an id as if it were a query."""
-    key = synthetic_id(row["doc_id"], row["text"])
-    query = SyntheticQuery(key, row["text"], row["doc_id"], math.nan, row.get("prompt", ""))
-    return Answer(query, is_query=False, reason=row["reason"])
 
 
 def rows(inspection: Inspection) -> list[Row]:
@@ -231,7 +187,7 @@ def text(inspection: Inspection) -> str:
         parts.append("\n".join(columns([head, *body], "<" + ">" * len(shown))))
     if inspection.reasons:
         lines = [["turned down", "", "for example"]]
-        for reason, count, example in inspection.reasons:
+        for reason, count, (example, *_) in inspection.reasons:
             doc_id, written = excerpt(example.query.doc_id, 40), excerpt(example.query.text, WIDTH)
             lines.append([excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])
         parts.append("\n".join(map(cut, columns(lines, "<><"))))

@@ -23,12 +23,13 @@ from acclimate.base.words import words_of
 from acclimate.llm.lengths import cut_at
 from acclimate.llm.windows import from_window
 from acclimate.records import Doc
-from acclimate.report.formatting import excerpt, share
-from acclimate.report.html import template
+from acclimate.report.formatting import excerpt, safe, share
 from acclimate.report.queries import statistics
+from acclimate.report.queries.answers import turned_down
 from acclimate.report.queries.histogram import histograms
 from acclimate.report.queries.inspection import NOT_FILTERED, Inspection, headline, note, prompt_name, rows, score_name
 from acclimate.report.queries.statistics import Answer
+from acclimate.report.template import template
 
 PAGE = "queries.html"
 _EXCERPT = 320  # characters of a document that a reader needs
@@ -59,9 +60,7 @@ def render(inspection: Inspection) -> str:
         headline=headline(inspection),
         rows=rows(inspection),
         steps=_steps(inspection),
-        reasons=[
-            (single_spaced(reason), count, _shown(example, inspection)) for reason, count, example in inspection.reasons
-        ],
+        reasons=safe(turned_down(inspection.reasons)),
         pictures=[picture for picture in pictures if picture[2]],
         sample=[_shown(answer, inspection) for answer in inspection.sample],
         not_filtered=NOT_FILTERED,

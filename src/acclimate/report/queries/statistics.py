@@ -18,6 +18,7 @@ from acclimate.base.words import words_of
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.records import SyntheticQuery
 
+EXAMPLES = 3  # of each reason
 FOUND_AT = 20  # how far down the source of a query may be to count as found
 
 QUESTION_WORDS: dict[str, frozenset[str]] = {
@@ -141,14 +142,14 @@ def funnel(answers: Sequence[Answer], filters: Sequence[str] = ()) -> list[tuple
     return steps
 
 
-def reasons(answers: Iterable[Answer], *, seed: int = 0) -> list[tuple[str, int, Answer]]:
-    """(reason, how many, an example) of what was turned down: as it came first, then by filters; most common first."""
+def reasons(answers: Iterable[Answer], *, seed: int = 0) -> list[tuple[str, int, list[Answer]]]:
+    """(reason, how many, a few) of what was turned down: as it came first, then by filters; most common first."""
     groups: dict[tuple[bool, str], list[Answer]] = {}
     for answer in answers:
         if answer.reason is not None:
             groups.setdefault((answer.is_query, answer.reason), []).append(answer)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1]))
-    return [(reason, len(group), drawn(group, 1, seed=seed)[0]) for (_, reason), group in ordered]
+    return [(reason, len(group), drawn(group, EXAMPLES, seed=seed)) for (_, reason), group in ordered]
 
 
 def drawn(answers: Iterable[Answer], count: int, *, seed: int = 0) -> list[Answer]:

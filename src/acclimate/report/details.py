@@ -1,0 +1,91 @@
+"""What a page shows of a run beside its report: too much for `report.json`, or there in other files of the run.
+
+Read from what a finished run keeps (runs, judgments, answers, curves), so no model is loaded.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_json, read_text
+from acclimate.corpus.formats.trec import read_qrels, read_run
+from acclimate.measure.before_after import before_after
+from acclimate.measure.measures import MAIN, measured
+from acclimate.records import ScoredDoc
+from acclimate.report import curves
+from acclimate.report.queries import answers, statistics
+from acclimate.run.given import option
+from acclimate.stages.chain import Outputs
+from acclimate.stages.evaluate import Evaluated, run_file
+
+if TYPE_CHECKING:
+    from acclimate.run.run import Run
+
+QUERIES_SHOWN = 200
+_DEPTH = int(MAIN.partition("@")[2])
+
+
+def details(run: Run, outputs: Outputs) -> dict[str, Any]:
+    """Further keys of the mapping that `html.render` takes. Raises DataError for a `curve.json` that is none."""
+    return {
+        **_query_by_query(run, outputs),
+        "turned_down": answers.turned_down(statistics.reasons(answers.read(run).answers, seed=run.seed)),
+        "curves": _curves(run),
+        "command": _command(run),
+        "recipe_toml": _recipe(run),
+    }
+
+
+def _query_by_query(run: Run, outputs: Outputs) -> dict[str, Any]:
+    """How much each query gained, and both lists of those that changed, evenly spread where they are many."""
+    evaluated = outputs["evaluate"]
+    baseline, candidate = (evaluated.measured[role] for role in ("baseline", "candidate"))
+    qrels = read_qrels(evaluated.folder / "qrels.trec")
+    runs = {name: list(_first_hits(evaluated, name)) for name in (baseline, candidate)}
+    values = {name: measured(hits, qrels, [MAIN])[MAIN] for name, hits in runs.items()}
+    queries = outputs["steer"].measuring(run, outputs["sample"]).queries
+    return {
+        "deltas": [values[candidate][query_id] - before for query_id, before in values[baseline].items()],
+        "examples": before_after(
+            baseline, candidate, runs, values, queries, qrels, run.input.documents, most=QUERIES_SHOWN
+        ),
+    }
+
+
+def _first_hits(evaluated: Evaluated, system: str) -> Iterator[ScoredDoc]:
+    """As many of each query as the measure looks at."""
+    for _, hits in groupby(read_run(run_file(evaluated.folder, system)), key=lambda hit: hit.query_id):
+        yield from islice(hits, _DEPTH)
+
+
+def _curves(run: Run) -> Any:
+    path = run.workspace.folder / "curve.json"
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    try:
+        curves.drawn(content)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise DataError(
+            f"no learning curves of this version; draw them again with: acclimate curve {run.workspace.folder}",
+            path=path,
+        ) from None
+    return content
+
+
+def _command(run: Run) -> str:
+    """What makes the run again, elsewhere."""
+    given = [(option(name), value) for name, value in asdict(run.given).items() if value is not None]
+    words = ["acclimate", "adapt", run.input.source, "--out", "again"]
+    words += ["--recipe", str(run.workspace.folder / "recipe.toml"), *(word for pair in given for word in pair)]
+    return shlex.join(words)
+
+
+def _recipe(run: Run) -> str:
+    path = run.workspace.folder / "recipe.toml"
+    return read_text(path) if path.is_file() else ""

@@ -1,0 +1,71 @@
+"""A page from its template in `templates/`: whatever it is given as text, it escapes.
+
+Every page shares `frame.html.jinja`: its policy lets nothing be loaded and no script run but one whose hash it names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from acclimate.base.progress import duration
+from acclimate.measure.measures import MAIN
+from acclimate.report import formatting
+
+
+@cache
+def template(name: str) -> Any:
+    """The template of that name, with the filters that numbers and names are written by."""
+    environment = Environment(
+        loader=PackageLoader("acclimate.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": formatting.score,
+        "share": formatting.share,
+        "signed": formatting.signed,
+        "between": formatting.between,
+        "p": formatting.p_value,
+        "ms": formatting.milliseconds,
+        "size": formatting.size,
+        "usd": formatting.usd,
+        "excerpt": formatting.excerpt,
+        "breakable": _breakable,
+        "duration": duration,
+        "count": lambda value: f"{value:,}",
+    }
+    environment.globals["interval"] = interval
+    environment.globals["strip"] = _strip
+    return environment.get_template(name)
+
+
+def interval(system: Mapping[str, Any], measure: str = MAIN) -> tuple[float, float] | None:
+    """Ends of the 95% interval of a system's mean; None in reports that have none."""
+    ends = system.get("intervals", {}).get(measure)
+    return (ends[0], ends[1]) if ends else None
+
+
+def _breakable(name: str) -> Markup:
+    """A system's name that a narrow column may break where its parts meet: hybrid:|adapted+|reranker."""
+    return Markup("<wbr>").join(re.split(r"(?<=[:+])", name))
+
+
+def _strip(interval: tuple[float, float], value: float, scale: tuple[float, float], zero: bool = False) -> Markup:
+    """An interval and its middle, drawn on a scale that a column shares."""
+
+    def percent(number: float) -> str:
+        return f"{100 * (number - scale[0]) / (scale[1] - scale[0]):.1f}%"
+
+    width = f"{100 * (interval[1] - interval[0]) / (scale[1] - scale[0]):.1f}%"
+    line = Markup('<s style="left:{}"></s>').format(percent(0)) if zero else Markup()
+    return Markup(
+        '<span class="strip" aria-hidden="true">{}<i style="left:{};width:{}"></i><b style="left:{}"></b></span>'
+    ).format(line, percent(interval[0]), width, percent(value))
