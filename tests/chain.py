@@ -75,7 +75,7 @@ def contents(run: Path) -> dict[str, bytes]:
         if (
             path.is_dir()
             or name.startswith(("completions.sqlite", "candidates.sqlite", "scores.sqlite"))
-            or name in (".lock", "report.html")
+            or name in (".lock", "report.html", "status.json", "run.log")
         ):
             continue
         content = path.read_bytes()

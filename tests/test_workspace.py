@@ -263,7 +263,7 @@ def test_what_a_killed_process_had_replaced_is_swept(workspace):
         make(workspace, Stage())
     shutil.copytree(workspace.folder / "filter", workspace.folder / ".filter.replaced")
     with workspace.lock():
-        assert sorted(path.name for path in workspace.folder.iterdir()) == [".lock", "filter"]
+        assert sorted(path.name for path in workspace.folder.iterdir()) == [".lease", ".lock", "filter"]
 
 
 def test_a_stage_behind_a_link_is_made_again_and_only_the_link_is_replaced(workspace, tmp_path):

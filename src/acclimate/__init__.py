@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from acclimate.api.rerank import rerank
     from acclimate.api.run import Run, open
     from acclimate.api.stages import distill, evaluate, filter, generate, index, label, mine, sample, seed, steer, train
+    from acclimate.api.status import StageStatus, Status, status
     from acclimate.base.errors import (
         AcclimateError,
         BatchWritten,
@@ -63,6 +64,7 @@ _HOMES = {
     "acclimate.api.run": "Run open",
     "acclimate.deploy.searchers": "Hit",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
+    "acclimate.api.status": "StageStatus Status status",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.corpus.conversion": "Conversion",
     "acclimate.deploy.exports.export": "Exported",
@@ -107,6 +109,8 @@ __all__ = [
     "SettingDifference",
     "SettingError",
     "Spending",
+    "StageStatus",
+    "Status",
     "SyntheticQuery",
     "adapt",
     "compare",
@@ -133,6 +137,7 @@ __all__ = [
     "rerank",
     "sample",
     "seed",
+    "status",
     "steer",
     "train",
 ]

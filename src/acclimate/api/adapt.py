@@ -13,6 +13,7 @@ from acclimate.base import distributed
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
+from acclimate.run import status
 from acclimate.run.given import Given, StrPath
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import Changes, Setting, check, resolve, tables
@@ -163,7 +164,7 @@ def carry_out(run: StageRun, *, until: str, progress: Shown) -> Run:
     from acclimate.report import assemble
 
     run.workspace.refuse_foreign()
-    with run.workspace.lock(), shown(progress):
+    with run.workspace.lock(), shown(progress), status.kept(run.workspace.folder):
         outputs = chain.adapt(run, until=until)
         if "evaluate" in outputs and distributed.is_main():
             assemble.write(run, outputs)

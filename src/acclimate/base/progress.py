@@ -32,16 +32,36 @@ _listener: ContextVar[Callback | None] = ContextVar("progress of acclimate", def
 
 
 class Progress:
-    """A callable `(done, total)` for the work of one stage; `unit` is what is counted."""
+    """A callable `(done, total)` for the work of one stage; `unit` is what is counted.
 
-    def __init__(self, stage: str, unit: str) -> None:
-        self.stage = stage
-        self.unit = unit
+    check: raises what is to end the work.
+    """
+
+    def __init__(self, stage: str, unit: str, check: Callable[[], None] = lambda: None) -> None:
+        self.stage, self.unit, self.check = stage, unit, check
         self.listener = _listener.get()
 
     def __call__(self, done: int, total: int) -> None:
+        self.check()
         if self.listener is not None:
             self.listener(self.stage, done, total, self.unit)
+
+
+@contextmanager
+def also(listener: Callback) -> Iterator[None]:
+    """Within it, progress goes to this callback, too, before whoever else is told."""
+    before = _listener.get()
+
+    def both(stage: str, done: int, total: int, unit: str) -> None:
+        listener(stage, done, total, unit)
+        if before is not None:
+            before(stage, done, total, unit)
+
+    token = _listener.set(both)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 @contextmanager
@@ -86,33 +106,56 @@ class Bar:
         self._bar = self._work = None
 
 
-class LogLines:
-    """A line in the log every few seconds: what is done, how fast by the last lines, and the time left.
+class Pace:
+    """How fast a piece of work goes, by the last times that it was told.
 
     Time starts with the first call, and none of what is told within a second of it counts.
     """
 
-    def __init__(self, every_seconds: float = 10.0) -> None:
-        self.every_seconds = every_seconds
+    def __init__(self) -> None:
         self._work: tuple[str, str] | None = None
-        self._started = 0.0
         self._points: deque[tuple[float, int]] = deque(maxlen=_POINTS)  # when, how many done
+        self.started = 0.0
 
-    def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
+    def goes_on(self, stage: str, done: int, unit: str) -> bool:
+        """False where a piece of work has only begun."""
         now = time.monotonic()
         if self._work != (stage, unit) or done < self._points[-1][1]:
-            self._work, self._started = (stage, unit), now
-        if now - self._started < _AT_ONCE:
+            self._work, self.started = (stage, unit), now
+        if now - self.started < _AT_ONCE:
             self._points.clear()
             self._points.append((now, done))
-            return
-        if done < total and now - self._points[-1][0] < self.every_seconds:
-            return
+            return False
+        return True
+
+    @property
+    def silence(self) -> float:
+        """Seconds since a rate was taken."""
+        return time.monotonic() - self._points[-1][0]
+
+    def rate(self, done: int) -> float:
+        """How many a second."""
+        now = time.monotonic()
         then, done_then = self._points[0]
         self._points.append((now, done))
-        rate = (done - done_then) / max(now - then, 1e-9)
+        return (done - done_then) / max(now - then, 1e-9)
+
+
+class LogLines:
+    """A line in the log every few seconds: what is done, how fast by the last lines, and the time left."""
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        self.every_seconds = every_seconds
+        self._pace = Pace()
+
+    def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
+        if not self._pace.goes_on(stage, done, unit):
+            return
+        if done < total and self._pace.silence < self.every_seconds:
+            return
+        rate = self._pace.rate(done)
         left = "" if done >= total else f", {duration((total - done) / rate)} left" if rate > 0 else ""
-        if done < total or now - self._started > self.every_seconds:
+        if done < total or time.monotonic() - self._pace.started > self.every_seconds:
             logger.info("%-10s %s", stage, f"{done:,} of {total:,} {unit}, {rate:,.3g} a second{left}")
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ budget was reached (state kept), 130 interrupted, 143 terminated (state kept).
 from __future__ import annotations
 
 import io
+import json as json_format
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from acclimate.cli.model_commands import convert_model
 from acclimate.cli.options import (
     Count,
     Counts,
+    Flag,
     K,
     Name,
     Seed,
@@ -80,6 +82,26 @@ def report(run_dir: Path) -> None:
         Folder of a finished run.
     """
     show(acclimate.open(run_dir).write_report())
+
+
+@command
+def status(run_dir: Path, *, json: Flag = False) -> None:
+    """Say what a run is doing, from any terminal: the stage at work, how far it is and the time left; or how it ended.
+
+    RUN-DIR/run.log has every line that was said since the run was begun.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a run, begun or finished.
+    json
+        As JSON, for programs.
+    """
+    state = acclimate.status(run_dir)
+    if json:
+        print(json_format.dumps({**state._asdict(), "stages": [stage._asdict() for stage in state.stages]}, indent=2))
+    else:
+        print(state)
 
 
 @command

@@ -23,7 +23,8 @@ from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
 from acclimate.base.progress import Progress, duration
 from acclimate.base.version import __version__
-from acclimate.run import manifests
+from acclimate.run import lease, manifests, status
+from acclimate.run.lease import Lease
 from acclimate.run.output import Account, StageOutput
 
 LOCK = ".lock"
@@ -38,6 +39,7 @@ class Workspace:
         if folder.exists() and not folder.is_dir():
             raise AcclimateError(f"{folder} is a file; expected a folder to write to")
         self.folder = folder
+        self.lease = Lease(folder)
 
     def refuse_foreign(self) -> None:
         """Raises AcclimateError for a folder that holds something, and no run: stages would replace what is there."""
@@ -70,6 +72,7 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Keep a second process out of this folder. The lock goes with the process, however that ends.
 
+        So it does with a process of another machine, some time after, see `lease`.
         A folder that was made here and in which nothing began goes too, with those above it: a mistyped name leaves
         nothing behind. Of several processes of one run the first one holds it.
         """
@@ -94,20 +97,36 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
-            if is_own:
-                if not handle.tell():
-                    handle.write(_MARK)
-                    handle.flush()
-                _sweep(self.folder)
-            leftovers = {LOCK}
+            with self.lease.held():
+                if is_own:
+                    if not handle.tell():
+                        handle.write(_MARK)
+                        handle.flush()
+                    _sweep(self.folder)
+                leftovers = {LOCK, lease.NAME}
+                try:
+                    yield
+                except AcclimateError:
+                    leftovers |= {"corpus", status.NAME, status.LOG}  # which are of no use where nothing begins
+                    raise
+                finally:
+                    if is_new and {path.name for path in self.folder.iterdir()} <= leftovers:
+                        shutil.rmtree(self.folder)
+
+    def is_at_work(self) -> bool:
+        """True while a command works here, as far as this machine can see."""
+        import fcntl
+
+        path = self.folder / LOCK
+        if not is_file(path):
+            return False
+        with path.open(encoding="utf-8") as handle:
             try:
-                yield
-            except AcclimateError:
-                leftovers.add("corpus")  # which is of no use where nothing begins
-                raise
-            finally:
-                if is_new and {path.name for path in self.folder.iterdir()} <= leftovers:
-                    shutil.rmtree(self.folder)
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        holder = lease.read(self.folder / lease.NAME)
+        return holder is not None and holder["machine"] != lease.machine() and self.lease.is_fresh()
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
         """The manifest of a finished stage, else None. Raises DataError for one that is damaged."""
@@ -167,10 +186,11 @@ class Workspace:
             write_json(begun, {"key": key})
 
         distributed.broadcast(False)
-        progress = Progress(stage, unit)
+        progress = Progress(stage, unit, self.lease.check)
         started = time.monotonic()
         with writing(folder), nullcontext() if together else distributed.helped():
             account = run(folder, progress)
+        self.lease.check()
         manifest = {
             **recipe,
             "fingerprint": key,

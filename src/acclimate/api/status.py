@@ -1,0 +1,114 @@
+"""What a run is doing, or how it ended, from its folder alone: whoever works there is not disturbed."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from acclimate.base.errors import DataError
+from acclimate.base.progress import duration
+from acclimate.base.text import on_one_line
+from acclimate.run import status as kept
+from acclimate.run.workspace import Workspace
+from acclimate.stages.chain import STAGES
+from acclimate.stages.runs import described
+
+KILLED = "killed"
+
+
+class StageStatus(NamedTuple):
+    """A stage of a run: `made`, `works` or `missing` (also where nothing reads it).
+
+    >>> acclimate.status("run").stages[0][:2]
+    ('index', 'made')
+    """
+
+    name: str
+    state: str
+    read: int = 0
+    kept: int = 0
+    seconds: float = 0.0
+
+
+class Status(NamedTuple):
+    """What a run is doing; `print` gives it in lines for people.
+
+    state: `works`, `finished`, `stopped` (interrupted, or by a limit), `failed`, `killed` (it ended without a word), or
+    "" for a run of which nothing is known.
+
+    >>> print(acclimate.status("run"))  # doctest: +ELLIPSIS
+    run: ...
+    index      read ...
+    """
+
+    folder: str
+    state: str
+    stages: list[StageStatus]
+    stage: str = ""  # at work, or at work last, and how far it is
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    seconds_left: float | None = None
+    message: str = ""  # how it ended
+    host: str = ""
+    pid: int = 0
+    started: str = ""  # UTC
+    updated: str = ""
+
+    def __str__(self) -> str:
+        where = f" (process {self.pid} on {self.host}, since {self.started})" if self.state == "works" else ""
+        since = f" ({self.updated})" if self.updated and self.state not in ("works", "") else ""
+        lines = [on_one_line(f"{self.folder}: {_WORDS[self.state]}{where}{since}")]
+        if self.message:
+            lines.append(f"  {on_one_line(self.message)}")
+        for stage in self.stages:
+            result = f"read {stage.read:,}   kept {stage.kept:,}   {duration(stage.seconds)}"
+            lines.append(f"{stage.name:<10} {result if stage.state == 'made' else self._progress(stage)}")
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _progress(self, stage: StageStatus) -> str:
+        if stage.name != self.stage or not self.total:
+            return "at work" if stage.state == "works" else "-"
+        left = f", {duration(self.seconds_left)} left" if self.seconds_left is not None else ""
+        return f"{self.done:,} of {self.total:,} {self.unit}{left}"
+
+
+_WORDS = {
+    "works": "at work",
+    "finished": "finished",
+    "stopped": "stopped; the same command goes on",
+    "failed": "failed; once that is mended the same command goes on",
+    KILLED: "ended without a word, as a killed process does; the same command goes on",
+    "": "nobody works here",
+}
+
+
+def status(folder: str | PathLike[str]) -> Status:
+    """What the run in a folder is doing, or how it ended. Raises DataError for a folder without a run.
+
+    >>> acclimate.status("run").state == "works"
+    False
+    """
+    path = Path(folder)
+    if not Workspace(path).is_run():
+        described(path)  # says so
+    row = kept.read(path) or {}
+    state = row.get("state", "")
+    if Workspace(path).is_at_work():
+        state = kept.WORKS
+    elif state == kept.WORKS:
+        state = KILLED
+    fields = {name: row[name] for name in Status._fields if name in row and name not in ("state", "folder")}
+    stages = [_stage(path, name, works=state == kept.WORKS and row.get("stage") == name) for name in STAGES]
+    return Status(str(folder), state, stages, **fields)
+
+
+def _stage(folder: Path, name: str, *, works: bool) -> StageStatus:
+    try:
+        manifest = Workspace(folder).manifest(name)
+    except DataError:
+        manifest = None
+    if works or manifest is None:
+        return StageStatus(name, "works" if works else "missing")
+    return StageStatus(name, "made", manifest["in"], manifest["out"], manifest["seconds"])

@@ -1,0 +1,129 @@
+"""What a run is doing, for whoever has no terminal to look at: `status.json` says it now, `run.log` keeps every line.
+
+Both are there for people and their tools, and no stage reads them: the same run leaves the same results with others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from acclimate.base import distributed
+from acclimate.base.errors import AcclimateError, BatchWritten, BudgetExceeded, DataError
+from acclimate.base.files import read_json, write_json
+from acclimate.base.progress import Pace, also
+from acclimate.base.text import on_one_line
+from acclimate.llm.server.address import redacted
+
+NAME, LOG = "status.json", "run.log"
+WORKS, FINISHED, STOPPED, FAILED = "works", "finished", "stopped", "failed"
+_EVERY_SECONDS = 2.0
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Within it, what this process does with the run in `folder` is written there."""
+    if not distributed.is_main():
+        yield
+        return
+    status = _Status(folder / NAME)
+    logger, handler = logging.getLogger("acclimate"), _log(folder / LOG)
+    logger.addHandler(handler)
+    try:
+        with also(status):
+            yield
+    except (BatchWritten, BudgetExceeded) as error:
+        status.ends(STOPPED, str(error))
+        raise
+    except AcclimateError as error:
+        status.ends(FAILED, str(error))
+        raise
+    except KeyboardInterrupt:
+        status.ends(STOPPED, "interrupted")
+        raise
+    except BaseException as error:
+        status.ends(FAILED, f"{type(error).__name__}: {error}")
+        raise
+    else:
+        status.ends(FINISHED)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What was written last; None where nothing is, or nothing that can be read."""
+    try:
+        status = read_json(folder / NAME)
+    except (OSError, DataError):
+        return None
+    return status if isinstance(status, dict) and "state" in status else None
+
+
+class _Status:
+    """Hears of progress, and writes it down from time to time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pace = Pace()
+        self._written = 0.0
+        self._row: dict[str, Any] = {
+            "state": WORKS,
+            "stage": "",
+            "done": 0,
+            "total": 0,
+            "unit": "",
+            "seconds_left": None,
+            "message": "",
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _now(),
+        }
+        self._write()
+
+    def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
+        goes_on = self._pace.goes_on(stage, done, unit)
+        if stage == self._row["stage"] and time.monotonic() - self._written < _EVERY_SECONDS:
+            return
+        rate = self._pace.rate(done) if goes_on else 0.0
+        left = round((total - done) / rate, 1) if rate > 0 else None
+        self._row |= {"stage": stage, "done": done, "total": total, "unit": unit, "seconds_left": left}
+        self._write()
+
+    def ends(self, state: str, message: str = "") -> None:
+        """Say how it ended."""
+        self._row |= {"state": state, "message": redacted(on_one_line(message)), "seconds_left": None}
+        self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        try:
+            write_json(self.path, {**self._row, "updated": _now()})
+        except (AcclimateError, OSError):  # of a full disk the work itself has more to say
+            return
+
+
+class _Lines(logging.Formatter):
+    """`2026-05-01T12:00:00Z generate   ...`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{_now()} {redacted(on_one_line(record.getMessage()))}"
+
+
+def _log(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
+    handler.setFormatter(_Lines())
+    handler.handleError = lambda record: None  # as above
+    return handler
+
+
+def _now() -> str:
+    """UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
