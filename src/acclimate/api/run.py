@@ -176,10 +176,9 @@ class Run:
         default `exports/FORMAT` in the run's folder. url: a server to load it into. Raises SettingError for a format, a
         system or an option that there is not, AcclimateError for an `out` that holds something else.
 
-        >>> acclimate.open("run").export("paper")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        acclimate.base.errors.SettingError: no format to export named 'paper'. There are: ...
+        >>> print(acclimate.open("run").export("sqlite", "exported", system="bm25"))  # doctest: +ELLIPSIS
+        bm25 as sqlite: 40 documents, ... bm25 postings; exported, ... MB
+        SQLite finds 1.00 of this run's first ten ...
         """
         from acclimate.deploy.exports.export import export
 

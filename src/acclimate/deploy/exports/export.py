@@ -34,8 +34,9 @@ _STAGES = "index", "distill", "evaluate"  # what an export is made of
 class Exported:
     """A finished export: its folder, and the manifest in it.
 
-    >>> acclimate.Exported.__dataclass_fields__.keys() >= {"folder", "manifest"}
-    True
+    >>> exported = acclimate.open("run").export("sqlite", "exported", system="bm25")
+    >>> exported.counts["documents"], exported.manifest["notes"]["check"]["overlap"]
+    (40, 1.0)
     """
 
     folder: Path
@@ -48,7 +49,8 @@ class Exported:
         return self.manifest["counts"]
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        by_what = sorted(self.counts.items(), key=lambda count: (count[0] != "documents", count))
+        counts = ", ".join(f"{count:,} {what}" for what, count in by_what)
         size = sum(output["bytes"] for output in self.manifest["outputs"].values()) / 1e6
         first = f"{self.manifest['system']} as {self.manifest['format']}: {counts}; {self.folder}, {size:,.1f} MB"
         return "\n".join([first, *self.manifest["lines"]])

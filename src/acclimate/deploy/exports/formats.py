@@ -60,7 +60,9 @@ def _shown(option: str) -> str:
     return "--" + option.replace("_", "-")
 
 
-FORMATS: dict[str, Format] = {form.name: form for form in ()}
+FORMATS: dict[str, Format] = {
+    form.name: form for form in (Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),)
+}
 
 
 def named(name: str) -> Format:

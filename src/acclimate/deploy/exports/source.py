@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from acclimate.base.draw import subset
 from acclimate.base.errors import SettingError, unknown
 from acclimate.records import Doc, Query, ScoredDoc
+from acclimate.search.members import BM25Member, LateInteractionMember, Member, SparseMember
 from acclimate.search.names import SystemName
 from acclimate.search.system import System
 from acclimate.search.systems import of_documents, system_of
@@ -17,10 +18,15 @@ from acclimate.search.views import Views
 from acclimate.stages.systems import members_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from acclimate.corpus.documents import Corpus
     from acclimate.run.run import Run
     from acclimate.stages.chain import Outputs
 
+BM25, SPARSE, DENSE, LATE_INTERACTION = "bm25", "sparse", "dense", "late-interaction"  # kinds of members
+LEXICAL = (BM25, SPARSE)
 PART_DOCS, PART_CHARS = 4096, 1 << 24  # of a part at most
 _MOST_QUERIES = 100  # that an export is checked with
 
@@ -68,10 +74,20 @@ class Source:
         """The names of the members that find or score: sources first."""
         return list(dict.fromkeys([*self.system.sources, *self.system.parts]))
 
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Member -> what queries are to it: terms (BM25, SPARSE), a vector, or a vector of each token."""
+        return {name: _kind(self.system.members[name]) for name in self.members}
+
     @property
     def corpus(self) -> Corpus:
         """What is indexed: documents, or passages of them (see `parents`)."""
         return self.run.input.corpus
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """(n_docs,) by row, the place of each id among all sorted ids: what breaks ties."""
+        return self.system.ids.rank
 
     def document(self, doc_id: str) -> str:
         """The id of the document that a passage is of, or that this is."""
@@ -99,3 +115,11 @@ class Source:
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
         """What the system finds here, documents where passages are indexed; best first, ties by doc_id."""
         return of_documents(self.system, self.system.ids).search(queries, k)
+
+
+def _kind(member: Member) -> str:
+    if isinstance(member, BM25Member):
+        return BM25
+    if isinstance(member, SparseMember):
+        return SPARSE
+    return LATE_INTERACTION if isinstance(member, LateInteractionMember) else DENSE

@@ -1,0 +1,44 @@
+"""Whether an engine finds what the run finds: the first ten of some of the queries that the run is measured on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from acclimate.deploy.exports.source import Source
+
+_FIRST = 10
+
+
+def check(source: Source, search: Callable[[str, int], list[str]]) -> dict[str, Any]:
+    """Of the exported system, or of one that should be the same. search: (query, k) -> ids of documents, best first.
+
+    overlap: the mean share of the first ten that both have. median_ms: from text to ids.
+    """
+    queries = source.queries
+    expected: dict[str, set[str]] = {query.query_id: set() for query in queries}
+    for hit in source.search(queries, _FIRST):
+        expected[hit.query_id].add(hit.doc_id)
+    shares: list[float] = []
+    seconds: list[float] = []
+    for query in queries:
+        started = time.perf_counter()
+        ids = {*search(query.text, _FIRST)}
+        seconds.append(time.perf_counter() - started)
+        ours = expected[query.query_id]
+        shares.append(len(ids & ours) / max(len(ids), len(ours)) if ids or ours else 1.0)
+    return {
+        "queries": len(queries),
+        "overlap": round(sum(shares) / max(1, len(shares)), 4),
+        "median_ms": round(1000 * median(seconds), 1) if seconds else 0.0,
+    }
+
+
+def line(checked: dict[str, Any], engine: str) -> str:
+    """The same for people."""
+    return (
+        f"{engine} finds {checked['overlap']:.2f} of this run's first ten for {checked['queries']:,} queries, "
+        f"in {checked['median_ms']:.3g} ms each"
+    )

@@ -1,0 +1,68 @@
+"""A system as SQL: candidates named by its sources, scored by its members, brought to [0, 1] and added; or their ranks.
+
+What databases differ in (how a member names documents, and what it says of one) is given as fragments; the rest is
+plain SQL that PostgreSQL and SQLite both take. It computes what `search.system` does, as far as that looks at first.
+Documents are numbered in the order of their ids, so that a tie is broken by the number as it is by the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from acclimate.search.candidates import RANK_CONSTANT
+from acclimate.search.system import System
+
+
+class Fragment(NamedTuple):
+    """A member in the SQL of a database."""
+
+    scored: str = ""  # a select of `doc` and `score` of all that it finds, which the others may read as `NAME_scored`
+    named: str = ""  # a select of `doc` and `score`, best first, of those that it names as candidates
+    joined: str = ""  # what is joined to `candidates` for its score of one
+    score: str = ""  # that score
+
+
+def identifier(member: str) -> str:
+    """What tables and columns of a member are called."""
+    return member.replace(":", "_").replace("-", "_")
+
+
+def fused(system: System, fragments: Mapping[str, Fragment]) -> list[str]:
+    """Common table expressions, the last of them `fused (doc, score)`: each candidate with the score of the system.
+
+    fragments: of every source and every weighted member.
+    """
+    names = {member: identifier(member) for member in fragments}
+    tables = [
+        f"{names[member]}_scored as materialized (\n{fragment.scored}\n)"
+        for member, fragment in fragments.items()
+        if fragment.scored
+    ]
+    tables += [f"{names[source]}_named as materialized (\n{fragments[source].named}\n)" for source in system.sources]
+    union = "\n  union ".join(f"select doc from {names[source]}_named" for source in system.sources)
+    candidates = f"candidates as (\n  {union}\n)"
+    if not system.weights:
+        ranked = "\n  union all ".join(
+            f"select doc, 1.0 / ({RANK_CONSTANT} + row_number() over (order by score desc, doc)) as score "
+            f"from {names[source]}_named"
+            for source in system.sources
+        )
+        return [
+            *tables,
+            f"ranks as (\n  {ranked}\n)",
+            "fused as (select doc, sum(score) as score from ranks group by doc)",
+        ]
+    joins = "".join(f"\n  {fragments[member].joined}" for member in system.parts)
+    columns = ", ".join(f"{fragments[member].score} as {names[member]}" for member in system.parts)
+    scores = f"scores as (\n  select candidates.doc, {columns}\n  from candidates{joins}\n)"
+    if len(system.parts) == 1:
+        return [*tables, candidates, scores, f"fused as (select doc, {names[system.parts[0]]} as score from scores)"]
+    added = "\n    + ".join(f"{system.weights[member]} * {_min_max(names[member])}" for member in sorted(system.parts))
+    return [*tables, candidates, scores, f"fused as (\n  select doc, {added} as score\n  from scores\n)"]
+
+
+def _min_max(column: str) -> str:
+    """A score of one query brought to [0, 1]; 0 where none differ."""
+    low, high = f"min({column}) over ()", f"max({column}) over ()"
+    return f"coalesce(({column} - {low}) / nullif({high} - {low}, 0), 0)"

@@ -1,0 +1,68 @@
+"""What a lexical member's index holds: for each term the documents that have it, and the weight of each.
+
+A score is a sum over a query's terms: BM25's weight of a term in a document does not depend on the query, so any engine
+that adds products computes the very scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from acclimate.search.members import BM25Member, Member, SparseMember
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ENTRIES_AT_ONCE = 1 << 20
+
+
+class Entries(NamedTuple):
+    """Some entries: of each its term, the row of its document, its weight (above 0)."""
+
+    terms: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+class Postings(NamedTuple):
+    """Term t is in the documents `rows[starts[t]:starts[t + 1]]`, with these `weights`."""
+
+    starts: NDArray[np.int64]  # (n_terms + 1,)
+    rows: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    words: list[str]  # (n_terms,) distinct; "" is no term, and marks documents without any
+
+    def blocks(self) -> Iterator[Entries]:
+        """All entries, by term and then by row."""
+        for start in range(0, len(self.rows), _ENTRIES_AT_ONCE):
+            end = min(start + _ENTRIES_AT_ONCE, len(self.rows))
+            first, last = np.searchsorted(self.starts, (start, end - 1), side="right") - 1
+            ends = np.minimum(self.starts[first + 1 : last + 2], end)
+            terms = np.repeat(np.arange(first, last + 1), np.diff(ends, prepend=start))
+            rows, weights = self.rows[start:end].astype(np.int64), self.weights[start:end]
+            kept = weights > 0
+            if "" in self.words:
+                kept &= terms != self.words.index("")
+            yield Entries(terms[kept], rows[kept], weights[kept])
+
+
+def postings_of(member: Member) -> Postings:
+    """Those of a BM25 or a sparse member."""
+    if isinstance(member, BM25Member):
+        scores = member.index.index.scores
+        return Postings(scores["indptr"], scores["indices"], scores["data"], terms_of(member))
+    assert isinstance(member, SparseMember)
+    return Postings(member.index.starts, member.index.documents, member.index.weights, terms_of(member))
+
+
+def terms_of(member: BM25Member | SparseMember) -> list[str]:
+    """Its terms by their numbers."""
+    if isinstance(member, SparseMember):
+        return member.query.tokenizer.convert_ids_to_tokens(range(len(member.query.weights)))
+    terms = [""] * len(member.index.index.vocab_dict)
+    for term, number in member.index.index.vocab_dict.items():
+        terms[number] = term
+    return terms

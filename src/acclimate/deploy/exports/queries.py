@@ -1,0 +1,160 @@
+"""The query side of an export: what each member of a system makes of a text, from the export's folder `query` alone.
+
+`query/members.json` says of each member what it is and which model reads its queries; transformers are folders beside
+it that sentence-transformers loads. `bm25.txt` has BM25's terms, a line each, numbered from 0.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from acclimate.base.digests import folder_fingerprint
+from acclimate.base.files import atomic_folder, read_json, read_lines, write_json, write_lines
+from acclimate.corpus.analyzer import Analyzer
+from acclimate.deploy.exports.postings import terms_of
+from acclimate.deploy.exports.source import BM25, LATE_INTERACTION, SPARSE, Source
+from acclimate.search.encoded import AUTO, Cut, Encoded, cut
+from acclimate.search.members import BM25Member, Member, SparseMember
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MEMBERS, _TERMS = "members.json", "bm25.txt"
+_ROUTE = "query_0_"  # begins the folder of a student's query side, where that is no transformer
+_ANY_LENGTH = 1 << 20  # tokens: the model says itself how many it reads
+
+
+class Terms(NamedTuple):
+    """A query as a lexical member sees it: a document's score is the sum over terms of this weight times its own."""
+
+    ids: list[int]  # ascending
+    terms: list[str]
+    weights: list[float]
+
+
+Read = Callable[[str], "Terms | NDArray[np.float32]"]
+
+
+def save(source: Source, folder: Path) -> None:
+    """Write the query side of a system to a folder; where that is there, it is finished."""
+    if folder.exists():
+        return
+    with atomic_folder(folder) as unfinished:
+        facts: dict[str, Any] = {}
+        for name in source.members:
+            member = source.system.members[name]
+            facts[name] = {"kind": source.kinds[name]}
+            if isinstance(member, BM25Member):
+                facts[name]["language"] = member.index.analyzer.language
+                write_lines(unfinished / _TERMS, terms_of(member))
+            else:
+                facts[name] |= _save_model(source, name, member, unfinished)
+        write_json(unfinished / _MEMBERS, facts)
+
+
+def _save_model(source: Source, name: str, member: Member, folder: Path) -> dict[str, Any]:
+    """Save what reads a member's queries, unless it is there; how it is to be used."""
+    from acclimate.search.encoder import Encoder
+    from acclimate.search.static import StaticQuery
+
+    kind, _, is_adapted = name.partition(":")
+    model = name.replace(":", "-")
+    student = source.outputs.get("distill")
+    if isinstance(member, SparseMember) or isinstance(member.encoder, StaticQuery):
+        assert student is not None
+        (route,) = (student.folder / (kind if is_adapted else f"{kind}-start")).glob(f"{_ROUTE}*")
+        shutil.copytree(route, folder / model / route.name)
+        return {"model": model}
+    settings = source.run.settings["index"]
+    if is_adapted:
+        assert student is not None
+        encoder, prompt = Encoder.load_student(student.folder / kind, max_tokens=settings["max_tokens"]), AUTO
+    else:
+        encoder, prompt, model = source.run.base.encoder, settings["query_prompt"], "base"
+    if not (folder / model).exists():
+        encoder.model.max_seq_length = encoder.max_tokens
+        encoder.save(folder / model)
+    facts = {"model": model, "prompt": None if prompt == AUTO else prompt}
+    return facts | {"dim": member.encoder.dim} if isinstance(member.encoder, Cut) else facts
+
+
+class QuerySide:
+    """What the members of an exported system make of a text: the same as in the run that was exported.
+
+    >>> side = QuerySide("exported/query")  # doctest: +SKIP
+    >>> side("lava and ash")["bm25"].terms  # doctest: +SKIP
+    ['ash', 'lava']
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._encode = lru_cache(maxsize=None)(self._encoder)
+        self._readers = {name: self._reader(name, facts) for name, facts in self.members.items()}
+
+    @property
+    def members(self) -> dict[str, dict[str, Any]]:
+        """Member -> its kind, and how it reads queries."""
+        return read_json(self.folder / _MEMBERS)
+
+    def __call__(self, text: str) -> dict[str, Terms | NDArray[np.float32]]:
+        """By member: terms, a vector (dim,) or token vectors (n_tokens, dim), of unit length."""
+        return {name: read(text) for name, read in self._readers.items()}
+
+    def _reader(self, name: str, facts: dict[str, Any]) -> Read:
+        if facts["kind"] == BM25:
+            return _bm25(Analyzer(facts["language"]), [line for _, line in read_lines(self.folder / _TERMS)])
+        if facts["kind"] == SPARSE:
+            return _sparse(self.folder / facts["model"])
+        encode = self._encode(facts["model"], facts.get("prompt"))
+        if facts["kind"] == LATE_INTERACTION:
+            return lambda text: encode(text).tokens
+        dim = facts.get("dim")
+        return lambda text: cut(encode(text).pooled, dim) if dim else encode(text).pooled
+
+    def _encoder(self, model: str, prompt: str | None) -> Callable[[str], Encoded]:
+        """One for all members that read queries alike, which remembers the last one."""
+        from acclimate.search import query_side
+        from acclimate.search.encoder import Encoder
+        from acclimate.search.static import StaticQuery
+
+        folder = self.folder / model
+        if any(folder.glob(f"{_ROUTE}*")):
+            encoder = StaticQuery.open(folder)
+        elif prompt is None:
+            weights = partial(folder_fingerprint, folder)
+            encoder = query_side.opened(folder, weights, max_tokens=_ANY_LENGTH) or Encoder.load(
+                str(folder), max_tokens=_ANY_LENGTH
+            )
+        else:
+            encoder = Encoder.load(str(folder), max_tokens=_ANY_LENGTH, prompts={"query": prompt})
+        return lru_cache(maxsize=1)(lambda text: encoder.encode([text])[0])
+
+
+def _bm25(analyzer: Analyzer, terms: list[str]) -> Read:
+    numbers = {term: number for number, term in enumerate(terms) if term}  # what has no terms is found by none
+
+    def read(text: str) -> Terms:
+        counts = Counter(term for term in analyzer(text) if term in numbers)
+        known = sorted(counts, key=numbers.__getitem__)
+        return Terms([numbers[term] for term in known], known, [float(counts[term]) for term in known])
+
+    return read
+
+
+def _sparse(folder: Path) -> Read:
+    from acclimate.search.sparse import SparseQuery
+
+    query = SparseQuery.open(folder)
+
+    def read(text: str) -> Terms:
+        ids, weights = query(text)
+        return Terms(list(map(int, ids)), query.tokenizer.convert_ids_to_tokens(ids), weights.tolist())
+
+    return read

@@ -1,0 +1,51 @@
+"""Search this export: python search.py "a query". It needs acclimate, and uses sqlite-vec where it is installed."""
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from acclimate.deploy.exports.queries import QuerySide
+
+
+def open_index(folder):
+    """A function (query, k) -> rows of (id, score, title, text), best first."""
+    database = sqlite3.connect(folder / "search.sqlite")
+    try:
+        import sqlite_vec  # pyright: ignore[reportMissingImports]
+
+        database.enable_load_extension(True)
+        sqlite_vec.load(database)
+    except (ImportError, AttributeError):  # vectors are float32, one after the other: numpy reads them, too
+        database.create_function("vec_distance_cosine", 2, lambda a, b: 1 - float(floats(a) @ floats(b)))
+    database.create_function("max_sim", 3, max_sim)
+    side, sql = QuerySide(folder / "query"), (folder / "search.sql").read_text(encoding="utf-8")
+    return lambda query, k=10: database.execute(sql, {"k": k, **parameters(side(query))}).fetchall()
+
+
+def parameters(members):
+    """Of terms, their numbers and weights as JSON; of vectors, the bytes."""
+    return {
+        name.replace(":", "_").replace("-", "_"): (
+            json.dumps(dict(zip(part.ids, part.weights, strict=True))) if hasattr(part, "ids") else part.tobytes()
+        )
+        for name, part in members.items()
+    }
+
+
+def floats(blob):
+    return np.frombuffer(blob, "<f4")
+
+
+def max_sim(tokens, scales, query):
+    """Late interaction: the nearest of the document's tokens to each of the query's, averaged."""
+    scales, query = floats(scales), floats(query)
+    tokens = np.frombuffer(tokens, np.int8).reshape(len(scales), -1).astype(np.float32)
+    return float((tokens @ query.reshape(-1, tokens.shape[1]).T * scales[:, None]).max(axis=0).mean())
+
+
+if __name__ == "__main__":
+    for document, score, title, text in open_index(Path(__file__).parent)(sys.argv[1]):
+        print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")

@@ -1,0 +1,168 @@
+"""SQLite: one file with documents, vectors and BM25's weights; the system as one SELECT; and a reader in Python.
+
+Vectors are float32, little-endian, one after the other, which sqlite-vec reads as they are and so does numpy. BM25 is
+exact: a document's score is a sum of weights that the index holds. FTS5 has the words, too, for phrases and snippets;
+its own bm25() analyzes and weighs otherwise. Documents are numbered in the order of their ids (see `fusion`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from acclimate.base.files import write_text
+from acclimate.deploy.exports import queries
+from acclimate.deploy.exports.check import check, line
+from acclimate.deploy.exports.formats import Written
+from acclimate.deploy.exports.fusion import Fragment, fused, identifier
+from acclimate.deploy.exports.postings import postings_of
+from acclimate.deploy.exports.readers import sqlite as reader
+from acclimate.deploy.exports.source import BM25, DENSE, LATE_INTERACTION, LEXICAL, SPARSE, Part, Source
+from acclimate.search.members import DenseMember, LateInteractionMember
+
+_DOCUMENTS = """
+create table if not exists finished (step text primary key);
+create table if not exists documents (
+  number integer primary key, id text not null unique, document text not null, title text not null, text text not null);
+create virtual table if not exists words
+  using fts5(title, text, content='documents', content_rowid='number', tokenize='{tokenizer}');
+"""
+_POSTINGS = """
+create table if not exists {name}_terms (term integer primary key, word text not null);
+create table if not exists {name}_postings (
+  term integer, doc integer, weight real not null, primary key (term, doc)) without rowid;
+"""
+_TABLES = {
+    BM25: _POSTINGS,
+    SPARSE: _POSTINGS,
+    DENSE: "create table if not exists {name}_vectors (doc integer primary key, vector blob not null);",
+    LATE_INTERACTION: "create table if not exists {name}_tokens (\n"
+    "  doc integer primary key, tokens blob not null, scales blob not null);",
+}
+_COUNTED = {BM25: "postings", SPARSE: "postings", DENSE: "vectors", LATE_INTERACTION: "tokens"}
+
+
+def write(source: Source, folder: Path) -> Written:
+    """See the package."""
+    queries.save(source, folder / "query")
+    with closing(sqlite3.connect(folder / "search.sqlite", isolation_level=None)) as database:
+        _fill(database, source)
+        tables = {"documents": "documents"}
+        tables |= {
+            f"{name} {what}": f"{identifier(name)}_{what}"
+            for name, kind in source.kinds.items()
+            for what in [_COUNTED[kind]]
+        }
+        counts = {
+            what: database.execute(f"select count(*) from {table}").fetchone()[0] for what, table in tables.items()
+        }
+    write_text(folder / "search.sql", select(source))
+    shutil.copyfile(reader.__file__, folder / "search.py")
+    search = reader.open_index(folder)
+    checked = check(source, lambda query, k: [row[0] for row in search(query, k)])
+    return Written(counts, {"check": checked}, [line(checked, "SQLite")])
+
+
+def _fill(database: sqlite3.Connection, source: Source) -> None:
+    """All tables, step by step; a step that is finished is not repeated."""
+    tokenizer = "porter unicode61" if source.run.settings["index"]["language"] == "en" else "unicode61"
+    database.execute("pragma synchronous = off")  # a killed process loses nothing; where the machine stops, begin anew
+    database.executescript(_DOCUMENTS.format(tokenizer=tokenizer))
+    for name, kind in source.kinds.items():
+        database.executescript(_TABLES[kind].format(name=identifier(name)))
+    for part in source.parts():
+        with _step(database, f"documents {part.number}") as is_new:
+            if is_new:
+                _insert_documents(database, source, part)
+    for name in source.members:
+        if source.kinds[name] in LEXICAL:
+            _insert_postings(database, source, name)
+    with _step(database, "words") as is_new:
+        if is_new:
+            database.execute("insert into words(words) values ('rebuild')")
+            database.execute("analyze")
+
+
+@contextmanager
+def _step(database: sqlite3.Connection, name: str) -> Iterator[bool]:
+    """A transaction; within it, whether the step is still to be done."""
+    database.execute("begin immediate")
+    try:
+        yield database.execute("insert or ignore into finished values (?)", (name,)).rowcount == 1
+    except BaseException:
+        database.execute("rollback")
+        raise
+    database.execute("commit")
+
+
+def _insert_documents(database: sqlite3.Connection, source: Source, part: Part) -> None:
+    numbers = source.numbers[part.start : part.rows.stop].tolist()
+    rows = (
+        (number, doc.doc_id, source.document(doc.doc_id), doc.title, doc.text)
+        for number, doc in zip(numbers, part.docs, strict=True)
+    )
+    database.executemany("insert into documents values (?, ?, ?, ?, ?)", rows)
+    for name in source.members:
+        member = source.system.members[name]
+        if isinstance(member, DenseMember):
+            vectors = np.asarray(member.vectors.pooled[part.start : part.rows.stop], "<f4")
+            blobs = ((number, vector.tobytes()) for number, vector in zip(numbers, vectors, strict=True))
+            database.executemany(f"insert into {identifier(name)}_vectors values (?, ?)", blobs)
+        elif isinstance(member, LateInteractionMember):
+            offsets = member.vectors.offsets
+            spans = [slice(offsets[row], offsets[row + 1]) for row in part.rows]
+            blobs = (
+                (number, member.vectors.tokens[span].tobytes(), member.vectors.scales[span].astype("<f4").tobytes())
+                for number, span in zip(numbers, spans, strict=True)
+            )
+            database.executemany(f"insert into {identifier(name)}_tokens values (?, ?, ?)", blobs)
+
+
+def _insert_postings(database: sqlite3.Connection, source: Source, name: str) -> None:
+    postings, table = postings_of(source.system.members[name]), identifier(name)
+    with _step(database, f"{name} terms") as is_new:
+        if is_new:
+            words = ((number, word) for number, word in enumerate(postings.words) if word)
+            database.executemany(f"insert into {table}_terms values (?, ?)", words)
+    for block, entries in enumerate(postings.blocks()):
+        with _step(database, f"{name} postings {block}") as is_new:
+            if is_new:
+                columns = entries.terms, source.numbers[entries.rows], entries.weights
+                rows = zip(*(column.tolist() for column in columns), strict=True)
+                database.executemany(f"insert into {table}_postings values (?, ?, ?)", rows)
+
+
+def select(source: Source) -> str:
+    """The system as one statement: what members make of a query go in by their names, and :k; documents come out."""
+    system = source.system
+    fragments = {name: _fragment(identifier(name), kind, system.depth) for name, kind in source.kinds.items()}
+    tables = ",\n".join(fused(system, fragments))
+    return f"""with {tables}
+select document, max(fused.score) as score, title, text
+from fused join documents on documents.number = fused.doc
+group by document
+order by score desc, document
+limit :k
+"""
+
+
+def _fragment(name: str, kind: str, depth: int) -> Fragment:
+    if kind in LEXICAL:
+        scored = (
+            f"  select doc, sum(weight * asked.value) as score\n  from json_each(:{name}) as asked"
+            f" join {name}_postings on term = cast(asked.key as integer)\n  group by doc"
+        )
+        named = f"  select doc, score from {name}_scored where score > 0 order by score desc, doc limit {depth}"
+        return Fragment(scored, named, f"left join {name}_scored using (doc)", f"coalesce({name}_scored.score, 0)")
+    if kind == DENSE:
+        score = f"1 - coalesce(vec_distance_cosine(vector, :{name}), 1)"
+        named = f"  select doc, {score} as score from {name}_vectors order by score desc, doc limit {depth}"
+        score = score.replace("vector,", f"{name}_vectors.vector,")
+        return Fragment("", named, f"join {name}_vectors using (doc)", score)
+    tokens = f"{name}_tokens"
+    return Fragment("", "", f"join {tokens} using (doc)", f"max_sim({tokens}.tokens, {tokens}.scales, :{name})")
