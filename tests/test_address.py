@@ -176,7 +176,7 @@ def test_the_version_in_an_address_goes_with_each_request_and_the_key_where_azur
         assert one.complete(PROMPTS[:1])[0].text == "what is number 0"
         seen += server.paths
     assert seen == ["/v1/deployments/m/chat/completions?api-version=2024-06-01"]
-    assert one._client.default_headers["api-key"] == "secret-key"
+    assert one._clients[one.url].default_headers["api-key"] == "secret-key"
     assert "secret-key" not in one.fingerprint + repr(one.address)
 
 

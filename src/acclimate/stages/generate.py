@@ -89,7 +89,7 @@ def generate(
     ----------
     llm
         LLM that writes: a local path, a Hugging Face id, embedded:NAME, vllm:MODEL, llama.cpp:FILE.gguf, openai:MODEL
-        or openai:MODEL@URL.
+        or openai:MODEL@URL, with more URLs by commas for servers that answer alike.
     prompt
         Prompts by name, or files of your own. Several share the documents out, NAME:2 with twice the share.
     per_doc

@@ -1,11 +1,11 @@
 """An LLM behind an OpenAI-compatible server: OpenAI, vLLM, Ollama, llama.cpp's server, OpenRouter and their like.
 
 `openai:MODEL` asks the address in OPENAI_BASE_URL (OpenAI's own when there is none), `openai:MODEL@http://host:port/v1`
-that one; `openai-completions:` in place of `openai:` sends the prompt as a text to go on with, not as a chat message,
-which is what models without chat training need. The key is OPENAI_API_KEY; it is sent to the server and goes nowhere
-else. Requests go out together and their answers come as they come. What a failure means says one table
-(`server/failures.py`): what may pass is asked again, later and later, what is wrong with one prompt costs that prompt,
-and what will not pass is told at once.
+that one, or several by commas (`server/fleet.py`); `openai-completions:` in place of `openai:` sends the prompt as a
+text to go on with, not as a chat message, which is what models without chat training need. The key is OPENAI_API_KEY;
+it is sent to the server and goes nowhere else. Requests go out together and their answers come as they come. What a
+failure means says one table (`server/failures.py`): what may pass is asked again, later and later, what is wrong with
+one prompt costs that prompt, and what will not pass is told at once.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from acclimate.llm.server import wire
 from acclimate.llm.server.address import parse
 from acclimate.llm.server.client import client, read
 from acclimate.llm.server.failures import Failure, Means, cause, connection_failure, failure, one_line, page_title
+from acclimate.llm.server.fleet import Fleet
 from acclimate.llm.server.gate import Gate, Patience
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
@@ -68,9 +69,10 @@ class ServerLLM:
         self.address = parse(name)
         self.model, self.url = self.address.model, self.address.url
         self.decoding = replace(decoding, chat=self.address.chats)
-        self.concurrency, self.patience = concurrency, patience
+        self._fleet = Fleet([self.url, *self.address.more_urls])
+        self.concurrency, self.patience = concurrency * len(self._fleet.urls), patience
         self.terms = Terms()  # shared by all decodings of this LLM, as the next two are
-        self._gate = Gate(concurrency)
+        self._gate = Gate(self.concurrency)
         self._unusable: list[str] = []  # prompts in a row, why they got no answer
         self._asks_no_more = threading.Event()
 
@@ -93,7 +95,7 @@ class ServerLLM:
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
         """The same server's model, decoding so; what was learned of it is shared."""
         llm = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
-        llm.terms, llm._gate, llm._unusable = self.terms, self._gate, self._unusable
+        llm.terms, llm._gate, llm._unusable, llm._fleet = self.terms, self._gate, self._unusable, self._fleet
         return llm
 
     def cut(self, text: str, max_tokens: int) -> str:
@@ -142,11 +144,12 @@ class ServerLLM:
 
     def check(self) -> None:
         """Raises MissingExtra without the client, SettingError without a key where one is needed."""
-        self._client  # noqa: B018 (made once, before threads ask for it)
+        self._clients  # noqa: B018 (made once, before threads ask for them)
 
     @cached_property
-    def _client(self) -> Any:
-        return client(self.name, self.address, self.patience.request_seconds)
+    def _clients(self) -> dict[str, Any]:
+        addresses = {url: self.address._replace(url=url) for url in self._fleet.urls}
+        return {url: client(self.name, each, self.patience.request_seconds) for url, each in addresses.items()}
 
     def _ask(self, prompt: str, stop: threading.Event) -> Completion | None:
         """One completion, however often it takes; None once nothing is asked any more. Raises LLMError."""
@@ -193,10 +196,10 @@ class ServerLLM:
         return LLMError(f"{self.name} at {self.url} {what}; what it answered is kept, and the same command goes on")
 
     def _request(self, prompt: str) -> Completion:
-        """One completion, on the terms of the server, learned as it goes. Raises _Again and LLMError."""
+        """One completion, on the terms of the server, learned as it goes. Raises _Retry and LLMError."""
         while True:
             body = wire.request(self.model, prompt, self.decoding, self.terms)
-            answer = self._sent(body)
+            answer = self._answer(body)
             if isinstance(answer, Failure):
                 if self.terms.learned(answer, body):
                     continue
@@ -214,11 +217,27 @@ class ServerLLM:
                 continue  # it may answer once it is told not to think
             return completion
 
-    def _sent(self, body: dict[str, Any]) -> Any:
-        """The JSON that a server answers, or what its failure means. Raises _Again for what never reached it."""
+    def _answer(self, body: dict[str, Any]) -> Any:
+        """What a server answers, or what its failure means: of the last one, where all of them fail."""
+        while True:
+            with self._fleet.address() as url:
+                try:
+                    answer = self._sent(body, self._clients[url])
+                except _Retry as error:
+                    if error.was_unusable or not self._fleet.leave_out(url):
+                        raise
+                    continue
+            if not (isinstance(answer, Failure) and answer.is_of_server):
+                self._fleet.answered(url)
+            elif self._fleet.leave_out(url, answer.after):
+                continue
+            return answer
+
+    def _sent(self, body: dict[str, Any], client: Any) -> Any:
+        """The JSON that a server answers, or what its failure means. Raises _Retry for what never reached it."""
         import openai
 
-        ask = self._client.chat.completions if self.decoding.chat else self._client.completions
+        ask = client.chat.completions if self.decoding.chat else client.completions
         named = {key: body[key] for key in ("model", "messages", "prompt") if key in body}
         rest = {key: value for key, value in body.items() if key not in named}
         try:

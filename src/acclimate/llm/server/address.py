@@ -1,5 +1,6 @@
 """Names of LLMs behind servers: a model, and the address of a server that is given with it or in OPENAI_BASE_URL.
 
+Several addresses, by commas, are those of servers that answer alike: requests are divided among them (`fleet`).
 An address must hold no secret: it is written into manifests and reports, and shown.
 """
 
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from acclimate.base.errors import SettingError
 
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
+_NEXT = re.compile(r",(?=https?://)")  # between the addresses of servers that answer alike
 _ITS_OWN = "https://api.openai.com/v1"
 _ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*://)(?P<behind>[^\s'\"<>]+)")
 _USER = re.compile(r"@[^@\s/*]+:(?!//)[^@\s]+@")  # where a scheme was forgotten
@@ -33,6 +35,7 @@ class Address(NamedTuple):
     chats: bool
     url: str  # without a slash at its end
     query: dict[str, str]  # that goes with each request
+    more_urls: tuple[str, ...] = ()  # of servers that answer alike
 
 
 def parse(name: str) -> Address:
@@ -51,6 +54,15 @@ def parse(name: str) -> Address:
     url, source = match["url"], redacted(name)
     if url is None:
         url, source = os.environ.get("OPENAI_BASE_URL", "").strip() or _ITS_OWN, "OPENAI_BASE_URL"
+    (first, query), *more = [_checked(part, model, source) for part in _NEXT.split(url)]
+    urls = tuple(dict.fromkeys(url for url, _ in more if url != first))
+    if any(each != query for _, each in more):
+        raise SettingError(f"{source}: addresses with different ?{_VERSION}; servers that answer alike have the same")
+    return Address(model, match["completions"] is None, first, query, urls)
+
+
+def _checked(url: str, model: str, source: str) -> tuple[str, dict[str, str]]:
+    """An address without a slash at its end, and the query that goes with each request. Raises SettingError."""
     if not re.match(r"https?://", url):
         address = url.rpartition("@")[2]
         raise SettingError(
@@ -65,8 +77,7 @@ def parse(name: str) -> Address:
         raise SettingError(f"{source}: no address: {error}") from None
     if not parts.hostname:
         raise SettingError(f"{source}: an address without a host; expected http://host:port/v1")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return Address(model, match["completions"] is None, url.partition("?")[0].rstrip("/"), query)
+    return url.partition("?")[0].rstrip("/"), dict(parse_qsl(parts.query, keep_blank_values=True))
 
 
 def has_secret(name: str) -> bool:

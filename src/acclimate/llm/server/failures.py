@@ -56,6 +56,11 @@ class Failure(NamedTuple):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    @property
+    def is_of_server(self) -> bool:
+        """True where it is not about what was asked, and another server may well answer it."""
+        return self.status is None or (self.means is Means.AGAIN and self.status in (408, 425, 429, *range(500, 600)))
+
 
 class _Row(NamedTuple):
     means: Means
