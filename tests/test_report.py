@@ -118,6 +118,15 @@ def report() -> dict[str, Any]:
                 "delta": 0.418,
             }
         ],
+        "deltas": [0.418, 0.0, -0.2],
+        "turned_down": [
+            {"reason": "echo", "count": 31, "stage": "generate"}
+            | {"examples": [{"query": "said again", "doc_id": "001", "note": "claim"}]},
+            {"reason": "round-trip", "count": 743, "stage": "filter"}
+            | {"examples": [{"query": "", "doc_id": "x", "note": ""}]},
+        ],
+        "command": "acclimate adapt scifact --out again --recipe run/recipe.toml",
+        "recipe_toml": "seed = 13\n\n[sample]\nn_docs = 1000\n",
         "warnings": ["no out-of-domain measurement", "latency on a shared machine"],
         "generated_sample": [
             {"query": "a kept one", "doc_id": "001", "doc_text": "text", "logprob": -0.4, "kept": True, "reason": None},
@@ -157,7 +166,7 @@ class Page(HTMLParser):
 
 def with_text(value: Any, text: str) -> Any:
     """`value` with `text` after every string that is free to vary."""
-    fixed = {"verdict", "verdict_basis", "adapted", "measure", "split", "kind", "step"}
+    fixed = {"verdict", "verdict_basis", "adapted", "measure", "split", "kind", "step", "stage"}
     if isinstance(value, dict):
         return {key: item if key in fixed else with_text(item, text) for key, item in value.items()}
     if isinstance(value, list):
@@ -176,6 +185,7 @@ def test_the_page_shows_every_system_stage_reason_warning_teacher_and_example(re
     expected += ["udapdr", "13", "5,183", "300", "0.743", "0.713-0.773", "0.665", "+0.078", "+0.020 to +0.130"]
     expected += ["< 0.001", "0.410", "1,131", "7.1 ms", "1.3 s", "8.0 MB", "1,204,331", "30m 34s", "$0.42"]
     expected += ["▲ from 2", "▼ from 1", "drops out", "new", "✓ relevant (2)", "✕ copied", "bm25 0.25", "made earlier"]
+    expected += ["said again", "(nothing)", "round-trip", "743", report["command"], "n_docs = 1000"]
     assert [text for text in expected if text is not None and str(text) not in page] == []
 
 

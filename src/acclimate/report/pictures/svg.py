@@ -32,11 +32,11 @@ class Box(NamedTuple):
 
 
 def y_range(low: float, high: float) -> tuple[float, float, float]:
-    """Ends and step of an axis of at most 7 round ticks around the values."""
+    """Ends and step of an axis of at most 7 round ticks around the values, which are from 0 to 1."""
     span = max(high - low, 0.05)
     step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
     first, last = math.floor(low / step - 0.1), math.ceil(high / step + 0.1)
-    first = max(first, 0)
+    first, last = max(first, 0), min(last, round(1 / step))
     return first * step, max(last, first + 1) * step, step
 
 
