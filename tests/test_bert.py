@@ -31,7 +31,8 @@ from acclimate.records import Query  # noqa: E402
 from acclimate.search import inference  # noqa: E402
 from acclimate.search.bert import Bert  # noqa: E402
 from acclimate.search.encoder import Encoder  # noqa: E402
-from acclimate.search.scorers.cross_encoder import BertReader, CrossEncoderReader, CrossEncoderScorer  # noqa: E402
+from acclimate.search.scorers.bert_pairs import BertReader  # noqa: E402
+from acclimate.search.scorers.cross_encoder import CrossEncoderReader, CrossEncoderScorer, is_bert  # noqa: E402
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = ["", "moon", *(doc.default_text() for doc in DOCS[:9]), " ".join(doc.text for doc in DOCS), "rice and fish"]
@@ -213,7 +214,7 @@ def test_what_is_not_written_out_goes_the_generic_way(written):
     several = encoder_of(written("bert"), Pooling(36, "mean"))
     several.model[0].model.config.output_hidden_states = True
     assert not inference._is_bert(several.model)
-    assert not BertReader.reads(CrossEncoder(modules=[Transformer(str(written("bert"))), Pooling(36)], device="cpu"))
+    assert not is_bert(CrossEncoder(modules=[Transformer(str(written("bert"))), Pooling(36)], device="cpu"))
 
 
 @pytest.mark.models

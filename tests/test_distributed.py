@@ -34,7 +34,7 @@ from acclimate.search import scorers, vectors
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import Ids
 from acclimate.search.scorers import pairs
-from acclimate.search.scorers.cross_encoder import CrossEncoderReader
+from acclimate.search.scorers.bert_pairs import BertReader
 from acclimate.search.vectors import Vectors, encode_corpus
 from acclimate.stages.distill import distill
 from acclimate.stages.train import train
@@ -195,13 +195,13 @@ def rate_pairs(model: str, out: Path, said: Path) -> None:
     warnings.simplefilter("ignore")
     pairs._PAIRS_TOKENIZED_AT_ONCE = 4
     read: list[int] = []
-    logits = CrossEncoderReader.logits
+    logits = BertReader.logits
 
     def counted(reader, rows):
         read.append(len(rows["input_ids"]))
         return logits(reader, rows)
 
-    CrossEncoderReader.logits = counted
+    BertReader.logits = counted
 
     def label(folder, progress):
         scorer = scorers.load(model, CORPUS, max_tokens=64)

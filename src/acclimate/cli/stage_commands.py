@@ -64,13 +64,14 @@ def __getattr__(stage: str) -> Callable[..., None]:
     """A command that runs the chain up to a stage, with that stage's settings as options."""
     if stage not in SUMMARIES:
         raise AttributeError(f"module {__name__!r} has no attribute {stage!r}")
-    from acclimate.report import terminal
     from acclimate.stages.chain import STAGES
 
     def command(run_dir: Folder, corpus: str | None = None, **values: str | None) -> None:
         given = {name: value for name, value in values.items() if value is not None}
         run = getattr(acclimate, stage)(run_dir, corpus=corpus, **given)
         if stage == "filter":
+            from acclimate.report import terminal  # which help does without
+
             print(terminal.funnel(read_json(run.folder / "filter" / "manifest.json")))
         if stage == "evaluate":
             show(run.report)

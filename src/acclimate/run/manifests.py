@@ -10,7 +10,6 @@ import json
 import platform
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +86,8 @@ def versions() -> dict[str, str]:
 @cache
 def _libraries() -> dict[str, str]:
     """The versions of those that are installed: each is looked for in a file of its own."""
+    from importlib import metadata  # which brings all that reads e-mails
+
     versions: dict[str, str] = {}
     for name in _LIBRARIES:
         try:

@@ -67,7 +67,7 @@ class Bert:
 
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self._embeddings = model.embeddings  # in float32, shared with the model
-        self._counts_padding = type(model).__name__ != "BertModel"
+        self.padding: int | None = getattr(model.embeddings, "padding_idx", None)  # of RoBERTa's, which count it
         self._heads: int = model.config.num_attention_heads
         self._layers = [_Layer.of(layer, dtype) for layer in model.encoder.layer]
         self._dtype = dtype
@@ -112,11 +112,10 @@ class Bert:
 
     def _positions(self, ids: Tensor) -> Tensor:
         """(B, T): from 0 on, or as RoBERTa counts them: from behind the padding token, which has one place itself."""
-        if not self._counts_padding:
+        if self.padding is None:
             return torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        padding: int = self._embeddings.padding_idx
-        is_token = ids.ne(padding)
-        return is_token.cumsum(1) * is_token + padding
+        is_token = ids.ne(self.padding)
+        return is_token.cumsum(1) * is_token + self.padding
 
     def _attended(self, qkv: Tensor, blocks: Sequence[Block], queries: int | None = None) -> Tensor:
         """(N, C) what tokens, or the first `queries` of each text, gather of their text; qkv: (N, 3 * C)."""

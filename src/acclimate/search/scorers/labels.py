@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import SettingError
+
+if TYPE_CHECKING:
+    import torch
 
 _RELEVANT = ("relevant", "entailment", "yes", "true")
 _PAIRS = (["label_0", "label_1"], ["0", "1"])  # of two without names the second is the positive one
@@ -33,3 +36,12 @@ def relevant(labels: Mapping[int, str], name: str) -> int:
         f"{name} rates by the labels {', '.join(labels.values())}; expected a reranker with one label, or with one "
         f"that is named {', '.join(_RELEVANT)}"
     )
+
+
+def log_odds(scores: torch.Tensor, label: int | None) -> torch.Tensor:
+    """(n,) of that label against the others, in float32, of (n, labels) logits; None: of one label, the logit."""
+    scores = scores.float()
+    if label is None:
+        return scores.view(-1)
+    others = [column for column in range(scores.shape[1]) if column != label]
+    return scores[:, label] - scores[:, others].logsumexp(dim=1)

@@ -1,0 +1,168 @@
+"""Pairs read with a BERT-shaped classifier that `search.bert` computes, whose weights stay as they are.
+
+Its model is one that the library of cross-encoders has loaded, or is read from its files alone (`opened`), as a search
+that begins needs it: BERT with a tokenizer of its own kind and without prompts. Of whatever else there is, and of files
+that are not as they should be, `opened` makes nothing, and the library reads, or refuses, them.
+tests/test_bert_pairs.py compares the two, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch.nn.utils.rnn import pad_sequence
+
+from acclimate.base import models
+from acclimate.base.gpu import on_device
+from acclimate.search.bert import Bert, Block, of_one_length
+from acclimate.search.bert_files import UNKNOWN, BertClassifier, config_of, expect, read, tensors_of, tokenizer_of
+from acclimate.search.scorers.labels import labels, log_odds, relevant
+
+Rows = Mapping[str, Sequence[Sequence[int]]]  # of each pair its tokens, by what is said of them
+
+_READING = {
+    "do_lower_case": False,
+    "transformer_task": "sequence-classification",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "module_output_name": "scores",
+}
+
+
+class BertReader:
+    """Implements `pairs.Reader`.
+
+    The head reads the first token's state in float32. On the CPU it reads one at a time: a pair's score is the same, to
+    the last bit, in any company.
+    """
+
+    def __init__(self, classifier: Any, tokenizer: Any, *, max_tokens: int, label: int | None) -> None:
+        """classifier: of transformers, or one that is built like it. label: that says relevant, of several."""
+        self.max_tokens = max_tokens
+        self.label = label
+        self._tokenizer = tokenizer
+        self._classifier = classifier
+        self._bert = Bert(classifier.base_model, models.dtype())
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether a pair's score is the same, to the last bit, in any company."""
+        return self._bert.is_alike
+
+    def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
+        return tokens_of_pairs(self._tokenizer, texts, self.max_tokens)
+
+    def logits(self, rows: Rows) -> torch.Tensor:
+        groups = of_one_length([len(ids) for ids in rows["input_ids"]])
+        blocks = [
+            self._block({name: [values[row] for row in group] for name, values in rows.items()}) for group in groups
+        ]
+        firsts = self._bert.first_states(blocks).float()
+        scores = [self._head(some) for some in firsts.split(1 if firsts.device.type == "cpu" else len(firsts))]
+        order = torch.tensor([row for group in groups for row in group])
+        return log_odds(torch.cat(scores)[on_device(order.argsort())], self.label)
+
+    def _block(self, rows: Rows) -> Block:
+        """What pads a text is not looked at, but RoBERTa counts it."""
+        lengths = torch.tensor([len(ids) for ids in rows["input_ids"]])
+        ids = _padded(rows["input_ids"], self._bert.padding or 0)
+        types = _padded(rows["token_type_ids"], 0) if "token_type_ids" in rows else None
+        attend = torch.arange(ids.shape[1]) < lengths[:, None]
+        return Block(
+            on_device(ids), None if types is None else on_device(types), None if attend.all() else on_device(attend)
+        )
+
+    def _head(self, firsts: torch.Tensor) -> torch.Tensor:
+        """(n, labels) of first states (n, hidden size)."""
+        pooler, states = self._classifier.base_model.pooler, firsts[:, None]
+        return self._classifier.classifier(states if pooler is None else pooler(states))
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+
+def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens: int) -> Rows:
+    """(query, document) texts as rows of tokens. The document is cut, and the query only where it leaves no room."""
+    queries = list(dict.fromkeys(query for query, _ in texts))
+    room = max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
+    lengths = map(len, tokenizer(queries, add_special_tokens=False)["input_ids"])
+    long = {query for query, length in zip(queries, lengths, strict=True) if length >= room}
+    rows: dict[str, list[Sequence[int]]] = {}
+    for is_long in (False, True):
+        places = [place for place, (query, _) in enumerate(texts) if (query in long) == is_long]
+        if places:
+            tokens = tokenizer(
+                [texts[place][0] for place in places],
+                [texts[place][1] for place in places],
+                truncation="longest_first" if is_long else "only_second",
+                max_length=max_tokens,
+            )
+            for name, values in tokens.items():
+                column = rows.setdefault(name, [[]] * len(texts))
+                for place, value in zip(places, values, strict=True):
+                    column[place] = value
+    return rows
+
+
+class PairTokenizer:
+    """A tokenizer as those of transformers are called, as far as pairs need it."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        tokenizer.no_padding()
+
+    def num_special_tokens_to_add(self, *, pair: bool) -> int:
+        return self._tokenizer.num_special_tokens_to_add(pair)
+
+    def __call__(
+        self,
+        firsts: Sequence[str],
+        seconds: Sequence[str] | None = None,
+        *,
+        truncation: str = "",
+        max_length: int = 0,
+        add_special_tokens: bool = True,
+    ) -> Rows:
+        if truncation:
+            self._tokenizer.enable_truncation(max_length, strategy=truncation)
+        else:
+            self._tokenizer.no_truncation()
+        texts = list(firsts) if seconds is None else list(zip(firsts, seconds, strict=True))
+        read = self._tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return {"input_ids": [text.ids for text in read], "token_type_ids": [text.type_ids for text in read]}
+
+
+def opened(folder: Path, *, max_tokens: int) -> BertReader | None:
+    """What reads pairs with the model in a folder, cut at `max_tokens` tokens in all; None where it is not one that is
+    known. Raises SettingError where none of its labels says relevant.
+    """
+    try:
+        _check_modules(folder)
+        config, words = config_of(folder), read(folder / "tokenizer_config.json")
+        expect(config["architectures"], ["BertForSequenceClassification"])
+        expect(words.get("model_input_names", ["token_type_ids"]).count("token_type_ids"), 1)
+        tokenizer, _ = tokenizer_of(folder, words)
+        names = labels(config)
+        classifier = BertClassifier(config, len(names)).read(tensors_of(folder)).to(models.device())
+        max_tokens = min(max_tokens, config["max_position_embeddings"])
+    except UNKNOWN:
+        return None
+    label = relevant(names, str(folder)) if len(names) > 1 else None
+    return BertReader(classifier, PairTokenizer(tokenizer), max_tokens=max_tokens, label=label)
+
+
+def _check_modules(folder: Path) -> None:
+    """A transformer alone, as transformers saves it or the library of cross-encoders."""
+    if (path := folder / "modules.json").is_file():
+        expect([(module["path"], module["type"].rpartition(".")[2]) for module in read(path)], [("", "Transformer")])
+        reading = read(folder / "sentence_bert_config.json")
+        reading.pop("max_seq_length", None)
+        expect(reading, {key: _READING[key] for key in reading})
+    if (path := folder / "config_sentence_transformers.json").is_file():
+        saved = read(path)
+        expect(saved.get("model_type", "CrossEncoder"), "CrossEncoder")
+        expect(any((saved.get("prompts") or {}).values()), False)
