@@ -70,7 +70,7 @@ class Encoder:
         """
         weights, folder = models.weights_fingerprint(name), models.folder(name)
         models.check_modules(folder)
-        model = _loaded(folder)
+        model = loaded(folder)
         if isinstance(model[0], Router):
             raise SettingError(
                 f"{name} encodes queries by one model and documents by another (as students do whose index stays); "
@@ -84,7 +84,7 @@ class Encoder:
     @classmethod
     def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
         """The query side of a student that `distill` saved, dense or late interaction."""
-        model = _loaded(folder)
+        model = loaded(folder)
         router: Any = model[0]
         if isinstance(router, Router):
             query: Any = router.sub_modules["query"]
@@ -251,8 +251,8 @@ def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) ->
     return Tokens(ids, keep if any(keep) else [True] * len(ids), attend)
 
 
-def _loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
-    """In float32, whatever the weights are kept in: training adds small steps to large numbers."""
+def loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
+    """The model in a folder, in float32, whatever the weights are kept in: training adds small steps to large numbers."""
     make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
     with loading(folder):
         return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})

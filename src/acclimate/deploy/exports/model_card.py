@@ -1,0 +1,230 @@
+"""README.md of an exported model: what it was made from and how, what was measured, and how to load it.
+
+It tells of the documents how many there are, and none of their text.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from acclimate.base import models
+from acclimate.base.errors import AcclimateError
+from acclimate.base.version import __version__
+from acclimate.deploy.exports.model_sides import Side
+from acclimate.deploy.exports.source import Source
+from acclimate.measure.measures import MAIN
+from acclimate.report.report import Report
+from acclimate.search.names import SystemName
+
+_LICENSE = re.compile(r"^license:[ \t]*['\"]?([\w.+-]+)", re.MULTILINE)
+_TITLES = {"dense": "Dense", "late-interaction": "Late-interaction", "sparse": "Sparse", "static": "Static"}
+
+
+def card(source: Source, member: str, side: Side) -> str:
+    """Of one side of a member."""
+    base = source.run.settings["distill"]["base"]
+    name = SystemName(member)
+    what = "queries" if side.task == "query" else "documents"
+    learned = (
+        f"It began as {base}, and learned for the documents below."
+        if _learned(source, name, side)
+        else f"It is {base} as it is, without training."
+    )
+    other = "document" if side.task == "query" else "query"
+    return "\n".join(
+        [
+            *_front(base, side),
+            f"# {_TITLES[side.kind]} encoder of {what}",
+            "",
+            f"{learned} It reads {what} up to {side.max_tokens} tokens"
+            + (f", with `{side.prompt}` before each text" if side.prompt else "")
+            + f"; `../{other}` reads the other side. Vectors of both are compared by {_SIMILARITY[side.kind]}.",
+            "",
+            "## How to load it",
+            "",
+            *_loading(side),
+            *made(source, (name,)),
+        ]
+    )
+
+
+def reranker_card(source: Source, base: str) -> str:
+    """Of the cross-encoder."""
+    return "\n".join(
+        [
+            "---",
+            "library_name: sentence-transformers",
+            "pipeline_tag: text-ranking",
+            *_license(base),
+            "---",
+            "",
+            "# Reranker",
+            "",
+            f"A cross-encoder: it reads a query with a document, and its one logit says how relevant that is. It began as "
+            f"{base}, and learned for the documents below.",
+            "",
+            "## How to load it",
+            "",
+            "```python",
+            "from sentence_transformers import CrossEncoder",
+            "",
+            f'model = CrossEncoder("FOLDER", max_length={source.run.settings["train"]["max_tokens"]})',
+            'scores = model.predict([("a query", "a document")])  # logits',
+            "```",
+            "",
+            "```python",
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            "",
+            'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
+            'model = AutoModelForSequenceClassification.from_pretrained("FOLDER")',
+            'pairs = tokenizer(["a query"], ["a document"], truncation="only_second", return_tensors="pt")',
+            "scores = model(**pairs).logits[:, 0]",
+            "```",
+            "",
+            "Text Embeddings Inference: `text-embeddings-router --model-id FOLDER`, then `POST /rerank` (`raw_scores` for",
+            "the logits).",
+            "",
+            *made(source, (source.name,)),
+        ]
+    )
+
+
+def made(source: Source, names: tuple[SystemName, ...]) -> list[str]:
+    """What it was made from and how, and what was measured: of these systems, the baseline, and what is recommended."""
+    run, outputs = source.run, source.outputs
+    report = Report.read(run.workspace.folder)
+    generated, kept = outputs["generate"].manifest["out"], outputs["filter"].manifest["out"]
+    learned = {name: run.settings[name] for name in ("train", "distill") if name in outputs}
+    shown = dict.fromkeys([*names, source.name, report["baseline"], report["recommended"]])
+    rows = {row["name"]: row for row in report["systems"]}
+    basis = report["verdict_basis"]
+    return [
+        "## What it was made from",
+        "",
+        f"- Documents: {report['corpus']['name']}, {report['corpus']['documents']:,} of them.",
+        f"- Queries: {generated:,} written by {report['models']['llm']}, {kept:,} kept.",
+        f"- Recipe: {report['recipe']}, seed {report['seed']}, acclimate {__version__}.",
+        *(f"- Settings of {stage}: {_plain(settings)}." for stage, settings in learned.items()),
+        "",
+        "## What was measured",
+        "",
+        f"On {report['queries']['count']:,} queries; the verdict rests on "
+        + ("people's judgments." if basis == "qrels" else f"{basis} queries, which usually flatter.")
+        + f" It is {report['verdict']}: {report['candidate']} against {report['baseline']}.",
+        "",
+        f"| system | {MAIN} | 95% interval |",
+        "| --- | --- | --- |",
+        *(_row(rows[name]) for name in shown if name in rows),
+        "",
+    ]
+
+
+def _row(system: dict[str, Any]) -> str:
+    low, high = system["intervals"][MAIN]
+    return f"| {system['name']} | {system['measures'][MAIN]:.3f} | {low:.3f} to {high:.3f} |"
+
+
+def _plain(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={_short(value)}" for name, value in settings.items() if value not in ("", (), [], 0, 0.0))
+
+
+def _short(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else Path(str(value)).name or str(value)
+
+
+def _learned(source: Source, name: SystemName, side: Side) -> bool:
+    if not name.is_adapted:
+        return side.kind in ("sparse", "static") and side.modules[0] is not None and side.task == "query"
+    distilled = source.outputs.get("distill")
+    return side.task == "query" or (distilled is not None and not distilled.notes[name.retriever]["keeps_index"])
+
+
+_SIMILARITY = {
+    "dense": "their cosine",
+    "static": "their cosine",
+    "sparse": "their dot product",
+    "late-interaction": "MaxSim: of each vector of the query the best dot product in the document, averaged",
+}
+
+
+def _front(base: str, side: Side) -> list[str]:
+    """What the hub reads of a card."""
+    return [
+        "---",
+        "library_name: sentence-transformers",
+        f"pipeline_tag: {'sentence-similarity' if side.kind in ('dense', 'static') else 'feature-extraction'}",
+        "tags:",
+        "- sentence-transformers",
+        *(["- sparse-encoder"] if side.kind == "sparse" else []),
+        *_license(base),
+        "---",
+        "",
+    ]
+
+
+def _license(base: str) -> list[str]:
+    """The base, and its license as its own card says it."""
+    is_hub = not base.startswith("embedded:") and "/" in base and not Path(base).exists()
+    named = [f"base_model: {base.partition('@')[0]}"] if is_hub else []
+    try:
+        text = (models.folder(base) / "README.md").read_text(encoding="utf-8", errors="replace")
+    except (OSError, AcclimateError):
+        text = ""
+    found = _LICENSE.search(text.partition("\n---")[0])
+    return [*named, f"license: {found[1]}" if found else "# license: its base's, whose folder does not say which"]
+
+
+def _loading(side: Side) -> list[str]:
+    library = {"sparse": "SparseEncoder", "late-interaction": "MultiVectorEncoder"}.get(side.kind, "SentenceTransformer")
+    since = {"sparse": "6 (5 for queries)", "late-interaction": "6"}.get(side.kind, "4 to 6")
+    lines = [
+        f"sentence-transformers {since}:",
+        "",
+        "```python",
+        f"from sentence_transformers import {library}",
+        "",
+        f'vectors = {library}("FOLDER").encode(["a text"])',
+        "```",
+        "",
+    ]
+    if side.kind == "dense" and (pooled := pooling_in_words(side)):
+        lines += [
+            "transformers:",
+            "",
+            "```python",
+            "import torch",
+            "from transformers import AutoModel, AutoTokenizer",
+            "",
+            'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), AutoModel.from_pretrained("FOLDER")',
+            f"texts = [{side.prompt!r} + text for text in texts]" if side.prompt else 'texts = ["a text"]',
+            f'batch = tokenizer(texts, padding=True, truncation=True, max_length={side.max_tokens}, return_tensors="pt")',
+            "with torch.inference_mode():",
+            "    states = model(**batch).last_hidden_state",
+            pooled,
+            "vectors = torch.nn.functional.normalize(vectors, dim=-1)",
+            "```",
+            "",
+            "Text Embeddings Inference and vLLM, each side as a server of its own:",
+            "",
+            "```",
+            "text-embeddings-router --model-id FOLDER"
+            + (f" --default-prompt '{side.prompt}'" if side.prompt else "") + " --auto-truncate",
+            "vllm serve FOLDER --runner pooling",
+            "```",
+            "",
+        ]  # fmt: skip
+    return lines
+
+
+def pooling_in_words(side: Side) -> str | None:
+    """The line of torch that makes `vectors` of `states` and `batch`; None where one does not do."""
+    if [type(module).__name__ for module in side.modules] != ["Transformer", "Pooling", "Normalize"]:
+        return None
+    if side.prompt and not side.modules[1].include_prompt:
+        return None
+    mode = side.modules[1].pooling_mode
+    mask = 'batch["attention_mask"][..., None]'
+    lines = {"mean": f"vectors = (states * {mask}).sum(1) / {mask}.sum(1)", "cls": "vectors = states[:, 0]"}
+    return lines.get(mode if isinstance(mode, str) else "+".join(mode))
