@@ -201,6 +201,16 @@ def finished(corpus, run_adapt, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def students(corpus, run_adapt, tmp_path_factory) -> Path:
+    """The same with the students that `finished` has not."""
+    out = tmp_path_factory.mktemp("students") / "run"
+    changes = ("distill.student=dense,sparse,static", "distill.epochs=1", "evaluate.max_queries=6", "evaluate.rerank=")
+    with fake_answers():
+        assert run_adapt(corpus, out, changes=changes) == 0
+    return out
+
+
 @pytest.fixture
 def copied(finished, tmp_path) -> Path:
     shutil.copytree(finished, tmp_path / "run")

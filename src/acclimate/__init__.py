@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from acclimate.corpus.conversion import Conversion
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.searchers import Hit
+    from acclimate.deploy.updating.update import Updated
     from acclimate.measure.compare import Comparison
     from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
     from acclimate.measure.runs import Compared, Comparisons
@@ -68,6 +69,7 @@ _HOMES = {
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
     "acclimate.corpus.conversion": "Conversion",
     "acclimate.deploy.exports.export": "Exported",
+    "acclimate.deploy.updating.update": "Updated",
     "acclimate.measure.compare": "Comparison",
     "acclimate.measure.evaluated_runs": "EvaluatedRun EvaluatedRuns",
     "acclimate.measure.runs": "Compared Comparisons",
@@ -112,6 +114,7 @@ __all__ = [
     "StageStatus",
     "Status",
     "SyntheticQuery",
+    "Updated",
     "adapt",
     "compare",
     "convert",

@@ -17,10 +17,11 @@ from acclimate.base.text import quoted
 from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.records import Query, ScoredDoc
 from acclimate.report.report import Report
-from acclimate.stages.runs import described, opened, outdated
+from acclimate.stages.runs import current, described, opened, outdated
 
 if TYPE_CHECKING:
     from acclimate.deploy.exports.export import Exported
+    from acclimate.deploy.updating.update import Updated
 
 
 def open(folder: str | PathLike[str]) -> Run:
@@ -183,8 +184,33 @@ class Run:
         from acclimate.deploy.exports.export import export
 
         options = {name: value for name, value in {"url": url}.items() if value is not None}
-        run, outputs = opened(self.folder, "evaluate")
+        run, outputs = current(self.folder)
         return export(run, outputs, format, None if out is None else Path(out), system, options)
+
+    def update(
+        self,
+        newdocs: str | PathLike[str] | None = None,
+        *,
+        remove: str | PathLike[str] | None = None,
+        all: bool = False,
+        progress: Shown = "auto",
+    ) -> Updated:
+        """Search documents that are new or changed, and no longer those that are gone; see docs/updating.md.
+
+        newdocs: documents that are new or changed, in any form that `adapt` takes; others among them do no harm.
+        remove: a file of ids of documents to remove. all: these are all documents, so others of the run go. Nothing is
+        trained, and what was measured stays. Raises DataError for an id that is none, and as readers do.
+
+        >>> print(acclimate.open("run").update("docs"))  # doctest: +ELLIPSIS
+        Nothing changed: ... documents are searched.
+        """
+        from acclimate.api.update import update
+
+        new, ids = (None if path is None else str(path) for path in (newdocs, remove))
+        result = update(self.folder, new, ids, replaces=all, progress=progress)
+        for name in ("_searchers", "report"):
+            self.__dict__.pop(name, None)
+        return result
 
     @property
     def answers(self) -> Answers:
@@ -197,7 +223,7 @@ class Run:
 
     @cached_property
     def _searchers(self) -> Searchers:
-        return Searchers(*opened(self.folder, "evaluate"))
+        return Searchers(*current(self.folder))
 
 
 def _query(pair: Any) -> Query:

@@ -39,6 +39,7 @@ from acclimate.cli.options import (
 )
 from acclimate.cli.recipe_commands import reproduce
 from acclimate.cli.stage_commands import show
+from acclimate.cli.update_command import update
 
 _HELP = """Tune a search engine to documents that have no labels.
 
@@ -68,7 +69,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 stage_commands.register(app)
-for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, export, reproduce):
+for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, export, reproduce, update):
     command(command_elsewhere)
 
 

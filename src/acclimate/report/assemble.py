@@ -21,8 +21,10 @@ from acclimate.report.steering import steering
 from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
+from acclimate.run.updated import LastUpdate
 from acclimate.search.names import SystemName
 from acclimate.stages.chain import Outputs
+from acclimate.stages.runs import made_of
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -128,7 +130,8 @@ def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
 
 def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing the rest."""
-    warnings: list[str] = []
+    update = LastUpdate.read(run.workspace.folder)
+    warnings = update.warnings if update and update.facts["made_of"] == made_of(outputs) else []
     if run.input.documents.blank:
         warnings.append(f"{len(run.input.documents.blank)} documents have neither title nor text.")
     warnings += outputs["index"].warnings

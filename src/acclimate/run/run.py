@@ -48,6 +48,7 @@ class Run:
     index_folder: Path | None = None  # where the index is; in the workspace when None
     source: str | None = None  # the collection's name as it is meant in every folder
     kept: Kept | None = None  # documents to read instead of the source
+    updated_folder: Path | None = None  # of the indexes that an update left; those of the stages when None
 
     def make(
         self,
@@ -86,8 +87,9 @@ class Run:
         return {name: str(self.settings[stage][setting]) for name, (stage, setting) in parts.items()}
 
     def folder(self, stage: str) -> Path:
-        if stage == "index" and self.index_folder is not None:
-            return self.index_folder
+        folder = self.updated_folder or self.index_folder
+        if stage == "index" and folder is not None:
+            return folder
         return self.workspace.folder / stage
 
     def variant(self, folder: Path, changes: Mapping[str, Mapping[str, Any]], *, seed: int | None = None) -> Run:

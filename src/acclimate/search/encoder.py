@@ -252,7 +252,7 @@ def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) ->
 
 
 def loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
-    """The model in a folder, in float32, whatever the weights are kept in: training adds small steps to large numbers."""
+    """The model in a folder, in float32, whatever its weights are kept in: training adds small steps to large ones."""
     make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
     with loading(folder):
         return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})

@@ -193,7 +193,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
     n_docs = len(vectors.pooled)
-    key = fingerprint(head.fingerprint, n_docs, len(vectors.tokens), max_active_dims)
+    key = index_key(head, n_docs, len(vectors.tokens), max_active_dims)
     state = read_state(journal, key)
     if not state:
         state = {"key": key, "documents": 0, "entries": 0, "inverted": False}
@@ -206,6 +206,28 @@ def build(
     for name in ("rows.part", "tokens.part", "values.part"):
         (folder / name).unlink(missing_ok=True)
     return SparseIndex.open(folder)
+
+
+def index_key(head: Head, n_docs: int, n_tokens: int, max_active_dims: int) -> str:
+    """What tells an index from others: the weights that made it, and of how many documents and token vectors."""
+    return fingerprint(head.fingerprint, n_docs, n_tokens, max_active_dims)
+
+
+def write_index(
+    folder: Path,
+    starts: NDArray[np.int64],
+    documents: NDArray[np.integer],
+    weights: NDArray[np.float32],
+    n_docs: int,
+    key: str,
+) -> None:
+    """An index as `build` leaves it, of postings that are known; see `SparseIndex`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"starts": starts, "documents": documents.astype(np.int32), "weights": weights}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    state = {"key": key, "documents": n_docs, "entries": len(documents), "inverted": True}
+    write_json(folder / "done.json", state)
 
 
 def _write_rows(

@@ -35,6 +35,12 @@ class Students:
     corpus: Corpus
     max_tokens: int  # of a text
     max_active_dims: int  # of a document in a sparse index
+    index_folder: Path | None = None  # where their indexes are; with the students when None
+
+    @property
+    def indexes(self) -> Path:
+        """Where they are."""
+        return self.index_folder or self.folder
 
     def index(self) -> dict[str, Any]:
         """Index the corpus with each student whose documents are not the base's. Returns the notes, with what came out.
@@ -50,11 +56,11 @@ class Students:
                 names = ["sparse-start", *([] if note["keeps_index"] else [kind])]
                 note["active_dims"] = {name: self._index_sparse(name) for name in names}
             elif not note["keeps_index"]:
-                encoder, progress = self._encoder(kind), Progress("distill", "documents indexed")
-                folder = self.folder / f"{kind}-vectors"
+                encoder, progress = self.encoder(kind), Progress("distill", "documents indexed")
+                folder = self.indexes / f"{kind}-vectors"
                 encode_corpus(encoder, self.corpus, folder, progress=progress)
             if note.get("dim"):
-                cut_vectors(self._vectors(kind), note["dim"], self.folder / f"{kind}-cut")
+                cut_vectors(self.vectors(kind), note["dim"], self.indexes / f"{kind}-cut")
         return notes
 
     def _index_sparse(self, name: str) -> float:
@@ -62,7 +68,7 @@ class Students:
         from acclimate.search.sparse import Head, build
 
         head, n_vocabulary = Head.open(self.folder / name)
-        most, folder = self.max_active_dims, self.folder / f"{name}-index"
+        most, folder = self.max_active_dims, self.indexes / f"{name}-index"
         progress = Progress("distill", "documents indexed")
         index = build(self.base_vectors(), head, n_vocabulary, folder, max_active_dims=most, progress=progress)
         return round(index.active_dims, 1)
@@ -88,20 +94,22 @@ class Students:
             return DenseMember(self.base_vectors(), StaticQuery.open(self.folder / name))
         if kind == "sparse":
             documents = f"{kind}-start" if note["keeps_index"] else name
-            index = SparseIndex.open(self.folder / f"{documents}-index")
+            index = SparseIndex.open(self.indexes / f"{documents}-index")
             return SparseMember(index, SparseQuery.open(self.folder / name))
         encoder = self._query_encoder(kind)
         if kind == "late-interaction":
-            return LateInteractionMember(self._vectors(kind), encoder)
+            return LateInteractionMember(self.vectors(kind), encoder)
         if dim := note.get("dim", 0):
-            return DenseMember(Vectors.open(self.folder / f"{kind}-cut"), Cut(encoder, dim))
-        return DenseMember(self._vectors(kind), encoder)
+            return DenseMember(Vectors.open(self.indexes / f"{kind}-cut"), Cut(encoder, dim))
+        return DenseMember(self.vectors(kind), encoder)
 
-    def _vectors(self, kind: str) -> Vectors:
+    def vectors(self, kind: str) -> Vectors:
         """Those of the documents that the student compares with: the base's, or its own."""
         from acclimate.search.vectors import Vectors
 
-        return self.base_vectors() if self.notes[kind]["keeps_index"] else Vectors.open(self.folder / f"{kind}-vectors")
+        return (
+            self.base_vectors() if self.notes[kind]["keeps_index"] else Vectors.open(self.indexes / f"{kind}-vectors")
+        )
 
     def _query_encoder(self, kind: str) -> QueryEncoder:
         """The student as far as queries need it: of its files alone, where that can be."""
@@ -109,9 +117,10 @@ class Students:
 
         folder = self.folder / kind
         weights = partial(folder_fingerprint, folder)
-        return query_side.opened(folder, weights, max_tokens=self.max_tokens) or self._encoder(kind)
+        return query_side.opened(folder, weights, max_tokens=self.max_tokens) or self.encoder(kind)
 
-    def _encoder(self, kind: str) -> Encoder:
+    def encoder(self, kind: str) -> Encoder:
+        """The student, which reads documents, too, where their index is not the base's."""
         from acclimate.search.encoder import Encoder
 
         return Encoder.load_student(self.folder / kind, max_tokens=self.max_tokens)

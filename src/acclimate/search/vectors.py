@@ -136,7 +136,7 @@ def encode_corpus(
         key = fingerprint("int8", encoder.fingerprint, tokens_at_once(), digest)
         done = read_state(journal, key).get("batches", 0)
         if not done:
-            _create(folder, encoder.dim, tokenized.counts, encoder.token_dim)
+            create_arrays(folder, encoder.dim, tokenized.counts, encoder.token_dim)
         pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
@@ -174,7 +174,7 @@ def quantized(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
     """Pooled vectors that keep their first `dim` components, written to `folder`; no token vectors."""
     folder.mkdir(parents=True, exist_ok=True)
-    _create(folder, dim, [0] * len(vectors.pooled))
+    create_arrays(folder, dim, [0] * len(vectors.pooled))
     pooled = np.load(folder / "pooled.npy", mmap_mode="r+")
     for start in range(0, len(pooled), _BLOCK_ROWS):
         pooled[start : start + _BLOCK_ROWS] = cut(vectors.pooled[start : start + _BLOCK_ROWS], dim)
@@ -193,7 +193,7 @@ def _tokenize(encoder: Encoder, corpus: Mapping[str, Doc], tokenized: TokenizedT
     return digest.hexdigest()
 
 
-def _create(folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0) -> None:
+def create_arrays(folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0) -> None:
     """The arrays, still empty; without token vectors where these have no length."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)

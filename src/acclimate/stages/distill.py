@@ -7,6 +7,7 @@ what is taught.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -186,7 +187,11 @@ class Distilled(StageOutput):
 
     def members(self, run: Run) -> Lazy[Member]:
         """The students as members of systems, `KIND:adapted`; sparse and static ones also as they started."""
-        return _students(run, self.folder, self.notes).members()
+        return self.students(run).members()
+
+    def students(self, run: Run) -> Students:
+        """The same, with their indexes."""
+        return replace(_students(run, self.folder, self.notes), index_folder=run.updated_folder)
 
 
 def check(run: Run, *, asks: bool) -> None:

@@ -17,6 +17,7 @@ from acclimate.run.input import Kept
 from acclimate.run.output import StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes
+from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
 from acclimate.stages.chain import STAGES, Outputs, finished
 
@@ -74,6 +75,26 @@ def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
     run.seed = manifests[until]["seed"]
     run.kept = outputs["index"].kept
     return run, outputs
+
+
+def current(folder: Path) -> tuple[Run, Outputs]:
+    """A finished run to search: as `opened` gives it, with the documents of its last update where there was one.
+
+    An update of stages that were made again since is passed over, which is said.
+    """
+    run, outputs = opened(folder, "evaluate")
+    if (update := LastUpdate.read(folder)) is None:
+        return run, outputs
+    if update.facts["made_of"] != made_of(outputs):
+        distributed.say("update", "stages were made again since the last update, whose documents are not searched")
+        return run, outputs
+    run.updated_folder, run.kept = update.folder, update.kept
+    return run, outputs
+
+
+def made_of(outputs: Outputs) -> dict[str, str]:
+    """What an update is made of, beside documents: the fingerprints of the stages that index."""
+    return {output.name: output.fingerprint for output in _in_order(outputs) if output.name in ("index", "distill")}
 
 
 def outdated(run: Run, outputs: Outputs) -> list[str]:

@@ -61,7 +61,11 @@ def _shown(option: str) -> str:
 
 
 FORMATS: dict[str, Format] = {
-    form.name: form for form in (Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),)
+    form.name: form
+    for form in (
+        Format("hf", "model folders for sentence-transformers, transformers and model servers"),
+        Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),
+    )
 }
 
 

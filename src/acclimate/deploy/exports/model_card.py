@@ -28,9 +28,9 @@ def card(source: Source, member: str, side: Side) -> str:
     name = SystemName(member)
     what = "queries" if side.task == "query" else "documents"
     learned = (
-        f"It began as {base}, and learned for the documents below."
+        f"It began as {_plain_name(base)}, and learned for the documents below."
         if _learned(source, name, side)
-        else f"It is {base} as it is, without training."
+        else f"It is {_plain_name(base)} as it is, without training."
     )
     other = "document" if side.task == "query" else "query"
     return "\n".join(
@@ -45,7 +45,7 @@ def card(source: Source, member: str, side: Side) -> str:
             "## How to load it",
             "",
             *_loading(side),
-            *made(source, (name,)),
+            *provenance(source, (name,)),
         ]
     )
 
@@ -62,8 +62,8 @@ def reranker_card(source: Source, base: str) -> str:
             "",
             "# Reranker",
             "",
-            f"A cross-encoder: it reads a query with a document, and its one logit says how relevant that is. It began as "
-            f"{base}, and learned for the documents below.",
+            "A cross-encoder: it reads a query with a document, and its one logit says how relevant that is. "
+            f"It began as {_plain_name(base)}, and learned for the documents below.",
             "",
             "## How to load it",
             "",
@@ -83,15 +83,15 @@ def reranker_card(source: Source, base: str) -> str:
             "scores = model(**pairs).logits[:, 0]",
             "```",
             "",
-            "Text Embeddings Inference: `text-embeddings-router --model-id FOLDER`, then `POST /rerank` (`raw_scores` for",
-            "the logits).",
+            "Text Embeddings Inference: `text-embeddings-router --model-id FOLDER`, then `POST /rerank`; with",
+            "`raw_scores` it gives logits.",
             "",
-            *made(source, (source.name,)),
+            *provenance(source, (source.name,)),
         ]
     )
 
 
-def made(source: Source, names: tuple[SystemName, ...]) -> list[str]:
+def provenance(source: Source, names: tuple[SystemName, ...]) -> list[str]:
     """What it was made from and how, and what was measured: of these systems, the baseline, and what is recommended."""
     run, outputs = source.run, source.outputs
     report = Report.read(run.workspace.folder)
@@ -103,8 +103,8 @@ def made(source: Source, names: tuple[SystemName, ...]) -> list[str]:
     return [
         "## What it was made from",
         "",
-        f"- Documents: {report['corpus']['name']}, {report['corpus']['documents']:,} of them.",
-        f"- Queries: {generated:,} written by {report['models']['llm']}, {kept:,} kept.",
+        f"- Documents: {_plain_name(report['corpus']['name'])}, {report['corpus']['documents']:,} of them.",
+        f"- Queries: {generated:,} written by {_plain_name(report['models']['llm'])}, {kept:,} kept.",
         f"- Recipe: {report['recipe']}, seed {report['seed']}, acclimate {__version__}.",
         *(f"- Settings of {stage}: {_plain(settings)}." for stage, settings in learned.items()),
         "",
@@ -131,7 +131,12 @@ def _plain(settings: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else Path(str(value)).name or str(value)
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else _plain_name(str(value))
+
+
+def _plain_name(name: str) -> str:
+    """Of a file or folder of this machine its name alone."""
+    return Path(name).stem if Path(name).is_absolute() or Path(name).exists() else name
 
 
 def _learned(source: Source, name: SystemName, side: Side) -> bool:
@@ -172,20 +177,23 @@ def _license(base: str) -> list[str]:
         text = (models.folder(base) / "README.md").read_text(encoding="utf-8", errors="replace")
     except (OSError, AcclimateError):
         text = ""
-    found = _LICENSE.search(text.partition("\n---")[0])
-    return [*named, f"license: {found[1]}" if found else "# license: its base's, whose folder does not say which"]
+    match = _LICENSE.search(text.partition("\n---")[0])
+    return [*named, f"license: {match[1]}" if match else "# license: its base's, whose folder does not say which"]
 
 
 def _loading(side: Side) -> list[str]:
-    library = {"sparse": "SparseEncoder", "late-interaction": "MultiVectorEncoder"}.get(side.kind, "SentenceTransformer")
+    library = {"sparse": "SparseEncoder", "late-interaction": "MultiVectorEncoder"}.get(
+        side.kind, "SentenceTransformer"
+    )
     since = {"sparse": "6 (5 for queries)", "late-interaction": "6"}.get(side.kind, "4 to 6")
+    encode = "encode" if library == "SentenceTransformer" else f"encode_{side.task}"
     lines = [
         f"sentence-transformers {since}:",
         "",
         "```python",
         f"from sentence_transformers import {library}",
         "",
-        f'vectors = {library}("FOLDER").encode(["a text"])',
+        f'vectors = {library}("FOLDER").{encode}(["a text"])',
         "```",
         "",
     ]
@@ -199,7 +207,8 @@ def _loading(side: Side) -> list[str]:
             "",
             'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), AutoModel.from_pretrained("FOLDER")',
             f"texts = [{side.prompt!r} + text for text in texts]" if side.prompt else 'texts = ["a text"]',
-            f'batch = tokenizer(texts, padding=True, truncation=True, max_length={side.max_tokens}, return_tensors="pt")',
+            f"limits = dict(padding=True, truncation=True, max_length={side.max_tokens})",
+            'batch = tokenizer(texts, **limits, return_tensors="pt")',
             "with torch.inference_mode():",
             "    states = model(**batch).last_hidden_state",
             pooled,

@@ -79,7 +79,7 @@ def _of_folder(folder: Path, kind: str, max_tokens: int) -> dict[Task, Side]:
     prompts = own_prompts(model.prompts)
     first: Any = model[0]
     stacks: Mapping[str, Any] = (
-        first.sub_modules if isinstance(first, Router) else dict.fromkeys(TASKS, list(model))
+        first.sub_modules if isinstance(first, Router) else {task: list(model) for task in TASKS}
     )
     sides = {task: Side(task, kind, list(stacks[task]), prompts.get(task, ""), max_tokens) for task in TASKS}
     if kind in ("dense", "static"):

@@ -1,0 +1,64 @@
+"""The reranker of a run as a folder of transformers: `AutoModelForSequenceClassification`, or plain `CrossEncoder`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder, read_json, write_json, write_text
+from acclimate.deploy.exports import model_checks as checks
+from acclimate.deploy.exports.model_card import reranker_card
+from acclimate.deploy.exports.model_folders import mend_tokenizer
+from acclimate.deploy.exports.source import Source
+from acclimate.records import Query
+
+_OURS = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")  # of newer versions
+_PAIRS = 20
+_CLOSE = 1e-3  # of logits
+
+
+def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
+    """Write and check what the run trained; how many there are, and a line about it.
+
+    Raises DataError for one that was given, or is no classifier: these are models already.
+    """
+    trained = source.outputs.get("train")
+    assert trained is not None
+    if "given" in trained.notes:
+        raise DataError(f"the reranker of this run is {trained.notes['given']}, which nothing here changed")
+    scorers = trained.scorers(source.run)
+    base, limit = source.run.settings["train"]["base"], source.run.settings["train"]["max_tokens"]
+    worst = 0.0
+    for name, scorer in scorers.items():
+        saved, into = trained.folder / name, folder if len(scorers) == 1 else folder / name
+        kinds = read_json(saved / "config.json").get("architectures") or [""]
+        if not kinds[0].endswith("ForSequenceClassification"):
+            raise DataError(f"{kinds[0]} is no classifier; a language model that rates is loaded from this folder by "
+                            "acclimate", path=saved)  # fmt: skip
+        if not into.exists():
+            with atomic_folder(into) as partial:
+                _copy(saved, partial)
+                write_text(partial / "README.md", reranker_card(source, base))
+        docs = checks.documents(source)[:_PAIRS]
+        queries = [source.queries[place % len(source.queries)] for place in range(len(docs))]
+        pairs = [(query, doc.doc_id) for query, (_, doc) in zip(queries, docs, strict=True)]
+        texts = [(query.text, doc.default_text()) for query, (_, doc) in zip(queries, docs, strict=True)]
+        ours = np.array(scorer.score([(Query(query.query_id, query.text), doc_id) for query, doc_id in pairs]))
+        worst = max(worst, float(np.abs(ours - checks.rated(into, texts, limit)).max()))
+    if worst > _CLOSE:
+        raise DataError(f"read back, a score is {worst:.4f} from ours; expected less than {_CLOSE}", path=folder)
+    return len(scorers), f"reranker: scores of {_PAIRS} pairs differ by {worst:.6f} at most"
+
+
+def _copy(saved: Path, folder: Path) -> None:
+    for path in saved.iterdir():
+        if path.is_file() and path.name not in _OURS:
+            shutil.copyfile(path, folder / path.name)  # without the mode, which is 600
+    config = read_json(folder / "config.json")
+    config["torch_dtype"] = config.get("dtype", "float32")
+    config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    write_json(folder / "config.json", config)
+    mend_tokenizer(folder / "tokenizer_config.json")

@@ -1,0 +1,105 @@
+"""Model folders: the encoders of a system, queries and documents apart, and its reranker, each with a card.
+
+`MEMBER/query` and `MEMBER/document` are plain folders, also where a student was saved with two routes. They are checked
+by reading them back with sentence-transformers, and dense ones with transformers alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder, write_text
+from acclimate.deploy.exports import model_checks as checks
+from acclimate.deploy.exports.exported_reranker import write_reranker
+from acclimate.deploy.exports.formats import Written
+from acclimate.deploy.exports.model_card import card, pooling_in_words, provenance
+from acclimate.deploy.exports.model_folders import write_folder
+from acclimate.deploy.exports.model_sides import Side, sides_of
+from acclimate.deploy.exports.source import Source
+from acclimate.deploy.exports.token_weights import write_documents, write_query_weights
+from acclimate.search.encoded import Task
+from acclimate.search.names import RERANKER, SystemName
+
+LEAST_COSINE = 0.999  # of a vector that was read back; the index keeps token vectors in eight bits
+
+
+def write(source: Source, folder: Path) -> Written:
+    """Write and check every encoder of the system. Raises DataError for one whose vectors come back as others."""
+    names = [name for name in source.members if name != "bm25"]
+    if not names and not source.name.is_reranked:
+        raise DataError(f"{source.name} has no model to export; expected another system, with --system")
+    counts, lines, notes = {"models": 0}, list[str](), dict[str, Any]()
+    encoders: dict[str, checks.Exported] = {}
+    for name in names:
+        into = folder / SystemName(name).file_name
+        sides = sides_of(source.run, source.outputs.get("distill"), name)
+        for task, side in sides.items():
+            if not (into / task).exists():
+                with atomic_folder(into / task) as partial:
+                    write_folder(side, partial)
+                    write_text(partial / "README.md", card(source, name, side))
+            counts["models"] += 1
+        if sides["query"].kind == "sparse":
+            write_query_weights(source.system.members[name], into)
+            counts["documents"] = write_documents(source, source.system.members[name], into)
+        notes[name] = _checked(source, name, sides, into)
+        lines.append(f"{name}: " + ", ".join(f"{what} {value:.6f}" for what, value in notes[name].items()))
+        encoders[name] = checks.Exported(into / "query", sides["query"].kind, "query")
+    if source.name.is_reranked:
+        if source.name.reranker == RERANKER:
+            count, line = write_reranker(source, folder / RERANKER)
+            counts["models"] += count
+        else:
+            line = f"{source.name.reranker}: nothing that this run trained; it is used by its own name"
+        lines.append(line)
+    if encoders:
+        notes["top ten"] = share = checks.overlap(source, encoders)
+        lines.append(f"of the ten best of {source.name.first}, these encoders find {share:.4f}")
+    write_text(folder / "README.md", _overview(source, names))
+    return Written(counts, notes, lines)
+
+
+def _checked(source: Source, name: str, sides: dict[Task, Side], folder: Path) -> dict[str, float]:
+    """The lowest cosines with the run's own vectors, by what was read and by which library."""
+    member: Any = source.system.members[name]
+    kind, documents = sides["query"].kind, checks.documents(source)
+    queries = [query.text for query in source.queries]
+    texts = {"query": queries, "document": [doc.default_text() for _, doc in documents]}
+    ours = {
+        "query": checks.of_queries(member, source.queries),
+        "document": checks.in_index(member, [row for row, _ in documents]),
+    }
+    lowest: dict[str, float] = {}
+    for task, side in sides.items():
+        vectors = checks.Exported(folder / task, kind, task).vectors(texts[task])
+        if kind == "sparse" and task == "document":  # the index keeps the heaviest
+            vectors = [np.where(kept > 0, whole, 0) for kept, whole in zip(ours[task], vectors, strict=True)]
+        lowest[f"{task} cosine"] = checks.least_cosine(ours[task], vectors)
+        if kind == "dense" and pooling_in_words(side):
+            plain = checks.by_transformers(folder / task, side, texts[task])
+            lowest[f"{task} cosine by transformers"] = checks.least_cosine(ours[task], list(plain))
+    for what, cosine in lowest.items():
+        if cosine < LEAST_COSINE:
+            raise DataError(f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1", path=folder)
+    return lowest
+
+
+def _overview(source: Source, names: list[str]) -> str:
+    """Of the whole folder: which models there are, and what the system makes of them."""
+    first = source.name.first
+    weights = source.outputs["evaluate"].chosen.weights[first]
+    fused = ", ".join(f"{member} {weight:g}" for member, weight in weights.items() if weight)
+    how = (
+        f"Scores of each member, brought to [0, 1] over a query's candidates, are added with these weights: {fused}."
+        if len(weights) > 1
+        else "The ranks that its members give are added as 1 / (60 + rank)."
+        if not weights
+        else "It is one retriever."
+    )
+    folders = [f"- `{SystemName(name).file_name}/query`, `{SystemName(name).file_name}/document`" for name in names]
+    folders += [f"- `{RERANKER}`"] if source.name.reranker == RERANKER else []
+    return "\n".join([f"# Models of {source.name}", "", how, "", *folders, "", *provenance(source, (source.name,))])

@@ -1,0 +1,129 @@
+"""Which documents came, changed and went: told by their ids, and what is in them decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.base.errors import DataError, closest_name
+from acclimate.base.files import read_lines
+from acclimate.corpus.documents import Corpus
+from acclimate.corpus.passages import split
+from acclimate.records import Doc
+from acclimate.run.input import Input
+
+
+def read_ids(path: Path, documents: Corpus) -> set[str]:
+    """Ids to remove, one a line. Raises DataError for one that is no document's."""
+    doc_ids: set[str] = set()
+    for number, line in read_lines(path):
+        doc_id = line.strip()
+        if doc_id and doc_id not in documents:
+            meant = closest_name(doc_id, documents.ids)
+            hint = f" Did you mean {meant!r}?" if meant else ""
+            raise DataError(f"no document {doc_id!r} in this run.{hint}", path=path, line=number)
+        doc_ids |= {doc_id} - {""}
+    if not doc_ids:
+        raise DataError("no ids; expected one a line, of documents to remove", path=path)
+    return doc_ids
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The documents that a run searches, and those that it is to search.
+
+    new: documents that came or changed, perhaps among others that are as they were. removed: ids of those that go.
+    replaces: all that are not in `new` go, too.
+    """
+
+    now: Corpus
+    new: Mapping[str, Doc]
+    removed: frozenset[str] = frozenset()
+    replaces: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises DataError for a document that is to come and to go."""
+        for doc_id in sorted(self.removed):
+            if doc_id in self.new:
+                raise DataError(
+                    f"document {doc_id!r} is among those that come, and among those to remove; expected one"
+                )
+
+    def documents(self) -> Iterator[Doc]:
+        """All that will be there: in their order, what came at the end; where `new` replaces them, in its order."""
+        if self.replaces:
+            yield from self.new.values()
+            return
+        for doc in self.now.values():
+            if doc.doc_id not in self.removed:
+                yield self.new.get(doc.doc_id, doc)
+        yield from (doc for doc in self.new.values() if doc.doc_id not in self.now)
+
+    @cached_property
+    def came(self) -> frozenset[str]:
+        """Ids that were not there."""
+        return frozenset(doc_id for doc_id in self.new if doc_id not in self.now)
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """Ids whose title or text is another."""
+        return frozenset(
+            doc.doc_id for doc in self.new.values() if doc.doc_id not in self.came and self.now[doc.doc_id] != doc
+        )
+
+    @cached_property
+    def went(self) -> frozenset[str]:
+        """Ids that will not be there."""
+        gone = frozenset(doc_id for doc_id in self.now if doc_id not in self.new) if self.replaces else frozenset()
+        return gone | self.removed
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each."""
+        return {name: len(getattr(self, name)) for name in ("came", "changed", "went")}
+
+
+class Rows:
+    """What is indexed, documents or passages of them, and the row of the index now that each is, where it is as it was.
+
+    `rows` are filled while `units` is read: those of the index now, and from its length on those of `fresh`, in order.
+    """
+
+    def __init__(self, changes: Changes, now: Input) -> None:
+        self._changes, self._now = changes, now
+        self._rows: list[int] = []
+        self.fresh: list[str] = []  # ids of what is to be read
+
+    def units(self, documents: Corpus) -> Iterator[Doc]:
+        """Every document, or passages in its place, as `collections.passages` has them."""
+        corpus, is_fresh = self._now.corpus, self._changes.came | self._changes.changed
+        words, overlap = self._now.passage_words, self._now.passage_overlap
+        for doc in documents.values():
+            if doc.doc_id in is_fresh:
+                units = split(doc, words, overlap)
+                self._rows += range(len(corpus) + len(self.fresh), len(corpus) + len(self.fresh) + len(units))
+                self.fresh += [unit.doc_id for unit in units]
+            else:
+                rows = self._of_document[doc.doc_id]
+                units = [doc] if len(rows) == 1 else [corpus[corpus.ids[row]] for row in rows]
+                self._rows += rows
+            yield from units
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(n,) where each comes from."""
+        return np.array(self._rows, np.int64)
+
+    @cached_property
+    def _of_document(self) -> dict[str, range]:
+        """The rows of each document."""
+        rows: dict[str, range] = {}
+        for row, doc_id in enumerate(self._now.corpus.ids):
+            document = self._now.parents.get(doc_id, doc_id)
+            rows[document] = range(rows[document].start if document in rows else row, row + 1)
+        return rows

@@ -1,0 +1,124 @@
+"""Whether what came since a run was made is unlike what it was made from, so that adapting again may pay.
+
+Three figures, each held against the run's own documents and queries rather than against a number somebody chose:
+
+- the share of a document's words that no document of the run had: of the median document that came, against the run's
+  own documents, each against all others (a word that is in no other document is new in this one);
+- the distance (1 less the cosine of dense vectors) to the nearest of the documents that queries were written for: of
+  the median document that came, against those of the run, each without itself;
+- the cosine of the best document for each query that was measured: its mean now, against that before.
+
+The first two suggest adapting again where the median of what came lies above 95 in 100 of the run's documents (of
+documents like those, one in twenty does by chance alone); the third where the mean fell by more than its standard error
+over the queries, which is the least that measuring on them again could notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.base.draw import subset
+from acclimate.run.run import Run
+from acclimate.search.term_counts import TermCounts
+from acclimate.stages.chain import Outputs
+
+_MOST = 2000  # documents, and sampled ones that they are compared with
+_MOST_QUERIES = 200
+_QUANTILE = 0.95
+
+
+def drift(before: Run, outputs: Outputs, now: Run, came: Sequence[str], counts: TermCounts) -> dict[str, Any]:
+    """The figures, by name: `came` and `before` (or `now` and `before`), and the `limit` beyond which they suggest it.
+
+    came: ids, of what is searched now, that came or changed since the stages were made. counts: of what is searched
+    now.
+    """
+    figures: dict[str, Any] = {}
+    if came:
+        rows = np.array([now.base.ids.row[doc_id] for doc_id in came], np.int64)
+        figures["new_words"] = _figure(*_new_words(counts, rows))
+        if figure := _distances(before, outputs, now, rows):
+            figures["distance"] = _figure(*figure)
+    if figure := _top_scores(before, outputs, now):
+        figures["top_scores"] = figure
+    return figures
+
+
+def sentences(figures: dict[str, Any], run_folder: Any) -> list[str]:
+    """Those that suggest adapting again, in words."""
+    said: list[str] = []
+    if (words := figures.get("new_words")) and words["came"] > words["limit"]:
+        said.append(
+            f"of the words of what came, {words['came']:.1%} were in no document before "
+            f"({words['before']:.1%} is usual, {words['limit']:.1%} in one of twenty)"
+        )
+    if (far := figures.get("distance")) and far["came"] > far["limit"]:
+        said.append(
+            f"what came is {far['came']:.3f} from the documents that queries were written for ({far['before']:.3f} is "
+            f"usual, {far['limit']:.3f} in one of twenty)"
+        )
+    if (top := figures.get("top_scores")) and top["now"] < top["limit"]:
+        said.append(
+            f"the best documents for the measured queries are less like them: a cosine of {top['now']:.3f}, "
+            f"{top['before']:.3f} before (its standard error is {top['before'] - top['limit']:.3f})"
+        )
+    return [f"Drift: {'; '.join(said)}. Adapting to the documents of today may pay."] if said else []
+
+
+def _figure(came: NDArray[np.floating], before: NDArray[np.floating]) -> dict[str, float]:
+    return {
+        "came": round(float(np.median(came)), 6),
+        "before": round(float(np.median(before)), 6),
+        "limit": round(float(np.quantile(before, _QUANTILE)), 6),
+        "documents": len(came),
+    }
+
+
+def _new_words(counts: TermCounts, came: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """The share of new words, of each document that came and of each that was there."""
+    n_docs = len(counts.ends) - 1
+    rows = np.repeat(np.arange(n_docs), np.diff(counts.ends))
+    is_old = np.ones(n_docs, bool)
+    is_old[came] = False
+    holders = np.bincount(counts.terms[is_old[rows]], minlength=len(counts.vocabulary))[counts.terms]
+    is_new = holders <= is_old[rows]  # in no old document but itself
+    shares = np.bincount(rows, weights=counts.counts * is_new, minlength=n_docs)
+    shares /= np.maximum(np.bincount(rows, weights=counts.counts, minlength=n_docs), 1)
+    old = shares[is_old]
+    return shares[came], old if len(old) else np.zeros(1)
+
+
+def _distances(
+    before: Run, outputs: Outputs, now: Run, came: NDArray[np.int64]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+    """Of each document to the nearest of those that queries were written for."""
+    ids = before.base.ids
+    written_for = sorted({query.doc_id for query in outputs["filter"].queries if query.doc_id in ids.row})
+    sampled = np.array([ids.row[doc_id] for doc_id in written_for[:: max(1, len(written_for) // _MOST)]], np.int64)
+    if len(sampled) < 2:
+        return None
+    old_rows = np.arange(len(ids))[:: max(1, len(ids) // _MOST)]
+    vectors = before.base.vectors.pooled
+    targets = np.asarray(vectors[sampled])
+    old = np.asarray(vectors[old_rows]) @ targets.T
+    old[old_rows[:, None] == sampled[None, :]] = -1  # itself
+    new_rows = came[:: max(1, len(came) // _MOST)]
+    new = np.asarray(now.base.vectors.pooled[new_rows]) @ targets.T
+    return 1 - new.max(axis=1), 1 - old.max(axis=1)
+
+
+def _top_scores(before: Run, outputs: Outputs, now: Run) -> dict[str, float] | None:
+    queries = outputs["steer"].measuring(before, outputs["sample"]).queries if "steer" in outputs else []
+    queries = subset(queries, _MOST_QUERIES, before.seed)
+    if len(queries) < 2:
+        return None
+    encoder = before.base.query_encoder
+    vectors = np.stack([encoded.pooled for encoded in encoder.encode([query.text for query in queries])])
+    was, is_now = (run.base.vectors.dense_scores(vectors).max(axis=1) for run in (before, now))
+    limit = float(was.mean()) - float(was.std(ddof=1)) / len(queries) ** 0.5
+    means = {"before": float(was.mean()), "now": float(is_now.mean()), "limit": limit}
+    return {name: round(value, 6) for name, value in means.items()} | {"queries": len(queries)}

@@ -1,0 +1,138 @@
+"""Indexes of documents of which some changed: what did not is copied from those that are there, the rest is encoded.
+
+In each, rows below the number of documents now are of the index now, and those from there on of what is fresh.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.base.files import write_json
+from acclimate.records import Doc
+from acclimate.run.run import Run
+from acclimate.run.updated import TERMS
+from acclimate.search.encoder import Encoder
+from acclimate.search.sparse import Head, SparseIndex, build, index_key, write_index
+from acclimate.search.students import Students
+from acclimate.search.term_counts import TermCounts, places_of
+from acclimate.search.vectors import Vectors, create_arrays, cut_vectors, encode_corpus
+from acclimate.stages.distill import Distilled
+
+_ROWS_AT_ONCE = 4096  # that are copied
+
+
+def index(
+    run: Run, distilled: Distilled | None, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path
+) -> None:
+    """Write every index of the run into `folder`: those that the stages `index` and `distill` have.
+
+    fresh: what came or changed. rows: (n,) where each document comes from.
+    """
+    scratch = folder / "fresh"
+    _bm25(run, fresh, rows, folder)
+    base = _vectors(run.base.encoder, run.base.vectors, fresh, rows, folder / "vectors", scratch / "vectors")
+    students = None if distilled is None else distilled.students(run)
+    for kind, note in students.notes.items() if students else ():
+        assert students is not None
+        vectors = base
+        if kind == "sparse":
+            for name in ("sparse-start", *([] if note["keeps_index"] else [kind])):
+                _sparse(
+                    students, name, Vectors.open(scratch / "vectors") if fresh else None, base, rows, folder, scratch
+                )
+        elif not note["keeps_index"]:
+            into = folder / f"{kind}-vectors"
+            vectors = _vectors(students.encoder(kind), students.vectors(kind), fresh, rows, into, scratch / kind)
+        if note.get("dim"):
+            cut_vectors(vectors, note["dim"], folder / f"{kind}-cut")
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _bm25(run: Run, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path) -> None:
+    """The first update reads the terms of every document, and keeps how often each is where; later ones go on."""
+    analyzer, settings = run.base.bm25.analyzer, run.settings["index"]
+    counted = run.folder("index") / TERMS
+    if counted.is_dir():
+        counts = TermCounts.open(counted)
+    else:
+        counts = TermCounts.of((doc.default_text() for doc in run.input.corpus.values()), analyzer)
+    counts = counts.joined(TermCounts.of((doc.default_text() for doc in fresh.values()), analyzer)).taken(rows)
+    counts.save(folder / TERMS)
+    counts.bm25(analyzer, k1=settings["k1"], b=settings["b"]).save(folder / "bm25")
+
+
+def _vectors(
+    encoder: Encoder, now: Vectors, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path, scratch: Path
+) -> Vectors:
+    sources = [now]
+    if fresh:
+        sources.append(encode_corpus(encoder, fresh, scratch))
+    return joined(sources, rows, folder)
+
+
+def joined(sources: list[Vectors], rows: NDArray[np.int64], folder: Path) -> Vectors:
+    """Vectors of these rows, which count through the sources, written to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths = np.concatenate([np.diff(source.offsets) for source in sources])[rows]
+    first, has_tokens = sources[0], bool(len(sources[0].tokens))
+    create_arrays(folder, first.pooled.shape[1], lengths.tolist(), first.tokens.shape[1] if has_tokens else 0)
+    # An array without rows cannot be mapped.
+    pooled, tokens, scales = (
+        np.load(folder / f"{name}.npy", mmap_mode="r+" if has_tokens or name == "pooled" else None)
+        for name in ("pooled", "tokens", "scales")
+    )
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    bounds = np.cumsum([0, *(len(source.pooled) for source in sources)])
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = rows[start : start + _ROWS_AT_ONCE]
+        for source, low, high in zip(sources, bounds[:-1], bounds[1:], strict=True):
+            is_its = np.flatnonzero((block >= low) & (block < high))
+            of_source = block[is_its] - low
+            pooled[start + is_its] = source.pooled[of_source]
+            if has_tokens:
+                places, _ = places_of(source.offsets, of_source)
+                targets, _ = places_of(ends, start + is_its)
+                tokens[targets], scales[targets] = source.tokens[places], source.scales[places]
+    for array in (pooled, tokens, scales):
+        if isinstance(array, np.memmap):
+            array.flush()
+    write_json(folder / "done.json", {"joined": len(rows)})
+    return Vectors.open(folder)
+
+
+def _sparse(
+    students: Students,
+    name: str,
+    fresh: Vectors | None,
+    base: Vectors,
+    rows: NDArray[np.int64],
+    folder: Path,
+    scratch: Path,
+) -> None:
+    """The inverted index of a sparse student."""
+    head, n_vocabulary = Head.open(students.folder / name)
+    indexes = [SparseIndex.open(students.indexes / f"{name}-index")]
+    if fresh is not None:
+        most = students.max_active_dims
+        indexes.append(build(fresh, head, n_vocabulary, scratch / name, max_active_dims=most))
+    place = np.full(sum(index.n_docs for index in indexes), -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    tokens, documents, weights = (np.concatenate(parts) for parts in zip(*map(_entries, indexes), strict=True))
+    behind = np.repeat(np.cumsum([0, *(index.n_docs for index in indexes[:-1])]), [len(i.documents) for i in indexes])
+    documents = place[documents + behind]
+    order = np.flatnonzero(documents >= 0)
+    order = order[np.lexsort((documents[order], tokens[order]))]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(tokens[order], minlength=n_vocabulary))]).astype(np.int64)
+    key = index_key(head, len(rows), len(base.tokens), students.max_active_dims)
+    write_index(folder / f"{name}-index", starts, documents[order], weights[order], len(rows), key)
+
+
+def _entries(index: SparseIndex) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """(token, document, weight) of each posting."""
+    tokens = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
+    return tokens, np.asarray(index.documents), np.asarray(index.weights)

@@ -1,0 +1,175 @@
+"""Documents that came, changed and went become searchable, without training anything.
+
+What did not change is copied, what is new is encoded by the base and the students, and BM25 is computed anew from
+counts that are kept. The new indexes are written beside and renamed; then one file says that they are the newest, so a
+kill at any moment leaves either the old or the new. Those before stay until the next update: who reads them is not
+disturbed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acclimate.base import distributed
+from acclimate.base.digests import fingerprint
+from acclimate.base.errors import SettingError
+from acclimate.base.files import atomic_folder, make_folder, sweep
+from acclimate.corpus import collections
+from acclimate.corpus.documents import Corpus
+from acclimate.deploy.updating.changes import Changes, Rows, read_ids
+from acclimate.deploy.updating.drift import drift, sentences
+from acclimate.records import Doc
+from acclimate.run.input import Kept
+from acclimate.run.manifests import versions
+from acclimate.run.run import Run
+from acclimate.run.updated import FOLDER, TERMS, LastUpdate
+from acclimate.search.term_counts import TermCounts
+from acclimate.stages.chain import Outputs
+from acclimate.stages.runs import current, made_of, opened
+
+_CORPUS = "update-{}.arrow"  # among the files of the corpus; passages beside it
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update did.
+
+    >>> sorted(acclimate.Updated.__dataclass_fields__)
+    ['changes', 'documents', 'drift', 'drifted', 'seconds', 'since']
+    """
+
+    documents: int  # that are searched now
+    changes: dict[str, int]  # came, changed, went: by this update
+    since: dict[str, int]  # the same, since the run was made
+    drift: dict[str, Any]  # figures, see `deploy.updating.drift`
+    drifted: list[str]  # those of them that suggest adapting again, in words
+    seconds: float
+
+    def __str__(self) -> str:
+        """Lines for a terminal."""
+        if not any(self.changes.values()):
+            return f"Nothing changed: {self.documents:,} documents are searched."
+        counts = " · ".join(f"{name} {count:,}" for name, count in self.changes.items())
+        since = " · ".join(f"{name} {count:,}" for name, count in self.since.items())
+        first = f"{self.documents:,} documents are searched: {counts}   {self.seconds:.1f}s"
+        return "\n".join([first, f"Since the run was made: {since}", *self.drifted])
+
+
+def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool) -> Updated:
+    """Take documents in. The folder is locked by the caller.
+
+    new: a collection, as `adapt` takes it. remove: a file of ids. replaces: what is not in `new` goes.
+    Raises SettingError where nothing is given, and what readers raise.
+    """
+    if new is None and remove is None:
+        raise SettingError("nothing to update with; expected documents, or ids to remove with --remove")
+    if new is None and replaces:
+        raise SettingError("--all: expected documents, which those of the run are replaced by")
+    started = time.monotonic()
+    now, outputs = current(folder)
+    sweep(folder / FOLDER)
+    scratch = folder / FOLDER / ".read.part"  # which the next command sweeps where this one is killed
+    make_folder(scratch)
+    try:
+        came = collections.load(new, scratch).corpus if new is not None else dict[str, Doc]()
+        removed = frozenset() if remove is None else read_ids(remove, now.input.documents)
+        changes = Changes(now.input.documents, came, removed, replaces)
+        if any(changes.counts.values()):
+            return _written(folder, now, outputs, changes, started)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    update = LastUpdate.read(folder)
+    since = update.since if update else dict.fromkeys(changes.counts, 0)
+    return Updated(len(now.input.documents), changes.counts, since, {}, [], time.monotonic() - started)
+
+
+def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started: float) -> Updated:
+    from acclimate.deploy.updating.indexes import index
+
+    documents, kept, rows, fresh, corpus = _corpus(now, changes)
+    stages = made_of(outputs)
+    name = fingerprint(stages, corpus.fingerprint, kept)[:16]
+    distilled = outputs.get("distill")
+    if not (folder / FOLDER / name).is_dir():
+        with atomic_folder(folder / FOLDER / name) as partial:
+            index(now, distilled, fresh, rows, partial)
+    before, _ = opened(folder, "evaluate")
+    since = Changes(before.input.documents, documents, replaces=True)
+    after, _ = opened(folder, "evaluate")
+    after.updated_folder, after.kept = folder / FOLDER / name, kept
+    others = since.came | since.changed
+    searched = after.input.parents
+    came = [doc_id for doc_id in corpus.ids if searched.get(doc_id, doc_id) in others]
+    figures = drift(before, outputs, after, came, TermCounts.open(folder / FOLDER / name / TERMS))
+    drifted = sentences(figures, folder)
+    facts = {
+        "folder": name,
+        "kept": kept._asdict(),
+        "made_of": stages,
+        "documents": len(documents),
+        "since": since.counts,
+        "drift": figures,
+        "drifted": drifted,
+        "versions": versions(),
+    }
+    earlier = LastUpdate.read(folder)
+    last = LastUpdate.write(folder, facts)
+    _tidy(folder, last, earlier)
+    seconds = round(time.monotonic() - started, 3)
+    return Updated(len(documents), changes.counts, since.counts, figures, drifted, seconds)
+
+
+def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mapping[str, Doc], Corpus]:
+    """Documents; their files; where each row of the index comes from; what is to be read; what is searched."""
+    into = now.input.folder
+    others = [tuple(doc) for doc in changes.new.values() if doc.doc_id in changes.came | changes.changed]
+    key = fingerprint(now.input.documents.fingerprint, sorted(changes.went), others, changes.replaces)
+    path = into / _CORPUS.format(key[:16])
+    documents = Corpus.build(changes.documents(), path, source=now.source or now.collection_name)
+    rows = Rows(changes, now.input)
+    if not now.input.passage_words:
+        corpus = documents
+        for _ in rows.units(documents):
+            pass
+    else:
+        corpus = Corpus.build(rows.units(documents), path.with_stem(f"{path.stem}-passages"), source=documents.source)
+    assert corpus.path
+    return documents, Kept(path.name, corpus.path.name), rows.rows, _Some(corpus, rows.fresh), corpus
+
+
+@dataclass(frozen=True)
+class _Some(Mapping[str, Doc]):
+    """Some documents of a corpus, in an order of their own; each is read when it is wanted."""
+
+    corpus: Corpus
+    doc_ids: list[str]
+
+    def __getitem__(self, doc_id: str) -> Doc:
+        return self.corpus[doc_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.doc_ids)
+
+    def __len__(self) -> int:
+        return len(self.doc_ids)
+
+
+def _tidy(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> None:
+    """Remove what is older than the update before."""
+    stay = {update.folder.name for update in (last, earlier) if update}
+    for path in (folder / FOLDER).iterdir():
+        if path.is_dir() and path.name not in stay and not path.name.startswith("."):
+            shutil.rmtree(path)
+    files = {name for update in (last, earlier) if update for name in update.kept}
+    for path in (folder / "corpus").glob(_CORPUS.format("*")):
+        if path.name not in files:
+            path.unlink()
+            path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
+    distributed.say("update", f"{last.facts['documents']:,} documents are searched now")

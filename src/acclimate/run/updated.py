@@ -1,0 +1,77 @@
+"""What an update leaves in a run's folder: newer indexes beside the stages, and what came and went since then.
+
+`updated/manifest.json`, written last, says which folder in `updated` is the newest; whoever asks whether a run changed
+needs to look at that file alone. Stages stay as they are, and so does what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_json, write_json
+from acclimate.run.input import Kept
+
+FOLDER, MANIFEST = "updated", "manifest.json"
+TERMS = "terms"  # among the indexes: how often each term is in each document
+
+
+@dataclass(frozen=True)
+class LastUpdate:
+    """The newest update of a run."""
+
+    run_folder: Path
+    facts: Mapping[str, Any]  # as the manifest has them
+
+    @property
+    def folder(self) -> Path:
+        """Where the indexes are."""
+        return self.run_folder / FOLDER / self.facts["folder"]
+
+    @property
+    def kept(self) -> Kept:
+        """The files of the documents that are searched now."""
+        return Kept(**self.facts["kept"])
+
+    @property
+    def since(self) -> dict[str, int]:
+        """How many documents came, changed and went since the stages were made."""
+        return self.facts["since"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the report should know: how many documents are others, and what has drifted."""
+        came, changed, went = (self.since[name] for name in ("came", "changed", "went"))
+        counts = f"{came:,} documents came, {changed:,} changed and {went:,} went"
+        return [f"Since this was measured {counts}: searches see them, these figures do not.", *self.facts["drifted"]]
+
+    @classmethod
+    def read(cls, run_folder: Path) -> LastUpdate | None:
+        """None where there was none. Raises DataError where it is not as it was made."""
+        path = run_folder / FOLDER / MANIFEST
+        if not path.is_file():
+            return None
+        facts = read_json(path)
+        again = f"remove {path.parent}, and update again with: acclimate update {run_folder} NEWDOCS"
+        if (
+            not isinstance(facts, dict)
+            or not {"folder", "kept", "made_of", "since", "drifted", "files"} <= facts.keys()
+        ):
+            raise DataError(f"damaged, or written by another version; {again}", path=path)
+        for name, size in facts["files"].items():
+            file = path.parent / facts["folder"] / name
+            if not file.is_file() or file.stat().st_size != size:
+                raise DataError(f"not as the update made it; {again}", path=file)
+        return cls(run_folder, facts)
+
+    @classmethod
+    def write(cls, run_folder: Path, facts: Mapping[str, Any]) -> LastUpdate:
+        """Make what is in the folder that `facts` name the newest."""
+        folder = run_folder / FOLDER / facts["folder"]
+        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+        write_json(run_folder / FOLDER / MANIFEST, {**facts, "files": files})
+        return cls(run_folder, facts)

@@ -1,0 +1,117 @@
+"""How often each term is in each document: BM25 of a corpus that changed, without reading what did not.
+
+bm25s keeps scores, in which a document that comes changes every other: each is divided by the average length, and
+weighed by in how many documents its term is. From the counts they follow at once, to the bit of those that it computes
+itself (tests/test_update.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.base.files import read_json, write_json
+from acclimate.corpus.analyzer import Analyzer, bm25s
+from acclimate.search.bm25 import BM25
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NO_TERM = ""  # of a document without terms: bm25s wants one in each
+
+
+@dataclass(frozen=True)
+class TermCounts:
+    """Document i has `terms[ends[i]:ends[i + 1]]`, places in the vocabulary, each once, as often as `counts` says."""
+
+    vocabulary: list[str]
+    ends: NDArray[np.int64]  # (n_docs + 1,)
+    terms: NDArray[np.int32]
+    counts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, texts: Iterable[str], analyzer: Analyzer) -> TermCounts:
+        """Of these texts, in their order."""
+        vocabulary: dict[str, int] = {}
+        ends, terms, counts = [0], list[int](), list[int]()
+        for text in texts:
+            of_text = Counter(analyzer(text) or [_NO_TERM])
+            terms += [vocabulary.setdefault(term, len(vocabulary)) for term in of_text]
+            counts += of_text.values()
+            ends.append(len(terms))
+        return cls(list(vocabulary), np.array(ends, np.int64), np.array(terms, np.int32), np.array(counts, np.int32))
+
+    @classmethod
+    def open(cls, folder: Path) -> TermCounts:
+        """What `save` wrote."""
+        arrays = (np.load(folder / f"{name}.npy") for name in ("ends", "terms", "counts"))
+        return cls(read_json(folder / "vocabulary.json"), *arrays)
+
+    def save(self, folder: Path) -> None:
+        """Write them to a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("ends", "terms", "counts"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        write_json(folder / "vocabulary.json", self.vocabulary)
+
+    def joined(self, later: TermCounts) -> TermCounts:
+        """These documents, and behind them others."""
+        places = {term: place for place, term in enumerate(self.vocabulary)}
+        known = np.array([places.setdefault(term, len(places)) for term in later.vocabulary], np.int32)
+        return TermCounts(
+            list(places),
+            np.concatenate([self.ends, self.ends[-1] + later.ends[1:]]),
+            np.concatenate([self.terms, known[later.terms]]),
+            np.concatenate([self.counts, later.counts]),
+        )
+
+    def taken(self, rows: NDArray[np.int64]) -> TermCounts:
+        """These documents alone, in this order, and the terms that they have."""
+        places, ends = places_of(self.ends, rows)
+        used, terms = np.unique(self.terms[places], return_inverse=True)
+        vocabulary = [self.vocabulary[term] for term in used]
+        return TermCounts(vocabulary, ends, terms.astype(np.int32), self.counts[places])
+
+    def bm25(self, analyzer: Analyzer, *, k1: float, b: float) -> BM25:
+        """What `BM25.build` makes of the texts. (Lucene's variant, Kamphuis et al. 2020, as bm25s has it.)"""
+        n_docs, per_document = len(self.ends) - 1, np.diff(self.ends)
+        rows = np.repeat(np.arange(n_docs, dtype=np.int32), per_document)
+        lengths = np.bincount(rows, weights=self.counts, minlength=n_docs)
+        frequencies = np.bincount(self.terms, minlength=len(self.vocabulary))
+        order = np.argsort(self.terms, kind="stable")  # within a term, documents stay in order
+        tf = self.counts[order].astype(np.float32)
+        norm = (k1 * ((1 - b) + b * lengths / lengths.mean())).astype((tf[:1] + np.float64(1)).dtype)  # as numpy adds
+        scores = _idf(frequencies, n_docs)[self.terms[order]] * (tf / (norm[rows[order]] + tf))
+        index: Any = bm25s().BM25(k1=k1, b=b)
+        index.scores = {
+            "data": scores.astype(np.float32),
+            "indices": rows[order],
+            "indptr": np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64),
+            "num_docs": n_docs,
+        }
+        index.vocab_dict = {term: place for place, term in enumerate(self.vocabulary)}
+        index.unique_token_ids_set = set(range(len(self.vocabulary)))
+        index.nonoccurrence_array = None
+        return BM25(index, analyzer)
+
+
+def places_of(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where what belongs to these rows is, one after the other, and the ends of each then.
+
+    ends: (n + 1,), row i has `ends[i]:ends[i + 1]`.
+    """
+    lengths = ends[rows + 1] - ends[rows]
+    after = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.repeat(ends[rows] - after[:-1], lengths) + np.arange(after[-1]), after
+
+
+def _idf(frequencies: NDArray[np.int64], n_docs: int) -> NDArray[np.float32]:
+    different, places = np.unique(frequencies, return_inverse=True)
+    values = [math.log(1 + (n_docs - df + 0.5) / (df + 0.5)) for df in different.tolist()]
+    return np.array(values, np.float32)[places]

@@ -1,0 +1,131 @@
+"""Model folders of a run: loaded by the libraries that they are for, they make our vectors and our ranking."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+import acclimate
+from acclimate.base.errors import DataError
+from acclimate.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def folders(finished, students, tmp_path_factory):
+    """Exports by system."""
+    into, exports = tmp_path_factory.mktemp("hf"), {}
+    for run, system in ((finished, "dense:adapted"), (finished, "hybrid+reranker"), (students, "sparse:adapted"),
+                        (students, "static:adapted")):  # fmt: skip
+        exports[system] = acclimate.open(run).export("hf", into / system, system=system)
+    return exports
+
+
+def modules_of(folder):
+    return [module["type"].rpartition(".")[2] for module in json.loads((folder / "modules.json").read_text())]
+
+
+def test_no_folder_has_routes_and_every_one_has_a_card(folders):
+    models = [path.parent for export in folders.values() for path in export.folder.rglob("modules.json")]
+    assert len(models) >= 8
+    for model in models:
+        assert "Router" not in modules_of(model)
+        assert not {"router_config.json"} & {path.name for path in model.iterdir()}
+        card = (model / "README.md").read_text()
+        assert "nature, 40 of them" in card
+        assert "/tmp" not in card  # nor where it was
+        assert "| system | nDCG@10 | 95% interval |" in card
+        assert "volcano" not in card.lower()  # no document's text
+
+
+def test_dense_folders_have_the_names_that_earlier_versions_know(folders):
+    folder = folders["dense:adapted"].folder / "dense-adapted" / "query"
+    types = [module["type"] for module in json.loads((folder / "modules.json").read_text())]
+    assert types == [f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Normalize")]
+    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    assert pooling["pooling_mode_mean_tokens"] is True
+    assert pooling["word_embedding_dimension"] == 32
+    assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "float32"
+    assert (folder / "model.safetensors").stat().st_mode & 0o044  # others can read it
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        assert "embeddings.word_embeddings.weight" in weights.keys()  # noqa: SIM118
+
+
+def test_what_the_card_says_is_what_makes_our_vectors(folders, finished):
+    folder = folders["dense:adapted"].folder / "dense-adapted" / "query"
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    vectors = []
+    for block in blocks:
+        names: dict = {}
+        exec(block.replace("FOLDER", str(folder)).replace("a text", "lava and ash"), names)
+        vectors.append(np.asarray(names["vectors"])[0])
+    member = searched(finished).system.members["dense:adapted"]
+    ours = member.encoder.encode(["lava and ash"])[0].pooled
+    for vector in vectors:
+        assert vector @ ours == pytest.approx(1, abs=1e-4)
+
+
+def searched(folder):
+    from acclimate.deploy.exports.source import Source
+    from acclimate.stages.runs import opened
+
+    return Source.of(*opened(folder, "evaluate"), "dense:adapted")
+
+
+def test_read_back_the_models_rank_as_the_run_does(folders):
+    for system in ("dense:adapted", "sparse:adapted", "static:adapted"):
+        notes = folders[system].manifest["notes"]
+        assert notes["top ten"] == pytest.approx(1, abs=0.02)
+        assert min(notes[system].values()) > 0.999
+    assert "by transformers" in " ".join(folders["dense:adapted"].manifest["notes"]["dense:adapted"])
+
+
+def test_a_sparse_student_is_there_in_strings(folders, students):
+    folder = folders["sparse:adapted"].folder / "sparse-adapted"
+    rows = [json.loads(line) for line in (folder / "documents.jsonl").open()]
+    assert folders["sparse:adapted"].counts["documents"] == len(rows) == 40
+    weights = json.loads((folder / "query_weights.json").read_text())
+    assert all(weight > 0 for weight in weights.values())
+    assert not any("." in token for row in rows for token in row["tokens"])
+    # The dot product of strings is the score of the run.
+    hits = acclimate.open(students).search("lava and ash", k=3, system="sparse:adapted")
+    documents = {row["_id"]: row["tokens"] for row in rows}
+    for hit in hits:
+        score = sum(weights.get(word, 0) * documents[hit.document_id].get(word, 0) for word in ("lava", "and", "ash"))
+        assert score == pytest.approx(hit.score, rel=1e-4) or len(hits) > 1  # scores of one member are scaled
+
+
+def test_a_static_student_is_a_table_for_queries_and_the_base_for_documents(folders):
+    folder = folders["static:adapted"].folder / "static-adapted"
+    assert modules_of(folder / "query") == ["StaticEmbedding", "Normalize"]
+    assert modules_of(folder / "document") == ["Transformer", "Pooling", "Normalize"]
+
+
+def test_the_reranker_is_a_plain_cross_encoder(folders):
+    folder = folders["hybrid+reranker"].folder / "reranker"
+    assert not (folder / "modules.json").exists()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architectures"][0].endswith("ForSequenceClassification")
+    assert "differ by 0.0" in " ".join(folders["hybrid+reranker"].manifest["lines"])
+
+
+def test_a_system_without_a_model_has_nothing_to_export(finished, tmp_path):
+    with pytest.raises(DataError, match="bm25 has no model to export; expected another system, with --system"):
+        acclimate.open(finished).export("hf", tmp_path / "out", system="bm25")
+
+
+def test_a_model_that_comes_back_as_another_is_refused(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("acclimate.deploy.exports.hf.LEAST_COSINE", 1.1)
+    with pytest.raises(DataError, match=r"dense: read back, the query cosine with ours is 1\.0000; expected 1"):
+        acclimate.open(finished).export("hf", tmp_path / "out", system="dense")
+
+
+def test_the_command_says_what_it_compared(finished, tmp_path, capsys):
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    assert main(["export", str(finished), "hf", "--system", "dense", "--out", str(tmp_path / "out")]) == 0
+    assert "of the ten best of dense, these encoders find 1.0000" in capsys.readouterr().out

@@ -1,0 +1,235 @@
+"""`acclimate update`: after it, a run searches as if its documents had been indexed anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from chain import write_corpus
+from files_page import undocumented
+
+import acclimate
+from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.cli.main import main
+from acclimate.corpus.collections import passages
+from acclimate.corpus.documents import Corpus
+from acclimate.deploy.updating.changes import Changes, Rows
+from acclimate.records import Doc
+from acclimate.run.input import Kept
+from acclimate.search.bm25 import BM25
+from acclimate.search.term_counts import TermCounts
+
+QUERIES = {"1": "lava and ash", "2": "cheese whose curds are pressed", "3": "zircon glaciers", "4": "zzz", "5": "the"}
+CAME = [Doc("zircon", "Zircon outlives glaciers; lava brings it up.", "Zircon"), Doc("moss", "", "Moss on old lava")]
+
+
+@pytest.fixture
+def run_folder(request, tmp_path):
+    shutil.copytree(request.getfixturevalue(request.param), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def documents_of(folder):
+    from acclimate.stages.runs import current
+
+    return list(current(folder)[0].input.documents.values())
+
+
+def indexed_anew(folder, docs, into):
+    """The systems of a run over these documents, each index made as the stages make it."""
+    from acclimate.stages.index import index
+    from acclimate.stages.runs import opened
+
+    run, outputs = opened(folder, "evaluate")
+    Corpus.build(docs, folder / "corpus" / "anew.arrow")
+    run.kept, run.updated_folder = Kept("anew.arrow"), into
+    index(run.input.corpus, run.base.encoder, into, **run.settings["index"])
+    outputs["distill"].students(run).index()
+    return run, outputs
+
+
+def assert_searches_as_anew(folder, into):
+    from acclimate.deploy.searchers import Searchers
+
+    run, outputs = indexed_anew(folder, documents_of(folder), into)
+    anew, updated = Searchers(run, outputs), acclimate.open(folder)
+    queries = [acclimate.Query(*pair) for pair in QUERIES.items()]
+    systems = [system.name for system in updated.report.systems]
+    assert len(systems) > 4
+    for name in systems:
+        assert updated(QUERIES, k=30, system=name) == anew.scored(queries, 30, name), name
+
+
+@pytest.mark.parametrize("run_folder", ["finished", "students"], indirect=True)
+def test_an_updated_run_searches_as_one_that_was_indexed_anew(run_folder, tmp_path):
+    old = documents_of(run_folder)
+    new = [old[3]._replace(text="Now about zircon and ash."), old[5], *CAME]
+    (tmp_path / "gone.txt").write_text(f"{old[1].doc_id}\n\n{old[7].doc_id}\n")
+    run = acclimate.open(run_folder)
+    result = run.update(write_corpus(tmp_path / "new.jsonl", new), remove=tmp_path / "gone.txt")
+    assert result.changes == result.since == {"came": 2, "changed": 1, "went": 2}
+    assert result.documents == len(old)
+    assert run.search("zircon glaciers", k=1, system="bm25")[0].document_id == "zircon"
+    assert_searches_as_anew(run_folder, tmp_path / "anew")
+    # A second one goes on from the first, and from what is kept of it.
+    again = run.update(write_corpus(tmp_path / "newer.jsonl", [old[1], *CAME[:1]]), all=True)
+    assert again.changes == {"came": 1, "changed": 0, "went": len(old) - 1}
+    assert [doc.doc_id for doc in documents_of(run_folder)] == [old[1].doc_id, "zircon"]
+
+
+def test_only_what_is_new_is_read(copied, tmp_path, monkeypatch):
+    from acclimate.corpus.analyzer import Analyzer
+    from acclimate.search.encoder import Encoder
+
+    run = acclimate.open(copied)
+    run.update(write_corpus(tmp_path / "first.jsonl", CAME[:1]))
+    counted, encoded = [], []
+    analyze, read = Analyzer.__call__, Encoder.read_batch
+    monkeypatch.setattr(Analyzer, "__call__", lambda self, text: counted.append(text) or analyze(self, text))
+    monkeypatch.setattr(
+        Encoder,
+        "read_batch",
+        lambda self, texts, task, finish=lambda tokens: (tokens,): (
+            encoded.extend([task] * len(texts)) or read(self, texts, task, finish)
+        ),
+    )
+    run.update(write_corpus(tmp_path / "second.jsonl", CAME[1:]))
+    assert counted == [CAME[1].default_text()]
+    assert encoded.count("document") == 1
+
+
+def test_what_did_not_change_costs_nothing(copied, tmp_path, capsys):
+    old = documents_of(copied)
+    path = write_corpus(tmp_path / "new.jsonl", old[:9])
+    assert main(["update", str(copied), str(path)]) == 0
+    assert capsys.readouterr().out == "Nothing changed: 40 documents are searched.\n"
+    assert not (copied / "updated" / "manifest.json").exists()
+
+
+def test_what_came_and_went_is_in_the_report_and_what_was_measured_stays(copied, tmp_path, capsys):
+    before = json.loads((copied / "report.json").read_text())
+    path = write_corpus(tmp_path / "new.jsonl", CAME)
+    assert main(["update", str(copied), str(path)]) == 0
+    assert "42 documents are searched: came 2 · changed 0 · went 0" in capsys.readouterr().out
+    after = json.loads((copied / "report.json").read_text())
+    assert after["systems"] == before["systems"]
+    assert after["corpus"] == before["corpus"]
+    assert any("2 documents came, 0 changed and 0 went" in warning for warning in after["warnings"])
+    assert undocumented(copied) == set()
+    assert main(["search", str(copied), "zircon", "--system", "bm25"]) == 0
+    assert "zircon" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, SettingError, "nothing to update with; expected documents, or ids to remove with --remove"),
+        ({"all": True}, SettingError, "nothing to update with"),
+        ({"remove": "volcan.md\n"}, DataError, r"gone.txt:1: no document 'volcan.md' in this run."),
+        ({"remove": "\n"}, DataError, "gone.txt: no ids; expected one a line"),
+        ({"newdocs": "nowhere.jsonl"}, DataError, "no such file or folder"),
+        ({"newdocs": '{"_id": "a", "txt": 1}\n'}, DataError, "text"),
+    ],
+)
+def test_mistakes_are_told_and_change_nothing(finished, tmp_path, arguments, error, message):
+    given = dict(arguments)
+    for name, file in (("remove", "gone.txt"), ("newdocs", "docs.jsonl")):
+        if given.get(name, "").endswith("\n"):
+            (tmp_path / file).write_text(given[name])
+            given[name] = tmp_path / file
+    with pytest.raises(error, match=message):
+        acclimate.open(finished).update(**given)
+    assert not (finished / "updated" / "manifest.json").exists()
+
+
+def test_a_document_cannot_come_and_go(finished, tmp_path):
+    old = documents_of(finished)
+    (tmp_path / "gone.txt").write_text(old[0].doc_id)
+    path = write_corpus(tmp_path / "new.jsonl", [old[0]._replace(text="Other.")])
+    with pytest.raises(AcclimateError, match="is among those that come, and among those to remove"):
+        acclimate.open(finished).update(path, remove=tmp_path / "gone.txt")
+
+
+@pytest.mark.parametrize("at", ["indexes.joined", "update.LastUpdate.write", "update._tidy"])
+def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
+    """The process ends without a word where `at` begins."""
+    path = write_corpus(tmp_path / "new.jsonl", CAME)
+    before = acclimate.open(copied)(QUERIES, system="dense")
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"acclimate.deploy.updating.{at}", lambda *_, **__: os._exit(9))
+            acclimate.open(copied).update(path, progress=None)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    hits = acclimate.open(copied)(QUERIES, system="dense")
+    if at == "update._tidy":
+        assert "zircon" in {hit.doc_id for hit in hits}
+    else:
+        assert hits == before
+    acclimate.open(copied).update(path, progress=None)
+    assert "zircon" in {hit.doc_id for hit in acclimate.open(copied)(QUERIES, system="dense")}
+    left = {entry.name for entry in (copied / "updated").iterdir()}
+    assert len(left) == 2  # the newest, and the file that says so
+    assert not list((copied / "updated").rglob("*.part"))
+
+
+def test_counts_give_the_scores_that_bm25s_computes_to_the_bit():
+    texts = ["lava and ash ash", "", "ash", "curds curds of cheese", "Glaciers!", "ash lava curds the"]
+    analyzer = BM25.build(texts).analyzer
+    counts = TermCounts.of(texts[:4], analyzer).joined(TermCounts.of(texts[4:], analyzer))
+    for rows in ([0, 1, 2, 3, 4, 5], [5, 0, 3], [1]):
+        left = [texts[row] for row in rows]
+        for k1, b in ((0.9, 0.4), (0.0, 0.0), (2.0, 1.0)):
+            anew = BM25.build(left, k1=k1, b=b)
+            ours = counts.taken(np.array(rows)).bm25(analyzer, k1=k1, b=b)
+            for query in ("ash", "lava curds ash", "cheese", "none of them"):
+                assert ours.scores(query).tobytes() == anew.scores(query).tobytes()
+
+
+def test_passages_of_what_changed_take_the_places_of_those_before(tmp_path):
+    docs = [Doc("a", "one two three four five six"), Doc("b", "one two"), Doc("c", "x y z. u v w. r s t.")]
+    now = Corpus.build(docs, tmp_path / "now.arrow")
+    split = passages(now, tmp_path, words=3, overlap=1)
+
+    parents = {doc_id: doc_id.partition("#")[0] for doc_id in split if "#" in doc_id}
+    reads = SimpleNamespace(corpus=split, passage_words=3, passage_overlap=1, parents=parents)
+    changes = Changes(now, {"b": Doc("b", "now it is long enough"), "d": Doc("d", "short")}, frozenset({"a"}))
+    documents = Corpus.build(changes.documents(), tmp_path / "new.arrow")
+    rows = Rows(changes, reads)  # pyright: ignore[reportArgumentType]
+    units = list(rows.units(documents))
+    assert units == list(passages(documents, tmp_path, words=3, overlap=1).values())
+    both = [*split.values(), *(unit for unit in units if unit.doc_id in rows.fresh)]
+    assert [both[row] for row in rows.rows] == units
+    assert {doc_id.partition("#")[0] for doc_id in rows.fresh} == {"b", "d"}
+
+
+def test_drift_is_told_with_its_figures_where_words_are_new(copied, tmp_path):
+    run = acclimate.open(copied)
+    like = [doc._replace(doc_id=f"{doc.doc_id}-copy") for doc in documents_of(copied)[:4]]
+    result = run.update(write_corpus(tmp_path / "like.jsonl", like))
+    assert result.drift["new_words"]["came"] == 0
+    assert result.drift["distance"]["documents"] == 4
+    assert result.drifted == []
+    odd = [Doc(f"odd-{number}", f"quux{number} frobnicate{number} grault{number}") for number in range(9)]
+    result = run.update(write_corpus(tmp_path / "odd.jsonl", odd))
+    assert result.drift["new_words"]["came"] > result.drift["new_words"]["limit"]
+    assert "were in no document before" in result.drifted[0]
+    assert "Adapting to the documents of today may pay." in str(result)
+
+
+def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path):
+    from acclimate.stages.runs import current
+
+    acclimate.open(copied).update(write_corpus(tmp_path / "new.jsonl", CAME))
+    path = copied / "updated" / "manifest.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "made_of": {**facts["made_of"], "index": "another"}}))
+    assert current(copied)[0].updated_folder is None
+    path.write_text(json.dumps({**facts, "files": {"bm25/vocab.index.json": 1}}))
+    with pytest.raises(DataError, match="not as the update made it; remove"):
+        current(copied)
