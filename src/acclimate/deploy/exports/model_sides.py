@@ -5,7 +5,6 @@ Students are saved with two routes; here each route stands by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,6 @@ class Side:
     modules: list[Any]  # of sentence-transformers
     prompt: str  # before each text
     max_tokens: int  # of a text, special ones included
-
-    @property
-    def is_transformer(self) -> bool:
-        return hasattr(self.modules[0], "model")
 
 
 def sides_of(run: Run, distilled: Distilled | None, member: str) -> dict[Task, Side]:
@@ -78,10 +73,10 @@ def _of_folder(folder: Path, kind: str, max_tokens: int) -> dict[Task, Side]:
     model: Any = loaded(folder) if kind != "sparse" else _sparse(folder)
     prompts = own_prompts(model.prompts)
     first: Any = model[0]
-    stacks: Mapping[str, Any] = (
-        first.sub_modules if isinstance(first, Router) else {task: list(model) for task in TASKS}
-    )
-    sides = {task: Side(task, kind, list(stacks[task]), prompts.get(task, ""), max_tokens) for task in TASKS}
+    stacks: Any = first.sub_modules if isinstance(first, Router) else {task: list(model) for task in TASKS}
+    sides: dict[Task, Side] = {
+        task: Side(task, kind, list(stacks[task]), prompts.get(task, ""), max_tokens) for task in TASKS
+    }
     if kind in ("dense", "static"):
         sides = {task: replace(side, modules=with_unit_length(side.modules)) for task, side in sides.items()}
     return sides

@@ -18,7 +18,7 @@ from acclimate.records import Doc
 from acclimate.run.input import Input
 
 
-def read_ids(path: Path, documents: Corpus) -> set[str]:
+def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
     """Ids to remove, one a line. Raises DataError for one that is no document's."""
     doc_ids: set[str] = set()
     for number, line in read_lines(path):
@@ -30,7 +30,7 @@ def read_ids(path: Path, documents: Corpus) -> set[str]:
         doc_ids |= {doc_id} - {""}
     if not doc_ids:
         raise DataError("no ids; expected one a line, of documents to remove", path=path)
-    return doc_ids
+    return frozenset(doc_ids)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ over the queries, which is the least that measuring on them again could notice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def drift(before: Run, outputs: Outputs, now: Run, came: Sequence[str], counts: 
     return figures
 
 
-def sentences(figures: dict[str, Any], run_folder: Any) -> list[str]:
+def sentences(figures: Mapping[str, Any]) -> list[str]:
     """Those that suggest adapting again, in words."""
     said: list[str] = []
     if (words := figures.get("new_words")) and words["came"] > words["limit"]:
@@ -111,7 +111,7 @@ def _distances(
     return 1 - new.max(axis=1), 1 - old.max(axis=1)
 
 
-def _top_scores(before: Run, outputs: Outputs, now: Run) -> dict[str, float] | None:
+def _top_scores(before: Run, outputs: Outputs, now: Run) -> dict[str, Any] | None:
     queries = outputs["steer"].measuring(before, outputs["sample"]).queries if "steer" in outputs else []
     queries = subset(queries, _MOST_QUERIES, before.seed)
     if len(queries) < 2:
@@ -121,4 +121,4 @@ def _top_scores(before: Run, outputs: Outputs, now: Run) -> dict[str, float] | N
     was, is_now = (run.base.vectors.dense_scores(vectors).max(axis=1) for run in (before, now))
     limit = float(was.mean()) - float(was.std(ddof=1)) / len(queries) ** 0.5
     means = {"before": float(was.mean()), "now": float(is_now.mean()), "limit": limit}
-    return {name: round(value, 6) for name, value in means.items()} | {"queries": len(queries)}
+    return {"queries": len(queries)} | {name: round(value, 6) for name, value in means.items()}

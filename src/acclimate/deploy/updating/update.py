@@ -79,7 +79,7 @@ def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool
     make_folder(scratch)
     try:
         came = collections.load(new, scratch).corpus if new is not None else dict[str, Doc]()
-        removed = frozenset() if remove is None else read_ids(remove, now.input.documents)
+        removed = frozenset[str]() if remove is None else read_ids(remove, now.input.documents)
         changes = Changes(now.input.documents, came, removed, replaces)
         if any(changes.counts.values()):
             return _written(folder, now, outputs, changes, started)
@@ -108,7 +108,7 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     searched = after.input.parents
     came = [doc_id for doc_id in corpus.ids if searched.get(doc_id, doc_id) in others]
     figures = drift(before, outputs, after, came, TermCounts.open(folder / FOLDER / name / TERMS))
-    drifted = sentences(figures, folder)
+    drifted = sentences(figures)
     facts = {
         "folder": name,
         "kept": kept._asdict(),
