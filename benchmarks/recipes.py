@@ -58,9 +58,11 @@ CHANGES = [  # numbers that are made for a GPU
 MORE_DOCS = {  # times as many
     "inpars-light": 2.5,  # a ranker of so few queries passes a quarter of them
     "udapdr": 2.5,  # its rerankers learn from some queries and teach on others
+    "udapdr-sequential": 2.5,
 }
 OF_RECIPES = {
     "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its LLM asks of a bare document, and others do not
+    "udapdr-sequential": ["seed.cue=true"],  # at the end of a bare document so small an LLM goes on with it
     "cadet": ["generate.per_doc=1"],  # an LLM that rates is slow
 }
 
