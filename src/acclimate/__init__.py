@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from acclimate.corpus.conversion import Conversion
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.searchers import Hit
+    from acclimate.deploy.serving.limits import Limits
     from acclimate.deploy.updating.update import Updated
     from acclimate.measure.compare import Comparison
     from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
@@ -64,6 +65,7 @@ _HOMES = {
     "acclimate.api.reproduce": "Figures Reproduced Reproduction published reproduce",
     "acclimate.api.run": "Run open",
     "acclimate.deploy.searchers": "Hit",
+    "acclimate.deploy.serving.limits": "Limits",
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.api.status": "StageStatus Status status",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
@@ -96,6 +98,7 @@ __all__ = [
     "Figures",
     "Hit",
     "LLMError",
+    "Limits",
     "MeasuredSystem",
     "MissingExtra",
     "NWay",

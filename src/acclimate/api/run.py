@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
+from acclimate.api.serve import PORT
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import quoted
 from acclimate.deploy.searchers import Hit, Searchers
+from acclimate.deploy.serving import exported_feedback
+from acclimate.deploy.serving.limits import Limits
 from acclimate.records import Query, ScoredDoc
 from acclimate.report.report import Report
 from acclimate.stages.runs import current, described, opened, outdated
@@ -211,6 +214,59 @@ class Run:
         for name in ("_searchers", "report"):
             self.__dict__.pop(name, None)
         return result
+
+    def serve(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = PORT,
+        system: str | None = None,
+        api_key: str | None = None,
+        allowed_hosts: Sequence[str] = (),
+        reload_seconds: float = 2.0,
+        limits: Limits | None = None,
+    ) -> None:
+        """Serve it over HTTP until SIGINT or SIGTERM, see `acclimate.api.serve.serve`. Needs `acclimate[serve]`."""
+        from acclimate.api.serve import serve
+
+        serve(
+            self.folder,
+            host=host,
+            port=port,
+            system=system,
+            api_key=api_key,
+            allowed_hosts=allowed_hosts,
+            reload_seconds=reload_seconds,
+            limits=limits,
+        )
+
+    def asgi(
+        self,
+        *,
+        system: str | None = None,
+        api_key: str | None = None,
+        allowed_hosts: Sequence[str] = (),
+        reload_seconds: float = 2.0,
+        limits: Limits | None = None,
+    ) -> Any:
+        """The same as an ASGI application, loaded and warm, for a server of your own: one process, one worker."""
+        from acclimate.api.serve import application
+
+        return application(
+            self.folder,
+            system=system,
+            api_key=api_key,
+            allowed_hosts=allowed_hosts,
+            reload_seconds=reload_seconds,
+            limits=limits,
+        )
+
+    def feedback(self, out: str | PathLike[str]) -> exported_feedback.ExportedFeedback:
+        """Write what people graded while it was served as BEIR queries and judgments, with which `adapt` measures.
+
+        Raises DataError where nobody left any feedback.
+        """
+        return exported_feedback.export(self.folder, Path(out))
 
     @property
     def answers(self) -> Answers:

@@ -38,6 +38,7 @@ from acclimate.cli.options import (
     unwrapped,
 )
 from acclimate.cli.recipe_commands import reproduce
+from acclimate.cli.serve_command import feedback, serve
 from acclimate.cli.stage_commands import show
 from acclimate.cli.update_command import update
 
@@ -70,6 +71,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 stage_commands.register(app)
 for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, export, reproduce, update):
+    command(command_elsewhere)
+for command_elsewhere in (serve, feedback):
     command(command_elsewhere)
 
 

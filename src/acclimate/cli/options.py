@@ -46,6 +46,8 @@ Seed = Annotated[int, _option(int, SEEDS)]
 Count = Annotated[int, _option(int, AtLeast(0))]
 Positive = Annotated[int, _option(int, AtLeast(1))]
 K = Annotated[int, _option(int, Between(1, 100_000), alias="-k")]
+Port = Annotated[int, _option(int, Between(0, 65_535))]
+Seconds = Annotated[float, _option(float, Between(0, 86_400))]
 Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1), metavar="N,N,...")]  # none: ()
 
 

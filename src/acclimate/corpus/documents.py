@@ -4,8 +4,9 @@ Building streams: a batch of docs and 24 bytes per doc are in memory, no more. A
 among the sorted hashes of all ids (16 bytes per doc, made at the first lookup) and reads the row.
 
 Decided: the fingerprint is a sum of one hash per doc, so the order of the docs does not matter and any changed byte
-does. A doc with neither title nor text is kept, because published collections have a few and their judgments name
-them, and listed in `blank`; when more than one doc in a hundred is blank the wrong column was read, and it is refused.
+does, but for fields that no model reads. A doc with neither title nor text is kept, because published collections
+have a few and their judgments name them, and listed in `blank`; when more than one doc in a hundred is blank the wrong
+column was read, and it is refused.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from acclimate.base.digests import seal
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write
+from acclimate.corpus import stored_fields
 from acclimate.corpus.formats.fields import Place, as_json, unbroken
 from acclimate.records import Doc
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = "acclimate-corpus-1"
 MAX_BLANK = 0.01
+_FIELDS = 4  # the column of them
 BATCH_DOCS, BATCH_CHARS = 4096, 1 << 22
 
 
@@ -126,6 +129,21 @@ class Corpus(Mapping[str, Doc]):
         """The ids and docs, streamed in order."""
         return _Items(self)
 
+    @property
+    def keeps_fields(self) -> bool:  # not if it is of a version that kept none
+        return all(batch.num_columns > _FIELDS for batch in self._batches)
+
+    def fields(self) -> Iterator[dict[str, Any]]:
+        """The other fields that each doc came with, streamed in order, see `stored_fields`."""
+        for batch in self._batches:
+            texts = batch.column(_FIELDS).to_pylist() if batch.num_columns > _FIELDS else [""] * batch.num_rows
+            yield from map(stored_fields.of_text, texts)
+
+    def fields_of(self, doc_id: str) -> dict[str, Any]:
+        """Those of a doc; {} where there is none."""
+        row = self._row(doc_id)
+        return stored_fields.of_text(self._cell(row, _FIELDS)) if row is not None and self.keeps_fields else {}
+
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """All ids in order."""
@@ -174,9 +192,11 @@ class Corpus(Mapping[str, Doc]):
         return keys[rows], rows
 
     def _cells(self, row: int) -> tuple[str, str, str]:
+        return self._cell(row, 0), self._cell(row, 1), self._cell(row, 2)
+
+    def _cell(self, row: int, column: int) -> str:
         number = bisect_right(self._starts, row) - 1
-        batch, offset = self._batches[number], row - self._starts[number]
-        return batch.column(0)[offset].as_py(), batch.column(1)[offset].as_py(), batch.column(2)[offset].as_py()
+        return self._batches[number].column(column)[row - self._starts[number]].as_py()
 
     def _stream(self) -> Iterator[Doc]:
         for batch in self._batches:
@@ -211,7 +231,7 @@ class _Tally:
     first_blank: DataError | None = None
     digest: int = 0
 
-    def rows(self, docs: Iterable[Doc]) -> Iterator[tuple[str, str, str, int]]:
+    def rows(self, docs: Iterable[Doc]) -> Iterator[tuple[str, str, str, int, str]]:
         for doc in docs:
             place = getattr(docs, "place", None) or Place(Path(self.source or "docs"))  # see Located
             self.lines.append(place.line or 0)
@@ -219,7 +239,8 @@ class _Tally:
             if not (doc.text.strip() or doc.title.strip()):
                 self.first_blank = self.first_blank or place.error(f"'text' of document {doc.doc_id!r} is empty")
                 self.blank.append(doc.doc_id)
-            yield doc.doc_id, doc.text, doc.title, _key(doc.doc_id)
+            fields = stored_fields.as_text(getattr(docs, "others", {}))
+            yield doc.doc_id, doc.text, doc.title, _key(doc.doc_id), fields
 
     def facts(self, dropped: Mapping[str, int]) -> dict[str, Any]:
         count = len(self.lines)
@@ -243,7 +264,7 @@ def _write(docs: Iterable[Doc], sink: Any, source: str) -> _Tally:
     import pyarrow as pa
 
     tally = _Tally(source)
-    schema = pa.schema({"doc_id": pa.string(), "text": pa.string(), "title": pa.string(), "key": pa.uint64()})
+    schema = pa.schema([*((name, pa.string()) for name in Doc._fields), ("key", pa.uint64()), ("fields", pa.string())])
     with pa.ipc.new_file(sink, schema) as writer:
         for rows in _batches(tally.rows(docs)):
             columns = zip(zip(*rows, strict=True), schema.types, strict=True)
@@ -254,11 +275,11 @@ def _write(docs: Iterable[Doc], sink: Any, source: str) -> _Tally:
     return tally
 
 
-def _batches(rows: Iterable[tuple[str, str, str, int]]) -> Iterator[list[tuple[str, str, str, int]]]:
+def _batches(rows: Iterable[tuple[str, str, str, int, str]]) -> Iterator[list[tuple[str, str, str, int, str]]]:
     batch, chars = [], 0
     for row in rows:
         batch.append(row)
-        chars += len(row[1])
+        chars += len(row[1]) + len(row[4])
         if len(batch) == BATCH_DOCS or chars > BATCH_CHARS:
             yield batch
             batch, chars = [], 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,8 @@ from acclimate.search.views import Views, blocks
 from acclimate.stages.systems import contenders, members_of, rerankers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from acclimate.run.run import Run
     from acclimate.search.members import Member
     from acclimate.stages.chain import Outputs
@@ -72,10 +74,17 @@ class Searchers:
         """At most `k` documents, best first."""
         return self.hits([text], k, system)[0]
 
-    def hits(self, texts: Sequence[str], k: int, system: str | None = None) -> list[list[Hit]]:
+    def hits(
+        self, texts: Sequence[str], k: int, system: str | None = None, within: NDArray[np.int64] | None = None
+    ) -> list[list[Hit]]:
         """At most `k` documents for each text, best first. Systems that are asked the same texts one after the other,
-        some dozens at most, share what they see of them."""
+        some dozens at most, share what they see of them.
+
+        within: the rows of the index that the search is about, ascending; None: all of them.
+        """
         retriever, hits_by_text = self.named(system), dict[str, list[Hit]]()
+        if within is not None:
+            retriever = _within(retriever, within)
         queries = [Query(text, text) for text in dict.fromkeys(texts)]
         for block in blocks(queries, len(self.run.base.ids)):
             hits_by_text |= self._hits_of_block(block, k, retriever)
@@ -168,6 +177,14 @@ class _Noting:
         scores = dict(self.scores)
         self.scores.clear()
         return scores
+
+
+def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
+    """The same system, searching these rows alone."""
+    if isinstance(retriever, Folded | Reranked):
+        return replace(retriever, first=_within(retriever.first, rows))
+    assert isinstance(retriever, System)
+    return replace(retriever, within=rows)
 
 
 def _scores_by_member(

@@ -205,12 +205,23 @@ class Ids:
         """Positions in `rows`, best score first, ties by id."""
         return np.lexsort((self.rank[rows], -scores))
 
-    def best(self, scores: NDArray[np.floating], depth: int, *, above: float | None = None) -> NDArray[np.int64]:
-        """The rows of the `depth` best of all documents' scores, best first, ties by id; none at or below `above`."""
+    def best(
+        self,
+        scores: NDArray[np.floating],
+        depth: int,
+        *,
+        above: float | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """The rows of the `depth` best scores, best first, ties by id; none at or below `above`.
+
+        rows: that the scores are of; None: of every document.
+        """
         if depth < len(scores):
-            rows = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])  # every tie of the last one
+            places = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])  # every tie of the last one
         else:
-            rows = np.arange(len(scores))
+            places = np.arange(len(scores))
         if above is not None:
-            rows = rows[scores[rows] > above]
-        return rows[self.order(scores[rows], rows)][:depth]
+            places = places[scores[places] > above]
+        best = places if rows is None else rows[places]
+        return best[self.order(scores[places], best)][:depth]

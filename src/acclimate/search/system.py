@@ -32,6 +32,7 @@ class System:
     """A retriever made of members. `sources` name candidates, `depth` each; `weights`, or without them ranks, order.
 
     views: shared with other systems that answer the same queries, as long as these are asked; None: nothing is.
+    within: the rows that a search is about, ascending; None: all.
     """
 
     ids: Ids
@@ -40,6 +41,7 @@ class System:
     weights: Mapping[str, float]
     depth: int = 100
     views: Views | None = None
+    within: NDArray[np.int64] | None = None
 
     @property
     def parts(self) -> list[str]:
@@ -64,7 +66,7 @@ class System:
         hits = list[ScoredDoc]()
         known, depth = np.empty(0, dtype=np.int64), self.depth
         while True:
-            rows_by_source = {name: views[name].named(depth, self.ids) for name in self.sources}
+            rows_by_source = {name: views[name].named(depth, self.ids, self.within) for name in self.sources}
             rows = np.setdiff1d(np.concatenate([*rows_by_source.values()]), known)
             candidates = self._scored(query, views, rows, rows_by_source)
             hits += self._ranked(candidates, below=hits[-1].score if hits else None)

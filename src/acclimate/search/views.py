@@ -44,8 +44,10 @@ class Seen:
         """(n_rows,) scores of these documents."""
         return self._view.scores(rows)
 
-    def named(self, depth: int, ids: Ids) -> NDArray[np.int64]:
-        """The rows of the `depth` best documents, best first."""
+    def named(self, depth: int, ids: Ids, within: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The rows of the `depth` best documents, best first: of these, or of all."""
+        if within is not None:
+            return ids.best(self._view.scores(within), depth, above=self._above, rows=within)
         if depth not in self._named:
             self._named[depth] = ids.best(self._view.all_scores(), depth, above=self._above)
         return self._named[depth]

@@ -37,9 +37,7 @@ def read_docs(path: Path) -> Content:
 
     def rows() -> Iterator[Row[Doc]]:
         for place, values in objects(path):
-            _, doc = next(fields.docs([(place, values)]))
-            used = {fields.pick(values, field, place) for field in (fields.DOC_ID, fields.DOC_TEXT)} | {"title"}
-            yield Row(place, doc, {name: value for name, value in values.items() if name not in used})
+            yield Row(*next(fields.docs([(place, values)])))
 
     return Content(docs=rows)
 

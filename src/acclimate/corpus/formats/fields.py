@@ -48,19 +48,27 @@ class Place(NamedTuple):
 
 
 class Located(Iterator[T], Generic[T]):
-    """Records one by one; `place` is where the last one was read, `dropped` counts by reason what was passed over.
+    """Records one by one; `place` is where the last one was read, `others` what its row has besides, and `dropped`
+    counts by reason what was passed over.
 
     The first record is read at once, so that a file that cannot be used is refused where it is named.
     """
 
-    def __init__(self, records: Iterable[tuple[Place, T]], *, dropped: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        records: Iterable[tuple[Place, T] | tuple[Place, T, Mapping[str, Any]]],
+        *,
+        dropped: Counter[str] | None = None,
+    ) -> None:
         rest = iter(records)
         self._records = chain([first], rest) if (first := next(rest, None)) else rest
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
         self.place: Place | None = None
+        self.others: Mapping[str, Any] = {}
 
     def __next__(self) -> T:
-        self.place, record = next(self._records)
+        self.place, record, *others = next(self._records)
+        self.others = others[0] if others else {}
         return record
 
 
@@ -139,8 +147,8 @@ def as_json(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Place, Doc]]:
-    """A Doc from each row that has a document id, a text and perhaps a title."""
+def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Place, Doc, dict[str, Any]]]:
+    """A Doc from each row that has a document id, a text and perhaps a title, and what else it has."""
     for place, row in rows:
         id_name, text_name = pick(row, DOC_ID, place), pick(row, DOC_TEXT, place)
         title = row.get("title")
@@ -151,6 +159,7 @@ def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Plac
                 text=text(row[text_name], text_name, place),
                 title="" if title is None else text(title, "title", place),
             ),
+            {name: value for name, value in row.items() if name not in (id_name, text_name, "title")},
         )
 
 

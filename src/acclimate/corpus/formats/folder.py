@@ -2,6 +2,7 @@
 
 title   Markdown: the first heading, taken out of the text when the file begins with it; HTML: <title>; text: none
 text    text and Markdown as they are; HTML without tags, scripts and styles
+others  Markdown: the front matter, which stays in the text too
 
 Hidden files and folders are passed over. Links that lead out of the folder or to nothing, pipes and the like, empty
 files and files of other types are passed over and counted. A file that is not UTF-8 text is an error: a corpus with
@@ -14,8 +15,9 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
@@ -30,6 +32,8 @@ CARD = "README.md"  # says what is in a data set
 
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
+_FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_LONGEST_FRONT_MATTER = 20_000  # characters
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
@@ -70,7 +74,7 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), dropped
 
 
-def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc]]:
+def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
     n_docs = 0
     for path in files:
         if any("\ud800" <= char <= "\udfff" for char in str(path)):
@@ -82,7 +86,8 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
             dropped["empty file"] += 1
             continue
         n_docs += 1
-        yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title)
+        others = front_matter(content) if kind in MARKDOWN else {}
+        yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title), others
     if not n_docs:
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
@@ -90,6 +95,20 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
             f"corpus.jsonl, or files that end in .txt, .md or .html{conversion_of(folder)}",
             path=folder,
         )
+
+
+def front_matter(content: str) -> Mapping[str, Any]:
+    """The fields that a Markdown file begins with, between lines of three hyphens; {} where there are none."""
+    match = _FRONT_MATTER.match(content)
+    if match is None or len(match[1]) > _LONGEST_FRONT_MATTER:
+        return {}
+    import yaml
+
+    try:
+        fields = yaml.safe_load(match[1])
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date of the 31st of February
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _markdown(content: str) -> tuple[str, str]:

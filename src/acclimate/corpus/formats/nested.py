@@ -171,7 +171,7 @@ def _of_each(positives: Sequence[Any], negatives: Sequence[Any], place: Place) -
 def _passage(value: Any, name: str, place: Place) -> tuple[str, str, float | None]:
     if not isinstance(value, dict):
         raise place.error(f"{name!r} has {as_json(value)}; expected an object with docid and text")
-    _, doc = next(fields.docs([(place, value)]))
+    _, doc, _ = next(fields.docs([(place, value)]))
     score = value.get("score")
     return doc.doc_id, doc.default_text(), None if score is None else number(score, "score", place)
 

@@ -1,1 +1,4 @@
-"""The server: a run asked over HTTP, and the page to try it."""
+"""A finished run over HTTP: search, comparison, feedback and grading, for programs and for the page that comes with it.
+
+One thread owns what is searched with (`worker`); one guard stands before everything else (`guard`).
+"""

@@ -1,0 +1,109 @@
+"""The commands that serve a run, and that export what people said of its answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import acclimate
+from acclimate.api.serve import PORT
+from acclimate.base.errors import SettingError
+from acclimate.cli.options import Folder, Name, Port, Positive, Seconds, Text
+from acclimate.deploy.serving.limits import Limits
+
+LIMITS = Limits()
+_KEY = "ACCLIMATE_API_KEY"
+Host = Annotated[str, Parameter(metavar="ADDRESS")]
+Hosts = Annotated[list[str] | None, Parameter(metavar="NAME")]
+
+
+def serve(
+    run_dir: Path,
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
+    system: Name = None,
+    api_key: Text = None,
+    allow_host: Hosts = None,
+    reload_seconds: Seconds = 2.0,
+    max_query_chars: Positive = LIMITS.max_query_chars,
+    max_k: Positive = LIMITS.max_k,
+    max_body_bytes: Positive = LIMITS.max_body_bytes,
+    max_requests: Positive = LIMITS.max_requests,
+    max_connections: Positive = LIMITS.max_connections,
+    request_seconds: Seconds = LIMITS.request_seconds,
+) -> None:
+    """Serve a finished run over HTTP, with a page to try it: search, compare, grade. Needs acclimate[serve].
+
+    When adapt makes the run anew, the new one takes the place of the old without a request being lost. SIGTERM and
+    Ctrl-C stop it once what is at work is answered.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a finished run.
+    host
+        Address to listen on; 0.0.0.0 is all of them, and then others can reach it.
+    port
+        Port to listen on; 0 takes any that is free.
+    system
+        What answers where a request names no system; by default what the run recommends.
+    api_key
+        That requests must have, as "Authorization: Bearer KEY". The environment variable ACCLIMATE_API_KEY does the
+        same, and no other user of the machine sees it.
+    allow_host
+        A name that browsers reach it by, besides those of this machine; repeatable.
+    reload_seconds
+        Between looks for a newer run in the folder; 0 for none.
+    max_query_chars
+        Characters of a query.
+    max_k
+        Documents of an answer.
+    max_body_bytes
+        Bytes of a request.
+    max_requests
+        Requests that are at work or wait; others are told to come again.
+    max_connections
+        Connections that are open.
+    request_seconds
+        For an answer.
+    """
+    key = os.environ.get(_KEY) if api_key is None else api_key
+    if key is not None and not key.strip():
+        raise SettingError(f"the key (--api-key, or {_KEY}) is empty; expected one, or none at all")
+    limits = Limits(
+        max_query_chars=max_query_chars,
+        max_k=max_k,
+        max_body_bytes=max_body_bytes,
+        max_requests=max_requests,
+        max_connections=max_connections,
+        request_seconds=request_seconds,
+    )
+    acclimate.open(run_dir).serve(
+        host=host,
+        port=port,
+        system=system,
+        api_key=key,
+        allowed_hosts=tuple(allow_host or ()),
+        reload_seconds=reload_seconds,
+        limits=limits,
+    )
+
+
+def feedback(run_dir: Path, *, out: Folder) -> None:
+    """Write what people graded as queries and judgments, with which a run is measured:
+
+    acclimate adapt CORPUS --out run --queries OUT/queries.jsonl --qrels OUT/qrels/test.tsv
+
+    Parameters
+    ----------
+    run_dir
+        Folder of a run that was served.
+    out
+        Folder to write to: queries.jsonl, qrels/test.tsv, preferences.jsonl and clicks.jsonl.
+    """
+    print(acclimate.open(run_dir).feedback(out))
+    print(f"Judgments: {out / 'qrels' / 'test.tsv'}")

@@ -1,0 +1,59 @@
+"""The other fields that documents come with, kept beside id, text and title so that a search can be limited by them.
+
+No model reads them, and no fingerprint is of them. Kept are texts, numbers, true and false, dates as texts, and lists
+of these; BEIR's `metadata` is taken apart, and so is any other object, with dots between the names. Long texts are no
+fields to filter by, and are left out with whatever else there is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
+
+_BROKEN = re.compile("[\0\ud800-\udfff]")
+_METADATA = "metadata"  # BEIR's, whose names stand for themselves
+_LONGEST = 1000  # characters of a text
+_MOST = 100  # fields of a document, and values of one
+_DEEPEST = 4
+
+
+def as_text(values: Mapping[str, Any]) -> str:
+    """The fields to be kept as JSON, its keys sorted; empty where there are none."""
+    fields = dict(sorted(dict(_flat(values, "", 0)).items())[:_MOST])
+    return json.dumps(fields, ensure_ascii=True) if fields else ""
+
+
+def of_text(text: str) -> dict[str, Any]:
+    """What `as_text` wrote."""
+    return json.loads(text) if text else {}
+
+
+def _flat(values: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if not isinstance(name, str) or not name or len(name) > _LONGEST:
+            continue
+        if isinstance(value, Mapping):
+            if depth < _DEEPEST:
+                yield from _flat(value, before if name == _METADATA and not before else f"{before}{name}.", depth + 1)
+        elif isinstance(value, list | tuple):
+            if plain := [each for each in map(_plain, value[:_MOST]) if each is not None]:
+                yield before + name, plain
+        elif (plain := _plain(value)) is not None:
+            yield before + name, plain
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    """A value that JSON has; None for one that is not kept."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return value if value and len(value) <= _LONGEST and not _BROKEN.search(value) else None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 63 else None
+    return value if isinstance(value, float) and math.isfinite(value) else None

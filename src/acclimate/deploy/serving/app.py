@@ -1,0 +1,205 @@
+"""The HTTP of a service: its routes, each a few lines over `service`, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.base.text import on_one_line, shortened
+from acclimate.base.version import __version__
+from acclimate.deploy.serving import metrics, schemas
+from acclimate.deploy.serving.filters import canonical, from_texts
+from acclimate.deploy.serving.guard import OUR_ERROR, Guard, Refused
+from acclimate.deploy.serving.service import Service
+
+PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schemas.Problem, "description": what}
+    for status, what in {
+        400: "What was asked cannot be answered.",
+        401: "No valid key.",
+        413: "The body is too large.",
+        422: "The request is not what it should be.",
+        429: "Too many requests are at work; try again after Retry-After seconds.",
+        503: "Not now; try again after Retry-After seconds.",
+        504: "The answer took too long.",
+    }.items()
+}
+
+
+def create_app(
+    service: Service, *, api_key: str | None = None, hosts: Iterable[str] = (), reload_seconds: float = 2.0
+) -> Any:
+    """An ASGI application over a service, which it closes when it ends.
+
+    hosts: that requests may name; none: any. reload_seconds: between looks at the run's folder; 0: none.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_look(service, reload_seconds)) if reload_seconds else None
+        try:
+            yield
+        finally:
+            service.is_stopping = True
+            if looking is not None:
+                looking.cancel()
+            await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="acclimate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_ERRORS,
+        description="Search with a run of acclimate, compare its systems, and keep what people say of the answers.",
+    )  # fmt: skip
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for kind in (AcclimateError, Refused, HTTPException):
+        app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(Exception, _failed)
+    _add_routes(app, service)
+    pages = _add_page(app)
+    routes = [path for route in app.routes if (path := getattr(route, "path", None))]
+    return Guard(
+        app,
+        limits=service.limits,
+        metrics=service.metrics,
+        paths=routes,
+        open_paths=["/health", "/ready", *pages],
+        api_key=api_key,
+        hosts=hosts,
+    )
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    @app.post("/search")
+    async def search(asked: schemas.Search) -> schemas.Results:
+        """The best documents for a query."""
+        return await service.search(asked, canonical(asked.filters))
+
+    @app.get("/search")
+    async def search_by_url(
+        q: Annotated[schemas.Text, Query(description="What to search for.")],
+        system: schemas.Name | None = None,
+        k: Annotated[int, Query(ge=1)] = 10,
+        chars: Annotated[int, Query(ge=0, le=1_000_000)] = 1000,
+        where: Annotated[
+            list[str] | None,
+            Query(description="field=value, field>=value, field^=beginning; repeatable.", max_length=20),
+        ] = None,
+    ) -> schemas.Results:
+        """The same, by the URL alone."""
+        asked = schemas.Search(query=q, system=system, k=k, chars=chars)
+        return await service.search(asked, canonical(from_texts(where or [])))
+
+    @app.post("/compare")
+    async def compare(asked: schemas.Compare) -> schemas.Comparison:
+        """Two systems side by side: what moved, what each part says of a document, which words are the query's."""
+        return await service.compare(asked, canonical(asked.filters))
+
+    @app.post("/feedback")
+    def feedback(given: schemas.FeedbackGiven) -> schemas.Kept:
+        """Keep a preference, a grade or a click."""
+        service.keep(given)
+        return schemas.Kept(kept=1)
+
+    @app.get("/feedback")
+    def grades(query: schemas.Text) -> dict[str, int]:
+        """The grades that documents have for a query."""
+        return service.grades_of(query)
+
+    @app.get("/judge")
+    async def to_judge(after: schemas.Text | None = None) -> schemas.ToJudge:
+        """The next query that nobody graded, with documents to grade."""
+        return await service.to_judge(after)
+
+    @app.post("/judge")
+    def judge(given: schemas.Grades) -> schemas.Kept:
+        """Keep grades of documents for a query, all of them or none."""
+        service.keep_grades(given.query, given.grades, given.rater)
+        return schemas.Kept(kept=len(given.grades))
+
+    @app.get("/health")
+    async def health() -> schemas.Health:
+        """What is served."""
+        return service.health()
+
+    @app.get("/ready", responses={503: {"model": schemas.Problem}})
+    async def ready() -> Response:
+        """200 as long as requests should be sent here."""
+        if service.is_stopping:
+            raise Refused(503, "stopping")
+        return PlainTextResponse("ready\n")
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def counted() -> Response:
+        """For Prometheus."""
+        info = {"system": str(service.run.system), "run": service.run.fingerprint, "version": __version__}
+        return Response(service.metrics.text(info), media_type=metrics.CONTENT_TYPE)
+
+
+def _add_page(app: FastAPI) -> list[str]:
+    """The files of the page, each under its name; returns the paths."""
+    paths: list[str] = []
+    for file in sorted(PAGE.iterdir()):
+        if file.suffix in _TYPES:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            app.add_api_route(path, _giving(file), include_in_schema=False)
+            paths.append(path)
+    return paths
+
+
+def _giving(file: Path) -> Callable[[], Awaitable[Response]]:
+    """A route that gives a file, as it was when the service began."""
+    content, kind = file.read_bytes(), f"{_TYPES[file.suffix]}; charset=utf-8"
+
+    async def give() -> Response:
+        return Response(content, media_type=kind)
+
+    return give
+
+
+async def _look(service: Service, seconds: float) -> None:
+    """Look after the run, for ever."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            outcome = await asyncio.to_thread(service.reloading.check)
+        except Exception:  # the old run is still served
+            logging.getLogger("acclimate").exception("serve: looking for a newer run failed")
+            outcome = "failed"
+        if outcome:
+            service.metrics.reload(outcome)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    parts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
+    return _problem(422, "; ".join(parts))
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Refused):
+        return _problem(error.status, error.message, dict(error.headers))
+    if isinstance(error, HTTPException):
+        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    if isinstance(error, SettingError):
+        return _problem(422, str(error))
+    return _problem(503, str(error), {"retry-after": "5"})  # what was loaded cannot be read any more
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    return _problem(500, OUR_ERROR)  # and the guard, which is told too, logs it
+
+
+def _problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    text = shortened(on_one_line(message))
+    return JSONResponse({"error": text}, status_code=status, headers=headers)

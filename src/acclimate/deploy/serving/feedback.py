@@ -1,0 +1,148 @@
+"""What people say of answers: grades, preferences and clicks, committed to an SQLite file as they come."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from acclimate.base.database import unusable
+from acclimate.base.errors import DataError
+
+FILE = "feedback.sqlite"
+_VERSION = 1
+_BUSY_SECONDS = 5.0
+_TABLES = """
+CREATE TABLE grades (id INTEGER PRIMARY KEY, time TEXT NOT NULL, rater TEXT NOT NULL, query TEXT NOT NULL,
+                     doc_id TEXT NOT NULL, grade INTEGER NOT NULL CHECK (grade BETWEEN 0 AND 3));
+CREATE INDEX grades_by_query ON grades (query, doc_id);
+CREATE TABLE preferences (id INTEGER PRIMARY KEY, time TEXT NOT NULL, rater TEXT NOT NULL, query TEXT NOT NULL,
+                          left_system TEXT NOT NULL, right_system TEXT NOT NULL, preference TEXT NOT NULL
+                          CHECK (preference IN ('left', 'right', 'same')),
+                          blind INTEGER NOT NULL, seed INTEGER NOT NULL);
+CREATE TABLE clicks (id INTEGER PRIMARY KEY, time TEXT NOT NULL, rater TEXT NOT NULL, query TEXT NOT NULL,
+                     doc_id TEXT NOT NULL, system TEXT NOT NULL, rank INTEGER NOT NULL);
+"""
+
+
+class Grade(NamedTuple):
+    """How well a document answers a query: 0 not at all, 1 touches it, 2 answers in part, 3 fully."""
+
+    query: str
+    doc_id: str
+    grade: int
+
+
+class Preference(NamedTuple):
+    """Which of two lists somebody found better."""
+
+    query: str
+    left: str  # system
+    right: str
+    preference: Literal["left", "right", "same"]
+    blind: bool  # nobody saw which system was where
+    seed: int  # that drew the sides
+
+    @property
+    def preferred(self) -> str:
+        """The system; `same` where neither is."""
+        return {"left": self.left, "right": self.right, "same": "same"}[self.preference]
+
+
+class Click(NamedTuple):
+    """A document that somebody opened, where it stood in a list."""
+
+    query: str
+    doc_id: str
+    system: str
+    rank: int
+
+
+class Feedback:
+    """The file of one run. Every method may be called from any thread, and raises DataError where the file cannot be
+    used. A file that is not there is made when the first word comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def grade(self, rows: list[Grade], rater: str = "") -> None:
+        """All of them or none."""
+        with self._writing() as connection:
+            connection.executemany(
+                "INSERT INTO grades (time, rater, query, doc_id, grade) VALUES (?, ?, ?, ?, ?)",
+                [(_now(), rater, *row) for row in rows],
+            )
+
+    def prefer(self, row: Preference, rater: str = "") -> None:
+        with self._writing() as connection:
+            connection.execute("INSERT INTO preferences VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", (_now(), rater, *row))
+
+    def click(self, row: Click, rater: str = "") -> None:
+        with self._writing() as connection:
+            connection.execute("INSERT INTO clicks VALUES (NULL, ?, ?, ?, ?, ?, ?)", (_now(), rater, *row))
+
+    def grades(self, query: str | None = None) -> list[Grade]:
+        """The last grade of each document, of one query or of all, in the order in which they were first graded."""
+        select, by_pair = "SELECT query, doc_id, grade FROM grades", dict[tuple[str, str], int]()
+        where, values = ("", ()) if query is None else (" WHERE query = ?", (query,))
+        for text, doc_id, grade in self._rows(f"{select}{where} ORDER BY id", values):
+            by_pair[text, doc_id] = grade
+        return [Grade(text, doc_id, grade) for (text, doc_id), grade in by_pair.items()]
+
+    def preferences(self) -> list[Preference]:
+        select = "SELECT query, left_system, right_system, preference, blind, seed FROM preferences ORDER BY id"
+        return [Preference(*row)._replace(blind=bool(row[4])) for row in self._rows(select)]
+
+    def clicks(self) -> list[Click]:
+        return [Click(*row) for row in self._rows("SELECT query, doc_id, system, rank FROM clicks ORDER BY id")]
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _rows(self, select: str, values: tuple[str, ...] = ()) -> list[tuple]:
+        if not self.path.exists():
+            return []
+        with self._open() as connection, closing(connection.execute(select, values)) as cursor:
+            return cursor.fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as connection, connection:
+            yield connection
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                if self._connection is None:
+                    self._connection = _connected(self.path)
+                yield self._connection
+        except sqlite3.Error as error:
+            raise unusable(error, self.path) from None
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif version != _VERSION:
+            raise DataError(f"is of version {version}; expected {_VERSION}, so move it out of the way", path=path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,123 @@
+"""Filters: what the fields of a document must be, and which documents are so.
+
+Two values that both read as numbers are compared as numbers, all others as texts, by code points: dates as in
+2026-11-27 are in their order. Two texts are equal only when they are the same. A document without the field does not
+pass; of a field with several values, one must.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from acclimate.base.text import quoted
+from acclimate.deploy.serving.guard import Refused
+
+_CONDITION = re.compile(r"(?P<field>[^=<>^]{1,1000})(?P<sign>>=|<=|\^=|=|>|<)(?P<value>.*)", re.DOTALL)
+_SIGNS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "^=": "prefix"}
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+def canonical(filters: Mapping[str, Any]) -> str:
+    """The same text for the same filters, so that they can be told apart; empty where there are none.
+
+    filters: field -> a value, a list of values, or conditions by name: any_of, gt, gte, lt, lte, prefix.
+    """
+    if not filters:
+        return ""
+    plain = {name: _condition(value) for name, value in filters.items()}
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False)
+
+
+def _condition(value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {"any_of": value}
+    if isinstance(value, str | int | float):
+        return {"any_of": [value]}
+    return value if isinstance(value, dict) else value.model_dump(exclude_none=True)
+
+
+def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Filters as a URL has them: `field=value`, of which several for a field mean any of them, and `>= <= > < ^=`.
+
+    Raises Refused for what is none.
+    """
+    filters: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise Refused(422, f"where is {quoted(text)}; expected field=value, field>=value or field^=beginning")
+        field, sign, value = match.groups()
+        conditions = filters.setdefault(field, {})
+        if sign == "=":
+            conditions.setdefault("any_of", []).append(value)
+        else:
+            conditions[_SIGNS[sign]] = value
+    return filters
+
+
+def fields_named(filters: str) -> list[str]:
+    """The fields that filters, as `canonical` writes them, are about."""
+    return sorted(json.loads(filters)) if filters else []
+
+
+def passing(filters: str, fields: Iterable[Mapping[str, Any]]) -> list[int]:
+    """The places of the documents that pass. filters: as `canonical` writes them; fields: of each document."""
+    conditions: dict[str, dict[str, Any]] = json.loads(filters)
+    return [
+        place
+        for place, values in enumerate(fields)
+        if all(name in values and _passes(values[name], wanted) for name, wanted in conditions.items())
+    ]
+
+
+def _passes(value: Any, condition: Mapping[str, Any]) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(all(_holds(name, each, wanted) for name, wanted in condition.items()) for each in values)
+
+
+def _holds(name: str, value: Any, wanted: Any) -> bool:
+    if name == "any_of":
+        return any(_equal(value, each) for each in wanted)
+    if name == "prefix":
+        return _text(value).startswith(wanted)
+    return _ORDERS[name](*_comparable(value, wanted))
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    return (
+        value == wanted
+        if isinstance(value, str) and isinstance(wanted, str)
+        else operator.eq(*_comparable(value, wanted))
+    )
+
+
+def _comparable(value: Any, wanted: Any) -> tuple[Any, Any]:
+    """Both as numbers, or both as texts."""
+    number, wanted_number = _number(value), _number(wanted)
+    if number is None or wanted_number is None:
+        return _text(value), _text(wanted)
+    return number, wanted_number
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = value if isinstance(value, int | float) else float(value)
+    except ValueError:
+        return None
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

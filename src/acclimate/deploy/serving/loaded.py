@@ -1,0 +1,127 @@
+"""A finished run as it is served: opened, warm, and known by what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.base.digests import fingerprint
+from acclimate.base.errors import DataError
+from acclimate.deploy.searchers import Hit, Searchers
+from acclimate.deploy.serving.filters import passing
+from acclimate.deploy.serving.marks import Marker
+from acclimate.records import Query
+from acclimate.search.names import SystemName
+from acclimate.stages.runs import opened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ALWAYS = ("doc_id", "title")  # fields of every document
+_FILTERS = 32  # that are remembered
+_WARM_UP = "where to begin"
+
+
+class LoadedRun:
+    """What a worker searches with, and what of it everybody may read.
+
+    Raises DataError for a folder without a finished run, and SettingError for a `system` that it does not have.
+    """
+
+    def __init__(self, folder: Path, system: str | None = None) -> None:
+        self._run, self._outputs = opened(folder, "evaluate")
+        self._searchers = Searchers(self._run, self._outputs)
+        self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
+        self.system = self._searchers.checked_name(system)  # answers where none is named
+        self.names = [name for name in map(SystemName, self._searchers.names) if name.is_servable]
+        self.fingerprint = fingerprint("served", {name: made.fingerprint for name, made in self._stages().items()})
+
+    def _stages(self) -> dict[str, Any]:
+        return dict(self._outputs)
+
+    def warm(self) -> None:
+        """Answer a query with each system that is likely to be asked, so that the first person need not wait."""
+        for name in dict.fromkeys((self.system, *self.sides)):
+            self.hits([_WARM_UP], 1, name)
+        self.marker.marked(_WARM_UP, _WARM_UP)
+        self.fields  # noqa: B018 (read once, by one thread)
+
+    def hits(self, texts: Sequence[str], k: int, system: str, filters: str = "") -> list[list[Hit]]:
+        """At most `k` documents for each text. For the worker alone."""
+        try:
+            return self._searchers.hits(texts, k, system, self._rows(filters) if filters else None)
+        except FileNotFoundError as error:  # adapt put it aside before this system was first asked
+            raise DataError(f"{system} cannot be loaded now: {error}; the run is being made again") from None
+
+    def _rows(self, filters: str) -> NDArray[np.int64]:
+        """The rows of the index whose documents pass, remembered for some of the last filters."""
+        if filters not in self._rows_by_filters:
+            while len(self._rows_by_filters) >= _FILTERS:
+                self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
+            corpus, parents, documents = self._run.input.corpus, self._run.input.parents, self._run.input.documents
+            ids, fields = (
+                documents.ids,
+                (
+                    {"doc_id": doc.doc_id, "title": doc.title} | others
+                    for doc, others in zip(documents.values(), documents.fields(), strict=True)
+                ),
+            )
+            wanted = {ids[place] for place in passing(filters, fields)}
+            self._rows_by_filters[filters] = np.array(
+                [row for row, doc_id in enumerate(corpus.ids) if parents.get(doc_id, doc_id) in wanted], np.int64
+            )
+        return self._rows_by_filters[filters]
+
+    def named(self, system: str | None) -> SystemName:
+        """The name of that system, or of the one that is served. Raises SettingError for one that there is not."""
+        return self.system if system is None else self._searchers.checked_name(system)
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What `evaluate` measured."""
+        return self._outputs["evaluate"].measured
+
+    @cached_property
+    def sides(self) -> tuple[SystemName, SystemName]:
+        """The two systems to compare: the best of the untouched ones, and what is served, or was made here."""
+        measured = self.measured
+        untouched = [measured["baseline"], *(name for name in self.names if name.is_untouched), *self.names]
+        before = next(name for name in untouched if name in self.names)
+        adapted = [self.system, measured["candidate"], *reversed(self.names)]
+        after = next((name for name in adapted if name in self.names and name != before), before)
+        return SystemName(before), SystemName(after)
+
+    @cached_property
+    def marker(self) -> Marker:
+        """Tells which words of a document are words of a query."""
+        return Marker(self._run.base.bm25.analyzer)
+
+    @property
+    def n_docs(self) -> int:
+        """Documents that can be found."""
+        return len(self._run.input.documents)
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """What filters may name."""
+        names = {name for fields in self._run.input.documents.fields() for name in fields}
+        return [*_ALWAYS, *sorted(names.difference(_ALWAYS))]
+
+    def fields_of(self, doc_id: str) -> dict[str, Any]:
+        """What a document came with, besides title and text."""
+        return self._run.input.documents.fields_of(doc_id)
+
+    def has(self, doc_id: str) -> bool:
+        """True for a document of the run."""
+        return doc_id in self._run.input.documents
+
+    @cached_property
+    def queries_to_judge(self) -> list[Query]:
+        """Those of a log that nobody judged, which people asked, then those that measured the run."""
+        log = [Query(query.query_id, query.text) for query in self._run.input.unjudged_log.queries]
+        measuring = self._outputs["steer"].measuring(self._run, self._outputs["sample"]).queries
+        return list({query.text: query for query in (*log, *measuring)}.values())

@@ -1,0 +1,60 @@
+"""Which words of a text are words of a query, as BM25 counts them, and the part of a text that has most of them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from acclimate.base.text import printable
+from acclimate.base.words import UNSPACED
+from acclimate.corpus.analyzer import Analyzer
+
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_BEFORE = 60  # characters that are shown before the first word that is marked
+_LONGEST = 20_000  # characters of a document that are looked through
+
+
+class Piece(NamedTuple):
+    """A part of a text."""
+
+    text: str
+    is_match: bool
+
+
+class Marker:
+    """Marks the words of texts that share a term with a query."""
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self._analyzer = analyzer
+
+    def marked(self, query: str, text: str, *, chars: int | None = None) -> list[Piece]:
+        """`text` on one line in pieces: all of it, or the part of about `chars` that shares most with the query."""
+        text = " ".join(printable(text[:_LONGEST]).split())
+        terms = {*self._analyzer(query)}
+        spans = [match.span() for match in _WORD.finditer(text) if terms.intersection(self._analyzer(match[0]))]
+        start, end = _window(spans, len(text), chars)
+        if start:  # at the beginning of a word, where words have blanks between them
+            start = text.find(" ", start, start + _BEFORE) + 1 or start
+        if end < len(text):
+            end = max(text.rfind(" ", end - _BEFORE, end), end - _BEFORE)
+        pieces = [Piece("…", False)] if start else []
+        at = start
+        for begin, stop in spans:
+            if start <= begin and stop <= end:
+                pieces += [Piece(text[at:begin], False), Piece(text[begin:stop], True)]
+                at = stop
+        pieces += [Piece(text[at:end], False), Piece("…" if end < len(text) else "", False)]
+        return [piece for piece in pieces if piece.text]
+
+
+def _window(spans: list[tuple[int, int]], length: int, chars: int | None) -> tuple[int, int]:
+    """Where to begin and end: so that as many spans as can be are within, the first such place."""
+    if chars is None or length <= chars:
+        return 0, length
+    best, most = 0, 0
+    for number, (begin, _) in enumerate(spans):
+        start = max(0, min(begin - _BEFORE, length - chars))
+        within = sum(stop <= start + chars for _, stop in spans[number:])
+        if within > most:
+            best, most = start, within
+    return best, best + chars

@@ -1,0 +1,64 @@
+"""Notices that a run was made anew, and gives the worker the new one once that is loaded and has answered a query.
+
+What tells is the size, time and place of the manifests and the report, looked at every few seconds. While `adapt` is at
+work there is no manifest of `evaluate`, so nothing is loaded; what was loaded before stays in use until then, and as
+long as the new one cannot be used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from acclimate.base.errors import AcclimateError
+from acclimate.deploy.serving.loaded import LoadedRun
+from acclimate.deploy.serving.worker import Worker
+
+_LAST_STAGE = "evaluate"
+State = tuple[tuple[str, int, int, int], ...]
+
+
+class Reloading:
+    """Looks after the run of a worker. `check` is called by one thread at a time."""
+
+    def __init__(self, worker: Worker, load: Callable[[], LoadedRun], folder: Path) -> None:
+        self._worker, self._load, self._folder = worker, load, folder
+        self._loaded = self._last = state_of(folder)
+        self.problem: str | None = None  # why a newer run is not served
+
+    def check(self) -> str | None:
+        """Load what is new and has come to rest since the last look. Returns `swapped`, `same` or `failed` where there
+        was something."""
+        state = state_of(self._folder)
+        is_at_rest, self._last = state == self._last, state
+        if state == self._loaded or not is_at_rest or not (self._folder / _LAST_STAGE / "manifest.json").is_file():
+            return None
+        self._loaded = state
+        try:
+            run = self._load()
+            if run.fingerprint == self._worker.run.fingerprint:
+                self.problem = None
+                return "same"
+            run.warm()
+        except (AcclimateError, OSError, ValueError, KeyError) as error:  # what a damaged file comes to
+            self.problem = (
+                f"the run changed and cannot be used ({error or type(error).__name__}); the old one is served"
+            )
+            logging.getLogger("acclimate").warning("serve: %s", self.problem)
+            return "failed"
+        self._worker.run, self.problem = run, None
+        logging.getLogger("acclimate").info("serve: a newer run is served now, by %s", run.system)
+        return "swapped"
+
+
+def state_of(folder: Path) -> State:
+    """What changes when a stage or the report is made again."""
+    states: list[tuple[str, int, int, int]] = []
+    for path in sorted([*folder.glob("[!.]*/manifest.json"), folder / "report.json"]):
+        try:
+            stat = path.stat()
+        except OSError:  # it is being replaced
+            continue
+        states.append((path.relative_to(folder).as_posix(), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return tuple(states)

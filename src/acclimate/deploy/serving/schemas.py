@@ -1,0 +1,196 @@
+"""What requests and answers look like, for checking them and for OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from acclimate.deploy.serving.marks import Piece
+
+Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Value = str | int | float | bool
+GradeOfHit = Annotated[int, Field(ge=0, le=3)]
+
+
+class Request(BaseModel):
+    """A body; a field that is misspelled is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Condition(Request):
+    """What a field of a document must be; all of what is given."""
+
+    any_of: Annotated[list[Value] | None, Field(min_length=1, max_length=1000)] = None
+    gt: int | float | str | None = None
+    gte: int | float | str | None = None
+    lt: int | float | str | None = None
+    lte: int | float | str | None = None
+    prefix: str | None = None
+
+
+Filters = Annotated[
+    dict[Name, Value | Annotated[list[Value], Field(min_length=1, max_length=1000)] | Condition],
+    Field(max_length=20, description="Field of documents -> the value, a list of which it is one, or a range."),
+]
+
+
+class Search(Request):
+    """A query for one system."""
+
+    query: Text
+    system: Name | None = None
+    k: int = Field(10, ge=1)
+    filters: Filters = Field(default_factory=dict)
+    chars: int = Field(1000, ge=0, le=1_000_000, description="Characters of each document's text.")
+
+
+class Compare(Request):
+    """A query for two systems."""
+
+    query: Text
+    systems: Annotated[list[Name], Field(min_length=2, max_length=2)] | None = None
+    k: int = Field(10, ge=1)
+    filters: Filters = Field(default_factory=dict)
+    chars: int = Field(1000, ge=0, le=1_000_000)
+    blind: bool = Field(False, description="Draw by query and seed which system is on the left.")
+    seed: int = Field(0, ge=0, lt=1 << 31)
+
+
+class Hit(BaseModel):
+    """A document that was found."""
+
+    rank: int
+    doc_id: str
+    passage_id: str | None = Field(None, description="Of its best passage, where documents were split.")
+    title: str
+    text: str
+    score: float
+    members: dict[str, float] = Field(description="What each part of the system says of it, on a scale of its own.")
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+
+class MarkedHit(Hit):
+    """A hit beside another list."""
+
+    other_rank: int | None = Field(None, description="Its rank on the other side; none below the depth compared.")
+    marked_title: list[Piece] = Field(description="Pieces, and whether each is a word of the query.")
+    marked_text: list[Piece] = Field(description="The part of the text that has most words of the query.")
+
+
+class Results(BaseModel):
+    """The answer to a search."""
+
+    query: str
+    system: str
+    hits: list[Hit]
+
+
+class Side(BaseModel):
+    """One of two answers."""
+
+    system: str
+    hits: list[MarkedHit]
+
+
+class Comparison(BaseModel):
+    """Two answers to one query."""
+
+    query: str
+    left: Side
+    right: Side
+    shared: int = Field(description="Documents that both have.")
+    depth: int = Field(description="Documents of either side that were compared.")
+    seed: int
+
+
+class PreferenceGiven(Request):
+    """Which of two lists is better."""
+
+    kind: Literal["preference"]
+    query: Text
+    left: Name
+    right: Name
+    preference: Literal["left", "right", "same"]
+    blind: bool = False
+    seed: int = Field(0, ge=0, lt=1 << 31)
+    rater: str = Field("", max_length=100)
+
+
+class GradeGiven(Request):
+    """How well a document answers a query: 0 not at all, 1 touches it, 2 in part, 3 fully."""
+
+    kind: Literal["grade"]
+    query: Text
+    doc_id: Name
+    grade: GradeOfHit
+    rater: str = Field("", max_length=100)
+
+
+class ClickGiven(Request):
+    """A document that somebody opened."""
+
+    kind: Literal["click"]
+    query: Text
+    doc_id: Name
+    system: Name
+    rank: int = Field(ge=1, le=1_000_000)
+    rater: str = Field("", max_length=100)
+
+
+FeedbackGiven = Annotated[PreferenceGiven | GradeGiven | ClickGiven, Field(discriminator="kind")]
+
+
+class Kept(BaseModel):
+    """Feedback is on disk."""
+
+    kept: int
+
+
+class HitToGrade(BaseModel):
+    """A document to grade; its place says nothing of who found it."""
+
+    doc_id: str
+    title: str
+    text: str
+    marked_text: list[Piece]
+    grade: int | None = None
+
+
+class ToJudge(BaseModel):
+    """The next query to grade; none when all are."""
+
+    query: str | None
+    hits: list[HitToGrade] = Field(default_factory=list)
+    graded: int = Field(description="Queries of which every document shown is graded.")
+    queries: int = Field(description="Queries in all.")
+
+
+class Grades(Request):
+    """Grades of documents for one query."""
+
+    query: Text
+    grades: Annotated[dict[Name, GradeOfHit], Field(min_length=1, max_length=1000)]
+    rater: str = Field("", max_length=100)
+
+
+class Health(BaseModel):
+    """Whether answers can be had, and of what."""
+
+    status: Literal["ok", "stopping"]
+    system: str
+    systems: list[str]
+    compared: tuple[str, str] = Field(description="The two systems that are compared where none are named.")
+    documents: int
+    fields: list[str] = Field(description="Fields of documents that filters may name.")
+    verdict: str
+    run: str = Field(description="The fingerprint of what is served.")
+    problem: str | None = Field(None, description="Why a newer run is not served.")
+
+
+class Problem(BaseModel):
+    """An error in one line."""
+
+    error: str

@@ -1,0 +1,124 @@
+"""uvicorn, as we run it: slow and idle clients are let go, and what is at work is answered before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from acclimate.base.errors import SettingError
+from acclimate.deploy.serving.limits import Limits
+
+_HEAD_BYTES = 16 * 1024  # of a request line with its headers
+_TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    b'content-length: 56\r\n\r\n{"error": "too many connections are open; come again"}\r\n'
+)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket of that address; nobody is answered yet. Raises SettingError where there can be none."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError, UnicodeError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise SettingError(f"{host}:{port} cannot be listened on: {what}; choose another --host or --port") from None
+    return listener
+
+
+def run(app: Any, listener: socket.socket, limits: Limits) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what is at work and return."""
+    _raise_file_limit(limits.max_connections)
+    config = uvicorn.Config(
+        app,
+        http=_protocol(limits),
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        timeout_keep_alive=max(1, round(limits.idle_seconds)),
+        timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
+    )
+    asyncio.run(_Server(config).serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    """Signals end it, and end nothing else: the caller decides what comes then."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _protocol(limits: Limits) -> type[asyncio.Protocol]:
+    """HTTP/1.1 that waits for no head of a request for ever."""
+
+    class Protocol(H11Protocol):
+        head: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > limits.max_connections:
+                transport.write(_TURNED_AWAY)
+                transport.close()
+                return
+            self._expect_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head_came()
+            super().connection_lost(exc)
+
+        def handle_events(self) -> None:
+            cycle = self.cycle
+            super().handle_events()
+            if self.cycle is not cycle:
+                self._head_came()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+                self._expect_head(limits.idle_seconds)
+
+        def _expect_head(self, more: float = 0.0) -> None:
+            self._head_came()
+            self.head = self.loop.call_later(limits.read_seconds + more, self.transport.close)
+
+        def _head_came(self) -> None:
+            if self.head is not None:
+                self.head.cancel()
+            self.head = None
+
+    return Protocol
+
+
+def _raise_file_limit(connections: int) -> None:
+    """As many files as connections may need, where the system lets us."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 1024
+    if soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+            )

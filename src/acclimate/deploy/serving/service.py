@@ -1,0 +1,215 @@
+"""What a service is made of, and the answers it gives, apart from HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from acclimate.base.draw import draw
+from acclimate.base.errors import DataError
+from acclimate.base.text import quoted
+from acclimate.deploy.searchers import Hit
+from acclimate.deploy.serving import schemas
+from acclimate.deploy.serving.feedback import Click, Feedback, Grade, Preference
+from acclimate.deploy.serving.filters import fields_named
+from acclimate.deploy.serving.guard import Refused, again
+from acclimate.deploy.serving.limits import Limits
+from acclimate.deploy.serving.loaded import LoadedRun
+from acclimate.deploy.serving.metrics import Metrics
+from acclimate.deploy.serving.reloading import Reloading
+from acclimate.deploy.serving.worker import Answer, Question, Worker
+
+COMPARED_DEPTH = 50  # so deep it is known where the other side has a document
+JUDGED_DEPTH = 10  # of each side, to be graded
+_TEXT = 2000  # of one that is to be graded
+_SHOWN = 320  # characters of a document's text where its words are marked
+
+T = TypeVar("T")
+
+
+class Service:
+    """One run, served."""
+
+    def __init__(self, folder: Path, system: str | None, limits: Limits) -> None:
+        """Raises DataError and SettingError as `LoadedRun` does; returns when a query can be answered at once."""
+        self.limits, self.metrics = limits, Metrics()
+
+        def load() -> LoadedRun:
+            return LoadedRun(folder, system)
+
+        run = load()
+        run.warm()
+        self.worker = Worker(run, on_batch=self.metrics.batch)
+        self.reloading = Reloading(self.worker, load, folder)
+        self.feedback = Feedback(folder)
+        self.metrics.gauges["acclimate_questions_waiting"] = ("Questions that wait.", lambda: self.worker.n_waiting)
+        self.is_stopping = False
+
+    @property
+    def run(self) -> LoadedRun:
+        """The one that is served now."""
+        return self.worker.run
+
+    def close(self) -> None:
+        """Answer what was asked, and let go of everything."""
+        self.worker.close()
+        self.feedback.close()
+
+    async def answer(self, query: str, systems: tuple[str, ...], k: int, filters: str = "") -> Answer:
+        """Raises Refused for a query or a number beyond the limits, and SettingError for a system that is not there."""
+        self.check_query(query)
+        if not 1 <= k <= self.limits.max_k:
+            raise Refused(422, f"k is {k}; expected 1 to {self.limits.max_k}")
+        if unknown := [name for name in fields_named(filters) if name not in self.run.fields]:
+            raise Refused(422, f"no field named {quoted(unknown[0])}; there are: {', '.join(self.run.fields[:50])}")
+        question = Question(query, systems, k, filters)
+        return await asyncio.wrap_future(self.worker.ask(question))
+
+    def check_query(self, query: str) -> None:
+        """Raises Refused."""
+        if not query.strip():
+            raise Refused(422, "the query is empty; expected what to search for")
+        if len(query) > self.limits.max_query_chars:
+            raise Refused(
+                422, f"the query has {len(query):,} characters; at most {self.limits.max_query_chars:,} are read"
+            )
+
+    async def search(self, asked: schemas.Search, filters: str) -> schemas.Results:
+        system = str(self.run.named(asked.system))
+        answer = await self.answer(asked.query, (system,), asked.k, filters)
+        hits = [
+            schemas.Hit(**_facts(answer, hit, rank, asked.chars)) for rank, hit in enumerate(answer.hits[system], 1)
+        ]
+        return schemas.Results(query=asked.query, system=system, hits=hits)
+
+    async def compare(self, asked: schemas.Compare, filters: str) -> schemas.Comparison:
+        first, second = (str(self.run.named(name)) for name in asked.systems or self.run.sides)
+        if first == second:
+            raise Refused(422, f"both systems are {first}; expected two")
+        if asked.k > self.limits.max_k:
+            raise Refused(422, f"k is {asked.k}; expected 1 to {self.limits.max_k}")
+        left, right = (first, second)
+        if asked.blind and draw("side", asked.seed, asked.query, *sorted((first, second))) % 2:
+            left, right = right, left
+        depth = min(max(asked.k, COMPARED_DEPTH), self.limits.max_k)
+        answer = await self.answer(asked.query, tuple(sorted((left, right))), depth, filters)
+        ranks = {
+            system: {hit.document_id: rank for rank, hit in enumerate(hits, 1)} for system, hits in answer.hits.items()
+        }
+        sides = {
+            system: schemas.Side(
+                system=system,
+                hits=[
+                    self._marked(answer, asked, hit, rank, ranks[other].get(hit.document_id))
+                    for rank, hit in enumerate(answer.hits[system][: asked.k], 1)
+                ],
+            )
+            for system, other in ((left, right), (right, left))
+        }
+        shared = len({hit.doc_id for hit in sides[left].hits} & {hit.doc_id for hit in sides[right].hits})
+        return schemas.Comparison(
+            query=asked.query, left=sides[left], right=sides[right], shared=shared, depth=depth, seed=asked.seed
+        )
+
+    def _marked(
+        self, answer: Answer, asked: schemas.Compare, hit: Hit, rank: int, other_rank: int | None
+    ) -> schemas.MarkedHit:
+        marker = answer.run.marker
+        return schemas.MarkedHit(
+            **_facts(answer, hit, rank, asked.chars),
+            other_rank=other_rank,
+            marked_title=marker.marked(asked.query, hit.doc.title),
+            marked_text=marker.marked(asked.query, hit.doc.text, chars=_SHOWN),
+        )
+
+    def keep(self, given: schemas.PreferenceGiven | schemas.GradeGiven | schemas.ClickGiven) -> None:
+        """Keep a word of feedback. Raises Refused for a document or a system that there is not."""
+        self.check_query(given.query)
+        run = self.run
+        if isinstance(given, schemas.PreferenceGiven):
+            left, right = run.named(given.left), run.named(given.right)
+            preference = Preference(given.query, left, right, given.preference, given.blind, given.seed)
+            self._read(lambda: self.feedback.prefer(preference, given.rater))
+        elif isinstance(given, schemas.GradeGiven):
+            self.keep_grades(given.query, {given.doc_id: given.grade}, given.rater)
+        else:
+            self._check_documents([given.doc_id])
+            click = Click(given.query, given.doc_id, run.named(given.system), given.rank)
+            self._read(lambda: self.feedback.click(click, given.rater))
+
+    def keep_grades(self, query: str, grades: Mapping[str, int], rater: str) -> None:
+        """Keep all of them or none."""
+        self.check_query(query)
+        self._check_documents(grades)
+        self._read(lambda: self.feedback.grade([Grade(query, *pair) for pair in grades.items()], rater))
+
+    async def to_judge(self, after: str | None) -> schemas.ToJudge:
+        """The next query that nobody graded, behind `after` where that is given, with what both sides have for it."""
+        run = self.run
+        graded = {grade.query for grade in self._read(self.feedback.grades)}
+        texts = [query.text for query in run.queries_to_judge if len(query.text) <= self.limits.max_query_chars]
+        rest = texts[texts.index(after) + 1 :] if after in texts else texts
+        text = next((text for text in rest if text not in graded), None)
+        n_graded = sum(text in graded for text in texts)
+        if text is None:
+            return schemas.ToJudge(query=None, graded=n_graded, queries=len(texts))
+        answer = await self.answer(text, tuple(map(str, run.sides)), min(JUDGED_DEPTH, self.limits.max_k))
+        hits = {hit.document_id: hit for hits in answer.hits.values() for hit in hits}
+        drawn = sorted(hits.values(), key=lambda hit: draw("judge", text, hit.document_id))
+        shown = [
+            schemas.HitToGrade(
+                doc_id=hit.document_id,
+                title=hit.doc.title,
+                text=hit.doc.text[:_TEXT],
+                marked_text=answer.run.marker.marked(text, hit.doc.text, chars=_SHOWN),
+            )
+            for hit in drawn
+        ]
+        return schemas.ToJudge(query=text, hits=shown, graded=n_graded, queries=len(texts))
+
+    def grades_of(self, query: str) -> dict[str, int]:
+        """Document -> the grade that it has for a query."""
+        return {grade.doc_id: grade.grade for grade in self._read(lambda: self.feedback.grades(query))}
+
+    def health(self) -> schemas.Health:
+        run = self.run
+        return schemas.Health(
+            status="stopping" if self.is_stopping else "ok",
+            system=run.system,
+            systems=[*run.names],
+            compared=(str(run.sides[0]), str(run.sides[1])),
+            documents=run.n_docs,
+            fields=run.fields,
+            verdict=run.measured["verdict"],
+            run=run.fingerprint,
+            problem=self.reloading.problem,
+        )
+
+    def _check_documents(self, doc_ids: Iterable[str]) -> None:
+        for doc_id in doc_ids:
+            if not self.run.has(doc_id):
+                raise Refused(422, f"no document has the id {quoted(doc_id)}")
+
+    @staticmethod
+    def _read(read: Callable[[], T]) -> T:
+        """What `read` gives. Raises Refused where the file of the feedback cannot be used."""
+        try:
+            return read()
+        except DataError as error:
+            raise again(503, str(error)) from None
+
+
+def _facts(answer: Answer, hit: Hit, rank: int, chars: int) -> dict[str, Any]:
+    """A hit as an answer has it."""
+    return {
+        "rank": rank,
+        "doc_id": hit.document_id,
+        "passage_id": hit.doc.doc_id if hit.doc.doc_id != hit.document_id else None,
+        "title": hit.doc.title,
+        "text": hit.doc.text[:chars],
+        "score": hit.score,
+        "members": dict(hit.members),
+        "fields": answer.run.fields_of(hit.document_id),
+    }
