@@ -38,7 +38,7 @@ class LoadedRun:
         self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
         self.system = self._searchers.checked_name(system)  # answers where none is named
         self.names = [name for name in map(SystemName, self._searchers.names) if name.is_servable]
-        self.fingerprint = fingerprint("served", {name: made.fingerprint for name, made in self._stages().items()})
+        self.fingerprint = fingerprint("served", {name: output.fingerprint for name, output in self._stages().items()})
 
     def _stages(self) -> dict[str, Any]:
         return dict(self._outputs)

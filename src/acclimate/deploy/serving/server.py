@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -38,6 +39,11 @@ def bound(host: str, port: int) -> socket.socket:
 
 def run(app: Any, listener: socket.socket, limits: Limits) -> None:
     """Serve until SIGINT or SIGTERM, then answer what is at work and return."""
+    asyncio.run(server(app, limits).serve(sockets=[listener]))
+
+
+def server(app: Any, limits: Limits) -> uvicorn.Server:
+    """One that serves until `should_exit` is set, or a signal comes where it is in the main thread."""
     _raise_file_limit(limits.max_connections)
     config = uvicorn.Config(
         app,
@@ -51,7 +57,7 @@ def run(app: Any, listener: socket.socket, limits: Limits) -> None:
         timeout_keep_alive=max(1, round(limits.idle_seconds)),
         timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
     )
-    asyncio.run(_Server(config).serve(sockets=[listener]))
+    return _Server(config)
 
 
 class _Server(uvicorn.Server):
@@ -59,6 +65,9 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
