@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving.filters import passing
 from acclimate.deploy.serving.marks import Marker
 from acclimate.records import Query
+from acclimate.run.output import StageOutput
 from acclimate.search.names import SystemName
-from acclimate.stages.runs import opened
+from acclimate.stages.runs import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,15 +34,13 @@ class LoadedRun:
     """
 
     def __init__(self, folder: Path, system: str | None = None) -> None:
-        self._run, self._outputs = opened(folder, "evaluate")
+        self._run, self._outputs = current(folder)
         self._searchers = Searchers(self._run, self._outputs)
         self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
         self.system = self._searchers.checked_name(system)  # answers where none is named
         self.names = [name for name in map(SystemName, self._searchers.names) if name.is_servable]
-        self.fingerprint = fingerprint("served", {name: output.fingerprint for name, output in self._stages().items()})
-
-    def _stages(self) -> dict[str, Any]:
-        return dict(self._outputs)
+        stages = {name: output.fingerprint for name, output in cast(dict[str, StageOutput], self._outputs).items()}
+        self.fingerprint = fingerprint("served", stages, str(self._run.updated_folder), str(self._run.kept))
 
     def warm(self) -> None:
         """Answer a query with each system that is likely to be asked, so that the first person need not wait."""
