@@ -13,7 +13,7 @@ DEV = .venv-test/bin
 PYTEST = $(DEV)/python -m pytest --numprocesses 2 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
-.PHONY: help setup demo test check fmt bench docs clean
+.PHONY: help setup demo test check fmt bench docs site clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -46,8 +46,11 @@ bench: setup ## Measure what each stage takes, beside its limits and other tools
 docs: .venv-test/.made ## Write the documentation that follows from the code.
 	@$(DEV)/python docs/generate.py
 
+site: docs ## Build the documentation as a site, into site/; nothing is loaded from anywhere.
+	@NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --quiet
+
 clean: ## Remove the environments, caches and runs that make made.
-	rm -rf .venv .venv-test demo-run bench-run dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-test demo-run bench-run dist build site .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Every check runs, whichever fail; pytest comes last, so its closing line is near the end.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from cyclopts import App, Parameter
+
+from acclimate.cli.main import app
 from acclimate.run.recipes import load_recipe, recipe_names
 from acclimate.run.settings import as_typed, settings_of
 from acclimate.stages.chain import STAGES
 
-SETTINGS = Path(__file__).with_name("settings.md")
+DOCS = Path(__file__).parent
 
 
 def settings() -> str:
@@ -25,7 +30,7 @@ def settings() -> str:
     ]
     for stage, function in STAGES.items():
         lines += ["", f"## {stage}", "", (function.__doc__ or "").strip().partition("\n")[0], ""]
-        lines += [_row("setting", "default", "values", "what it does"), _row("---", "---", "---", "---")]
+        lines += _table("setting", "default", "values", "what it does")
         for setting in settings_of(function).values():
             lines.append(_row(f"`{setting.name}`", _shown(setting.default), setting.values, setting.help))
     lines += [
@@ -34,10 +39,69 @@ def settings() -> str:
         "",
         "`acclimate recipes show NAME` prints every setting of one; [recipes.md](recipes.md)",
     ]
-    lines += ["says more of them.", "", _row("recipe", "what it is", "paper"), _row("---", "---", "---")]
+    lines += ["says more of them.", "", *_table("recipe", "what it is", "paper")]
     for name, recipe in ((name, load_recipe(name)) for name in recipe_names()):
         lines.append(_row(f"`{name}`", recipe.description, recipe.paper))
     return "\n".join(lines) + "\n"
+
+
+def commands() -> str:
+    """docs/commands.md: every command with its options."""
+    lines = [
+        "# Commands",
+        "",
+        "<!-- Written by docs/generate.py from the command line; do not edit. -->",
+        "",
+        "Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message",
+        "explains, 3 a budget was reached (state kept), 130 interrupted, 143 terminated (state kept).",
+    ]
+    order = ["adapt", *STAGES]
+    texts = dict(_commands(app))
+    for name in [*order, *sorted(texts.keys() - {*order})]:
+        lines += ["", f"## {name}", "", *texts[name]]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(parent: App, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Each command by what one types after `acclimate`, with its lines; those of a group one by one."""
+    for name in parent:
+        if name.startswith("-"):
+            continue
+        if any(not child.startswith("-") for child in parent[name]):
+            yield from _commands(parent[name], f"{path}{name} ")
+        else:
+            yield f"{path}{name}", _command(f"{path}{name}", parent[name], parent.default_parameter)
+
+
+def _command(name: str, command: App, default_parameter: Parameter | None) -> list[str]:
+    """What it is for, how one types it, and its options; those of a stage are its settings."""
+    text = inspect.cleandoc(command.help).partition("\nParameters\n")[0].strip()
+    if name in STAGES:
+        return [
+            text,
+            "",
+            f"`acclimate {name} RUN-DIR [--corpus CORPUS]`, with [its settings](settings.md#{name}) as options.",
+        ]
+    usage, rows = [f"acclimate {name}"], []
+    for argument in command.assemble_argument_collection(default_parameter=default_parameter, parse_docstring=True):
+        is_named = argument.index is None
+        value = "" if argument.is_flag() else argument.parameter.metavar or _placeholder(argument.name)
+        typed = f"{argument.name} {value}".strip() if is_named else _placeholder(argument.name)
+        if argument.required or not is_named:
+            usage.append(typed if argument.required else f"[{typed}]")
+        default = argument.field_info.default
+        shown = _shown(default) if default not in (None, False) and not argument.required else ""
+        rows.append(_row(f"`{typed}`", shown, " ".join((argument.parameter.help or "").split())))
+    options = ["", *_table("option", "default", "what it does"), *rows] if rows else []
+    return [text, "", f"`{' '.join(usage)}`", *options]
+
+
+def _placeholder(option: str) -> str:
+    return option.lstrip("-").upper()
+
+
+def _table(*heads: str) -> list[str]:
+    return [_row(*heads), _row(*("---" for _ in heads))]
 
 
 def _row(*cells: str) -> str:
@@ -48,15 +112,21 @@ def _shown(value: object) -> str:
     return f"`{as_typed(value)}`" if value != "" else ""
 
 
+PAGES = {"settings.md": settings, "commands.md": commands}
+
+
 def main() -> int:
-    text = settings()
+    texts = {DOCS / name: write() for name, write in PAGES.items()}
     if "--check" in sys.argv[1:]:
-        if not SETTINGS.exists() or SETTINGS.read_text(encoding="utf-8") != text:
-            print(f"{SETTINGS.name} is not what the code says; write it anew with: make docs", file=sys.stderr)
-            return 1
-        return 0
-    SETTINGS.write_text(text, encoding="utf-8", newline="\n")
-    print(f"wrote docs/{SETTINGS.name}")
+        stale = [
+            path.name for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+        ]
+        if stale:
+            print(f"{' and '.join(stale)}: not what the code says; write anew with: make docs", file=sys.stderr)
+        return 1 if stale else 0
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8", newline="\n")
+        print(f"wrote docs/{path.name}")
     return 0
 
 

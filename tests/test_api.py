@@ -6,7 +6,9 @@ import ast
 import doctest
 import inspect
 import json
+import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -153,6 +155,18 @@ def test_the_page_on_python_is_true(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = EXAMPLES.parent / "docs" / "python.md"
     assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_the_tutorial_can_be_typed_as_it_stands(home, tmp_path, monkeypatch, capsys):
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    text = (EXAMPLES.parent / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    typed = [line for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in typed if line.startswith("acclimate ")]
+    assert len(commands) >= 6
+    for words in commands:
+        assert main(words) == 0, words
+        assert capsys.readouterr().out, words
 
 
 @pytest.mark.parametrize("stage", STAGES)
