@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,9 +82,10 @@ def expected(source: Source) -> dict[str, list[str]]:
 class Odd:
     """The members, made once; `source` has a system of some of them."""
 
-    def __init__(self, base: Any, folder: Path) -> None:
+    def __init__(self, base: Any, folder: Path, texts: Mapping[str, str] = TEXTS) -> None:
+        self.texts = texts
         docs = [
-            Doc(doc_id, text, "Title\t'of' \\ it" if n % 3 else "") for n, (doc_id, text) in enumerate(TEXTS.items())
+            Doc(doc_id, text, "Title\t'of' \\ it" if n % 3 else "") for n, (doc_id, text) in enumerate(texts.items())
         ]
         self.corpus = Corpus.build(docs, folder / "corpus.arrow")
         self.base, self.folder = base, folder

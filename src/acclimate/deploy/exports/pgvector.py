@@ -1,0 +1,162 @@
+"""PostgreSQL with pgvector: a schema `acclimate` with documents, vectors, BM25's weights, and the system as a function.
+
+`load.sql` makes it with psql: schema.sql (tables), the files in `data` that COPY reads, indexes.sql, functions.sql,
+hnsw.sql. BM25 and late interaction are exact. Dense vectors are, too, without the HNSW index, and nearly so with it. A
+token's vector is kept as it is in the run: whole numbers up to 127, which a halfvec holds exactly, and their scale.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.files import write_lines, write_text
+from acclimate.base.text import quoted
+from acclimate.deploy.exports import pgvector_sql, queries
+from acclimate.deploy.exports.check import check, line
+from acclimate.deploy.exports.copy_files import BINARY, TEXT, count_rows, text_line, write_binary
+from acclimate.deploy.exports.formats import Written, needed
+from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.postings import postings_of
+from acclimate.deploy.exports.readers import pgvector as reader
+from acclimate.deploy.exports.source import LEXICAL, Part, Source
+from acclimate.search.members import DenseMember, LateInteractionMember
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FILE = re.compile(rf"(?P<table>.+)-\d{{5}}({re.escape(TEXT)}|{re.escape(BINARY)})")
+_BLOCK = 1 << 20  # bytes that are sent at once
+
+
+def write(source: Source, folder: Path) -> Written:
+    """See the package."""
+    queries.save(source, folder / "query")
+    data = folder / "data"
+    n_zeros = sum(_write_part(source, part, data) for part in source.parts())
+    for name, kind in source.kinds.items():
+        if kind in LEXICAL:
+            _write_postings(source, name, data)
+    write_text(folder / "schema.sql", pgvector_sql.schema(source))
+    write_text(folder / "indexes.sql", pgvector_sql.indexes(source))
+    write_text(folder / "functions.sql", pgvector_sql.functions(source))
+    write_text(folder / "hnsw.sql", pgvector_sql.hnsw(source))
+    write_text(folder / "load.sql", _load_script(data))
+    shutil.copyfile(reader.__file__, folder / "search.py")
+    lines = ["load it with: psql DATABASE -f load.sql, or with --url postgresql://..., which checks what is found, too"]
+    if n_zeros:
+        lines.append(f"{n_zeros:,} documents have zero bytes, which PostgreSQL cannot hold: they are U+FFFD there")
+    return Written(_counts(data), {"zero_bytes": n_zeros}, lines)
+
+
+def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
+    """Load it into a database, in the place of what an earlier export left there, and check what is found."""
+    psycopg = needed("psycopg", "Loading into PostgreSQL", "pgvector")
+    try:
+        with psycopg.connect(url, client_encoding="utf8") as connection:
+            _run(connection, folder / "schema.sql")
+            for path in _files(folder / "data"):
+                with connection.cursor().copy(_copy(path)) as copy, path.open("rb") as rows:
+                    while block := rows.read(_BLOCK):
+                        copy.write(block)
+            for what, expected in _counts(folder / "data").items():
+                table = what.replace(" ", "_")
+                (count,) = connection.execute(f"select count(*) from acclimate.{table}").fetchone()
+                if count != expected:
+                    raise DataError(f"{count:,} rows in acclimate.{table}; expected {expected:,}", path=folder)
+            _run(connection, folder / "indexes.sql")
+            _run(connection, folder / "functions.sql")
+            search = reader.searcher(connection, folder)
+            exact = check(source, lambda query, k: [row[0] for row in search(query, k)])
+            _run(connection, folder / "hnsw.sql")
+            indexed = check(source, lambda query, k: [row[0] for row in search(query, k)])
+    except psycopg.Error as error:
+        raise AcclimateError(f"PostgreSQL says: {str(error).strip()}") from None
+    lines = [line(exact, "PostgreSQL without HNSW"), line(indexed, "PostgreSQL with HNSW")]
+    return {"exact": exact, "indexed": indexed, "lines": lines}
+
+
+def _run(connection: Any, script: Path) -> None:
+    connection.execute(script.read_text(encoding="utf-8"))
+
+
+def _files(data: Path) -> list[Path]:
+    return sorted(path for path in data.iterdir() if _FILE.fullmatch(path.name))
+
+
+def _table(path: Path) -> str:
+    match = _FILE.fullmatch(path.name)
+    assert match is not None
+    return match["table"]
+
+
+def _counts(data: Path) -> dict[str, int]:
+    """Table -> its rows."""
+    counts: dict[str, int] = {}
+    for path in _files(data):
+        what = _table(path).replace("_", " ")
+        counts[what] = counts.get(what, 0) + count_rows(path)
+    return counts
+
+
+def _copy(path: Path, source: str = "stdin") -> str:
+    return f"copy acclimate.{_table(path)} from {source}{' (format binary)' if path.suffix == BINARY else ''}"
+
+
+def _load_script(data: Path) -> str:
+    """For psql, which reads the files itself."""
+    copies = ["\\" + _copy(path, f"'data/{path.name}'") for path in _files(data)]
+    begin = ["-- In this folder: psql DATABASE -f load.sql", "\\set ON_ERROR_STOP on", "\\encoding UTF8", "begin;"]
+    return "\n".join(
+        [*begin, "\\ir schema.sql", *copies, "\\ir indexes.sql", "\\ir functions.sql", "\\ir hnsw.sql", "commit;", ""]
+    )
+
+
+def _write_part(source: Source, part: Part, data: Path) -> int:
+    """The files of some documents, if they are not there; how many of these have zero bytes."""
+    for doc in part.docs:
+        if "\0" in doc.doc_id:
+            raise DataError(f"the id {quoted(doc.doc_id)} has a zero byte, which PostgreSQL cannot hold; expected none")
+    numbers = source.numbers[part.start : part.rows.stop].astype(np.int32)
+    if not (path := data / f"documents-{part.number:05}{TEXT}").exists():
+        rows = (
+            (number, doc.doc_id, source.document(doc.doc_id), doc.title, doc.text)
+            for number, doc in zip(numbers.tolist(), part.docs, strict=True)
+        )
+        write_lines(path, map(text_line, rows))
+    for name in source.members:
+        _write_vectors(source, name, part, numbers, data)
+    return sum("\0" in doc.text or "\0" in doc.title for doc in part.docs)
+
+
+def _write_vectors(source: Source, name: str, part: Part, numbers: NDArray[np.int32], data: Path) -> None:
+    member, end = source.system.members[name], f"{part.number:05}{BINARY}"
+    if isinstance(member, DenseMember):
+        if not (path := data / f"{identifier(name)}_vectors-{end}").exists():
+            vectors = np.asarray(member.vectors.pooled[part.start : part.rows.stop], np.float32)
+            write_binary(path, {"doc": numbers, "vector": vectors})
+    elif isinstance(member, LateInteractionMember) and not (path := data / f"{identifier(name)}_tokens-{end}").exists():
+        offsets = np.asarray(member.vectors.offsets[part.start : part.rows.stop + 1])
+        lengths, span = np.diff(offsets), slice(offsets[0], offsets[-1])
+        columns = {
+            "doc": np.repeat(numbers, lengths),
+            "place": (np.arange(*offsets[[0, -1]]) - np.repeat(offsets[:-1], lengths)).astype(np.int32),
+            "scale": np.asarray(member.vectors.scales[span], np.float32),
+            "vector": member.vectors.tokens[span].astype(np.float16),
+        }
+        write_binary(path, columns)
+
+
+def _write_postings(source: Source, name: str, data: Path) -> None:
+    postings, table = postings_of(source.system.members[name]), identifier(name)
+    if not (path := data / f"{table}_terms-00000{TEXT}").exists():
+        write_lines(path, (text_line(row) for row in enumerate(postings.words) if row[1]))
+    for number, entries in enumerate(postings.blocks()):
+        if not (path := data / f"{table}_postings-{number:05}{BINARY}").exists():
+            docs = source.numbers[entries.rows].astype(np.int32)
+            write_binary(path, {"term": entries.terms.astype(np.int32), "doc": docs, "weight": entries.weights})

@@ -1,0 +1,38 @@
+"""Search this export in PostgreSQL: python search.py postgresql://... "a query". It needs acclimate and psycopg."""
+
+import sys
+from pathlib import Path
+
+from acclimate.deploy.exports.queries import QuerySide
+
+
+def searcher(connection, folder):
+    """A function (query, k) -> rows of (id, score, title, text), best first."""
+    side = QuerySide(folder / "query")
+
+    def search(query, k=10):
+        values = {}
+        for member, part in side(query).items():
+            values |= parameters(member.replace(":", "_").replace("-", "_"), part)
+        arguments = ", ".join(f"{name} => %s::{kind}" for name, (kind, _) in values.items())
+        sql = f"select * from acclimate.search({arguments}, k => %s::integer)"
+        return connection.execute(sql, [*(value for _, value in values.values()), k]).fetchall()
+
+    return search
+
+
+def parameters(name, part):
+    """By name the type and the value of what goes in: words and their weights, a vector, or one for each token."""
+    if hasattr(part, "terms"):
+        return {f"{name}_words": ("text[]", part.terms), f"{name}_weights": ("real[]", part.weights)}
+    if part.ndim == 1:
+        return {name: ("vector", str(part.tolist()))}
+    return {name: ("text[]::vector[]", [str(row) for row in part.tolist()])}
+
+
+if __name__ == "__main__":
+    import psycopg
+
+    with psycopg.connect(sys.argv[1]) as connection:
+        for document, score, title, text in searcher(connection, Path(__file__).parent)(sys.argv[2]):
+            print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
