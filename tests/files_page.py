@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PAGE = (Path(__file__).parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
-MOMENTS = {"a command at work", "a killed run", "an answer that is no query", "a query whose nDCG@10 changed"}
+MOMENTS = {
+    "a command at work",
+    "a killed run",
+    "an answer that is no query",
+    "an answer that is no grade",
+    "a query whose nDCG@10 changed",
+}
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 

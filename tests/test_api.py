@@ -187,7 +187,7 @@ def test_the_report_is_a_mapping_with_attributes(run, home):
     assert report.recommended in [system.name for system in report.systems]
     assert report.systems[0].measures["nDCG@10"] == max(system.measures["nDCG@10"] for system in report.systems)
     assert {row.system for row in report.comparisons} <= {system.name for system in report.systems}
-    assert str(report).startswith(f"{report.verdict}: ")
+    assert str(report).startswith(f"{report.verdict} on synthetic queries alone: ")
     assert report.verdict in repr(report)
 
 
@@ -321,7 +321,7 @@ def printed(capsys, *arguments):
 
 def test_the_same_run_comes_of_the_command_and_of_the_function(home, run, tmp_path, capsys):
     shown = printed(capsys, "adapt", "docs/", "--out", tmp_path / "typed")
-    assert shown.startswith(f"{run.report.verdict}: ")
+    assert shown.startswith(f"{run.report.verdict} on synthetic queries alone: ")
     for stage in STAGES:
         if stage != "seed":
             manifests = [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.evaluate_run import evaluate_run
+    from acclimate.api.judge import Judgment
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
     from acclimate.api.recipes import ResolvedRecipe, SettingDifference, recipe, recipes
@@ -58,6 +59,7 @@ _HOMES = {
     "acclimate.api.convert": "convert formats",
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.evaluate_run": "evaluate_run",
+    "acclimate.api.judge": "Judgment",
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
     "acclimate.api.recipes": "ResolvedRecipe SettingDifference recipe recipes",
@@ -97,6 +99,7 @@ __all__ = [
     "Exported",
     "Figures",
     "Hit",
+    "Judgment",
     "LLMError",
     "Limits",
     "MeasuredSystem",

@@ -8,10 +8,10 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.api.budget import Limit, limit
 from acclimate.api.run import Run
 from acclimate.base import distributed
 from acclimate.base.domains import SEEDS
-from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.run import status
 from acclimate.run.given import Given, StrPath
@@ -22,8 +22,6 @@ from acclimate.stages.runs import begin
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run as StageRun
-
-Limit = float | Mapping[str, float] | Sequence[str] | None  # for all stages together, or by stage
 
 
 def adapt(
@@ -113,7 +111,7 @@ def adapt(
         from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
     )  # fmt: skip
     run = _begun(corpus, out, recipe, given, seed, [settings, stages])
-    _limit(run, max_cost, max_tokens, prices, batch)
+    limit(run, max_cost, max_tokens, prices, batch)
     return carry_out(run, until="evaluate", progress=progress)
 
 
@@ -151,7 +149,7 @@ def plan(
         from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
     )  # fmt: skip
     run = _begun(corpus, out, recipe, given, seed, [settings, stages])
-    _limit(run, max_cost, max_tokens, prices, batch)
+    limit(run, max_cost, max_tokens, prices, batch)
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)  # before anything is read
         chain.check(run, asks=False)
@@ -186,24 +184,3 @@ def _begun(
         seed=check(seed, Setting("seed", int, None, "", SEEDS), "seed"),
         given=given,
     )
-
-
-def _limit(run: StageRun, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, batch: StrPath | None) -> None:
-    """Say how much a run's LLMs may be asked, and where their requests go, if not to them."""
-    from acclimate.llm.prices import Budget, read_limits, read_prices
-
-    if prices is not None:
-        read_prices(Path(prices))
-    run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), None if prices is None else Path(prices))
-    run.batch_file = None if batch is None else Path(batch)
-    if run.batch_file is not None and run.batch_file.is_dir():
-        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
-
-
-def _texts(limit: Limit) -> list[str]:
-    """A limit as a command line gives it: N, or STAGE=N for each stage."""
-    if limit is None:
-        return []
-    if isinstance(limit, Mapping):
-        return [f"{stage}={amount}" for stage, amount in limit.items()]
-    return [str(limit)] if isinstance(limit, str | int | float) else [str(part) for part in limit]

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
+from acclimate.api.query_pairs import as_query
 from acclimate.api.serve import PORT
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
@@ -18,11 +19,12 @@ from acclimate.base.text import quoted
 from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving import exported_feedback
 from acclimate.deploy.serving.limits import Limits
-from acclimate.records import Query, ScoredDoc
+from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
 from acclimate.stages.runs import current, described, opened, outdated
 
 if TYPE_CHECKING:
+    from acclimate.api.judge import JudgeOptions, Judgment
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.updating.update import Updated
 
@@ -112,7 +114,7 @@ class Run:
         'volcano.md'
         """
         pairs = queries.items() if isinstance(queries, Mapping) else queries
-        return self._searchers.scored([_query(pair) for pair in pairs], k, system)
+        return self._searchers.scored([as_query(pair) for pair in pairs], k, system)
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
         """A PyTerrier transformer: frames with `qid` and `query` to frames with `docno`, `score` and `rank` (from 0).
@@ -268,6 +270,20 @@ class Run:
         """
         return exported_feedback.export(self.folder, Path(out))
 
+    def judge(self, **options: Unpack[JudgeOptions]) -> Judgment:
+        """Have an LLM grade what every system finds first, measure all of them on its grades, and report anew.
+
+        See `acclimate.api.judge.judge` for the options and what is raised.
+
+        >>> acclimate.open("run").judge(llm="openai:gpt-4o", n=50)  # doctest: +SKIP
+        <Judgment of 'run': WIN by openai:gpt-4o>
+        """
+        from acclimate.api.judge import judge
+
+        judgment = judge(self.folder, **options)
+        self.__dict__.pop("report", None)  # it was written anew
+        return judgment
+
     @property
     def answers(self) -> Answers:
         """What LLMs answered.
@@ -280,14 +296,3 @@ class Run:
     @cached_property
     def _searchers(self) -> Searchers:
         return Searchers(*current(self.folder))
-
-
-def _query(pair: Any) -> Query:
-    """Raises SettingError for what is no pair of an id and a text."""
-    try:
-        query = None if isinstance(pair, str) else Query(*pair)
-    except TypeError:
-        query = None
-    if query is None or not isinstance(query.text, str):
-        raise SettingError(f"{quoted(pair)} is no query; expected pairs of an id and a text, or a dict of them")
-    return query

@@ -25,6 +25,7 @@ from acclimate.cli.command_groups import GROUPS
 from acclimate.cli.convert_commands import convert
 from acclimate.cli.export_command import export
 from acclimate.cli.file_commands import compare, evaluate_run, rerank
+from acclimate.cli.judge_command import judge
 from acclimate.cli.model_commands import convert_model
 from acclimate.cli.options import (
     Count,
@@ -70,7 +71,18 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 stage_commands.register(app)
-for command_elsewhere in (adapt, compare, evaluate_run, rerank, convert, convert_model, export, reproduce, update):
+for command_elsewhere in (
+    adapt,
+    judge,
+    compare,
+    evaluate_run,
+    rerank,
+    convert,
+    convert_model,
+    export,
+    reproduce,
+    update,
+):
     command(command_elsewhere)
 for command_elsewhere in (serve, feedback):
     command(command_elsewhere)

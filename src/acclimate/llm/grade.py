@@ -1,4 +1,4 @@
-"""An LLM grades queries: how well does the source document answer each, 0 to 3?
+"""An LLM grades pairs of a query and a document: how well does the document answer it, 0 to 3?
 
 The answer is read strictly: one digit, and nothing that could be another. What cannot be read is no grade: it is never
 taken for a good or a bad one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from acclimate import llm as llms
 from acclimate.llm import prompts
@@ -18,7 +19,7 @@ from acclimate.llm.decoding import Decoding
 from acclimate.llm.estimate import Calls
 from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
 from acclimate.llm.protocol import LLM
-from acclimate.records import Doc, SyntheticQuery
+from acclimate.records import Doc
 
 MAX_DOC_TOKENS = 400
 GRADE_TOKENS = 8  # room for a word around the digit
@@ -27,35 +28,60 @@ _GRADE = re.compile(
 )
 
 
+class Pair(Protocol):
+    """A query and a document; synthetic queries are some, with their source documents."""
+
+    @property
+    def query_id(self) -> str: ...
+    @property
+    def text(self) -> str: ...  # of the query
+    @property
+    def doc_id(self) -> str: ...
+
+
 def grade(
-    queries: Sequence[SyntheticQuery],
+    pairs: Sequence[Pair],
     corpus: Mapping[str, Doc],
     completions: Completions,
     llm: str | LLM,
     prompt: str = "grade",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], dict[str, int]]:
-    """A grade from 0 to 3 for each query, in order, NaN where the LLM's answer is none; and the tokens of its answers.
+    """A grade from 0 to 3 for each pair, in order, NaN where the LLM's answer is none; and the tokens of its answers.
 
     prompt: a name or TOML file whose target holds {query} and {document}.
     """
+    texts = {pair.doc_id: corpus[pair.doc_id].default_text() for pair in pairs}
+    answers, tokens = asked(pairs, [texts[pair.doc_id] for pair in pairs], completions, llm, prompt, progress)
+    return [read_grade(answer) for answer in answers], tokens
+
+
+def asked(
+    pairs: Sequence[Pair],
+    texts: Sequence[str],
+    completions: Completions,
+    llm: str | LLM,
+    prompt: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    max_doc_tokens: int = MAX_DOC_TOKENS,
+) -> tuple[list[str], dict[str, int]]:
+    """What the LLM answers about each pair, in order; and the tokens of its answers. texts: of the pairs' documents."""
     template = prompts.judge(prompt)
     model = llms.load(llm) if isinstance(llm, str) else llm
-    documents = {
-        doc_id: model.cut(corpus[doc_id].default_text().strip(), MAX_DOC_TOKENS)
-        for doc_id in {query.doc_id for query in queries}
-    }
+    documents = {text: model.cut(text.strip(), max_doc_tokens) for text in {*texts}}
     tasks = [
-        Task(query.query_id, template, 0, template.render(documents[query.doc_id], query.text)) for query in queries
+        Task(pair.query_id, template, 0, template.render(documents[text], pair.text))
+        for pair, text in zip(pairs, texts, strict=True)
     ]
     answers = ask(model, Decoding(max_new_tokens=GRADE_TOKENS), completions, tasks, progress)
-    return [read_grade(answers[task].text) for task in tasks], tokens_of(answers)
+    return [answers[task].text for task in tasks], tokens_of(answers)
 
 
-def calls_of_grading(n_queries: int, prompt: str) -> Calls:
-    """What grading so many queries takes, about, each with its whole document."""
+def calls_of_grading(n_pairs: int, prompt: str) -> Calls:
+    """What grading so many pairs takes, about, each with its whole document."""
     read = len(prompts.judge(prompt).prefix) // CHARACTERS_PER_TOKEN + MAX_DOC_TOKENS
-    return Calls(n_queries, n_queries * read, n_queries * GRADE_TOKENS)
+    return Calls(n_pairs, n_pairs * read, n_pairs * GRADE_TOKENS)
 
 
 def read_grade(answer: str) -> float:

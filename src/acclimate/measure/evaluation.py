@@ -89,8 +89,13 @@ def _compared(values: Mapping[str, Values], system: str, baseline: str, measure:
 def reached(values: Values, seconds: Sequence[float], seed: int) -> dict[str, Any]:
     """Means, their intervals and latencies, as a report has them. seconds: of single queries."""
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
+    latency = {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "queries": len(seconds)}
+    return {**means(values, seed), "latency_ms": latency}
+
+
+def means(values: Values, seed: int) -> dict[str, Any]:
+    """Means and their intervals, as a report has them."""
     return {
         "measures": {name: round(float(np.mean(list(of.values()))), 5) for name, of in values.items()},
         "intervals": {name: [round(edge, 5) for edge in interval(of, seed=seed)] for name, of in values.items()},
-        "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "queries": len(seconds)},
     }

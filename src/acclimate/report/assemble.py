@@ -23,6 +23,7 @@ from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
 from acclimate.run.updated import LastUpdate
 from acclimate.search.names import SystemName
+from acclimate.stages import judge
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import made_of
 
@@ -41,6 +42,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     """
     evaluated = outputs["evaluate"]
     measured, chosen = evaluated.measured, evaluated.chosen
+    judgment = judge.current(run, outputs)
     if any("verdict" not in step for step in measured.get("steps", [{}])):
         raise DataError(
             "measured by an earlier version, whose hybrid had weights chosen on held-out queries; make it anew, with "
@@ -48,11 +50,17 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
             path=evaluated.folder,
         )
     queries = {name: note for name, note in evaluated.notes.items() if name != "providers"}
-    split, trained = evaluated.notes["split"], outputs.get("train")
+    count, split, trained = evaluated.manifest["out"], evaluated.notes["split"], outputs.get("train")
+    basis, examples = "synthetic" if split == SYNTHETIC else "qrels", evaluated.before_after
+    if judgment and basis == "synthetic" and judgment.measured["usable"]:
+        basis, examples = "judge", judgment.before_after
+        measured, queries = judgment.evaluation, judgment.measured["queries"]
+    else:
+        queries = {"count": count, **queries}
     labeled, distilled = outputs.get("label"), outputs.get("distill")
     report: dict[str, Any] = {
         **measured,
-        "verdict_basis": "synthetic" if split == SYNTHETIC else "qrels",
+        "verdict_basis": basis,
         "chosen_on": evaluated.chosen_on,
         "held_out_ndcg": chosen.ndcg,
         "steering": steering(outputs["steer"].notes["seen"], chosen),
@@ -62,7 +70,8 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "seed": run.seed,
         "versions": versions(),
         "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},
-        "queries": {"count": evaluated.manifest["out"], **queries},
+        "queries": queries,
+        **({"judge": judgment.account} if judgment else {}),
         **({"log": run.input.log.account()} if run.input.log else {}),
         "models": {
             "llm": run.writer,
@@ -74,13 +83,17 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "students": dict(distilled.notes) if distilled else {},
         "tried": choices(labeled.notes if labeled else None, chosen._asdict(), distilled.notes if distilled else {}),
         "against_reranked": trades(measured["systems"]),
-        "examples": evaluated.before_after,
+        "examples": examples,
         "generated_sample": _generated(run, outputs),
-        "warnings": _warnings(run, outputs, measured),
+        "warnings": _warnings(run, outputs, measured, queries),
     }
+    report["verdict_note"] = sentences.worth(report)
     report["recommendation"]["reason"] = sentences.why(report)
     write_json(run.workspace.folder / "report.json", report)
-    write_text(run.workspace.folder / "report.html", render({**report, **details(run, outputs)}))
+    write_text(
+        run.workspace.folder / "report.html",
+        render({**report, **details(run, outputs, judgment if basis == "judge" else None)}),
+    )
     return report
 
 
@@ -128,19 +141,19 @@ def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any]) -> list[str]:
+def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing the rest."""
     update = LastUpdate.read(run.workspace.folder)
     warnings = update.warnings if update and update.facts["made_of"] == made_of(outputs) else []
     if run.input.documents.blank:
         warnings.append(f"{len(run.input.documents.blank)} documents have neither title nor text.")
     warnings += outputs["index"].warnings
-    count = outputs["evaluate"].manifest["out"]
+    count = queries["count"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
-    warnings += sentences.of_queries(outputs["evaluate"].notes, count)
+    warnings += sentences.of_queries(queries, count)
     scores = {system["name"]: system["measures"][MAIN] for system in measured["systems"]}
-    least = ERROR_WITHOUT_LABELS if outputs["evaluate"].notes["split"] == SYNTHETIC else 0.0
+    least = ERROR_WITHOUT_LABELS if queries["split"] == SYNTHETIC else 0.0
     for row in measured["comparisons"]:
         name, base = SystemName(row["system"]), row["baseline"]
         is_worse = row["p"] < ALPHA and row["delta"] < 0 and -row["delta"] >= least

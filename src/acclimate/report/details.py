@@ -6,14 +6,16 @@ Read from what a finished run keeps (runs, judgments, answers, curves), so no mo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from itertools import groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, read_text
 from acclimate.corpus.formats.trec import read_qrels, read_run
+from acclimate.measure import graded
 from acclimate.measure.before_after import before_after
 from acclimate.measure.measures import MAIN, measured
 from acclimate.records import ScoredDoc
@@ -21,7 +23,8 @@ from acclimate.report import curves
 from acclimate.report.queries import answers, statistics
 from acclimate.run.given import option
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import Evaluated, run_file
+from acclimate.stages.evaluate import RUNS, run_file
+from acclimate.stages.judge import Graded
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -30,10 +33,13 @@ QUERIES_SHOWN = 200
 _DEPTH = int(MAIN.partition("@")[2])
 
 
-def details(run: Run, outputs: Outputs) -> dict[str, Any]:
-    """Further keys of the mapping that `html.render` takes. Raises DataError for a `curve.json` that is none."""
+def details(run: Run, outputs: Outputs, judgment: Graded | None = None) -> dict[str, Any]:
+    """Further keys of the mapping that `html.render` takes. judgment: what the verdict rests on, where it is an LLM's.
+
+    Raises DataError for a `curve.json` that is none.
+    """
     return {
-        **_query_by_query(run, outputs),
+        **_query_by_query(run, outputs, judgment),
         "turned_down": answers.turned_down(statistics.reasons(answers.read(run).answers, seed=run.seed)),
         "curves": _curves(run),
         "command": _command(run),
@@ -41,26 +47,30 @@ def details(run: Run, outputs: Outputs) -> dict[str, Any]:
     }
 
 
-def _query_by_query(run: Run, outputs: Outputs) -> dict[str, Any]:
+def _query_by_query(run: Run, outputs: Outputs, judgment: Graded | None) -> dict[str, Any]:
     """How much each query gained, and both lists of those that changed, evenly spread where they are many."""
-    evaluated = outputs["evaluate"]
-    baseline, candidate = (evaluated.measured[role] for role in ("baseline", "candidate"))
-    qrels = read_qrels(evaluated.folder / "qrels.trec")
-    runs = {name: list(_first_hits(evaluated, name)) for name in (baseline, candidate)}
-    values = {name: measured(hits, qrels, [MAIN])[MAIN] for name, hits in runs.items()}
-    queries = outputs["steer"].measuring(run, outputs["sample"]).queries
+    by = judgment or outputs["evaluate"]
+    baseline, candidate = (by.measured[role] for role in ("baseline", "candidate"))
+    qrels = read_qrels(by.folder / "qrels.trec")
+    query_ids = {qrel.query_id for qrel in qrels}
+    runs = by.folder if (by.folder / RUNS).is_dir() else outputs["evaluate"].folder
+    hits = {name: list(_first_hits(runs, name, query_ids)) for name in (baseline, candidate)}
+    measure = graded.values_of if judgment else measured
+    values = {name: measure(ranked, qrels, [MAIN])[MAIN] for name, ranked in hits.items()}
+    queries = judgment.queries if judgment else outputs["steer"].measuring(run, outputs["sample"]).queries
     return {
         "deltas": [values[candidate][query_id] - before for query_id, before in values[baseline].items()],
         "examples": before_after(
-            baseline, candidate, runs, values, queries, qrels, run.input.documents, most=QUERIES_SHOWN
+            baseline, candidate, hits, values, queries, qrels, run.input.documents, most=QUERIES_SHOWN
         ),
     }
 
 
-def _first_hits(evaluated: Evaluated, system: str) -> Iterator[ScoredDoc]:
-    """As many of each query as the measure looks at."""
-    for _, hits in groupby(read_run(run_file(evaluated.folder, system)), key=lambda hit: hit.query_id):
-        yield from islice(hits, _DEPTH)
+def _first_hits(folder: Path, system: str, query_ids: Collection[str]) -> Iterator[ScoredDoc]:
+    """As many of each of these queries as the measure looks at."""
+    for query_id, hits in groupby(read_run(run_file(folder, system)), key=lambda hit: hit.query_id):
+        if query_id in query_ids:
+            yield from islice(hits, _DEPTH)
 
 
 def _curves(run: Run) -> Any:

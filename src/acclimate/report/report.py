@@ -10,6 +10,7 @@ from acclimate.base.errors import DataError, MissingExtra, unknown
 from acclimate.base.files import read_json
 from acclimate.measure.compare import Comparison
 from acclimate.measure.measures import MAIN
+from acclimate.report import sentences
 from acclimate.report.frame import framed
 
 if TYPE_CHECKING:
@@ -91,8 +92,13 @@ class Report(Mapping[str, Any]):
 
     @property
     def verdict_basis(self) -> str:
-        """What measured: qrels, which people made, or synthetic queries, which flatter."""
+        """What measured: qrels, which people made; judge, an LLM's grades; or synthetic queries, which flatter."""
         return self["verdict_basis"]
+
+    @property
+    def verdict_note(self) -> str:
+        """What the verdict is worth, where it rests on no person's judgments."""
+        return self.get("verdict_note", sentences.worth(self))
 
     @property
     def recommended(self) -> str:
@@ -140,7 +146,7 @@ class Report(Mapping[str, Any]):
         return pandas.DataFrame([_flat({"name": row["name"], **row}) for row in rows])
 
     def __repr__(self) -> str:
-        return f"<Report of {str(self.folder)!r}: {self.verdict}; serve {self.recommended}>"
+        return f"<Report of {str(self.folder)!r}: {sentences.verdict(self)}; serve {self.recommended}>"
 
     def __str__(self) -> str:
         from acclimate.report import terminal

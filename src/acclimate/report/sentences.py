@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.corpus.judged import SYNTHETIC
 from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
 from acclimate.measure.recommend import effort
@@ -31,17 +32,26 @@ _TAKES = (  # by `effort`
     "a retriever of it is trained, but nothing is reranked",
     "all of them are reranked",
 )
+# A verdict's name is never without what it rests on, when people did not judge.
+_RESTS_ON = {"qrels": "", "judge": " by an LLM's grades", "synthetic": " on synthetic queries alone"}
 QUERIES = {
     "qrels": "labelled test queries",
+    "judge": "queries whose results an LLM graded",
     "synthetic": "held-out synthetic queries",
 }
 # Printed wherever a score is, when people did not label the queries.
 CAVEATS = {
     "qrels": "",
+    "judge": "measured by an LLM's grades, which are not people's",
     "synthetic": "measured on held-out synthetic queries, which usually flatter",
 }
 # On a picture, below a heading that has the whole caveat.
-PICTURED = {"qrels": "", "synthetic": "synthetic queries"}
+PICTURED = {"qrels": "", "judge": "an LLM's grades", "synthetic": "synthetic queries"}
+JUDGED_ON = {  # the queries of a judgment, by their kind
+    "given": "queries that were given",
+    "log": "queries of a log",
+    "synthetic": "held-out synthetic queries",
+}
 
 _SYNTHETIC = (
     " Scores on such queries usually flatter; expect less on real ones. They err, so that differences below "
@@ -65,6 +75,33 @@ def comparison_of(report: Mapping[str, Any], system: str) -> Mapping[str, Any] |
     return None
 
 
+def verdict(report: Mapping[str, Any]) -> str:
+    """`WIN`, `WIN by an LLM's grades`, `WIN on synthetic queries alone`"""
+    return report["verdict"] + _RESTS_ON[report["verdict_basis"]]
+
+
+def worth(report: Mapping[str, Any]) -> str:
+    """What a verdict is worth that no person's judgments stand behind; nothing where they do."""
+    if report["verdict_basis"] == "synthetic":
+        return (
+            "No person asked these queries, and nobody judged: docs/judging.md says how often such a verdict is right. "
+            "Queries of people tell more, from 20 on: have an LLM judge them (acclimate judge --log FILE), or label "
+            "some (--queries and --qrels)."
+        )
+    if report["verdict_basis"] == "judge":
+        agreed = report["judge"]["agreement"]
+        heard = (
+            "Nobody has graded any of it, so how far people would agree is not known: grade some, and judge again with "
+            "--grades FILE."
+            if agreed is None
+            else f"People graded {agreed['pairs']:,} of these pairs, too."
+        )
+        return (
+            f"{report['judge']['llm']} graded what the systems found. {heard} docs/judging.md says what that is worth."
+        )
+    return ""
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """`hybrid:tuned ranks better than what you have`"""
     than = "what you have" if _has_untouched(report) else f"{report['baseline']}, the best system without training"
@@ -79,6 +116,8 @@ def outcome(report: Mapping[str, Any]) -> str:
         baseline = f"{_YOU_HAVE}{yours}. The best of these here is {report['baseline']}. "
     difference = key_comparison(report)
     if report["verdict"] == "NO DIFFERENCE" and difference is not None and difference["p"] < ALPHA:
+        if report.get("judge_verdict", "NO DIFFERENCE") != "NO DIFFERENCE":
+            return f"{baseline}By the LLM's grades alone they differ, but what people graded does not confirm it."
         least = score(ERROR_WITHOUT_LABELS)
         return f"{baseline}Their difference is below {least}, as far as queries that nobody judged err."
     return baseline + _CHANCE[report["verdict"]]
@@ -142,14 +181,15 @@ def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def basis(report: Mapping[str, Any]) -> str:
     """What it was measured on, and how the systems compared were chosen."""
     kind = report["verdict_basis"]
-    caveat = {"qrels": "", "synthetic": _SYNTHETIC}
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
     number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
     others = "what you have" if _has_untouched(report) else "those without training"
+    what = QUERIES[kind] + (f" ({JUDGED_ON[report['queries']['split']]})" if kind == "judge" else "")
+    flatter = _SYNTHETIC if report["queries"].get("split") == SYNTHETIC else ""
     return (
-        f"Measured on {number} {QUERIES[kind]} over {report['corpus']['documents']:,} documents "
-        f"of {report['corpus']['name']}.{caveat[kind]} {_picked(report)}; {report['baseline']} is the "
-        f"best of {others} on the very queries measured, so luck can only help it."
+        f"Measured on {number} {what} over {report['corpus']['documents']:,} documents "
+        f"of {report['corpus']['name']}.{flatter} {_picked(report)}; {report['baseline']} is "
+        f"the best of {others} on the very queries measured, so luck can only help it."
     )
 
 

@@ -64,7 +64,7 @@ def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
-    headline = f"{report['verdict']}: {sentences.headline(report)}."
+    headline = f"{sentences.verdict(report)}: {sentences.headline(report)}."
     numbers = [(what, number, f"({note})") for what, number, note in sentences.evidence(report)]
     return "\n".join(
         [
@@ -72,7 +72,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
             _wrap(sentences.outcome(report)),
             *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
             _wrap(f"{sentences.advice(report)} {sentences.why(report)}".rstrip()),
-            _wrap(sentences.basis(report)),
+            _wrap(f"{sentences.basis(report)} {sentences.worth(report)}".rstrip()),
         ]
     )
 

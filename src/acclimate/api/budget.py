@@ -1,0 +1,36 @@
+"""How much the LLMs of a run may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acclimate.base.errors import SettingError
+from acclimate.run.given import StrPath
+
+if TYPE_CHECKING:
+    from acclimate.run.run import Run
+
+Limit = float | Mapping[str, float] | Sequence[str] | None  # for all stages together, or by stage
+
+
+def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, batch: StrPath | None = None) -> None:
+    """Say how much a run's LLMs may be asked, and where their requests go, if not to them."""
+    from acclimate.llm.prices import Budget, read_limits, read_prices
+
+    if prices is not None:
+        read_prices(Path(prices))
+    run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), None if prices is None else Path(prices))
+    run.batch_file = None if batch is None else Path(batch)
+    if run.batch_file is not None and run.batch_file.is_dir():
+        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
+
+
+def _texts(limit: Limit) -> list[str]:
+    """A limit as a command line gives it: N, or STAGE=N for each stage."""
+    if limit is None:
+        return []
+    if isinstance(limit, Mapping):
+        return [f"{stage}={amount}" for stage, amount in limit.items()]
+    return [str(limit)] if isinstance(limit, str | int | float) else [str(part) for part in limit]

@@ -1,0 +1,213 @@
+"""An LLM judges a finished run: on which queries, by whom, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from os import fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from acclimate.api.budget import Limit, limit
+from acclimate.base.domains import AtLeast, Between
+from acclimate.base.draw import subset
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.progress import Shown, shown
+from acclimate.base.text import quoted
+from acclimate.corpus import query_log
+from acclimate.corpus.formats import read_qrels, read_queries
+from acclimate.corpus.query_log import QueryLog
+from acclimate.llm.server.address import check_no_secrets
+from acclimate.records import Qrel, Query
+from acclimate.report import assemble
+from acclimate.report.judged import text
+from acclimate.run.given import StrPath
+from acclimate.run.settings import Setting, check
+from acclimate.stages import judge as stage
+from acclimate.stages.evaluate import drawn
+from acclimate.stages.judge import Asked
+from acclimate.stages.runs import opened
+
+if TYPE_CHECKING:
+    from acclimate.run.run import Run
+    from acclimate.stages.chain import Outputs
+
+FEWEST = 20  # queries that judge well enough
+N = Between(FEWEST, 200)
+logger = logging.getLogger("acclimate")
+
+
+class Judgment(Mapping[str, Any]):
+    """What an LLM's grades of a run came to: a mapping with the content of `judge/measured.json`.
+
+    `print` shows it as the command line does.
+    """
+
+    def __init__(self, content: Mapping[str, Any], folder: Path) -> None:
+        self._content = content
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> Any:
+        return self._content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        return f"<Judgment of {str(self.folder)!r}: {self['verdict']} by {self['llm']}>"
+
+    def __str__(self) -> str:
+        return text(self)
+
+
+class JudgeOptions(TypedDict, total=False):
+    """What `judge` takes beside the folder."""
+
+    llm: str | None
+    queries: StrPath | None
+    log: StrPath | None
+    grades: StrPath | None
+    n: int
+    depth: int
+    prompt: StrPath
+    max_doc_tokens: int
+    max_cost: Limit
+    max_tokens: Limit
+    prices: StrPath | None
+    progress: Shown
+
+
+def judge(
+    folder: Path,
+    *,
+    llm: str | None = None,
+    queries: StrPath | None = None,
+    log: StrPath | None = None,
+    grades: StrPath | None = None,
+    n: int = 100,
+    depth: int = 10,
+    prompt: StrPath = "relevance",
+    max_doc_tokens: int = 400,
+    max_cost: Limit = None,
+    max_tokens: Limit = None,
+    prices: StrPath | None = None,
+    progress: Shown = "auto",
+) -> Judgment:
+    """An LLM's grades of what every system of a finished run finds first, and all systems measured on them.
+
+    Where nobody labelled queries, the verdict rests on the grades then, and the report is written anew. The same call
+    again asks nothing twice. Raises SettingError for an LLM that there is not, and for one whose answers are no grades,
+    DataError for files that cannot be used, LLMError for a server that does not answer, and BudgetExceeded when a limit
+    is reached; what was answered is kept.
+
+    Parameters
+    ----------
+    llm
+        LLM that grades, named as in generate.llm; that of filter.llm by default.
+    queries
+        A file of queries, with ids, to judge on. Without it and `log`: the labelled queries that measured the run; else
+        those of its log that nothing learned from; else the held-out synthetic ones.
+    log
+        A log of queries to judge on, as `adapt` takes one.
+    grades
+        What people said of some of these queries, as BEIR or TREC qrels; labelled queries bring theirs.
+    n
+        Queries, 20 to 200.
+    depth
+        First documents of each system that are graded, 10 to 100.
+    prompt
+        A name, or a TOML file whose target holds {query} and {document}.
+    max_doc_tokens
+        Of a document, that the LLM reads.
+    max_cost, max_tokens, prices
+        As for `adapt`: limits count all that LLMs were asked for the run.
+    """
+    settings = {
+        "depth": check(depth, Setting("depth", int, None, "", Between(10, 100)), "depth"),
+        "max_doc_tokens": check(max_doc_tokens, Setting("max_doc_tokens", int, None, "", AtLeast(1)), "max_doc_tokens"),
+        "prompt": fspath(prompt),
+    }
+    n = check(n, Setting("n", int, None, "", N), "n")
+    if queries is not None and log is not None:
+        raise SettingError("--queries and --log are two sets of queries; give one of them")
+    run, outputs = opened(folder, "evaluate")
+    settings["llm"] = llm or run.settings["filter"]["llm"]
+    check_no_secrets({"judge": settings})
+    limit(run, max_cost, max_tokens, prices)
+    stage.check(run, settings)
+    on = _asked(run, outputs, queries, log, grades, n)
+    if len(on.queries) < FEWEST:
+        logger.warning(
+            "%s", f"judge: only {len(on.queries)} queries; all but very large differences are lost in chance"
+        )
+    with run.workspace.lock(), shown(progress):
+        graded = stage.make(run, outputs, on, settings)
+        assemble.write(run, outputs)
+    return Judgment(graded.measured, folder)
+
+
+def _asked(
+    run: Run, outputs: Outputs, queries: StrPath | None, log: StrPath | None, grades: StrPath | None, n: int
+) -> Asked:
+    """The queries to judge on: those that are given, else what people asked of this collection, else what an LLM wrote
+    and nothing learned from; those that people graded first. Raises DataError where there are none, and for grades of
+    others."""
+    measuring = outputs["steer"].measuring(run, outputs["sample"])
+    people: Sequence[Qrel] = ()
+    if queries is not None:
+        kind, in_order = "given", _in_order(read_queries(Path(queries)), run.seed)
+    elif log is not None:
+        kind, in_order = "log", _of_log(query_log.read(Path(log)), run.seed)
+    elif not measuring.is_synthetic or not (unlearned := _unlearned_log(run, outputs)):
+        measured = drawn(measuring.queries, run.settings["evaluate"]["max_queries"], run.seed)
+        kind, in_order = measuring.split, _in_order(measured, run.seed)
+        people = () if measuring.is_synthetic else measuring.qrels
+    else:
+        kind, in_order = "log", _of_log(unlearned, run.seed)
+    if not in_order:
+        raise DataError("no queries to judge on; expected some", path=None if queries is None else fspath(queries))
+    if grades is not None:
+        people = _grades(Path(grades), in_order, run)
+    by_people = {qrel.query_id for qrel in people}
+    chosen = sorted(sorted(in_order, key=lambda query: query.query_id not in by_people)[:n])
+    chosen_ids = {query.query_id for query in chosen}
+    return Asked(kind, chosen, len(in_order), [qrel for qrel in people if qrel.query_id in chosen_ids])
+
+
+def _in_order(queries: Sequence[Query], seed: int) -> list[Query]:
+    """As they are drawn: fewer are among more."""
+    return subset(queries, len(queries), seed)
+
+
+def _of_log(log: QueryLog, seed: int) -> list[Query]:
+    """The same, what is searched for often sooner."""
+    return [query.as_query() for query in log.draw(len(log), seed)]
+
+
+def _unlearned_log(run: Run, outputs: Outputs) -> QueryLog:
+    """The queries of the run's log that no prompt shows and no student learned from; some may have had a say in
+    weights, by what retrievers agree on alone."""
+    labeled, log = outputs.get("label"), run.input.unjudged_log
+    learned = {query.query_id for query in labeled.log_queries} if labeled else set[str]()
+    learned |= {query.query_id for query in log.draw(run.settings["generate"]["log_examples"], run.seed)}
+    return QueryLog([query for query in log.queries if query.query_id not in learned])
+
+
+def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:
+    """People's grades of some of these queries. Raises DataError for those of others."""
+    qrels, query_ids = read_qrels(path), {query.query_id for query in queries}
+    known = [qrel for qrel in qrels if qrel.query_id in query_ids]
+    if not known:
+        raise DataError(
+            f"none of its queries, such as {quoted(qrels[0].query_id)}, is among those to judge on, such as "
+            f"{quoted(min(query_ids))}; give the queries that were graded, too, with --queries FILE",
+            path=path,
+        )
+    documents = run.input.documents
+    unknown = next((qrel.doc_id for qrel in known if qrel.doc_id not in documents), None)
+    if unknown is not None:
+        raise DataError(f"document {quoted(unknown)} is graded here and is not in the corpus of the run", path=path)
+    return known

@@ -1,0 +1,20 @@
+"""Queries as a program gives them: pairs of an id and a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from acclimate.base.errors import SettingError
+from acclimate.base.text import quoted
+from acclimate.records import Query
+
+
+def as_query(pair: Any) -> Query:
+    """Raises SettingError for what is no pair of an id and a text."""
+    try:
+        query = None if isinstance(pair, str) else Query(*pair)
+    except TypeError:
+        query = None
+    if query is None or not isinstance(query.text, str):
+        raise SettingError(f"{quoted(pair)} is no query; expected pairs of an id and a text, or a dict of them")
+    return query

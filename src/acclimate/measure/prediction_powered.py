@@ -1,0 +1,92 @@
+"""A mean from few values that people gave and many that a judge gave: prediction-powered inference.
+
+The judge's mean over all queries is corrected by how far it errs on those that people graded too (Angelopoulos, Bates,
+Fannjiang, Jordan and Zrnic, Science 2023; for retrieval: ARES, Saad-Falcon et al., 2023). How far the judge is relied
+on, lambda, is what makes the interval narrowest (PPI++, Angelopoulos, Duchi and Zrnic, 2023): near 0 where its values
+do not follow people's, so a bad judge costs nothing, and the mean is unbiased with any judge. The queries that people
+graded must be like the others: drawn, and not picked.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_NONE = 1e-12  # of variances: below it values differ by rounding
+FEWEST = 10  # values of people below which no interval can be trusted
+
+
+class PoweredMean(NamedTuple):
+    """A mean and its interval, with the judge's help and without."""
+
+    mean: float
+    ci95: tuple[float, float]
+    reliance: float  # lambda: how far the judge is relied on, 0 to 1
+    by_people: float  # the mean of people's values alone
+    ci95_by_people: tuple[float, float]
+    n_people: int
+    n_judged: int  # values of the judge alone
+
+    def for_report(self) -> dict[str, Any]:
+        """As files have it."""
+        return {
+            "mean": round(self.mean, 5),
+            "ci95": [round(end, 5) for end in self.ci95],
+            "reliance": round(self.reliance, 5),
+            "by_people": round(self.by_people, 5),
+            "ci95_by_people": [round(end, 5) for end in self.ci95_by_people],
+            "people_queries": self.n_people,
+            "judged_queries": self.n_judged,
+        }
+
+
+def powered_mean(
+    people: ArrayLike,
+    judge: ArrayLike,
+    judge_alone: ArrayLike,
+    *,
+    level: float = 0.95,
+    within: tuple[float, float] = (-1.0, 1.0),
+) -> PoweredMean:
+    """The mean of what people would give to all.
+
+    people, judge: (n,) values of the same queries, n >= 2. judge_alone: (N,) values of others, that people did not
+    grade; without any the judge is of no help. The interval is Student's, with n - 1 degrees of freedom, and ends where
+    a mean cannot be: `within`.
+    """
+    theirs, its, others = (np.asarray(values, np.float64) for values in (people, judge, judge_alone))
+    n, n_others = len(theirs), len(others)
+    quantile = students_t((1 + level) / 2, n - 1)
+    by_people, margin_by_people = float(theirs.mean()), quantile * float(np.sqrt(theirs.var(ddof=1) / n))
+    reliance, mean, margin = 0.0, by_people, margin_by_people
+    variance = np.concatenate([its, others]).var(ddof=1)
+    if n_others and variance > _NONE:
+        covariance = float(np.cov(theirs, its)[0, 1])
+        reliance = float(np.clip(covariance / ((1 + n / n_others) * variance), 0, 1))
+        mean = float(reliance * others.mean() + (theirs - reliance * its).mean())
+        spread = (theirs - reliance * its).var(ddof=1) / n + reliance**2 * variance / n_others
+        margin = quantile * float(np.sqrt(spread))
+
+    def around(middle: float, margin: float) -> tuple[float, float]:
+        low, high = np.clip([middle - margin, middle + margin], *within)
+        return float(low), float(high)
+
+    mean, by_both = float(np.clip(mean, *within)), around(mean, margin)
+    return PoweredMean(mean, by_both, reliance, by_people, around(by_people, margin_by_people), n, n_others)
+
+
+def students_t(share: float, degrees: int) -> float:
+    """The value below which this share of Student's distribution lies; right to .001 from 4 degrees of freedom on
+    (Abramowitz and Stegun, 26.7.5)."""
+    z = NormalDist().inv_cdf(share)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / degrees**power for power, term in enumerate(terms))

@@ -1,0 +1,113 @@
+"""What an LLM's grades came to, for a terminal: the verdict on them, how far to trust them, and people's say."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from acclimate.measure.measures import MAIN
+from acclimate.report import sentences
+from acclimate.report.formatting import between, p_value, safe, score, share, signed
+from acclimate.report.terminal import WIDTH, columns, cut
+
+_LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
+
+
+def text(judgment: Mapping[str, Any]) -> str:
+    """The verdict, the systems, the grades, and people's say where there is one."""
+    judgment = safe(judgment)
+    parts = [
+        _wrap(f"{judgment['verdict']} by an LLM's grades: {sentences.headline(judgment)}."),
+        _systems(judgment),
+        "\n".join(map(_wrap, remarks(judgment))),
+        _confusion(judgment),
+        _powered(judgment["prediction_powered"]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def remarks(judgment: Mapping[str, Any]) -> list[str]:
+    """What was graded, how the LLM did, and how far people agree with it, in sentences."""
+    queries, counts = judgment["queries"], judgment["grades"]
+    by_grade = ", ".join(f"{count:,} of grade {grade}" for grade, count in sorted(counts.items(), reverse=True))
+    said = [
+        f"{judgment['llm']} graded the first {judgment['depth']} documents of every system for {queries['count']:,} "
+        f"{sentences.JUDGED_ON.get(queries['split'], queries['split'] + ' queries')}: {by_grade}."
+    ]
+    if judgment["unreadable"]:
+        said.append(
+            f"Of {judgment['pairs']:,} answers {judgment['unreadable']:,} were no grade: these documents are left out "
+            "of the rankings that are measured."
+        )
+    said.append(
+        f"It rates what was found first above a document drawn at random {judgment['told_apart']:.0%} of the time."
+    )
+    if not judgment["usable"]:
+        said.append("So it is no judge of these documents: the report does not rest on its grades. Ask a better LLM.")
+    return [*said, *agreement(judgment["agreement"])]
+
+
+def agreement(agreed: Mapping[str, Any] | None) -> list[str]:
+    """How far people and the LLM agree."""
+    if agreed is None:
+        return [
+            "Nobody has graded any of these pairs, so how far people would agree is not known: --grades FILE tells."
+        ]
+    kappa, interval = agreed["weighted"]["kappa"], agreed["weighted"]["ci95"]
+    graded = f"People graded {agreed['pairs']:,} of these pairs, for {agreed['queries']:,} queries"
+    if kappa is None:
+        return [f"{graded}, but one of the two gave them all the same grade: no agreement can be told from that."]
+    level = next((name for least, name in _LEVELS if kappa >= least), "no")
+    what = "on what is relevant" if agreed["binary"] else "linearly weighted"
+    plain = "" if agreed["binary"] else f"; unweighted {agreed['plain']['kappa']:.2f}"
+    return [
+        f"{graded}; the LLM gave the same grade to {share(agreed['same'])}. Cohen's kappa {what}: {kappa:.2f} (95% "
+        f"interval {interval[0]:.2f} to {interval[1]:.2f}{plain}), {level} agreement."
+    ]
+
+
+def _systems(judgment: Mapping[str, Any]) -> str:
+    systems = sorted(judgment["systems"], key=lambda system: -system["measures"][MAIN])
+    against = {
+        row["system"]: row
+        for row in judgment["comparisons"]
+        if (row["baseline"], row["measure"]) == (judgment["baseline"], MAIN)
+    }
+    rows = [["system", MAIN, "95% interval", f"against {judgment['baseline']}", "p"]]
+    for system in systems:
+        row = against.get(system["name"])
+        difference = [signed(row["delta"]), p_value(row["p"])] if row else ["", ""]
+        rows.append([system["name"], score(system["measures"][MAIN]), between(system["intervals"][MAIN]), *difference])
+    return "\n".join(map(cut, columns(rows, "<>>>>")))
+
+
+def _confusion(judgment: Mapping[str, Any]) -> str:
+    if judgment["agreement"] is None:
+        return ""
+    counts = judgment["agreement"]["confusion"]
+    rows = [["people \\ LLM", *map(str, range(len(counts)))]]
+    rows += [[str(grade), *(f"{count:,}" for count in row)] for grade, row in enumerate(counts)]
+    return "\n".join(columns(rows, "<" + ">" * len(counts)))
+
+
+def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
+    """Means and differences that people's grades corrected."""
+    if not powered:
+        return ""
+    first = powered[0]
+    rows = [["system", MAIN, "95% interval", "people alone", "95% interval", "difference", "95% interval"]]
+    for row in powered:
+        difference = row.get("difference")
+        ours = [signed(difference["mean"]), between(difference["ci95"])] if difference else ["", ""]
+        theirs = [score(row["by_people"]), between(row["ci95_by_people"])]
+        rows.append([row["system"], score(row["mean"]), between(row["ci95"]), *theirs, *ours])
+    head = (
+        f"As people would have it: their grades of {first['people_queries']:,} queries correct the LLM's of "
+        f"{first['judged_queries']:,} more (prediction-powered)."
+    )
+    return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>>>>"))])
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)

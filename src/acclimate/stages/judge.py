@@ -1,0 +1,263 @@
+"""An LLM grades what the systems of a finished run found, and they are measured on its grades.
+
+The first documents of every system are pooled, as TREC does, so that all of them are graded and none wins by a hole.
+Grades are asked for in the manner of UMBRELA (Upadhyay et al., 2024): 0 to 3, one pair at a time. An answer that is no
+grade is left out of the ranking that is measured (a condensed list: Sakai, SIGIR 2007), so it counts neither for a
+system nor against it. For each query one document drawn at random is graded, too: an LLM that does not tell it from
+what was found first is no judge, and decides nothing.
+
+Where people graded some of the queries, the LLM's agreement with them is said, and what they said corrects it
+(`measure.prediction_powered`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from acclimate import llm as llms
+from acclimate.base.digests import fingerprint
+from acclimate.base.errors import SettingError
+from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
+from acclimate.base.progress import Progress
+from acclimate.base.text import quoted
+from acclimate.corpus.formats.trec import read_run, write_qrels
+from acclimate.corpus.judged import SYNTHETIC
+from acclimate.llm import prompts
+from acclimate.llm.grade import asked, read_grade
+from acclimate.measure import graded
+from acclimate.measure.agreement import agreement
+from acclimate.measure.before_after import before_after
+from acclimate.measure.compare import ERROR_WITHOUT_LABELS
+from acclimate.measure.evaluation import Evaluation, concluded, means
+from acclimate.measure.measures import MAIN, nothing_relevant
+from acclimate.measure.recommend import best_untouched
+from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import Run
+from acclimate.search.measuring import write_runs
+from acclimate.search.names import SystemName
+from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.systems import pairs_to_compare, steps
+from acclimate.search.views import Views
+from acclimate.stages.chain import Outputs
+from acclimate.stages.evaluate import RUNS
+from acclimate.stages.pairs import Pair, pairs_of, texts_of
+from acclimate.stages.systems import contenders, members_of, rerankers
+
+TELLS = 0.7  # how often, at least, a first hit must have the better grade than a document drawn at random
+_K = 100  # documents of a run
+_OF_GRADES = "queries llm prompt depth pairs unreadable grades told_apart usable agreement prediction_powered".split()
+
+
+class Asked(NamedTuple):
+    """The queries to judge on, and what people said of them."""
+
+    kind: str  # given, log, a split of the collection, or synthetic
+    queries: Sequence[Query]
+    of: int  # queries that they were drawn from
+    people: Sequence[Qrel] = ()
+
+
+class Graded(StageOutput):
+    """What an LLM said of the systems' first results, and what they reach by it."""
+
+    stage = "judge"
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """As `Evaluation.for_report`, and of the grades themselves: see docs/files.md."""
+        return read_json(self.folder / "measured.json")
+
+    @property
+    def queries(self) -> list[Query]:
+        """Those that were judged."""
+        return [Query(row["_id"], row["text"]) for _, row in read_jsonl(self.folder / "queries.jsonl")]
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What stands in a report in the place of what `evaluate` measured."""
+        return {name: value for name, value in self.measured.items() if name not in _OF_GRADES}
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """What a report says of the grades themselves."""
+        return {name: self.measured[name] for name in _OF_GRADES}
+
+    @property
+    def before_after(self) -> list[dict[str, Any]]:
+        """Queries before and after."""
+        return [row for _, row in read_jsonl(self.folder / "examples.jsonl")]
+
+
+def current(run: Run, outputs: Outputs) -> Graded | None:
+    """What was judged of a finished run; None where nothing was, or of what the systems were before."""
+    graded = run.output(Graded) if run.workspace.is_made("judge") else None
+    is_current = graded is not None and graded.manifest["inputs"]["evaluate"] == outputs["evaluate"].fingerprint
+    return graded if is_current else None
+
+
+def check(run: Run, settings: Mapping[str, Any]) -> None:
+    """Raises SettingError and its like for a prompt or an LLM that there is not, before anything is searched."""
+    prompts.judge(settings["prompt"])
+    name = settings["llm"]
+    llms.check(name)
+    if not llms.is_served(name):
+        llms.fingerprint_of(name)
+    run.budget.check_names({"judge": name})
+
+
+def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> Graded:
+    """Grade the first results of every system, and measure all of them on the grades.
+
+    settings: llm, prompt, depth, max_doc_tokens. Raises SettingError where the LLM gave no grade that could be read, or
+    nothing but 0, and BudgetExceeded; what it answered is kept.
+    """
+    evaluated = outputs["evaluate"]
+    query_ids = {query.query_id for query in on.queries}
+
+    def work(folder: Path, progress: Progress) -> Account:
+        runs = _runs(run, outputs, on.queries, folder, progress)
+        pool = graded.pooled(runs.values(), settings["depth"])
+        pairs = list(pairs_of(run, on.queries, pool))
+        with run.store.completions("judge") as completions:
+            answers, tokens = asked(
+                pairs, texts_of(run, on.queries, pairs), completions, settings["llm"], settings["prompt"], progress,
+                max_doc_tokens=settings["max_doc_tokens"],
+            )  # fmt: skip
+        grades = [read_grade(answer) for answer in answers]
+        rows = [_row(pair, grade, answer) for pair, grade, answer in zip(pairs, grades, answers, strict=True)]
+        write_jsonl(folder / "pairs.jsonl", rows)
+        qrels = [Qrel(row["query_id"], row["doc_id"], row["grade"]) for row in rows if _counts(row)]
+        _check_grades(settings["llm"], qrels, rows)
+        write_qrels(folder / "qrels.trec", qrels)
+        write_jsonl(folder / "queries.jsonl", ({"_id": query.query_id, "text": query.text} for query in on.queries))
+
+        values = {name: graded.values_of(hits, qrels) for name, hits in runs.items()}
+        result = _concluded(run, outputs, on, values)
+        main = {name: by_measure[MAIN] for name, by_measure in values.items()}
+        powered = graded.powered(runs, main, on.people, result.baseline)
+        shown = {name: runs[name] for name in (result.baseline, result.candidate)}
+        write_jsonl(
+            folder / "examples.jsonl",
+            before_after(result.baseline, result.candidate, shown, main, on.queries, qrels, run.input.documents),
+        )
+        people = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in on.people}
+        agreed = agreement(people, {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}, seed=run.seed)
+        by_grade = Counter(qrel.relevance for qrel in qrels)
+        told_apart = _told_apart(rows, runs)
+        unreadable = sum(row["grade"] is None for row in rows)
+        measured = {
+            **result.for_report(),
+            **graded.confirmed(result.verdict, result.candidate, powered),
+            "queries": {
+                "count": len(on.queries), "of": on.of, "split": on.kind, "nothing_relevant": nothing_relevant(qrels),
+            },
+            "llm": settings["llm"],
+            "prompt": settings["prompt"],
+            "depth": settings["depth"],
+            "pairs": len(rows),
+            "unreadable": unreadable,
+            "grades": {str(grade): by_grade[grade] for grade in range(4)},
+            "told_apart": told_apart,
+            "usable": told_apart >= TELLS and unreadable <= len(rows) / 2,
+            "agreement": agreed and agreed.for_report(),
+            "prediction_powered": powered,
+        }  # fmt: skip
+        write_json(folder / "measured.json", measured)
+        cost = run.budget.cost(settings["llm"], tokens)
+        dropped = {"no grade in the answer": unreadable} if unreadable else {}
+        return Account(len(rows), len(rows) - unreadable, dropped, tokens, cost, run.store.asked("judge"))
+
+    inputs = {
+        "evaluate": evaluated.fingerprint,
+        "queries": fingerprint(on.kind, sorted(on.queries)),
+        "people": fingerprint(sorted(qrel for qrel in on.people if qrel.query_id in query_ids)),
+        "llm": llms.fingerprint_of(settings["llm"]),
+        "prompt": prompts.judge(settings["prompt"]).fingerprint,
+    }
+    output = run.workspace.make("judge", work, settings=settings, inputs=inputs, seed=run.seed, unit="pairs")
+    return Graded(output.folder, output.manifest, output.resumed)
+
+
+def _runs(
+    run: Run, outputs: Outputs, queries: Sequence[Query], folder: Path, progress: Progress
+) -> dict[str, list[ScoredDoc]]:
+    """What each system finds for the queries: as it was measured, or searched now."""
+    evaluated, query_ids = outputs["evaluate"], {query.query_id for query in queries}
+    names = [SystemName(system["name"]) for system in evaluated.measured["systems"]]
+    measured = {line.partition("\t")[0] for line in (evaluated.folder / "qrels.trec").read_text("utf-8").splitlines()}
+    runs = evaluated.folder / RUNS
+    if not query_ids <= measured:
+        runs, names = folder / RUNS, [name for name in names if name.is_servable]
+        members, scoring = members_of(run, outputs.get("distill")), rerankers(run, outputs.get("train"))
+        with run.store.scores() as kept:
+            scorers = {name: KeptScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
+            competing = contenders(run, members, evaluated.chosen, scorers, None, Views())
+            total = len(competing) * len(queries)
+            write_runs(competing, queries, _K, len(run.input.corpus), runs, lambda done: progress(done, total))
+    return {
+        name: [hit for hit in read_run(runs / f"{name.file_name}.trec") if hit.query_id in query_ids] for name in names
+    }
+
+
+def _row(pair: Pair, grade: float, answer: str) -> dict[str, Any]:
+    """As `pairs.jsonl` has it."""
+    value = int(grade) if grade == grade else None
+    said = {} if value is not None else {"answer": answer[:200]}
+    return {"query_id": pair.query_id, "doc_id": pair.doc_id, "grade": value, "control": pair.is_control, **said}
+
+
+def _counts(row: Mapping[str, Any]) -> bool:
+    return row["grade"] is not None and not row["control"]
+
+
+def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, Any]]) -> None:
+    if not qrels:
+        example = next((row["answer"] for row in rows if "answer" in row), "")
+        raise SettingError(
+            f"judge: {llm} gave no grade that could be read, to any of {len(rows):,} pairs; it said: {quoted(example)}"
+        )
+    if not any(qrel.relevance for qrel in qrels):
+        raise SettingError(f"judge: {llm} graded all {len(qrels):,} pairs 0; there is nothing to measure on")
+
+
+def _concluded(run: Run, outputs: Outputs, on: Asked, values: Mapping[str, Any]) -> Evaluation:
+    """The verdict on the candidate of the run, on these values."""
+    rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
+    summaries = [{**rows[name], **means(by_measure, run.seed)} for name, by_measure in values.items()]
+    names, baseline = [SystemName(name) for name in values], best_untouched(summaries, MAIN)
+    return concluded(
+        summaries,
+        values,
+        baseline,
+        outputs["evaluate"].chosen.candidate,
+        pairs_to_compare(names, baseline),
+        steps(names),
+        servable=[name for name in names if name.is_servable],
+        seed=run.seed,
+        least=ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0,
+    )
+
+
+def _told_apart(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, Sequence[ScoredDoc]]) -> float:
+    """How often a document that a system found first has a better grade than one drawn at random, of all such pairs;
+    a tie is half."""
+    first = {
+        (query_id, hit.doc_id)
+        for run in runs.values()
+        for query_id, hits in groupby(run, key=lambda hit: hit.query_id)
+        for hit in islice(hits, 1)
+    }
+    ours = np.array([row["grade"] for row in rows if _counts(row) and (row["query_id"], row["doc_id"]) in first])
+    theirs = np.array([row["grade"] for row in rows if row["control"] and row["grade"] is not None])
+    if not len(ours) or not len(theirs):
+        return 0.0
+    steps = np.sign(np.subtract.outer(ours, theirs))
+    return round(float((steps + 1).mean() / 2), 5)

@@ -1,0 +1,107 @@
+"""Agreement is that of textbooks, and people's few grades correct a judge's many without being misled by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate.measure.agreement import agreement
+from acclimate.measure.prediction_powered import powered_mean, students_t
+
+
+def graded(grades):
+    """Grades of ten pairs a query."""
+    return {(f"q{place // 10}", f"d{place}"): grade for place, grade in enumerate(grades)}
+
+
+grades = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+
+
+@given(grades)
+def test_kappa_is_scikit_learn_s(pairs):
+    from sklearn.metrics import cohen_kappa_score
+
+    theirs, its = zip(*pairs, strict=True)
+    found = agreement(graded(theirs), graded(its))
+    assert found is not None and found.pairs == len(pairs)
+    assert np.trace(found.confusion) == sum(person == llm for person, llm in pairs)
+    if found.is_binary:
+        its = tuple(int(grade >= 2) for grade in its)
+    for kappa, weights in ((found.plain, None), (found.weighted, "linear")):
+        if len({*theirs}) == 1 or len({*its}) == 1:
+            assert kappa == (None, None)
+        else:
+            labels = [0, 1] if found.is_binary else [0, 1, 2, 3]
+            assert kappa.value == pytest.approx(cohen_kappa_score(theirs, its, labels=labels, weights=weights))
+            assert kappa.ci95 is not None and -1 <= kappa.ci95[0] <= kappa.ci95[1] <= 1
+
+
+def test_only_pairs_that_both_graded_count_and_swapping_them_changes_nothing():
+    people, llm = {("q", "a"): 3, ("q", "b"): 0, ("q", "c"): 2}, {("q", "b"): 0, ("q", "c"): 3, ("r", "c"): 1}
+    found, swapped = agreement(people, llm), agreement(llm, people)
+    assert found is not None and swapped is not None
+    assert (found.pairs, found.queries, found.same) == (2, 1, 0.5) and found.plain == swapped.plain
+    assert found.confusion == np.transpose(swapped.confusion).tolist()
+    assert agreement(people, {("r", "a"): 1}) is None
+
+
+def test_people_who_said_yes_or_no_are_compared_with_what_the_llm_calls_an_answer():
+    found = agreement(graded([1, 1, 0, 0]), graded([3, 2, 1, 0]))
+    assert found is not None and found.is_binary
+    assert (found.same, found.plain.value) == (1.0, 1.0)
+    assert found.confusion == [[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_grades_beyond_the_scale_stand_at_its_ends():
+    found = agreement(graded([-2, 7]), graded([0, 3]))
+    assert found is not None and found.same == 1.0
+
+
+# Prediction-powered
+
+
+def simulated(n, n_judged, likeness, *, bias=0.2, times=600, seed=0):
+    """Values of people in [0, 1], and of a judge that is like them in part and too generous: the truth is 0.5."""
+    random = np.random.default_rng(seed)
+    for _ in range(times):
+        people, noise = random.beta(0.8, 0.8, (2, n + n_judged))
+        judge = np.clip(likeness * people + (1 - likeness) * noise + bias, 0, 1)
+        yield powered_mean(people[:n], judge[:n], judge[n:], within=(0, 1))
+
+
+@pytest.mark.parametrize(("n", "likeness"), [(12, 0.0), (12, 0.9), (20, 0.5), (50, 0.0), (50, 0.9)])
+def test_it_is_unbiased_and_covers_the_truth_as_often_as_it_says_whatever_the_judge(n, likeness):
+    found = list(simulated(n, 150, likeness))
+    assert np.mean([estimate.mean for estimate in found]) == pytest.approx(0.5, abs=0.015)
+    assert np.mean([estimate.ci95[0] <= 0.5 <= estimate.ci95[1] for estimate in found]) > 0.92
+    widths = np.mean(
+        [
+            (estimate.ci95[1] - estimate.ci95[0]) / (estimate.ci95_by_people[1] - estimate.ci95_by_people[0])
+            for estimate in found
+        ]
+    )
+    reliance = np.mean([estimate.reliance for estimate in found])
+    if likeness == 0.9:
+        assert widths < 0.6 and reliance > 0.7
+    elif likeness == 0.0:
+        assert 0.9 < widths <= 1.02 and reliance < 0.2
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.integers(0, 20))
+def test_a_judge_that_always_says_the_same_changes_nothing(people, n_judged):
+    found = powered_mean(people, [0.7] * len(people), [0.7] * n_judged)
+    assert (found.mean, found.ci95, found.reliance) == (found.by_people, found.ci95_by_people, 0.0)
+
+
+def test_a_judge_that_is_always_right_gives_the_mean_of_all():
+    values = np.random.default_rng(0).random(500)
+    found = powered_mean(values[:20], values[:20], values[20:])
+    assert found.mean == pytest.approx(values.mean(), abs=0.01)
+    assert found.reliance == pytest.approx(480 / 500, abs=0.2)
+
+
+@pytest.mark.parametrize(("degrees", "value"), [(4, 2.7764), (9, 2.2622), (19, 2.0930), (100, 1.9840)])
+def test_student_s_t_is_that_of_tables(degrees, value):
+    assert students_t(0.975, degrees) == pytest.approx(value, abs=0.001)
