@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.measure.agreement import agreement
@@ -19,6 +19,7 @@ def graded(grades):
 grades = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
 
+@settings(max_examples=10)
 @given(grades)
 def test_kappa_is_scikit_learn_s(pairs):
     from sklearn.metrics import cohen_kappa_score

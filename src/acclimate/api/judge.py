@@ -41,6 +41,10 @@ class Judgment(Mapping[str, Any]):
     """What an LLM's grades of a run came to: a mapping with the content of `judge/measured.json`.
 
     `print` shows it as the command line does.
+
+    >>> judgment = acclimate.open("run").judge(n=20, progress=None)
+    >>> judgment["queries"]["split"], sorted(judgment["grades"])
+    ('synthetic', ['0', '1', '2', '3'])
     """
 
     def __init__(self, content: Mapping[str, Any], folder: Path) -> None:

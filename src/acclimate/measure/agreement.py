@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 GRADES = 4  # 0 to 3
 RELEVANT = 2  # an LLM's grade from which on a document is relevant, where people only said yes or no
-_SAMPLES = 10_000
+_SAMPLES = 4_000
 
 Grades = Mapping[tuple[str, str], int]  # (query_id, doc_id) -> grade
 

@@ -33,7 +33,7 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
     by_grade = ", ".join(f"{count:,} of grade {grade}" for grade, count in sorted(counts.items(), reverse=True))
     said = [
         f"{judgment['llm']} graded the first {judgment['depth']} documents of every system for {queries['count']:,} "
-        f"{sentences.JUDGED_ON.get(queries['split'], queries['split'] + ' queries')}: {by_grade}."
+        f"{sentences.judged_on(queries['split'])}: {by_grade}."
     ]
     if judgment["unreadable"]:
         said.append(

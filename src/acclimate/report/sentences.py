@@ -47,7 +47,7 @@ CAVEATS = {
 }
 # On a picture, below a heading that has the whole caveat.
 PICTURED = {"qrels": "", "judge": "an LLM's grades", "synthetic": "synthetic queries"}
-JUDGED_ON = {  # the queries of a judgment, by their kind
+_JUDGED_ON = {  # the queries of a judgment, by their kind
     "given": "queries that were given",
     "log": "queries of a log",
     "synthetic": "held-out synthetic queries",
@@ -89,17 +89,22 @@ def worth(report: Mapping[str, Any]) -> str:
             "some (--queries and --qrels)."
         )
     if report["verdict_basis"] == "judge":
-        agreed = report["judge"]["agreement"]
+        judgment = report.get("judge", {})
+        agreed = judgment.get("agreement")
         heard = (
             "Nobody has graded any of it, so how far people would agree is not known: grade some, and judge again with "
             "--grades FILE."
             if agreed is None
             else f"People graded {agreed['pairs']:,} of these pairs, too."
         )
-        return (
-            f"{report['judge']['llm']} graded what the systems found. {heard} docs/judging.md says what that is worth."
-        )
+        llm = judgment.get("llm", "An LLM")
+        return f"{llm} graded what the systems found. {heard} docs/judging.md says what that is worth."
     return ""
+
+
+def judged_on(split: str) -> str:
+    """The queries of a judgment, in words."""
+    return _JUDGED_ON.get(split, f"{split} queries")
 
 
 def headline(report: Mapping[str, Any]) -> str:
@@ -184,7 +189,7 @@ def basis(report: Mapping[str, Any]) -> str:
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
     number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
     others = "what you have" if _has_untouched(report) else "those without training"
-    what = QUERIES[kind] + (f" ({JUDGED_ON[report['queries']['split']]})" if kind == "judge" else "")
+    what = QUERIES[kind] + (f" ({judged_on(report['queries']['split'])})" if kind == "judge" else "")
     flatter = _SYNTHETIC if report["queries"].get("split") == SYNTHETIC else ""
     return (
         f"Measured on {number} {what} over {report['corpus']['documents']:,} documents "
