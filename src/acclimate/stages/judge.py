@@ -47,7 +47,7 @@ from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.systems import pairs_to_compare, steps
 from acclimate.search.views import Views
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import RUNS
+from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
 from acclimate.stages.systems import contenders, members_of, rerankers
 
@@ -193,18 +193,16 @@ def _runs(
     evaluated, query_ids = outputs["evaluate"], {query.query_id for query in queries}
     names = [SystemName(system["name"]) for system in evaluated.measured["systems"]]
     measured = {line.partition("\t")[0] for line in (evaluated.folder / "qrels.trec").read_text("utf-8").splitlines()}
-    runs = evaluated.folder / RUNS
+    searched = evaluated.folder
     if not query_ids <= measured:
-        runs, names = folder / RUNS, [name for name in names if name.is_servable]
+        searched, names = folder, [name for name in names if name.is_servable]
         members, scoring = members_of(run, outputs.get("distill")), rerankers(run, outputs.get("train"))
         with run.store.scores() as kept:
             scorers = {name: KeptScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
             competing = contenders(run, members, evaluated.chosen, scorers, None, Views())
             total = len(competing) * len(queries)
-            write_runs(competing, queries, _K, len(run.input.corpus), runs, lambda done: progress(done, total))
-    return {
-        name: [hit for hit in read_run(runs / f"{name.file_name}.trec") if hit.query_id in query_ids] for name in names
-    }
+            write_runs(competing, queries, _K, len(run.input.corpus), folder / RUNS, lambda done: progress(done, total))
+    return {name: [hit for hit in read_run(run_file(searched, name)) if hit.query_id in query_ids] for name in names}
 
 
 def _row(pair: Pair, grade: float, answer: str) -> dict[str, Any]:
