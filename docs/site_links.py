@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """The page with the text of such links alone."""
-    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!how-to|[\w-]+\.md)[^)]*\)", r"\1", markdown)
+    above_docs = "../" * (page.file.src_uri.count("/") + 1)
+    return re.sub(rf"\[([^\]]+)\]\({re.escape(above_docs)}[^)]*\)", r"\1", markdown)
