@@ -3,8 +3,8 @@
     python benchmarks/serving.py run                  # all of it, as Markdown
     python benchmarks/serving.py run --requests 0     # without the 10,000 requests that memory is watched over
 
-The service is a process of its own, started as `acclimate serve` starts it; the loop is `Run.search` in this one, with the
-same run and queries. Latencies are what a clock says, so they grow with what else the machine does; CPU milliseconds,
+The service is a process of its own, started as `acclimate serve` starts it; the loop is `Run.search` in this one, with
+the same run and queries. Latencies are what a clock says, so they grow with what else the machine does; CPU milliseconds,
 of all threads of the service or of the loop, do not.
 """
 
@@ -29,6 +29,7 @@ import acclimate
 from acclimate.stages.runs import current
 
 CLIENTS = (1, 8, 32)
+HEAD = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -86,9 +87,8 @@ async def load(port: int, queries: Sequence[str], clients: int, system: str | No
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for query in waiting:
             body = json.dumps({"query": query, "system": system}).encode()
-            head = f"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
             began = time.perf_counter()
-            writer.write(head.encode() + body)
+            writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
             status = await reader.readline()
             length = 0
             while (line := await reader.readline()) != b"\r\n":
@@ -144,14 +144,13 @@ def memory(served: Served, queries: Sequence[str], requests: int) -> None:
 
 def rude(port: int) -> None:
     """Clients that go away, are slow, send too much, or are too many; and what an honest one sees meanwhile."""
-    head = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
     def connected() -> socket.socket:
         return socket.create_connection(("127.0.0.1", port), timeout=60)
 
     for cut in (5, 17):
         with connected() as gone:
-            gone.sendall(head + b"content-length: 17\r\n\r\n" + b'{"query": "lava"}'[:cut])
+            gone.sendall(HEAD + b"content-length: 17\r\n\r\n" + b'{"query": "lava"}'[:cut])
     print(f"- a client that is killed in the middle, and one before its answer: another gets {ask(port, 'lava')}")
     with connected() as slow:
         began = time.perf_counter()
@@ -161,18 +160,17 @@ def rude(port: int) -> None:
         print(f"- half a request line: closed after {time.perf_counter() - began:.0f} s; another gets {status}")
     with connected() as slow:
         began = time.perf_counter()
-        slow.sendall(head + b"content-length: 100\r\n\r\n")
-        print(
-            f"- a body that does not come: {slow.recv(100).split()[1].decode()} after {time.perf_counter() - began:.0f} s"
-        )
+        slow.sendall(HEAD + b"content-length: 100\r\n\r\n")
+        status = slow.recv(100).split()[1].decode()
+        print(f"- a body that does not come: {status} after {time.perf_counter() - began:.0f} s")
     with connected() as large:
-        large.sendall(head + b"content-length: 10000000\r\n\r\n" + b"x" * 10_000_000)
+        large.sendall(HEAD + b"content-length: 10000000\r\n\r\n" + b"x" * 10_000_000)
         print(f"- a body of 10 MB: {large.recv(100).split()[1].decode()}")
     connections = [connected() for _ in range(1000)]
     began = time.perf_counter()
     status = ask(port, "lava")
     seconds = time.perf_counter() - began
-    request = head + b"content-length: 17\r\n\r\n" + b'{"query": "lava"}'
+    request = HEAD + b"content-length: 17\r\n\r\n" + b'{"query": "lava"}'
     for connection in connections:
         connection.sendall(request)
     answers = [connection.recv(100).split()[1].decode() for connection in connections]

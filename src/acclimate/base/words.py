@@ -57,6 +57,11 @@ def words_of(text: str) -> list[str]:
     return _ASCII_WORD.findall(text) if text.isascii() else _words().findall(text)
 
 
+def spans_of(text: str) -> list[tuple[int, int]]:
+    """Where each word of a text, as it was written, begins and ends."""
+    return [match.span() for match in (_ASCII_WORD if text.isascii() else _words()).finditer(text)]
+
+
 def runs_of(text: str) -> list[str]:
     """The words of a folded text, where what is written without blanks, and Korean, stays in one piece."""
     return _ASCII_WORD.findall(text) if text.isascii() else _runs().findall(text)

@@ -25,7 +25,7 @@ Cells = Iterator[tuple[int, list[str]]]  # line number and cells of each record
 
 def read_corpus(path: Path) -> Located[Doc]:
     """The docs of a table in the order of its rows, streamed."""
-    return Located(fields.docs(_rows(path, fields.DOC_ID, fields.DOC_TEXT)))
+    return Located(fields.docs(_rows(path, fields.DOC_ID, fields.DOC_TEXT, others=True)))
 
 
 def read_queries(path: Path) -> list[Query]:
@@ -59,9 +59,9 @@ def parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     return _parquet_rows(path, None)
 
 
-def _rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _rows(path: Path, *needed: Field, others: bool = False) -> Iterator[tuple[Place, dict[str, Any]]]:
     is_parquet = path.name.lower().endswith(".parquet")
-    return _parquet_rows(path, needed) if is_parquet else text_rows(path, *needed)
+    return _parquet_rows(path, needed, others) if is_parquet else text_rows(path, *needed)
 
 
 def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, dict[str, str]]]:
@@ -144,7 +144,10 @@ def _quotes(cell: str) -> str:
     return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
 
 
-def _parquet_rows(path: Path, needed: tuple[Field, ...] | None) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _parquet_rows(
+    path: Path, needed: tuple[Field, ...] | None, others: bool = False
+) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """needed: None: every column is. others: what one may filter by is read too."""
     import pyarrow
     from pyarrow import parquet
 
@@ -155,10 +158,14 @@ def _parquet_rows(path: Path, needed: tuple[Field, ...] | None) -> Iterator[tupl
             names = file.schema_arrow.names
             _distinct(names, Place(path))
             columns = names if needed is None else [fields.pick(names, field, Place(path)) for field in needed]
-            if needed is not None:  # no other column is read
+            if needed is not None:
                 columns += ["title"] if "title" in names else []
                 for name in columns:
                     _check_type(file.schema_arrow.field(name).type, name, Place(path))
+            if others:
+                columns += [
+                    part.name for part in file.schema_arrow if part.name not in columns and _is_plain(part.type)
+                ]
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for cells in _cells(batch):
                     row += 1
@@ -178,6 +185,20 @@ def _check_type(kind: Any, name: str, place: Place) -> None:
     texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
     if not any(is_of(kind) for is_of in texts):
         raise place.error(f"column {fields.as_json(name)} holds {kind}; expected text or whole numbers")
+
+
+def _is_plain(kind: Any) -> bool:
+    """True for values to filter by, and lists of texts; a list of numbers is a vector."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return any(is_of(kind.value_type) for is_of in texts)
+    if types.is_timestamp(kind):
+        return kind.unit != "ns"  # which Python has no type for
+    plain = (*texts, types.is_boolean, types.is_integer, types.is_floating, types.is_date)
+    return any(is_of(kind) for is_of in plain)
 
 
 def _cells(batch: Any) -> Iterable[dict[str, Any]]:

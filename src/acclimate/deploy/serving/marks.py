@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from acclimate.base.text import printable
-from acclimate.base.words import UNSPACED
+from acclimate.base.words import spans_of
 from acclimate.corpus.analyzer import Analyzer
 
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 _BEFORE = 60  # characters that are shown before the first word that is marked
 _LONGEST = 20_000  # characters of a document that are looked through
 
@@ -31,7 +29,7 @@ class Marker:
         """`text` on one line in pieces: all of it, or the part of about `chars` that shares most with the query."""
         text = " ".join(printable(text[:_LONGEST]).split())
         terms = {*self._analyzer(query)}
-        spans = [match.span() for match in _WORD.finditer(text) if terms.intersection(self._analyzer(match[0]))]
+        spans = [(start, end) for start, end in spans_of(text) if terms.intersection(self._analyzer(text[start:end]))]
         start, end = _window(spans, len(text), chars)
         if start:  # at the beginning of a word, where words have blanks between them
             start = text.find(" ", start, start + _BEFORE) + 1 or start

@@ -1,0 +1,98 @@
+"""Filters, and which words of a text are marked."""
+
+from __future__ import annotations
+
+import pytest
+
+from acclimate.corpus.analyzer import Analyzer
+from acclimate.deploy.serving.filters import canonical, fields_named, from_texts, passing
+from acclimate.deploy.serving.guard import Refused
+from acclimate.deploy.serving.marks import Marker
+
+FIELDS = [
+    {"doc_id": "a/1", "year": 2019, "price": "9.5", "tags": ["pump", "motor"], "draft": False, "day": "2026-01-02"},
+    {"doc_id": "a/2", "year": 2020, "price": "10", "tags": ["motor"], "draft": True, "day": "2026-11-27"},
+    {"doc_id": "b/07", "year": 2021, "lang": "de"},
+    {"doc_id": "b/7", "lang": "en"},
+]
+
+
+@pytest.mark.parametrize(
+    ("filters", "places"),
+    [
+        ({"year": 2020}, [1]),
+        ({"year": "2020"}, [1]),
+        ({"year": [2019, 2021]}, [0, 2]),
+        ({"year": {"gte": 2020}}, [1, 2]),
+        ({"year": {"gt": 2019, "lt": 2021}}, [1]),
+        ({"year": {"gte": "2020"}}, [1, 2]),
+        ({"year": {"prefix": "20"}}, [0, 1, 2]),
+        ({"price": {"lt": 10}}, [0]),  # as numbers, though the table had texts
+        ({"price": {"lte": "10"}}, [0, 1]),
+        ({"price": 10}, [1]),
+        ({"tags": "motor"}, [0, 1]),
+        ({"tags": ["pump", "lava"]}, [0]),
+        ({"draft": True}, [1]),
+        ({"draft": "false"}, [0]),
+        ({"draft": 1}, []),
+        ({"day": {"gte": "2026-06-01"}}, [1]),
+        ({"lang": "de", "year": {"gte": 2000}}, [2]),
+        ({"doc_id": "b/7"}, [3]),
+        ({"doc_id": {"prefix": "a/"}}, [0, 1]),
+        ({"doc_id": "B/7"}, []),
+    ],
+)
+def test_what_passes(filters, places):
+    assert passing(canonical(filters), FIELDS) == places
+
+
+def test_a_url_has_the_same_filters():
+    texts = ["year>=2019", "year<2021", "tags=pump", "tags=lava", "doc_id^=a/", "note=a=b"]
+    assert from_texts(texts) == {
+        "year": {"gte": "2019", "lt": "2021"},
+        "tags": {"any_of": ["pump", "lava"]},
+        "doc_id": {"prefix": "a/"},
+        "note": {"any_of": ["a=b"]},
+    }
+    assert passing(canonical(from_texts(texts[:5])), FIELDS) == [0]
+    assert fields_named(canonical({"b": 1, "a": 2})) == ["a", "b"]
+    for text in ("year", "=2020", ">1", ""):
+        with pytest.raises(Refused, match="expected field=value"):
+            from_texts([text])
+
+
+def test_the_same_filters_are_the_same_text():
+    assert canonical({"a": 1, "b": [2]}) == canonical({"b": [2], "a": 1})
+    assert canonical({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "query", "text", "marked"),
+    [
+        ("en", "sorting lists", "Sort the List; a sorted list. Assorted.", ["Sort", "List", "sorted", "list"]),
+        ("en", "the of", "the end of the world", []),
+        ("de", "Häuser", "Das HAUS und die Häuser", ["HAUS", "Häuser"]),
+        ("zh", "火山", "这座火山喷发", ["火", "山"]),
+        ("ar", "كتاب", "قرأت كِتَاب اليوم", ["كِتَاب"]),
+        ("en", "x" * 1000, "short", []),
+    ],
+)
+def test_words_are_marked_as_bm25_counts_them(language, query, text, marked):
+    pieces = Marker(Analyzer(language)).marked(query, text)
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.text for piece in pieces if piece.is_match] == marked
+
+
+def test_the_part_that_is_shown_has_most_of_the_query_and_ends_between_words():
+    text = "nothing here " * 100 + "the lava and the ash of a volcano " + "nothing here " * 100
+    pieces = Marker(Analyzer("en")).marked("volcano ash lava", text, chars=120)
+    assert [piece.text for piece in pieces if piece.is_match] == ["lava", "ash", "volcano"]
+    shown = "".join(piece.text for piece in pieces)
+    assert shown[0] == shown[-1] == "…"
+    assert {*shown.strip("…").split()} <= {*text.split()}
+    assert 60 <= len(shown) <= 122
+
+
+def test_a_text_without_blanks_is_cut_all_the_same():
+    pieces = Marker(Analyzer("en")).marked("lava", "x" * 5000, chars=100)
+    assert len("".join(piece.text for piece in pieces)) <= 101
