@@ -4,8 +4,8 @@
     python benchmarks/serving.py run --requests 0     # without the 10,000 requests that memory is watched over
 
 The service is a process of its own, started as `acclimate serve` starts it; the loop is `Run.search` in this one, with
-the same run and queries. Latencies are what a clock says, so they grow with what else the machine does; CPU milliseconds,
-of all threads of the service or of the loop, do not.
+the same run and queries. Latencies are what a clock says, so they grow with what else the machine does; milliseconds of
+CPU, of all threads of the service or of the loop, do not.
 """
 
 from __future__ import annotations
