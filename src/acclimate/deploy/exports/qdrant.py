@@ -1,0 +1,54 @@
+"""Qdrant: a collection with dense, sparse and multivectors, as parts that a script loads into a server or a folder.
+
+BM25's weights are a sparse vector, so Qdrant's inner product is BM25. Late interaction is a multivector under MaxSim,
+in 16 bits; it is summed where the run averages, which ranks alike. Qdrant adds ranks itself (RRF with k = 61 counts as
+the run does), but has no minimum-maximum per query, so the reader adds scores.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import AcclimateError, DataError
+from acclimate.deploy.exports import arrays, queries
+from acclimate.deploy.exports.check import check, line
+from acclimate.deploy.exports.client import Fusion
+from acclimate.deploy.exports.formats import Written, needed
+from acclimate.deploy.exports.source import Source
+
+_READER = Path(__file__).parent / "readers" / "qdrant.py"  # which needs the library
+
+
+def write(source: Source, folder: Path) -> Written:
+    """See the package."""
+    queries.save(source, folder / "query")
+    Fusion.save(source, folder)
+    (folder / "parts").mkdir(exist_ok=True)
+    n_docs = arrays.write(source, folder / "parts")
+    shutil.copyfile(_READER, folder / "search.py")
+    line = "load it with: python search.py URL, or with --url URL (or a folder), which checks what is found, too"
+    return Written({"documents": n_docs}, lines=[line])
+
+
+def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
+    """Load it into a server, or into a folder without one, and check what is found."""
+    needed("qdrant_client", "Loading into Qdrant", "qdrant")
+    from acclimate.deploy.exports.readers import qdrant as reader
+
+    try:
+        with closing(reader.connect(url)) as client:
+            if (count := reader.load(client, folder)) != len(source.corpus):
+                raise DataError(f"{count:,} points in Qdrant; expected {len(source.corpus):,}", path=folder)
+            exact, indexed = (_checked(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise AcclimateError(f"Qdrant at {url.rpartition('@')[2]}: {error}") from None
+    lines = [line(exact, "Qdrant without HNSW"), line(indexed, "Qdrant with HNSW")]
+    return {"exact": exact, "indexed": indexed, "lines": lines}
+
+
+def _checked(source: Source, search: Callable[[str, int], list[tuple[Any, ...]]]) -> dict[str, Any]:
+    return check(source, lambda query, k: [row[0] for row in search(query, k)])

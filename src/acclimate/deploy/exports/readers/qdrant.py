@@ -1,0 +1,125 @@
+"""Load this export into Qdrant, and search it there. It needs acclimate and qdrant-client.
+
+python search.py http://localhost:6333              loads (a folder's name: Qdrant without a server)
+python search.py http://localhost:6333 "a query"    searches
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+
+from acclimate.deploy.exports import arrays as parts
+from acclimate.deploy.exports.client import Fusion, first_of_documents
+from acclimate.deploy.exports.queries import QuerySide
+
+COLLECTION = "acclimate"
+_POINTS = 64  # that are sent at once
+
+
+def connect(url):
+    return QdrantClient(url=url, timeout=600) if "://" in url else QdrantClient(path=url)
+
+
+def load(client, folder):
+    """Fill the collection, in the place of one of that name; returns how many points it has then."""
+    _, arrays = next(parts.read(folder / "parts"))
+    sparse = [key.removesuffix(".terms") for key in arrays if key.endswith(".terms")]
+    late = [key.removesuffix(".tokens") for key in arrays if key.endswith(".tokens")]
+    dense = {key: vectors_of(array) for key, array in arrays.items() if "." not in key and key != "number"}
+    dense |= {name: vectors_of(arrays[f"{name}.tokens"], late=True) for name in late}
+    client.delete_collection(COLLECTION)
+    client.create_collection(
+        COLLECTION,
+        vectors_config={plain(name): params for name, params in dense.items()},
+        sparse_vectors_config={plain(name): models.SparseVectorParams() for name in sparse},
+    )
+    for rows, arrays in parts.read(folder / "parts"):
+        for start in range(0, len(rows), _POINTS):
+            places = range(start, min(start + _POINTS, len(rows)))
+            points = [
+                models.PointStruct(
+                    id=rows[place]["number"], payload=rows[place], vector=vectors(arrays, place, dense, sparse)
+                )
+                for place in places
+            ]
+            client.upsert(COLLECTION, points, wait=True)
+    return client.count(COLLECTION, exact=True).count
+
+
+def plain(name):
+    """A member's name, as that of a vector."""
+    return name.replace(":", "_")
+
+
+def vectors_of(array, late=False):
+    """How they are compared; token vectors in 16 bits, and without a graph: they score candidates only."""
+    params = {"size": array.shape[1], "distance": models.Distance.DOT}
+    if late:
+        params["multivector_config"] = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        params |= {"hnsw_config": models.HnswConfigDiff(m=0), "datatype": models.Datatype.FLOAT16}
+    return models.VectorParams(**params)
+
+
+def vectors(arrays, place, dense, sparse):
+    by_name = {}
+    for name in dense:
+        tokens = f"{name}.tokens" in arrays
+        by_name[plain(name)] = (parts.token_vectors(arrays, name, place) if tokens else arrays[name][place]).tolist()
+    for name in sparse:
+        span = slice(*arrays[f"{name}.starts"][place : place + 2])
+        terms, weights = arrays[f"{name}.terms"][span].tolist(), arrays[f"{name}.weights"][span].tolist()
+        by_name[plain(name)] = models.SparseVector(indices=terms, values=weights)
+    return by_name
+
+
+def searcher(client, folder, *, exact=False):
+    """A function (query, k) -> [(id, score, title, text)], best first. exact: without approximate indexes."""
+    side, fusion = QuerySide(folder / "query"), Fusion.open(folder)
+    params = models.SearchParams(exact=exact)
+
+    def ask(name, part, limit, numbers=None):
+        """(number, score) of the best; among `numbers`, where there are any."""
+        if hasattr(part, "ids"):
+            if not part.ids:
+                return []
+            part = models.SparseVector(indices=part.ids, values=part.weights)
+        else:
+            part = part.tolist()
+        among = None if numbers is None else models.Filter(must=[models.HasIdCondition(has_id=numbers.tolist())])
+        points = client.query_points(
+            COLLECTION, query=part, using=plain(name), limit=limit, query_filter=among, search_params=params,
+            with_payload=False,
+        ).points  # fmt: skip
+        return sorted(((point.id, point.score) for point in points), key=lambda hit: (-hit[1], hit[0]))
+
+    def search(query, k=10):
+        members = side(query)
+
+        def scores_of(name, numbers):
+            scores = dict(ask(name, members[name], len(numbers), numbers)) if len(numbers) else {}
+            return np.array([scores.get(number, 0.0) for number in numbers.tolist()], np.float32)
+
+        # An index knows no ties: more are asked for, and the first of them by score and number are named.
+        hits = {name: ask(name, members[name], 2 * fusion.depth)[: fusion.depth] for name in fusion.sources}
+        named = {name: [number for number, _ in of_source] for name, of_source in hits.items()}
+        ranked = fusion.ranked(named, scores_of)
+        payloads = {}
+        for start in range(0, len(ranked), 256):
+            ids = [number for number, _ in ranked[start : start + 256]]
+            payloads |= {point.id: point.payload for point in client.retrieve(COLLECTION, ids)}
+        best = first_of_documents(ranked, {number: payload["document"] for number, payload in payloads.items()}, k)
+        rows = ((payloads[number], score) for number, score in best)
+        return [(payload["document"], score, payload["title"], payload["text"]) for payload, score in rows]
+
+    return search
+
+
+if __name__ == "__main__":
+    here, client = Path(__file__).parent, connect(sys.argv[1])
+    if len(sys.argv) < 3:
+        print(f"{load(client, here):,} documents")
+    else:
+        for document, score, title, text in searcher(client, here)(sys.argv[2]):
+            print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
