@@ -9,7 +9,7 @@ import pytest
 from odd_exports import TEXTS, Odd, expected
 
 from acclimate.base.errors import AcclimateError, DataError
-from acclimate.deploy.exports import pgvector, qdrant, sqlite
+from acclimate.deploy.exports import lancedb, pgvector, qdrant, sqlite
 from acclimate.deploy.exports.readers import pgvector as pgvector_reader
 from acclimate.deploy.exports.readers import sqlite as sqlite_reader
 
@@ -96,7 +96,7 @@ def test_an_id_that_postgresql_cannot_hold_is_refused(odd, tmp_path):
         pgvector.write(odd.source("bm25"), tmp_path)
 
 
-@pytest.mark.parametrize("name", SYSTEMS[::2])
+@pytest.mark.parametrize("name", SYSTEMS[:3:2])
 def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
     pytest.importorskip("qdrant_client")
     from acclimate.deploy.exports.readers import qdrant as qdrant_reader
@@ -111,3 +111,16 @@ def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
     payloads = [point.payload for point in client.scroll(qdrant_reader.COLLECTION, limit=1000)[0]]
     assert {payload["id"]: payload["text"] for payload in payloads} == TEXTS
     client.close()
+
+
+def test_lancedb_finds_what_the_run_finds_in_the_same_order(odd, tmp_path):
+    pytest.importorskip("lancedb")
+    from acclimate.deploy.exports.readers import lancedb as lancedb_reader
+
+    source = odd.source("hybrid:adapted of passages")
+    written = lancedb.write(source, tmp_path)
+    assert written.counts["documents"] == len(TEXTS)
+    assert written.notes["check"]["overlap"] == 1.0
+    assert lancedb.write(source, tmp_path).counts == written.counts
+    search = lancedb_reader.searcher(tmp_path)
+    assert {query: [row[0] for row in search(query)] for query in expected(source)} == expected(source)

@@ -70,7 +70,7 @@ def write(source: Source, folder: Path) -> int:
         if not path.exists():
             write_jsonl(path.with_suffix(".jsonl"), documents(source, part, arrays["number"]))
             with atomic_write(path) as partial, partial.open("wb") as sink:
-                np.savez(sink, **arrays)
+                np.savez(sink, allow_pickle=False, **arrays)
     return sum(len(rows) for rows, _ in read(folder))
 
 

@@ -64,6 +64,7 @@ FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
         Format("hf", "model folders for sentence-transformers, transformers and model servers"),
+        Format("lancedb", "LanceDB: tables of documents with vectors, and of BM25's weights"),
         Format("pgvector", "PostgreSQL with pgvector: tables, and the system as a function; --url loads it"),
         Format("qdrant", "Qdrant: dense, sparse and multivectors; --url loads them"),
         Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),

@@ -1,0 +1,95 @@
+"""LanceDB: a table of documents with their vectors, a table of BM25's weights, and a reader in Python.
+
+LanceDB finds the nearest vectors and the postings of a query's terms, exactly as long as no approximate index is made;
+the reader adds. Its own full-text index (`create_fts_index`) analyzes and weighs words otherwise. Token vectors are
+bytes, which only score candidates.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acclimate.deploy.exports import arrays, queries
+from acclimate.deploy.exports.check import check, line
+from acclimate.deploy.exports.client import Fusion
+from acclimate.deploy.exports.formats import Written, needed
+from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.postings import postings_of
+from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Source
+
+_READER = Path(__file__).parent / "readers" / "lancedb.py"  # which needs the library
+
+
+def write(source: Source, folder: Path) -> Written:
+    """See the package."""
+    lancedb = needed("lancedb", "Export to LanceDB", "lancedb")
+    queries.save(source, folder / "query")
+    Fusion.save(source, folder)
+    database = lancedb.connect(folder / "database")
+    tables = {"documents": _documents(source)}
+    tables |= {identifier(name): _postings(source, name) for name, kind in source.kinds.items() if kind in LEXICAL}
+    counts: dict[str, int] = {}
+    for name, batches in tables.items():
+        table = _filled(database, name, batches)
+        counts[name if name == "documents" else f"{name} postings"] = table.count_rows()
+    for name in list(tables)[1:]:
+        database.open_table(name).create_scalar_index("term")
+    shutil.copyfile(_READER, folder / "search.py")
+    from acclimate.deploy.exports.readers import lancedb as reader
+
+    search = reader.searcher(folder)
+    checked = check(source, lambda query, k: [row[0] for row in search(query, k)])
+    return Written(counts, {"check": checked}, [line(checked, "LanceDB")])
+
+
+def _filled(database: Any, name: str, batches: Iterator[Any]) -> Any:
+    """The table with all batches: each is added as a whole, so those are left out whose rows are there."""
+    table = database.open_table(name) if name in database.list_tables().tables else None
+    there, passed = table.count_rows() if table else 0, 0
+    for batch in batches:
+        passed += batch.num_rows
+        if table is None:
+            table = database.create_table(name, batch)
+        elif passed > there:
+            table.add(batch)
+    return table
+
+
+def _documents(source: Source) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for part in source.parts():
+        numbers = source.numbers[part.start : part.rows.stop]
+        columns = {"number": pa.array(numbers)}
+        rows = list(arrays.documents(source, part, numbers))
+        columns |= {
+            name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "document", "title", "text")
+        }
+        for name, kind in source.kinds.items():
+            member: Any = source.system.members[name]
+            if kind == DENSE:
+                vectors = member.vectors.pooled[part.start : part.rows.stop]
+                columns[identifier(name)] = pa.FixedSizeListArray.from_arrays(
+                    pa.array(vectors.ravel()), vectors.shape[1]
+                )
+            elif kind == LATE_INTERACTION:
+                offsets = member.vectors.offsets
+                spans = [slice(offsets[row], offsets[row + 1]) for row in part.rows]
+                for field, kept in (("tokens", member.vectors.tokens), ("scales", member.vectors.scales)):
+                    columns[f"{identifier(name)}_{field}"] = pa.array(
+                        [kept[span].tobytes() for span in spans], pa.binary()
+                    )
+        yield pa.table(columns)
+
+
+def _postings(source: Source, name: str) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for entries in postings_of(source.system.members[name]).blocks():
+        numbers = source.numbers[entries.rows]
+        yield pa.table(
+            {"term": pa.array(entries.terms), "number": pa.array(numbers), "weight": pa.array(entries.weights)}
+        )
