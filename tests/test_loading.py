@@ -33,7 +33,7 @@ from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.labels import labels, relevant
 from acclimate.search.sparse import query_tokens
-from acclimate.stages.chain import STAGES, check
+from acclimate.stages.chain import STAGES, check_models
 from acclimate.stages.runs import begin
 
 CORPUS = {"a": Doc("a", "rice and fish " * 80), "b": Doc("b", "the moon"), "c": Doc("c", "")}
@@ -152,7 +152,7 @@ def test_a_broken_model_is_refused_before_the_first_stage(how, setting, tiny_enc
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "rice"}\n')
     run = begin(tmp_path / "run", str(tmp_path / "corpus.jsonl"), settings, recipe="quick", seed=0)
     with pytest.raises(AcclimateError, match=str(broken)):
-        check(run)
+        check_models(run)
 
 
 def test_whole_models_are_none_of_these(tiny_encoder, tmp_path):
@@ -295,7 +295,7 @@ def test_a_model_of_the_hub_with_pickled_weights_is_said_before_work_begins(
     changes[setting] = "somebody/pickled"
     settings = resolve(STAGES, {}, [f"{name}={value}" for name, value in changes.items()])
     with pytest.raises(DataError, match=r"acclimate convert-model somebody/pickled"):
-        check(Run(Workspace(tmp_path / "run"), settings, 0, "pydocs"))
+        check_models(Run(Workspace(tmp_path / "run"), settings, 0, "pydocs"))
     models.folder.cache_clear()
 
 

@@ -154,6 +154,7 @@ def plan(
         run.corpus_folder = Path(elsewhere)  # before anything is read
         chain.check(run, asks=False)
         chain.check_input(run)
+        chain.check_models(run, asks=False)
         return describe(run)
 
 

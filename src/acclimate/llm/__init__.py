@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, NamedTuple
 
+from acclimate.base import models
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM, StreamingLLM
@@ -64,7 +65,10 @@ def is_served(name: str) -> bool:
 
 def check(name: str) -> None:
     """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
-    _class(name)(name).check()
+    if _backend(name) is BACKENDS[""]:
+        models.resolve(name)  # what computes with it takes seconds to import
+    else:
+        _class(name)(name).check()
 
 
 def fingerprint_of(name: str) -> str:

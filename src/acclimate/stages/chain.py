@@ -121,6 +121,7 @@ def adapt(run: Run, *, until: str = "evaluate") -> Outputs:
         raise SettingError(f"{until} is skipped: {skips[until]}")
     check(run)
     check_input(run, until=until)
+    check_models(run)
     if distributed.is_main():
         run.input.keep()
         description.write(run)
@@ -185,7 +186,8 @@ def _changed_input(outputs: Mapping[str, StageOutput], output: StageOutput) -> s
 
 
 def check(run: Run, *, asks: bool = True) -> None:
-    """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take.
+    """Raises SettingError and its like for what a later stage, maybe hours later, would not find or not take, as far as
+    settings and names say it. Then documents are looked at (`check_input`), and last, models (`check_models`).
 
     asks: models will be asked, so that their packages, keys and hub must be there.
     """
@@ -207,7 +209,8 @@ def check(run: Run, *, asks: bool = True) -> None:
         distill.check(run, asks=asks)
     evaluate.check(run)
     _check_llms(run, asks=asks)
-    _check_models(run, asks=asks)  # last: this imports the libraries of models
+    for _, name in [*_begun_from(run), *_raters(run)]:
+        models.resolve(named.split(name)[1])
 
 
 def check_input(run: Run, *, until: str = "evaluate") -> None:
@@ -222,6 +225,26 @@ def check_input(run: Run, *, until: str = "evaluate") -> None:
     check_first_stage(run)
     if until != "index":
         check_size(run, holds_out=until not in _WITHOUT_HELD_OUT)
+
+
+def check_models(run: Run, *, asks: bool = True) -> None:
+    """Raises an error for a model that a stage which is not made yet could not load. Those of a hub are fetched now:
+    that there is none, or that its weights are pickles, would else be said hours later. asks: see `check`."""
+    done, raters = {*skipped(run), *taken(run)}, _raters(run)
+    for stage, name in [*(begun_from := _begun_from(run)), *raters]:
+        model = named.split(name)[1]
+        is_local = models.resolve(model).is_local
+        if stage in done or run.workspace.is_made(stage) or not (is_local or asks):
+            continue
+        if not is_local:
+            models.weights_fingerprint(model)
+        if (stage, name) in raters:
+            named.check_rates(name)
+        kind = scorers.kind_of(model)
+        check_model(model, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
+    for stage, name in run.llms.items():
+        if asks and not llms.is_served(name) and not run.workspace.is_made(stage):
+            llms.fingerprint_of(name)
 
 
 def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
@@ -261,27 +284,17 @@ def _check_llms(run: Run, *, asks: bool) -> None:
         raise SettingError(f"--batch: {names} takes no batch files; expected openai:MODEL")
 
 
-def _check_models(run: Run, *, asks: bool) -> None:
-    """Raises an error for a model that a stage which is not made yet could not load. Those of a hub are fetched now:
-    that there is none, or that its weights are pickles, would else be said hours later. asks: see `check`."""
-    settings, done = run.settings, {*skipped(run), *taken(run)}
-    begun_from = [("index", settings["distill"]["base"]), ("train", settings["train"]["base"])]
-    if filter.CONSISTENCY in settings["filter"]["filters"]:
-        begun_from.append(("filter", settings["train"]["base"]))
-    raters = [("filter", name) for name in [settings["filter"]["reranker"]] if name]
-    raters += [("label", name) for name in label.named_scorers(run)]
-    raters += [("evaluate", name) for name in named_rerankers(run)]
-    for stage, name in [*begun_from, *raters]:
-        model = named.split(name)[1]
-        is_local = models.resolve(model).is_local
-        if stage in done or run.workspace.is_made(stage) or not (is_local or asks):
-            continue
-        if not is_local:
-            models.weights_fingerprint(model)
-        if (stage, name) in raters:
-            named.check_rates(name)
-        kind = scorers.kind_of(model)
-        check_model(model, "encoder" if kind == "cross-encoder" and (stage, name) in begun_from else kind)
-    for stage, name in run.llms.items():
-        if asks and not llms.is_served(name) and not run.workspace.is_made(stage):
-            llms.fingerprint_of(name)
+def _begun_from(run: Run) -> list[tuple[str, str]]:
+    """Stage and name of the encoders that others are trained from, or compute with."""
+    settings = run.settings
+    names = [("index", settings["distill"]["base"]), ("train", settings["train"]["base"])]
+    return [*names, *[("filter", settings["train"]["base"])] * (filter.CONSISTENCY in settings["filter"]["filters"])]
+
+
+def _raters(run: Run) -> list[tuple[str, str]]:
+    """Stage and name of the models that rate pairs as they are."""
+    return [
+        *(("filter", name) for name in [run.settings["filter"]["reranker"]] if name),
+        *(("label", name) for name in label.named_scorers(run)),
+        *(("evaluate", name) for name in named_rerankers(run)),
+    ]
