@@ -69,10 +69,6 @@ class LocalLLM:
         """What makes the same LLM in another process."""
         return partial(LocalLLM, self.name, dtype=self._loaded.dtype, share_prefix=self.share_prefix)
 
-    def check(self) -> None:
-        """Raises SettingError, DataError or MissingExtra where there can be no such model."""
-        models.resolve(self.name)
-
     def cut(self, text: str, max_tokens: int) -> str:
         """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
         return self._loaded.cut(text, max_tokens)
