@@ -88,7 +88,7 @@ class LocalLLM:
         Raises SettingError for a prompt that is empty or has no room for `max_new_tokens` in the model's context.
         """
         model, room = self._loaded, self.decoding.max_new_tokens
-        rows = [model.ids(prompt, chat=self.decoding.chat) for prompt in prompts]
+        rows = model.rows(prompts, chat=self.decoding.chat)
         for prompt, row in zip(prompts, rows, strict=True):
             check_room(self.name, prompt, len(row), room, model.context)
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), prompts[index]))

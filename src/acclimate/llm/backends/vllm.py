@@ -127,7 +127,7 @@ class VllmLLM:
         if not prompts:
             return []
         self.check()
-        rows = [self._engine.tokens.ids(prompt, chat=self.decoding.chat) for prompt in prompts]
+        rows = self._engine.tokens.rows(prompts, chat=self.decoding.chat)
         for prompt, row in zip(prompts, rows, strict=True):
             check_room(self.name, prompt, len(row), self.decoding.max_new_tokens, self._engine.context)
         llm = self._engine.llm

@@ -50,11 +50,18 @@ class Tokenizer:
 
     def ids(self, prompt: str, *, chat: bool) -> list[int]:
         """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""
+        return self.rows([prompt], chat=chat)[0]
+
+    def rows(self, prompts: Sequence[str], *, chat: bool) -> list[list[int]]:
+        """The same of each, in one call: where there are threads for it, they share the prompts."""
+        if not prompts:
+            return []
         if not (chat and self.tokenizer.chat_template):
-            return self.tokenizer(prompt, split_special_tokens=True)["input_ids"]
+            return self.tokenizer(list(prompts), split_special_tokens=True)["input_ids"]
         before, after = self._template
-        message = self.tokenizer(prompt.strip(), split_special_tokens=True, add_special_tokens=False)["input_ids"]
-        return [*before, *message, *after]
+        texts = [prompt.strip() for prompt in prompts]
+        messages = self.tokenizer(texts, split_special_tokens=True, add_special_tokens=False)["input_ids"]
+        return [[*before, *message, *after] for message in messages]
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:
