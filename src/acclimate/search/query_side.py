@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
+from acclimate.base.gpu import on_device
 from acclimate.search.bert import Bert, Block
 from acclimate.search.bert_files import (
     UNKNOWN,
@@ -70,33 +71,37 @@ class QuerySide:
         return fingerprint("encoder", self._weights(), self.max_tokens, str(models.dtype()))
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Vectors of each text, in the order given."""
+        """Vectors of each text, in the order given. A GPU computes each by itself, so that its company does not move
+        its rounding, and is waited for once."""
+        if not texts:
+            return []
         with torch.inference_mode():
             tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-            blocks = [Block(torch.tensor([ids], device=models.device())) for ids in tokens]
-            states = self._bert.states(blocks) if blocks else []
-            return [self._encoded(*read) for read in zip(tokens, states, strict=True)]
+            blocks = [Block(on_device(torch.tensor([ids]))) for ids in tokens]
+            calls = [blocks] if self._bert.is_alike else [[block] for block in blocks]
+            states = torch.cat([states[0] for call in calls for states in self._bert.states(call)]).float().cpu()
+            return [self._encoded(*read) for read in zip(tokens, states.split([*map(len, tokens)]), strict=True)]
 
     @property
     def is_alike(self) -> bool:
-        """Whether a text's vectors are the same, to the last bit, in any company."""
-        return self._bert.is_alike
+        """Whether a text's vectors are the same, to the last bit, in any company: they always are."""
+        return True
 
     def _encoded(self, ids: list[int], states: torch.Tensor) -> Encoded:
-        states = states.float().cpu()
+        """states: (tokens, C)."""
         is_word = [token not in self._special for token in ids]
         keep = torch.tensor(is_word if any(is_word) else [True] * len(ids))
         tokens = normalize(states, dim=-1)
         if self._pooling == "tokens":
             tokens = normalize(tokens, dim=-1)  # twice, as its library does it and then `Encoder`
-            whole = (tokens * keep[:, None]).sum(dim=1)
+            whole = (tokens * keep[:, None]).sum(dim=0)
         else:
-            whole = normalize(states[:, 0] if self._pooling == "cls" else states.sum(dim=1) / len(ids), dim=-1)
+            whole = normalize(states[0] if self._pooling == "cls" else states.sum(dim=0) / len(ids), dim=-1)
         if not states.isfinite().all():
             raise DataError(
                 f"vectors that are no numbers come of its weights, in {models.dtype_name()}", path=self.folder
             )
-        return Encoded(normalize(whole, dim=-1)[0].numpy(), tokens[0, keep].numpy())
+        return Encoded(normalize(whole, dim=-1).numpy(), tokens[keep].numpy())
 
 
 def opened(folder: Path, weights: Callable[[], str], *, max_tokens: int) -> QuerySide | None:
