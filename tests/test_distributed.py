@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 import warnings
@@ -35,6 +36,7 @@ from acclimate.search.encoder import Encoder
 from acclimate.search.members import Ids
 from acclimate.search.scorers import pairs
 from acclimate.search.scorers.bert_pairs import BertReader
+from acclimate.search.students import Students
 from acclimate.search.vectors import Vectors, encode_corpus
 from acclimate.stages.distill import distill
 from acclimate.stages.train import train
@@ -224,7 +226,7 @@ def test_two_processes_rate_what_one_rates(tiny_encoder, tmp_path):
 
 
 def encode(base: str, out: Path, said: Path) -> None:
-    """Make a stage in which a corpus is encoded, some documents at once."""
+    """Make two stages in which a corpus is encoded, some documents at once: by the base, and by a student."""
     warnings.simplefilter("ignore")
     vectors.tokens_at_once = lambda: 60
     read: list[int] = []
@@ -241,8 +243,17 @@ def encode(base: str, out: Path, said: Path) -> None:
         encode_corpus(maker(), CORPUS, folder / "vectors", maker=maker)
         return Account(1, 1)
 
+    def learn(folder, progress):
+        if distributed.is_main():
+            shutil.copytree(base, folder / "dense")
+            students = Students(folder, {"dense": {"keeps_index": False}}, lambda: None, CORPUS, 64, 0)
+            with distributed.helped():
+                students.index()
+        return Account(1, 1)
+
     with Workspace(out).lock():
         Workspace(out).make("index", index, settings={}, inputs={}, seed=0)
+        Workspace(out).make("distill", learn, settings={}, inputs={}, seed=0, together=True)
     said.write_text(json.dumps(read))
     distributed.leave()
 
@@ -250,8 +261,11 @@ def encode(base: str, out: Path, said: Path) -> None:
 def test_two_processes_encode_what_one_encodes(tiny_encoder, tmp_path):
     (alone,) = start(1, tiny_encoder, tmp_path / "alone", encode)
     first, second = start(2, tiny_encoder, tmp_path / "two", encode)
-    assert sum(alone) == len(CORPUS)
-    assert (alone[::2], alone[1::2]) == (first, second)
-    assert len(second) > 5
-    folders = [tmp_path / name / "index/vectors" for name in ("alone", "two")]
-    assert folder_fingerprint(folders[0]) == folder_fingerprint(folders[1])
+    assert sum(alone) == 2 * len(CORPUS)
+    batches = [alone[: len(alone) // 2]] * 2  # which are the same for both
+    assert [*batches[0], *batches[1]] == alone
+    assert [size for stage in batches for size in stage[::2]] == first
+    assert [size for stage in batches for size in stage[1::2]] == second
+    assert len(second) > 10
+    for folder in ("index/vectors", "distill/dense-vectors"):
+        assert len({folder_fingerprint(tmp_path / name / folder) for name in ("alone", "two")}) == 1

@@ -56,9 +56,9 @@ class Students:
                 names = ["sparse-start", *([] if note["keeps_index"] else [kind])]
                 note["active_dims"] = {name: self._index_sparse(name) for name in names}
             elif not note["keeps_index"]:
-                encoder, progress = self.encoder(kind), Progress("distill", "documents indexed")
+                maker, progress = self._maker(kind), Progress("distill", "documents indexed")
                 folder = self.indexes / f"{kind}-vectors"
-                encode_corpus(encoder, self.corpus, folder, progress=progress)
+                encode_corpus(maker(), self.corpus, folder, maker=maker, progress=progress)
             if note.get("dim"):
                 cut_vectors(self.vectors(kind), note["dim"], self.indexes / f"{kind}-cut")
         return notes
@@ -121,6 +121,10 @@ class Students:
 
     def encoder(self, kind: str) -> Encoder:
         """The student, which reads documents, too, where their index is not the base's."""
+        return self._maker(kind)()
+
+    def _maker(self, kind: str) -> Callable[[], Encoder]:
+        """What loads the student, in this process or another one."""
         from acclimate.search.encoder import Encoder
 
-        return Encoder.load_student(self.folder / kind, max_tokens=self.max_tokens)
+        return partial(Encoder.load_student, self.folder / kind, max_tokens=self.max_tokens)

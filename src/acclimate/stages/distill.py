@@ -235,8 +235,7 @@ def make(
     labeled: Labeled | None,
     mined: Mined | None,
 ) -> Distilled:
-    """Train students on the lists that the teacher rated, or without a teacher on mined ones, and index what they
-    changed."""
+    """Train students on the lists that the teacher rated, or else on mined ones, and index what they changed."""
     is_taught = run.settings["distill"]["loss"] != CONTRASTIVE
     lists = labeled if is_taught else mined
     assert lists is not None  # the chain makes what is read here
@@ -267,7 +266,8 @@ def make(
         settings = run.settings["distill"]
         notes = tune_students(folder, settings, trials(settings["tune"], settings, TUNABLE), learned, reached)
         if distributed.is_main():
-            notes = _students(run, folder, notes).index()
+            with distributed.helped():  # the others have learned, and wait
+                notes = _students(run, folder, notes).index()
         return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
