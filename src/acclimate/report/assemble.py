@@ -10,9 +10,9 @@ from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.corpus.judged import SYNTHETIC
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
-from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
+from acclimate.measure.compare import ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
-from acclimate.report import sentences
+from acclimate.report import combinations, sentences
 from acclimate.report.against_reranked import trades
 from acclimate.report.choices import choices
 from acclimate.report.details import details
@@ -22,7 +22,6 @@ from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
 from acclimate.run.updated import LastUpdate
-from acclimate.search.names import SystemName
 from acclimate.stages import judge
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import made_of
@@ -83,6 +82,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "students": dict(distilled.notes) if distilled else {},
         "tried": choices(labeled.notes if labeled else None, chosen._asdict(), distilled.notes if distilled else {}),
         "against_reranked": trades(measured["systems"]),
+        "combinations": combinations.combinations(measured["systems"]),
         "examples": examples,
         "generated_sample": _generated(run, outputs),
         "warnings": _warnings(run, outputs, measured, queries),
@@ -152,15 +152,8 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
     warnings += sentences.of_queries(queries, count)
-    scores = {system["name"]: system["measures"][MAIN] for system in measured["systems"]}
     least = ERROR_WITHOUT_LABELS if queries["split"] == SYNTHETIC else 0.0
-    for row in measured["comparisons"]:
-        name, base = SystemName(row["system"]), row["baseline"]
-        is_worse = row["p"] < ALPHA and row["delta"] < 0 and -row["delta"] >= least
-        if (row["measure"], base) == (MAIN, name.origin) and is_worse:
-            warnings.append(
-                f"{name} ranks worse ({scores[name]:.3f}) than what it was made from, {base} ({scores[base]:.3f})."
-            )
+    warnings += combinations.harms(measured, least)
     if labeled := outputs.get("label"):
         warnings += _of_teacher(labeled.teachers)
     if trained := outputs.get("train"):

@@ -24,6 +24,7 @@ _OPTIONAL: dict[str, Any] = {
     "generated_sample": [],
     "warnings": [],
     "steps": [],
+    "combinations": [],
     "deltas": [],
     "turned_down": [],
     "curves": None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from acclimate.base.progress import duration
 from acclimate.measure.measures import MAIN, MEASURES
-from acclimate.report import against_reranked, sentences, steering, steps
+from acclimate.report import against_reranked, combinations, sentences, steering, steps
 from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
 
 WIDTH = 100
@@ -19,7 +19,8 @@ _MEASURES_IN_A_ROW = 6
 def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
     report = safe(report)
-    parts = [_verdict(report), _steps(report), _systems(report), _comparisons(report), _stages(report["stages"])]
+    parts = [_verdict(report), _steps(report), _systems(report), _combinations(report)]
+    parts += [_comparisons(report), _stages(report["stages"])]
     parts.append("\n".join(_wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
     parts.append("\n".join(map(_wrap, steering.sentences(report))))
     parts.append("\n".join(map(_wrap, sentences.spending(report))))
@@ -135,6 +136,15 @@ def _more(systems: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Iter
         rows += [[_name(system["name"]), *(score(system["measures"].get(name)) for name in some)] for system in systems]
         yield ""
         yield from map(cut, columns(rows, "<" + ">" * len(some)))
+
+
+def _combinations(report: Mapping[str, Any]) -> str:
+    if not report.get("combinations"):
+        return ""
+    rows = combinations.table(report["combinations"])
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
+    head = f"{MAIN} of retrievers and rerankers, old and new" + (f" ({caveat}):" if caveat else ":")
+    return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>><"))])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:

@@ -152,11 +152,16 @@ def check_systems(names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[str, str]]:
-    """Each system that nobody has before a run with the baseline, and with what it was made from."""
+    """Each system that nobody has before a run with the baseline, and with what it was made from; one that reranks an
+    adapted retriever also with what reranks those that this was made from."""
     pairs: list[tuple[str, str]] = []
     for name in names:
         if not name.is_untouched:
             systems = dict.fromkeys([baseline, name.origin])
+            origin = name.first
+            while name.is_reranked and origin.origin != origin:
+                origin = origin.origin
+                systems[SystemName(f"{origin}+{name.partition('+')[2]}")] = None
             pairs += [(name, system) for system in systems if system in names and system != name]
     return pairs
 
