@@ -67,6 +67,9 @@ FORMATS: dict[str, Format] = {
         Format("lancedb", "LanceDB: tables of documents with vectors, and of BM25's weights"),
         Format("pgvector", "PostgreSQL with pgvector: tables, and the system as a function; --url loads it"),
         Format("qdrant", "Qdrant: dense, sparse and multivectors; --url loads them"),
+        Format("onnx", "dense encoders as ONNX graphs, in full and in eight bits"),
+        Format("pylate", "late interaction as PyLate loads it"),
+        Format("colbert", "late interaction as ColBERT loads it, of a base that is one"),
         Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),
     )
 }

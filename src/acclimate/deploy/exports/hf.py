@@ -57,7 +57,9 @@ def write(source: Source, folder: Path) -> Written:
             line = f"{source.name.reranker}: nothing that this run trained; it is used by its own name"
         lines.append(line)
     if encoders:
-        notes["top ten"] = share = checks.overlap(source, encoders)
+        notes["top ten"] = share = checks.share_of_top(
+            source.search(source.queries, checks.TOP), checks.hits_with(source, encoders)
+        )
         lines.append(f"of the ten best of {source.name.first}, these encoders find {share:.4f}")
     write_text(folder / "README.md", _overview(source, names))
     return Written(counts, notes, lines)

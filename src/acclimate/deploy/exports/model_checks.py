@@ -16,14 +16,14 @@ from acclimate.base.loading import loading
 from acclimate.deploy.exports.model_sides import Side
 from acclimate.deploy.exports.source import Source
 from acclimate.records import Doc, Query, ScoredDoc
-from acclimate.search.encoded import Encoded, Task
+from acclimate.search.encoded import Encoded, QueryEncoder, Task
 from acclimate.search.members import LateInteractionMember, SparseMember
 from acclimate.search.system import System
 from acclimate.search.systems import of_documents
 from acclimate.search.views import Views
 
 _DOCUMENTS = 50  # whose vectors are compared with the index's
-_TOP = 10
+TOP = 10
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,15 @@ def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where(is_zero, 1.0, (left * right).sum(-1) / np.maximum(lengths, 1e-12))
 
 
-def overlap(source: Source, encoders: Mapping[str, Exported]) -> float:
-    """The share of our ten best documents that the same system finds with exported encoders of queries, on average."""
+def hits_with(source: Source, encoders: Mapping[str, QueryEncoder]) -> list[ScoredDoc]:
+    """The ten best documents for each query, of the same system with other encoders of queries, by member."""
     system = source.system
     members = {name: system.members[name] for name in source.members}
     for name, encoder in encoders.items():
         part = "query" if isinstance(members[name], SparseMember) else "encoder"
         members[name] = replace(members[name], **{part: encoder})  # pyright: ignore[reportArgumentType]
     exported = System(system.ids, members, system.sources, system.weights, system.depth, Views())
-    return share_of_top(
-        source.search(source.queries, _TOP), of_documents(exported, system.ids).search(source.queries, _TOP)
-    )
+    return of_documents(exported, system.ids).search(source.queries, TOP)
 
 
 def share_of_top(ours: Sequence[ScoredDoc], theirs: Sequence[ScoredDoc]) -> float:

@@ -31,11 +31,13 @@ _MOST_QUERIES = 200
 _QUANTILE = 0.95
 
 
-def drift(before: Run, outputs: Outputs, now: Run, came: Sequence[str], counts: TermCounts) -> dict[str, Any]:
+def drift(
+    before: Run, outputs: Outputs, now: Run, came: Sequence[str], counts: TermCounts, *, only_more: bool
+) -> dict[str, Any]:
     """The figures, by name: `came` and `before` (or `now` and `before`), and the `limit` beyond which they suggest it.
 
     came: ids, of what is searched now, that came or changed since the stages were made. counts: of what is searched
-    now.
+    now. only_more: none changed or went, so that the best scores cannot have fallen.
     """
     figures: dict[str, Any] = {}
     if came:
@@ -43,7 +45,7 @@ def drift(before: Run, outputs: Outputs, now: Run, came: Sequence[str], counts: 
         figures["new_words"] = _figure(*_new_words(counts, rows))
         if figure := _distances(before, outputs, now, rows):
             figures["distance"] = _figure(*figure)
-    if figure := _top_scores(before, outputs, now):
+    if not only_more and (figure := _top_scores(before, outputs, now)):
         figures["top_scores"] = figure
     return figures
 

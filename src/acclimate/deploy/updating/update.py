@@ -107,7 +107,8 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     others = since.came | since.changed
     searched = after.input.parents
     came = [doc_id for doc_id in corpus.ids if searched.get(doc_id, doc_id) in others]
-    figures = drift(before, outputs, after, came, TermCounts.open(folder / FOLDER / name / TERMS))
+    counts, only_more = TermCounts.open(folder / FOLDER / name / TERMS), not since.changed | since.went
+    figures = drift(before, outputs, after, came, counts, only_more=only_more)
     drifted = sentences(figures)
     facts = {
         "folder": name,

@@ -1,0 +1,145 @@
+"""Late-interaction encoders as folders of PyLate (arXiv 2508.03555) and of ColBERT (Khattab and Zaharia 2020).
+
+Both libraries keep marks and lengths beside the weights, and a projection of token vectors; a model without one has the
+identity in its place. What is read of a text is what `search.encoder` reads of it, as far as the library can: PyLate
+compares the vectors of all tokens of a query, also of [CLS] and [SEP], where a bi-encoder is the base.
+"""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers.base.modules import Dense as Linear
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import make_folder, read_json, write_json
+from acclimate.base.loading import quiet
+from acclimate.deploy.exports.model_folders import write_transformer
+from acclimate.deploy.exports.model_sides import Side
+
+_IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+class Reading(NamedTuple):
+    """How texts are read."""
+
+    projection: torch.Tensor  # (dim, of the transformer) of token vectors
+    query_prefix: str  # a mark put before a text
+    document_prefix: str
+    query_length: int  # tokens at most; exactly so many where queries are filled up
+    document_length: int
+    is_filled: bool  # whether queries are filled up with mask tokens
+    attends: bool  # whether other tokens look at these
+    skipped: list[str]  # tokens of documents that are not compared
+
+
+def reading_of(query: Side, document: Side) -> Reading:
+    """Of a model that reads both, or of two that read a side each.
+
+    Raises DataError for modules that neither library has.
+    """
+    modules = document.modules
+    transformer: Any = modules[0]
+    linear = [module for module in modules if type(module) is Linear]
+    if len(linear) > 1 or any(module.use_residual or module.bias for module in linear):
+        raise DataError("its token vectors are projected otherwise than by one matrix; use the format hf")
+    size = transformer.get_embedding_dimension()
+    projection = linear[0].linear.weight.detach().float().cpu() if linear else torch.eye(size)
+    filling = query.modules[0].query_expansion or {}
+    skipped = [
+        word for module in modules if isinstance(module, MultiVectorMask) for word in module.skiplist_words or ()
+    ]
+    return Reading(
+        projection,
+        query.prompt,
+        document.prompt,
+        filling.get("length") or query.modules[0].query_length or query.max_tokens,
+        transformer.document_length or document.max_tokens,
+        bool(filling),
+        bool(filling.get("attend")),
+        skipped,
+    )
+
+
+def write_pylate(side: Side, reading: Reading, folder: Path) -> None:
+    """Write one side as PyLate's `models.ColBERT` saves it."""
+    make_folder(folder / "1_Dense")
+    with quiet():
+        write_transformer(side.modules[0], side.max_tokens, folder)
+    dim, size = reading.projection.shape
+    settings = {"in_features": size, "out_features": dim, "bias": False, "use_residual": False}
+    write_json(folder / "1_Dense" / "config.json", {**settings, "activation_function": _IDENTITY})
+    save_file({"linear.weight": reading.projection.contiguous()}, folder / "1_Dense" / "model.safetensors")
+    types = {"": "sentence_transformers.models.Transformer", "1_Dense": "pylate.models.Dense.Dense"}
+    rows = [
+        {"idx": place, "name": str(place), "path": path, "type": kind}
+        for place, (path, kind) in enumerate(types.items())
+    ]
+    write_json(folder / "modules.json", rows)
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "model_type": "ColBERT",
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "MaxSim",
+            "query_prefix": reading.query_prefix,
+            "document_prefix": reading.document_prefix,
+            "query_length": reading.query_length,
+            "document_length": reading.document_length,
+            "do_query_expansion": reading.is_filled,
+            "attend_to_expansion_tokens": reading.attends,
+            "skiplist_words": reading.skipped,
+        },
+    )
+    _readable(folder)
+
+
+def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
+    """Write one side as ColBERT's own checkpoints are.
+
+    Raises DataError for one that was not trained with ColBERT's marks, which it puts before every text: it would read
+    other texts than those that the model knows.
+    """
+    marks = [prefix.strip() for prefix in (reading.query_prefix, reading.document_prefix)]
+    if not all(marks) or not reading.is_filled:
+        raise DataError(
+            "ColBERT puts a mark before every text and fills queries up, which this model never saw: its base is no "
+            "ColBERT; use the format pylate"
+        )
+    kind = side.modules[0].model.config.model_type
+    if kind != "bert" or sorted(reading.skipped) not in ([], sorted(string.punctuation)):
+        raise DataError(f"a {kind} with these marks and masks is none that ColBERT reads; use the format pylate")
+    with quiet():
+        write_transformer(side.modules[0], side.max_tokens, folder)
+    weights = {f"bert.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(
+        {**weights, "linear.weight": reading.projection.contiguous()},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
+    write_json(folder / "config.json", {**read_json(folder / "config.json"), "architectures": ["HF_ColBERT"]})
+    write_json(
+        folder / "artifact.metadata",
+        {
+            "dim": reading.projection.shape[0],
+            "query_maxlen": reading.query_length,
+            "doc_maxlen": reading.document_length,
+            "query_token_id": marks[0],
+            "doc_token_id": marks[1],
+            "mask_punctuation": bool(reading.skipped),
+            "attend_to_mask_tokens": reading.attends,
+            "similarity": "cosine",
+        },
+    )
+    _readable(folder)
+
+
+def _readable(folder: Path) -> None:
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)

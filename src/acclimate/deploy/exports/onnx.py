@@ -1,0 +1,163 @@
+"""ONNX: dense encoders for runtimes without torch, in full and with weights of eight bits, and what these lose.
+
+`MEMBER/query` and `MEMBER/document` are the plain folders of the format `hf`, and in `onnx/` is the graph: the last
+states of the transformer, and the vector of the text as pooling and normalization leave it. Weights of eight bits are
+onnxruntime's dynamic quantization, which needs no texts to calibrate on.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder, write_text
+from acclimate.base.loading import quiet
+from acclimate.deploy.exports import model_checks as checks
+from acclimate.deploy.exports.formats import Written, needed
+from acclimate.deploy.exports.model_card import card
+from acclimate.deploy.exports.model_folders import write_folder
+from acclimate.deploy.exports.model_sides import Side, sides_of
+from acclimate.deploy.exports.onnx_graph import write_graph
+from acclimate.deploy.exports.source import Source
+from acclimate.measure.measures import MAIN, measured
+from acclimate.search.encoded import Encoded
+from acclimate.search.names import SystemName
+
+WHOLE, EIGHT_BITS = "model.onnx", "model_int8.onnx"
+LEAST_COSINE = 0.999  # of the whole graph; of eight bits it is only said
+_WHAT, _EXTRA = "An export to ONNX", "onnx"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A folder's graph as onnxruntime computes it, in the place of the encoder of a member."""
+
+    path: Path
+    prompt: str
+    max_tokens: int
+
+    @property
+    def fingerprint(self) -> str:
+        return f"onnx {self.path}"
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Vectors of each text, in the order given, each by itself."""
+        encoded: list[Encoded] = []
+        for text in texts:
+            tokens = self._tokenizer.encode(self.prompt + text)
+            columns = {
+                "input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids,
+            }  # fmt: skip
+            names = [part.name for part in self._session.get_inputs()]
+            feed = {name: np.array([columns[name]], np.int64) for name in names}
+            (vector,) = self._session.run(["sentence_embedding"], feed)
+            encoded.append(Encoded(vector[0], np.empty((0, vector.shape[1]), np.float32)))
+        return encoded
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.path.parents[1] / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.max_tokens)
+        return tokenizer
+
+    @cached_property
+    def _session(self) -> Any:
+        runtime = needed("onnxruntime", _WHAT, _EXTRA)
+        return runtime.InferenceSession(str(self.path), providers=["CPUExecutionProvider"])
+
+
+def write(source: Source, folder: Path) -> Written:
+    """Write and check the dense encoders of the system.
+
+    Raises MissingExtra without onnx, onnxscript and onnxruntime, DataError for a system without a dense encoder, and
+    for a graph whose vectors are others.
+    """
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        needed(library, _WHAT, _EXTRA)
+    names = [name for name in source.members if SystemName(name).retriever == "dense"]
+    if not names:
+        raise DataError(
+            f"{source.name} has no dense encoder, which alone is written as ONNX; expected another, by --system"
+        )
+    notes: dict[str, Any] = {}
+    lines = [f"{name}: no graph is made of it" for name in source.members if name not in (*names, "bm25")]
+    graphs: dict[str, dict[str, Graph]] = {WHOLE: {}, EIGHT_BITS: {}}
+    for name in names:
+        into = folder / SystemName(name).file_name
+        for task, side in sides_of(source.run, source.outputs.get("distill"), name).items():
+            if not (into / task).exists():
+                with atomic_folder(into / task) as partial:
+                    _write_side(side, partial, card(source, name, side))
+            for file, by_member in graphs.items():
+                graph = Graph(into / task / "onnx" / file, side.prompt, side.max_tokens)
+                notes[f"{name} {task} {file}"] = note = _compared(source, name, graph, is_query=task == "query")
+                lines.append(
+                    f"{name} {task}, {file}: cosine {note['mean']:.5f} in the mean, {note['lowest']:.5f} at least"
+                )
+                if file == WHOLE and note["lowest"] < LEAST_COSINE:
+                    raise DataError(
+                        f"its vectors have a cosine of {note['lowest']:.4f} with ours; expected 1", path=graph.path
+                    )
+                if task == "query":
+                    by_member[name] = graph
+    ours = source.search(source.queries, checks.TOP)
+    notes["ndcg"] = {"ours": _ndcg(source, ours)}
+    for file, by_member in graphs.items():
+        hits = checks.hits_with(source, by_member)
+        notes["ndcg"][file], share = _ndcg(source, hits), checks.share_of_top(ours, hits)
+        lines.append(
+            f"{file} for queries: of the ten best of {source.name.first} it finds {share:.4f}; {MAIN} "
+            f"{notes['ndcg'][file]:.4f}, and {notes['ndcg']['ours']:.4f} without ONNX, on {len(source.queries)} queries"
+        )
+        notes[f"top ten {file}"] = share
+    return Written({"graphs": 4 * len(names)}, notes, lines)
+
+
+def _write_side(side: Side, folder: Path, text: str) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    write_folder(side, folder)
+    write_text(folder / "README.md", text)
+    (folder / "onnx").mkdir()
+    logging.disable(logging.WARNING)  # advice on quantization of other kinds
+    try:
+        with quiet(), warnings.catch_warnings(action="ignore"):
+            write_graph(side, folder / "onnx" / WHOLE)
+            quantize_dynamic(folder / "onnx" / WHOLE, folder / "onnx" / EIGHT_BITS, weight_type=QuantType.QInt8)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _compared(source: Source, name: str, graph: Graph, *, is_query: bool) -> dict[str, float]:
+    """Cosines with the vectors of the run."""
+    member: Any = source.system.members[name]
+    if is_query:
+        texts, ours = [query.text for query in source.queries], checks.of_queries(member, source.queries)
+    else:
+        documents = checks.documents(source)
+        texts, ours = (
+            [doc.default_text() for _, doc in documents],
+            checks.in_index(member, [row for row, _ in documents]),
+        )
+    theirs = [encoded.pooled for encoded in graph.encode(texts)]
+    cosines = [float(left @ right) for left, right in zip(ours, theirs, strict=True)]
+    return {"mean": float(np.mean(cosines)), "lowest": min(cosines)}
+
+
+def _ndcg(source: Source, hits: Sequence[Any]) -> float:
+    """nDCG@10, in the mean over the queries."""
+    asked = {query.query_id for query in source.queries}
+    judged = source.outputs["steer"].measuring(source.run, source.outputs["sample"]).qrels
+    values = measured(hits, [qrel for qrel in judged if qrel.query_id in asked], [MAIN])
+    return float(np.mean(list(values[MAIN].values())))

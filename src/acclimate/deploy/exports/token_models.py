@@ -1,0 +1,100 @@
+"""What the formats of late interaction share: which members they write, and how these are checked.
+
+sentence-transformers 6 reads both layouts, so it is what reads them back: its vectors of documents, and of the words of
+queries, are compared with the run's, and the ranking that all of them make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acclimate.base.errors import DataError
+from acclimate.base.files import atomic_folder, write_text
+from acclimate.deploy.exports import model_checks as checks
+from acclimate.deploy.exports.formats import Written
+from acclimate.deploy.exports.late_interaction_folders import Reading, reading_of
+from acclimate.deploy.exports.model_card import provenance
+from acclimate.deploy.exports.model_sides import Side, sides_of
+from acclimate.deploy.exports.source import Source
+from acclimate.search.encoded import Encoded
+from acclimate.search.names import SystemName
+
+LEAST_COSINE = 0.999
+
+
+class WithoutEnds(checks.Exported):
+    """Queries without the vectors of their first and last token, which the run leaves out, too."""
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Vectors of each text, in the order given."""
+        return [encoded._replace(tokens=encoded.tokens[1:-1]) for encoded in super().encode(texts)]
+
+
+def write_members(
+    source: Source, folder: Path, write_side: Callable[[Side, Reading, Path], None], loading: Sequence[str]
+) -> Written:
+    """Write and check the late-interaction members of the system. loading: lines of a card, for a folder FOLDER.
+
+    Raises DataError for a system without one, and for one whose vectors come back as others.
+    """
+    names = [name for name in source.members if SystemName(name).retriever == "late-interaction"]
+    if not names:
+        raise DataError(f"{source.name} has no late interaction; expected another system, with --system")
+    notes: dict[str, Any] = {}
+    lines: list[str] = []
+    whole: dict[str, checks.Exported] = {}
+    words: dict[str, checks.Exported] = {}
+    for name in names:
+        into = folder / SystemName(name).file_name
+        sides = sides_of(source.run, source.outputs.get("distill"), name)
+        reading = reading_of(sides["query"], sides["document"])
+        for task, side in sides.items():
+            if not (into / task).exists():
+                with atomic_folder(into / task) as partial:
+                    write_side(side, reading, partial)
+                    text = [*_card(name, side, loading), *provenance(source, (SystemName(name),))]
+                    write_text(partial / "README.md", "\n".join(text))
+        whole[name] = checks.Exported(into / "query", "late-interaction", "query")
+        if not (reading.query_prefix or reading.is_filled):  # a bi-encoder's, whose ends are no words
+            words[name] = WithoutEnds(into / "query", "late-interaction", "query")
+        notes[name] = _compared(source, name, into)
+        lines.append(f"{name}: " + ", ".join(f"{what} {value:.6f}" for what, value in notes[name].items()))
+    ours = source.search(source.queries, checks.TOP)
+    for what, encoders in (("", whole), (", without the vectors of [CLS] and [SEP],", words)):
+        if encoders:
+            share = checks.share_of_top(ours, checks.hits_with(source, {**whole, **encoders}))
+            notes[f"top ten{what}"] = share
+            lines.append(f"of the ten best of {source.name.first}, these encoders of queries{what} find {share:.4f}")
+    return Written({"models": 2 * len(names)}, notes, lines)
+
+
+def _compared(source: Source, name: str, folder: Path) -> dict[str, float]:
+    member: Any = source.system.members[name]
+    documents = checks.documents(source)
+    ours = checks.in_index(member, [row for row, _ in documents])
+    read = checks.Exported(folder / "document", "late-interaction", "document")
+    queries = checks.Exported(folder / "query", "late-interaction", "query").vectors([q.text for q in source.queries])
+    of_queries = checks.of_queries(member, source.queries)
+    lowest = {
+        "document cosine": checks.least_cosine(ours, read.vectors([doc.default_text() for _, doc in documents])),
+        "cosine of a query's words": checks.least_cosine(of_queries, list(map(_words, of_queries, queries))),
+    }
+    for what, cosine in lowest.items():
+        if cosine < LEAST_COSINE:
+            raise DataError(f"{name}: read back, the {what} is {cosine:.4f}; expected 1", path=folder)
+    return lowest
+
+
+def _words(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Without the first and the last token, where these are more than ours by two."""
+    return theirs[1:-1] if len(theirs) == len(ours) + 2 else theirs
+
+
+def _card(name: str, side: Side, loading: Sequence[str]) -> list[str]:
+    what = "queries" if side.task == "query" else "documents"
+    title = f"# {name}: late interaction, encoder of {what}"
+    return [title, "", "## How to load it", "", "```python", *loading, "```", ""]

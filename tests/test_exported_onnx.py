@@ -1,0 +1,37 @@
+"""ONNX: what a graph computes is what the run does, and what eight bits lose is said."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import acclimate
+from acclimate.base.errors import DataError, MissingExtra
+
+
+def test_graphs_compute_our_vectors_and_what_eight_bits_lose_is_said(finished, tmp_path):
+    export = acclimate.open(finished).export("onnx", tmp_path / "out", system="dense:adapted")
+    assert export.counts == {"graphs": 4}
+    for task in ("query", "document"):
+        folder = export.folder / "dense-adapted" / task / "onnx"
+        assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model_int8.onnx"]
+        assert export.manifest["notes"][f"dense:adapted {task} model.onnx"]["lowest"] > 0.999
+        assert export.manifest["notes"][f"dense:adapted {task} model_int8.onnx"]["lowest"] > 0.9
+    assert export.manifest["notes"]["top ten model.onnx"] == pytest.approx(1, abs=0.02)
+    assert "nDCG@10" in str(export)
+    assert "without ONNX" in str(export)
+
+
+def test_a_system_without_a_dense_encoder_has_no_graph(finished, tmp_path):
+    with pytest.raises(DataError, match="bm25 has no dense encoder, which alone is written as ONNX"):
+        acclimate.open(finished).export("onnx", tmp_path / "out", system="bm25")
+
+
+def test_what_is_missing_is_named(finished, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(
+        MissingExtra, match=r"An export to ONNX needs an optional package: pip install 'acclimate\[onnx"
+    ):
+        acclimate.open(finished).export("onnx", tmp_path / "out", system="dense")
