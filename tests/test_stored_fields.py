@@ -15,6 +15,7 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import read_corpus
 from acclimate.corpus.formats.folder import front_matter, read_folder
 from acclimate.corpus.stored_fields import as_text, of_text
+from acclimate.deploy.updating.changes import Changes
 from acclimate.records import Doc
 
 
@@ -104,3 +105,19 @@ def test_a_file_of_an_earlier_version_has_none_and_is_read_anew_where_its_source
     assert (list(old.fields()), old.fields_of("1"), old.keeps_fields) == ([{}], {}, False)
     assert old.fingerprint == now.fingerprint
     assert old["1"] == now["1"] == Doc("1", "x")
+
+
+def test_documents_that_came_or_changed_bring_theirs_and_others_keep_theirs(tmp_path):
+    def corpus(name, *rows):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return Corpus.build(read_corpus(path), path.with_suffix(".arrow"))
+
+    now = corpus("now", {"_id": "1", "text": "x", "year": 1}, {"_id": "2", "text": "y", "year": 2})
+    new = corpus("new", {"_id": "2", "text": "z", "year": 3}, {"_id": "3", "text": "w", "lang": "de"})
+    after = Corpus.build(Changes(now, new).documents_with_fields(), tmp_path / "after.arrow")
+    assert dict(zip(after.ids, after.fields(), strict=True)) == {
+        "1": {"year": 1},
+        "2": {"year": 3},
+        "3": {"lang": "de"},
+    }

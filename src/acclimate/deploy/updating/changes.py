@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from acclimate.base.errors import DataError, closest_name
 from acclimate.base.files import read_lines
 from acclimate.corpus.documents import Corpus
+from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.passages import split
 from acclimate.records import Doc
 from acclimate.run.input import Input
@@ -63,6 +65,16 @@ class Changes:
             if doc.doc_id not in self.removed:
                 yield self.new.get(doc.doc_id, doc)
         yield from (doc for doc in self.new.values() if doc.doc_id not in self.now)
+
+    def documents_with_fields(self) -> Located[Doc]:
+        """The same, each with the other fields that it came with."""
+        return Located(self._documents_with_fields())
+
+    def _documents_with_fields(self) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
+        for doc in self.documents():
+            source = self.new if doc.doc_id in self.new else self.now
+            fields = source.fields_of(doc.doc_id) if isinstance(source, Corpus) else {}
+            yield Place(Path(self.now.source)), doc, fields
 
     @cached_property
     def came(self) -> frozenset[str]:

@@ -133,7 +133,7 @@ def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mappi
     others = [tuple(doc) for doc in changes.new.values() if doc.doc_id in changes.came | changes.changed]
     key = fingerprint(now.input.documents.fingerprint, sorted(changes.went), others, changes.replaces)
     path = into / _CORPUS.format(key[:16])
-    documents = Corpus.build(changes.documents(), path, source=now.source or now.collection_name)
+    documents = Corpus.build(changes.documents_with_fields(), path, source=now.source or now.collection_name)
     rows = Rows(changes, now.input)
     if not now.input.passage_words:
         corpus = documents
