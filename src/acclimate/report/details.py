@@ -6,19 +6,16 @@ Read from what a finished run keeps (runs, judgments, answers, curves), so no mo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator
 from dataclasses import asdict
-from itertools import groupby, islice
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, read_text
-from acclimate.corpus.formats.trec import read_qrels, read_run
+from acclimate.corpus.formats.trec import read_qrels, read_run, read_top
 from acclimate.measure import graded
 from acclimate.measure.before_after import before_after
 from acclimate.measure.measures import MAIN, measured
-from acclimate.records import ScoredDoc
 from acclimate.report import curves
 from acclimate.report.queries import answers, statistics
 from acclimate.run.given import option
@@ -54,8 +51,10 @@ def _query_by_query(run: Run, outputs: Outputs, judgment: Graded | None) -> dict
     qrels = read_qrels(by.folder / "qrels.trec")
     query_ids = {qrel.query_id for qrel in qrels}
     runs = by.folder if (by.folder / RUNS).is_dir() else outputs["evaluate"].folder
-    hits = {name: list(_first_hits(runs, name, query_ids)) for name in (baseline, candidate)}
-    measure = graded.values_of if judgment else measured
+    read, measure = (read_run, graded.values_of) if judgment else (partial(read_top, depth=_DEPTH), measured)
+    hits = {
+        name: [hit for hit in read(run_file(runs, name)) if hit.query_id in query_ids] for name in (baseline, candidate)
+    }
     values = {name: measure(ranked, qrels, [MAIN])[MAIN] for name, ranked in hits.items()}
     queries = judgment.queries if judgment else outputs["steer"].measuring(run, outputs["sample"]).queries
     return {
@@ -64,13 +63,6 @@ def _query_by_query(run: Run, outputs: Outputs, judgment: Graded | None) -> dict
             baseline, candidate, hits, values, queries, qrels, run.input.documents, most=QUERIES_SHOWN
         ),
     }
-
-
-def _first_hits(folder: Path, system: str, query_ids: Collection[str]) -> Iterator[ScoredDoc]:
-    """As many of each of these queries as the measure looks at."""
-    for query_id, hits in groupby(read_run(run_file(folder, system)), key=lambda hit: hit.query_id):
-        if query_id in query_ids:
-            yield from islice(hits, _DEPTH)
 
 
 def _curves(run: Run) -> Any:
