@@ -55,7 +55,9 @@ CHANGES = [  # numbers that are made for a GPU
     "evaluate.rerank=",
     "evaluate.max_queries=100",
 ]
-MORE_DOCS = 2.5  # times as many, where too few queries pass a recipe's filters
+# Documents, and the part of their queries that each reranker learns from where these teach on others: what is tried one
+# after the other as long as too few queries pass a recipe's filters
+ATTEMPTS = ((1, 1 / 8), (1, 1 / 24), (2.5, 1 / 24))
 OF_RECIPES = {
     "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its LLM asks of a bare document, and others do not
     "udapdr-sequential": ["seed.cue=true"],  # at the end of a bare document so small an LLM goes on with it
@@ -78,9 +80,10 @@ def main() -> None:
         out = arguments.out / Path(collection).name
         rows: list[list[str]] = []
         for name in arguments.recipes.split(",") if arguments.recipes else names:
-            for n_docs in (arguments.docs, int(MORE_DOCS * arguments.docs)):
+            for times, share in ATTEMPTS:
+                n_docs = int(times * arguments.docs)
                 folder = out / f"{name}-{n_docs}"
-                failure = adapted(collection, name, folder, n_docs, arguments.set)
+                failure = adapted(collection, name, folder, n_docs, share, arguments.set)
                 if "left" not in failure:
                     break
             rows += [[name, failure]] if failure else measured(name, folder, n_docs, is_first=not rows)
@@ -93,7 +96,7 @@ def main() -> None:
         write_section("recipes", text)
 
 
-def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequence[str]) -> str:
+def adapted(collection: str, name: str, out: Path, n_docs: int, share: float, changes: Sequence[str]) -> str:
     """Make the run of a recipe; why it could not be, if so."""
     recipe = acclimate.recipe(f"{name},{OVERLAY}")
     per_doc = min(recipe.settings["generate"]["per_doc"], MOST_PER_DOC)
@@ -102,9 +105,8 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, changes: Sequenc
     ours = [f"sample.n_docs={n_docs}", *CHANGES, f"generate.per_doc={per_doc}", f"evaluate.systems={systems}"]
     share_index(out)
     command = [sys.executable, "-m", "acclimate", "adapt", collection, "--out", str(out), "--recipe", recipe.name]
-    if recipe.settings["label"]["queries"] == "unseen":  # half of the queries train rerankers, the others are labelled
-        n_each = n_docs * per_doc // 8
-        ours += [f"train.max_queries={max(8, n_each)}", "train.min_queries=8"]
+    if recipe.settings["label"]["queries"] == "unseen":
+        ours += [f"train.max_queries={max(8, int(share * n_docs * per_doc))}", "train.min_queries=8"]
     for change in (*ours, *OF_RECIPES.get(name, ()), *changes):
         command += ["--set", change]
     before = children_seconds()
