@@ -84,7 +84,7 @@ def main() -> None:
                 n_docs = int(times * arguments.docs)
                 folder = out / f"{name}-{n_docs}"
                 failure = adapted(collection, name, folder, n_docs, share, arguments.set)
-                if "left" not in failure:
+                if "queries" not in failure:
                     break
             rows += [[name, failure]] if failure else measured(name, folder, n_docs, is_first=not rows)
             print(" | ".join(rows[-1]), file=sys.stderr)
