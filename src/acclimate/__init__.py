@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.evaluate_run import evaluate_run
+    from acclimate.api.forgetting import Forgetting, forgetting
     from acclimate.api.judge import Judgment
     from acclimate.api.page import Page
     from acclimate.api.prompts import prompt, prompts
@@ -59,6 +60,7 @@ _HOMES = {
     "acclimate.api.convert": "convert formats",
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.evaluate_run": "evaluate_run",
+    "acclimate.api.forgetting": "Forgetting forgetting",
     "acclimate.api.judge": "Judgment",
     "acclimate.api.page": "Page",
     "acclimate.api.prompts": "prompt prompts",
@@ -98,6 +100,7 @@ __all__ = [
     "EvaluatedRuns",
     "Exported",
     "Figures",
+    "Forgetting",
     "Hit",
     "Judgment",
     "LLMError",
@@ -130,6 +133,7 @@ __all__ = [
     "evaluate",
     "evaluate_run",
     "filter",
+    "forgetting",
     "formats",
     "generate",
     "index",

@@ -25,6 +25,7 @@ from acclimate.cli.command_groups import GROUPS
 from acclimate.cli.convert_commands import convert
 from acclimate.cli.export_command import export
 from acclimate.cli.file_commands import compare, evaluate_run, rerank
+from acclimate.cli.forgetting_command import forgetting
 from acclimate.cli.judge_command import judge
 from acclimate.cli.model_commands import convert_model
 from acclimate.cli.options import (
@@ -74,6 +75,7 @@ stage_commands.register(app)
 for command_elsewhere in (
     adapt,
     judge,
+    forgetting,
     compare,
     evaluate_run,
     rerank,

@@ -13,6 +13,7 @@ from acclimate.llm.windows import from_window
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
 from acclimate.report import combinations, sentences
+from acclimate.report import forgetting as forgotten
 from acclimate.report.against_reranked import trades
 from acclimate.report.choices import choices
 from acclimate.report.details import details
@@ -22,7 +23,7 @@ from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
 from acclimate.run.updated import LastUpdate
-from acclimate.stages import judge
+from acclimate.stages import forgetting, judge
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import made_of
 
@@ -71,6 +72,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},
         "queries": queries,
         **({"judge": judgment.account} if judgment else {}),
+        "forgetting": forgetting.made(run, outputs),
         **({"log": run.input.log.account()} if run.input.log else {}),
         "models": {
             "llm": run.writer,
@@ -166,7 +168,8 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
             f"{shown} queries were shown to the LLM as examples of the task: their documents got no other query, and "
             f"{left_out} of the queries to measure on were left out for it."
         )
-    warnings.append("No queries from outside this collection were measured: expect nothing there.")
+    outside = [sentence for measured in forgetting.made(run, outputs) for sentence in forgotten.sentences(measured)]
+    warnings += outside or ["No queries from outside this collection were measured: expect nothing there."]
     return warnings
 
 

@@ -1,0 +1,29 @@
+"""What adapting cost outside of the run's documents, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acclimate.measure.measures import MAIN
+from acclimate.report.formatting import p_value, score, signed
+
+_WORDS = {
+    "WIN": "gained there, too",
+    "NO DIFFERENCE": "lost nothing that can be told from chance",
+    "REGRESSION": "forgot something",
+}
+
+
+def sentences(measured: Mapping[str, Any]) -> list[str]:
+    """A sentence for each adapted system."""
+    where = (
+        f"Outside, on {measured['collection']} ({measured['queries']:,} labelled queries, "
+        f"{measured['documents']:,} documents)"
+    )
+    return [
+        f"{where}, {row['system']} {_WORDS[row['verdict']]}: {MAIN} {score(row[MAIN])} against {score(row['before'])} "
+        f"of {row['baseline']}, {signed(row['delta'])} (95% interval {signed(row['ci95'][0])} to "
+        f"{signed(row['ci95'][1])}, p {p_value(row['p'])})."
+        for row in measured["systems"]
+    ]

@@ -1,0 +1,135 @@
+"""What adapting cost elsewhere: a labelled collection outside the run's, searched untouched and adapted.
+
+An encoder that learned from one collection may know less of others. The collection is indexed as the run's own was;
+each retriever that the run adapted, and their fusion with its weights, is held against what it was made from.
+Rerankers are not measured. What was made on the way is removed, but for the index of the untouched base.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.digests import fingerprint
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import read_json, write_json
+from acclimate.base.progress import Progress
+from acclimate.corpus import collections
+from acclimate.measure.compare import compare, verdict
+from acclimate.measure.measures import MAIN
+from acclimate.run.output import Account, StageOutput
+from acclimate.run.run import Run
+from acclimate.run.workspace import Workspace
+from acclimate.search import measuring
+from acclimate.search.members import Member
+from acclimate.search.names import SystemName
+from acclimate.search.systems import HYBRID, of_documents, system_of
+from acclimate.stages import index
+from acclimate.stages.chain import Outputs
+from acclimate.stages.evaluate import drawn
+
+FOLDER, MEASURED = "forgetting", "measured"
+
+
+class Forgotten(StageOutput):
+    """What each adapted retriever lost, or gained, on a collection."""
+
+    stage = MEASURED
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """See docs/files.md."""
+        return read_json(self.folder / "measured.json")
+
+
+def make(run: Run, outputs: Outputs, collection: str) -> Forgotten:
+    """Index a labelled collection, and measure on it what the run adapted against what that was made from.
+
+    Raises SettingError for a run that adapted no retriever and for the run's own documents, DataError for a collection
+    without judged queries.
+    """
+    distilled = outputs.get("distill")
+    if distilled is None:
+        raise SettingError("this run adapted no retriever (distill.student), so there is nothing that could forget")
+    collections.check_name(collection)
+    outside = Run(_workspace(run, collection), run.settings, run.seed, collection)
+    labels = outside.input.labels.measuring
+    if not any(qrel.relevance > 0 for qrel in labels.qrels):
+        raise DataError(f"{collection} brings no judged queries; expected a labelled collection, as a BEIR folder is")
+    if outside.input.documents.fingerprint == run.input.documents.fingerprint:
+        raise SettingError(f"{collection} has the documents of the run itself; expected others")
+    indexed = index.make(outside)
+
+    def work(folder: Path, progress: Progress) -> Account:
+        students = replace(distilled.students(outside), index_folder=folder / "students")
+        students.index()
+        members = outside.base.members | students.members()
+        queries = drawn(labels.queries, run.settings["evaluate"]["max_queries"], run.seed)
+        judged = labels.among(queries)
+        weights = {str(name): {str(name): 1.0} for kind in distilled.notes for name in _both(kind)}
+        chosen = outputs["evaluate"].chosen.weights
+        weights |= {name: chosen[name] for name in (HYBRID.adapted(), HYBRID.adapted().origin) if name in chosen}
+        values: dict[str, dict[str, float]] = {}
+        for name, of in weights.items():
+            values[name] = measuring.ndcg(_retriever(outside, members, of), judged)
+            progress(len(values) * len(queries), len(weights) * len(queries))
+        systems = [name for name in map(SystemName, weights) if name.is_adapted and name.origin in weights]
+        measured = {
+            "collection": outside.input.collection.name,
+            "documents": len(outside.input.documents),
+            "queries": len(queries),
+            "systems": [_row(name, values, run.seed) for name in systems],
+        }
+        write_json(folder / "measured.json", measured)
+        shutil.rmtree(folder / "students", ignore_errors=True)
+        return Account(len(labels.queries), len(queries))
+
+    inputs = {
+        "index": indexed.fingerprint,
+        "distill": distilled.fingerprint,
+        "evaluate": fingerprint(outputs["evaluate"].chosen.weights),
+        "labels": labels.fingerprint,
+        "max_queries": str(run.settings["evaluate"]["max_queries"]),
+    }
+    output = outside.workspace.make(MEASURED, work, settings={}, inputs=inputs, seed=run.seed, unit="searches")
+    return Forgotten(output.folder, output.manifest, output.resumed)
+
+
+def made(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
+    """What was measured on other collections of the students that are there now, by collection."""
+    found: list[dict[str, Any]] = []
+    for folder in sorted((run.workspace.folder / FOLDER).glob("*")):
+        workspace = Workspace(folder)
+        distilled, manifest = outputs.get("distill"), None
+        if distilled and workspace.is_made(MEASURED):
+            manifest = workspace.manifest(MEASURED)
+        if distilled and manifest and manifest["inputs"]["distill"] == distilled.fingerprint:
+            found.append(Forgotten(folder / MEASURED, manifest, resumed=True).measured)
+    return found
+
+
+def _workspace(run: Run, collection: str) -> Workspace:
+    """A folder for this collection, in the run's."""
+    name = re.sub(r"[^\w.-]", "-", Path(collection).name, flags=re.ASCII)[-40:]
+    return Workspace(run.workspace.folder / FOLDER / f"{name}-{fingerprint(collections.located(collection))[:8]}")
+
+
+def _both(kind: str) -> tuple[SystemName, SystemName]:
+    """A student, and what it was made from."""
+    name = SystemName(kind).adapted()
+    return name, name.origin
+
+
+def _retriever(outside: Run, members: Mapping[str, Member], weights: Mapping[str, float]) -> Any:
+    return of_documents(system_of(outside.base.ids, members, weights), outside.base.ids)
+
+
+def _row(name: SystemName, values: Mapping[str, Mapping[str, float]], seed: int) -> dict[str, Any]:
+    row = compare(values[name], values[name.origin], system=name, baseline=name.origin, measure=MAIN, seed=seed)
+    reached = {key: round(measuring.mean(values[of]), 5) for key, of in ((MAIN, name), ("before", name.origin))}
+    return {**row.for_report(), **reached, "verdict": verdict(row)}

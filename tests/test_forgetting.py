@@ -1,0 +1,60 @@
+"""Forgetting is measured on a labelled collection outside: untouched against adapted, and the report says it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from chain import write_corpus, write_labels
+
+import acclimate
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import DOCS, QRELS
+from acclimate.cli.main import main
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A BEIR folder with half of the documents, and what people asked of them."""
+    folder = tmp_path / "outside"
+    (folder / "qrels").mkdir(parents=True)
+    write_corpus(folder / "corpus.jsonl", DOCS[:20])
+    write_labels(folder, QRELS[:20])
+    (folder / "qrels" / "test.tsv").write_bytes((folder / "qrels.tsv").read_bytes())
+    return folder
+
+
+def test_each_adapted_retriever_is_held_against_what_it_was_made_from(copied, outside, capsys):
+    assert acclimate.open(copied).report["forgetting"] == []
+    assert "No queries from outside" in " ".join(acclimate.open(copied).report.warnings)
+    assert main(["forgetting", str(copied), str(outside)]) == 0
+    out = capsys.readouterr().out
+    report = acclimate.open(copied).report
+    (measured,) = report["forgetting"]
+    assert (measured["collection"], measured["documents"], measured["queries"]) == ("outside", 20, 20)
+    rows = {row["system"]: row for row in measured["systems"]}
+    assert {"dense:adapted", "late-interaction:adapted", "hybrid:adapted"} <= rows.keys()
+    for name, row in rows.items():
+        assert row["delta"] == pytest.approx(row["nDCG@10"] - row["before"], abs=2e-5)
+        assert row["ci95"][0] <= row["delta"] <= row["ci95"][1]
+        assert row["baseline"] == ("hybrid:tuned" if name == "hybrid:adapted" else name.removesuffix(":adapted"))
+        assert f"outside (20 labelled queries, 20 documents), {name} " in out
+        assert any(f", {name} " in warning for warning in report.warnings)
+    assert "No queries from outside" not in " ".join(report.warnings)
+    (path,) = copied.glob("forgetting/*/measured/measured.json")
+    before = path.read_bytes()
+    assert acclimate.forgetting(copied, outside, progress=None)["systems"] == measured["systems"]  # made already
+    assert path.read_bytes() == before and json.loads(before) == measured
+    assert not list(copied.glob("forgetting/*/measured/students"))
+
+
+def test_what_cannot_tell_is_refused(copied, outside, corpus):
+    with pytest.raises(DataError, match="brings no judged queries"):
+        acclimate.forgetting(copied, corpus, progress=None)
+    (outside / "corpus.jsonl").write_bytes(corpus.read_bytes())
+    with pytest.raises(SettingError, match="has the documents of the run itself"):
+        acclimate.forgetting(copied, outside, progress=None)
+    with pytest.raises(DataError, match="nowhere"):
+        acclimate.forgetting(copied, "nowhere/at-all", progress=None)
