@@ -72,6 +72,9 @@ class View:
     def all_scores(self):
         return self.values
 
+    def begin(self, rows):
+        pass
+
     def scores(self, rows):
         return self.values[rows]
 

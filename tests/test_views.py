@@ -75,7 +75,8 @@ def test_vectors_are_compared_the_same_in_any_company(place, seed, dim, n_docs):
     pooled, queries = (rng.normal(size=(n, dim)).astype(np.float32) for n in (n_docs, 9))
     plain = vectors = Vectors(pooled, tokens, scales, np.cumsum([0, *lengths]))
     if place != "cpu":
-        vectors = OnDevice(pooled, tokens, scales, vectors.offsets, "cpu")
+        vectors = Vectors(*vars(plain).values())
+        vars(vectors)["_on_device"] = OnDevice(pooled, tokens, scales, vectors.offsets, "cpu")
         assert vectors.dense_scores(queries) == pytest.approx(plain.dense_scores(queries), abs=1e-4)
         every = np.arange(n_docs)
         assert vectors.max_sim(queries, every) == pytest.approx(plain.max_sim(queries, every), abs=1e-4)
@@ -88,11 +89,11 @@ def test_vectors_are_compared_the_same_in_any_company(place, seed, dim, n_docs):
 
 def test_each_query_is_looked_at_once_by_each_member_however_many_systems_ask(members, encoder, monkeypatch):
     encoded, compared = [], Counter()
-    encode, max_sim, scores = Encoder.encode, Vectors.max_sim, BM25.scores
+    encode, begin, scores = Encoder.encode, Vectors.begin_max_sim, BM25.scores
     monkeypatch.setattr(Encoder, "encode", lambda self, texts: (encoded.extend(texts), encode(self, texts))[1])
     monkeypatch.setattr(
-        Vectors, "max_sim", lambda self, query, rows: (compared.update([(query.tobytes(), row) for row in rows]),
-                                                       max_sim(self, query, rows))[1]
+        Vectors, "begin_max_sim", lambda self, query, rows: (compared.update([(query.tobytes(), row) for row in rows]),
+                                                             begin(self, query, rows))[1]
     )  # fmt: skip
     read = []
     monkeypatch.setattr(BM25, "scores", lambda self, text: (read.append(text), scores(self, text))[1])

@@ -6,7 +6,7 @@ others name. Rows are positions in the corpus; ids come back at the very end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +30,10 @@ class View(Protocol):
 
     def all_scores(self) -> NDArray[np.float32]:
         """(n_docs,) scores of every document."""
+        ...
+
+    def begin(self, rows: NDArray[np.int64]) -> None:
+        """Begin to score these documents, which will be asked for, where that does not wait for a device."""
         ...
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -59,6 +63,9 @@ class _AllScores:
 
     def all_scores(self) -> NDArray[np.float32]:
         return self.values
+
+    def begin(self, rows: NDArray[np.int64]) -> None:
+        """They are known."""
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.values[rows]
@@ -102,17 +109,24 @@ class _MaxSim:
         self.vectors, self.tokens = vectors, tokens
         self._rows = np.empty(0, np.int64)  # compared so far, ascending
         self._values = np.empty(0, np.float32)
+        self._begun: list[tuple[NDArray[np.int64], Callable[[], NDArray[np.float32]]]] = []
 
     def all_scores(self) -> NDArray[np.float32]:
         return self.scores(np.arange(len(self.vectors.pooled)))
 
-    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        fresh = np.setdiff1d(rows, self._rows)
+    def begin(self, rows: NDArray[np.int64]) -> None:
+        fresh = np.setdiff1d(rows, np.concatenate([self._rows, *(begun for begun, _ in self._begun)]))
         if len(fresh):
-            known = np.concatenate([self._rows, fresh])
-            values = np.concatenate([self._values, self.vectors.max_sim(self.tokens, fresh)])
+            self._begun.append((fresh, self.vectors.begin_max_sim(self.tokens, fresh)))
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.begin(rows)
+        if self._begun:
+            known = np.concatenate([self._rows, *(begun for begun, _ in self._begun)])
+            values = np.concatenate([self._values, *(compared() for _, compared in self._begun)])
             order = np.argsort(known)
             self._rows, self._values = known[order], values[order]
+            self._begun.clear()
         return self._values[np.searchsorted(self._rows, rows)]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from acclimate.base import models
+from acclimate.base.gpu import pinned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,9 @@ class OnDevice:
         self._pooled, self._tokens, self._scales = (
             torch.from_numpy(np.asarray(part)).to(device) for part in (pooled, tokens, scales)
         )
-        self._offsets, self._lengths = offsets, np.diff(offsets)
+        lengths = np.diff(offsets)
+        self._firsts, self._lengths = (torch.from_numpy(part.copy()).to(device) for part in (offsets[:-1], lengths))
+        self._longest = int(lengths.max(initial=1))
         self._device = device
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,23 +56,27 @@ class OnDevice:
         wanted = torch.from_numpy(np.ascontiguousarray(queries)).to(self._device)
         return torch.stack([self._pooled @ query for query in wanted]).cpu().numpy()
 
-    def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n_rows,) the mean over the query's tokens of each one's best inner product."""
-        scores = np.empty(len(rows), dtype=np.float32)
-        filled = torch.zeros(-(-len(query) // _QUERY_TOKENS) * _QUERY_TOKENS, query.shape[1])
-        filled[: len(query)] = torch.from_numpy(query)
-        longest, dim = int(self._lengths.max(initial=1)), query.shape[1]
+    def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> torch.Tensor:
+        """(n_rows,) the mean over the query's tokens of each one's best inner product; on the device, which is not
+        waited for."""
+        if not len(rows):
+            return self._scales[:0]
+        dim, longest = query.shape[1], self._longest
         n_docs = max(1, min(_DOCS_UNPACKED, _NUMBERS // (longest * dim)))
-        wanted = filled.T.to(self._device).expand(n_docs, -1, -1)
-        for start in range(0, len(rows), n_docs):  # the last ones filled up by those before
-            some = np.resize(rows[start : start + n_docs], n_docs)
-            is_token = np.arange(longest) < self._lengths[some][:, None]
-            places = np.where(is_token, self._offsets[some][:, None] + np.arange(longest), 0)
-            token_rows = torch.from_numpy(places.ravel()).to(self._device)
-            tokens = self._tokens[token_rows].float() * self._scales[token_rows][:, None]
+        filled = torch.zeros(-(-len(query) // _QUERY_TOKENS) * _QUERY_TOKENS, dim)
+        filled[: len(query)] = torch.from_numpy(query)
+        wanted = self._there(filled).T.expand(n_docs, -1, -1)
+        columns = torch.arange(longest, device=self._device)
+        scores: list[torch.Tensor] = []
+        # The last ones are filled up by the first.
+        for some in self._there(torch.from_numpy(np.resize(rows, -(-len(rows) // n_docs) * n_docs))).split(n_docs):
+            is_token = columns < self._lengths[some, None]
+            places = torch.where(is_token, self._firsts[some, None] + columns, 0).flatten()
+            tokens = self._tokens[places].float() * self._scales[places, None]
             similarity = torch.bmm(tokens.view(n_docs, longest, dim), wanted)
-            outside = torch.from_numpy(~is_token).to(self._device)[..., None]
-            best = similarity.masked_fill(outside, -torch.inf).amax(dim=1)[:, : len(query)]
-            block = best.mean(dim=1).cpu().numpy()
-            scores[start : start + n_docs] = block[: len(rows) - start]
-        return scores
+            best = similarity.masked_fill(~is_token[..., None], -torch.inf).amax(dim=1)[:, : len(query)]
+            scores.append(best.mean(dim=1))
+        return torch.cat(scores)[: len(rows)]
+
+    def _there(self, tensor: torch.Tensor) -> torch.Tensor:
+        return pinned(tensor).to(self._device, non_blocking=models.device() == "cuda")

@@ -90,7 +90,12 @@ class System:
         members = {name: self.members[name] for name in dict.fromkeys([*self.sources, *self.parts])}
         for block in blocks(queries, len(self.ids)):
             views = Views() if self.views is None else self.views
-            yield from zip(block, views.of(block, members), strict=True)
+            of_block = views.of(block, members)
+            for of_query in of_block:  # a GPU goes through the block before it is waited for
+                rows = np.unique(np.concatenate([of_query[name].named(self.depth, self.ids) for name in self.sources]))
+                for view in of_query.values():
+                    view.begin(rows)
+            yield from zip(block, of_block, strict=True)
 
     def _scored(
         self,

@@ -97,8 +97,17 @@ class Vectors:
         query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale. Each
         document has a product of its own: which others are compared does not move its rounding.
         """
-        if self._on_device is not None:
-            return self._on_device.max_sim(query, rows)
+        return self.begin_max_sim(query, rows)()
+
+    def begin_max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Callable[[], NDArray[np.float32]]:
+        """What waits for a GPU that has begun to compare them; on a CPU they are compared."""
+        if self._on_device is None:
+            scores = self._max_sim_here(query, rows)
+            return lambda: scores
+        scores_there = self._on_device.max_sim(query, rows)
+        return lambda: scores_there.cpu().numpy()
+
+    def _max_sim_here(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         scores = np.empty(len(rows), dtype=np.float32)
         wanted = np.ascontiguousarray(query.T)
         for start in range(0, len(rows), _BLOCK_DOCS):

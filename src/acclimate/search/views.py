@@ -40,6 +40,10 @@ class Seen:
         self._view, self._above = view, above
         self._named: dict[int, NDArray[np.int64]] = {}  # by depth
 
+    def begin(self, rows: NDArray[np.int64]) -> None:
+        """Begin to score these documents, which will be asked for."""
+        self._view.begin(rows)
+
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n_rows,) scores of these documents."""
         return self._view.scores(rows)
