@@ -169,6 +169,22 @@ def test_the_tutorial_can_be_typed_as_it_stands(home, tmp_path, monkeypatch, cap
         assert capsys.readouterr().out, words
 
 
+@pytest.mark.parametrize("page", ["labels", "query-log", "languages", "long-documents"])
+def test_what_how_to_pages_say_could_begin(page, home, tmp_path, monkeypatch, capsys):
+    shutil.copytree(home / "docs", tmp_path / "docs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    (tmp_path / "searches.csv").write_text("search term,count\nwhy does lava erupt,7\n")
+    text = (EXAMPLES.parent / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8")
+    for language, name in (("json", "queries.jsonl"), ("text", "qrels.tsv")):
+        for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S):
+            (tmp_path / name).write_text(block)
+    commands = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("acclimate adapt ")]
+    assert commands
+    for words in commands:
+        assert main([*words, "--dry-run"]) == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_s_function_has_the_stage_s_settings(stage):
     function = getattr(acclimate, stage)
