@@ -169,6 +169,17 @@ def test_the_tutorial_can_be_typed_as_it_stands(home, tmp_path, monkeypatch, cap
         assert capsys.readouterr().out, words
 
 
+def test_what_the_page_on_engines_says_in_python_is_true(home, tmp_path, monkeypatch, capsys):
+    shutil.copytree(home / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "run", "sqlite"]) == 0
+    capsys.readouterr()
+    text = (EXAMPLES.parent / "docs" / "exports.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(compile(block, "exports.md", "exec"), {})
+    assert "volcano.md" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", ["labels", "query-log", "languages", "long-documents"])
 def test_what_how_to_pages_say_could_begin(page, home, tmp_path, monkeypatch, capsys):
     shutil.copytree(home / "docs", tmp_path / "docs")

@@ -6,6 +6,7 @@ run, TOML blocks are taken as what they are. `<!-- not run: WHY -->` before a bl
 
 from __future__ import annotations
 
+import configparser
 import doctest
 import json
 import os
@@ -26,6 +27,7 @@ from acclimate.run.recipes import load_recipe
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("**/*.md"))
 ELSEWHERE = {"sql", "text", "console", "html", "js"}  # run by the tests of what they belong to, or not to be run
+RUN_IN_A_RUN = {"python.md", "exports.md"}  # by tests/test_api.py, where there is one
 SHELL = {"", "sh", "bash", "shell"}
 
 
@@ -57,7 +59,7 @@ def of(*languages: str) -> pytest.MarkDecorator:
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    languages = {*SHELL, *ELSEWHERE, "python", "toml", "json", "yaml"}
+    languages = {*SHELL, *ELSEWHERE, "python", "toml", "json", "yaml", "ini"}
     assert [(block.page, block.line, block.language) for block in BLOCKS if block.language not in languages] == []
 
 
@@ -83,9 +85,9 @@ def test_the_command_line_takes_every_command(block):
 
 @of("python")
 def test_python_blocks_are_python_and_run(block, tmp_path, monkeypatch):
-    if ">>>" in block.text or block.not_run:
+    if ">>>" in block.text or block.not_run or block.page in RUN_IN_A_RUN:
         assert doctest.DocTestParser().get_examples(block.text) or compile(block.text, block.page, "exec")
-        return  # examples with answers run where what they ask for is: tests/test_api.py
+        return
     monkeypatch.chdir(tmp_path)
     exec(compile(block.text, block.page, "exec"), {"acclimate": acclimate})
 
@@ -100,6 +102,11 @@ def test_toml_blocks_are_recipes_or_prompts(block, tmp_path):
         assert acclimate.prompt(path).stop
     else:
         assert load_recipe(str(path)).description
+
+
+@of("ini")
+def test_units_of_systemd_can_be_read(block):
+    assert configparser.ConfigParser(strict=False, interpolation=None).read_string(block.text) is None
 
 
 @of("json", "yaml")
@@ -142,4 +149,4 @@ def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site):
 
 def test_every_page_stands_in_the_navigation():
     named = set(re.findall(r"^ +- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
-    assert {page.relative_to(ROOT / "docs").as_posix() for page in PAGES} - {"exports.md"} == named
+    assert {page.relative_to(ROOT / "docs").as_posix() for page in PAGES} == named
