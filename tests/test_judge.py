@@ -20,6 +20,7 @@ from acclimate.corpus.formats.trec import read_run
 from acclimate.llm import prompts
 from acclimate.measure import graded
 from acclimate.records import Completion, Qrel, ScoredDoc
+from acclimate.report import sentences
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -243,3 +244,15 @@ def test_the_prompt_asks_for_the_four_grades_and_goes_around_any_text():
     assert prompt.render("a {query} in braces", "{document}").endswith(
         "Query: {document}\nDocument: a {query} in braces\nGrade:"
     )
+
+
+def test_what_a_judge_cost_is_no_part_of_what_a_kept_query_cost():
+    def usage(stage, cost):
+        return {"stage": stage, "llm": "dear", "calls": 1, "prompt_tokens": 90, "completion_tokens": 10} | {
+            "cost_usd": cost
+        }
+
+    for cost, each in ((0.5, "$0.05"), (None, "10 tokens")):
+        llms = [usage("generate", cost), usage("judge", cost)]
+        ledger = {"llms": llms, "tokens": 200, "cost_usd": cost and 2 * cost, "written_queries": 20, "kept_queries": 10}
+        assert sentences.spending({"ledger": ledger})[-1].startswith(f"A kept query: {each} ")

@@ -90,13 +90,9 @@ def worth(report: Mapping[str, Any]) -> str:
         )
     if report["verdict_basis"] == "judge":
         judgment = report.get("judge", {})
-        agreed = judgment.get("agreement")
-        heard = (
-            "Nobody has graded any of it, so how far people would agree is not known: grade some, and judge again with "
-            "--grades FILE."
-            if agreed is None
-            else f"People graded {agreed['pairs']:,} of these pairs, too."
-        )
+        heard = "Nobody has graded any of it, so how far people would agree is not known: --grades FILE tells."
+        if agreed := judgment.get("agreement"):
+            heard = f"People graded {agreed['pairs']:,} of these pairs, too."
         llm = judgment.get("llm", "An LLM")
         return f"{llm} graded what the systems found. {heard} docs/judging.md says what that is worth."
     return ""
@@ -279,11 +275,15 @@ def spending(report: Mapping[str, Any]) -> list[str]:
         + ("cost not known" if usage["cost_usd"] is None else usd(usage["cost_usd"]))
         for usage in ledger["llms"]
     ]
-    kept, cost = ledger["kept_queries"], ledger["cost_usd"]
+    kept, cost, tokens = ledger["kept_queries"], ledger["cost_usd"], ledger["tokens"]
+    for usage in ledger["llms"]:
+        if usage["stage"] == "judge":  # who writes no query
+            cost = cost and cost - (usage["cost_usd"] or 0.0)
+            tokens -= usage["prompt_tokens"] + usage["completion_tokens"]
     if kept and cost:
         each = f"${cost / kept:.6f}".rstrip("0")
     else:
-        each = f"{ledger['tokens'] / kept:,.0f} tokens" if kept else "nothing was kept"
+        each = f"{tokens / kept:,.0f} tokens" if kept else "nothing was kept"
     return [*lines, f"A kept query: {each} ({kept:,} of {ledger['written_queries']:,} kept)"]
 
 
