@@ -63,8 +63,10 @@ def _shown(option: str) -> str:
 FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
+        Format("elasticsearch", "Elasticsearch: mapping, bulk files, and a query of retrievers"),
         Format("hf", "model folders for sentence-transformers, transformers and model servers"),
         Format("lancedb", "LanceDB: tables of documents with vectors, and of BM25's weights"),
+        Format("opensearch", "OpenSearch: mapping, bulk files, and a hybrid query with its pipeline"),
         Format("pgvector", "PostgreSQL with pgvector: tables, and the system as a function; --url loads it"),
         Format("qdrant", "Qdrant: dense, sparse and multivectors; --url loads them"),
         Format("onnx", "dense encoders as ONNX graphs, in full and in eight bits"),

@@ -1,0 +1,54 @@
+"""What engines that cannot be run here would find, computed from what their documentation says.
+
+Each member that finds has a list of its own; scores are brought to [0, 1] within it, by its least and its largest, and
+added with the weights, and what is not in a list gets nothing from it (the run scores every candidate by every member).
+Reciprocal ranks are added as the run adds them. Late interaction is left out: the other weights remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from acclimate.base.errors import SettingError
+from acclimate.deploy.exports.client import first_of_documents
+from acclimate.deploy.exports.source import LATE_INTERACTION, Source
+from acclimate.records import Query
+from acclimate.search.candidates import RANK_CONSTANT, min_max
+
+
+def weights_of(source: Source, engine: str) -> dict[str, float]:
+    """Of the members that the engine has, adding to 1; none where ranks are added.
+
+    Raises SettingError for a system of which nothing would be left.
+    """
+    weights = {name: weight for name, weight in source.system.weights.items() if source.kinds[name] != LATE_INTERACTION}
+    if source.system.weights and not weights:
+        raise SettingError(
+            f"{engine} gets no token vectors, and {source.name} is nothing else; expected another system"
+        )
+    total = sum(weights.values())
+    return {name: round(weight / total, 6) for name, weight in weights.items()}
+
+
+def search(source: Source, weights: dict[str, float]) -> Callable[[str, int], list[str]]:
+    """(query, k) -> ids of documents, best first."""
+    ids, depth = source.system.ids, source.system.depth
+    members = {name: source.system.members[name] for name in weights or source.system.sources}
+    views = source.system.views
+    assert views is not None
+
+    def find(text: str, k: int) -> list[str]:
+        (seen,) = views.of([Query(text, text)], members)
+        totals: dict[int, float] = {}
+        for name in members:
+            rows = seen[name].named(depth, ids)
+            scores = min_max(seen[name].scores(rows)) if weights else 1 / (RANK_CONSTANT + 1 + np.arange(len(rows)))
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                totals[row] = totals.get(row, 0.0) + weights.get(name, 1.0) * score
+        ranked = sorted(totals.items(), key=lambda hit: (-hit[1], source.numbers[hit[0]]))
+        documents = {row: source.document(ids.doc_ids[row]) for row in totals}
+        return [documents[row] for row, _ in first_of_documents(ranked, documents, k)]
+
+    return find

@@ -1,0 +1,98 @@
+"""Load this export into Elasticsearch or OpenSearch, and search it there. It needs acclimate.
+
+    python search.py http://localhost:9200              makes the index `acclimate`, which must not be there, and loads
+    python search.py http://localhost:9200 "a query"    searches
+
+A name and a password go into the address: https://name:password@host:9200.
+"""
+
+import base64
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from acclimate.deploy.exports.queries import QuerySide
+
+INDEX = "acclimate"
+
+
+def feature(word):
+    """A word as the name of a feature: without dots, which neither engine takes."""
+    return word.replace("%", "%25").replace(".", "%2E")
+
+
+def ask(url, method, path, body, kind="application/json"):
+    """What the engine answers. Raises SystemExit with what it says where it refuses."""
+    parts = urlsplit(url)
+    address = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}{path}"
+    request = urllib.request.Request(address, body, {"content-type": kind}, method=method)
+    if parts.username:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        request.add_header("authorization", f"Basic {base64.b64encode(login).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:500]}") from None
+
+
+def load(url, folder):
+    """Make the index and fill it; returns how many documents it has then."""
+    ask(url, "PUT", f"/{INDEX}", (folder / "mapping.json").read_bytes())
+    if (pipeline := folder / "pipeline.json").exists():
+        ask(url, "PUT", f"/_search/pipeline/{INDEX}", pipeline.read_bytes())
+    for path in sorted((folder / "bulk").glob("bulk-*.ndjson")):
+        answer = ask(url, "POST", f"/{INDEX}/_bulk", path.read_bytes(), "application/x-ndjson")
+        if answer["errors"]:
+            errors = [item["index"]["error"] for item in answer["items"] if "error" in item["index"]]
+            raise SystemExit(f"{path.name}: {len(errors)} documents were refused; the first: {errors[0]}")
+    ask(url, "POST", f"/{INDEX}/_refresh", None)
+    return ask(url, "GET", f"/{INDEX}/_count", None)["count"]
+
+
+def filled(template, values):
+    """The query with what members make of a text in the place of {{NAME}}; a part without any term finds nothing."""
+    if isinstance(template, dict):
+        leaves = [values.get(leaf) for leaf in _leaves(template)]
+        if len(template) == 1 and {*template} & {"sparse_vector", "neural_sparse"} and {} in leaves:
+            return {"match_none": {}}
+        return {key: filled(value, values) for key, value in template.items()}
+    if isinstance(template, list):
+        return [filled(value, values) for value in template]
+    return values.get(template, template) if isinstance(template, str) else template
+
+
+def _leaves(template):
+    values = template.values() if isinstance(template, dict) else template if isinstance(template, list) else ()
+    return [template] if isinstance(template, str) else [leaf for value in values for leaf in _leaves(value)]
+
+
+def request_of(folder, side, query, k=10):
+    """The body of a search."""
+    values = {"{{k}}": k}
+    for name, part in side(query).items():
+        terms = hasattr(part, "terms")
+        value = dict(zip(map(feature, part.terms), part.weights, strict=True)) if terms else part.tolist()
+        values["{{" + name.replace(":", "_").replace("-", "_") + "}}"] = value
+    return filled(json.loads((folder / "query.json").read_text(encoding="utf-8")), values)
+
+
+def search(url, folder, query, k=10):
+    """[(id, score, title, text)], best first."""
+    body = json.dumps(request_of(folder, QuerySide(folder / "query"), query, k)).encode()
+    pipeline = f"?search_pipeline={INDEX}" if (folder / "pipeline.json").exists() else ""
+    hits = ask(url, "POST", f"/{INDEX}/_search{pipeline}", body)["hits"]["hits"]
+    sources = [(hit["_source"], hit["_score"]) for hit in hits]
+    return [(source["document"], score, source["title"], source["text"]) for source, score in sources]
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    if len(sys.argv) < 3:
+        print(f"{load(sys.argv[1], here):,} documents")
+    else:
+        for document, score, title, text in search(sys.argv[1], here, sys.argv[2]):
+            print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")

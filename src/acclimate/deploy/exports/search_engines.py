@@ -1,0 +1,81 @@
+"""What exports to Elasticsearch and OpenSearch share: documents as bulk files, and how they are checked.
+
+No such engine can be run by this package's tests, so what they would find is computed (see `documented`), and said to
+be. BM25's weights are features of a document, with words for names. Both engines keep a feature's weight in nine bits,
+so scores are within half a percent of the run's; their own BM25 over `text` analyzes and weighs otherwise. Token
+vectors are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.base.files import read_lines, write_json, write_lines
+from acclimate.deploy.exports import arrays, documented, queries
+from acclimate.deploy.exports.check import check
+from acclimate.deploy.exports.formats import Written
+from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.postings import terms_of
+from acclimate.deploy.exports.readers import search_engines as reader
+from acclimate.deploy.exports.source import DENSE, LEXICAL, Part, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AT_ONCE = 512  # documents of a bulk file
+_DIGITS = 6  # of a weight, and of a vector's component
+
+
+def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any], weights: dict[str, float]) -> Written:
+    """requests: by name of a file (mapping.json, query.json, ...), what goes into it."""
+    queries.save(source, folder / "query")
+    n_docs = _write_bulk(source, folder / "bulk", engine)
+    for name, request in requests.items():
+        write_json(folder / name, request)
+    shutil.copyfile(reader.__file__, folder / "search.py")
+    share = check(source, documented.search(source, weights))
+    expected = {"queries": share["queries"], "overlap": share["overlap"]}
+    line = (
+        f"not run here: by its documentation {engine} finds {share['overlap']:.2f} of this run's first ten for "
+        f"{share['queries']:,} queries, for want of an approximate index"
+    )
+    return Written({"documents": n_docs}, {"expected": expected}, [line, "load it with: python search.py URL"])
+
+
+def _write_bulk(source: Source, folder: Path, engine: str) -> int:
+    """Files for `_bulk`, those that are not there yet; how many documents all have, as read back."""
+    folder.mkdir(exist_ok=True)
+    words: dict[str, list[str]] = {}
+    for name, kind in source.kinds.items():
+        if kind in LEXICAL:
+            member: Any = source.system.members[name]
+            words[name] = [reader.feature(word) for word in terms_of(member)]
+    for part, of_part in arrays.parts(source, folder):
+        for first in range(0, len(part.docs), _AT_ONCE):
+            path = folder / f"bulk-{part.number:05}-{first:04}.ndjson"
+            if not path.exists():
+                write_lines(path, _lines(source, part, of_part, words, range(first, first + _AT_ONCE)))
+    return sum(1 for path in folder.glob("bulk-*.ndjson") for _ in read_lines(path)) // 2
+
+
+def _lines(
+    source: Source, part: Part, of_part: arrays.Arrays, words: Mapping[str, list[str]], places: range
+) -> Iterator[str]:
+    documents = list(arrays.documents(source, part, of_part["number"]))
+    for place in places[: len(documents) - places.start]:
+        row = documents[place]
+        for name, kind in source.kinds.items():
+            if kind == DENSE:
+                row[identifier(name)] = [round(value, _DIGITS) for value in of_part[name][place].tolist()]
+            elif kind in LEXICAL:
+                span = slice(*of_part[f"{name}.starts"][place : place + 2])
+                pairs = zip(
+                    of_part[f"{name}.terms"][span].tolist(), of_part[f"{name}.weights"][span].tolist(), strict=True
+                )
+                row[identifier(name)] = {words[name][term]: round(weight, _DIGITS) for term, weight in pairs}
+        yield json.dumps({"index": {"_id": str(row["number"])}})
+        yield json.dumps(row, ensure_ascii=False)
