@@ -98,7 +98,7 @@ def test_curves_recipe_and_command_are_there(run, page):
     assert (run / "recipe.toml").read_text().splitlines()[-1] in page.replace("&#34;", '"')
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"sets": {"a": 1}, "curves": [{}]}', "not JSON"])
+@pytest.mark.parametrize("content", ["[]", '{"sets": {"a": 1}, "curves": [{}]}', "not JSON"])
 def test_a_curve_that_is_none_is_said_in_a_line(finished, tmp_path, capsys, content):
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / "curve.json").write_text(content)

@@ -72,7 +72,7 @@ def _curves(run: Run) -> Any:
     content = read_json(path)
     try:
         curves.drawn(content)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError):
         raise DataError(
             f"no learning curves of this version; draw them again with: acclimate curve {run.workspace.folder}",
             path=path,
