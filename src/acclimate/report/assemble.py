@@ -72,7 +72,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "corpus": {"name": run.collection_name, "documents": len(run.input.documents)},
         "queries": queries,
         **({"judge": judgment.account} if judgment else {}),
-        "forgetting": forgetting.made(run, outputs),
+        "forgetting": forgetting.measurements(run, outputs),
         **({"log": run.input.log.account()} if run.input.log else {}),
         "models": {
             "llm": run.writer,
@@ -168,7 +168,9 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
             f"{shown} queries were shown to the LLM as examples of the task: their documents got no other query, and "
             f"{left_out} of the queries to measure on were left out for it."
         )
-    outside = [sentence for measured in forgetting.made(run, outputs) for sentence in forgotten.sentences(measured)]
+    outside = [
+        sentence for measured in forgetting.measurements(run, outputs) for sentence in forgotten.sentences(measured)
+    ]
     warnings += outside or ["No queries from outside this collection were measured: expect nothing there."]
     return warnings
 

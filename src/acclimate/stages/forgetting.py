@@ -100,17 +100,17 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgotten:
     return Forgotten(output.folder, output.manifest, output.resumed)
 
 
-def made(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
+def measurements(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
     """What was measured on other collections of the students that are there now, by collection."""
-    found: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     for folder in sorted((run.workspace.folder / FOLDER).glob("*")):
         workspace = Workspace(folder)
         distilled, manifest = outputs.get("distill"), None
         if distilled and workspace.is_made(MEASURED):
             manifest = workspace.manifest(MEASURED)
         if distilled and manifest and manifest["inputs"]["distill"] == distilled.fingerprint:
-            found.append(Forgotten(folder / MEASURED, manifest, resumed=True).measured)
-    return found
+            measured.append(Forgotten(folder / MEASURED, manifest, resumed=True).measured)
+    return measured
 
 
 def _workspace(run: Run, collection: str) -> Workspace:
