@@ -1,8 +1,7 @@
 """A cross-encoder as a scorer: query and document read together, one logit.
 
 Pairs are scored in float32 logits before any activation; of a classifier with several labels, by the log-odds of the
-one that says relevant. The document is cut, and the query only where it leaves no
-room for one.
+one that says relevant. A model that `bert_pairs` knows is read of its files alone, any other by its library.
 """
 
 from __future__ import annotations
