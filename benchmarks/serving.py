@@ -61,9 +61,10 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     @property
-    def resident_mb(self) -> float:
+    def own_mb(self) -> float:
+        """Megabytes of memory of its own, without the pages of mapped files, which the system takes back as it likes."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
     def stop(self) -> int:
         """Its exit code at SIGTERM."""
@@ -132,13 +133,13 @@ def rates(served: Served, run: acclimate.Run, systems: Sequence[str], queries: S
 
 
 def memory(served: Served, queries: Sequence[str], requests: int) -> None:
-    """Resident megabytes of the service after every tenth of the requests."""
+    """Megabytes of the service after every tenth of the requests."""
     part = [queries[place % len(queries)] for place in range(requests // 10)]
-    sizes = [served.resident_mb]
+    sizes = [served.own_mb]
     for _ in range(10):
         _, _, failures = asyncio.run(load(served.port, part, 32, None))
         assert not failures
-        sizes.append(served.resident_mb)
+        sizes.append(served.own_mb)
     print(f"\nMemory over {requests:,} requests, MB after each tenth: {', '.join(f'{size:.0f}' for size in sizes)}")
 
 

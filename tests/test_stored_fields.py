@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from acclimate.base.digests import seal
 from acclimate.corpus import collections
-from acclimate.corpus.documents import Corpus
+from acclimate.corpus.documents import FORMAT, Corpus
 from acclimate.corpus.formats import read_corpus
 from acclimate.corpus.formats.folder import front_matter, read_folder
-from acclimate.corpus.stored_fields import as_text, of_text
+from acclimate.corpus.stored_fields import as_text, kept, of_text
 from acclimate.deploy.updating.changes import Changes
 from acclimate.records import Doc
 
@@ -27,8 +28,7 @@ def fields_of(path: Path, folder: Path) -> list[dict]:
 def test_keys_of_json_lines_are_kept_and_metadata_is_taken_apart(tmp_path):
     row = {"_id": "1", "title": "T", "text": "x", "year": 2020, "metadata": {"url": "http://a", "by": {"name": "Ann"}}}
     (tmp_path / "corpus.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({"_id": "2", "text": "y"}) + "\n")
-    kept = fields_of(tmp_path / "corpus.jsonl", tmp_path)
-    assert kept == [{"by.name": "Ann", "url": "http://a", "year": 2020}, {}]
+    assert fields_of(tmp_path / "corpus.jsonl", tmp_path) == [{"by.name": "Ann", "url": "http://a", "year": 2020}, {}]
 
 
 def test_columns_of_tables_are_kept(tmp_path):
@@ -66,7 +66,7 @@ def test_front_matter_is_kept_and_stays_in_the_text(tmp_path):
     ids=lambda content: content[:20],
 )
 def test_front_matter_of_any_kind_gives_fields_or_none(content):
-    assert of_text(as_text(front_matter(content))).keys() <= {"a"}
+    assert kept(front_matter(content)).keys() <= {"a"}
 
 
 def test_what_is_no_value_to_filter_by_is_left_out():
@@ -75,8 +75,8 @@ def test_what_is_no_value_to_filter_by_is_left_out():
         "nul": "\0", "huge": 1 << 70, "mixed": [1, None, [2], "a"], "deep": {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}},
         7: "no name",
     }  # fmt: skip
-    assert of_text(as_text(values)) == {"mixed": [1, "a"]}
-    assert len(of_text(as_text({f"f{n}": n for n in range(500)}))) == 100
+    assert of_text(as_text(kept(values))) == {"mixed": [1, "a"]}
+    assert len(kept({f"f{n}": n for n in range(500)})) == 100
 
 
 def test_no_fingerprint_is_of_fields(tmp_path):
@@ -87,6 +87,7 @@ def test_no_fingerprint_is_of_fields(tmp_path):
     assert corpora[0].fingerprint == corpora[1].fingerprint
     assert [corpus.fields_of("1") for corpus in corpora] == [{}, {"year": 2020}]
     assert corpora[1].fields_of("nothing") == {}
+    assert [corpus.field_names for corpus in corpora] == [[], ["year"]]
 
 
 def test_a_file_of_an_earlier_version_has_none_and_is_read_anew_where_its_source_is(tmp_path):
@@ -98,13 +99,19 @@ def test_a_file_of_an_earlier_version_has_none_and_is_read_anew_where_its_source
     with pa.ipc.open_file(str(now.path)) as file:
         batches = [file.get_batch_with_custom_metadata(n) for n in range(file.num_record_batches)]
         schema = pa.schema([*file.schema][:4])
+        facts = json.loads(batches[-1][1][FORMAT.encode()])
+        del facts["fields"]
+        batches[-1] = (batches[-1][0], {FORMAT: json.dumps(facts)})
         with pa.ipc.new_file(str(tmp_path / "old.arrow"), schema) as writer:
             for batch, facts in batches:
                 writer.write_batch(batch.select(schema.names), custom_metadata=facts)
     old = Corpus.open(tmp_path / "old.arrow")
-    assert (list(old.fields()), old.fields_of("1"), old.keeps_fields) == ([{}], {}, False)
+    assert (list(old.fields()), old.fields_of("1"), old.field_names) == ([{}], {}, None)
     assert old.fingerprint == now.fingerprint
     assert old["1"] == now["1"] == Doc("1", "x")
+    (tmp_path / "old.arrow").replace(now.path)
+    seal(now.path)
+    assert collections.load(source, tmp_path).corpus.fields_of("1") == {"year": 2020}
 
 
 def test_documents_that_came_or_changed_bring_theirs_and_others_keep_theirs(tmp_path):

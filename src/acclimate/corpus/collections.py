@@ -199,7 +199,7 @@ def _cached(source: Path, cache_dir: Path) -> Corpus:
     names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in paths]
     key = fingerprint(READERS_VERSION, names, [sha256(path) for path in paths])
     built = cache_dir / f"corpus-{key}.arrow"
-    if is_sealed(built) and (corpus := Corpus.open(built, source=source)).keeps_fields:
+    if is_sealed(built) and (corpus := Corpus.open(built, source=source)).field_names is not None:
         return corpus
     return Corpus.build(read_folder(source) if source.is_dir() else read_corpus(source), built, source=source)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = "acclimate-corpus-1"
 MAX_BLANK = 0.01
-_FIELDS = 4  # the column of them
+_FIELDS, _NAMES = 4, 1000  # the column of other fields, and how many of their names are known
 BATCH_DOCS, BATCH_CHARS = 4096, 1 << 22
 
 
@@ -66,6 +66,7 @@ class Corpus(Mapping[str, Doc]):
         self.source: str = header["source"]
         self.blank: tuple[str, ...] = tuple(header["blank"])
         self.dropped: dict[str, int] = header["dropped"]
+        self.field_names: list[str] | None = header.get("fields")  # None: of a version that kept none
 
     @classmethod
     def build(cls, docs: Iterable[Doc], path: Path, *, source: str | Path = "") -> Corpus:
@@ -129,20 +130,16 @@ class Corpus(Mapping[str, Doc]):
         """The ids and docs, streamed in order."""
         return _Items(self)
 
-    @property
-    def keeps_fields(self) -> bool:  # not if it is of a version that kept none
-        return all(batch.num_columns > _FIELDS for batch in self._batches)
-
     def fields(self) -> Iterator[dict[str, Any]]:
         """The other fields that each doc came with, streamed in order, see `stored_fields`."""
         for batch in self._batches:
-            texts = batch.column(_FIELDS).to_pylist() if batch.num_columns > _FIELDS else [""] * batch.num_rows
+            texts = [""] * batch.num_rows if self.field_names is None else batch.column(_FIELDS).to_pylist()
             yield from map(stored_fields.of_text, texts)
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
         """Those of a doc; {} where there is none."""
-        row = self._row(doc_id)
-        return stored_fields.of_text(self._cell(row, _FIELDS)) if row is not None and self.keeps_fields else {}
+        row = None if self.field_names is None else self._row(doc_id)
+        return {} if row is None else stored_fields.of_text(self._cell(row, _FIELDS))
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -230,6 +227,7 @@ class _Tally:
     blank: list[str] = field(default_factory=list)
     first_blank: DataError | None = None
     digest: int = 0
+    field_names: set[str] = field(default_factory=set)
 
     def rows(self, docs: Iterable[Doc]) -> Iterator[tuple[str, str, str, int, str]]:
         for doc in docs:
@@ -239,8 +237,9 @@ class _Tally:
             if not (doc.text.strip() or doc.title.strip()):
                 self.first_blank = self.first_blank or place.error(f"'text' of document {doc.doc_id!r} is empty")
                 self.blank.append(doc.doc_id)
-            fields = stored_fields.as_text(getattr(docs, "others", {}))
-            yield doc.doc_id, doc.text, doc.title, _key(doc.doc_id), fields
+            fields = stored_fields.kept(getattr(docs, "others", {}))
+            self.field_names |= fields.keys()
+            yield doc.doc_id, doc.text, doc.title, _key(doc.doc_id), stored_fields.as_text(fields)
 
     def facts(self, dropped: Mapping[str, int]) -> dict[str, Any]:
         count = len(self.lines)
@@ -255,6 +254,7 @@ class _Tally:
             "fingerprint": f"{self.digest % (1 << 128):032x}",
             "source": self.source,
             "blank": self.blank,
+            "fields": sorted(self.field_names)[:_NAMES],
             "dropped": {reason: number for reason, number in sorted(dropped.items()) if number},
         }
 

@@ -21,10 +21,14 @@ _MOST = 100  # fields of a document, and values of one
 _DEEPEST = 4
 
 
-def as_text(values: Mapping[str, Any]) -> str:
-    """The fields to be kept as JSON, its keys sorted; empty where there are none."""
-    fields = dict(sorted(dict(_flat(values, "", 0)).items())[:_MOST])
-    return json.dumps(fields, ensure_ascii=True) if fields else ""
+def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a document's other values is kept, by name, the names in order."""
+    return dict(sorted(dict(_flat(values, "", 0)).items())[:_MOST]) if values else {}
+
+
+def as_text(fields: Mapping[str, Any]) -> str:
+    """What `kept` gave as JSON; empty where there is nothing."""
+    return json.dumps(fields) if fields else ""
 
 
 def of_text(text: str) -> dict[str, Any]:

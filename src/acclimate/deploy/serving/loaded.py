@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
+from acclimate.corpus.analyzer import Analyzer
 from acclimate.deploy.searchers import Hit, Searchers
-from acclimate.deploy.serving.filters import passing
+from acclimate.deploy.serving.filters import fields_named, passing
 from acclimate.deploy.serving.marks import Marker
 from acclimate.records import Query
 from acclimate.run.output import StageOutput
@@ -47,7 +49,6 @@ class LoadedRun:
         for name in dict.fromkeys((self.system, *self.sides)):
             self.hits([_WARM_UP], 1, name)
         self.marker.marked(_WARM_UP, _WARM_UP)
-        self.fields  # noqa: B018 (read once, by one thread)
 
     def hits(self, texts: Sequence[str], k: int, system: str, filters: str = "") -> list[list[Hit]]:
         """At most `k` documents for each text. For the worker alone."""
@@ -62,18 +63,19 @@ class LoadedRun:
             while len(self._rows_by_filters) >= _FILTERS:
                 self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
             corpus, parents, documents = self._run.input.corpus, self._run.input.parents, self._run.input.documents
-            ids, fields = (
-                documents.ids,
-                (
-                    {"doc_id": doc.doc_id, "title": doc.title} | others
-                    for doc, others in zip(documents.values(), documents.fields(), strict=True)
-                ),
-            )
-            wanted = {ids[place] for place in passing(filters, fields)}
+            wanted = {documents.ids[place] for place in passing(filters, self._field_values(fields_named(filters)))}
             self._rows_by_filters[filters] = np.array(
                 [row for row, doc_id in enumerate(corpus.ids) if parents.get(doc_id, doc_id) in wanted], np.int64
             )
         return self._rows_by_filters[filters]
+
+    def _field_values(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Of each document the values of at least these fields; whatever is not asked for is not read."""
+        documents = self._run.input.documents
+        titles = (doc.title for doc in documents.values()) if "title" in names else repeat("")
+        others = documents.fields() if {*names}.difference(_ALWAYS) else repeat(dict[str, Any]())
+        for doc_id, title, fields in zip(documents.ids, titles, others, strict=False):
+            yield {**fields, "doc_id": doc_id, "title": title}
 
     def named(self, system: str | None) -> SystemName:
         """The name of that system, or of the one that is served. Raises SettingError for one that there is not."""
@@ -97,7 +99,7 @@ class LoadedRun:
     @cached_property
     def marker(self) -> Marker:
         """Tells which words of a document are words of a query."""
-        return Marker(self._run.base.bm25.analyzer)
+        return Marker(Analyzer(self._run.base.bm25.analyzer.language))  # one of its own: the worker has the other
 
     @property
     def n_docs(self) -> int:
@@ -107,8 +109,8 @@ class LoadedRun:
     @cached_property
     def fields(self) -> list[str]:
         """What filters may name."""
-        names = {name for fields in self._run.input.documents.fields() for name in fields}
-        return [*_ALWAYS, *sorted(names.difference(_ALWAYS))]
+        names = self._run.input.documents.field_names or []
+        return [*_ALWAYS, *(name for name in names if name not in _ALWAYS)]
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
         """What a document came with, besides title and text."""

@@ -51,6 +51,7 @@ def server(app: Any, limits: Limits) -> uvicorn.Server:
         ws="none",
         loop="asyncio",
         log_config=None,
+        log_level="error",  # what strangers send is no news
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=_HEAD_BYTES,

@@ -95,6 +95,11 @@ class Service:
             left, right = right, left
         depth = min(max(asked.k, COMPARED_DEPTH), self.limits.max_k)
         answer = await self.answer(asked.query, tuple(sorted((left, right))), depth, filters)
+        return await asyncio.to_thread(self._compared, asked, answer, left, right, depth)  # which looks through texts
+
+    def _compared(
+        self, asked: schemas.Compare, answer: Answer, left: str, right: str, depth: int
+    ) -> schemas.Comparison:
         ranks = {
             system: {hit.document_id: rank for rank, hit in enumerate(hits, 1)} for system, hits in answer.hits.items()
         }
@@ -148,8 +153,7 @@ class Service:
     async def to_judge(self, after: str | None) -> schemas.ToJudge:
         """The next query that nobody graded, behind `after` where that is given, with what both sides have for it."""
         run = self.run
-        graded = {grade.query for grade in self._read(self.feedback.grades)}
-        texts = [query.text for query in run.queries_to_judge if len(query.text) <= self.limits.max_query_chars]
+        texts, graded = await asyncio.to_thread(lambda: (self._texts_to_judge(run), self._graded()))
         rest = texts[texts.index(after) + 1 :] if after in texts else texts
         text = next((text for text in rest if text not in graded), None)
         n_graded = sum(text in graded for text in texts)
@@ -168,6 +172,12 @@ class Service:
             for hit in drawn
         ]
         return schemas.ToJudge(query=text, hits=shown, graded=n_graded, queries=len(texts))
+
+    def _texts_to_judge(self, run: LoadedRun) -> list[str]:
+        return [query.text for query in run.queries_to_judge if len(query.text) <= self.limits.max_query_chars]
+
+    def _graded(self) -> set[str]:
+        return {grade.query for grade in self._read(self.feedback.grades)}
 
     def grades_of(self, query: str) -> dict[str, int]:
         """Document -> the grade that it has for a query."""
