@@ -62,7 +62,7 @@ class Served:
 
     @property
     def own_mb(self) -> float:
-        """Megabytes of memory of its own, without the pages of mapped files, which the system takes back as it likes."""
+        """Megabytes of memory without the pages of mapped files, which the system takes back as it likes."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
