@@ -93,7 +93,7 @@ def content(path: Path) -> list[Any]:
 
 def has_our_fields(name: str) -> bool:
     """True for JSON whose fields are acclimate's own, not those of a library's model or index."""
-    is_model = re.match(r"(train/reranker|distill/)[^.]*/|index/bm25/.*index", name)
+    is_model = re.match(r"(train/reranker|distill/)[^.]*/|index/bm25/.*index|updated/[^/]*/", name)
     return name.endswith((".json", ".jsonl")) and not is_model and name != "index/bm25/language.json"
 
 

@@ -11,14 +11,15 @@ import acclimate
 from acclimate.base.errors import DataError, MissingExtra
 
 
+@pytest.mark.slow
 def test_graphs_compute_our_vectors_and_what_eight_bits_lose_is_said(finished, tmp_path):
-    export = acclimate.open(finished).export("onnx", tmp_path / "out", system="dense:adapted")
+    export = acclimate.open(finished).export("onnx", tmp_path / "out", system="dense")
     assert export.counts == {"graphs": 4}
     for task in ("query", "document"):
-        folder = export.folder / "dense-adapted" / task / "onnx"
+        folder = export.folder / "dense" / task / "onnx"
         assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model_int8.onnx"]
-        assert export.manifest["notes"][f"dense:adapted {task} model.onnx"]["lowest"] > 0.999
-        assert export.manifest["notes"][f"dense:adapted {task} model_int8.onnx"]["lowest"] > 0.9
+        assert export.manifest["notes"][f"dense {task} model.onnx"]["lowest"] > 0.999
+        assert export.manifest["notes"][f"dense {task} model_int8.onnx"]["lowest"] > 0.9
     assert export.manifest["notes"]["top ten model.onnx"] == pytest.approx(1, abs=0.02)
     assert "nDCG@10" in str(export)
     assert "without ONNX" in str(export)

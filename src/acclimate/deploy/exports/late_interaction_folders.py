@@ -19,7 +19,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from acclimate.base.errors import DataError
 from acclimate.base.files import make_folder, read_json, write_json
 from acclimate.base.loading import quiet
-from acclimate.deploy.exports.model_folders import write_transformer
+from acclimate.deploy.exports.model_folders import let_read, write_transformer
 from acclimate.deploy.exports.model_sides import Side
 
 _IDENTITY = "torch.nn.modules.linear.Identity"
@@ -97,7 +97,7 @@ def write_pylate(side: Side, reading: Reading, folder: Path) -> None:
             "skiplist_words": reading.skipped,
         },
     )
-    _readable(folder)
+    let_read(folder)
 
 
 def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
@@ -137,9 +137,4 @@ def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
             "similarity": "cosine",
         },
     )
-    _readable(folder)
-
-
-def _readable(folder: Path) -> None:
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(0o644)
+    let_read(folder)

@@ -44,8 +44,13 @@ def write_folder(side: Side, folder: Path) -> None:
                 "similarity_fn_name": "cosine",
             }
             write_json(folder / "config_sentence_transformers.json", settings)
+    let_read(folder)
+
+
+def let_read(folder: Path) -> None:
+    """Whoever may read the folder may read its weights: safetensors lets none but the user who wrote them."""
     for weights in folder.rglob("*.safetensors"):
-        weights.chmod(0o644)  # safetensors' own is 600, which the user of a container cannot read
+        weights.chmod(0o644)
 
 
 def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[str, Any]:
