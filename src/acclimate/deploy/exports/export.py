@@ -11,10 +11,11 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import writing
 from acclimate.base.errors import AcclimateError, DataError
@@ -67,6 +68,11 @@ def export(
     form = named(format_name)
     to_write, to_load = form.split(options)
     source = Source.of(run, outputs, system)
+    if source.name.is_reranked and not form.takes_reranker:
+        distributed.say(
+            "export", f"{source.name} goes without its reranker, which no engine runs; hf has the model of it"
+        )
+        source = replace(source, name=source.name.first)
     out = out or run.workspace.folder / "exports" / form.name
     facts = {"format": form.name, "system": str(source.name), "options": to_write}
     made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}

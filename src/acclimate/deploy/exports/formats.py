@@ -25,6 +25,7 @@ class Format(NamedTuple):
 
     name: str
     summary: str
+    takes_reranker: bool = False  # else a reranked system is exported as the one that is reranked
 
     @property
     def write(self) -> Callable[..., Written]:
@@ -64,7 +65,7 @@ FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
         Format("elasticsearch", "Elasticsearch: mapping, bulk files, and a query of retrievers"),
-        Format("hf", "model folders for sentence-transformers, transformers and model servers"),
+        Format("hf", "model folders for sentence-transformers, transformers and model servers", takes_reranker=True),
         Format("lancedb", "LanceDB: tables of documents with vectors, and of BM25's weights"),
         Format("opensearch", "OpenSearch: mapping, bulk files, and a hybrid query with its pipeline"),
         Format("pgvector", "PostgreSQL with pgvector: tables, and the system as a function; --url loads it"),
