@@ -157,6 +157,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None) -> Tensor
     return torch.softmax(scores, -1, out=scores) @ v
 
 
+_EXACT, _STEP = 64, 16  # rows: a product of more is filled up to the next step
 Product = Callable[[Tensor], Tensor]  # (rows, in) to (rows, out)
 
 
@@ -216,7 +217,8 @@ def _product(
 
     oneDNN copies a weight into a layout of its own at each product. The operators that torch.compile calls take a
     weight that was copied once, and compute the activation while the product is in registers. A single row goes
-    through another of its kernels, which rounds differently: it is given a companion.
+    through another of its kernels, which rounds differently: it is given a companion. For each number of rows that it
+    meets it keeps megabytes for good, so of large numbers it meets few.
     """
     weight, bias = weight.detach().to(dtype), bias.detach().to(dtype)
     if not _is_on_onednn(weight):
@@ -226,7 +228,8 @@ def _product(
     laid_out = onednn._reorder_linear_weight(weight, ROWS_AT_ONCE)
 
     def multiply(x: Tensor) -> Tensor:
-        rows = x if len(x) > 1 else x.repeat(2, 1)
+        n_rows = max(2, len(x)) if len(x) <= _EXACT else -(-len(x) // _STEP) * _STEP
+        rows = x if len(x) == n_rows else F.pad(x, (0, 0, 0, n_rows - len(x)))
         return onednn._linear_pointwise(rows, laid_out, bias, kind, [], algorithm)[: len(x)]
 
     return multiply
