@@ -41,7 +41,7 @@ def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any]
     expected = {"queries": share["queries"], "overlap": share["overlap"]}
     line = (
         f"not run here: by its documentation {engine} finds {share['overlap']:.2f} of this run's first ten for "
-        f"{share['queries']:,} queries, for want of an approximate index"
+        f"{share['queries']:,} queries where it searches exactly"
     )
     return Written({"documents": n_docs}, {"expected": expected}, [line, "load it with: python search.py URL"])
 

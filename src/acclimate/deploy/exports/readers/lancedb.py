@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import lancedb
 import numpy as np
@@ -28,14 +29,14 @@ def searcher(folder):
         return scores
 
     def search(query, k=10):
-        members = side(query)
+        members: dict[str, Any] = side(query)
         all_scores = {name: lexical(name, members[name]) for name in postings}
 
         def named(name):
             if name in postings:
                 hits = [hit for hit in all_scores[name].items() if hit[1] > 0]
             else:  # an index knows no ties: more are asked for
-                asked = documents.search(members[name], vector_column_name=plain(name)).distance_type("dot")
+                asked: Any = documents.search(members[name], vector_column_name=plain(name)).distance_type("dot")
                 rows = asked.select(["number", "_distance"]).limit(2 * fusion.depth).to_arrow()
                 hits = zip(rows["number"].to_pylist(), (-d for d in rows["_distance"].to_pylist()), strict=True)
             return [number for number, _ in sorted(hits, key=lambda hit: (-hit[1], hit[0]))][: fusion.depth]

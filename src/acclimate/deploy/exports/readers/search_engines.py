@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from acclimate.deploy.exports.queries import QuerySide
@@ -72,7 +73,7 @@ def _leaves(template):
 
 def request_of(folder, side, query, k=10):
     """The body of a search."""
-    values = {"{{k}}": k}
+    values: dict[str, Any] = {"{{k}}": k}
     for name, part in side(query).items():
         terms = hasattr(part, "terms")
         value = dict(zip(map(feature, part.terms), part.weights, strict=True)) if terms else part.tolist()
