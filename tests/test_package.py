@@ -64,6 +64,7 @@ def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> dic
 
 NEED_AN_EXTRA = ["acclimate.__main__"]  # which runs
 NEED_AN_EXTRA += [f"acclimate.deploy.serving.{name}" for name in ("app", "schemas", "server", "service")]
+NEED_AN_EXTRA += [f"acclimate.deploy.exports.readers.{name}" for name in ("lancedb", "qdrant")]
 
 
 @pytest.fixture(scope="session")

@@ -178,6 +178,7 @@ def test_pages_fit_a_phone_open_by_keyboard_and_unfold_on_paper(run):
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+        tab.set_default_timeout(120_000)  # of a busy machine
         for name in ("queries.html", "report.html"):
             tab.goto((run / name).as_uri())
             tab.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
