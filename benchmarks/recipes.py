@@ -60,7 +60,8 @@ CHANGES = [  # numbers that are made for a GPU
 ATTEMPTS = ((1, 1 / 8), (1, 1 / 24), (2.5, 1 / 24))
 OF_RECIPES = {
     "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its LLM asks of a bare document, and others do not
-    "udapdr-sequential": ["seed.cue=true"],  # at the end of a bare document so small an LLM goes on with it
+    # At the end of a bare document so small an LLM goes on with it; the hundred pairs of a query take 4 GB.
+    "udapdr-sequential": ["seed.cue=true", "train.batch_size=1", "distill.batch_size=4"],
     "cadet": ["generate.per_doc=1"],  # an LLM that rates is slow
 }
 
