@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from os import fspath
 from pathlib import Path
-from typing import Any
 
+from acclimate.base.content import Content
 from acclimate.base.progress import Shown, shown
 from acclimate.report import assemble
 from acclimate.report.forgetting import sentences
@@ -15,7 +14,7 @@ from acclimate.stages import forgetting as stage
 from acclimate.stages.runs import opened
 
 
-class Forgetting(Mapping[str, Any]):
+class Forgetting(Content):
     """What each adapted retriever lost, or gained, on a collection: a mapping with what was measured.
 
     `print` shows it as the command line does.
@@ -24,18 +23,6 @@ class Forgetting(Mapping[str, Any]):
     >>> forgetting["systems"][0]["verdict"]  # doctest: +SKIP
     'NO DIFFERENCE'
     """
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self._content = content
-
-    def __getitem__(self, name: str) -> Any:
-        return self._content[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
 
     def __repr__(self) -> str:
         return f"<Forgetting on {self['collection']!r}>"

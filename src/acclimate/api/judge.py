@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from acclimate.api.budget import Limit, limit
+from acclimate.base.content import Content
 from acclimate.base.domains import AtLeast, Between
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
@@ -37,7 +38,7 @@ N = Between(FEWEST, 200)
 logger = logging.getLogger("acclimate")
 
 
-class Judgment(Mapping[str, Any]):
+class Judgment(Content):
     """What an LLM's grades of a run came to: a mapping with the content of `judge/measured.json`.
 
     `print` shows it as the command line does.
@@ -48,17 +49,8 @@ class Judgment(Mapping[str, Any]):
     """
 
     def __init__(self, content: Mapping[str, Any], folder: Path) -> None:
-        self._content = content
+        super().__init__(content)
         self.folder = folder
-
-    def __getitem__(self, name: str) -> Any:
-        return self._content[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
 
     def __repr__(self) -> str:
         return f"<Judgment of {str(self.folder)!r}: {self['verdict']} by {self['llm']}>"

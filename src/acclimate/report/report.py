@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from acclimate.base.content import Content
 from acclimate.base.errors import DataError, MissingExtra, unknown
 from acclimate.base.files import read_json
 from acclimate.measure.compare import Comparison
@@ -46,7 +47,7 @@ class MeasuredSystem(NamedTuple):
     untouched: bool = False  # whether people have it before they adapt anything: bm25, dense and hybrid
 
 
-class Report(Mapping[str, Any]):
+class Report(Content):
     """What a run came to: a mapping with the content of `report.json`, and its main fields as attributes.
 
     `print` shows it as the command line does, a notebook shows its page.
@@ -59,7 +60,7 @@ class Report(Mapping[str, Any]):
     """
 
     def __init__(self, content: Mapping[str, Any], folder: Path) -> None:
-        self._content = content
+        super().__init__(content)
         self.folder = folder
 
     @classmethod
@@ -75,15 +76,6 @@ class Report(Mapping[str, Any]):
                     f"no report of a run: {name!r} is missing, or not what it should be; {again}", path=path
                 )
         return cls(content, folder)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._content[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
 
     @property
     def verdict(self) -> str:
