@@ -71,6 +71,9 @@ def test_the_same_filters_are_the_same_text():
     [
         ("en", "sorting lists", "Sort the List; a sorted list. Assorted.", ["Sort", "List", "sorted", "list"]),
         ("en", "the of", "the end of the world", []),
+        ("en", "how can I sort", "How you can sort: I do it so.", ["sort"]),
+        ("en", "what can you do", "You can do what you like.", ["You", "can", "do", "what", "you"]),
+        ("ru", "как устроен вулкан", "Как спит вулкан", ["вулкан"]),
         ("de", "Häuser", "Das HAUS und die Häuser", ["HAUS", "Häuser"]),
         ("zh", "火山", "这座火山喷发", ["火", "山"]),
         ("ar", "كتاب", "قرأت كِتَاب اليوم", ["كِتَاب"]),

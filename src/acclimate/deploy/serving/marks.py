@@ -1,15 +1,21 @@
-"""Which words of a text are words of a query, as BM25 counts them, and the part of a text that has most of them."""
+"""Which words of a text are words of a query, as BM25 counts them, and the part of a text that has most of them.
+
+BM25 counts "how" and "can" of an English query, too, whose list of stop words is short; they explain no ranking and are
+in every text, so they are marked only where a query has nothing else.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 from acclimate.base.text import printable
 from acclimate.base.words import spans_of
-from acclimate.corpus.analyzer import Analyzer
+from acclimate.corpus.analyzer import Analyzer, bm25s
 
 _BEFORE = 60  # characters that are shown before the first word that is marked
 _LONGEST = 20_000  # characters of a document that are looked through
+_FUNCTION_WORDS = {"en": "EN_PLUS", "ru": "RUSSIAN"}  # lists of bm25s, beyond what the analyzer drops
 
 
 class Piece(NamedTuple):
@@ -29,6 +35,7 @@ class Marker:
         """`text` on one line in pieces: all of it, or the part of about `chars` that shares most with the query."""
         text = " ".join(printable(text[:_LONGEST]).split())
         terms = {*self._analyzer(query)}
+        terms = terms - self._function_words or terms
         spans = [(start, end) for start, end in spans_of(text) if terms.intersection(self._analyzer(text[start:end]))]
         start, end = _window(spans, len(text), chars)
         if start:  # at the beginning of a word, where words have blanks between them
@@ -43,6 +50,12 @@ class Marker:
                 at = stop
         pieces += [Piece(text[at:end], False), Piece("…" if end < len(text) else "", False)]
         return [piece for piece in pieces if piece.text]
+
+    @cached_property
+    def _function_words(self) -> frozenset[str]:
+        name = _FUNCTION_WORDS.get(self._analyzer.language)
+        words = getattr(bm25s().stopwords, f"STOPWORDS_{name}") if name else ()
+        return frozenset(term for word in words for term in self._analyzer(word))
 
 
 def _window(spans: list[tuple[int, int]], length: int, chars: int | None) -> tuple[int, int]:
