@@ -251,3 +251,28 @@ def test_a_conversion_that_leaves_nothing_is_an_error_with_the_reasons(tmp_path:
     message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))
     assert message.endswith("nothing of it can be written as triples-ids; examples left out that have no negative: 1")
     assert not (tmp_path / "t.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "texts", "scores"),
+    [
+        ({"anchor": "why", "positive": "lava", "negatives": ["snow", "ice"]}, ("lava", "snow", "ice"), ()),
+        ({"query": "why", "positive": "lava", "negatives": '["snow"]'}, ("lava", "snow"), ()),
+        ({"query": "why", "positive": "lava", "negative": ["snow"], "label": [3, 1]}, ("lava", "snow"), (3, 1)),
+        ({"query": "why", "positive": "lava", "hard_negative_1": "snow"}, ("lava", "snow"), ()),
+        ({"sentence1": "why", "sentence2": "lava"}, ("lava",), ()),
+        ({"sentence1": "why", "sentence2": "lava", "score": 0.7}, ("lava",), (0.7,)),
+    ],
+)
+def test_no_text_of_a_row_is_passed_over(
+    row: dict[str, Any], texts: tuple[str, ...], scores: tuple[float, ...], tmp_path: Path
+) -> None:
+    path = put(tmp_path / "train.jsonl", row)
+    (example,) = recognize(path).read(path).examples()
+    assert (example.record.query, example.record.texts, example.record.scores) == ("why", texts, scores)
+
+
+def test_the_train_table_of_pylate_stands_for_itself(tmp_path: Path) -> None:
+    path = put(tmp_path / "train.jsonl", {"query_id": 7, "document_ids": ["1", "3"], "scores": [0.9, 0.1]})
+    (example,) = recognize(path).read(path).examples()
+    assert (example.record.query_id, example.record.doc_ids, example.record.scores) == ("7", ("1", "3"), (0.9, 0.1))

@@ -7,7 +7,8 @@ columns-pairs   text_a, text_b, label: the score, or 1 for the positive and 0   
 columns-lists   query, docs (a list), labels (a list): scores, or 1 and 0             LambdaLoss and other list losses
 
 All rows have the same columns, so all examples as many negatives, but for lists and pairs. Nothing but these columns
-is written: one more text is one more negative. Read are these names, and those that mine_hard_negatives gives.
+is written: one more text is one more negative. Read are these names, those that mine_hard_negatives gives, and the
+negatives of a row as a list in one column.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
 
 QUERY = Field("query", ("query", "anchor", "sentence1", "question"))
-POSITIVE = Field("positive", ("positive", "document_1", "answer"))
+POSITIVE = Field("positive", ("positive", "document_1", "answer", "sentence2"))
 DOCS = Field("list of documents", ("docs", "texts", "documents"))
-PAIR = (Field("query", ("text_a", "query", "anchor")), Field("document", ("text_b", "text", "document")))
+PAIR = (
+    Field("query", ("text_a", "query", "anchor", "sentence1")),
+    Field("document", ("text_b", "text", "document", "sentence2")),
+)
 LABEL = Field("label", ("label", "labels", "score", "scores"))
-_NEGATIVE = re.compile(r"(negative|document)(?:_([0-9]{1,6}))?")
+_NEGATIVE = re.compile(r"((?:hard_)?negatives?|document)(?:_([0-9]{1,6}))?")
 
 
 def read(path: Path) -> Content:
@@ -41,7 +45,10 @@ def read(path: Path) -> Content:
             query_name, positive_name = pick(values, QUERY, place), pick(values, POSITIVE, place)
             negatives = [name for name in values if _NEGATIVE.fullmatch(name) and name != positive_name]
             negatives.sort(key=_place_of)
-            texts = tuple(text(values[name], name, place) for name in (positive_name, *negatives))
+            texts = (
+                text(values[positive_name], positive_name, place),
+                *(negative for name in negatives for negative in _negatives(values[name], name, place)),
+            )
             scores: tuple[float, ...] = ()
             label = next((name for name in LABEL.names if values.get(name) is not None), None)
             if label:
@@ -145,6 +152,12 @@ def write_lists(path: Path, source: Source) -> int:
             for _, example, _ in source.examples(ids=False, texts=True)
         ),
     )
+
+
+def _negatives(value: Any, name: str, place: Place) -> list[str]:
+    """Of one column: a text, or a list of them, which `negatives` of a table of text holds as its JSON."""
+    texts = json_list(value, name, place) if name.endswith("negatives") or isinstance(value, list) else [value]
+    return [text(negative, name, place) for negative in texts]
 
 
 def _labels(example: Example) -> tuple[float, ...]:

@@ -29,9 +29,18 @@ TABLES = ("train", "queries", "documents")
 def read(path: Path) -> Content:
     """The three tables; scores stay as they are."""
     train, queries, documents = (_table(path, name) for name in TABLES)
+    return Content(
+        docs=collection_files.read_docs(documents).docs,
+        queries=collection_files.read_queries(queries).queries,
+        examples=read_train(train).examples,
+    )
+
+
+def read_train(path: Path) -> Content:
+    """The table `train` alone."""
 
     def examples() -> Iterator[Row[Example]]:
-        for place, values in objects(train):
+        for place, values in objects(path):
             query_id = identifier(values[pick(values, QUERY_ID, place)], "query_id", place)
             doc_ids = tuple(
                 identifier(doc_id, "document_ids", place)
@@ -50,11 +59,7 @@ def read(path: Path) -> Content:
                 others,
             )
 
-    return Content(
-        docs=collection_files.read_docs(documents).docs,
-        queries=collection_files.read_queries(queries).queries,
-        examples=examples,
-    )
+    return Content(examples=examples)
 
 
 def write(path: Path, source: Source) -> int:

@@ -47,7 +47,7 @@ DOCS, QUERIES, JUDGMENTS, RUNS = "documents", "queries", "judgments", "runs"
 COLLECTIONS, SYNTHETIC, EXAMPLES = "collections", "synthetic queries", "training examples"
 NEVER: Callable[[Sample], int] = lambda _: 0  # noqa: E731 (a format that only --from can name)
 _DOC = "_id|doc_id|docid|docno|id|document_id text|contents|document_text|doc_text|passage"
-_ANCHOR = "anchor|query|question|sentence1 positive|document_1|answer"
+_ANCHOR = "anchor|query|question|sentence1 positive|document_1|answer|sentence2"
 _QREL = "query-id|query_id|qid corpus-id|corpus_id|doc_id|docid score|relevance|grade"
 
 FORMATS = (
@@ -103,15 +103,17 @@ FORMATS = (
     Format("columns", EXAMPLES, "sentence-transformers: anchor, positive, negative_1 ... (MultipleNegativesRanking)",
            Has(_ANCHOR, without="query_id"), columns.read, columns.write),
     Format("columns-scores", EXAMPLES, "sentence-transformers: the same and label, scores (MarginMSE, DistillKLDiv)",
-           Has(_ANCHOR + " label|labels|score|scores", without="query_id"), columns.read, columns.write_scores,
-           room="scores"),
+           Has(_ANCHOR + " label|labels|score|scores", without="query_id sentence2"), columns.read,
+           columns.write_scores, room="scores"),
     Format("columns-pairs", EXAMPLES, "sentence-transformers: text_a, text_b, label (BinaryCrossEntropy, MSE)",
-           Has("text_a|anchor|query text_b|text label|score", without="query_id doc_id"), columns.read_pairs,
-           columns.write_pairs, room="scores"),
+           Has("text_a|anchor|query|sentence1 text_b|text|sentence2 label|score", without="query_id doc_id"),
+           columns.read_pairs, columns.write_pairs, room="scores"),
     Format("columns-lists", EXAMPLES, "sentence-transformers: query, docs, labels (LambdaLoss and the like)",
            Has("query|anchor docs|texts labels|scores"), columns.read_lists, columns.write_lists, room="scores"),
     Format("pylate", EXAMPLES, "PyLate's folder: train, queries and documents, scores from 0 to 1",
            Has("train queries documents", is_folder=True), pylate.read, pylate.write, room="scores"),
+    Format("pylate-train", EXAMPLES, "PyLate's train table alone: query_id, document_ids, scores",
+           Has("query_id document_ids"), pylate.read_train),
     Format("nemo", EXAMPLES, "NeMo Automodel: train.json and a corpus in a folder", samples.is_nemo, nemo.read,
            nemo.write, room="others"),
     Format("colbert", EXAMPLES, "ColBERT's folder: collection.tsv, queries.tsv, triples.json or examples.json",
