@@ -48,12 +48,14 @@ def plain(monkeypatch):
 
 
 def test_an_export_has_every_document_in_order_and_is_left_alone_the_second_time(finished, tmp_path, plain):
-    run, out = acclimate.open(finished), tmp_path / "there" / "out"
-    exported = run.export("plain", out)
+    run, out, told = acclimate.open(finished), tmp_path / "there" / "out", []
+    exported = run.export("plain", out, progress=lambda *call: told.append(call))
     rows = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.open()]
     assert [row[:2] for row in rows] == [list(pair) for pair in enumerate(doc.doc_id for doc in docs(finished))]
     assert exported.counts == {"documents": len(rows)}
     assert str(exported).splitlines()[1:] == ["as plain as can be"]
+    assert [done for _, done, _, _ in told] == [*range(5, len(rows), 5), len(rows)]
+    assert told[-1] == ("export", len(rows), len(rows), "documents")
     assert not exported.was_there
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert run.export("plain", out).was_there

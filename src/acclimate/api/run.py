@@ -175,6 +175,7 @@ class Run:
         *,
         system: str | None = None,
         url: str | None = None,
+        progress: Shown = "auto",
     ) -> Exported:
         """Write the system that is recommended, or another, for an engine that people run; see docs/exports.md.
 
@@ -190,7 +191,8 @@ class Run:
 
         options = {name: value for name, value in {"url": url}.items() if value is not None}
         run, outputs = current(self.folder)
-        return export(run, outputs, format, None if out is None else Path(out), system, options)
+        with shown(progress):
+            return export(run, outputs, format, None if out is None else Path(out), system, options)
 
     def update(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from acclimate.base.progress import Progress
 from acclimate.deploy.exports.source import Source
 
 _FIRST = 10
@@ -17,18 +18,20 @@ def check(source: Source, search: Callable[[str, int], list[str]]) -> dict[str, 
 
     overlap: the mean share of the first ten that both have. median_ms: from text to ids.
     """
-    queries = source.queries
+    queries, progress = source.queries, Progress("export", "queries asked")
     expected: dict[str, set[str]] = {query.query_id: set() for query in queries}
     for hit in source.search(queries, _FIRST):
         expected[hit.query_id].add(hit.doc_id)
     shares: list[float] = []
     seconds: list[float] = []
-    for query in queries:
+    for number, query in enumerate(queries):
+        progress(number, len(queries))
         started = time.perf_counter()
         ids = {*search(query.text, _FIRST)}
         seconds.append(time.perf_counter() - started)
         ours = expected[query.query_id]
         shares.append(len(ids & ours) / max(len(ids), len(ours)) if ids or ours else 1.0)
+    progress(len(queries), len(queries))
     return {
         "queries": len(queries),
         "overlap": round(sum(shares) / max(1, len(shares)), 4),

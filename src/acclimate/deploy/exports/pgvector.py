@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from acclimate.base import distributed
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import write_lines, write_text
+from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
 from acclimate.deploy.exports import pgvector_sql, queries
 from acclimate.deploy.exports.check import check, line
@@ -60,25 +63,35 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
     try:
         with psycopg.connect(url, client_encoding="utf8") as connection:
             _run(connection, folder / "schema.sql")
-            for path in _files(folder / "data"):
-                with connection.cursor().copy(_copy(path)) as copy, path.open("rb") as rows:
-                    while block := rows.read(_BLOCK):
-                        copy.write(block)
+            _copy_files(connection, _files(folder / "data"))
             for what, expected in _counts(folder / "data").items():
                 table = what.replace(" ", "_")
                 (count,) = connection.execute(f"select count(*) from acclimate.{table}").fetchone()
                 if count != expected:
                     raise DataError(f"{count:,} rows in acclimate.{table}; expected {expected:,}", path=folder)
+            distributed.say("export", "PostgreSQL makes its indexes")
             _run(connection, folder / "indexes.sql")
             _run(connection, folder / "functions.sql")
             search = reader.searcher(connection, folder)
             exact = check(source, lambda query, k: [row[0] for row in search(query, k)])
+            distributed.say("export", "PostgreSQL makes the HNSW index of dense vectors")
             _run(connection, folder / "hnsw.sql")
             indexed = check(source, lambda query, k: [row[0] for row in search(query, k)])
     except psycopg.Error as error:
         raise AcclimateError(f"PostgreSQL says: {str(error).strip()}") from None
     lines = [line(exact, "PostgreSQL without HNSW"), line(indexed, "PostgreSQL with HNSW")]
     return {"exact": exact, "indexed": indexed, "lines": lines}
+
+
+def _copy_files(connection: Any, paths: Sequence[Path]) -> None:
+    progress = Progress("export", "bytes loaded")
+    done, total = 0, sum(path.stat().st_size for path in paths)
+    for path in paths:
+        with connection.cursor().copy(_copy(path)) as copy, path.open("rb") as rows:
+            while block := rows.read(_BLOCK):
+                copy.write(block)
+                done += len(block)
+                progress(done, total)
 
 
 def _run(connection: Any, script: Path) -> None:

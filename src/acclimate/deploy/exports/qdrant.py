@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.progress import Progress
 from acclimate.deploy.exports import arrays, queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.client import Fusion
@@ -41,8 +42,9 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
 
     try:
         with closing(reader.connect(url)) as client:
-            if (count := reader.load(client, folder)) != len(source.corpus):
-                raise DataError(f"{count:,} points in Qdrant; expected {len(source.corpus):,}", path=folder)
+            n_docs, progress = len(source.corpus), Progress("export", "documents loaded")
+            if (count := reader.load(client, folder, lambda done: progress(done, n_docs))) != n_docs:
+                raise DataError(f"{count:,} points in Qdrant; expected {n_docs:,}", path=folder)
             exact, indexed = (_checked(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
     except (OSError, RuntimeError, ValueError) as error:
         raise AcclimateError(f"Qdrant at {url.rpartition('@')[2]}: {error}") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.draw import subset
 from acclimate.base.errors import SettingError, unknown
+from acclimate.base.progress import Progress
 from acclimate.records import Doc, Query, ScoredDoc
 from acclimate.search.members import BM25Member, LateInteractionMember, Member, SparseMember
 from acclimate.search.names import SystemName
@@ -95,6 +96,12 @@ class Source:
 
     def parts(self) -> Iterator[Part]:
         """The corpus in its order; where parts end follows from the documents alone."""
+        progress = Progress("export", "documents")
+        for part in self._parts():
+            yield part
+            progress(part.rows.stop, len(self.corpus))
+
+    def _parts(self) -> Iterator[Part]:
         docs: list[Doc] = []
         number = start = n_chars = 0
         for doc in self.corpus.values():

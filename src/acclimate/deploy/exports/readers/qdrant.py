@@ -22,8 +22,10 @@ def connect(url):
     return QdrantClient(url=url, timeout=600) if "://" in url else QdrantClient(path=url)
 
 
-def load(client, folder):
-    """Fill the collection, in the place of one of that name; returns how many points it has then."""
+def load(client, folder, progress=lambda done: None):
+    """Fill the collection, in the place of one of that name; returns how many points it has then.
+
+    progress: called with how many are there."""
     _, arrays = next(parts.read(folder / "parts"))
     sparse = [key.removesuffix(".terms") for key in arrays if key.endswith(".terms")]
     late = [key.removesuffix(".tokens") for key in arrays if key.endswith(".tokens")]
@@ -35,6 +37,7 @@ def load(client, folder):
         vectors_config={plain(name): params for name, params in dense.items()},
         sparse_vectors_config={plain(name): models.SparseVectorParams() for name in sparse},
     )
+    done = 0
     for rows, arrays in parts.read(folder / "parts"):
         for start in range(0, len(rows), _POINTS):
             places = range(start, min(start + _POINTS, len(rows)))
@@ -45,6 +48,8 @@ def load(client, folder):
                 for place in places
             ]
             client.upsert(COLLECTION, points, wait=True)
+            done += len(points)
+            progress(done)
     return client.count(COLLECTION, exact=True).count
 
 
