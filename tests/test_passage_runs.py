@@ -103,3 +103,12 @@ def test_where_no_document_is_long_asking_for_passages_changes_nothing(corpus, c
     assert run_adapt(corpus, copied, changes=("index.passage_words=1000",)) == 0
     assert made_again(copied) == ["index"]
     assert [name for name in before if name.endswith(".trec") and contents(copied)[name] != before[name]] == []
+
+
+@pytest.mark.parametrize(("words", "is_said"), [(20, False), (300, True)])
+def test_that_most_of_the_text_is_not_read_is_said_with_what_splits_it(base, tmp_path, words, is_said):
+    from acclimate.stages.index import index
+
+    corpus = {f"d{number}": Doc(f"d{number}", f"lava {number} " * (words // 2)) for number in range(3)}
+    warnings = index(corpus, base, tmp_path, max_tokens=64, language="none")
+    assert [("--set index.passage_words=150" in warning) for warning in warnings] == [True] * is_said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
 
 _CHARACTERS_PER_TOKEN = 4.5  # about, of encoders
-_LOOKED_AT = 200  # documents, spread over the corpus, for the language that they are in
+_LOOKED_AT = 200  # documents, spread over the corpus, for the language that they are in, and how long they are
 _BEGINNING = 2000  # characters of each
 
 
@@ -81,7 +81,12 @@ def index(
     assert encoder.max_tokens <= max_tokens
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
     encode_corpus(encoder, corpus, folder / "vectors", maker=maker, progress=progress)
-    return [*_without_terms(bm25.without_terms, len(corpus)), *_of_another_language(corpus, language)]
+    some = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
+    return [
+        *_without_terms(bm25.without_terms, len(corpus)),
+        *_of_another_language(some, language),
+        *_cut(some, encoder.max_tokens),
+    ]
 
 
 def _without_terms(count: int, of: int) -> Iterator[str]:
@@ -92,14 +97,24 @@ def _without_terms(count: int, of: int) -> Iterator[str]:
         )
 
 
-def _of_another_language(corpus: Mapping[str, Doc], language: str) -> Iterator[str]:
+def _of_another_language(texts: Sequence[str], language: str) -> Iterator[str]:
     """A warning where most documents are in another language than the one that BM25 stems."""
-    some = islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))
-    seems = language_of_most(doc.default_text()[:_BEGINNING] for doc in some) if language in DETECTABLE else None
+    seems = language_of_most(text[:_BEGINNING] for text in texts) if language in DETECTABLE else None
     if seems not in (None, language):
         yield (
             f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "
             f"to change that: --set index.language={seems}."
+        )
+
+
+def _cut(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
+    """A warning where the encoder sees less than half of what is written."""
+    lengths = [len(text) / _CHARACTERS_PER_TOKEN for text in texts]
+    share = sum(min(length, max_tokens) for length in lengths) / max(1, sum(lengths))
+    if share < 0.5:
+        yield (
+            f"The encoder reads about {share:.0%} of the text, {max_tokens} tokens of each document; what lies behind "
+            "is found by BM25 alone. To split documents: --set index.passage_words=150 (docs/how-to/long-documents.md)."
         )
 
 
