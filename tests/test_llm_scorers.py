@@ -68,25 +68,25 @@ def test_a_likelihood_is_the_models_own(llama):
     logits = model(torch.tensor([text])).logits[0].log_softmax(-1)
     each = [logits[at - 1, text[at]].item() for at in range(len(text) - len(query), len(text))]
     # The tokens of the parts, joined, may be others than those of the whole: this text has no such place.
-    assert [*scorer._document("a"), *query] == text
+    assert [*scorer._document(scorer.corpus["a"]), *query] == text
     assert scorer.score([(QUERIES[0], "a")])[0] == pytest.approx(sum(each) / len(each), abs=1e-4)
 
 
 def test_yes_and_no_are_compared_at_the_end_of_the_prompt(llama):
     scorer = YesNo(llama, CORPUS)
     shared, yes, no = scorer._answers
-    text = [*scorer._document("a"), *scorer._query("what cat"), *shared]
+    text = [*scorer._document(scorer.corpus["a"]), *scorer._query("what cat"), *shared]
     logits = Loaded(llama, torch.float32).model(torch.tensor([text])).logits[0, -1]
     assert [scorer._loaded.decode([token]) for token in (yes, no)] == ["y", "n"]
     assert scorer.score([(QUERIES[0], "a")])[0] == pytest.approx((logits[yes] - logits[no]).item(), abs=1e-4)
 
 
 def test_the_document_is_cut_and_never_the_prompt_or_the_query(scorer):
-    long = scorer._loaded.tokenizer.decode(scorer._document("b"))
+    long = scorer._loaded.tokenizer.decode(scorer._document(scorer.corpus["b"]))
     before, _, rest = scorer.prompt.partition("{document}")
     assert long.startswith(f"{before}rivers of the north")
     assert long.endswith(rest.partition(" {query}")[0])
-    assert len(scorer._document("b")) < 20 + len(scorer._ids(scorer.prompt))
+    assert len(scorer._document(scorer.corpus["b"])) < 20 + len(scorer._ids(scorer.prompt))
     asked = scorer._loaded.tokenizer.decode(scorer._query(QUERIES[1].text))
     assert asked == f" {QUERIES[1].text}{rest.partition('{query}')[2]}"
     with pytest.raises(SettingError, match="of query long"):

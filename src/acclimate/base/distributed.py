@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from acclimate.base.errors import AcclimateError
@@ -112,19 +113,28 @@ def helped() -> Iterator[None]:
         _helpers = 0
 
 
-def at_once() -> int:
-    """How many units of `shared` work are done together."""
-    return 1 + _helpers
+def is_shared() -> bool:
+    """Whether `shared` work is done by others, too."""
+    return bool(_helpers)
 
 
-def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Sequence[Unit]) -> Iterator[T]:
+def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterable[Unit]) -> Iterator[T]:
     """`work(tool, unit)` of each unit, in order; those of as many as there are processes together.
 
     make: what makes the same tool in another process, which keeps it until the next one. It, `work`, units and results
-    are pickled. Raises AcclimateError for what went wrong in another process.
+    are pickled. units: read no further ahead than they are worked on. Raises AcclimateError for what went wrong in
+    another process.
     """
-    for start in range(0, len(units), at_once()):
-        task = _Task(make, work, units[start : start + at_once()])
+    if not is_shared():
+        return (work(tool, unit) for unit in units)
+    return _with_helpers(tool, make, work, iter(units))
+
+
+def _with_helpers(
+    tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterator[Unit]
+) -> Iterator[T]:
+    while group := list(islice(units, 1 + _helpers)):
+        task = _Task(make, work, group)
         if len(task.units) == 1:
             yield work(tool, task.units[0])
             continue

@@ -14,9 +14,9 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import tee
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from acclimate.base.database import unusable
 from acclimate.base.errors import DataError, LLMError
@@ -40,6 +40,15 @@ _TABLES = {
     "requests": _PAYLOADS,
     "terms": _PAYLOADS,
 }
+
+
+class _Planned(NamedTuple):
+    """Prompts that are answered together."""
+
+    batch: Sequence[str]
+    keys: list[str]
+    cached: dict[str, Completion]  # by key
+    missing: list[str]
 
 
 class Completions:
@@ -161,32 +170,31 @@ class Completions:
         streams = isinstance(llm, StreamingLLM)
         size = llm.batch_size if isinstance(llm, Batching) else BatchSize(BATCH_PROMPTS, BATCH_TOKENS)
         batches = iter(_runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size))
-        several = copies.batches_at_once(llm)
-        for group in iter(lambda: list(islice(batches, several)), []):
-            keys_of = [[key_of(llm, prompt) for prompt in batch] for batch in group]
-            cached_of = [self._read(keys) for keys in keys_of]
-            missing_of = [
-                [prompt for prompt, key in zip(batch, keys, strict=True) if key not in cached]
-                for batch, keys, cached in zip(group, keys_of, cached_of, strict=True)
-            ]
-            asked = copies.completions(llm, [missing for missing in missing_of if missing])
-            for batch, keys, cached, missing in zip(group, keys_of, cached_of, missing_of, strict=True):
-                if missing:
-                    self.guard(len(different) - len(answers) - len(cached))
-                if missing and streams:
+        plans, ahead = tee(self._planned(llm, batch) for batch in batches)
+        asked = copies.completions(llm, (plan.missing for plan in ahead if plan.missing))
+        for batch, keys, cached, missing in plans:
+            if missing:
+                self.guard(len(different) - len(answers) - len(cached))
+            if missing and streams:
+                self._share(llm)
+                try:
+                    self._stream(llm, missing, on_batch, len(answers) + len(cached), len(different))
+                finally:
                     self._share(llm)
-                    try:
-                        self._stream(llm, missing, on_batch, len(answers) + len(cached), len(different))
-                    finally:
-                        self._share(llm)
-                elif missing:
-                    self._write(llm, missing, next(asked))
-                # Another process may have been first, and the first answer is the answer.
-                kept = self._read(keys) if missing else cached
-                answers.update((prompt, kept[key]) for prompt, key in zip(batch, keys, strict=True))
-                if on_batch is not None:
-                    on_batch(len(answers), len(different), [kept[key] for key in keys])
+            elif missing:
+                self._write(llm, missing, next(asked))
+            # Another process may have been first, and the first answer is the answer.
+            kept = self._read(keys) if missing else cached
+            answers.update((prompt, kept[key]) for prompt, key in zip(batch, keys, strict=True))
+            if on_batch is not None:
+                on_batch(len(answers), len(different), [kept[key] for key in keys])
         return [answers[prompt] for prompt in prompts]
+
+    def _planned(self, llm: LLM, batch: Sequence[str]) -> _Planned:
+        keys = [key_of(llm, prompt) for prompt in batch]
+        cached = self._read(keys)
+        missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in cached]
+        return _Planned(batch, keys, cached, missing)
 
     def _stream(
         self,

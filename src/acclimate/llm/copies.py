@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from acclimate.base import distributed
@@ -26,15 +26,10 @@ class Copied(LLM, Protocol):
         ...
 
 
-def batches_at_once(llm: LLM) -> int:
-    """How many batches `completions` has answered together."""
-    return distributed.at_once() if isinstance(llm, Copied) else 1
-
-
-def completions(llm: LLM, batches: Sequence[Sequence[str]]) -> Iterator[list[Completion]]:
+def completions(llm: LLM, batches: Iterable[Sequence[str]]) -> Iterator[list[Completion]]:
     """The answers to each batch, in order."""
-    if distributed.at_once() > 1 and isinstance(llm, Copied):
-        asked = [(llm.decoding, batch) for batch in batches]
+    if distributed.is_shared() and isinstance(llm, Copied):
+        asked = ((llm.decoding, batch) for batch in batches)
         return distributed.shared(llm, llm.maker, _answer, asked)
     return (llm.complete(batch) for batch in batches)
 

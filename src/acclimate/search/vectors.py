@@ -9,10 +9,10 @@ interrupted encoding goes on where it was and ends with the same bytes. Memory d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,7 +149,10 @@ def encode_corpus(
         pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
-        for number, (rows, read) in enumerate(zip(plan[done:], _read(encoder, maker, texts), strict=True), done + 1):
+        read_batches = (
+            distributed.shared(encoder, maker, _quantized, texts) if maker else map(partial(_quantized, encoder), texts)
+        )
+        for number, (rows, read) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
             for row, vectors in zip(rows, read, strict=True):
                 span = slice(offsets[row], offsets[row + 1])
                 pooled[row], tokens[span], scales[span] = vectors
@@ -159,15 +162,6 @@ def encode_corpus(
     for array in (pooled, tokens, scales):
         array.flush()
     return Vectors.open(folder)
-
-
-def _read(encoder: Encoder, maker: Callable[[], Encoder] | None, texts: Iterator[list[Tokens]]) -> Iterator[list[Read]]:
-    """Of each batch, what `quantized` leaves of its texts; as many batches together as there are processes."""
-    if maker is None or distributed.at_once() == 1:
-        yield from (_quantized(encoder, batch) for batch in texts)
-        return
-    while some := list(islice(texts, distributed.at_once())):
-        yield from distributed.shared(encoder, maker, _quantized, some)
 
 
 def _quantized(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:

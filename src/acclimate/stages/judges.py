@@ -123,8 +123,9 @@ class RunJudges:
         rater = named.load_reranker(model, corpus, max_tokens=max_tokens)
         with self.run.store.scores() as kept:
             scorer = KeptScorer(rater, kept, corpus.fingerprint)
-            for group in rated_together(queries):
-                rated = scorer.score([(query.as_query(), query.doc_id) for query in group])
+            groups = rated_together(queries)
+            calls = ([(query.as_query(), query.doc_id) for query in group] for group in groups)
+            for group, rated in zip(groups, scorer.score_calls(calls), strict=True):
                 scores |= zip([query.query_id for query in group], rated, strict=True)
                 self.progress(len(scores), len(queries))
         return [scores[query.query_id] for query in queries]

@@ -15,7 +15,7 @@ from acclimate.base.errors import DataError
 from acclimate.records import Query, Scorer
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
-from acclimate.search.scorers.lists import rated_lists
+from acclimate.search.scorers.lists import rated_lists, score_calls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,10 +96,10 @@ class Ratings:
             for place, row in enumerate(rows):
                 readers.setdefault(self.ids.doc_ids[row], []).append((query, place))
         rated = {query: np.empty(len(rows), np.float32) for query, rows in unrated.items()}
-        for doc_id, asked in sorted(readers.items()):
-            pairs = [(query, doc_id) for query, _ in asked]
-            scores = self._checked(name, pairs, self.scorers[name].score(pairs), total)
-            for (query, place), score in zip(asked, scores, strict=True):
+        calls = {doc_id: [(query, doc_id) for query, _ in asked] for doc_id, asked in sorted(readers.items())}
+        for (doc_id, pairs), said in zip(calls.items(), score_calls(self.scorers[name], calls.values()), strict=True):
+            scores = self._checked(name, pairs, said, total)
+            for (query, place), score in zip(readers[doc_id], scores, strict=True):
                 rated[query][place] = score
         yield from rated.items()
 

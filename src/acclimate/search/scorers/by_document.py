@@ -7,16 +7,17 @@ query. The keys and values up to the query are computed once per document. The d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import ClassVar, cast
 
-from acclimate.base import models
+from acclimate.base import distributed, models
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.llm.decoders.decoder import LikelihoodDecoder, Rows
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc, Query
+from acclimate.search.scorers.lists import Pair
 
 MAX_DOC_TOKENS = 256
 
@@ -39,19 +40,35 @@ class ByDocument(ABC):
         weights = models.weights_fingerprint(self.name)
         return fingerprint(self.kind, weights, self.prompt, models.dtype_name(), self.max_doc_tokens)
 
-    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
+    @property
+    def maker(self) -> Callable[[], ByDocument]:
+        """What makes the same scorer in another process, without documents; it is pickled."""
+        return partial(type(self), self.name, {}, max_doc_tokens=self.max_doc_tokens)
+
+    def score(self, pairs: Sequence[Pair]) -> list[float]:
         """One float per (query, doc_id), in order. Raises SettingError where there is no room for a query."""
+        (scores,) = self.score_calls([pairs])
+        return scores
+
+    def score_calls(self, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
+        """The same of each call, in order; others do their share of the calls."""
+        asked = ([(query, self.corpus[doc_id]) for query, doc_id in pairs] for pairs in calls)
+        return distributed.shared(self, self.maker, ByDocument.score_docs, asked)
+
+    def score_docs(self, pairs: Sequence[tuple[Query, Doc]]) -> list[float]:
+        """The same of documents that are at hand."""
         if not pairs:
             return []
-        numbers = {doc_id: number for number, doc_id in enumerate(dict.fromkeys(doc_id for _, doc_id in pairs))}
-        read = [self._document(doc_id) for doc_id in numbers]
-        of = [numbers[doc_id] for _, doc_id in pairs]
+        docs = {doc.doc_id: doc for _, doc in pairs}
+        numbers = {doc_id: number for number, doc_id in enumerate(docs)}
+        read = [self._document(doc) for doc in docs.values()]
+        of = [numbers[doc.doc_id] for _, doc in pairs]
         rows = [self._query(query.text) for query, _ in pairs]
-        for (query, doc_id), number, row in zip(pairs, of, rows, strict=True):
+        for (query, doc), number, row in zip(pairs, of, rows, strict=True):
             if len(read[number]) + len(row) > self._loaded.context:
                 raise SettingError(
                     f"{self.kind}:{self.name} reads {self._loaded.context} tokens; found {len(read[number])} with "
-                    f"document {doc_id} and {len(row)} of query {query.query_id}"
+                    f"document {doc.doc_id} and {len(row)} of query {query.query_id}"
                 )
         # The last token before the query is read with it: how likely the first one of a query is counts, too.
         starts = [tokens[:-1] for tokens in read]
@@ -69,9 +86,9 @@ class ByDocument(ABC):
     def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:
         """A score for each row behind the start that `of` names."""
 
-    def _document(self, doc_id: str) -> list[int]:
+    def _document(self, doc: Doc) -> list[int]:
         """The tokens up to the query."""
-        text = self._loaded.cut(self.corpus[doc_id].default_text().strip(), self.max_doc_tokens)
+        text = self._loaded.cut(doc.default_text().strip(), self.max_doc_tokens)
         before, between, _ = self._parts
         return [*before, *self._ids(f" {text}"), *between]
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import tee
+from typing import NamedTuple
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw
-from acclimate.records import Query, Scorer
+from acclimate.records import Scorer
 from acclimate.search.kept_values import KeptValues
+from acclimate.search.scorers.lists import Pair, score_calls
+
+
+class _Planned(NamedTuple):
+    """A call."""
+
+    pairs: Sequence[Pair]
+    missing: Sequence[Pair]  # of them, what is to be rated
+    scores: list[float]  # all of them, where nothing is
 
 
 @dataclass
@@ -43,35 +54,60 @@ class KeptScorer:
     def _fingerprint(self) -> str:
         return self.scorer.fingerprint  # which may take the reading of all its weights
 
-    def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
+    def score(self, pairs: Sequence[Pair]) -> list[float]:
         """One float32 per (query, doc_id), in order."""
-        if self.by_pair:
-            return self._score_by_pair(pairs)
-        key = fingerprint("pairs", self.fingerprint, self.corpus, [(query.text, doc_id) for query, doc_id in pairs])
-        scores = kept_scores(self.kept, key, len(pairs))
-        if scores is None:
-            scores = array("f", self.scorer.score(pairs)).tolist()
-            if all(map(math.isfinite, scores)):  # others are refused by whoever asked, and asked for again
-                keep_scores(self.kept, key, scores)
+        (scores,) = self.score_calls([pairs])
         return scores
 
-    def _score_by_pair(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
-        """The same; under a query's text is kept what was said of its documents so far."""
-        texts = dict.fromkeys(query.text for query, _ in pairs)
-        keys = {text: fingerprint("pairs of", self.fingerprint, self.corpus, text) for text in texts}
-        packed = self.kept.get([*keys.values()])
-        known = {text: _unpacked(packed.get(key, b"")) for text, key in keys.items()}
+    def score_calls(self, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
+        """The same of each call, in order; what is not kept of some calls may be rated at once."""
+        planned, ahead = tee(map(self._plan_by_pair if self.by_pair else self._plan_by_call, calls))
+        fresh = score_calls(self.scorer, (missing for _, missing, _ in ahead if missing))
+        for pairs, missing, scores in planned:
+            if missing:
+                rated = array("f", next(fresh)).tolist()
+                scores = self._keep_by_pair(pairs, missing, rated) if self.by_pair else self._keep_by_call(pairs, rated)
+            yield scores
+
+    def _plan_by_call(self, pairs: Sequence[Pair]) -> _Planned:
+        scores = kept_scores(self.kept, self._key_of_call(pairs), len(pairs))
+        return _Planned(pairs, pairs, []) if scores is None else _Planned(pairs, [], scores)
+
+    def _keep_by_call(self, pairs: Sequence[Pair], scores: list[float]) -> list[float]:
+        if all(map(math.isfinite, scores)):  # others are refused by whoever asked, and asked for again
+            keep_scores(self.kept, self._key_of_call(pairs), scores)
+        return scores
+
+    def _key_of_call(self, pairs: Sequence[Pair]) -> str:
+        return fingerprint("pairs", self.fingerprint, self.corpus, [(query.text, doc_id) for query, doc_id in pairs])
+
+    def _plan_by_pair(self, pairs: Sequence[Pair]) -> _Planned:
+        known = self._known(pairs)
         unknown = {(query.text, doc_id): query for query, doc_id in pairs if draw(doc_id) not in known[query.text]}
-        scores = self.scorer.score([(query, doc_id) for (_, doc_id), query in unknown.items()]) if unknown else []
-        rated = dict(zip(unknown, array("f", scores), strict=True))
+        if unknown:
+            return _Planned(pairs, [(query, doc_id) for (_, doc_id), query in unknown.items()], [])
+        return _Planned(pairs, [], [known[query.text][draw(doc_id)] for query, doc_id in pairs])
+
+    def _keep_by_pair(self, pairs: Sequence[Pair], missing: Sequence[Pair], scores: list[float]) -> list[float]:
+        rated = {(query.text, doc_id): score for (query, doc_id), score in zip(missing, scores, strict=True)}
+        known = self._known(pairs)  # again: a call before this one may have had the same query
         for (text, doc_id), score in rated.items():
             if math.isfinite(score):
                 known[text][draw(doc_id)] = score
-        self.kept.put({keys[text]: _packed(known[text]) for text in {text for text, _ in rated}})
+        self.kept.put({self._key_of_text(text): _packed(known[text]) for text in {text for text, _ in rated}})
         return [
             rated[query.text, doc_id] if (query.text, doc_id) in rated else known[query.text][draw(doc_id)]
             for query, doc_id in pairs
         ]
+
+    def _known(self, pairs: Sequence[Pair]) -> dict[str, dict[int, float]]:
+        """By the text of a query, what was said of its documents so far."""
+        keys = {query.text: self._key_of_text(query.text) for query, _ in pairs}
+        packed = self.kept.get([*keys.values()])
+        return {text: _unpacked(packed.get(key, b"")) for text, key in keys.items()}
+
+    def _key_of_text(self, text: str) -> str:
+        return fingerprint("pairs of", self.fingerprint, self.corpus, text)
 
 
 def _packed(scores: Mapping[int, float]) -> bytes:

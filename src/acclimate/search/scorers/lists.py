@@ -8,7 +8,7 @@ go by their ids: who found them, in which order, does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from acclimate.base import models
@@ -17,6 +17,7 @@ from acclimate.records import Query, Scorer, SyntheticQuery
 
 _AT_ONCE = 8  # queries on a CPU, of which a killed run loses those at hand
 
+Pair = tuple[Query, str]  # with a doc_id
 AnyQuery = TypeVar("AnyQuery", Query, SyntheticQuery)
 
 
@@ -26,11 +27,19 @@ def rated_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) ->
     lists: queries and documents, none of them twice.
     """
     documents = dict(lists)
-    for call in _calls(scorer, [*documents]):
-        scores = iter(scorer.score([(query, doc_id) for query in call for doc_id in sorted(documents[query])]))
+    calls = _calls(scorer, [*documents])
+    pairs = ([(query, doc_id) for query in call for doc_id in sorted(documents[query])] for call in calls)
+    for call, rated in zip(calls, score_calls(scorer, pairs), strict=True):
+        scores = iter(rated)
         for query in call:
             by_id = {doc_id: next(scores) for doc_id in sorted(documents[query])}
             yield query, [by_id[doc_id] for doc_id in documents[query]]
+
+
+def score_calls(scorer: Scorer, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
+    """What a scorer says of the pairs of each call, in order; it may look ahead, and rate some calls at once."""
+    several: Callable[[Iterable[Sequence[Pair]]], Iterator[list[float]]] | None = getattr(scorer, "score_calls", None)
+    return map(scorer.score, calls) if several is None else several(calls)
 
 
 def _calls(scorer: Scorer, queries: Sequence[Query]) -> list[Sequence[Query]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, tee
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,8 @@ from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.memory import Halving, batches, tokens_at_once
-from acclimate.records import Doc, Query
+from acclimate.records import Doc
+from acclimate.search.scorers.lists import Pair
 
 _TOKENS_AT_ONCE_ON_CPU = 512  # a core is busy with these, and one query's documents differ in length: less is padded
 _PAIRS_TOKENIZED_AT_ONCE = 1024  # by a thread, while those before are read
@@ -48,21 +50,31 @@ class PairScorer(ABC):
 
     def score(
         self,
-        pairs: Sequence[tuple[Query, str]],
+        pairs: Sequence[Pair],
         *,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[float]:
         """What the reader says of each (query, doc_id), in order."""
-        texts = [(query.text, self.corpus[doc_id].default_text()) for query, doc_id in pairs]
-        if distributed.at_once() == 1:
-            return rate(self.reader(), texts, progress)
+        if distributed.is_shared():
+            (scores,) = self.score_calls([pairs])
+            return scores
+        return rate(self.reader(), self._texts(pairs), progress)
+
+    def score_calls(self, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
+        """The same of each call, in order; others do their share of the pairs of this and of the next ones."""
+        split, ahead = tee(map(self._parts, calls))
+        rated = distributed.shared(self, self.maker, _rated, chain.from_iterable(ahead))
+        for parts in split:
+            yield [score for _ in parts for score in next(rated)]
+
+    def _parts(self, pairs: Sequence[Pair]) -> list[list[tuple[str, str]]]:
+        """The texts of a call as `rate` reads them."""
+        texts = self._texts(pairs)
         starts = range(0, len(texts), _PAIRS_TOKENIZED_AT_ONCE)
-        parts = [texts[start : start + _PAIRS_TOKENIZED_AT_ONCE] for start in starts]
-        scores: list[float] = []
-        for part in distributed.shared(self, self.maker, _rated, parts):
-            scores += part
-            progress(len(scores), len(texts))
-        return scores
+        return [texts[start : start + _PAIRS_TOKENIZED_AT_ONCE] for start in starts]
+
+    def _texts(self, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+        return [(query.text, self.corpus[doc_id].default_text()) for query, doc_id in pairs]
 
 
 def _rated(scorer: PairScorer, texts: Sequence[tuple[str, str]]) -> list[float]:
