@@ -120,21 +120,27 @@ class QuerySide:
 
     def _encoder(self, model: str, prompt: str | None) -> Callable[[str], Encoded]:
         """One for all members that read queries alike, which remembers the last one."""
-        from acclimate.search import query_side
-        from acclimate.search.encoder import Encoder
         from acclimate.search.static import StaticQuery
 
         folder = self.folder / model
         if any(folder.glob(f"{_ROUTE}*")):
             encoder = StaticQuery.open(folder)
-        elif prompt is None:
-            weights = partial(folder_fingerprint, folder)
-            encoder = query_side.opened(folder, weights, max_tokens=_ANY_LENGTH) or Encoder.load(
-                str(folder), max_tokens=_ANY_LENGTH
-            )
         else:
-            encoder = Encoder.load(str(folder), max_tokens=_ANY_LENGTH, prompts={"query": prompt})
+            encoder = (_from_files(folder) if prompt is None else None) or _by_its_library(folder, prompt)
         return lru_cache(maxsize=1)(lambda text: encoder.encode([text])[0])
+
+
+def _from_files(folder: Path) -> Any:
+    """The encoder as `query_side` computes it, which imports no library of models; None where it cannot."""
+    from acclimate.search import query_side
+
+    return query_side.opened(folder, partial(folder_fingerprint, folder), max_tokens=_ANY_LENGTH)
+
+
+def _by_its_library(folder: Path, prompt: str | None) -> Any:
+    from acclimate.search.encoder import Encoder
+
+    return Encoder.load(str(folder), max_tokens=_ANY_LENGTH, prompts=None if prompt is None else {"query": prompt})
 
 
 def _bm25(analyzer: Analyzer, terms: list[str]) -> Read:
