@@ -1,22 +1,32 @@
-"""BM25 through bm25s.
+"""BM25 through bm25s, whose files it leaves; built in blocks of documents, and read from disk where a query needs it.
 
-k1 = 0.9 and b = 0.4 are Anserini's, the field's usual baseline.
+k1 = 0.9 and b = 0.4 are Anserini's, the field's usual baseline. While it is built, memory holds the vocabulary, 12
+bytes of each document and a block of terms, and what a block comes to lies on disk: every block is sorted by term, and
+they are merged some terms at a time. The scores are those that bm25s computes itself, to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.files import read_json, write_json
+from acclimate.base.disk import new_array
+from acclimate.base.files import make_folder, read_json, write_json
 from acclimate.corpus.analyzer import Analyzer, bm25s
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
+
+NO_TERM = ""  # of a document in which the analyzer finds nothing: bm25s wants a term in each
+_BLOCK = 1 << 20  # terms of a block of documents, and entries that are merged at once; of one term maybe more
+_ENTRY = np.dtype([("term", "<i4"), ("row", "<i4"), ("count", "<i4")])
 
 
 class BM25:
@@ -29,26 +39,54 @@ class BM25:
         self.without_terms = without_terms
 
     @classmethod
-    def build(cls, texts: Iterable[str], *, language: str = "en", k1: float = 0.9, b: float = 0.4) -> BM25:
-        """Index texts, row i for the i-th. Raises SettingError for an unknown language."""
+    def build(
+        cls,
+        texts: Iterable[str],
+        *,
+        language: str = "en",
+        k1: float = 0.9,
+        b: float = 0.4,
+        scratch: Path | None = None,
+        block: int = _BLOCK,
+    ) -> BM25:
+        """Index texts, row i for the i-th. Raises SettingError for an unknown language.
+
+        scratch: a folder for what the index takes until it is saved, in files that end with the process; None: memory.
+        block: terms that are counted at once, and entries that are merged at once.
+        """
         analyzer = Analyzer(language)
         vocabulary: dict[str, int] = {}
-        rows = [[vocabulary.setdefault(term, len(vocabulary)) for term in analyzer(text)] for text in texts]
-        empty = [row for row in rows if not row]
-        for row in empty:  # bm25s wants a term in each
-            row.append(vocabulary.setdefault("", len(vocabulary)))
-        index = bm25s().BM25(k1=k1, b=b)
-        index.index((rows, vocabulary), show_progress=False)
-        return cls(index, analyzer, len(empty))
+        lengths = array("i")
+        blocks = [_on_disk(entries, scratch) for entries in _blocks(map(analyzer, texts), vocabulary, lengths, block)]
+        n_tokens = np.frombuffer(lengths, np.int32).astype(np.int64)
+        empty = np.flatnonzero(n_tokens == 0)
+        if len(empty):
+            blocks.append(_entries(np.full(len(empty), len(vocabulary)), empty, np.ones(len(empty))))
+            n_tokens[empty] = 1
+        n_terms = len(vocabulary) + bool(len(empty))
+        vocabulary[NO_TERM] = len(vocabulary)
+        frequencies = np.zeros(n_terms, np.int64)
+        for entries in blocks:
+            frequencies += np.bincount(entries["term"], minlength=n_terms)
+        starts = np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64)
+        weights = Weights.of(frequencies, n_tokens, k1=k1, b=b)
+        data, rows = (_array(int(starts[-1]), kind, scratch) for kind in (np.float32, np.int32))
+        for first, last in _spans(starts, block):
+            entries = _of_terms(blocks, first, last)
+            places = slice(starts[first], starts[last])
+            data[places], rows[places] = weights(entries["term"], entries["row"], entries["count"]), entries["row"]
+        return cls(as_bm25s(vocabulary, data, rows, starts, len(n_tokens), k1=k1, b=b), analyzer, len(empty))
 
     @classmethod
     def open(cls, folder: Path) -> BM25:
-        """The index that `save` wrote."""
-        return cls(bm25s().BM25.load(str(folder), load_corpus=False), Analyzer(read_json(folder / "language.json")))
+        """The index that `save` wrote, memory-mapped."""
+        index = bm25s().BM25.load(str(folder), load_corpus=False, load_vocab=False, mmap=True)
+        index.vocab_dict = read_json(folder / "vocab.index.json")
+        return cls(index, Analyzer(read_json(folder / "language.json")))
 
     def save(self, folder: Path) -> None:
         """Write the index to a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.index.save(str(folder), show_progress=False)
         write_json(folder / "language.json", self.analyzer.language)
 
@@ -62,3 +100,118 @@ class BM25:
         if not terms:
             return np.zeros(self.index.scores["num_docs"], dtype=np.float32)
         return self.index.get_scores(terms)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a term is worth in a document: Lucene's variant (Kamphuis et al. 2020), in the arithmetic of bm25s."""
+
+    idf: NDArray[np.float32]  # (n_terms,)
+    norms: NDArray[np.floating]  # (n_docs,)
+
+    @classmethod
+    def of(cls, frequencies: NDArray[np.int64], lengths: NDArray[np.number], *, k1: float, b: float) -> Weights:
+        """frequencies: (n_terms,) documents that have each. lengths: (n_docs,) terms of each."""
+        norms = k1 * ((1 - b) + b * lengths / lengths.mean())
+        wide = (np.ones(1, np.float32) + np.float64(1)).dtype  # as numpy adds
+        return cls(_idf(frequencies, len(lengths)), norms.astype(wide))
+
+    def __call__(
+        self, terms: NDArray[np.int32], rows: NDArray[np.int32], counts: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """(n,) of terms in documents that have them so often."""
+        tf = counts.astype(np.float32)
+        return (self.idf[terms] * (tf / (self.norms[rows] + tf))).astype(np.float32)
+
+
+def as_bm25s(
+    vocabulary: dict[str, int],
+    weights: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    n_docs: int,
+    *,
+    k1: float,
+    b: float,
+) -> Any:
+    """bm25s' index: term t is in the documents `rows[starts[t]:starts[t + 1]]`, ascending, with these `weights`."""
+    index: Any = bm25s().BM25(k1=k1, b=b)
+    index.scores = {"data": weights, "indices": rows, "indptr": starts, "num_docs": n_docs}
+    index.vocab_dict = vocabulary
+    index.nonoccurrence_array = None
+    return index
+
+
+def _blocks(
+    analyzed: Iterable[list[str]], vocabulary: dict[str, int], lengths: array[int], block: int
+) -> Iterator[NDArray[np.void]]:
+    """Of so many terms at a time, how often each is in each document: by term, then by document.
+
+    Terms are numbered as they come, in `vocabulary`; `lengths` gets how many each document has.
+    """
+    terms, first = array("i"), 0
+    for of_text in analyzed:
+        terms.extend([vocabulary.setdefault(term, len(vocabulary)) for term in of_text])
+        lengths.append(len(of_text))
+        if len(terms) >= block:
+            yield _counted(terms, lengths, first)
+            terms, first = array("i"), len(lengths)
+    yield _counted(terms, lengths, first)
+
+
+def _counted(terms: array[int], lengths: array[int], first: int) -> NDArray[np.void]:
+    """first: the row of the document that the terms begin with."""
+    rows = np.repeat(np.arange(first, len(lengths)), np.array(lengths[first:], np.int64))
+    pairs, counts = np.unique(np.frombuffer(terms, np.int32).astype(np.int64) << 32 | rows, return_counts=True)
+    return _entries(pairs >> 32, pairs & 0xFFFFFFFF, counts)
+
+
+def _entries(terms: NDArray[Any], rows: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.void]:
+    entries = np.empty(len(terms), _ENTRY)
+    entries["term"], entries["row"], entries["count"] = terms, rows, counts
+    return entries
+
+
+def _spans(starts: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
+    """All terms, in order: so many that follow each other at a time that they have `block` entries, or one term."""
+    first, n_terms = 0, len(starts) - 1
+    while first < n_terms:
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + block, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _of_terms(blocks: list[NDArray[np.void]], first: int, last: int) -> NDArray[np.void]:
+    """The entries of these terms, by term and then by document, of which later blocks have later ones."""
+    parts = []
+    for entries in blocks:
+        low, high = np.searchsorted(entries["term"], (first, last))
+        parts.append(entries[low:high])
+    entries = np.concatenate(parts)
+    return entries[np.argsort(entries["term"], kind="stable")]
+
+
+def _on_disk(entries: NDArray[np.void], scratch: Path | None) -> NDArray[np.void]:
+    if scratch is None:
+        return entries
+    there = _array(len(entries), _ENTRY, scratch)
+    there[:] = entries
+    return there
+
+
+def _array(size: int, kind: DTypeLike, scratch: Path | None) -> NDArray[Any]:
+    """To be filled: in memory, or in a file that nobody else sees and that is gone when this process is."""
+    if scratch is None or not size:
+        return np.empty(size, kind)
+    make_folder(scratch)
+    path = scratch / ".bm25.part"
+    try:
+        return new_array(path, kind, (size,))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _idf(frequencies: NDArray[np.int64], n_docs: int) -> NDArray[np.float32]:
+    different, places = np.unique(frequencies, return_inverse=True)
+    values = [math.log(1 + (n_docs - df + 0.5) / (df + 0.5)) for df in different.tolist()]
+    return np.array(values, np.float32)[places]

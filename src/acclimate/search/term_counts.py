@@ -7,23 +7,21 @@ itself (tests/test_update.py).
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from acclimate.base.files import read_json, write_json
-from acclimate.corpus.analyzer import Analyzer, bm25s
-from acclimate.search.bm25 import BM25
+from acclimate.corpus.analyzer import Analyzer
+from acclimate.search.bm25 import BM25, NO_TERM, Weights, as_bm25s
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_NO_TERM = ""  # of a document without terms: bm25s wants one in each
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,14 @@ class TermCounts:
     def of(cls, texts: Iterable[str], analyzer: Analyzer) -> TermCounts:
         """Of these texts, in their order."""
         vocabulary: dict[str, int] = {}
-        ends, terms, counts = [0], list[int](), list[int]()
+        ends, terms, counts = array("q", [0]), array("i"), array("i")
         for text in texts:
-            of_text = Counter(analyzer(text) or [_NO_TERM])
-            terms += [vocabulary.setdefault(term, len(vocabulary)) for term in of_text]
-            counts += of_text.values()
+            of_text = Counter(analyzer(text) or [NO_TERM])
+            terms.extend([vocabulary.setdefault(term, len(vocabulary)) for term in of_text])
+            counts.extend(of_text.values())
             ends.append(len(terms))
-        return cls(list(vocabulary), np.array(ends, np.int64), np.array(terms, np.int32), np.array(counts, np.int32))
+        arrays = (np.frombuffer(part, kind) for part, kind in ((ends, np.int64), (terms, np.int32), (counts, np.int32)))
+        return cls(list(vocabulary), *arrays)
 
     @classmethod
     def open(cls, folder: Path) -> TermCounts:
@@ -85,20 +84,11 @@ class TermCounts:
         lengths = np.bincount(rows, weights=self.counts, minlength=n_docs)
         frequencies = np.bincount(self.terms, minlength=len(self.vocabulary))
         order = np.argsort(self.terms, kind="stable")  # within a term, documents stay in order
-        tf = self.counts[order].astype(np.float32)
-        norm = (k1 * ((1 - b) + b * lengths / lengths.mean())).astype((tf[:1] + np.float64(1)).dtype)  # as numpy adds
-        scores = _idf(frequencies, n_docs)[self.terms[order]] * (tf / (norm[rows[order]] + tf))
-        index: Any = bm25s().BM25(k1=k1, b=b)
-        index.scores = {
-            "data": scores.astype(np.float32),
-            "indices": rows[order],
-            "indptr": np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64),
-            "num_docs": n_docs,
-        }
-        index.vocab_dict = {term: place for place, term in enumerate(self.vocabulary)}
-        index.unique_token_ids_set = set(range(len(self.vocabulary)))
-        index.nonoccurrence_array = None
-        return BM25(index, analyzer)
+        terms, rows, counts = self.terms[order], rows[order], self.counts[order]
+        weights = Weights.of(frequencies, lengths, k1=k1, b=b)(terms, rows, counts)
+        starts = np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64)
+        vocabulary = {term: place for place, term in enumerate(self.vocabulary)}
+        return BM25(as_bm25s(vocabulary, weights, rows, starts, n_docs, k1=k1, b=b), analyzer)
 
 
 def places_of(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -109,9 +99,3 @@ def places_of(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray
     lengths = ends[rows + 1] - ends[rows]
     after = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.repeat(ends[rows] - after[:-1], lengths) + np.arange(after[-1]), after
-
-
-def _idf(frequencies: NDArray[np.int64], n_docs: int) -> NDArray[np.float32]:
-    different, places = np.unique(frequencies, return_inverse=True)
-    values = [math.log(1 + (n_docs - df + 0.5) / (df + 0.5)) for df in different.tolist()]
-    return np.array(values, np.float32)[places]

@@ -76,7 +76,8 @@ def index(
     from acclimate.search.encoder import Encoder
     from acclimate.search.vectors import encode_corpus
 
-    bm25 = BM25.build((doc.default_text() for doc in corpus.values()), language=language, k1=k1, b=b)
+    texts = (doc.default_text() for doc in corpus.values())
+    bm25 = BM25.build(texts, language=language, k1=k1, b=b, scratch=folder)
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
