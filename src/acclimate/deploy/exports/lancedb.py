@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write(source: Source, folder: Path) -> Written:
         table = _filled(database, name, batches)
         counts[name if name == "documents" else f"{name} postings"] = table.count_rows()
     for name in list(tables)[1:]:
-        database.open_table(name).create_scalar_index("term")
+        _index(database.open_table(name), "term")
     shutil.copyfile(_READER, folder / "search.py")
     from acclimate.deploy.exports.readers import lancedb as reader
 
@@ -56,6 +57,16 @@ def _filled(database: Any, name: str, batches: Iterator[Any]) -> Any:
         elif passed > there:
             table.add(batch)
     return table
+
+
+def _index(table: Any, column: str) -> None:
+    """A tree of its values, as the version of the library has it: later ones make every index in one way."""
+    if "config" not in signature(table.create_index).parameters:
+        table.create_scalar_index(column)
+        return
+    from lancedb.index import BTree
+
+    table.create_index(column, config=BTree())
 
 
 def _documents(source: Source) -> Iterator[Any]:
