@@ -145,7 +145,7 @@ def test_a_changed_or_renamed_text_file_is_noticed(tmp_path: Path, cache: Path) 
     (home / "a.txt").write_text("y")
     assert load(home, cache).corpus["a.txt"].text == "y"
     (home / "a.txt").rename(home / "b.txt")
-    assert load(home, cache).corpus.ids == ("b.txt",) and first.ids == ("a.txt",)
+    assert [*load(home, cache).corpus.ids] == ["b.txt"] and [*first.ids] == ["a.txt"]
 
 
 def test_qrels_of_documents_that_are_not_there_are_refused(folder: Path, cache: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import AcclimateError, DataError
-from acclimate.corpus import documents
+from acclimate.corpus import doc_ids, documents
 from acclimate.corpus.documents import Corpus, UnknownDoc
 from acclimate.corpus.formats import read_corpus, write_corpus
 from acclimate.records import Doc
@@ -49,7 +50,10 @@ def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Corpus:
 
 def test_every_doc_is_back_under_its_id_in_the_order_given(corpus: Corpus) -> None:
     assert len(corpus) == 4
-    assert corpus.ids == tuple(corpus) == ("b", "001", "1", "a/b")
+    assert [*corpus.ids] == [*corpus] == ["b", "001", "1", "a/b"]
+    assert corpus.ids[-1] == "a/b" and corpus.ids[1:3] == ["001", "1"] and [*corpus.ids.order] == [1, 2, 3, 0]
+    assert dict(corpus.ids.rows) == {"b": 0, "001": 1, "1": 2, "a/b": 3} and "c" not in corpus.ids.rows
+    assert corpus.ids.fingerprint == fingerprint([*corpus])
     assert list(corpus.values()) == [corpus[doc_id] for doc_id in corpus] == DOCS
     assert list(corpus.items()) == [(doc.doc_id, doc) for doc in DOCS]
     assert type(corpus["b"]) is Doc
@@ -111,7 +115,8 @@ def test_many_batches_are_one_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_ids_whose_hashes_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "_key", lambda doc_id: 7)
+    for module in (documents, doc_ids):
+        monkeypatch.setattr(module, "hash_of", lambda doc_id: 7)
     corpus = Corpus.of(DOCS)
     assert [corpus[doc.doc_id] for doc in DOCS] == DOCS
     assert "c" not in corpus

@@ -1,7 +1,7 @@
 """The documents of a collection by id: one Arrow file, memory-mapped, whatever its size.
 
-Building streams: a batch of docs and 24 bytes per doc are in memory, no more. A lookup hashes the id, finds the hash
-among the sorted hashes of all ids (16 bytes per doc, made at the first lookup) and reads the row.
+Building streams: a batch of docs and 24 bytes per doc are in memory, no more. A doc is looked up by the hash of its id,
+see `doc_ids`.
 
 Decided: the fingerprint is a sum of one hash per doc, so the order of the docs does not matter and any changed byte
 does, but for fields that no model reads. A doc with neither title nor text is kept, because published collections
@@ -14,10 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from bisect import bisect_right
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,11 +23,11 @@ from acclimate.base.digests import seal
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write
 from acclimate.corpus import stored_fields
+from acclimate.corpus.doc_ids import DocIds, hash_of
 from acclimate.corpus.formats.fields import Place, as_json, unbroken
 from acclimate.records import Doc
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 FORMAT = "acclimate-corpus-1"
@@ -59,9 +57,7 @@ class Corpus(Mapping[str, Doc]):
         except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
             raise DataError("not a corpus that this version built; delete it and run again", path=path) from None
         self._batches: list[Any] = [batch for batch, _ in batches]
-        self._starts = [0]
-        for batch in self._batches:
-            self._starts.append(self._starts[-1] + batch.num_rows)
+        self.ids = DocIds([batch.column(0) for batch in self._batches], [batch.column(3) for batch in self._batches])
         self.fingerprint: str = header["fingerprint"]
         self.source: str = header["source"]
         self.blank: tuple[str, ...] = tuple(header["blank"])
@@ -106,21 +102,20 @@ class Corpus(Mapping[str, Doc]):
         return corpus
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return len(self.ids)
 
     def __iter__(self) -> Iterator[str]:
-        for batch in self._batches:
-            yield from batch.column(0).to_pylist()
+        return iter(self.ids)
 
     def __getitem__(self, doc_id: str) -> Doc:
-        row = self._row(doc_id)
+        row = self.ids.row(doc_id)
         if row is None:
             where = f" of {self.source}" if self.source else ""
             raise UnknownDoc(f"no document {doc_id!r} among the {len(self):,}{where}")
         return Doc(*self._cells(row))
 
     def __contains__(self, doc_id: object) -> bool:
-        return self._row(doc_id) is not None
+        return doc_id in self.ids
 
     def values(self) -> ValuesView[Doc]:
         """The docs, streamed in order."""
@@ -138,13 +133,8 @@ class Corpus(Mapping[str, Doc]):
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
         """Those of a doc; {} where there is none."""
-        row = None if self.field_names is None else self._row(doc_id)
+        row = None if self.field_names is None else self.ids.row(doc_id)
         return {} if row is None else stored_fields.of_text(self._cell(row, _FIELDS))
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """All ids in order."""
-        return tuple(self)
 
     def __repr__(self) -> str:
         return f"Corpus({len(self):,} docs, source={self.source!r}, fingerprint={self.fingerprint!r})"
@@ -153,12 +143,9 @@ class Corpus(Mapping[str, Doc]):
         return (Corpus.open, (self.path,)) if self.path else (_again, (list(self.values()), self.source))
 
     def _refuse_repeated(self, tally: _Tally) -> None:
-        import numpy as np
-
-        keys, rows = self._index
         seen: dict[str, int] = {}
-        for row in map(int, np.sort(rows[np.isin(keys, keys[1:][keys[1:] == keys[:-1]])])):  # hashes that repeat
-            doc_id = self._cells(row)[0]
+        for row in self.ids.of_equal_hashes():
+            doc_id = self.ids[row]
             first = seen.setdefault(doc_id, row)
             if first != row:
                 line, first_line = tally.lines[row], tally.lines[first]
@@ -166,34 +153,12 @@ class Corpus(Mapping[str, Doc]):
                 path = self.source or None
                 raise DataError(f"id {doc_id!r} is there twice, {where}; ids must differ", path=path, line=line or None)
 
-    def _row(self, doc_id: object) -> int | None:
-        if not isinstance(doc_id, str):
-            return None
-        keys, rows = self._index
-        key = _key(doc_id)
-        position = int(keys.searchsorted(keys.dtype.type(key)))
-        while position < len(keys) and keys[position] == key:
-            if self._cells(int(rows[position]))[0] == doc_id:
-                return int(rows[position])
-            position += 1
-        return None
-
-    @cached_property
-    def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        """The hashes of the ids, sorted, and the row of each."""
-        import numpy as np
-
-        columns = [batch.column(3) for batch in self._batches]  # frombuffer, because to_numpy would import pandas
-        keys = np.concatenate([np.frombuffer(c.buffers()[1], dtype="<u8", count=len(c)) for c in columns])
-        rows = np.argsort(keys, kind="stable")
-        return keys[rows], rows
-
     def _cells(self, row: int) -> tuple[str, str, str]:
         return self._cell(row, 0), self._cell(row, 1), self._cell(row, 2)
 
     def _cell(self, row: int, column: int) -> str:
-        number = bisect_right(self._starts, row) - 1
-        return self._batches[number].column(column)[row - self._starts[number]].as_py()
+        batch = self.ids.batch_of(row)
+        return self._batches[batch].column(column)[row - self.ids.starts[batch]].as_py()
 
     def _stream(self) -> Iterator[Doc]:
         for batch in self._batches:
@@ -212,10 +177,6 @@ class _Items(ItemsView[str, Doc]):
 
 def _again(docs: list[Doc], source: str) -> Corpus:
     return Corpus.of(docs, source=source)
-
-
-def _key(doc_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(doc_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 @dataclass
@@ -239,7 +200,7 @@ class _Tally:
                 self.blank.append(doc.doc_id)
             fields = stored_fields.kept(getattr(docs, "others", {}))
             self.field_names |= fields.keys()
-            yield doc.doc_id, doc.text, doc.title, _key(doc.doc_id), stored_fields.as_text(fields)
+            yield doc.doc_id, doc.text, doc.title, hash_of(doc.doc_id), stored_fields.as_text(fields)
 
     def facts(self, dropped: Mapping[str, int]) -> dict[str, Any]:
         count = len(self.lines)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from acclimate.base.digests import fingerprint
+from acclimate.corpus.doc_ids import DocIds
 from acclimate.records import Query
 
 if TYPE_CHECKING:
@@ -168,21 +169,26 @@ class Ids:
     """The ids of a corpus by row, the order in which ties are broken, and which rows are passages of one document."""
 
     def __init__(self, doc_ids: Sequence[str], parents: Mapping[str, str] | None = None) -> None:
-        """parents: passage id -> id of the document that it was split from, where there are passages."""
-        self.doc_ids = list(doc_ids)
+        """doc_ids: as they are, or those of a corpus, which stay in its file. parents: passage id -> id of the document
+        that it was split from, where there are passages."""
+        self.doc_ids = doc_ids
         self.parents = parents or {}
 
     def __len__(self) -> int:
         return len(self.doc_ids)
 
     @cached_property
-    def row(self) -> dict[str, int]:
+    def row(self) -> Mapping[str, int]:
         """Id -> row."""
+        if isinstance(self.doc_ids, DocIds):
+            return self.doc_ids.rows
         return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
 
     @cached_property
-    def document_row(self) -> dict[str, int]:
+    def document_row(self) -> Mapping[str, int]:
         """Id of a document -> its row, or that of its first passage, which stands for all of them."""
+        if not self.parents:
+            return self.row
         rows: dict[str, int] = {}
         for row, doc_id in enumerate(self.doc_ids):
             rows.setdefault(self.parents.get(doc_id, doc_id), row)
@@ -198,8 +204,10 @@ class Ids:
     @cached_property
     def rank(self) -> NDArray[np.int64]:
         """(n_docs,) the place of each row's id among the sorted ids: ties do not depend on the corpus' order."""
-        rank = np.empty(len(self.doc_ids), dtype=np.int64)
-        rank[sorted(range(len(self.doc_ids)), key=self.doc_ids.__getitem__)] = np.arange(len(self.doc_ids))
+        doc_ids = self.doc_ids
+        order = doc_ids.order if isinstance(doc_ids, DocIds) else sorted(range(len(self)), key=doc_ids.__getitem__)
+        rank = np.empty(len(self), dtype=np.int64)
+        rank[order] = np.arange(len(self))
         return rank
 
     @cached_property

@@ -43,7 +43,7 @@ class TermCounts:
             terms.extend([vocabulary.setdefault(term, len(vocabulary)) for term in of_text])
             counts.extend(of_text.values())
             ends.append(len(terms))
-        arrays = (np.frombuffer(part, kind) for part, kind in ((ends, np.int64), (terms, np.int32), (counts, np.int32)))
+        arrays = np.frombuffer(ends, np.int64), np.frombuffer(terms, np.int32), np.frombuffer(counts, np.int32)
         return cls(list(vocabulary), *arrays)
 
     @classmethod

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from acclimate.base import distributed
-from acclimate.base.digests import fingerprint
 from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import DataError
 from acclimate.base.progress import Progress
@@ -160,7 +159,7 @@ def make(run: Run) -> Indexed:
     _say_changed(run)
     inputs = {
         DOCUMENTS: run.input.corpus.fingerprint,
-        "order of the documents": fingerprint(run.input.corpus.ids),  # a row of the index is a place in it
+        "order of the documents": run.input.corpus.ids.fingerprint,  # a row of the index is a place in it
         "base": run.base.fingerprint,
     }
     indexed = run.make(Indexed, work, inputs=inputs, unit="documents")

@@ -260,7 +260,7 @@ def make(run: Run, indexed: Indexed) -> Sampled:
     if run.settings["sample"]["method"] == "diverse":
         inputs["index"] = indexed.fingerprint
     elif run.settings["sample"]["method"] == "first":
-        inputs["order"] = fingerprint(list(run.input.corpus))
+        inputs["order"] = run.input.corpus.ids.fingerprint
     return run.make(Sampled, work, inputs=inputs, unit="documents")
 
 

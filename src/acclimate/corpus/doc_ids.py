@@ -1,0 +1,132 @@
+"""The ids of a corpus in its order, in its file: one is read when it is asked for, and found again by a hash.
+
+In memory are 16 bytes of each, once the first is looked for: the hashes of all ids, sorted, and the row of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class DocIds(Sequence[str]):
+    """All ids of a corpus; `rows` says where each is."""
+
+    def __init__(self, columns: Sequence[Any], hashes: Sequence[Any]) -> None:
+        """Arrow arrays, batch by batch: of ids, and of what `hash_of` makes of them."""
+        self._columns, self._hashes = columns, hashes
+        self.starts = [0]  # of each batch, and where the last one ends
+        for column in columns:
+            self.starts.append(self.starts[-1] + len(column))
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        for column in self._columns:
+            yield from column.to_pylist()
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        row = range(len(self))[row]  # counts from the end, too
+        batch = self.batch_of(row)
+        return self._columns[batch][row - self.starts[batch]].as_py()
+
+    def __contains__(self, doc_id: object) -> bool:
+        return self.row(doc_id) is not None
+
+    def batch_of(self, row: int) -> int:
+        """The number of the batch that a row is in."""
+        return bisect_right(self.starts, row) - 1
+
+    def row(self, doc_id: object) -> int | None:
+        """Where an id is; None for what is none."""
+        if not isinstance(doc_id, str):
+            return None
+        hashes, rows = self._index
+        hashed = hash_of(doc_id)
+        position = int(hashes.searchsorted(hashes.dtype.type(hashed)))
+        while position < len(hashes) and hashes[position] == hashed:
+            if self[int(rows[position])] == doc_id:
+                return int(rows[position])
+            position += 1
+        return None
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Id -> row."""
+        return _Rows(self)
+
+    @cached_property
+    def order(self) -> NDArray[np.uint64]:
+        """The rows in the order of their ids."""
+        import numpy as np
+        import pyarrow as pa
+        from pyarrow import compute
+
+        ids = pa.chunked_array(list(self._columns), pa.string())
+        rows = compute.call_function("sort_indices", [ids], compute.SortOptions())  # by bytes, as texts compare
+        return np.frombuffer(rows.buffers()[1], np.uint64, len(rows))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the ids and their order: that of a list of them."""
+        hashed = hashlib.sha256(b"[[")
+        for number, column in enumerate(self._columns):
+            texts = [json.dumps(doc_id, ensure_ascii=False) for doc_id in column.to_pylist()]
+            hashed.update((b"," if number and texts else b"") + ",".join(texts).encode())
+        hashed.update(b"]]")
+        return hashed.hexdigest()[:32]
+
+    def of_equal_hashes(self) -> list[int]:
+        """The rows of ids whose hash is that of another, ascending."""
+        import numpy as np
+
+        hashes, rows = self._index
+        return np.sort(rows[np.isin(hashes, hashes[1:][hashes[1:] == hashes[:-1]])]).tolist()
+
+    @cached_property
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """The hashes of the ids, sorted, and the row of each."""
+        import numpy as np
+
+        # frombuffer, because to_numpy would import pandas
+        hashes = [np.frombuffer(part.buffers()[1], dtype="<u8", count=len(part)) for part in self._hashes]
+        joined = np.concatenate(hashes)
+        rows = np.argsort(joined, kind="stable")
+        return joined[rows], rows
+
+
+class _Rows(Mapping[str, int]):
+    def __init__(self, ids: DocIds) -> None:
+        self._ids = ids
+
+    def __getitem__(self, doc_id: str) -> int:
+        row = self._ids.row(doc_id)
+        if row is None:
+            raise KeyError(doc_id)
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+def hash_of(doc_id: str) -> int:
+    """64 bits."""
+    return int.from_bytes(hashlib.blake2b(doc_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
