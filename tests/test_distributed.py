@@ -9,6 +9,7 @@ import sqlite3
 import warnings
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import processes
 import pytest
@@ -246,7 +247,9 @@ def encode(base: str, out: Path, said: Path) -> None:
     def learn(folder, progress):
         if distributed.is_main():
             shutil.copytree(base, folder / "dense")
-            students = Students(folder, {"dense": {"keeps_index": False}}, lambda: None, CORPUS, 64, 0)
+            students = Students(
+                folder, {"dense": {"keeps_index": False}}, lambda: SimpleNamespace(approximate=None), CORPUS, 64, 0
+            )
             with distributed.helped():
                 students.index()
         return Account(1, 1)

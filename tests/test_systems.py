@@ -69,6 +69,9 @@ class KnowingLess(KnowingTokens):
 class View:
     values: np.ndarray
 
+    def pool(self, depth):
+        return None
+
     def all_scores(self):
         return self.values
 

@@ -135,6 +135,7 @@ class BaseRetrievers:
         if isinstance(member, BM25Member):
             return sum(path.stat().st_size for path in (self.folder / "bm25").iterdir())
         if isinstance(member, DenseMember):
-            return member.vectors.pooled.nbytes
+            graph = member.vectors.approximate
+            return member.vectors.pooled.nbytes + (graph.nbytes if graph else 0)
         assert isinstance(member, LateInteractionMember)
         return sum(part.nbytes for part in (member.vectors.tokens, member.vectors.scales, member.vectors.offsets))

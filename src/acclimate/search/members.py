@@ -20,6 +20,7 @@ from acclimate.records import Query
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from acclimate.search.approximate import ApproximateIndex
     from acclimate.search.bm25 import BM25
     from acclimate.search.encoded import Encoded, QueryEncoder
     from acclimate.search.sparse import SparseIndex, SparseQuery
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 class View(Protocol):
     """One query as one member sees it."""
+
+    def pool(self, depth: int) -> NDArray[np.int64] | None:
+        """The rows among which the `depth` best documents are; None: they can be anywhere."""
+        ...
 
     def all_scores(self) -> NDArray[np.float32]:
         """(n_docs,) scores of every document."""
@@ -62,6 +67,9 @@ class _AllScores:
 
     values: NDArray[np.float32]
 
+    def pool(self, depth: int) -> None:
+        """Anywhere."""
+
     def all_scores(self) -> NDArray[np.float32]:
         return self.values
 
@@ -88,8 +96,30 @@ class BM25Member:
 
 
 @dataclass(frozen=True)
+class _Cosines:
+    """A view that compares a document with the query when it is asked about it, and asks an index for the nearest."""
+
+    vectors: Vectors
+    approximate: ApproximateIndex
+    query: NDArray[np.float32]
+
+    def pool(self, depth: int) -> NDArray[np.int64] | None:
+        return self.approximate.pool(self.query, depth)
+
+    def all_scores(self) -> NDArray[np.float32]:
+        return self.scores(np.arange(len(self.vectors.pooled)))
+
+    def begin(self, rows: NDArray[np.int64]) -> None:
+        """It takes no device."""
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.vectors.cosines(self.query, rows)
+
+
+@dataclass(frozen=True)
 class DenseMember:
-    """Cosine of pooled vectors, in [-1, 1]; exact, over every document."""
+    """Cosine of pooled vectors, in [-1, 1]; exact. The best are sought among all documents, or by their approximate
+    index where they have one."""
 
     vectors: Vectors
     encoder: QueryEncoder
@@ -99,6 +129,8 @@ class DenseMember:
         return fingerprint("dense", self.encoder.fingerprint)
 
     def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+        if self.vectors.approximate is not None:
+            return [_Cosines(self.vectors, self.vectors.approximate, of_query.pooled) for of_query in encoded]
         scores = self.vectors.dense_scores(np.stack([of_query.pooled for of_query in encoded]))
         return [_AllScores(of_query) for of_query in scores]
 
@@ -111,6 +143,9 @@ class _MaxSim:
         self._rows = np.empty(0, np.int64)  # compared so far, ascending
         self._values = np.empty(0, np.float32)
         self._begun: list[tuple[NDArray[np.int64], Callable[[], NDArray[np.float32]]]] = []
+
+    def pool(self, depth: int) -> None:
+        """Anywhere."""
 
     def all_scores(self) -> NDArray[np.float32]:
         return self.scores(np.arange(len(self.vectors.pooled)))

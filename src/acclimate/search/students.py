@@ -16,6 +16,7 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.lazy import Lazy
 from acclimate.base.progress import Progress
 from acclimate.corpus.documents import Corpus
+from acclimate.search import approximate
 from acclimate.search.names import KINDS_WITHOUT_BASE, SystemName
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
     from acclimate.search.vectors import Vectors
+
+
+def own_dense_vectors(indexes: Path) -> Path | None:
+    """The vectors that the dense student compares, in a folder of indexes; None where they are the base's."""
+    folders = (indexes / f"dense-{name}" for name in ("cut", "vectors"))
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,9 @@ class Students:
                 encode_corpus(maker(), self.corpus, folder, maker=maker, progress=progress)
             if note.get("dim"):
                 cut_vectors(self.vectors(kind), note["dim"], self.indexes / f"{kind}-cut")
+        if (folder := own_dense_vectors(self.indexes)) is not None:
+            progress = Progress("distill", "vectors in the approximate index")
+            approximate.index(folder, is_wanted=self.base_vectors().approximate is not None, progress=progress)
         return notes
 
     def _index_sparse(self, name: str) -> float:

@@ -27,6 +27,8 @@ from acclimate.base.disk import new_array
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches, tokens_at_once
 from acclimate.records import Doc
+from acclimate.search import approximate
+from acclimate.search.approximate import ApproximateIndex
 from acclimate.search.encoded import cut
 from acclimate.search.on_device import OnDevice, has_room
 from acclimate.search.tokenized import TokenizedTexts
@@ -42,6 +44,7 @@ _ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
 _NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other is compared with
+_ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
 _BLOCK_DOCS = 64  # whose similarities are reduced at once
 
 
@@ -53,11 +56,13 @@ class Vectors:
     tokens: NDArray[np.int8]  # (n_tokens, token_dim)
     scales: NDArray[np.float32]  # (n_tokens,): tokens[j] * scales[j] has unit length
     offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
+    approximate: ApproximateIndex | None = None  # of the pooled vectors, where they are many
 
     @classmethod
     def open(cls, folder: Path) -> Vectors:
         """Memory-mapped from the folder that `encode_corpus` made; torch wants arrays that could be written to."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
+        pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS)
+        return cls(pooled, tokens, scales, offsets, ApproximateIndex.of(folder))
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n_queries, n_docs) cosines, computed on a GPU where it has room for the corpus.
@@ -74,6 +79,14 @@ class Vectors:
             block = np.asarray(self.pooled[start : start + n_rows])
             for query, of_query in zip(queries, scores, strict=True):
                 np.dot(block, query, out=of_query[start : start + n_rows])
+        return scores
+
+    def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n_rows,) of these documents. Each has a sum of its own: which others are compared does not move it."""
+        scores = np.empty(len(rows), dtype=np.float32)
+        for start in range(0, len(rows), _ROWS_COMPARED):
+            block = rows[start : start + _ROWS_COMPARED]
+            np.einsum("ij,j->i", self.pooled[block], query, out=scores[start : start + len(block)])
         return scores
 
     @cached_property
@@ -197,7 +210,8 @@ def _tokenize(encoder: Encoder, corpus: Mapping[str, Doc], tokenized: TokenizedT
 
 
 def create_arrays(folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0) -> None:
-    """The arrays, still empty; without token vectors where these have no length."""
+    """The arrays, still empty; without token vectors where these have no length. Of earlier ones nothing stays."""
+    approximate.index(folder, is_wanted=False)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
     new_array(folder / "pooled.npy", np.float32, (len(counts), dim))

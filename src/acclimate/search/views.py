@@ -53,7 +53,9 @@ class Seen:
         if within is not None:
             return ids.best(self._view.scores(within), depth, above=self._above, rows=within)
         if depth not in self._named:
-            self._named[depth] = ids.best(self._view.all_scores(), depth, above=self._above)
+            rows = self._view.pool(depth)
+            scores = self._view.all_scores() if rows is None else self._view.scores(rows)
+            self._named[depth] = ids.best(scores, depth, above=self._above, rows=rows)
         return self._named[depth]
 
 

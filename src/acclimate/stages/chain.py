@@ -216,7 +216,7 @@ def check(run: Run, *, asks: bool = True) -> None:
 def check_input(run: Run, *, until: str = "evaluate") -> None:
     """Raises DataError and its like for documents that cannot be read or are too few, and for what was given beside
     them and is of others. The run's description is left as it is."""
-    distributed.main_first(lambda: run.input.corpus)
+    index.check_input(run)
     run.input.start  # noqa: B018 (the queries that were given)
     if source := run.settings["sample"]["examples"]:
         run.input.pairs(source)  # if there are none, that is said before everything is indexed

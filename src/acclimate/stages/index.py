@@ -22,6 +22,7 @@ from acclimate.run.input import Kept
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
+from acclimate.search import approximate
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
@@ -45,6 +46,7 @@ def index(
     document_prompt: str = "auto",
     passage_words: Annotated[int, AtLeast(0)] = 0,
     passage_overlap: Annotated[int, AtLeast(0)] = 0,
+    exact_up_to: Annotated[int, AtLeast(0)] = 500_000,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Read the documents, and index them for BM25 and for vectors.
@@ -70,6 +72,9 @@ def index(
         Split documents longer than this many words into passages of at most so many; 0 leaves documents whole.
     passage_overlap
         Words that a passage repeats of the one before it.
+    exact_up_to
+        Documents, or passages, up to which a dense search compares a query with all of them; with more, an approximate
+        index names those that are compared. How many of the nearest that misses is measured and said.
     """
     from acclimate.search.bm25 import BM25
     from acclimate.search.encoder import Encoder
@@ -81,6 +86,8 @@ def index(
     assert encoder.max_tokens <= max_tokens
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
     encode_corpus(encoder, corpus, folder / "vectors", maker=maker, progress=progress)
+    linked = Progress("index", "vectors in the approximate index")
+    approximate.index(folder / "vectors", is_wanted=len(corpus) > exact_up_to, progress=linked)
     some = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
     return [
         *_without_terms(bm25.without_terms, len(corpus)),
@@ -139,6 +146,13 @@ def check(run: Run) -> None:
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
 
 
+def check_input(run: Run) -> None:
+    """Raises DataError and its like for documents that cannot be read, MissingExtra for so many that searching them
+    takes a library that is not there."""
+    distributed.main_first(lambda: run.input.corpus)
+    approximate.check(len(run.input.corpus), run.settings["index"]["exact_up_to"])
+
+
 def estimate(run: Run) -> Estimate:
     """Of encoding every document."""
     limit = run.settings["index"]["max_tokens"]
@@ -148,11 +162,12 @@ def estimate(run: Run) -> Estimate:
 
 def make(run: Run) -> Indexed:
     """Index what the run searches."""
+    settings = run.settings["index"]
     student, base = run.settings["distill"]["student"], run.settings["distill"]["base"]
 
     def work(folder: Path, progress: Progress) -> Account:
         check_encoder(student, base, run.base.encoder)  # which changes nothing of the index
-        warnings = index(run.input.corpus, run.base.encoder, folder, progress=progress, **run.settings["index"])
+        warnings = index(run.input.corpus, run.base.encoder, folder, progress=progress, **settings)
         notes = {"warnings": warnings, "kept": run.input.files()._asdict()}
         return Account(len(run.input.documents), len(run.input.corpus), notes=notes)
 
@@ -161,8 +176,11 @@ def make(run: Run) -> Indexed:
         DOCUMENTS: run.input.corpus.fingerprint,
         "order of the documents": run.input.corpus.ids.fingerprint,  # a row of the index is a place in it
         "base": run.base.fingerprint,
+        **({"dense search": "approximate"} if len(run.input.corpus) > settings["exact_up_to"] else {}),
     }
-    indexed = run.make(Indexed, work, inputs=inputs, unit="documents")
+    # Which side of it the documents are on is an input; where it is changes nothing else.
+    reads = settings.keys() - {"exact_up_to"}
+    indexed = run.make(Indexed, work, inputs=inputs, unit="documents", reads=reads)
     for warning in indexed.warnings:
         distributed.warn("index", warning)
     return indexed

@@ -16,9 +16,10 @@ from acclimate.base.files import write_json
 from acclimate.records import Doc
 from acclimate.run.run import Run
 from acclimate.run.updated import TERMS
+from acclimate.search import approximate
 from acclimate.search.encoder import Encoder
 from acclimate.search.sparse import Head, SparseIndex, build, index_key, write_index
-from acclimate.search.students import Students
+from acclimate.search.students import Students, own_dense_vectors
 from acclimate.search.term_counts import TermCounts, places_of
 from acclimate.search.vectors import Vectors, create_arrays, cut_vectors, encode_corpus
 from acclimate.stages.distill import Distilled
@@ -33,6 +34,8 @@ def index(
 
     fresh: what came or changed. rows: (n,) where each document comes from.
     """
+    exact_up_to = run.settings["index"]["exact_up_to"]
+    approximate.check(len(rows), exact_up_to)
     scratch = folder / "fresh"
     _bm25(run, fresh, rows, folder)
     base = _vectors(run.base.encoder, run.base.vectors, fresh, rows, folder / "vectors", scratch / "vectors")
@@ -51,6 +54,8 @@ def index(
         if note.get("dim"):
             cut_vectors(vectors, note["dim"], folder / f"{kind}-cut")
     shutil.rmtree(scratch, ignore_errors=True)
+    for vectors_folder in filter(None, (folder / "vectors", own_dense_vectors(folder))):
+        approximate.index(vectors_folder, is_wanted=len(rows) > exact_up_to)
 
 
 def _bm25(run: Run, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path) -> None:
