@@ -6,18 +6,19 @@ by reading them back with sentence-transformers, and dense ones with transformer
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_folder, write_text
+from acclimate.base.files import write_text
 from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.exported_reranker import write_reranker
 from acclimate.deploy.exports.formats import Written
-from acclimate.deploy.exports.model_card import card, pooling_in_words, provenance
-from acclimate.deploy.exports.model_folders import write_folder
+from acclimate.deploy.exports.model_card import pooling_in_words, provenance
+from acclimate.deploy.exports.model_folders import write_sides, write_with_card
 from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.source import Source
 from acclimate.deploy.exports.token_weights import write_documents, write_query_weights
@@ -37,12 +38,8 @@ def write(source: Source, folder: Path) -> Written:
     for name in names:
         into = folder / SystemName(name).file_name
         sides = sides_of(source.run, source.outputs.get("distill"), name)
-        for task, side in sides.items():
-            if not (into / task).exists():
-                with atomic_folder(into / task) as partial:
-                    write_folder(side, partial)
-                    write_text(partial / "README.md", card(source, name, side))
-            counts["models"] += 1
+        write_sides(sides, into, partial(write_with_card, source, name))
+        counts["models"] += len(sides)
         if sides["query"].kind == "sparse":
             write_query_weights(source.system.members[name], into)
             counts["documents"] = write_documents(source, source.system.members[name], into)

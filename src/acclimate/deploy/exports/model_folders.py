@@ -4,6 +4,7 @@ load: the transformer in the folder itself, plain modules beside it, under the n
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,31 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 
 from acclimate.base import models
 from acclimate.base.errors import DataError
-from acclimate.base.files import make_folder, read_json, write_json
+from acclimate.base.files import atomic_folder, make_folder, read_json, write_json, write_text
 from acclimate.base.loading import quiet
+from acclimate.deploy.exports.model_card import card
 from acclimate.deploy.exports.model_sides import Side
+from acclimate.deploy.exports.source import Source
+from acclimate.search.encoded import Task
 
 _MODULES = "sentence_transformers.models"  # where every version since 2 has them
 _POOLING = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 _NEWER: dict[str, Any] = {"sparse": SparseEncoder, "late-interaction": MultiVectorEncoder}  # since version 5 and 6
 _MODES = dict(zip(("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"), _POOLING, strict=True))
+
+
+def write_sides(sides: Mapping[Task, Side], folder: Path, write: Callable[[Side, Path], None]) -> None:
+    """`folder`/query and `folder`/document, each as `write` makes it; one that is there is finished."""
+    for task, side in sides.items():
+        if not (folder / task).exists():
+            with atomic_folder(folder / task) as unfinished:
+                write(side, unfinished)
+
+
+def write_with_card(source: Source, name: str, side: Side, folder: Path) -> None:
+    """Write one side of a member, and what it was made from and how it is loaded. Raises as `write_folder` does."""
+    write_folder(side, folder)
+    write_text(folder / "README.md", card(source, name, side))
 
 
 def write_folder(side: Side, folder: Path) -> None:

@@ -12,19 +12,17 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_folder, write_text
 from acclimate.base.loading import quiet
 from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.formats import Written, needed
-from acclimate.deploy.exports.model_card import card
-from acclimate.deploy.exports.model_folders import write_folder
+from acclimate.deploy.exports.model_folders import write_sides, write_with_card
 from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.onnx_graph import write_graph
 from acclimate.deploy.exports.source import Source
@@ -97,15 +95,9 @@ def write(source: Source, folder: Path) -> Written:
     for name in names:
         into = folder / SystemName(name).file_name
         sides = sides_of(source.run, source.outputs.get("distill"), name)
+        there = into / "query" / "onnx" if sides["document"].modules == sides["query"].modules else None
+        write_sides(sides, into, partial(_write_side, source, name, there))
         for task, side in sides.items():
-            if not (into / task).exists():
-                with atomic_folder(into / task) as partial:
-                    write_folder(side, partial)
-                    write_text(partial / "README.md", card(source, name, side))
-                    if task == "document" and side.modules == sides["query"].modules:  # the base reads both
-                        shutil.copytree(into / "query" / "onnx", partial / "onnx")
-                    else:
-                        _write_graphs(side, partial / "onnx")
             for file, by_member in graphs.items():
                 graph = Graph(into / task / "onnx" / file, side.prompt, side.max_tokens)
                 notes[f"{name} {task} {file}"] = note = _compared(source, name, graph, is_query=task == "query")
@@ -129,6 +121,15 @@ def write(source: Source, folder: Path) -> Written:
         )
         notes[f"top ten {file}"] = share
     return Written({"graphs": 4 * len(names)}, notes, lines)
+
+
+def _write_side(source: Source, name: str, there: Path | None, side: Side, folder: Path) -> None:
+    """there: the graphs of the query's side, where one model reads both."""
+    write_with_card(source, name, side, folder)
+    if there is not None and side.task == "document":
+        shutil.copytree(there, folder / "onnx")
+    else:
+        _write_graphs(side, folder / "onnx")
 
 
 def _write_graphs(side: Side, folder: Path) -> None:

@@ -7,17 +7,19 @@ queries, are compared with the run's, and the ranking that all of them make.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_folder, write_text
+from acclimate.base.files import write_text
 from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.late_interaction_folders import Reading, reading_of
 from acclimate.deploy.exports.model_card import provenance
+from acclimate.deploy.exports.model_folders import write_sides
 from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.source import Source
 from acclimate.search.encoded import Encoded
@@ -52,12 +54,8 @@ def write_members(
         into = folder / SystemName(name).file_name
         sides = sides_of(source.run, source.outputs.get("distill"), name)
         reading = reading_of(sides["query"], sides["document"])
-        for task, side in sides.items():
-            if not (into / task).exists():
-                with atomic_folder(into / task) as partial:
-                    write_side(side, reading, partial)
-                    text = [*_card(name, side, loading), *provenance(source, (SystemName(name),))]
-                    write_text(partial / "README.md", "\n".join(text))
+        card = [*_loading(loading), *provenance(source, (SystemName(name),))]
+        write_sides(sides, into, partial(_write_side, write_side, reading, name, card))
         whole[name] = checks.Exported(into / "query", "late-interaction", "query")
         if not (reading.query_prefix or reading.is_filled):  # a bi-encoder's, whose ends are no words
             words[name] = WithoutEnds(into / "query", "late-interaction", "query")
@@ -94,7 +92,19 @@ def _words(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return theirs[1:-1] if len(theirs) == len(ours) + 2 else theirs
 
 
-def _card(name: str, side: Side, loading: Sequence[str]) -> list[str]:
+def _write_side(
+    write_side: Callable[[Side, Reading, Path], None],
+    reading: Reading,
+    name: str,
+    card: Sequence[str],
+    side: Side,
+    folder: Path,
+) -> None:
+    write_side(side, reading, folder)
     what = "queries" if side.task == "query" else "documents"
-    title = f"# {name}: late interaction, encoder of {what}"
-    return [title, "", "## How to load it", "", "```python", *loading, "```", ""]
+    write_text(folder / "README.md", "\n".join([f"# {name}: late interaction, encoder of {what}", "", *card]))
+
+
+def _loading(lines: Sequence[str]) -> list[str]:
+    """As a section of a card."""
+    return ["## How to load it", "", "```python", *lines, "```", ""]
