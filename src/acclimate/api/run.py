@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
 from acclimate.api.query_pairs import as_query
-from acclimate.api.serve import PORT
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import quoted
 from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving import exported_feedback
-from acclimate.deploy.serving.limits import Limits
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
 from acclimate.stages.runs import current, described, opened, outdated
 
 if TYPE_CHECKING:
     from acclimate.api.judge import JudgeOptions, Judgment
+    from acclimate.api.serve import AppOptions, ServeOptions
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.updating.update import Updated
 
@@ -219,51 +218,23 @@ class Run:
             self.__dict__.pop(name, None)
         return result
 
-    def serve(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = PORT,
-        system: str | None = None,
-        api_key: str | None = None,
-        allowed_hosts: Sequence[str] = (),
-        reload_seconds: float = 2.0,
-        limits: Limits | None = None,
-    ) -> None:
-        """Serve it over HTTP until SIGINT or SIGTERM, see `acclimate.api.serve.serve`. Needs `acclimate[serve]`."""
+    def serve(self, **options: Unpack[ServeOptions]) -> None:
+        """Serve it over HTTP until SIGINT or SIGTERM. Needs `acclimate[serve]`.
+
+        See `acclimate.api.serve.serve` for the options and what is raised.
+        """
         from acclimate.api.serve import serve
 
-        serve(
-            self.folder,
-            host=host,
-            port=port,
-            system=system,
-            api_key=api_key,
-            allowed_hosts=allowed_hosts,
-            reload_seconds=reload_seconds,
-            limits=limits,
-        )
+        serve(self.folder, **options)
 
-    def asgi(
-        self,
-        *,
-        system: str | None = None,
-        api_key: str | None = None,
-        allowed_hosts: Sequence[str] = (),
-        reload_seconds: float = 2.0,
-        limits: Limits | None = None,
-    ) -> Any:
-        """The same as an ASGI application, loaded and warm, for a server of your own: one process, one worker."""
+    def asgi(self, **options: Unpack[AppOptions]) -> Any:
+        """The same as an ASGI application, loaded and warm, for a server of your own: one process, one worker.
+
+        See `acclimate.api.serve.application` for the options and what is raised.
+        """
         from acclimate.api.serve import application
 
-        return application(
-            self.folder,
-            system=system,
-            api_key=api_key,
-            allowed_hosts=allowed_hosts,
-            reload_seconds=reload_seconds,
-            limits=limits,
-        )
+        return application(self.folder, **options)
 
     def feedback(self, out: str | PathLike[str]) -> exported_feedback.ExportedFeedback:
         """Write what people graded while it was served as BEIR queries and judgments, with which `adapt` measures.

@@ -7,13 +7,30 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from acclimate.base.errors import MissingExtra
 from acclimate.deploy.serving.limits import Limits
 
 PORT = 8765
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class AppOptions(TypedDict, total=False):
+    """What `application` takes beside the folder."""
+
+    system: str | None
+    api_key: str | None
+    allowed_hosts: Sequence[str]
+    reload_seconds: float
+    limits: Limits | None
+
+
+class ServeOptions(AppOptions, total=False):
+    """What `serve` takes beside the folder."""
+
+    host: str
+    port: int
 
 
 def application(
@@ -42,44 +59,31 @@ def application(
 
 
 def serve(
-    folder: str | PathLike[str],
-    *,
-    host: str = "127.0.0.1",
-    port: int = PORT,
-    system: str | None = None,
-    api_key: str | None = None,
-    allowed_hosts: Sequence[str] = (),
-    reload_seconds: float = 2.0,
-    limits: Limits | None = None,
+    folder: str | PathLike[str], *, host: str = "127.0.0.1", port: int = PORT, **options: Unpack[AppOptions]
 ) -> None:
     """Serve a run until SIGINT or SIGTERM; requests at work are answered before this returns.
 
-    port: 0 takes any that is free. allowed_hosts: names besides those of this machine that a browser may reach it by
-    while `host` is a loopback address; elsewhere, where any are given, they are the only ones. Raises as `application`
-    does, and SettingError for an address that cannot be listened on.
+    port: 0 takes any that is free. options: see `application`; allowed_hosts are names besides those of this machine
+    that a browser may reach it by while `host` is a loopback address; elsewhere, where any are given, they are the only
+    ones. Raises as `application` does, and SettingError for an address that cannot be listened on.
     """
     try:
         from acclimate.deploy.serving import server
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    limits = limits or Limits()
+    limits = options.get("limits") or Limits()
     listener = server.bound(host, port)
     with listener:
         is_local = _is_local(listener.getsockname()[0])
         if is_local:
-            allowed_hosts = (*_LOCAL_NAMES, host, *allowed_hosts)
-        app = application(
-            folder,
-            system=system,
-            api_key=api_key,
-            allowed_hosts=allowed_hosts,
-            reload_seconds=reload_seconds,
-            limits=limits,
-        )
+            options["allowed_hosts"] = (*_LOCAL_NAMES, host, *options.get("allowed_hosts", ()))
+        app = application(folder, **options)
         log = logging.getLogger("acclimate")
         if not is_local:
             key = (
-                "" if api_key else ", and without a key everybody can read the documents and leave feedback (--api-key)"
+                ""
+                if options.get("api_key")
+                else ", and without a key everybody can read the documents and leave feedback (--api-key)"
             )
             log.warning("serve: %s can be reached from other machines%s", host, key)
         shown = f"[{host}]" if ":" in host else host
