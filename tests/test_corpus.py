@@ -51,7 +51,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Corpus:
 def test_every_doc_is_back_under_its_id_in_the_order_given(corpus: Corpus) -> None:
     assert len(corpus) == 4
     assert [*corpus.ids] == [*corpus] == ["b", "001", "1", "a/b"]
-    assert corpus.ids[-1] == "a/b" and corpus.ids[1:3] == ["001", "1"] and [*corpus.ids.order] == [1, 2, 3, 0]
+    assert corpus.ids[-1] == "a/b" and corpus.ids[1:3] == ["001", "1"] and [*corpus.ids.ascending] == [1, 2, 3, 0]
     assert dict(corpus.ids.rows) == {"b": 0, "001": 1, "1": 2, "a/b": 3} and "c" not in corpus.ids.rows
     assert corpus.ids.fingerprint == fingerprint([*corpus])
     assert list(corpus.values()) == [corpus[doc_id] for doc_id in corpus] == DOCS

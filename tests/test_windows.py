@@ -7,7 +7,9 @@ import math
 import random
 import time
 from collections import Counter
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from chain import SMALL, CountingLLM, contents, write_corpus
 from files_page import undocumented
@@ -110,10 +112,24 @@ def docs_of(lengths):
 MIXED = docs_of([random.Random(n).choice([100, 200, 1600]) for n in range(400)])
 
 
+class Candidate(NamedTuple):
+    doc_id: str
+    luck: float
+    weight: float
+    for_window: bool
+
+
+def drawn_in_order(lengths, seed, **settings):
+    doc_ids = sorted(lengths)
+    drawing = in_order(doc_ids, np.array([lengths[doc_id] for doc_id in doc_ids], int), seed, **settings)
+    columns = (part.tolist() for part in drawing)
+    return [Candidate(doc_ids[place], *rest) for place, *rest in zip(*columns, strict=True)]
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_chances_follow_length_to_the_power(power):
     lengths = {f"d{n}": (100, 400)[n % 2] for n in range(40_000)}
-    drawn = in_order(lengths, 0, windows=1.0, length_power=power)[:1000]
+    drawn = drawn_in_order(lengths, 0, windows=1.0, length_power=power)[:1000]
     expected = 4**power / (1 + 4**power)
     share = sum(lengths[candidate.doc_id] == 400 for candidate in drawn) / 1000
     assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 1000))
@@ -122,10 +138,10 @@ def test_chances_follow_length_to_the_power(power):
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 3000), max_size=30), st.floats(0, 1), st.floats(0, 4))
 def test_every_document_comes_once_whatever_the_order_and_another_moves_none(lengths, windows, power):
     settings = {"windows": windows, "length_power": power}
-    drawn = in_order(lengths, 3, **settings)
+    drawn = drawn_in_order(lengths, 3, **settings)
     assert sorted(candidate.doc_id for candidate in drawn) == sorted(lengths)
-    assert in_order(dict(reversed(lengths.items())), 3, **settings) == drawn
-    more = in_order({**lengths, "another": 500}, 3, **settings)
+    assert drawn_in_order(dict(reversed(lengths.items())), 3, **settings) == drawn
+    more = drawn_in_order({**lengths, "another": 500}, 3, **settings)
     for kind in (True, False):
         of_kind = [candidate.doc_id for candidate in drawn if candidate.for_window == kind]
         assert [c.doc_id for c in more if c.for_window == kind and c.doc_id != "another"] == of_kind
@@ -133,10 +149,10 @@ def test_every_document_comes_once_whatever_the_order_and_another_moves_none(len
 
 def test_both_kinds_have_their_shares_of_any_number_drawn():
     lengths = {f"d{n}": n for n in range(3000)}
-    drawn = in_order(lengths, 0, windows=0.25, length_power=1.0)
+    drawn = drawn_in_order(lengths, 0, windows=0.25, length_power=1.0)
     assert [sum(c.for_window for c in drawn[:count]) for count in (4, 40, 400)] == [1, 10, 100]
     assert sum(c.for_window for c in drawn) == pytest.approx(750, abs=4 * math.sqrt(3000 * 0.25 * 0.75))
-    fewer = in_order(lengths, 0, windows=0.1, length_power=1.0)
+    fewer = drawn_in_order(lengths, 0, windows=0.1, length_power=1.0)
     assert {c.doc_id for c in fewer if c.for_window} < {c.doc_id for c in drawn if c.for_window}
 
 

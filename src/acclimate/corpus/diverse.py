@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -35,9 +35,9 @@ _ITERATIONS = 50
 
 @threadpool_limits.wrap(limits=1)  # sums in another order, as of several threads, are other sums
 def draw_diverse(
-    rows: Sequence[int],
-    chances: Sequence[float],
-    weights: Sequence[float],
+    rows: NDArray[np.int64],
+    chances: NDArray[np.float64],
+    weights: NDArray[np.float64],
     vectors: NDArray[np.float32],
     accepts: Callable[[int], bool],
     *,
@@ -53,15 +53,14 @@ def draw_diverse(
     of the candidates decides what k-means sees, and nothing else.
     """
     n_wanted = n_clusters or min(n_docs, MAX_CLUSTERS)
-    candidate_rows = np.asarray(rows, dtype=np.int64)
-    luck = np.clip(np.asarray(chances), 1e-12, 1 - 1e-12)
-    centroids = _centroids(vectors[candidate_rows[:_FIT_ON]], max(1, min(n_wanted, len(candidate_rows))), seed)
-    cluster, closeness = _nearest(vectors, candidate_rows, centroids)
+    luck = np.clip(chances, 1e-12, 1 - 1e-12)
+    centroids = _centroids(vectors[rows[:_FIT_ON]], max(1, min(n_wanted, len(rows))), seed)
+    cluster, closeness = _nearest(vectors, rows, centroids)
     # The largest of these first is a draw without replacement by the softmax of the closeness (Gumbel's trick).
     order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck)) + np.log(weights)), kind="stable")
     order = order[np.argsort(cluster[order], kind="stable")]
     starts = np.searchsorted(cluster[order], np.arange(len(centroids) + 1))
-    clusters = [_Cluster(order[start:end], closeness, candidate_rows, vectors) for start, end in pairwise(starts)]
+    clusters = [_Cluster(order[start:end], closeness, rows, vectors) for start, end in pairwise(starts)]
 
     drawn: list[int] = []
     sizes = np.bincount(cluster, weights, minlength=len(clusters)).tolist()

@@ -71,7 +71,7 @@ class DocIds(Sequence[str]):
         return _Rows(self)
 
     @cached_property
-    def order(self) -> NDArray[np.uint64]:
+    def ascending(self) -> NDArray[np.uint64]:
         """The rows in the order of their ids."""
         import numpy as np
         import pyarrow as pa
@@ -130,3 +130,12 @@ class _Rows(Mapping[str, int]):
 def hash_of(doc_id: str) -> int:
     """64 bits."""
     return int.from_bytes(hashlib.blake2b(doc_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def ascending(doc_ids: Sequence[str]) -> NDArray[np.integer]:
+    """The places of these ids, in the order of the ids."""
+    import numpy as np
+
+    if isinstance(doc_ids, DocIds):
+        return doc_ids.ascending
+    return np.array(sorted(range(len(doc_ids)), key=doc_ids.__getitem__), np.int64)

@@ -8,43 +8,58 @@ another document changes neither that nor the order of those that are there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from acclimate.base.draw import uniform
 
-
-class Candidate(NamedTuple):
-    """A document that may be drawn."""
-
-    doc_id: str
-    luck: float  # uniform in [0, 1)
-    weight: float  # its chances beside those of others, 1 on average
-    for_window: bool
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-def in_order(lengths: Mapping[str, int], seed: int, *, windows: float, length_power: float) -> list[Candidate]:
+class Drawing(NamedTuple):
+    """Documents that may be drawn, in the order in which they are."""
+
+    places: NDArray[np.int64]  # (n,) of each among all of them
+    luck: NDArray[np.float64]  # (n,) uniform in [0, 1)
+    weights: NDArray[np.float64]  # (n,) its chances beside those of others, 1 on average
+    for_window: NDArray[np.bool_]  # (n,)
+
+    def select(self, order: NDArray[np.int64]) -> Drawing:
+        """In another order."""
+        return Drawing(*(part[order] for part in self))
+
+
+def in_order(
+    doc_ids: Iterable[str], lengths: NDArray[np.integer], seed: int, *, windows: float, length_power: float
+) -> Drawing:
     """The documents in the order in which they are drawn, each kind spread evenly over the order of both.
 
-    lengths: of the documents, by id. windows: share of them that are for windows, in [0, 1].
+    doc_ids: ascending. lengths: (n_docs,). windows: share of them that are for windows, in [0, 1].
     """
-    luck = {doc_id: uniform(seed, "draw", doc_id) for doc_id in lengths}
-    for_windows = {doc_id for doc_id in lengths if windows and uniform(seed, "window", doc_id) < windows}
-    weights = {doc_id: max(1, lengths[doc_id]) ** length_power for doc_id in for_windows}
-    mean = math.fsum(weights.values()) / max(1, len(weights))
-    # The least exponential of a rate that is the weight first: Efraimidis and Spirakis 2006, section 3.
-    waits = {doc_id: -math.log1p(-luck[doc_id]) / weight for doc_id, weight in weights.items()}
-    by_kind = {
-        True: sorted(for_windows, key=lambda doc_id: (waits[doc_id], doc_id)),
-        False: sorted(lengths.keys() - for_windows, key=lambda doc_id: (luck[doc_id], doc_id)),
-    }
-    shares = {True: windows, False: 1 - windows}
-    places = sorted(
-        ((number + 0.5) / shares[for_window], doc_id, for_window)
-        for for_window, doc_ids in by_kind.items()
-        for number, doc_id in enumerate(doc_ids)
+    n_docs = len(lengths)
+    draws = np.fromiter(
+        ((uniform(seed, "draw", each), windows and uniform(seed, "window", each)) for each in doc_ids),
+        np.dtype([("luck", float), ("window", float)]),
+        count=n_docs,
     )
-    return [
-        Candidate(doc_id, luck[doc_id], weights[doc_id] / mean if for_window else 1.0, for_window)
-        for _, doc_id, for_window in places
+    luck, for_window = draws["luck"], draws["window"] < windows
+    of_windows, others = np.flatnonzero(for_window), np.flatnonzero(~for_window)
+    weights = np.ones(n_docs)  # computed in Python: numpy's powers and logarithms may end in another bit
+    weights[of_windows] = [max(1, length) ** length_power for length in lengths[of_windows].tolist()]
+    mean = math.fsum(weights[of_windows]) / max(1, len(of_windows))
+    # The least exponential of a rate that is the weight first: Efraimidis and Spirakis 2006, section 3.
+    rates = zip(luck[of_windows].tolist(), weights[of_windows].tolist(), strict=True)
+    waits = np.fromiter((-math.log1p(-number) / weight for number, weight in rates), float, len(of_windows))
+    weights[of_windows] /= mean or 1.0
+    of_windows = of_windows[np.argsort(waits, kind="stable")]
+    others = others[np.argsort(luck[others], kind="stable")]
+    places = np.concatenate([of_windows, others])
+    spread = [
+        (np.arange(len(of_kind)) + 0.5) / (share or 1.0)
+        for of_kind, share in ((of_windows, windows), (others, 1 - windows))
     ]
+    places = places[np.lexsort((places, np.concatenate(spread)))]
+    return Drawing(places, luck[places], weights[places], for_window[places])

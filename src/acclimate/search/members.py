@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from acclimate.base.digests import fingerprint
-from acclimate.corpus.doc_ids import DocIds
+from acclimate.corpus.doc_ids import DocIds, ascending
 from acclimate.records import Query
 
 if TYPE_CHECKING:
@@ -239,10 +239,8 @@ class Ids:
     @cached_property
     def rank(self) -> NDArray[np.int64]:
         """(n_docs,) the place of each row's id among the sorted ids: ties do not depend on the corpus' order."""
-        doc_ids = self.doc_ids
-        order = doc_ids.order if isinstance(doc_ids, DocIds) else sorted(range(len(self)), key=doc_ids.__getitem__)
         rank = np.empty(len(self), dtype=np.int64)
-        rank[order] = np.arange(len(self))
+        rank[ascending(self.doc_ids)] = np.arange(len(self))
         return rank
 
     @cached_property

@@ -14,6 +14,7 @@ Where documents are few, sides that chance left without any get some.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -21,6 +22,8 @@ from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
@@ -30,6 +33,8 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
+from acclimate.corpus.doc_ids import ascending
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.drawing import in_order
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
@@ -41,7 +46,6 @@ from acclimate.run.settings import checked
 from acclimate.stages.index import Indexed
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 METHODS = ("uniform", "diverse", "first")
@@ -122,10 +126,9 @@ def sample(
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = drawn_examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
-    representatives: dict[
-        bytes, tuple[str, int, int]
-    ] = {}  # normalized text -> the id that stands for it, its row and length
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
+    doc_ids = corpus.ids if isinstance(corpus, Corpus) else list(corpus)
+    rows, keys, lengths = array("q"), bytearray(), array("q")  # of those that may be drawn
     for row, doc in enumerate(corpus.values()):
         length = length_of(doc.default_text().strip())
         if length < min_chars:
@@ -135,20 +138,25 @@ def sample(
         if parents.get(doc.doc_id, doc.doc_id) in taken or key in taken:
             dropped["example of a prompt"] += 1
             continue
-        if key in representatives:
-            dropped["duplicate"] += 1
-        if key not in representatives or (method != "first" and doc.doc_id < representatives[key][0]):
-            representatives[key] = doc.doc_id, row, length
-    lengths = {doc_id: length for doc_id, _, length in representatives.values()}
-    row_of = {doc_id: row for doc_id, row, _ in representatives.values()}
-    ordered = in_order(lengths, seed, windows=windows, length_power=length_power)
+        rows.append(row)
+        keys += key
+        lengths.append(length)
+    ranks = np.empty(len(doc_ids), np.int64)
+    ranks[ascending(doc_ids)] = np.arange(len(doc_ids))
+    able = np.frombuffer(rows, np.int64)
+    chosen = _one_of_each(keys, able if method == "first" else ranks[able])
+    dropped["duplicate"] = len(able) - len(chosen)
+    chosen = chosen[np.argsort(ranks[able[chosen]])]
+    able, lengths = able[chosen], np.frombuffer(lengths, np.int64)[chosen]
+    drawing = in_order((doc_ids[row] for row in able), lengths, seed, windows=windows, length_power=length_power)
     if method == "first":
-        ordered.sort(key=lambda candidate: row_of[candidate.doc_id])
+        drawing = drawing.select(np.argsort(able[drawing.places]))
+    candidates = able[drawing.places]  # their rows
     of_source: Counter[str] = Counter()
 
     def accepts(place: int) -> bool:
         """Whether this candidate may be drawn, which it then is."""
-        doc_id = ordered[place].doc_id
+        doc_id = doc_ids[candidates[place]]
         source = parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id
         if max_per_source and of_source[source] == max_per_source:
             dropped["source is full"] += 1
@@ -159,25 +167,40 @@ def sample(
             return True
         return False
 
-    if method != "diverse" or len(ordered) <= n_docs:  # all of them come: nothing to choose
-        places = list(islice(filter(accepts, range(len(ordered))), n_docs))
+    if method != "diverse" or len(candidates) <= n_docs:  # all of them come: nothing to choose
+        places = list(islice(filter(accepts, range(len(candidates))), n_docs))
     else:
         if vectors is None:
             raise SettingError("sample.method is diverse, which needs vectors of the documents; expected uniform")
-        doc_ids, chances, weights, _ = zip(*ordered, strict=True)
-        rows = [row_of[doc_id] for doc_id in doc_ids]
         places = draw_diverse(
-            rows, chances, weights, vectors(), accepts, n_docs=n_docs, n_clusters=n_clusters, seed=seed
+            candidates,
+            drawing.luck,
+            drawing.weights,
+            vectors(),
+            accepts,
+            n_docs=n_docs,
+            n_clusters=n_clusters,
+            seed=seed,
         )
-    dropped["not drawn"] = len(ordered) - len(places) - dropped["near duplicate"] - dropped["source is full"]
-    drawn = [ordered[place] for place in places]
-    document = {candidate.doc_id: parents.get(candidate.doc_id, candidate.doc_id) for candidate in drawn}
+    dropped["not drawn"] = len(candidates) - len(places) - dropped["near duplicate"] - dropped["source is full"]
+    drawn = {doc_ids[candidates[place]]: bool(drawing.for_window[place]) for place in places}
+    document = {doc_id: parents.get(doc_id, doc_id) for doc_id in drawn}
     draws = {document_id: uniform(seed, "side", document_id) for document_id in document.values()}
     sides = sides_of(draws, dev_share, test_share)
     splits: dict[str, Side] = {doc_id: sides[document_id] for doc_id, document_id in document.items()}
-    for_windows = [candidate.doc_id for candidate in drawn if candidate.for_window]
+    for_windows = [doc_id for doc_id, for_window in drawn.items() if for_window]
     starts = {doc_id: window_start(corpus[doc_id].text, uniform(seed, "start", doc_id)) for doc_id in for_windows}
     return Sample(splits, dropped, shown, starts)
+
+
+def _one_of_each(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the places of equal keys, 16 bytes each, the one of the least precedence."""
+    halves = np.frombuffer(keys, np.uint64).reshape(-1, 2)
+    order = np.lexsort((precedence, halves[:, 1], halves[:, 0]))
+    halves = halves[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (halves[1:] != halves[:-1]).any(axis=1)
+    return order[is_first]
 
 
 def drawn_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
