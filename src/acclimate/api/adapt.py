@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.api.budget import Limit, limit
 from acclimate.api.run import Run
-from acclimate.base import distributed
+from acclimate.base import distributed, ray_cluster
 from acclimate.base.domains import SEEDS
 from acclimate.base.progress import Shown, shown
 from acclimate.run import status
@@ -41,6 +41,7 @@ def adapt(
     max_tokens: Limit = None,
     prices: StrPath | None = None,
     batch: StrPath | None = None,
+    executor: str | None = None,
     progress: Shown = "auto",
     settings: Changes = (),
     **stages: Mapping[str, Any],
@@ -98,6 +99,9 @@ def adapt(
         TOML file with the prices of LLMs: `["openai:MODEL"]` with prompt and completion, dollars per million tokens.
     batch
         Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop.
+    executor
+        `ray`, or `ray://HOST:PORT`: the workers of a Ray cluster encode, write and rate; see
+        docs/how-to/several-machines.md.
     progress
         A callable that gets stage, done, total and unit; None for silence; "auto" for a bar in a terminal or a
         notebook and else lines in the log `acclimate`.
@@ -112,7 +116,7 @@ def adapt(
     )  # fmt: skip
     run = _begun(corpus, out, recipe, given, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
-    return carry_out(run, until="evaluate", progress=progress)
+    return carry_out(run, until="evaluate", progress=progress, executor=executor)
 
 
 def plan(
@@ -132,6 +136,7 @@ def plan(
     max_tokens: Limit = None,
     prices: StrPath | None = None,
     batch: StrPath | None = None,
+    executor: str | None = None,
     settings: Changes = (),
     **stages: Mapping[str, Any],
 ) -> str:
@@ -148,6 +153,8 @@ def plan(
         queries=queries, qrels=qrels, log=log,
         from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
     )  # fmt: skip
+    if executor is not None:
+        ray_cluster.Executor.parse(executor)
     run = _begun(corpus, out, recipe, given, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -158,12 +165,17 @@ def plan(
         return describe(run)
 
 
-def carry_out(run: StageRun, *, until: str, progress: Shown) -> Run:
+def carry_out(run: StageRun, *, until: str, progress: Shown, executor: str | None = None) -> Run:
     """The run with its stages made up to `until`, and with its report after the last one."""
     from acclimate.report import assemble
 
     run.workspace.refuse_foreign()
-    with run.workspace.lock(), shown(progress), status.kept(run.workspace.folder):
+    with (
+        run.workspace.lock(),
+        shown(progress),
+        status.kept(run.workspace.folder),
+        ray_cluster.workers(executor),
+    ):
         outputs = chain.adapt(run, until=until)
         if "evaluate" in outputs and distributed.is_main():
             assemble.write(run, outputs)

@@ -33,6 +33,7 @@ class Check(NamedTuple):
 
 _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
 _OPTIONAL = {
+    "ray": ("workers of a cluster", "pip install 'acclimate[ray]'"),
     "ir_datasets": ("collections by name", "pip install 'acclimate[datasets]'"),
     "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "pip install 'acclimate[sentencepiece]'"),
 }

@@ -27,7 +27,13 @@ class StageFunction(Protocol):
     """Goes on with a run up to a stage, with some of that stage's settings changed."""
 
     def __call__(
-        self, folder: StrPath, *, corpus: StrPath | None = None, progress: Shown = "auto", **settings: Any
+        self,
+        folder: StrPath,
+        *,
+        corpus: StrPath | None = None,
+        executor: str | None = None,
+        progress: Shown = "auto",
+        **settings: Any,
     ) -> Run: ...
 
 
@@ -46,6 +52,8 @@ folder
     Folder of the run.
 corpus
     Documents to begin a run with, as `adapt` takes them.
+executor
+    A Ray cluster to work on; see `adapt`.
 progress
     Who is told how far it is; see `adapt`.
 {settings}
@@ -55,14 +63,21 @@ progress
 def _function(stage: str) -> StageFunction:
     work = STAGES[stage]
 
-    def go_on(folder: StrPath, *, corpus: StrPath | None = None, progress: Shown = "auto", **settings: Any) -> Run:
+    def go_on(
+        folder: StrPath,
+        *,
+        corpus: StrPath | None = None,
+        executor: str | None = None,
+        progress: Shown = "auto",
+        **settings: Any,
+    ) -> Run:
         changes = {stage: settings}
         if corpus is None:
             run = stored(Path(folder), changes)
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
             run = begin(Path(folder), str(corpus), chosen, recipe="quick", seed=0)
-        return carry_out(run, until=stage, progress=progress)
+        return carry_out(run, until=stage, progress=progress, executor=executor)
 
     go_on.__name__ = go_on.__qualname__ = stage
     go_on.__doc__ = _documentation(stage, work)

@@ -2,7 +2,8 @@
 
 The first process works through the stages as if it were alone; the others join it where a model is trained, each on a
 GPU and on a share of every batch. Else they wait, and do what it shares out: units of work that it would do one after
-the other, whose results it alone keeps, in its own order. Nothing here does anything in a run of one process.
+the other, whose results it alone keeps, in its own order. So do the workers of a cluster, see `ray_cluster`. Nothing
+here does anything in a run of one process.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from acclimate.base.errors import AcclimateError
 from acclimate.base.text import on_one_line
@@ -29,6 +30,7 @@ Tool = TypeVar("Tool")
 Unit = TypeVar("Unit")
 _PATIENCE = timedelta(days=30)  # stages of the first process may take that long
 _helpers = 0  # processes that wait for the first one's work
+_workers: Workers | None = None  # of a cluster
 
 
 def rank() -> int:
@@ -113,13 +115,34 @@ def helped() -> Iterator[None]:
         _helpers = 0
 
 
+class Workers(Protocol):
+    """Those of a cluster, who do units of work for this process."""
+
+    def results(self, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterable[Unit]) -> Iterator[T]:
+        """`work(tool, unit)` of each unit, in order, with tools that `make` makes there."""
+        ...
+
+
+@contextmanager
+def helped_by(workers: Workers) -> Iterator[None]:
+    """Within, `shared` work is that of a cluster's workers."""
+    global _workers
+    _workers = workers
+    try:
+        yield
+    finally:
+        _workers = None
+
+
 def is_shared() -> bool:
     """Whether `shared` work is done by others, too."""
-    return bool(_helpers)
+    return bool(_helpers or _workers)
 
 
 def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterable[Unit]) -> Iterator[T]:
-    """`work(tool, unit)` of each unit, in order; those of as many as there are processes together.
+    """`work(tool, unit)` of each unit, in order; those of as many as there are processes, or workers, together.
+
+    One unit alone is not shared: who asks for no more waits for it.
 
     make: what makes the same tool in another process, which keeps it until the next one. It, `work`, units and results
     are pickled. units: read no further ahead than they are worked on. Raises AcclimateError for what went wrong in
@@ -127,7 +150,18 @@ def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T]
     """
     if not is_shared():
         return (work(tool, unit) for unit in units)
-    return _with_helpers(tool, make, work, iter(units))
+    return (_by_workers if _workers else _with_helpers)(tool, make, work, iter(units))
+
+
+def _by_workers(
+    tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterator[Unit]
+) -> Iterator[T]:
+    assert _workers is not None
+    first = list(islice(units, 2))
+    if len(first) < 2:
+        yield from (work(tool, unit) for unit in first)
+    else:
+        yield from _workers.results(make, work, chain(first, units))
 
 
 def _with_helpers(
@@ -154,19 +188,29 @@ def _with_helpers(
 
 def help_first() -> None:
     """Do the units of work that the first process shares out, until it is done with all that it does alone."""
-    tool, made_by = None, b""
+    helper = Helper()
     while isinstance(task := broadcast(None), _Task):
-        result = problem = None
-        if rank() < len(task.units):
-            try:
-                if tool is None or made_by != pickle.dumps(task.make):
-                    tool, made_by = None, pickle.dumps(task.make)  # there may be no room for two
-                    tool = task.make()
-                result = task.work(tool, task.units[rank()])
-            except Exception as error:  # the first process says it
-                problem = str(error) or type(error).__name__
-                logger.debug("process %d", rank(), exc_info=True)
-        _gathered((result, problem))
+        is_needed = rank() < len(task.units)
+        _gathered(helper.do(task.make, task.work, task.units[rank()]) if is_needed else (None, None))
+
+
+class Helper:
+    """Does units of work for another process, and keeps the tool until they need another one."""
+
+    def __init__(self) -> None:
+        self._tool: Any = None
+        self._made_by = b""
+
+    def do(self, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], unit: Unit) -> tuple[T | None, str | None]:
+        """The result, and what went wrong."""
+        try:
+            if self._tool is None or self._made_by != pickle.dumps(make):
+                self._tool, self._made_by = None, pickle.dumps(make)  # there may be no room for two
+                self._tool = make()
+            return work(self._tool, unit), None
+        except Exception as error:  # the first process says it
+            logger.debug("process %d", rank(), exc_info=True)
+            return None, str(error) or type(error).__name__
 
 
 def _gathered(value: Any) -> list[Any]:

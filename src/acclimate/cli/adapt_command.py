@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import acclimate
-from acclimate.cli.options import Changes, Dollars, File, FilePath, Flag, Folder, Model, Recipe, Seed, Tokens
+from acclimate.cli.options import Changes, Dollars, Executor, File, FilePath, Flag, Folder, Model, Recipe, Seed, Tokens
 from acclimate.cli.stage_commands import show
 
 
@@ -25,6 +25,7 @@ def adapt(
     max_tokens: Tokens = None,
     prices: FilePath = None,
     batch: FilePath = None,
+    executor: Executor = None,
     seed: Seed | None = None,
 ) -> None:
     """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
@@ -70,6 +71,9 @@ def adapt(
     batch
         Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop; the results come in
         with: acclimate cache fill.
+    executor
+        A Ray cluster whose workers encode, write and rate: ray://HOST:10001, or ray for that of RAY_ADDRESS or of this
+        machine. Behind it, as far as wanted: ,workers=N ,cpus=N ,gpus=N (of each worker; parts of a GPU, too).
     seed
         Every draw follows from it; that of the recipe, or 0, where none is given.
     """
@@ -90,6 +94,7 @@ def adapt(
         max_tokens=max_tokens,
         prices=prices,
         batch=batch,
+        executor=executor,
         settings=set_ or (),
     )
     if isinstance(result, str):

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 import acclimate
 from acclimate.base.domains import AtLeast, OneOf
 from acclimate.base.files import read_json
-from acclimate.cli.options import Folder
+from acclimate.cli.options import Executor, Folder
 from acclimate.run.settings import Setting, settings_of
 
 SUMMARIES = {  # of each stage: the first line of its function's docstring
@@ -66,9 +66,9 @@ def __getattr__(stage: str) -> Callable[..., None]:
         raise AttributeError(f"module {__name__!r} has no attribute {stage!r}")
     from acclimate.stages.chain import STAGES
 
-    def command(run_dir: Folder, corpus: str | None = None, **values: str | None) -> None:
+    def command(run_dir: Folder, corpus: str | None = None, executor: str | None = None, **values: str | None) -> None:
         given = {name: value for name, value in values.items() if value is not None}
-        run = getattr(acclimate, stage)(run_dir, corpus=corpus, **given)
+        run = getattr(acclimate, stage)(run_dir, corpus=corpus, executor=executor, **given)
         if stage == "filter":
             from acclimate.report import terminal  # which help does without
 
@@ -81,9 +81,11 @@ def __getattr__(stage: str) -> Callable[..., None]:
     corpus = Annotated[
         str | None, Parameter(help="Documents to begin a run with, as adapt takes them.", metavar="CORPUS")
     ]
+    executor = Annotated[Executor, Parameter(help="A Ray cluster whose workers do what adapt says of it.")]
     parameters = [
         kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=run_dir),
         kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=corpus),
+        kinds("executor", kinds.KEYWORD_ONLY, default=None, annotation=executor),
     ]
     for setting in settings_of(STAGES[stage]).values():
         option = Annotated[str | None, Parameter(help=help_of(setting), metavar=_METAVARS.get(setting.type, "TEXT"))]

@@ -1,0 +1,156 @@
+"""The Ray cluster that `--executor ray[://ADDRESS]` names: found, checked and joined before work begins.
+
+`ray` is the cluster that Ray itself would take: that of RAY_ADDRESS, one that runs on this machine, or else a new one
+of this machine alone. `ray://HOST:PORT` is another one, through Ray's client. Behind either may stand what a worker
+takes: `ray://head:10001,workers=8,gpus=0.5`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from acclimate.base import distributed, models
+from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
+from acclimate.base.ray_workers import RayWorkers
+from acclimate.base.text import quoted, single_spaced
+
+_FORM = re.compile(r"ray(?P<address>://[^\s,/]+:\d+)?(?P<options>(,\w+=[^\s,=]+)*)")
+_OPTIONS = {"workers": int, "cpus": float, "gpus": float}
+_EXPECTED = "ray or ray://HOST:PORT, and behind it, as far as wanted, ,workers=N ,cpus=N ,gpus=N"
+_REACHED_SECONDS = 10  # within which a cluster's machine must answer
+
+
+class Executor(NamedTuple):
+    """What `--executor` says."""
+
+    address: str | None  # as Ray has it; None: where Ray looks by itself
+    workers: int | None = None  # how many; None: as many as the cluster has room for
+    cpus: float = 1.0  # that each takes
+    gpus: float | None = None  # the same; None: one where this process computes on one
+
+    @classmethod
+    def parse(cls, text: str) -> Executor:
+        """Raises SettingError for a text that is none."""
+        if form := _FORM.fullmatch(text):
+            options = (option.split("=") for option in form["options"].split(",")[1:])
+            with suppress(KeyError, ValueError):
+                values: dict[str, Any] = {name: _OPTIONS[name](value) for name, value in options}
+                executor = cls(form["address"] and f"ray{form['address']}", **values)
+                if executor.is_possible:
+                    return executor
+        raise SettingError(f"the executor is {quoted(text)}; expected {_EXPECTED}")
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether workers can be so many and take so much; more than one GPU would be of no use."""
+        workers = 1 if self.workers is None else self.workers
+        return 0 < workers <= 100_000 and 0 < self.cpus <= 10_000 and 0 <= (self.gpus or 0) <= 1
+
+    @property
+    def of_a_worker(self) -> dict[str, float]:
+        """What each worker takes, as Ray has it."""
+        gpus = float(models.device() == "cuda") if self.gpus is None else self.gpus
+        return {"num_cpus": self.cpus, "num_gpus": gpus}
+
+
+@contextmanager
+def workers(executor: str | None) -> Iterator[None]:
+    """Within, the workers of a cluster do what is `distributed.shared`; None: this process alone does.
+
+    Raises SettingError for an executor that is none, MissingExtra where Ray is not installed, and AcclimateError for a
+    cluster that does not answer, or whose workers are others than this process: in versions, device or precision.
+    """
+    if executor is None:
+        yield
+        return
+    wanted = Executor.parse(executor)
+    if distributed.size() > 1:
+        raise SettingError("an executor and torchrun are two ways to share work; expected one of them")
+    with _joined(wanted) as ray:
+        resources = wanted.of_a_worker
+        count = wanted.workers or _room(ray.cluster_resources(), resources)
+        distributed.say("", f"Ray: {count:,} workers, each with {_said(resources)}")
+        pool = RayWorkers(ray, count, resources)
+        try:
+            pool.check()
+            with distributed.helped_by(pool):
+                yield
+        finally:
+            pool.close()
+
+
+@contextmanager
+def _joined(executor: Executor) -> Iterator[Any]:
+    """Ray, with a cluster. One that the program has joined already is its own to leave."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning at each start
+    try:
+        import ray
+        from ray.exceptions import RayError
+    except ImportError:
+        raise MissingExtra("Ray", "pip install 'acclimate[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = executor.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _reach(address)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            executor.address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
+        )  # a dashboard is of no use where nobody knows of it
+    except ImportError:
+        raise MissingExtra("Ray's client", "pip install 'acclimate[ray]'") from None
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        where = f"at {address}" if address else "of this machine"
+        raise AcclimateError(f"no Ray cluster {where} that could be joined: {single_spaced(str(error))}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's would end this process without a word
+    _hush()
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raises AcclimateError where nobody listens: Ray would try for a minute."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):  # "auto" or "local", which are Ray's own words
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise AcclimateError(
+            f"no Ray cluster answers at {address} ({error}); expected the address of one: ray://HOST:10001 from "
+            "anywhere, and on a machine of the cluster plain ray"
+        ) from None
+
+
+def _hush() -> None:
+    """What Ray says of lost workers it prints to stdout, where only results belong; they are counted and said here."""
+    with suppress(AttributeError):
+        sys.modules["ray._private.worker"]._worker_logs_enabled = False  # type: ignore[attr-defined]
+
+
+def _room(has: dict[str, float], takes: dict[str, float]) -> int:
+    """How many workers a cluster has room for; one where it has none yet."""
+    rooms = [has.get("CPU", 0) / takes["num_cpus"]]
+    rooms += [has.get("GPU", 0) / takes["num_gpus"]] if takes["num_gpus"] else []
+    return max(1, int(min(rooms)))
+
+
+def _said(resources: dict[str, float]) -> str:
+    cpus, gpus = resources["num_cpus"], resources["num_gpus"]
+    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
