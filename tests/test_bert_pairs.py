@@ -12,9 +12,11 @@ pytest.importorskip("torch")
 from tiny import write_cross_encoder
 
 from acclimate.base.errors import SettingError
+from acclimate.learn.rerankers.reading import all_equal, as_at_work
 from acclimate.records import Doc, Query
 from acclimate.search.scorers import bert_pairs
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load, reader_of
+from acclimate.search.scorers.pairs import rate
 
 TEXTS = [
     "lava and ash",
@@ -113,3 +115,15 @@ def test_no_library_is_loaded_for_a_model_that_is_known(written, monkeypatch):
     monkeypatch.setattr(CrossEncoderScorer, "model", property(lambda _: pytest.fail("loaded")))
     scorer = CrossEncoderScorer(written, {"a": Doc("a", "ash")}, max_tokens=24)
     assert len(scorer.score([(Query("q", "lava"), "a")])) == 1
+
+
+def test_one_that_learns_is_read_as_at_work_and_chance_stays_chance(written):
+    model = load(str(written), max_tokens=512).eval()
+    short = [pair for pair in PAIRS if sum(map(len, pair)) < 1500]  # a long query is cut otherwise
+    features = model.preprocess(short)
+    rated = rate(reader_of(model, max_tokens=512), short)
+    with as_at_work(model, 512):
+        assert model(dict(features))["scores"][:, 0].tolist() == rated
+    with all_equal(model), as_at_work(model, 512):
+        assert not model(dict(features))["scores"].any()
+    assert "forward" not in vars(model)

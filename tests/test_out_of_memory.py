@@ -146,10 +146,10 @@ def test_a_reranker_takes_the_same_steps_in_smaller_batches(tiny_encoder, tmp_pa
     load, tried = training.load, []
 
     def guarded(wanted):
-        model, reader = load(wanted)
+        model = load(wanted)
         tried.append((wanted.batch_size, wanted.gradient_accumulation))
         with_room_for(embeddings(model), 80, learning=True)
-        return model, reader
+        return model
 
     monkeypatch.setattr(training, "load", guarded)
     made = trained(tiny_encoder, tmp_path / "halved", epochs=1)
@@ -168,7 +168,7 @@ def test_a_query_that_does_not_fit_is_told_what_to_lower(tiny_encoder, tmp_path,
     monkeypatch.setattr(
         training,
         "load",
-        lambda wanted: (found := load(wanted), with_room_for(embeddings(found[0]), 3, learning=True))[0],
+        lambda wanted: (model := load(wanted), with_room_for(embeddings(model), 3, learning=True))[0],
     )
     with pytest.raises(OutOfMemory, match=r"lower train.batch_size"):
         trained(tiny_encoder, tmp_path, epochs=1)
@@ -214,7 +214,7 @@ def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, mo
     load = training.load
 
     def poisoned(wanted):
-        model, reader = load(wanted)
+        model = load(wanted)
         calls = []
 
         def guard(module, _, output):
@@ -222,7 +222,7 @@ def test_a_reranker_that_diverges_is_told_at_the_step(tiny_encoder, tmp_path, mo
             return output * float("nan") if len(calls) > 2 else output
 
         embeddings(model).register_forward_hook(guard)
-        return model, reader
+        return model
 
     monkeypatch.setattr(training, "load", poisoned)
     with pytest.raises(SettingError, match=r"diverged: its loss is nan after \d of 6 steps; lower train.learning_rate"):

@@ -238,14 +238,12 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     base = rerankers(tmp_path, tiny_encoder)[kind]()
     given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
-    model, reader = training.load(
-        Hyperparameters(**{name: defaults[name] for name in Hyperparameters.__dataclass_fields__})
-    )
+    model = training.load(Hyperparameters(**{name: defaults[name] for name in Hyperparameters.__dataclass_fields__}))
     seen = used(model)
     assert places(model) == {NAME}
     lists = examples(range(3))
     texts = {query.query_id: query.text for query in QUERIES}
-    assert np.isfinite(rank_held_out(model, reader, lists, texts, CORPUS).spread)
+    assert np.isfinite(rank_held_out(model, 96, lists, texts, CORPUS).spread)
     for name in ("listwise", "bce", "token") if kind != "cross-encoder" else set(LOSSES) - {"token"}:
         rows = LOSSES[name].dataset(lists, texts, CORPUS)
         *columns, labels = (list(rows[column]) for column in rows.column_names)
@@ -256,7 +254,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
         assert {weight.grad.device.type for weight in model.parameters() if weight.grad is not None} == {NAME}
     assert set(seen) == {NAME}
     folder = tmp_path / "saved"
-    training._save(model, reader, folder)
+    training._save(model, folder)
     assert places(model) == {NAME}
     scorer = scorers.load(folder, CORPUS, max_tokens=96)
     assert np.isfinite(Ensemble({"a": scorer, "b": scorer}).score(ASKED)).all()

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from sentence_transformers import CrossEncoder
 
+from acclimate.learn.rerankers.reading import reader_of
 from acclimate.measure.measures import ndcg
 from acclimate.records import Doc, NWay
-from acclimate.search.scorers.pairs import Reader, rate
+from acclimate.search.scorers.pairs import rate
 
 FLAT = 1e-3  # a list whose scores differ by less, as logits, is in no order
 
@@ -25,12 +26,12 @@ class Ranking(NamedTuple):
 
 
 def rank_held_out(
-    model: torch.nn.Module, reader: Reader, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
+    model: CrossEncoder, max_tokens: int, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
 ) -> Ranking:
     """How the model, as it is, orders the held-out lists."""
     model.eval()
     pairs = [(texts[example.query_id], corpus[doc_id].default_text()) for example in dev for doc_id in example.doc_ids]
-    scores = iter(rate(reader, pairs))
+    scores = iter(rate(reader_of(model, max_tokens), pairs))
     return ranking_of([[next(scores) for _ in example.doc_ids] for example in dev])
 
 

@@ -12,8 +12,7 @@ import logging
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,10 @@ from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.learn.rerankers.order import as_they_come, cycled
 from acclimate.learn.rerankers.ranking import FLAT, rank_held_out
+from acclimate.learn.rerankers.reading import all_equal, as_at_work
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
-from acclimate.search.scorers.pairs import Reader
 from acclimate.search.scorers.prompted import Prompted
 
 CHECKPOINTS = "checkpoints"
@@ -45,19 +44,17 @@ _SAVES = 4  # of one that is looked at once, at its end
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}  # as the trainer names them
 
 
-def load(settings: Hyperparameters) -> tuple[CrossEncoder, Reader]:
-    """The base as what the trainer trains, and as what reads pairs; they share their weights."""
+def load(settings: Hyperparameters) -> CrossEncoder:
+    """The base as what the trainer trains."""
     kind = scorers.kind_of(settings.base)
     if kind == "cross-encoder":
-        model = cross_encoder.load(settings.base, max_tokens=settings.max_tokens, is_new=True)
-        return model, cross_encoder.CrossEncoderReader(model, max_tokens=settings.max_tokens)
+        return cross_encoder.load(settings.base, max_tokens=settings.max_tokens, is_new=True)
     make = scorers.language_model(kind).of
     with loading(settings.base):
         reader = make(settings.base, max_tokens=settings.max_tokens, template=settings.template, is_new=True)
         if kind == "decoder" and settings.lora_rank:
             reader.add_adapter(settings.lora_rank)
-        model = CrossEncoder(modules=[reader], activation_fn=torch.nn.Identity(), device=models.device())
-    return model, reader
+        return CrossEncoder(modules=[reader], activation_fn=torch.nn.Identity(), device=models.device())
 
 
 def train_reranker(
@@ -79,13 +76,13 @@ def train_reranker(
     checkpoints = folder / CHECKPOINTS
     while True:
         torch.manual_seed(settings.seed)  # an encoder without a head gets one of random weights
-        model, reader = load(settings)
-        before = rank_held_out(model, reader, dev, texts, corpus)
+        model = load(settings)
+        before = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         checkpoint = distributed.main_first(lambda: _begin(checkpoints, key))
         trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, progress)
         if _has_room(trainer, checkpoint):
             break
-        del model, reader, trainer
+        del model, trainer
         models.free_memory()
         settings = settings.in_smaller_batches()
     with warnings.catch_warnings():
@@ -95,16 +92,16 @@ def train_reranker(
         passes = trainer.state.epoch or 0.0
         if settings.max_steps:
             passes = steps * settings.rows_of_a_step(examples) / settings.rows(examples)
-        after = rank_held_out(model, reader, dev, texts, corpus)
+        after = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         chance = None
         if LOSSES[settings.loss].of_scores:
-            with _all_equal(model):
+            with all_equal(model):
                 chance = round(trainer.evaluate()["eval_loss"], 5)
     losses = _logged(history, "eval_loss", "dev_loss")
     best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     if distributed.is_main():
         with quiet(), atomic_folder(folder / name) as saved:
-            _save(model, reader, saved)
+            _save(model, saved)
     rows = sum(len(example.doc_ids) for example in examples)
     schedule: Any = trainer.lr_scheduler
     notes = {
@@ -151,9 +148,10 @@ def _begin(checkpoints: Path, key: str) -> str | None:
     return _last_whole(checkpoints)
 
 
-def _save(model: CrossEncoder, reader: Reader, path: Path) -> None:
-    if isinstance(reader, Prompted):
-        reader.save(str(path))
+def _save(model: CrossEncoder, path: Path) -> None:
+    module = model[0]
+    if isinstance(module, Prompted):
+        module.save(str(path))
     else:
         models.forget_last_call(model.tokenizer)
         model.save_pretrained(str(path), create_model_card=False)
@@ -181,7 +179,7 @@ def _trainer(
     loss = LOSSES[settings.loss]
     steps = settings.steps(examples)
     chooses = settings.evaluations > 1
-    every = max(1, steps // settings.evaluations)
+    every = math.ceil(steps / settings.evaluations)  # and at the end
     saved_every = every if chooses else max(1, steps // _SAVES)
     queries = settings.queries_at_once
     training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
@@ -238,6 +236,10 @@ def _trainer(
                 values["scale_parameter"] = True
             return optimizer, values
 
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            with as_at_work(model, settings.max_tokens):
+                return super().evaluate(*args, **kwargs)
+
         def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
             step_loss = super().training_step(*args, **kwargs)
             stop_divergence.note(self.state.global_step, step_loss)
@@ -264,21 +266,6 @@ def _logged(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[d
         for entry in history
         if key in entry
     ]
-
-
-@contextmanager
-def _all_equal(model: CrossEncoder) -> Iterator[None]:
-    """Within, the model gives every pair the same score: what a loss is then is chance."""
-
-    def same(features: Mapping[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
-        return {"scores": torch.zeros(len(features["input_ids"]), 1, device=model.device)}
-
-    instance: Any = model
-    instance.forward = same
-    try:
-        yield
-    finally:
-        del instance.forward
 
 
 def _last_whole(checkpoints: Path) -> str | None:
