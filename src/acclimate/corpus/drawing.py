@@ -29,7 +29,7 @@ class Drawing(NamedTuple):
 
     def select(self, order: NDArray[np.int64]) -> Drawing:
         """In another order."""
-        return Drawing(*(part[order] for part in self))
+        return Drawing(self.places[order], self.luck[order], self.weights[order], self.for_window[order])
 
 
 def in_order(
