@@ -206,7 +206,7 @@ class Ids:
     def __init__(self, doc_ids: Sequence[str], parents: Mapping[str, str] | None = None) -> None:
         """doc_ids: as they are, or those of a corpus, which stay in its file. parents: passage id -> id of the document
         that it was split from, where there are passages."""
-        self.doc_ids = doc_ids
+        self.doc_ids: DocIds | list[str] = doc_ids if isinstance(doc_ids, DocIds) else list(doc_ids)
         self.parents = parents or {}
 
     def __len__(self) -> int:

@@ -168,7 +168,7 @@ def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
                 "target": "as rated" if kind == NONE else "in [0, 1]",
                 **({"bounds": bounds(lists, [GIVEN])} if kind == PERCENTILE else {}),
             },
-            {GIVEN: ties([of_query.scores[GIVEN] for of_query in lists])},
+            ties(lists, [GIVEN]),
             n_false,
         )
         write_nway(folder / "train.jsonl", turn.train)

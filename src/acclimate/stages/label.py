@@ -60,6 +60,7 @@ def label(
     members: Sequence[str],
     scorers: Mapping[str, Scorer],
     log: Sequence[Query] = (),
+    scratch: Path | None = None,
     *,
     teachers: tuple[str, ...] = ("bm25", "dense", "late-interaction", RERANKER),
     queries: Annotated[str, OneOf(QUERIES)] = ALL,
@@ -89,6 +90,8 @@ def label(
 
     log: real queries without judgments, those asked most often first. They have no source document: the teacher's best
     is first in their lists, and students learn of them what the teacher says and nothing else.
+
+    scratch: a folder where lists wait until they are read again, so that memory does not hold them; None: it does.
 
     Parameters
     ----------
@@ -133,7 +136,7 @@ def label(
     order = {} if candidates == HYBRID else RETRIEVERS[candidates]
     find = named_by(sources_of(order), find) if order else find
     return label_lists(
-        train, dev, held_out, find, ids, members, scorers, log, order, settings=settings, progress=progress
+        train, dev, held_out, find, ids, members, scorers, log, order, scratch, settings=settings, progress=progress
     )
 
 
@@ -242,6 +245,7 @@ def make(
                 BASE_MEMBERS,
                 {name: KeptScorer(scorer, scores, corpus.fingerprint) for name, scorer in scorers.items()},
                 log,
+                folder,
                 progress=progress,
                 **settings,
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import SettingError
+from acclimate.base.spilled import waiting
 from acclimate.corpus.judged import Judged
 from acclimate.learn.teachers.lists import lists_of
 from acclimate.learn.teachers.rated_lists import Labels, Rules, all_scores, mean_entropy, ties, turns_of
@@ -35,13 +37,15 @@ def label_lists(
     scorers: Mapping[str, Scorer],
     log: Sequence[Query],
     order: Mapping[str, float],
+    scratch: Path | None = None,
     *,
     settings: Mapping[str, Any],
     progress: Callable[[int, int], None],
 ) -> Labels:
     """Choose the teacher, and let it rate, see `stages.label`, whose `settings` these are.
 
-    order: weights of the members that say which candidates are the best; none: all of them alike.
+    order: weights of the members that say which candidates are the best; none: all of them alike. scratch: a folder
+    where lists wait until they are read again; None: memory.
     """
     check_teaching(**settings)
     teachers, normalize, n_ways = settings["teachers"], settings["normalize"], settings["n_ways"]
@@ -57,7 +61,7 @@ def label_lists(
     ratings = Ratings(scorers, ids, progress)
     n_rated = n_ways if settings["windows"] else settings["reranker_ways"]
     places = [best_places(of_query, ids, fusion.weights if is_fused else order, n_rated) for of_query in shown]
-    shown = ratings.rate(shown, list(scorers), places)
+    shown = [*ratings.rate(shown, list(scorers), places)]
     able = [*members, *scorers]
     chosen = choose_teachers(
         shown, answers, fusion if teaching else None, able, list(scorers), teachers,
@@ -69,11 +73,11 @@ def label_lists(
         chosen = in_turn(chosen, used)
     asking = [name for name in used if name in scorers]
 
-    lists, sources = lists_of([*train, *dev], log[: settings["log_queries"]], find, ids, order, n_ways)
+    lists, sources = lists_of([*train, *dev], log[: settings["log_queries"]], find, ids, order, n_ways, scratch)
     places = [
         best_places(of_query, ids, order, n_rated, source) for of_query, source in zip(lists, sources, strict=True)
     ]
-    rated = ratings.rate(lists, asking, places)
+    rated = waiting(ratings.rate(lists, asking, places), scratch) if asking else lists
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
     teaching = (
@@ -81,13 +85,13 @@ def label_lists(
     )
     turns, n_false, dropped = turns_of(
         teaching, rated, places, sources, asking, to_scale, order, ids, {query.query_id for query in dev},
-        Rules(**{name: settings[name] for name in Rules._fields}),
+        Rules(**{name: settings[name] for name in Rules._fields}), scratch,
     )  # fmt: skip
     return Labels(
         turns,
         chosen.weights,
         chosen.rows,
-        mean_entropy([example.scores for turn in turns for example in turn.train], is_raw=normalize == NONE),
+        mean_entropy((example.scores for turn in turns for example in turn.train), is_raw=normalize == NONE),
         dropped,
         (all_scores(of_query, names, to_scale, ids) for of_query in rated),
         {
@@ -95,6 +99,6 @@ def label_lists(
             "target": "as rated" if normalize == NONE else "in [0, 1]",
             **({"bounds": bounds(rated, names)} if normalize == PERCENTILE else {}),
         },
-        {name: ties([of_query.scores[name] for of_query in rated]) for name in names},
+        ties(rated, names),
         n_false,
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acclimate.base.spilled import waiting
 from acclimate.records import Query, SyntheticQuery
 from acclimate.search.candidates import Candidates, Find, best, fuse
 from acclimate.search.members import Ids
@@ -34,16 +36,18 @@ def lists_of(
     ids: Ids,
     order: Mapping[str, float],
     n_ways: int,
-) -> tuple[list[Candidates], list[int | None]]:
+    scratch: Path | None,
+) -> tuple[Sequence[Candidates], list[int | None]]:
     """The `n_ways` best candidates of each query, in row order, and the row of its source document.
 
     order: weights of the members that say what is best. The source is among them wherever it ranks; a query of a log
-    has none.
+    has none. scratch: the folder where they wait; None: in memory.
     """
     rows = [ids.row[query.doc_id] for query in queries]
     pools = chain(find([query.as_query() for query in queries], rows), find(log, ()))
     sources = [*rows, *(None for _ in log)]
-    return [best(pool, ids, order, n_ways, source) for pool, source in zip(pools, sources, strict=True)], sources
+    lists = (best(pool, ids, order, n_ways, source) for pool, source in zip(pools, sources, strict=True))
+    return waiting(lists, scratch), sources
 
 
 def windows_of(

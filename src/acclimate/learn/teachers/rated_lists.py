@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from acclimate.base.spilled import Kept, waiting
 from acclimate.learn.teachers.lists import rank_of_source, windows_of
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
@@ -29,8 +31,8 @@ class Turn(NamedTuple):
     """Candidates with a teacher's scores in [0, 1], source document first where there is one."""
 
     teacher: str
-    train: list[NWay]
-    dev: list[NWay]
+    train: Kept[NWay]
+    dev: Kept[NWay]
 
 
 class Labels(NamedTuple):
@@ -65,12 +67,12 @@ class Labels(NamedTuple):
         return {example.query_id for turn in self.turns for side in (turn.train, turn.dev) for example in side}
 
     @property
-    def train(self) -> list[NWay]:
+    def train(self) -> Sequence[NWay]:
         """What the first teacher says of the training queries."""
         return self.turns[0].train
 
     @property
-    def dev(self) -> list[NWay]:
+    def dev(self) -> Sequence[NWay]:
         """What the first teacher says of the held-out queries."""
         return self.turns[0].dev
 
@@ -97,26 +99,29 @@ def turns_of(
     ids: Ids,
     in_dev: Collection[str],
     rules: Rules,
+    scratch: Path | None = None,
 ) -> tuple[list[Turn], int, dict[str, int]]:
     """What each teacher says of the candidates of each query, as students learn from it.
 
     teachers: name, and weights of the scorers that it is made of. best: the places of the candidates of each list that
     those who are `asked` rated; where no other teaches, nothing is said of the rest. sources: the row of each query's
     source document; None for a query that was written for none. to_scale: the scale on which scorers are added. order:
-    weights of the members that ranked the candidates. in_dev: ids of the queries that are held out.
+    weights of the members that ranked the candidates. in_dev: ids of the queries that are held out. scratch: the folder
+    where what each says waits; None: in memory.
     Returns how many false negatives there are, too, and how many queries and lists were left out for which reason.
     """
     turns: list[Turn] = []
     n_false, dropped = 0, Counter({EMPTY: 0} if rules.false_negatives != "keep" else {})
     for teacher, weights in teachers:
-        turn = Turn(teacher, [], [])
+        turn = Turn(teacher, waiting((), scratch), waiting((), scratch))
         is_asked_alone = all(name in asked for name, weight in weights.items() if weight)
-        lists = [
-            candidates.select(places) if is_asked_alone else candidates
-            for candidates, places in zip(rated, best, strict=True)
-        ]
-        reasons = _left_out(lists, sources, weights, to_scale, ids, rules)
-        for candidates, source, reason in zip(lists, sources, reasons, strict=True):
+
+        def lists(is_asked_alone: bool = is_asked_alone) -> Iterator[Candidates]:
+            for candidates, places in zip(rated, best, strict=True):
+                yield candidates.select(places) if is_asked_alone else candidates
+
+        reasons = _left_out(lists(), sources, weights, to_scale, ids, rules)
+        for candidates, source, reason in zip(lists(), sources, reasons, strict=True):
             if reason:
                 dropped[reason] += 1
                 continue
@@ -132,7 +137,7 @@ def turns_of(
 
 
 def _left_out(
-    lists: Sequence[Candidates],
+    lists: Iterable[Candidates],
     sources: Sequence[int | None],
     weights: Mapping[str, float],
     to_scale: Scale,
@@ -140,7 +145,7 @@ def _left_out(
     rules: Rules,
 ) -> list[str]:
     """Why the teacher is not to teach of each query, nothing where it is: what it is unsure of says little (CADET)."""
-    reasons, tops = [""] * len(lists), [np.inf] * len(lists)
+    reasons, tops = [""] * len(sources), [np.inf] * len(sources)
     for number, (candidates, source) in enumerate(zip(lists, sources, strict=True)):
         if len(candidates.rows) < 2:
             reasons[number] = ALONE
@@ -225,17 +230,22 @@ def _plain(scores: NDArray[np.float32]) -> list[float | None]:
     return [None if np.isnan(score) else float(str(score)) for score in scores.astype(np.float32)]
 
 
-def ties(lists: Sequence[NDArray[np.float32]]) -> dict[str, int]:
-    """How many lists there are, how many whose best score is that of several documents, how many of one score alone."""
-    longer = [scores[~np.isnan(scores)] for scores in lists if len(scores) > 1]
-    return {
-        "lists": len(longer),
-        "at_the_top": sum(int((scores == scores.max()).sum() > 1) for scores in longer),
-        "flat": sum(int(scores.max() == scores.min()) for scores in longer),
-    }
+def ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """By name: how many lists there are, how many whose best score is that of several documents, how many of one score
+    alone."""
+    counts = {name: {"lists": 0, "at_the_top": 0, "flat": 0} for name in names}
+    for candidates in lists:
+        for name, count in counts.items():
+            scores = candidates.scores[name]
+            if len(scores) > 1:
+                known = scores[~np.isnan(scores)]
+                count["lists"] += 1
+                count["at_the_top"] += int((known == known.max()).sum() > 1)
+                count["flat"] += int(known.max() == known.min())
+    return counts
 
 
-def mean_entropy(lists: Sequence[Sequence[float]], *, is_raw: bool = False) -> float:
+def mean_entropy(lists: Iterable[Sequence[float]], *, is_raw: bool = False) -> float:
     """Of the lists' softmax, in [0, 1]: 1 where that is uniform, 0 where it is one document; 0 without lists.
 
     is_raw: scores are logits, where others lie in [0, 1].

@@ -46,8 +46,8 @@ class Ratings:
 
     def rate(
         self, lists: Sequence[Candidates], names: Sequence[str], which: Sequence[NDArray[np.int64]] | None = None
-    ) -> list[Candidates]:
-        """The same candidates with the scores of the named scorers, in float32.
+    ) -> Iterator[Candidates]:
+        """The same candidates with the scores of the named scorers, in float32, once all of them are rated.
 
         which: per list the places of candidates to rate, the others get NaN; None: all.
         Raises DataError for a score that is not finite.
@@ -71,12 +71,9 @@ class Ratings:
             for query, scores in (self._by_document if is_by_document else self._by_query)(name, unrated, total):
                 before = self._rated[name].get(query.text, _NOTHING)
                 self._rated[name][query.text] = before.with_more(unrated[query], scores)
-        return [
-            candidates._replace(
-                scores={**candidates.scores, **{name: self._scores(candidates, name, places) for name in names}}
-            )
-            for candidates, places in zip(lists, which, strict=True)
-        ]
+        for candidates, places in zip(lists, which, strict=True):
+            scores = {name: self._scores(candidates, name, places) for name in names}
+            yield candidates._replace(scores={**candidates.scores, **scores})
 
     def _by_query(
         self, name: str, unrated: Mapping[Query, NDArray[np.int64]], total: int

@@ -1,0 +1,68 @@
+"""Records that wait in a file without a name: memory holds eight bytes of each, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar, overload
+
+from acclimate.base.disk import writing
+
+T = TypeVar("T")
+
+
+class Spilled(Sequence[T], Generic[T]):
+    """A list of records that are written when they are added, and read when they are asked for.
+
+    The file is pickled, and nobody but this process can name it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """folder: where there is room; the file ends with this object, or with the process."""
+        self._folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed when nothing refers to it)
+        self._ends = array("q", [0])
+
+    def append(self, record: T) -> None:
+        with writing(self._folder):
+            self._file.write(pickle.dumps(record, pickle.HIGHEST_PROTOCOL))
+            self._ends.append(self._file.tell())
+
+    def extend(self, records: Iterable[T]) -> None:
+        for record in records:
+            self.append(record)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        place = range(len(self))[place]  # counts from the end, too
+        with writing(self._folder):
+            self._file.flush()
+        start = self._ends[place]
+        return pickle.loads(os.pread(self._file.fileno(), self._ends[place + 1] - start, start))
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self.__getitem__, range(len(self)))
+
+
+Kept = list[T] | Spilled[T]
+
+
+def waiting(records: Iterable[T], folder: Path | None) -> Kept[T]:
+    """All of them: in a file in `folder`, or in memory where it is None."""
+    if folder is None:
+        return list(records)
+    spilled = Spilled[T](folder)
+    spilled.extend(records)
+    return spilled

@@ -1,0 +1,44 @@
+"""What waits in a file is what would wait in memory, and memory does not hold it."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelling import DOC_IDS, HELD_OUT, IDS, MEMBERS, find
+
+from acclimate.base.spilled import Spilled, waiting
+from acclimate.records import NWay, SyntheticQuery
+from acclimate.stages.label import label
+
+
+@settings(max_examples=30)
+@given(st.lists(st.one_of(st.text(), st.tuples(st.floats(allow_nan=False), st.integers()))))
+def test_a_spilled_list_is_the_list(tmp_path_factory, records):
+    spilled = waiting(iter(records), tmp_path_factory.getbasetemp())
+    assert isinstance(spilled, Spilled) and [*spilled] == records == waiting(iter(records), None)
+    assert spilled[1:] == records[1:] and len(spilled) == len(records)
+    spilled.append(example := NWay("q", ("a", "b"), (0.5, 0.25)))
+    assert spilled[-1] == example and type(spilled[-1]) is NWay
+    assert [*zip(spilled, spilled, strict=True)][-1] == (example, example)  # two who read do not disturb each other
+    with pytest.raises(IndexError):
+        spilled[len(spilled)]
+
+
+def taught(n_queries, scratch):
+    """What is labelled, and the bytes that it takes at most."""
+    queries = [SyntheticQuery(f"q{n:04}", f"query {n} about {n % 50}", DOC_IDS[n % 50], -1.0) for n in range(n_queries)]
+    tracemalloc.start()
+    labels = label(queries, [], HELD_OUT, find, IDS, MEMBERS, {}, (), scratch, teachers=MEMBERS, n_ways=50)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return labels, most
+
+
+def test_lists_that_are_labelled_wait_on_disk(tmp_path):
+    (whole, _), (here, few), (_, many) = taught(50, None), taught(50, tmp_path), taught(250, tmp_path)
+    assert here.notes == whole.notes and [*here.train] == whole.train and [*here.rated] == [*whole.rated]
+    assert not list(tmp_path.iterdir())
+    assert many - few < 200 * 1000  # bytes of each query more; its lists take four times that
