@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
 import pytest
+from chain import write_corpus
+from files_page import undocumented
 
-pytest.importorskip("usearch")
-
+import acclimate
 from acclimate.base.errors import MissingExtra
-from acclimate.records import Query
+from acclimate.records import Doc, Query
 from acclimate.search import approximate
+from acclimate.search.approximate import ApproximateIndex
 from acclimate.search.encoded import Encoded
 from acclimate.search.members import DenseMember, Ids
 from acclimate.search.system import System
 from acclimate.search.vectors import Vectors, create_arrays
 
+pytest.importorskip("usearch")
 N_DOCS, DIM = 4000, 24
 
 
@@ -128,3 +132,41 @@ def test_without_the_library_both_ways_out_are_said(monkeypatch):
     approximate.check(500, 500)
     with pytest.raises(MissingExtra, match=r"acclimate\[ann\].*index\.exact_up_to=501"):
         approximate.check(501, 500)
+
+
+def test_recall_is_of_the_nearest_and_too_little_of_it_says_what_to_set(folder, pooled, monkeypatch):
+    vectors = Vectors.open(folder)
+    query = pooled[3]
+    nearest = np.argsort(-(pooled @ query))[: approximate.DEPTH]
+    for n_named in (100, 70, 0):
+        monkeypatch.setattr(ApproximateIndex, "pool", lambda self, query, depth, n=n_named: np.sort(nearest[:n]))
+        assert approximate.recall(vectors, query) == n_named / 100
+    assert "finds 97.0% of the 100 documents" in approximate.recall_sentence("dense", 0.97, 600)
+    assert "exact_up_to" not in approximate.recall_sentence("dense", 0.97, 600)
+    assert "--set index.exact_up_to=600" in approximate.recall_sentence("dense", 0.94, 600)
+
+
+def test_a_run_above_the_size_finds_what_one_below_it_does_and_is_searched_and_updated(
+    copied, corpus, run_adapt, fake_llm, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(approximate, "_SHARE", 100)  # of forty documents all are named, by the index
+    below = json.loads((copied / "report.json").read_text())
+    assert "approximate_recall" not in below["queries"]
+    caplog.set_level("INFO", "acclimate")
+    assert run_adapt(corpus, copied, changes=("index.exact_up_to=10",)) == 0
+    assert "index      is made again: dense search changed" in caplog.text
+    assert "dense finds 100.0% of the 100 documents nearest to a query" in caplog.text
+    above = json.loads((copied / "report.json").read_text())
+    assert above["queries"]["approximate_recall"] == {"dense": 1.0, "dense:adapted": 1.0}
+    for before, after in zip(below["systems"], above["systems"], strict=True):
+        assert after["name"] == before["name"]
+        assert after["measures"] == pytest.approx(before["measures"], abs=1e-6)
+    caplog.clear()
+    assert run_adapt(corpus, copied, changes=("index.exact_up_to=39",)) == 0
+    assert "is made again" not in caplog.text
+    assert undocumented(copied) == set()
+
+    run = acclimate.open(copied)
+    run.update(write_corpus(tmp_path / "new.jsonl", [Doc("zircon", "Zircon outlives glaciers.")]))
+    assert [*copied.glob("updated/*/vectors/approximate.usearch")]
+    assert "zircon" in {hit.document_id for hit in run.search("zircon glaciers", k=41, system="dense")}

@@ -23,6 +23,7 @@ from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
 from acclimate.run.updated import LastUpdate
+from acclimate.search import approximate
 from acclimate.stages import forgetting, judge
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import made_of
@@ -154,6 +155,11 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
     warnings += sentences.of_queries(queries, count)
+    warnings += [
+        approximate.recall_sentence(name, recall, len(run.input.corpus))
+        for name, recall in queries.get("approximate_recall", {}).items()
+        if recall < approximate.ENOUGH
+    ]
     least = ERROR_WITHOUT_LABELS if queries["split"] == SYNTHETIC else 0.0
     warnings += combinations.harms(measured, least)
     if labeled := outputs.get("label"):

@@ -14,12 +14,14 @@ from acclimate.corpus.formats.trec import run_writer
 from acclimate.corpus.judged import Judged
 from acclimate.measure.measures import MAIN, per_query
 from acclimate.records import Query, Retriever
-from acclimate.search.members import Ids, Member
+from acclimate.search.approximate import recall
+from acclimate.search.members import DenseMember, Ids, Member
 from acclimate.search.systems import Contender, of_documents, system_of
 from acclimate.search.views import blocks
 from acclimate.search.without import Without
 
 _K = 10
+_COMPARED = 100  # queries at most, with every document
 _TIMED, _TIMED_RERANKED = 100, 20  # queries at most
 
 
@@ -38,6 +40,17 @@ def ndcg(retriever: Retriever, judged: Judged) -> dict[str, float]:
 def mean(values: Mapping[str, float]) -> float:
     """Of the values of at least one query."""
     return sum(values[query_id] for query_id in sorted(values)) / len(values)
+
+
+def approximate_recall(members: Mapping[str, Member], queries: Sequence[Query], seed: int) -> dict[str, float]:
+    """Member -> see `approximate.recall`, the mean over some of the queries; of those that have such an index."""
+    recalls: dict[str, float] = {}
+    drawn = subset(queries, _COMPARED, seed)
+    for name, member in members.items():
+        if isinstance(member, DenseMember) and member.vectors.approximate is not None:
+            vectors = [member.encoder.encode([query.text])[0].pooled for query in drawn]
+            recalls[name] = round(sum(recall(member.vectors, vector) for vector in vectors) / len(vectors), 4)
+    return recalls
 
 
 def write_runs(

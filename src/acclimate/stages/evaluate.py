@@ -54,6 +54,7 @@ from acclimate.stages.label import Labeled
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.systems import (
+    approximate_recall,
     check_systems,
     contenders,
     members_of,
@@ -278,6 +279,8 @@ def make(
         }
         if given_run is not None:
             notes["first_stage"] = {"missing": len(asked.keys() - given_run.hits.keys())}
+        if recalls := approximate_recall(run, members, test.queries):
+            notes["approximate_recall"] = recalls
         dropped = {reason: count for reason, count in dropped.items() if count}
         return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
-from acclimate.records import Retriever, Scorer
+from acclimate.records import Query, Retriever, Scorer
 from acclimate.run.run import Run
-from acclimate.search import first_stage, systems
+from acclimate.search import approximate, first_stage, measuring, systems
 from acclimate.search.members import Member
 from acclimate.search.names import FIRST_STAGE, RERANKER, SystemName
 from acclimate.search.scorers import named
@@ -77,6 +78,15 @@ def rerankers(run: Run, trained: Trained | None) -> Lazy[Scorer]:
 def members_of(run: Run, distilled: Distilled | None) -> Lazy[Member]:
     """What the run's systems are made of: the base's retrievers, and its students."""
     return run.base.members | distilled.members(run) if distilled else run.base.members
+
+
+def approximate_recall(run: Run, members: Mapping[str, Member], queries: Sequence[Query]) -> dict[str, float]:
+    """Of members with an approximate index, what share of the nearest documents of these queries they find; said."""
+    recalls = measuring.approximate_recall(members, queries, run.seed)
+    for name, recall in recalls.items():
+        tell = distributed.say if recall >= approximate.ENOUGH else distributed.warn
+        tell("evaluate", approximate.recall_sentence(name, recall, len(run.base.ids)))
+    return recalls
 
 
 def without_reranker(run: Run) -> list[SystemName]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
@@ -80,7 +81,7 @@ class DenseQuery(Dense):
 
     @cached_property
     def _index(self) -> torch.Tensor:
-        return torch.tensor(self.lesson.vectors.pooled).to(self.encoder.model.device)
+        return torch.from_numpy(np.asarray(self.lesson.vectors.pooled)).to(self.encoder.model.device)
 
     def _place(self, batch: Sequence[NWay]) -> Mapping[str, int]:
         return self.lesson.ids.row

@@ -109,7 +109,7 @@ class Static:
     @cached_property
     def documents(self) -> torch.Tensor:
         """(n_docs, dim) the vectors of the index."""
-        return torch.tensor(self.lesson.vectors.pooled).to(models.device())
+        return torch.from_numpy(np.asarray(self.lesson.vectors.pooled)).to(models.device())
 
     def read(self, batch: Sequence[NWay]) -> Texts:
         """The tokens of queries."""
