@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from labelling import DOC_IDS, HELD_OUT, IDS, MEMBERS, find
 
 from acclimate.base.spilled import Spilled, waiting
-from acclimate.records import NWay, SyntheticQuery
+from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.stages.label import label
+from acclimate.stages.mine import mine
 
 
 @settings(max_examples=30)
@@ -42,3 +43,23 @@ def test_lists_that_are_labelled_wait_on_disk(tmp_path):
     assert here.notes == whole.notes and [*here.train] == whole.train and [*here.rated] == [*whole.rated]
     assert not list(tmp_path.iterdir())
     assert many - few < 200 * 1000  # bytes of each query more; its lists take four times that
+
+
+CORPUS = {f"d{n:03}": Doc(f"d{n:03}", f"text number {n} of many") for n in range(300)}
+
+
+def mined(n_queries, scratch):
+    """What is mined of a run of 300 hits a query, and the bytes that it takes at most."""
+    queries = [SyntheticQuery(f"q{n:04}", f"query {n}", f"d{n % 300:03}", -1.0) for n in range(n_queries)]
+    run = (ScoredDoc(q.query_id, doc_id, 1.0 - n / 300) for q in queries for n, doc_id in enumerate(CORPUS))
+    tracemalloc.start()
+    negatives = mine(queries, run, CORPUS, {}, queries, 1, scratch, n_ways=60, depth=300, max_share=1.0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return negatives, most
+
+
+def test_mining_holds_the_hits_of_a_query(tmp_path):
+    (whole, _), (here, few), (_, many) = mined(20, None), mined(20, tmp_path), mined(120, tmp_path)
+    assert [*here.examples] == whole.examples and len(here.examples) == 20
+    assert many - few < 100 * 600  # bytes of each query more; its hits take thirty times that

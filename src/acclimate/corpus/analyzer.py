@@ -63,7 +63,7 @@ LANGUAGES: dict[str, tuple[str | None, str | None]] = {
 }
 
 _LETTER_OF_MORE = re.compile(r"(?<=\w['’.])\w\b|\b\w(?=['’]\w\w|\.\w)")
-_STEMS = 1_000_000  # that are remembered
+_STEMS = 1 << 17  # that are remembered: the commonest words are most of a text
 _STOP_WORDS_TOO = {"en": ("i",)}  # of one letter, which bm25s' lists for words of two and more leave out
 
 

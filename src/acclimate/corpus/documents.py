@@ -175,6 +175,11 @@ class _Items(ItemsView[str, Doc]):
         return ((doc.doc_id, doc) for doc in cast(Corpus, self._mapping)._stream())
 
 
+def ids_of(corpus: Mapping[str, Doc]) -> DocIds | list[str]:
+    """The ids of a corpus, or of docs in memory, by row."""
+    return corpus.ids if isinstance(corpus, Corpus) else list(corpus)
+
+
 def _again(docs: list[Doc], source: str) -> Corpus:
     return Corpus.of(docs, source=source)
 

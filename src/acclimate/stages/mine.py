@@ -20,6 +20,9 @@ from acclimate.base.digests import sha256
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import DataError
 from acclimate.base.progress import Progress
+from acclimate.base.spilled import waiting
+from acclimate.corpus.doc_ids import ascending
+from acclimate.corpus.documents import ids_of
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
@@ -44,7 +47,7 @@ _DRAWS_PER_WAY = 20  # random documents looked at before an example is left shor
 class Negatives(NamedTuple):
     """Training examples, and what was passed over."""
 
-    examples: list[NWay]
+    examples: Sequence[NWay]
     dropped: dict[str, int]  # candidates that were looked at, by reason, and queries with "no negatives"
     filled: int  # negatives drawn from the whole corpus, where candidates were too few
 
@@ -57,6 +60,7 @@ def mine(
     parents: Mapping[str, str] = MappingProxyType({}),
     written: Sequence[SyntheticQuery] = (),
     near_duplicates: float = 0.9,
+    scratch: Path | None = None,
     *,
     retriever: str = "hybrid",
     n_ways: Annotated[int, Between(1, 100_000)] = 8,
@@ -73,7 +77,8 @@ def mine(
     read once, and no more than a query's hits are held. `parents` has the document of each passage, where there are
     passages. `written` are all queries that an LLM wrote, those that were dropped
     since among them: their sources answer them. `near_duplicates` is how alike two documents are that count as one
-    (Jaccard of runs of three words; at 1 only equal texts).
+    (Jaccard of runs of three words; at 1 only equal texts). `scratch` is a folder where examples wait until all are
+    found; None: they wait in memory.
 
     A query with too few candidates is filled up with documents drawn from the whole corpus; one that finds none even
     there has no example.
@@ -96,11 +101,13 @@ def mine(
         Which of the candidates become negatives: top (the hardest), bottom (the last of them, as DUQGen does), or
         random.
     """
-    doc_ids = sorted(corpus)
+    doc_ids = ids_of(corpus)
+    by_id = ascending(doc_ids)
     positives = _Positives(corpus, parents, _answers(queries, written), near_duplicates)
     dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
     filled = 0
-    examples: dict[str, NWay] = {}
+    examples = waiting(list[NWay](), scratch)
+    place_of: dict[str, int] = {}  # among the examples, by the query
 
     def add(query: SyntheticQuery, hits: list[ScoredDoc]) -> None:
         nonlocal filled
@@ -118,14 +125,16 @@ def mine(
             else:
                 dropped[reason] += 1
         seen = {query.doc_id, *(hit.doc_id for hit in hits)}
-        for doc_id in rng.sample(doc_ids, min(len(doc_ids), _DRAWS_PER_WAY * n_ways)):
+        for place in rng.sample(range(len(by_id)), min(len(by_id), _DRAWS_PER_WAY * n_ways)):
             if len(negatives) == n_ways - 1:
                 break
+            doc_id = doc_ids[by_id[place]]
             if doc_id not in seen and positives.reason(query, doc_id) is None:
                 negatives.append(doc_id)
                 filled += 1
         if negatives or n_ways == 1:
-            examples[query.query_id] = NWay(query.query_id, (query.doc_id, *negatives))
+            place_of[query.query_id] = len(examples)
+            examples.append(NWay(query.query_id, (query.doc_id, *negatives)))
         else:
             dropped["no negatives"] += 1
 
@@ -135,7 +144,8 @@ def mine(
             add(without_hits.pop(query_id), list(hits))
     for query in without_hits.values():
         add(query, [])
-    return Negatives([examples[query.query_id] for query in queries if query.query_id in examples], dropped, filled)
+    in_order = (examples[place_of[query.query_id]] for query in queries if query.query_id in place_of)
+    return Negatives(waiting(in_order, scratch), dropped, filled)
 
 
 def _in_order(hits: list[ScoredDoc], sampling: str, rng: random.Random) -> list[ScoredDoc]:
@@ -233,7 +243,15 @@ def make(run: Run, indexed: Indexed, generated: Generated, filtered: Filtered) -
             hits = hits_of(queries, run, indexed, settings["retriever"], settings["depth"], progress)
         near_duplicates = run.settings["sample"]["near_duplicates"]
         result = mine(
-            queries, hits, corpus, run.input.parents, generated.queries, near_duplicates, seed=run.seed, **settings
+            queries,
+            hits,
+            corpus,
+            run.input.parents,
+            generated.queries,
+            near_duplicates,
+            folder,
+            seed=run.seed,
+            **settings,
         )
         write_nway(folder / "examples.jsonl", result.examples)
         return Account(

@@ -34,7 +34,7 @@ from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, normalized
 from acclimate.corpus.diverse import draw_diverse
 from acclimate.corpus.doc_ids import ascending
-from acclimate.corpus.documents import Corpus
+from acclimate.corpus.documents import ids_of
 from acclimate.corpus.drawing import in_order
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
@@ -127,7 +127,7 @@ def sample(
     shown = drawn_examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
-    doc_ids = corpus.ids if isinstance(corpus, Corpus) else list(corpus)
+    doc_ids = ids_of(corpus)
     rows, keys, lengths = array("q"), bytearray(), array("q")  # of those that may be drawn
     for row, doc in enumerate(corpus.values()):
         length = length_of(doc.default_text().strip())
