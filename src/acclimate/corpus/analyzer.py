@@ -7,12 +7,14 @@ finds something, too. Words of one letter stay (C, R), but not the letters of ab
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import unknown
@@ -85,7 +87,7 @@ class Analyzer:
     @cached_property
     def _stop_words(self) -> frozenset[str]:
         name = LANGUAGES[self.language][0]
-        words = getattr(bm25s().stopwords, f"STOPWORDS_{name}") if name else ()
+        words = stop_words_of(name) if name else ()
         return frozenset(map(folded, (*words, *_STOP_WORDS_TOO.get(self.language, ()))))
 
     @cached_property
@@ -101,6 +103,20 @@ class Analyzer:
 def _terms(word: str) -> list[str]:
     characters = characters_of(word)
     return [*characters, *map("".join, itertools.pairwise(characters))] if characters else [word]
+
+
+@cache
+def stop_words_of(name: str) -> Sequence[str]:
+    """bm25s' list of that name, from its file alone: the library imports SciPy. Nothing where it has none."""
+    spec = importlib.util.find_spec("bm25s")
+    assert spec
+    assert spec.origin
+    file = importlib.util.spec_from_file_location("bm25s_stopwords", Path(spec.origin).with_name("stopwords.py"))
+    assert file
+    assert file.loader
+    lists = importlib.util.module_from_spec(file)
+    file.loader.exec_module(lists)
+    return getattr(lists, f"STOPWORDS_{name}", ())
 
 
 @cache

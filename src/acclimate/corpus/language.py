@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from acclimate.base.words import folded, words_of
-from acclimate.corpus.analyzer import bm25s
+from acclimate.corpus.analyzer import stop_words_of
 
 LANGUAGES = {
     "en": "english",
@@ -84,7 +84,7 @@ def script_of(text: str) -> str | None:
 def stop_words(code: str) -> frozenset[str]:
     """The most frequent words of a language, folded, which say little of what it is about; none of an unknown one."""
     name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
-    return frozenset(map(folded, getattr(bm25s().stopwords, f"STOPWORDS_{name}", ())))
+    return frozenset(map(folded, stop_words_of(name)))
 
 
 def scripts_of(text: str) -> Counter[str]:

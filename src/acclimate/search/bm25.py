@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,9 +32,9 @@ _ENTRY = np.dtype([("term", "<i4"), ("row", "<i4"), ("count", "<i4")])
 class BM25:
     """An index over a corpus; `scores` rates every document for one query."""
 
-    def __init__(self, index: Any, analyzer: Analyzer, without_terms: int = 0) -> None:
+    def __init__(self, postings: Postings, analyzer: Analyzer, without_terms: int = 0) -> None:
         """without_terms: documents in which the analyzer found nothing; not kept by `save`."""
-        self.index = index
+        self.postings = postings
         self.analyzer = analyzer
         self.without_terms = without_terms
 
@@ -75,31 +75,55 @@ class BM25:
             entries = _of_terms(blocks, first, last)
             places = slice(starts[first], starts[last])
             data[places], rows[places] = weights(entries["term"], entries["row"], entries["count"]), entries["row"]
-        return cls(as_bm25s(vocabulary, data, rows, starts, len(n_tokens), k1=k1, b=b), analyzer, len(empty))
+        return cls(Postings(vocabulary, starts, rows, data, len(n_tokens), k1, b), analyzer, len(empty))
 
     @classmethod
     def open(cls, folder: Path) -> BM25:
         """The index that `save` wrote, memory-mapped."""
-        index = bm25s().BM25.load(str(folder), load_corpus=False, load_vocab=False, mmap=True)
-        index.vocab_dict = read_json(folder / "vocab.index.json")
-        return cls(index, Analyzer(read_json(folder / "language.json")))
+        names = "indptr", "indices", "data"
+        starts, rows, weights = (np.load(folder / f"{name}.csc.index.npy", mmap_mode="r") for name in names)
+        vocabulary, facts = read_json(folder / "vocab.index.json"), read_json(folder / "params.index.json")
+        postings = Postings(vocabulary, starts, rows, weights, facts["num_docs"], facts["k1"], facts["b"])
+        return cls(postings, Analyzer(read_json(folder / "language.json")))
 
     def save(self, folder: Path) -> None:
         """Write the index to a folder."""
         make_folder(folder)
-        self.index.save(str(folder), show_progress=False)
+        index: Any = bm25s().BM25(k1=self.postings.k1, b=self.postings.b)
+        index.scores = {
+            "data": self.postings.weights,
+            "indices": self.postings.rows,
+            "indptr": self.postings.starts,
+            "num_docs": self.postings.n_docs,
+        }
+        index.vocab_dict, index.nonoccurrence_array = self.postings.vocabulary, None
+        index.save(str(folder), show_progress=False)
         write_json(folder / "language.json", self.analyzer.language)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("bm25", self.analyzer.language, self.index.k1, self.index.b)
+        return fingerprint("bm25", self.analyzer.language, self.postings.k1, self.postings.b)
 
     def scores(self, text: str) -> NDArray[np.float32]:
         """(n_docs,) BM25 scores of one query; all 0 when no term of it is in the index."""
-        terms = [term for term in self.analyzer(text) if term in self.index.vocab_dict]
-        if not terms:
-            return np.zeros(self.index.scores["num_docs"], dtype=np.float32)
-        return self.index.get_scores(terms)
+        postings, scores = self.postings, np.zeros(self.postings.n_docs, dtype=np.float32)
+        for term in self.analyzer(text):
+            if (number := postings.vocabulary.get(term)) is not None:
+                places = slice(*postings.starts[number : number + 2])
+                scores[postings.rows[places]] += postings.weights[places]
+        return scores
+
+
+class Postings(NamedTuple):
+    """Term t is in the documents `rows[starts[t]:starts[t + 1]]`, ascending, with these `weights`."""
+
+    vocabulary: dict[str, int]  # term -> its number; `NO_TERM` has one even where no document is without terms
+    starts: NDArray[np.int64]  # (n_terms + 1,)
+    rows: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    n_docs: int
+    k1: float
+    b: float
 
 
 @dataclass(frozen=True)
@@ -122,24 +146,6 @@ class Weights:
         """(n,) of terms in documents that have them so often."""
         tf = counts.astype(np.float32)
         return (self.idf[terms] * (tf / (self.norms[rows] + tf))).astype(np.float32)
-
-
-def as_bm25s(
-    vocabulary: dict[str, int],
-    weights: NDArray[np.float32],
-    rows: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    n_docs: int,
-    *,
-    k1: float,
-    b: float,
-) -> Any:
-    """bm25s' index: term t is in the documents `rows[starts[t]:starts[t + 1]]`, ascending, with these `weights`."""
-    index: Any = bm25s().BM25(k1=k1, b=b)
-    index.scores = {"data": weights, "indices": rows, "indptr": starts, "num_docs": n_docs}
-    index.vocab_dict = vocabulary
-    index.nonoccurrence_array = None
-    return index
 
 
 def _blocks(

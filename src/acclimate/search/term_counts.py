@@ -18,7 +18,7 @@ import numpy as np
 
 from acclimate.base.files import read_json, write_json
 from acclimate.corpus.analyzer import Analyzer
-from acclimate.search.bm25 import BM25, NO_TERM, Weights, as_bm25s
+from acclimate.search.bm25 import BM25, NO_TERM, Postings, Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class TermCounts:
         weights = Weights.of(frequencies, lengths, k1=k1, b=b)(terms, rows, counts)
         starts = np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64)
         vocabulary = {term: place for place, term in enumerate(self.vocabulary)}
-        return BM25(as_bm25s(vocabulary, weights, rows, starts, n_docs, k1=k1, b=b), analyzer)
+        return BM25(Postings(vocabulary, starts, rows, weights, n_docs, k1, b), analyzer)
 
 
 def places_of(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

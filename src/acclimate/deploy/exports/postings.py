@@ -56,8 +56,8 @@ class Postings(NamedTuple):
 def postings_of(member: Member) -> Postings:
     """Those of a BM25 or a sparse member."""
     if isinstance(member, BM25Member):
-        scores = member.index.index.scores
-        return Postings(scores["indptr"], scores["indices"], scores["data"], terms_of(member))
+        postings = member.index.postings
+        return Postings(postings.starts, postings.rows, postings.weights, terms_of(member))
     assert isinstance(member, SparseMember)
     return Postings(member.index.starts, member.index.documents, member.index.weights, terms_of(member))
 
@@ -66,8 +66,9 @@ def terms_of(member: BM25Member | SparseMember) -> list[str]:
     """Its terms by their numbers."""
     if isinstance(member, SparseMember):
         return member.query.tokenizer.convert_ids_to_tokens(range(len(member.query.weights)))
-    terms = [""] * len(member.index.index.vocab_dict)
-    for term, number in member.index.index.vocab_dict.items():
+    vocabulary = member.index.postings.vocabulary
+    terms = [""] * len(vocabulary)
+    for term, number in vocabulary.items():
         terms[number] = term
     return terms
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from acclimate.base.text import printable
 from acclimate.base.words import spans_of
-from acclimate.corpus.analyzer import Analyzer, bm25s
+from acclimate.corpus.analyzer import Analyzer, stop_words_of
 
 _BEFORE = 60  # characters that are shown before the first word that is marked
 _LONGEST = 20_000  # characters of a document that are looked through
@@ -54,7 +54,7 @@ class Marker:
     @cached_property
     def _function_words(self) -> frozenset[str]:
         name = _FUNCTION_WORDS.get(self._analyzer.language)
-        words = getattr(bm25s().stopwords, f"STOPWORDS_{name}") if name else ()
+        words = stop_words_of(name) if name else ()
         return frozenset(term for word in words for term in self._analyzer(word))
 
 
