@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate.base import distributed
 from acclimate.base.domains import AtLeast, Between, OneOf
@@ -82,6 +83,7 @@ def index(
 
     texts = (doc.default_text() for doc in corpus.values())
     bm25 = BM25.build(texts, language=language, k1=k1, b=b, scratch=folder)
+    shutil.rmtree(folder / "bm25", ignore_errors=True)  # an earlier one, which may be in use, is not written over
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
@@ -171,28 +173,38 @@ def make(run: Run) -> Indexed:
         notes = {"warnings": warnings, "kept": run.input.files()._asdict()}
         return Account(len(run.input.documents), len(run.input.corpus), notes=notes)
 
-    _say_changed(run)
-    inputs = {
+    manifest = _manifest(run)
+    if manifest:
+        _say_changed(run, manifest)
+    encoded = {
         DOCUMENTS: run.input.corpus.fingerprint,
         "order of the documents": run.input.corpus.ids.fingerprint,  # a row of the index is a place in it
         "base": run.base.fingerprint,
+    }
+    inputs = {
+        **encoded,
         **({"dense search": "approximate"} if len(run.input.corpus) > settings["exact_up_to"] else {}),
     }
     # Which side of it the documents are on is an input; where it is changes nothing else.
     reads = settings.keys() - {"exact_up_to"}
-    indexed = run.make(Indexed, work, inputs=inputs, unit="documents", reads=reads)
+    is_encoded = manifest is not None and {name: manifest["inputs"].get(name) for name in encoded} == encoded
+    indexed = run.make(Indexed, work, inputs=inputs, unit="documents", reads=reads, keeps=is_encoded)
     for warning in indexed.warnings:
         distributed.warn("index", warning)
     return indexed
 
 
-def _say_changed(run: Run) -> None:
-    """Say from which documents the index was made, where these are others now."""
+def _manifest(run: Run) -> dict[str, Any] | None:
+    """Of the index as it was made; None where it is not, or damaged and so will be made again."""
     try:
-        manifest = run.workspace.manifest("index")
-    except DataError:  # it will be made again
-        return
-    if manifest and manifest["inputs"][DOCUMENTS] != run.input.corpus.fingerprint:
+        return run.workspace.manifest("index")
+    except DataError:
+        return None
+
+
+def _say_changed(run: Run, manifest: Mapping[str, Any]) -> None:
+    """Say from which documents the index was made, where these are others now."""
+    if manifest["inputs"][DOCUMENTS] != run.input.corpus.fingerprint:
         was, now = manifest["inputs"][DOCUMENTS][:8], run.input.corpus.fingerprint[:8]
         before = f"was made from {manifest['out']:,} documents or passages ({was})"
         distributed.say("index", f"{before}; now there are {len(run.input.corpus):,} ({now})")
