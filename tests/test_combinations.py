@@ -34,6 +34,9 @@ def test_the_four_combinations_stand_in_a_row():
     systems = [system for system in measured()["systems"] if system["name"] != "dense+reranker"]
     (row,) = combinations.combinations(systems)
     assert row["old_reranked"]["nDCG@10"] is None
+    assert (
+        combinations.unmeasured({**measured(), "combinations": combinations.combinations(measured()["systems"])}) == ""
+    )
     assert combinations.combinations([system for system in systems if "reranker" not in system["name"]]) == []
 
 
@@ -42,6 +45,9 @@ def test_a_fusion_is_held_against_the_last_one_it_was_made_from_that_is_reranked
     systems = [{"name": name, "measures": {"nDCG@10": value}} for name, value in values.items()]
     (row,) = combinations.combinations(systems)
     assert combinations.table([row])[1] == ["hybrid:adapted", "0.400", "0.440", "0.460", "-", "reranker"]
+    assert combinations.unmeasured({"systems": systems, "combinations": [row]}) == (
+        "Not measured: hybrid:adapted+reranker. To measure it: --set evaluate.rerank=hybrid,hybrid:adapted"
+    )
 
 
 def test_that_adapting_harms_what_reranks_is_said():

@@ -11,7 +11,10 @@ from typing import Any
 from acclimate.measure.compare import ALPHA
 from acclimate.measure.measures import MAIN
 from acclimate.report.formatting import score
-from acclimate.search.names import SystemName
+from acclimate.search.names import RERANKER, SystemName
+
+_RERANKED = ("old_reranked", "new_reranked")
+PLACES = ("old", "new", *_RERANKED)  # of a row's cells
 
 
 def combinations(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -72,11 +75,22 @@ def _harms(report: Mapping[str, Any], least: float) -> Iterator[str]:
             )
 
 
+def unmeasured(report: Mapping[str, Any]) -> str:
+    """Which of the four are missing, and the setting that measures them; nothing where none is."""
+    cells = [row[place] for row in report["combinations"] for place in _RERANKED if row["reranker"] == RERANKER]
+    missing = [cell["system"] for cell in cells if cell[MAIN] is None]
+    if not missing:
+        return ""
+    measured = [SystemName(system["name"]) for system in report["systems"]]
+    behind = [name.first for name in measured if name == name.first.reranked()]
+    behind += [SystemName(name).first for name in missing]
+    return f"Not measured: {', '.join(missing)}. To measure it: --set evaluate.rerank={','.join(dict.fromkeys(behind))}"
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The rows as text, with a head."""
     head = ["retriever", "old", "adapted", "old, reranked", "adapted, reranked", "by"]
-    places = ("old", "new", "old_reranked", "new_reranked")
     return [
         head,
-        *([row["new"]["system"], *(score(row[place][MAIN]) for place in places), row["reranker"]] for row in rows),
+        *([row["new"]["system"], *(score(row[place][MAIN]) for place in PLACES), row["reranker"]] for row in rows),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from acclimate.base.text import printable
 from acclimate.measure.measures import MAIN, MEASURES
-from acclimate.report import against_reranked, curves, formatting, sentences, steering, steps
+from acclimate.report import against_reranked, combinations, curves, formatting, sentences, steering, steps
 from acclimate.report.pictures.gains import gains
 from acclimate.report.pictures.tradeoff import tradeoff
 from acclimate.report.template import interval, template
@@ -65,6 +65,7 @@ def render(report: Mapping[str, Any]) -> str:
         formatting=formatting,
         sentences=sentences,
         steps=steps,
+        combinations=combinations,
         steering=steering,
         main_measure=MAIN,
     )

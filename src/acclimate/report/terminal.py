@@ -144,7 +144,8 @@ def _combinations(report: Mapping[str, Any]) -> str:
     rows = combinations.table(report["combinations"])
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     head = f"{MAIN} of retrievers and rerankers, old and new" + (f" ({caveat}):" if caveat else ":")
-    return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>><"))])
+    missing = combinations.unmeasured(report)
+    return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>><")), *([_wrap(missing)] if missing else [])])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
