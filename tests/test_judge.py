@@ -21,6 +21,7 @@ from acclimate.llm import prompts
 from acclimate.measure import graded
 from acclimate.records import Completion, Qrel, ScoredDoc
 from acclimate.report import sentences
+from acclimate.stages import judge
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -151,18 +152,23 @@ def test_what_has_no_grade_is_taken_out_of_a_ranking_and_not_taken_for_a_0():
 @pytest.mark.parametrize(
     ("answer", "said"), [("No idea.", "no grade that could be read"), ("0", "pairs 0; there is nothing to measure on")]
 )
-def test_an_llm_without_grades_is_refused(copied, expert, answer, said):
+def test_an_llm_without_grades_is_refused(copied, expert, answer, said, monkeypatch):
+    monkeypatch.setattr(judge, "FIRST_ASKED", 5)
     expert.said = lambda self, prompt: answer
     with pytest.raises(SettingError, match=said):
         judged(copied)
     assert not (copied / "judge" / "manifest.json").exists()
+    assert (len(expert.asked) == 5) == (answer == "No idea.")
 
 
 def test_an_llm_that_does_not_tell_found_from_drawn_decides_nothing(copied, expert):
     expert.said = lambda self, prompt: str(len(prompt) % 4)
     judgment = judged(copied)
-    assert not judgment["usable"] and "is no judge of these documents" in " ".join(str(judgment).split())
+    lines = " ".join(str(judgment).split())
+    assert not judgment["usable"] and "is no judge of these documents: it hardly tells" in lines
+    assert "grades: " not in lines and "no verdict" in repr(judgment)  # as a verdict has it
     report = acclimate.open(copied).report
+    assert any("is no judge of these documents" in warning for warning in report.warnings)
     assert report.verdict_basis == "synthetic" and report["judge"]["usable"] is False
 
 

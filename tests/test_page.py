@@ -115,7 +115,7 @@ def test_everything_goes_by_keyboard_alone(opened, site):
     page.keyboard.press("k")
     assert page.evaluate("document.activeElement.dataset.doc") == first
     page.keyboard.press("]")
-    said(page, "Kept: ")
+    said(page, "is better. Left was ")
     store = Feedback(site.service.feedback.path.parent)
     assert {grade.doc_id: grade.grade for grade in store.grades("lava")} == {first: 3, second: 0}
     assert store.preferences()[-1].preference == "right"

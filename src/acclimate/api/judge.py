@@ -53,7 +53,8 @@ class Judgment(Content):
         self.folder = folder
 
     def __repr__(self) -> str:
-        return f"<Judgment of {str(self.folder)!r}: {self['verdict']} by {self['llm']}>"
+        verdict = self["verdict"] if self["usable"] else "no judge, so no verdict"
+        return f"<Judgment of {str(self.folder)!r}: {verdict} by {self['llm']}>"
 
     def __str__(self) -> str:
         return text(self)

@@ -15,16 +15,18 @@ from acclimate.measure.measures import MAIN
 from acclimate.report import combinations, sentences
 from acclimate.report import forgetting as forgotten
 from acclimate.report.against_reranked import trades
+from acclimate.report.basis import Basis
 from acclimate.report.choices import choices
 from acclimate.report.details import details
 from acclimate.report.html import render
+from acclimate.report.judged import no_judge
 from acclimate.report.steering import steering
 from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
 from acclimate.run.updated import LastUpdate
 from acclimate.search import approximate
-from acclimate.stages import forgetting, judge
+from acclimate.stages import forgetting
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import made_of
 
@@ -42,22 +44,18 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     Raises DataError for what an earlier version measured.
     """
     evaluated = outputs["evaluate"]
-    measured, chosen = evaluated.measured, evaluated.chosen
-    judgment = judge.current(run, outputs)
-    if any("verdict" not in step for step in measured.get("steps", [{}])):
+    chosen = evaluated.chosen
+    if any("verdict" not in step for step in evaluated.measured.get("steps", [{}])):
         raise DataError(
             "measured by an earlier version, whose hybrid had weights chosen on held-out queries; make it anew, with "
             f"documents drawn as now, by: acclimate evaluate {run.workspace.folder}",
             path=evaluated.folder,
         )
-    queries = {name: note for name, note in evaluated.notes.items() if name != "providers"}
-    count, split, trained = evaluated.manifest["out"], evaluated.notes["split"], outputs.get("train")
-    basis, examples = "synthetic" if split == SYNTHETIC else "qrels", evaluated.before_after
-    if judgment and basis == "synthetic" and judgment.measured["usable"]:
-        basis, examples = "judge", judgment.before_after
-        measured, queries = judgment.evaluation, judgment.measured["queries"]
-    else:
-        queries = {"count": count, **queries}
+    basis, measured, judgment = Basis.of(run, outputs)
+    decides = judgment if basis == "judge" else None
+    notes = {name: note for name, note in evaluated.notes.items() if name != "providers"}
+    queries = decides.measured["queries"] if decides else {"count": evaluated.manifest["out"], **notes}
+    trained = outputs.get("train")
     labeled, distilled = outputs.get("label"), outputs.get("distill")
     report: dict[str, Any] = {
         **measured,
@@ -86,16 +84,18 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "tried": choices(labeled.notes if labeled else None, chosen._asdict(), distilled.notes if distilled else {}),
         "against_reranked": trades(measured["systems"]),
         "combinations": combinations.combinations(measured["systems"]),
-        "examples": examples,
+        "examples": (decides or evaluated).before_after,
         "generated_sample": _generated(run, outputs),
         "warnings": _warnings(run, outputs, measured, queries),
     }
+    if judgment and not judgment.measured["usable"]:
+        report["warnings"].append(no_judge(judgment.measured))
     report["verdict_note"] = sentences.worth(report)
     report["recommendation"]["reason"] = sentences.why(report)
     write_json(run.workspace.folder / "report.json", report)
     write_text(
         run.workspace.folder / "report.html",
-        render({**report, **details(run, outputs, judgment if basis == "judge" else None)}),
+        render({**report, **details(run, outputs, decides)}),
     )
     return report
 

@@ -15,15 +15,13 @@ _LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.
 
 
 def text(judgment: Mapping[str, Any]) -> str:
-    """The verdict, the systems, the grades, and people's say where there is one."""
+    """The verdict, the systems, the grades, and people's say where there is one; of no judge, why it is none."""
     judgment = safe(judgment)
-    parts = [
-        _wrap(f"{judgment['verdict']} by an LLM's grades: {sentences.headline(judgment)}."),
-        _systems(judgment),
-        "\n".join(map(_wrap, remarks(judgment))),
-        _confusion(judgment),
-        _powered(judgment["prediction_powered"]),
-    ]
+    verdict = f"{judgment['verdict']} by an LLM's grades: {sentences.headline(judgment)}."
+    grades = ["\n".join(map(_wrap, remarks(judgment))), _confusion(judgment)]
+    parts = [_wrap(verdict), _systems(judgment), *grades, _powered(judgment["prediction_powered"])]
+    if not judgment["usable"]:
+        parts = [_wrap(no_judge(judgment)), *grades]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -43,9 +41,20 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
     said.append(
         f"It rates what was found first above a document drawn at random {judgment['told_apart']:.0%} of the time."
     )
-    if not judgment["usable"]:
-        said.append("So it is no judge of these documents: the report does not rest on its grades. Ask a better LLM.")
     return [*said, *agreement(judgment["agreement"])]
+
+
+def no_judge(judgment: Mapping[str, Any]) -> str:
+    """Why a judgment decides nothing, and what to do."""
+    why = (
+        f"of {judgment['pairs']:,} answers {judgment['unreadable']:,} were no grade"
+        if judgment["unreadable"] > judgment["pairs"] / 2
+        else "it hardly tells what was found first from documents drawn at random"
+    )
+    return (
+        f"{judgment['llm']} is no judge of these documents: {why}. The report does not rest on its grades; ask a "
+        "better LLM (acclimate judge --llm)."
+    )
 
 
 def agreement(agreed: Mapping[str, Any] | None) -> list[str]:

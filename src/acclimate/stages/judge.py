@@ -51,6 +51,7 @@ from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
 from acclimate.stages.systems import contenders, members_of, rerankers
 
+FIRST_ASKED = 64  # pairs: an LLM that answers none of them with a grade is asked no more
 TELLS = 0.7  # how often, at least, a first hit must have the better grade than a document drawn at random
 _K = 100  # documents of a run
 _OF_GRADES = "queries llm prompt depth pairs unreadable grades told_apart usable agreement prediction_powered".split()
@@ -126,13 +127,19 @@ def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> 
         runs = _runs(run, outputs, on.queries, folder, progress)
         pool = graded.pooled(runs.values(), settings["depth"])
         pairs = list(pairs_of(run, on.queries, pool))
+        texts = texts_of(run, on.queries, pairs)
         with run.store.completions("judge") as completions:
-            answers, tokens = asked(
-                pairs, texts_of(run, on.queries, pairs), completions, settings["llm"], settings["prompt"], progress,
-                max_doc_tokens=settings["max_doc_tokens"],
-            )  # fmt: skip
-        grades = [read_grade(answer) for answer in answers]
-        rows = [_row(pair, grade, answer) for pair, grade, answer in zip(pairs, grades, answers, strict=True)]
+            model = llms.load(settings["llm"])
+
+            def rows_of(n_pairs: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+                answers, tokens = asked(
+                    pairs[:n_pairs], texts[:n_pairs], completions, model, settings["prompt"], progress,
+                    max_doc_tokens=settings["max_doc_tokens"],
+                )  # fmt: skip
+                return list(map(_row, pairs, answers)), tokens
+
+            _check_readable(settings["llm"], rows_of(FIRST_ASKED)[0])
+            rows, tokens = rows_of(len(pairs))
         write_jsonl(folder / "pairs.jsonl", rows)
         qrels = [Qrel(row["query_id"], row["doc_id"], row["grade"]) for row in rows if _counts(row)]
         _check_grades(settings["llm"], qrels, rows)
@@ -205,8 +212,9 @@ def _runs(
     return {name: [hit for hit in read_run(run_file(searched, name)) if hit.query_id in query_ids] for name in names}
 
 
-def _row(pair: Pair, grade: float, answer: str) -> dict[str, Any]:
+def _row(pair: Pair, answer: str) -> dict[str, Any]:
     """As `pairs.jsonl` has it."""
+    grade = read_grade(answer)
     value = int(grade) if grade == grade else None
     said = {} if value is not None else {"answer": answer[:200]}
     return {"query_id": pair.query_id, "doc_id": pair.doc_id, "grade": value, "control": pair.is_control, **said}
@@ -216,12 +224,16 @@ def _counts(row: Mapping[str, Any]) -> bool:
     return row["grade"] is not None and not row["control"]
 
 
-def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, Any]]) -> None:
-    if not qrels:
+def _check_readable(llm: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not any(_counts(row) for row in rows):
         example = next((row["answer"] for row in rows if "answer" in row), "")
         raise SettingError(
             f"judge: {llm} gave no grade that could be read, to any of {len(rows):,} pairs; it said: {quoted(example)}"
         )
+
+
+def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, Any]]) -> None:
+    _check_readable(llm, rows)
     if not any(qrel.relevance for qrel in qrels):
         raise SettingError(f"judge: {llm} graded all {len(qrels):,} pairs 0; there is nothing to measure on")
 

@@ -17,6 +17,8 @@ from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving.filters import fields_named, passing
 from acclimate.deploy.serving.marks import Marker
 from acclimate.records import Query
+from acclimate.report import sentences
+from acclimate.report.basis import Basis
 from acclimate.run.output import StageOutput
 from acclimate.search.names import SystemName
 from acclimate.stages.runs import current
@@ -85,6 +87,12 @@ class LoadedRun:
     def measured(self) -> dict[str, Any]:
         """What `evaluate` measured."""
         return self._outputs["evaluate"].measured
+
+    @cached_property
+    def verdict(self) -> str:
+        """With what it rests on, in words."""
+        basis = Basis.of(self._run, self._outputs)
+        return sentences.verdict({"verdict": basis.measured["verdict"], "verdict_basis": basis.name})
 
     @cached_property
     def sides(self) -> tuple[SystemName, SystemName]:

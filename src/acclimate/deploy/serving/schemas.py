@@ -185,7 +185,7 @@ class Health(BaseModel):
     compared: tuple[str, str] = Field(description="The two systems that are compared where none are named.")
     documents: int
     fields: list[str] = Field(description="Fields of documents that filters may name.")
-    verdict: str
+    verdict: str = Field(description="Of the run, with what it rests on where no person judged.")
     run: str = Field(description="The fingerprint of what is served.")
     problem: str | None = Field(None, description="Why a newer run is not served.")
 

@@ -192,7 +192,7 @@ class Service:
             compared=(str(run.sides[0]), str(run.sides[1])),
             documents=run.n_docs,
             fields=run.fields,
-            verdict=run.measured["verdict"],
+            verdict=run.verdict,
             run=run.fingerprint,
             problem=self.reloading.problem,
         )

@@ -12,7 +12,7 @@ let isBlind = false; // nobody has seen yet which system is where
 
 async function start() {
   const health = await call("/health");
-  by("facts").textContent = `${health.documents.toLocaleString()} documents · ${health.system} answers · verdict: ${health.verdict.toLowerCase()}`;
+  by("facts").textContent = `${health.documents.toLocaleString()} documents · ${health.system} answers · verdict: ${health.verdict}`;
   for (const [id, chosen] of [["first", health.compared[0]], ["second", health.compared[1]]]) {
     by(id).replaceChildren(...health.systems.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
   }
