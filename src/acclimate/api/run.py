@@ -12,7 +12,7 @@ from acclimate.api.answers import Answers
 from acclimate.api.page import Page
 from acclimate.api.query_pairs import as_query
 from acclimate.base import distributed
-from acclimate.base.errors import SettingError
+from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import quoted
 from acclimate.deploy.searchers import Hit, Searchers
@@ -165,7 +165,13 @@ class Run:
         run, outputs = opened(self.folder, last_stage(described(self.folder)))
         with run.workspace.lock(), shown(progress):
             measured = learning_curves(run, outputs, queries=queries, lists=lists)
-            return Page(curves.text(measured), curves.write(measured, self.folder))
+            page = Page(curves.text(measured), curves.write(measured, self.folder))
+        if (self.folder / "report.json").is_file():
+            try:
+                self.write_report()
+            except DataError as error:  # measured otherwise, or in part: the curves stand by themselves
+                distributed.warn("curve", f"the report is without them: {error}")
+        return page
 
     def export(
         self,
