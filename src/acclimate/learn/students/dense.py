@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch.nn.functional import normalize
 
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
+from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.lesson import Lesson, batch_documents
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.records import NWay
@@ -25,6 +25,7 @@ class Texts(NamedTuple):
     queries: Sequence[Tokens]
     documents: Sequence[Tokens]  # none where the vectors of the index are compared
     comparison: Comparison
+    others: torch.Tensor | None = None  # vectors of the index, see `index_vectors.Compared`
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Dense:
 
     def read(self, batch: Sequence[NWay]) -> Texts:
         """The tokens of queries and documents."""
-        place = self._place(batch)
+        place = batch_documents(batch)
         queries = self.encoder.tokenize(self.lesson.query_texts(batch), "query")
-        documents = self.encoder.tokenize(self.lesson.document_texts(self._encoded(place)), "document")
+        documents = self.encoder.tokenize(self.lesson.document_texts(list(place)), "document")
         return Texts(queries, documents, comparison(batch, place, self.lesson, self.negatives))
 
     def similarities(self, read: Texts) -> list[Similarities]:
@@ -52,14 +53,6 @@ class Dense:
         with in_float32():
             cosines = nested_cosines(queries, documents, self.dims)
         return read.comparison.similarities(cosines)
-
-    def _place(self, batch: Sequence[NWay]) -> Mapping[str, int]:
-        """Id of each document that is compared -> its row."""
-        return batch_documents(batch)
-
-    def _encoded(self, place: Mapping[str, int]) -> list[str]:
-        """Which of them are encoded."""
-        return list(place)
 
     def _documents(self, read: Texts) -> torch.Tensor:
         """(n_docs, dim) the documents that are compared."""
@@ -75,22 +68,21 @@ class Dense:
 
 
 class DenseQuery(Dense):
-    """The same, query encoder only: the vectors of the whole corpus are those of the index."""
+    """The same, query encoder only: documents keep the vectors of the index."""
 
     keeps_index: ClassVar[bool] = True
 
     @cached_property
-    def _index(self) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(self.lesson.vectors.pooled)).to(self.encoder.model.device)
+    def _index(self) -> IndexVectors:
+        return IndexVectors(self.lesson)
 
-    def _place(self, batch: Sequence[NWay]) -> Mapping[str, int]:
-        return self.lesson.ids.row
-
-    def _encoded(self, place: Mapping[str, int]) -> list[str]:
-        return []
+    def read(self, batch: Sequence[NWay]) -> Texts:
+        """The tokens of queries."""
+        queries, compared = self.encoder.tokenize(self.lesson.query_texts(batch), "query"), self._index.of(batch)
+        return Texts(queries, [], comparison(batch, compared.places, self.lesson, self.negatives), compared.others)
 
     def _documents(self, read: Texts) -> torch.Tensor:
-        return self._index
+        return self._index.vectors(read.others)
 
 
 def nested_cosines(queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -28,6 +27,7 @@ from acclimate.base import models
 from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
 from acclimate.base.gpu import fuses_steps, on_device, pinned
+from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
@@ -65,6 +65,7 @@ class Texts(NamedTuple):
 
     queries: Bags
     comparison: Comparison
+    others: torch.Tensor | None  # see `index_vectors.Compared`
 
 
 class StaticTable(torch.nn.Module):
@@ -97,7 +98,7 @@ class StaticLearner:
 
 
 class Static:
-    """Dense retrieval with static queries: the vectors of the whole corpus are fixed."""
+    """Dense retrieval with static queries: documents keep the vectors of the index."""
 
     kind: ClassVar[str] = "static"
     keeps_index: ClassVar[bool] = True
@@ -105,20 +106,17 @@ class Static:
     def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str) -> None:
         self.encoder = StaticLearner(encoder, start(encoder, lesson))
         self.lesson, self.negatives = lesson, negatives
-
-    @cached_property
-    def documents(self) -> torch.Tensor:
-        """(n_docs, dim) the vectors of the index."""
-        return torch.from_numpy(np.asarray(self.lesson.vectors.pooled)).to(models.device())
+        self._index = IndexVectors(lesson)
 
     def read(self, batch: Sequence[NWay]) -> Texts:
         """The tokens of queries."""
         queries = Bags.of(_token_ids(self.encoder.model.tokenizer, self.lesson.query_texts(batch)))
-        return Texts(queries, comparison(batch, self.lesson.ids.row, self.lesson, self.negatives))
+        compared = self._index.of(batch)
+        return Texts(queries, comparison(batch, compared.places, self.lesson, self.negatives), compared.others)
 
     def similarities(self, read: Texts) -> list[Similarities]:
-        """Cosines with every document of the corpus."""
-        cosines = self.encoder.model.mean(read.queries) @ self.documents.T
+        """Cosines with the documents of the corpus."""
+        cosines = self.encoder.model.mean(read.queries) @ self._index.vectors(read.others).T
         return read.comparison.similarities(cosines[None])
 
     def penalty(self) -> float:
@@ -127,7 +125,7 @@ class Static:
 
     def warm_up(self) -> None:
         """Learn from the documents alone, before any teacher."""
-        _inverse_cloze(self.encoder.model, self.lesson, self.documents)
+        _inverse_cloze(self.encoder.model, self.lesson)
 
 
 def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
@@ -144,17 +142,12 @@ class Stretches(NamedTuple):
     """What the warm-up reads in one step."""
 
     texts: Bags
-    rows: (
-        torch.Tensor
-    )  # of the documents that each stretch is compared with; its own one's place is that of the stretch
+    documents: torch.Tensor  # (n, dim) that each is compared with; its own one's place is that of the stretch
 
 
-def _inverse_cloze(table: StaticTable, lesson: Lesson, documents: torch.Tensor) -> None:
+def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
     """Teach the table to find the document that a stretch of tokens was taken from (inverse cloze task, Lee et al.
-    2019), by InfoNCE.
-
-    documents: (n_docs, dim)
-    """
+    2019), by InfoNCE."""
     steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
     optimizer = torch.optim.Adam([table.table], lr=_RATE, fused=fuses_steps())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
@@ -162,7 +155,7 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson, documents: torch.Tensor) 
     with ThreadPoolExecutor(max_workers=1) as thread:
         for read in ahead(thread, lambda step: _stretches(table.tokenizer, lesson, doc_ids, step), range(steps)):
             optimizer.zero_grad()
-            scores = table.mean(read.texts) @ documents[on_device(read.rows)].T / _TEMPERATURE
+            scores = table.mean(read.texts) @ on_device(read.documents).T / _TEMPERATURE
             cross_entropy(scores, torch.arange(len(scores), device=scores.device)).backward()
             optimizer.step()
             schedule.step()
@@ -178,7 +171,8 @@ def _stretches(tokenizer: Tokenizer, lesson: Lesson, doc_ids: Sequence[str], ste
         size = min(rng.randint(*_STRETCH), len(ids))
         start = rng.randint(0, len(ids) - size)
         stretches.append(ids[start : start + size])
-    return Stretches(Bags.of(stretches), pinned(torch.tensor([lesson.ids.row[doc_id] for doc_id in drawn])))
+    rows = [lesson.ids.row[doc_id] for doc_id in drawn]
+    return Stretches(Bags.of(stretches), pinned(torch.from_numpy(lesson.vectors.pooled[rows])))
 
 
 def save(learner: StaticLearner, path: Path) -> None:
