@@ -239,7 +239,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
     model = training.load(Hyperparameters(**{name: defaults[name] for name in Hyperparameters.__dataclass_fields__}))
-    seen = used(model)
+    seen = used(model[0])
     assert places(model) == {NAME}
     lists = examples(range(3))
     texts = {query.query_id: query.text for query in QUERIES}
