@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,8 @@ def used(module):
     seen = []
 
     def note(_, args, kwargs):
-        seen.extend(one.device.type for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor))
+        plain = [dict(one) if isinstance(one, Mapping) else one for one in args]  # a BatchEncoding is no tree
+        seen.extend(one.device.type for one in tree_leaves((plain, kwargs)) if isinstance(one, torch.Tensor))
 
     module.register_forward_pre_hook(note, with_kwargs=True)
     return seen
@@ -239,7 +241,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
     given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
     model = training.load(Hyperparameters(**{name: defaults[name] for name in Hyperparameters.__dataclass_fields__}))
-    seen = used(model[0])
+    seen = used(model)
     assert places(model) == {NAME}
     lists = examples(range(3))
     texts = {query.query_id: query.text for query in QUERIES}
