@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_AT_ONCE = 1 << 20  # entries that are weighed
+
+
 @dataclass(frozen=True)
 class TermCounts:
     """Document i has `terms[ends[i]:ends[i + 1]]`, places in the vocabulary, each once, as often as `counts` says."""
@@ -84,8 +87,11 @@ class TermCounts:
         lengths = np.bincount(rows, weights=self.counts, minlength=n_docs)
         frequencies = np.bincount(self.terms, minlength=len(self.vocabulary))
         order = np.argsort(self.terms, kind="stable")  # within a term, documents stay in order
-        terms, rows, counts = self.terms[order], rows[order], self.counts[order]
-        weights = Weights.of(frequencies, lengths, k1=k1, b=b)(terms, rows, counts)
+        rows, weigh = rows[order], Weights.of(frequencies, lengths, k1=k1, b=b)
+        weights = np.empty(len(order), np.float32)
+        for start in range(0, len(order), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            weights[some] = weigh(self.terms[order[some]], rows[some], self.counts[order[some]])
         starts = np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64)
         vocabulary = {term: place for place, term in enumerate(self.vocabulary)}
         return BM25(Postings(vocabulary, starts, rows, weights, n_docs, k1, b), analyzer)

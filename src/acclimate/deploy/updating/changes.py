@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +109,7 @@ class Rows:
 
     def __init__(self, changes: Changes, now: Input) -> None:
         self._changes, self._now = changes, now
-        self._rows: list[int] = []
+        self._rows = array("q")
         self.fresh: list[str] = []  # ids of what is to be read
 
     def units(self, documents: Corpus) -> Iterator[Doc]:
@@ -118,22 +119,22 @@ class Rows:
         for doc in documents.values():
             if doc.doc_id in is_fresh:
                 units = split(doc, words, overlap)
-                self._rows += range(len(corpus) + len(self.fresh), len(corpus) + len(self.fresh) + len(units))
+                self._rows.extend(range(len(corpus) + len(self.fresh), len(corpus) + len(self.fresh) + len(units)))
                 self.fresh += [unit.doc_id for unit in units]
             else:
-                rows = self._of_document[doc.doc_id]
+                rows = self._of_document[doc.doc_id] if self._now.parents else [corpus.ids.rows[doc.doc_id]]
                 units = [doc] if len(rows) == 1 else [corpus[corpus.ids[row]] for row in rows]
-                self._rows += rows
+                self._rows.extend(rows)
             yield from units
 
     @property
     def rows(self) -> NDArray[np.int64]:
         """(n,) where each comes from."""
-        return np.array(self._rows, np.int64)
+        return np.frombuffer(self._rows, np.int64)
 
     @cached_property
     def _of_document(self) -> dict[str, range]:
-        """The rows of each document."""
+        """The rows of each document, where some are passages."""
         rows: dict[str, range] = {}
         for row, doc_id in enumerate(self._now.corpus.ids):
             document = self._now.parents.get(doc_id, doc_id)
