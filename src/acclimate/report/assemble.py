@@ -174,10 +174,9 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
             f"{shown} queries were shown to the LLM as examples of the task: their documents got no other query, and "
             f"{left_out} of the queries to measure on were left out for it."
         )
-    outside = [
-        sentence for measured in forgetting.measurements(run, outputs) for sentence in forgotten.sentences(measured)
-    ]
-    warnings += outside or ["No queries from outside this collection were measured: expect nothing there."]
+    if not (outside := forgetting.measurements(run, outputs)):
+        warnings.append("No queries from outside this collection were measured: expect nothing there.")
+    warnings += [warning for measured in outside for warning in forgotten.warnings(measured)]
     return warnings
 
 

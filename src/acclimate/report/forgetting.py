@@ -13,6 +13,13 @@ _WORDS = {
     "NO DIFFERENCE": "lost nothing that can be told from chance",
     "REGRESSION": "forgot something",
 }
+IN_A_WORD = {"WIN": "gained", "NO DIFFERENCE": "unclear", "REGRESSION": "forgot"}  # by the verdict
+
+
+def warnings(measured: Mapping[str, Any]) -> list[str]:
+    """A sentence for each adapted system that is worse there."""
+    worse = [row for row in measured["systems"] if row["verdict"] == "REGRESSION"]
+    return sentences({**measured, "systems": worse})
 
 
 def sentences(measured: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from acclimate.base.text import printable
 from acclimate.measure.measures import MAIN, MEASURES
-from acclimate.report import against_reranked, combinations, curves, formatting, sentences, steering, steps
+from acclimate.report import against_reranked, combinations, curves, forgetting, formatting, sentences, steering, steps
 from acclimate.report.pictures.gains import gains
 from acclimate.report.pictures.tradeoff import tradeoff
 from acclimate.report.template import interval, template
@@ -25,6 +25,7 @@ _OPTIONAL: dict[str, Any] = {
     "warnings": [],
     "steps": [],
     "combinations": [],
+    "forgetting": [],
     "deltas": [],
     "turned_down": [],
     "curves": None,
@@ -49,6 +50,9 @@ def render(report: Mapping[str, Any]) -> str:
         measures=[*MEASURES, *sorted({measure for system in systems for measure in system["measures"]} - {*MEASURES})],
         system_scale=_scale([interval(system) for system in systems]),
         step_scale=_scale([(0.0, 0.0), *(step["ci95"] for step in report["steps"])]),
+        outside_scale=_scale(
+            [(0.0, 0.0), *(row["ci95"] for outside in report["forgetting"] for row in outside["systems"])]
+        ),
         delta_scale=_scale([(0.0, 0.0), *(comparison["ci95"] for comparison in report["comparisons"])]),
         key_comparison=verdict_rests_on,
         comparisons=_folded(report),
@@ -66,6 +70,7 @@ def render(report: Mapping[str, Any]) -> str:
         sentences=sentences,
         steps=steps,
         combinations=combinations,
+        forgetting=forgetting,
         steering=steering,
         main_measure=MAIN,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from acclimate.base.progress import duration
 from acclimate.measure.measures import MAIN, MEASURES
-from acclimate.report import against_reranked, combinations, sentences, steering, steps
+from acclimate.report import against_reranked, combinations, forgetting, sentences, steering, steps
 from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
 
 WIDTH = 100
@@ -19,7 +19,7 @@ _MEASURES_IN_A_ROW = 6
 def text(report: Mapping[str, Any]) -> str:
     """Verdict, systems, comparisons, stages and warnings."""
     report = safe(report)
-    parts = [_verdict(report), _steps(report), _systems(report), _combinations(report)]
+    parts = [_verdict(report), _steps(report), _systems(report), _combinations(report), _outside(report)]
     parts += [_comparisons(report), _stages(report["stages"])]
     parts.append("\n".join(_wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
     parts.append("\n".join(map(_wrap, steering.sentences(report))))
@@ -146,6 +146,10 @@ def _combinations(report: Mapping[str, Any]) -> str:
     head = f"{MAIN} of retrievers and rerankers, old and new" + (f" ({caveat}):" if caveat else ":")
     missing = combinations.unmeasured(report)
     return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>><")), *([_wrap(missing)] if missing else [])])
+
+
+def _outside(report: Mapping[str, Any]) -> str:
+    return "\n".join(_wrap(line) for outside in report.get("forgetting", []) for line in forgetting.sentences(outside))
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
