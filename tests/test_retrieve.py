@@ -153,6 +153,12 @@ def test_eight_bits_keep_a_vector():
     assert not back[7].any()
 
 
+def test_without_token_vectors_the_pooled_ones_are_the_same(vectors, loaded, tmp_path):
+    alone = encode_corpus(loaded, CORPUS, tmp_path, with_tokens=False)
+    assert alone.pooled.tobytes() == vectors.pooled.tobytes()
+    assert alone.tokens.size == alone.scales.size == alone.offsets.max() == 0
+
+
 def test_dense_scores_are_cosines_however_many_blocks(vectors, loaded, monkeypatch):
     queries = np.stack([one.pooled for one in loaded.encode([query.text for query in QUERIES])])
     whole = vectors.dense_scores(queries)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acclimate.base.disk import writing
 from acclimate.base.errors import MissingExtra
 from acclimate.base.files import atomic_write
 
@@ -64,7 +63,7 @@ class ApproximateIndex:
             block = np.asarray(pooled[start : start + _ROWS_AT_ONCE])
             index.add(np.arange(start, start + len(block), dtype=np.uint64), block, threads=1)
             progress(start + len(block), len(pooled))
-        with atomic_write(path) as beside, writing(path):
+        with atomic_write(path) as beside:
             index.save(str(beside))
         return cls(path)
 

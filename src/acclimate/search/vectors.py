@@ -142,23 +142,25 @@ def encode_corpus(
     corpus: Mapping[str, Doc],
     folder: Path,
     *,
+    with_tokens: bool = True,
     maker: Callable[[], Encoder] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Vectors:
     """Encode a corpus into `folder`, going on from what an interrupted call with the same texts and encoder left there.
 
-    What was begun with others is begun again. maker: makes the same encoder in another process of the run, for its
-    share of the batches; None: this process encodes all.
+    What was begun with others is begun again. with_tokens: False where nothing compares token vectors. maker: makes the
+    same encoder in another process of the run, for its share of the batches; None: this process encodes all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
     with TokenizedTexts(folder) as tokenized, ThreadPoolExecutor(max_workers=1) as thread:
         digest = _tokenize(encoder, corpus, tokenized)
         plan = list(batches(tokenized.lengths, max_tokens=tokens_at_once()))
-        key = fingerprint("int8", encoder.fingerprint, tokens_at_once(), digest)
+        key = fingerprint("int8" if with_tokens else "pooled", encoder.fingerprint, tokens_at_once(), digest)
         done = read_state(journal, key).get("batches", 0)
         if not done:
-            create_arrays(folder, encoder.dim, tokenized.counts, encoder.token_dim)
+            counts, token_dim = (tokenized.counts, encoder.token_dim) if with_tokens else ([0] * len(corpus), 0)
+            create_arrays(folder, encoder.dim, counts, token_dim)
         pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
@@ -166,9 +168,11 @@ def encode_corpus(
             distributed.shared(encoder, maker, _quantized, texts) if maker else map(partial(_quantized, encoder), texts)
         )
         for number, (rows, read) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
-            for row, vectors in zip(rows, read, strict=True):
-                span = slice(offsets[row], offsets[row + 1])
-                pooled[row], tokens[span], scales[span] = vectors
+            for row, (vector, *of_tokens) in zip(rows, read, strict=True):
+                pooled[row] = vector
+                if with_tokens:
+                    span = slice(offsets[row], offsets[row + 1])
+                    tokens[span], scales[span] = of_tokens
             write_json(journal, {"key": key, "batches": number})
             encoded += len(rows)
             progress(encoded, len(corpus))

@@ -76,7 +76,7 @@ def _vectors(
 ) -> Vectors:
     sources = [now]
     if fresh:
-        sources.append(encode_corpus(encoder, fresh, scratch))
+        sources.append(encode_corpus(encoder, fresh, scratch, with_tokens=bool(len(now.tokens))))
     return joined(sources, rows, folder)
 
 
