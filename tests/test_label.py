@@ -37,8 +37,8 @@ def _nobody_asked():
 
 @pytest.mark.parametrize("reranker", [None, PERFECT, NOISE])
 def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: reranker} if reranker else {}, n_ways=8)
-    for examples, queries in ((made.train, TRAIN), (made.dev, DEV)):
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: reranker} if reranker else {}, n_ways=8)
+    for examples, queries in ((labels.train, TRAIN), (labels.dev, DEV)):
         assert [example.query_id for example in examples] == [query.query_id for query in queries]
         for example, query in zip(examples, queries, strict=True):
             assert example.doc_ids[0] == query.doc_id
@@ -46,46 +46,46 @@ def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
             assert min(example.scores) == 0.0
             assert max(example.scores) == 1.0
             assert list(example.scores[1:]) == sorted(example.scores[1:], reverse=True)
-    assert made.dropped == {}
-    assert 0 < made.entropy < 1
+    assert labels.dropped == {}
+    assert 0 < labels.entropy < 1
 
 
 def test_a_perfect_reranker_teaches():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8)
-    of = {teacher["name"]: teacher for teacher in made.teachers}
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8)
+    of = {teacher["name"]: teacher for teacher in labels.teachers}
     assert of[RERANKER]["used"]
     assert of[RERANKER]["nDCG@10"] == 1.0
-    assert made.weights[RERANKER] >= 0.3
-    assert sum(made.weights.values()) == pytest.approx(1, abs=1e-3)
+    assert labels.weights[RERANKER] >= 0.3
+    assert sum(labels.weights.values()) == pytest.approx(1, abs=1e-3)
     assert of["teacher"]["nDCG@10"] > of["bm25"]["nDCG@10"]
     assert asked == {query.text for query in QUERIES}
-    assert all(example.scores[0] == 1.0 for example in made.train)
+    assert all(example.scores[0] == 1.0 for example in labels.train)
 
 
 def test_a_random_reranker_gets_no_weight_and_is_not_asked_about_training_queries():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: NOISE}, n_ways=8)
-    of = {teacher["name"]: teacher for teacher in made.teachers}
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: NOISE}, n_ways=8)
+    of = {teacher["name"]: teacher for teacher in labels.teachers}
     assert (of[RERANKER]["used"], of[RERANKER]["weight"]) == (False, 0.0)
     assert "does not help" in of[RERANKER]["reason"]
-    assert RERANKER not in made.weights
+    assert RERANKER not in labels.weights
     assert asked == {query.text for query in DEV}
-    assert made.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8).train
+    assert labels.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8).train
 
 
 def test_a_gain_below_the_least_gain_is_none():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8, min_gain=0.9)
-    assert RERANKER not in made.weights
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8, min_gain=0.9)
+    assert RERANKER not in labels.weights
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != NONE])
 def test_a_reranker_rates_the_best_and_the_others_count_as_the_worst_of_these(kind):
     teacher = Counting(lambda text, doc_id: PERFECT.score([(Query("", text), doc_id)])[0] - int(doc_id[1:]) / 100)
-    made = label(
+    labels = label(
         TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: teacher}, n_ways=30, reranker_ways=12, normalize=kind
     )
-    assert RERANKER in made.weights
-    assert {len(example.doc_ids) for example in (*made.train, *made.dev)} == {30}
-    for row in made.rated:
+    assert RERANKER in labels.weights
+    assert {len(example.doc_ids) for example in (*labels.train, *labels.dev)} == {30}
+    for row in labels.rated:
         raw, normalized = row["raw"][RERANKER], row["normalized"][RERANKER]
         fused = np.add(*(min_max(np.array(row["raw"][name])) for name in MEMBERS))
         rated = [score is not None for score in raw]
@@ -103,7 +103,7 @@ def test_a_scale_is_of_what_was_rated(kind):
         Candidates(Query("q", "q"), np.arange(len(scores)), {"a": scores})
         for scores in (np.concatenate([rated, missing]), rated)
     )
-    on_whole, on_part = (scale(kind, [one], ["a"])("a", one.scores["a"]) for one in (whole, part))
+    on_whole, on_part = (scale(kind, [candidates], ["a"])("a", candidates.scores["a"]) for candidates in (whole, part))
     assert on_whole[:4] == pytest.approx(on_part)
     assert on_whole[4:].tolist() == [on_part.min()] * 6
 
@@ -124,40 +124,43 @@ def test_who_teaches_without_retrievers_teaches_what_it_rated():
 
 def test_a_source_below_the_cut_takes_the_last_place():
     def low(queries, also=()):
-        for one in find(queries):
-            for scores in one.scores.values():
-                scores[int(one.query.text.split()[-1])] = -1.0
-            yield one
+        for candidates in find(queries):
+            for scores in candidates.scores.values():
+                scores[int(candidates.query.text.split()[-1])] = -1.0
+            yield candidates
 
-    made = label(TRAIN, DEV, HELD_OUT, low, IDS, MEMBERS, {}, n_ways=5)
-    assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
-    assert {len(example.doc_ids) for example in made.train} == {5}
-    assert {example.scores[0] for example in made.train} == {0.0}
+    labels = label(TRAIN, DEV, HELD_OUT, low, IDS, MEMBERS, {}, n_ways=5)
+    assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in TRAIN]
+    assert {len(example.doc_ids) for example in labels.train} == {5}
+    assert {example.scores[0] for example in labels.train} == {0.0}
 
 
 def test_a_source_at_the_top_stays():
     def top(queries, also=()):
-        for one in find(queries):
-            for scores in one.scores.values():
-                scores[int(one.query.text.split()[-1])] = 9.0
-            yield one
+        for candidates in find(queries):
+            for scores in candidates.scores.values():
+                scores[int(candidates.query.text.split()[-1])] = 9.0
+            yield candidates
 
-    made = label(TRAIN, DEV, HELD_OUT, top, IDS, MEMBERS, {}, n_ways=5)
-    assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
-    assert {example.scores[0] for example in made.train} == {1.0}
+    labels = label(TRAIN, DEV, HELD_OUT, top, IDS, MEMBERS, {}, n_ways=5)
+    assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in TRAIN]
+    assert {example.scores[0] for example in labels.train} == {1.0}
 
 
 def test_a_source_that_was_not_found_joins_its_list_and_is_rated_by_everyone():
     bm25 = BM25.build([" ".join(map(str, range(row, row + 9))) for row in range(50)])
     members = {"bm25": BM25Member(bm25), "dense": BM25Member(bm25)}
-    found = System(IDS, members, MEMBERS, dict.fromkeys(MEMBERS, 1.0), 3).candidates
+    find_by_words = System(IDS, members, MEMBERS, dict.fromkeys(MEMBERS, 1.0), 3).candidates
     asked_for = [query._replace(text="5 6 7") for query in TRAIN[10:]]  # whose sources have none of these words
-    assert not any(IDS.row[query.doc_id] in one.rows for query, one in zip(asked_for, found(asked_for), strict=True))
+    assert not any(
+        IDS.row[query.doc_id] in candidates.rows
+        for query, candidates in zip(asked_for, find_by_words(asked_for), strict=True)
+    )
     scorer = Counting(lambda text, doc_id: float(doc_id == "d5"))
-    made = label(asked_for, DEV, HELD_OUT, found, IDS, MEMBERS, {RERANKER: scorer}, weights="equal", n_ways=3)
-    assert made.dropped == {}
-    assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in asked_for]
-    for example, row in zip(made.train, made.rated, strict=False):
+    labels = label(asked_for, DEV, HELD_OUT, find_by_words, IDS, MEMBERS, {RERANKER: scorer}, weights="equal", n_ways=3)
+    assert labels.dropped == {}
+    assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in asked_for]
+    for example, row in zip(labels.train, labels.rated, strict=False):
         assert len(example.doc_ids) == 3
         assert len(set(example.doc_ids)) == 3
         at = row["doc_ids"].index(example.doc_ids[0])
@@ -168,9 +171,9 @@ def test_a_source_that_was_not_found_joins_its_list_and_is_rated_by_everyone():
 def test_a_source_that_its_teacher_rates_worst_makes_no_positives_of_the_others(treatment):
     worst = FakeScorer(lambda text, doc_id: -float(int(text.split()[-1]) == int(doc_id[1:])))
     settings = {"teachers": (RERANKER,), "min_gain": -1.0, "n_ways": 8, "false_negatives": treatment}
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: worst}, **settings)
-    assert made.train == []
-    assert made.dropped["nothing but false negatives"] == len(QUERIES)
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: worst}, **settings)
+    assert labels.train == []
+    assert labels.dropped["nothing but false negatives"] == len(QUERIES)
 
 
 def test_what_a_query_is_taught_does_not_depend_on_the_others():
@@ -180,34 +183,34 @@ def test_what_a_query_is_taught_does_not_depend_on_the_others():
 
 
 def test_fewer_candidates_than_ways():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=100)
-    assert {len(example.doc_ids) for example in made.train} == {50}
+    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=100)
+    assert {len(example.doc_ids) for example in labels.train} == {50}
 
 
 def test_nothing_held_out_is_an_error_and_nothing_to_teach_is_not():
     with pytest.raises(DataError, match="no held-out queries"):
         label(TRAIN, [], NOTHING_JUDGED, find, IDS, MEMBERS, {})
-    made = label([], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT})
-    assert (made.train, made.entropy) == ([], 0.0)
+    labels = label([], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT})
+    assert (labels.train, labels.entropy) == ([], 0.0)
 
 
 def test_false_negatives_are_kept_dropped_or_made_positives():
-    def made(treatment, share=0.9):
+    def labels_with(treatment, share=0.9):
         return label(
             TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8,
             false_negatives=treatment, false_negative_share=share,
         )  # fmt: skip
 
-    kept, dropped, positive = made("keep"), made("drop"), made("positive")
+    kept, dropped, positive = labels_with("keep"), labels_with("drop"), labels_with("positive")
     assert kept.false_negatives == dropped.false_negatives == positive.false_negatives > 0
-    assert made("keep", 5.0).false_negatives < kept.false_negatives
+    assert labels_with("keep", 5.0).false_negatives < kept.false_negatives
     whole = {example.query_id: example for example in kept.train}
     for example in dropped.train:
         before = dict(zip(whole[example.query_id].doc_ids, whole[example.query_id].scores, strict=True))
-        own = example.scores[0]
-        assert all(score <= 0.9 * own for score in example.scores[1:])
+        source_score = example.scores[0]
+        assert all(score <= 0.9 * source_score for score in example.scores[1:])
         assert {doc_id for doc_id in before if doc_id not in example.doc_ids} == {
-            doc_id for doc_id in before if before[doc_id] > 0.9 * own and doc_id != example.doc_ids[0]
+            doc_id for doc_id in before if before[doc_id] > 0.9 * source_score and doc_id != example.doc_ids[0]
         }
     for example in positive.train:
         before = dict(zip(whole[example.query_id].doc_ids, whole[example.query_id].scores, strict=True))
@@ -221,17 +224,17 @@ def test_false_negatives_are_kept_dropped_or_made_positives():
 @pytest.mark.parametrize("rank", range(1, 9))
 def test_a_source_at_any_rank_makes_an_example(rank):
     def ranked(queries, also=()):
-        for one in find(queries):
-            source = int(one.query.text.split()[-1])
+        for candidates in find(queries):
+            source = int(candidates.query.text.split()[-1])
             values = -np.arange(50, dtype=np.float32)
             order = [row for row in range(50) if row != source]
             order.insert(rank - 1, source)
             values[order] = -np.arange(50, dtype=np.float32)
-            yield one._replace(scores=dict.fromkeys(MEMBERS, values))
+            yield candidates._replace(scores=dict.fromkeys(MEMBERS, values))
 
-    made = label(TRAIN, DEV, HELD_OUT, ranked, IDS, MEMBERS, {}, n_ways=8)
-    assert [example.doc_ids[0] for example in made.train] == [query.doc_id for query in TRAIN]
-    assert [example.scores[0] for example in made.train] == pytest.approx([1 - (rank - 1) / 7] * 25, abs=1e-6)
+    labels = label(TRAIN, DEV, HELD_OUT, ranked, IDS, MEMBERS, {}, n_ways=8)
+    assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in TRAIN]
+    assert [example.scores[0] for example in labels.train] == pytest.approx([1 - (rank - 1) / 7] * 25, abs=1e-6)
 
 
 # Queries of a log

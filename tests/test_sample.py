@@ -29,7 +29,7 @@ def by_id(docs):
 def vectors_of(docs):
     """One of unit length for each doc, drawn by its id."""
     drawn = [np.random.default_rng(list(doc.doc_id.encode())).normal(size=4) for doc in docs]
-    return lambda: np.array([one / np.linalg.norm(one) for one in drawn], dtype=np.float32)
+    return lambda: np.array([vector / np.linalg.norm(vector) for vector in drawn], dtype=np.float32)
 
 
 def planted(big: int, small: int):
@@ -55,9 +55,11 @@ def test_the_order_of_the_corpus_cannot_matter(docs, method, seed, max_per_sourc
     settings = {"n_docs": 5, "min_chars": 3, "dev_share": 0.3, "method": method, "max_per_source": max_per_source}
     shuffled = docs[:]
     rng.shuffle(shuffled)
-    one, other = (sample(by_id(d), 0.2, vectors=vectors_of(d), seed=seed, **settings) for d in (docs, shuffled))
-    assert list(one.splits.items()) == list(other.splits.items())
-    assert one.dropped == other.dropped
+    in_order, in_another = (
+        sample(by_id(d), 0.2, vectors=vectors_of(d), seed=seed, **settings) for d in (docs, shuffled)
+    )
+    assert list(in_order.splits.items()) == list(in_another.splits.items())
+    assert in_order.dropped == in_another.dropped
 
 
 @tries(max_examples=50)
@@ -176,8 +178,8 @@ def runs(doc: Doc) -> set[tuple[str, ...]]:
     return {tuple(words[at : at + 3]) for at in range(len(words) - 2)}
 
 
-def jaccard(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
-    return len(one & other) / len(one | other)
+def jaccard(first: set[tuple[str, ...]], second: set[tuple[str, ...]]) -> float:
+    return len(first & second) / len(first | second)
 
 
 @tries(max_examples=20)
