@@ -84,10 +84,11 @@ class DocIds(Sequence[str]):
     @cached_property
     def fingerprint(self) -> str:
         """Of the ids and their order: that of a list of them."""
-        hashed = hashlib.sha256(b"[[")
-        for number, column in enumerate(self._columns):
-            texts = [json.dumps(doc_id, ensure_ascii=False) for doc_id in column.to_pylist()]
-            hashed.update((b"," if number and texts else b"") + ",".join(texts).encode())
+        hashed, before = hashlib.sha256(b"[["), ""
+        for column in self._columns:
+            listed = json.dumps(column.to_pylist(), ensure_ascii=False, separators=(",", ":"))
+            hashed.update(f"{before}{listed[1:-1]}".encode())
+            before = ","
         hashed.update(b"]]")
         return hashed.hexdigest()[:32]
 
