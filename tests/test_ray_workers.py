@@ -122,6 +122,17 @@ def test_results_come_in_order_whoever_is_lost(n_workers, n_units, seed, kills):
     assert not any(kills.values())
 
 
+def test_work_that_is_left_in_the_middle_is_in_nobodys_way():
+    pool = RayWorkers(FakeRay(), 2, ONE_CPU)
+    pool.check()
+    first = pool.results(ten, times, range(9))
+    assert next(first) == 0
+    assert list(pool.results(ten, times, range(5))) == [0, 10, 20, 30, 40]
+    assert list(first) == [10 * unit for unit in range(1, 9)]
+    next(pool.results(ten, times, range(9)))
+    assert list(pool.results(ten, times, range(5))) == [0, 10, 20, 30, 40]
+
+
 def test_work_that_no_worker_survives_ends_with_a_line():
     pool = RayWorkers(FakeRay(), 2, ONE_CPU)
     pool.check()

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -106,14 +107,16 @@ def _joined(executor: Executor) -> Iterator[Any]:
         _reach(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            executor.address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
-        )  # a dashboard is of no use where nobody knows of it
+        with warnings.catch_warnings(action="ignore"):  # an error says the same
+            ray.init(executor.address, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
     except ImportError:
         raise MissingExtra("Ray's client", "pip install 'acclimate[ray]'") from None
     except (OSError, RuntimeError, ValueError, RayError) as error:
         where = f"at {address}" if address else "of this machine"
-        raise AcclimateError(f"no Ray cluster {where} that could be joined: {single_spaced(str(error))}") from None
+        hint = "; ray://HOST:PORT has the port of Ray's client, mostly 10001" if executor.address else ""
+        raise AcclimateError(
+            f"no Ray cluster {where} that could be joined: {single_spaced(str(error))}{hint}"
+        ) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's would end this process without a word

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -69,7 +69,6 @@ class _Worker:
     actor: Any
     terms: Any  # the reference to its answer to the first question
     is_ready: bool = False
-    units: int = 0  # that it has
 
 
 @dataclass(eq=False)
@@ -121,14 +120,14 @@ class RayWorkers:
                 waiting.extend(islice(fresh, max(0, room)))
                 if not waiting and not running:
                     return
-                while waiting and (worker := self._free()):
+                while waiting and (worker := self._free(running)):
                     unit = waiting.popleft()
-                    unit.worker, worker.units = worker, worker.units + 1
+                    unit.worker = worker
                     running[worker.actor.do.remote(make, work, unit.unit)] = unit
                 for reference in self._wait(running):
                     unit = running.pop(reference)
                     try:
-                        done[unit.place] = self._result(reference, unit)
+                        done[unit.place] = self._result(reference)
                     except self._lost as error:
                         self._replace(unit, error)
                         waiting.appendleft(unit)
@@ -139,15 +138,14 @@ class RayWorkers:
         actor = self._start()
         return _Worker(actor, actor.terms.remote())
 
-    def _free(self) -> _Worker | None:
+    def _free(self, running: dict[Any, _Unit]) -> _Worker | None:
         """The worker with the fewest units, if it takes another one."""
-        ready = [worker for worker in self._workers if worker.is_ready and worker.units < _UNITS_OF_A_WORKER]
-        return min(ready, key=lambda worker: worker.units, default=None)
+        has = Counter(unit.worker for unit in running.values())
+        ready = [worker for worker in self._workers if worker.is_ready and has[worker] < _UNITS_OF_A_WORKER]
+        return min(ready, key=has.__getitem__, default=None)
 
-    def _result(self, reference: Any, unit: _Unit) -> Any:
+    def _result(self, reference: Any) -> Any:
         result, problem = self._get(reference)
-        assert unit.worker is not None
-        unit.worker.units -= 1
         if problem is not None:
             raise AcclimateError(
                 f"a worker of the cluster: {problem}; workers need the models, files and packages that this process has"
