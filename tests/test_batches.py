@@ -97,6 +97,9 @@ def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(t
         assert taken[:2] == (1, {"custom_id is none that this run asked for": 1})
         with pytest.raises(DataError, match="are these its results"):
             read_results(kept, write(tmp_path / "results.jsonl", [strange]))
+        (tmp_path / "page.html").write_text("<html>\n<body>Service unavailable</body>\n")
+        with pytest.raises(DataError, match="are these its results"):
+            read_results(kept, tmp_path / "page.html")
 
 
 def test_what_an_earlier_batch_asked_is_counted(tmp_path):

@@ -26,7 +26,7 @@ from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
 _KEY = re.compile(r"[0-9a-f]{64}")
-_NOT_ASKED = "custom_id is none that this run asked for"
+_NOT_ASKED, _NO_OBJECT = "custom_id is none that this run asked for", "a line that is no JSON object"
 _NOTHING = Completion("", (), 0, 0, "stop")
 
 
@@ -88,7 +88,7 @@ def read_results(completions: Completions, path: Path) -> Taken:
     given_up: list[tuple[dict[str, Any], str, Completion]] = []
     for row in _rows(path):
         if row is None:
-            failed["a line that is no JSON object"] += 1
+            failed[_NO_OBJECT] += 1
             continue
         key = row.get("custom_id")
         request = completions.asked_for(key) if isinstance(key, str) and _KEY.fullmatch(key) else None
@@ -117,7 +117,7 @@ def read_results(completions: Completions, path: Path) -> Taken:
         completions.put(request["llm"], request["stage"], key, nothing)
     for server, terms in learned.items():
         completions.learn(server, terms)
-    if failed[_NOT_ASKED] == kept + failed.total() + refused.total():
+    if failed[_NOT_ASKED] + failed[_NO_OBJECT] == kept + failed.total() + refused.total():
         raise DataError("no line has a custom_id that this run asked for; are these its results?", path=path)
     left_out = dict.fromkeys(name for terms in learned.values() for name in terms.omitted())
     return Taken(kept, dict(failed), dict(refused), list(left_out))
