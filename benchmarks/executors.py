@@ -98,18 +98,18 @@ class Machines:
     def __exit__(self, *_: object) -> None:
         self.cluster.shutdown()
 
-    def losses(self, made: list[str]) -> Progress:
+    def losses(self, kills: list[str]) -> Progress:
         """What kills a worker and then a machine as a stage goes on, and notes it."""
 
         def progress(done: int, total: int) -> None:
             worker_after, machine_after = (share * total for share in LOST_AFTER)
-            if not made and done >= worker_after:
+            if not kills and done >= worker_after:
                 os.kill(next(iter(workers())), signal.SIGKILL)
-                made.append("worker")
-            elif len(made) == 1 and done >= machine_after:
+                kills.append("worker")
+            elif len(kills) == 1 and done >= machine_after:
                 self.cluster.remove_node(self.second, allow_graceful=False)
                 self.second = self.cluster.add_node(**MACHINE)
-                made.append("machine")
+                kills.append("machine")
 
         return progress
 
@@ -238,13 +238,13 @@ def section(
         "rate": f"{sizes.queries * DOCS_OF_A_QUERY:,} pairs",
     }
     rows = []
-    for stage, one in alone.items():
-        two, n_lost = shared[stage], len(losses[stage])
-        survived = n_lost if lost[stage].digest == one.digest else 0
+    for stage, single in alone.items():
+        ray, n_lost = shared[stage], len(losses[stage])
+        survived = n_lost if lost[stage].digest == single.digest else 0
         row = [f"{stage}: {whats[stage]}"]
-        for before, after in ((one.cpu, two.cpu), (one.wall, two.wall)):
+        for before, after in ((single.cpu, ray.cpu), (single.wall, ray.wall)):
             row += [f"{before:.1f}", f"{after:.1f}", f"{100 * (after / before - 1):+.0f}%"]
-        rows.append([*row, "yes" if one.digest == two.digest else "**no**", f"{survived} of {n_lost}"])
+        rows.append([*row, "yes" if single.digest == ray.digest else "**no**", f"{survived} of {n_lost}"])
     header = ["stage", "one process, s of CPU", "Ray", "", "one process, s", "Ray", "", "same bytes", "losses survived"]
     return f"""{table(header, rows)}
 

@@ -162,7 +162,7 @@ def test_workers_that_end_as_they_start_are_not_started_for_ever(monkeypatch):
 
     monkeypatch.setattr(ray_workers.Terms, "here", no_module)
     ray = FakeRay()
-    with pytest.raises(AcclimateError, match="end as they start; is acclimate"):
+    with pytest.raises(AcclimateError, match=r"end as they start; expected acclimate .* its process has ended$"):
         RayWorkers(ray, 1, ONE_CPU).check()
     assert ray.started == 5
 

@@ -79,7 +79,7 @@ def workers(executor: str | None) -> Iterator[None]:
     with _joined(wanted) as ray:
         resources = wanted.of_a_worker
         count = wanted.workers or _room(ray.cluster_resources(), resources)
-        distributed.say("", f"Ray: {count:,} workers, each with {_said(resources)}")
+        distributed.say("", f"Ray: {count:,} worker{'s' * (count > 1)}, each with {_said(resources)}")
         pool = RayWorkers(ray, count, resources)
         try:
             pool.check()

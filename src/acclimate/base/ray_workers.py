@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from acclimate.base import distributed, models
 from acclimate.base.errors import AcclimateError
-from acclimate.base.text import single_spaced
 from acclimate.base.version import __version__
 
 _UNITS_OF_A_WORKER = 2  # the one at hand, and the next
@@ -130,8 +129,7 @@ class RayWorkers:
                         done[unit.place] = self._result(reference)
                     except self._lost as error:
                         self._replace(unit, error)
-                        waiting.appendleft(unit)
-                        waiting = deque(sorted(waiting, key=lambda unit: unit.place))
+                        waiting = deque(sorted([unit, *waiting], key=lambda unit: unit.place))
             yield done.pop(place)
 
     def _started(self) -> _Worker:
@@ -159,8 +157,7 @@ class RayWorkers:
         except self._lost:
             raise
         except self._ray.exceptions.RayError as error:
-            reason = single_spaced(str(getattr(error, "cause", None) or error))
-            raise AcclimateError(f"Ray: {reason}; what is made is kept, and the same command goes on") from None
+            raise AcclimateError(f"Ray: {_last(error)}; what is made is kept, and the same command goes on") from None
 
     def _replace(self, unit: _Unit, error: Exception) -> None:
         """Start a worker in the place of one that is gone, unless that is done. Raises AcclimateError for a unit that
@@ -168,7 +165,7 @@ class RayWorkers:
         unit.losses += 1
         if unit.losses == _LOSSES:
             raise AcclimateError(
-                f"{_LOSSES} workers of the cluster ended at the same work, the last one so: {single_spaced(str(error))}"
+                f"{_LOSSES} workers of the cluster ended at the same work, the last one so: {_last(error)}"
                 "; what is made is kept, and the same command goes on"
             )
         if unit.worker in self._workers:
@@ -211,8 +208,8 @@ class RayWorkers:
             self._failed_starts += 1
             if self._failed_starts == _LOSSES:
                 raise AcclimateError(
-                    f"workers of the cluster end as they start; is acclimate {__version__} installed there? "
-                    + single_spaced(str(error))
+                    f"workers of the cluster end as they start; expected acclimate {__version__} on every machine of "
+                    f"it: {_last(error)}"
                 ) from None
             self._workers[self._workers.index(worker)] = self._started()
             return
@@ -222,3 +219,8 @@ class RayWorkers:
                 "start the command on a machine like the workers', and install what it has on them"
             )
         worker.is_ready, self._failed_starts = True, 0
+
+
+def _last(error: Exception) -> str:
+    """The last line of an error of Ray, which says what it was; those before it say where."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
