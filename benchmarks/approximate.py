@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from results_page import table, write_section
 
 from acclimate.base.files import read_json, read_jsonl, write_json
-from acclimate.search.approximate import DEPTH, ApproximateIndex, recall
+from acclimate.search.approximate import DEPTH, ApproximateIndex
+from acclimate.search.measuring import recall
 from acclimate.search.vectors import Vectors, create_arrays
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from files_page import undocumented
 import acclimate
 from acclimate.base.errors import MissingExtra
 from acclimate.records import Doc, Query
-from acclimate.search import approximate, vectors
+from acclimate.search import approximate, measuring, vectors
 from acclimate.search.approximate import ApproximateIndex
 from acclimate.search.encoded import Encoded
 from acclimate.search.members import DenseMember, Ids
@@ -140,7 +140,7 @@ def test_recall_is_of_the_nearest_and_too_little_of_it_says_what_to_set(folder, 
     nearest = np.argsort(-(pooled @ query))[: approximate.DEPTH]
     for n_named in (100, 70, 0):
         monkeypatch.setattr(ApproximateIndex, "pool", lambda self, query, depth, n=n_named: np.sort(nearest[:n]))
-        assert approximate.recall(opened, query) == n_named / 100
+        assert measuring.recall(opened, query) == n_named / 100
     assert "finds 97.0% of the 100 documents" in approximate.recall_sentence("dense", 0.97, 600)
     assert "exact_up_to" not in approximate.recall_sentence("dense", 0.97, 600)
     assert "--set index.exact_up_to=600" in approximate.recall_sentence("dense", 0.94, 600)
@@ -154,7 +154,7 @@ def test_a_run_above_the_size_finds_what_one_below_it_does_and_is_searched_and_u
     assert "approximate_recall" not in below["queries"]
     caplog.set_level("INFO", "acclimate")
     with monkeypatch.context() as patched:
-        patched.setattr(vectors, "_quantized", None)  # no document is encoded again
+        patched.setattr(vectors, "_in_eight_bits", None)  # no document is encoded again
         assert run_adapt(corpus, copied, changes=("index.exact_up_to=10",)) == 0
     assert "index      is made again: dense search changed" in caplog.text
     assert "dense finds 100.0% of the 100 documents nearest to a query" in caplog.text

@@ -9,12 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npt
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeRetriever, FakeScorer
+from acclimate.deploy.updating.indexes import joined
 from acclimate.records import Doc, Query, ScoredDoc
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import fuse, min_max
+from acclimate.search.four_bits import FourBits
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
@@ -154,9 +157,30 @@ def test_eight_bits_keep_a_vector():
 
 
 def test_without_token_vectors_the_pooled_ones_are_the_same(vectors, loaded, tmp_path):
-    alone = encode_corpus(loaded, CORPUS, tmp_path, with_tokens=False)
+    alone = encode_corpus(loaded, CORPUS, tmp_path, tokens_as=None)
     assert alone.pooled.tobytes() == vectors.pooled.tobytes()
     assert alone.tokens.size == alone.scales.size == alone.offsets.max() == 0
+
+
+def test_token_vectors_in_four_bits_take_half_the_room_and_lie_near_those_in_eight(vectors, loaded, tmp_path):
+    halves = encode_corpus(loaded, CORPUS, tmp_path / "four", tokens_as="int4")
+    assert (vectors.kept, halves.kept) == ("int8", "int4")
+    assert 2 * halves.tokens.nbytes == vectors.tokens.nbytes
+    (in_eight, _), (in_four, _) = (kept.gather(range(40)) for kept in (vectors, halves))
+    assert (in_eight * in_four).sum(axis=1).min() > 0.95  # of 32 components
+    query, rows = loaded.encode(["lava and ash"])[0].tokens, np.arange(40)
+    assert halves.max_sim(query, rows) == pytest.approx(vectors.max_sim(query, rows), abs=0.05)
+    fewer = joined([halves], np.array([5, 3, 39]), tmp_path / "joined")
+    for place, row in enumerate((5, 3, 39)):
+        assert (fewer.gather([place])[0] == halves.gather([row])[0]).all()
+
+
+@given(npt.arrays(np.int8, (3, 8), elements=st.integers(-7, 7)))
+def test_four_bits_hold_every_number(numbers):
+    kept = FourBits(np.empty((3, 4), np.uint8))
+    kept[np.array([2, 0])], kept[1:2] = numbers[[2, 0]], numbers[1:2]
+    assert kept.shape == numbers.shape
+    assert (np.asarray(kept) == numbers).all()
 
 
 def test_dense_scores_are_cosines_however_many_blocks(vectors, loaded, monkeypatch):

@@ -27,9 +27,7 @@ from acclimate.base.files import atomic_write
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from acclimate.search.vectors import Vectors
-
-DEPTH = 100  # of a query's nearest documents, of which `recall` is the share that is named
+DEPTH = 100  # of a query's nearest documents, of which recall is the share that is named
 ENOUGH = 0.95  # of it, for a run to say nothing more
 _GRAPH = "approximate.usearch"  # beside the vectors
 _NEIGHBORS, _EXPANSION = 16, 128  # of a document in the graph; looked at to choose them
@@ -83,17 +81,6 @@ class ApproximateIndex:
         if n_wanted > _SHARE * len(self._index) or not query.any():
             return None
         return np.sort(self._index.search(query, n_wanted, threads=1).keys.astype(np.int64))
-
-
-def recall(vectors: Vectors, query: NDArray[np.float32]) -> float:
-    """The share of the `DEPTH` nearest documents that a search by the approximate index of these vectors compares."""
-    assert vectors.approximate is not None
-    if (rows := vectors.approximate.pool(query, DEPTH)) is None:
-        return 1.0
-    scores = vectors.dense_scores(query[None])[0]
-    n_nearest = min(DEPTH, len(scores))
-    last = np.partition(scores, -n_nearest)[-n_nearest]
-    return min(n_nearest, int((scores[rows] >= last).sum())) / n_nearest
 
 
 def recall_sentence(member: str, recall: float, n_docs: int) -> str:

@@ -8,17 +8,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from acclimate.base.draw import subset
 from acclimate.corpus.formats.trec import run_writer
 from acclimate.corpus.judged import Judged
 from acclimate.measure.measures import MAIN, per_query
 from acclimate.records import Query, Retriever
-from acclimate.search.approximate import recall
+from acclimate.search import approximate
 from acclimate.search.members import DenseMember, Ids, Member
 from acclimate.search.systems import Contender, of_documents, system_of
 from acclimate.search.views import blocks
 from acclimate.search.without import Without
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from acclimate.search.vectors import Vectors
 
 _K = 10
 _COMPARED = 100  # queries at most, with every document
@@ -42,8 +50,19 @@ def mean(values: Mapping[str, float]) -> float:
     return sum(values[query_id] for query_id in sorted(values)) / len(values)
 
 
+def recall(vectors: Vectors, query: NDArray[np.float32]) -> float:
+    """The share of the hundred nearest documents that a search by the approximate index of these vectors compares."""
+    assert vectors.approximate is not None
+    if (rows := vectors.approximate.pool(query, approximate.DEPTH)) is None:
+        return 1.0
+    scores = vectors.dense_scores(query[None])[0]
+    n_nearest = min(approximate.DEPTH, len(scores))
+    last = np.partition(scores, -n_nearest)[-n_nearest]
+    return min(n_nearest, int((scores[rows] >= last).sum())) / n_nearest
+
+
 def approximate_recall(members: Mapping[str, Member], queries: Sequence[Query], seed: int) -> dict[str, float]:
-    """Member -> see `approximate.recall`, the mean over some of the queries; of those that have such an index."""
+    """Member -> see `recall`, the mean over some of the queries; of those that have such an index."""
     recalls: dict[str, float] = {}
     drawn = subset(queries, _COMPARED, seed)
     for name, member in members.items():

@@ -65,8 +65,8 @@ class Students:
             elif not note["keeps_index"]:
                 maker, progress = self._maker(kind), Progress("distill", "documents indexed")
                 folder = self.indexes / f"{kind}-vectors"
-                with_tokens = kind == "late-interaction"
-                encode_corpus(maker(), self.corpus, folder, with_tokens=with_tokens, maker=maker, progress=progress)
+                tokens_as = self.base_vectors().kept if kind == "late-interaction" else None
+                encode_corpus(maker(), self.corpus, folder, tokens_as=tokens_as, maker=maker, progress=progress)
             if note.get("dim"):
                 cut_vectors(self.vectors(kind), note["dim"], self.indexes / f"{kind}-cut")
         if (folder := own_dense_vectors(self.indexes)) is not None:

@@ -1,7 +1,8 @@
 """The vectors of a corpus on disk: pooled and token vectors, memory-mapped, written batch by batch.
 
 A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) int8 with `scales.npy` (n_tokens,)
-float32, and `offsets.npy` (n_docs + 1). Token vectors in eight bits rank as they do in sixteen (docs/log.md).
+float32, and `offsets.npy` (n_docs + 1). Token vectors in eight bits rank as they do in sixteen (docs/log.md); in four,
+two numbers share a byte.
 Batches and their order follow from the documents alone; `done.json` counts the batches that are written, so an
 interrupted encoding goes on where it was and ends with the same bytes. Memory does not grow with the corpus.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -27,9 +28,10 @@ from acclimate.base.disk import new_array
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches, tokens_at_once
 from acclimate.records import Doc
-from acclimate.search import approximate
+from acclimate.search import approximate, four_bits
 from acclimate.search.approximate import ApproximateIndex
 from acclimate.search.encoded import cut
+from acclimate.search.four_bits import FourBits
 from acclimate.search.on_device import OnDevice, has_room
 from acclimate.search.tokenized import TokenizedTexts
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
     from acclimate.search.inference import Read
 
+TOKENS = EIGHT, FOUR = "int8", "int4"  # how token vectors are kept
 _ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
@@ -53,7 +56,7 @@ class Vectors:
     """What an encoder made of a corpus; row i belongs to the i-th document."""
 
     pooled: NDArray[np.float32]  # (n_docs, dim), unit length
-    tokens: NDArray[np.int8]  # (n_tokens, token_dim)
+    tokens: NDArray[np.int8] | FourBits  # (n_tokens, token_dim)
     scales: NDArray[np.float32]  # (n_tokens,): tokens[j] * scales[j] has unit length
     offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
     approximate: ApproximateIndex | None = None  # of the pooled vectors, where they are many
@@ -61,8 +64,12 @@ class Vectors:
     @classmethod
     def open(cls, folder: Path) -> Vectors:
         """Memory-mapped from the folder that `encode_corpus` made; torch wants arrays that could be written to."""
-        pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS)
-        return cls(pooled, tokens, scales, offsets, ApproximateIndex.of(folder))
+        return cls(*arrays_of(folder, "c"), ApproximateIndex.of(folder))
+
+    @property
+    def kept(self) -> str | None:
+        """How token vectors are kept, one of `TOKENS`; None where there are none."""
+        return None if not len(self.tokens) else FOUR if isinstance(self.tokens, FourBits) else EIGHT
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n_queries, n_docs) cosines, computed on a GPU where it has room for the corpus.
@@ -137,57 +144,74 @@ class Vectors:
         return scores
 
 
+def arrays_of(folder: Path, mode: Literal["c", "r+"]) -> tuple[Any, Any, Any, Any]:
+    """Pooled vectors, tokens, scales and offsets, memory-mapped."""
+    pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _ARRAYS)
+    return pooled, FourBits(tokens) if tokens.dtype == np.uint8 else tokens, scales, offsets
+
+
 def encode_corpus(
     encoder: Encoder,
     corpus: Mapping[str, Doc],
     folder: Path,
     *,
-    with_tokens: bool = True,
+    tokens_as: str | None = EIGHT,
     maker: Callable[[], Encoder] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Vectors:
     """Encode a corpus into `folder`, going on from what an interrupted call with the same texts and encoder left there.
 
-    What was begun with others is begun again. with_tokens: False where nothing compares token vectors. maker: makes the
-    same encoder in another process of the run, for its share of the batches; None: this process encodes all.
+    What was begun with others is begun again. tokens_as: how token vectors are kept, one of `TOKENS`; None: they are
+    not. maker: makes the same encoder in another process of the run, for its share of the batches; None: this process
+    encodes all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
     with TokenizedTexts(folder) as tokenized, ThreadPoolExecutor(max_workers=1) as thread:
         digest = _tokenize(encoder, corpus, tokenized)
         plan = list(batches(tokenized.lengths, max_tokens=tokens_at_once()))
-        key = fingerprint("int8" if with_tokens else "pooled", encoder.fingerprint, tokens_at_once(), digest)
+        key = fingerprint(tokens_as or "pooled", encoder.fingerprint, tokens_at_once(), digest)
         done = read_state(journal, key).get("batches", 0)
         if not done:
-            counts, token_dim = (tokenized.counts, encoder.token_dim) if with_tokens else ([0] * len(corpus), 0)
-            create_arrays(folder, encoder.dim, counts, token_dim)
-        pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _ARRAYS)
+            counts, token_dim = (tokenized.counts, encoder.token_dim) if tokens_as else ([0] * len(corpus), 0)
+            create_arrays(folder, encoder.dim, counts, token_dim, tokens_as)
+        pooled, tokens, scales, offsets = arrays_of(folder, "r+")
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
-        read_batches = (
-            distributed.shared(encoder, maker, _quantized, texts) if maker else map(partial(_quantized, encoder), texts)
-        )
-        for number, (rows, read) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
-            for row, (vector, *of_tokens) in zip(rows, read, strict=True):
+        read = _in_four_bits if tokens_as == FOUR else _in_eight_bits
+        read_batches = distributed.shared(encoder, maker, read, texts) if maker else map(partial(read, encoder), texts)
+        for number, (rows, batch) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
+            for row, (vector, *of_tokens) in zip(rows, batch, strict=True):
                 pooled[row] = vector
-                if with_tokens:
+                if tokens_as:
                     span = slice(offsets[row], offsets[row + 1])
                     tokens[span], scales[span] = of_tokens
             write_json(journal, {"key": key, "batches": number})
             encoded += len(rows)
             progress(encoded, len(corpus))
-    for array in (pooled, tokens, scales):
-        array.flush()
+    flush(pooled, tokens, scales)
     return Vectors.open(folder)
 
 
-def _quantized(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
+def flush(*arrays: NDArray[Any] | FourBits) -> None:
+    """To disk, where they are memory-mapped."""
+    for array in arrays:
+        array = array.packed if isinstance(array, FourBits) else array
+        if isinstance(array, np.memmap):
+            array.flush()
+
+
+def _in_eight_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
     return encoder.read_batch(batch, "document", quantized)
 
 
-def quantized(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, dim) whole numbers from -127 to 127, and (n,) what makes the vectors of them again."""
-    scales = vectors.abs().amax(1) / 127
+def _in_four_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
+    return encoder.read_batch(batch, "document", partial(quantized, most=four_bits.MOST))
+
+
+def quantized(vectors: torch.Tensor, most: int = 127) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, dim) whole numbers from -most to most, and (n,) what makes the vectors of them again."""
+    scales = vectors.abs().amax(1) / most
     return (vectors / scales.clamp(min=1e-12)[:, None]).round_().to(torch.int8), scales
 
 
@@ -213,14 +237,17 @@ def _tokenize(encoder: Encoder, corpus: Mapping[str, Doc], tokenized: TokenizedT
     return digest.hexdigest()
 
 
-def create_arrays(folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0) -> None:
+def create_arrays(
+    folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0, tokens_as: str | None = EIGHT
+) -> None:
     """The arrays, still empty; without token vectors where these have no length. Of earlier ones nothing stays."""
     approximate.index(folder, is_wanted=False)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
     new_array(folder / "pooled.npy", np.float32, (len(counts), dim))
     if token_dim:
-        new_array(folder / "tokens.npy", np.int8, (int(offsets[-1]), token_dim))
+        kind, width = (np.uint8, token_dim // 2) if tokens_as == FOUR else (np.int8, token_dim)
+        new_array(folder / "tokens.npy", kind, (int(offsets[-1]), width))
         new_array(folder / "scales.npy", np.float32, (int(offsets[-1]),))
     else:
         np.save(folder / "tokens.npy", np.empty((0, dim), np.int8))

@@ -21,7 +21,7 @@ from acclimate.search.encoder import Encoder
 from acclimate.search.sparse import Head, SparseIndex, build, index_key, write_index
 from acclimate.search.students import Students, own_dense_vectors
 from acclimate.search.term_counts import TermCounts, places_of
-from acclimate.search.vectors import Vectors, create_arrays, cut_vectors, encode_corpus
+from acclimate.search.vectors import Vectors, arrays_of, create_arrays, cut_vectors, encode_corpus, flush
 from acclimate.stages.distill import Distilled
 
 _ROWS_AT_ONCE = 4096  # that are copied
@@ -76,7 +76,7 @@ def _vectors(
 ) -> Vectors:
     sources = [now]
     if fresh:
-        sources.append(encode_corpus(encoder, fresh, scratch, with_tokens=bool(len(now.tokens))))
+        sources.append(encode_corpus(encoder, fresh, scratch, tokens_as=now.kept))
     return joined(sources, rows, folder)
 
 
@@ -85,12 +85,9 @@ def joined(sources: list[Vectors], rows: NDArray[np.int64], folder: Path) -> Vec
     folder.mkdir(parents=True, exist_ok=True)
     lengths = np.concatenate([np.diff(source.offsets) for source in sources])[rows]
     first, has_tokens = sources[0], bool(len(sources[0].tokens))
-    create_arrays(folder, first.pooled.shape[1], lengths.tolist(), first.tokens.shape[1] if has_tokens else 0)
-    # An array without rows cannot be mapped.
-    pooled, tokens, scales = (
-        np.load(folder / f"{name}.npy", mmap_mode="r+" if has_tokens or name == "pooled" else None)
-        for name in ("pooled", "tokens", "scales")
-    )
+    token_dim = first.tokens.shape[1] if has_tokens else 0
+    create_arrays(folder, first.pooled.shape[1], lengths.tolist(), token_dim, first.kept)
+    pooled, tokens, scales, _ = arrays_of(folder, "r+")
     ends = np.concatenate([[0], np.cumsum(lengths)])
     bounds = np.cumsum([0, *(len(source.pooled) for source in sources)])
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -103,9 +100,7 @@ def joined(sources: list[Vectors], rows: NDArray[np.int64], folder: Path) -> Vec
                 places, _ = places_of(source.offsets, of_source)
                 targets, _ = places_of(ends, start + is_its)
                 tokens[targets], scales[targets] = source.tokens[places], source.scales[places]
-    for array in (pooled, tokens, scales):
-        if isinstance(array, np.memmap):
-            array.flush()
+    flush(pooled, tokens, scales)
     write_json(folder / "done.json", {"joined": len(rows)})
     return Vectors.open(folder)
 

@@ -1,0 +1,44 @@
+"""Whole numbers from -7 to 7, two in a byte: token vectors in half the room, read as if each number had a byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+MOST = 7
+_ZERO = 8  # as which 0 is kept
+
+
+class FourBits:
+    """(n, dim) numbers over an array of (n, dim / 2) bytes, which may be memory-mapped: the first half of a row stands
+    in the lower bits."""
+
+    def __init__(self, packed: NDArray[np.uint8]) -> None:
+        self.packed = packed
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.packed), 2 * self.packed.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """As they are kept."""
+        return self.packed.nbytes
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int8]:
+        packed = self.packed[rows]
+        return np.concatenate([packed & 15, packed >> 4], axis=1).view(np.int8) - np.int8(_ZERO)
+
+    def __setitem__(self, rows: slice | NDArray[np.int64], numbers: NDArray[np.int8]) -> None:
+        low, high = np.split((numbers + np.int8(_ZERO)).astype(np.uint8), 2, axis=1)
+        self.packed[rows] = low | high << 4
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
