@@ -40,5 +40,5 @@ class FourBits:
         low, high = np.split((numbers + np.int8(_ZERO)).astype(np.uint8), 2, axis=1)
         self.packed[rows] = low | high << 4
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:] if dtype is None else self[:].astype(dtype)

@@ -17,6 +17,8 @@ from acclimate.base.gpu import pinned
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from acclimate.search.four_bits import FourBits
+
 _QUERY_TOKENS = 32  # those of a query are filled up to a multiple of it
 _DOCS_UNPACKED, _NUMBERS = 256, 1 << 25  # documents, and numbers of token vectors, at once
 _SHARE = 1 / 4  # of a GPU's memory, at most, that vectors of one encoder stay in
@@ -38,7 +40,7 @@ class OnDevice:
     def __init__(
         self,
         pooled: NDArray[np.float32],
-        tokens: NDArray[np.int8],
+        tokens: NDArray[np.int8] | FourBits,
         scales: NDArray[np.float32],
         offsets: NDArray[np.int64],
         device: str,
