@@ -74,6 +74,7 @@ FORMATS: dict[str, Format] = {
         Format("pylate", "late interaction as PyLate loads it"),
         Format("colbert", "late interaction as ColBERT loads it, of a base that is one"),
         Format("sqlite", "SQLite: one file, with FTS5 and vectors for sqlite-vec"),
+        Format("vespa", "Vespa: an application package, a feed, and a query whose rank profile is the system"),
     )
 }
 

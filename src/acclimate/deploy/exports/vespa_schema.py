@@ -1,0 +1,117 @@
+"""What Vespa is told of a system: the fields of a document, and a rank profile that scores by every member and adds.
+
+https://docs.vespa.ai/en/reference/schemas/schemas.html and, for the global phase,
+https://docs.vespa.ai/en/ranking/phased-ranking.html: `normalize_linear` is the run's minimum-maximum, `reciprocal_rank`
+its reciprocal rank, both over the hits that the phase orders, which are the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
+from acclimate.search.candidates import RANK_CONSTANT
+
+IDS = {"id": "doc_id", "document": "document_id"}  # in a schema, these words mean something else
+SERVICES = """<?xml version="1.0" encoding="utf-8"?>
+<services version="1.0">
+  <container id="default" version="1.0">
+    <search/>
+    <document-api/>
+    <nodes><node hostalias="node1"/></nodes>
+  </container>
+  <content id="acclimate" version="1.0">
+    <min-redundancy>1</min-redundancy>
+    <documents><document type="acclimate" mode="index"/></documents>
+    <nodes><node hostalias="node1" distribution-key="0"/></nodes>
+  </content>
+</services>
+"""
+_FAST_RANK = ["indexing: attribute", "attribute: fast-rank"]
+
+
+class _Part(NamedTuple):
+    """What a member adds to a schema."""
+
+    fields: list[str]
+    input: str
+    score: str
+
+
+def schema(source: Source) -> str:
+    """The content of acclimate.sd, whose rank profile is called `system`."""
+    parts = {name: _part(source, name) for name in source.members}
+    fields = [
+        _block("field number type int", "indexing: attribute | summary"),
+        *(_block(f"field {name} type string", "indexing: attribute | summary") for name in IDS.values()),
+        *(_block(f"field {name} type string", "indexing: index | summary") for name in ("title", "text")),
+        *(field for part in parts.values() for field in part.fields),
+    ]
+    profile = [
+        _block("inputs", *(part.input for part in parts.values())),
+        *(_block(f"function {score_of(name)}()", f"expression: {part.score}") for name, part in parts.items()),
+        _block("first-phase", f"expression: {' + '.join(map(score_of, source.system.sources))}"),
+        _block("global-phase", f"expression: {_system(source)}", f"rerank-count: {most_candidates(source)}"),
+        _block("match-features", *map(score_of, source.members)),  # so that content nodes compute them
+    ]
+    return (
+        _block("schema acclimate", _block("document acclimate", *fields), _block("rank-profile system", *profile))
+        + "\n"
+    )
+
+
+def score_of(member: str) -> str:
+    """The function of the rank profile that is a member's score."""
+    return f"score_{identifier(member)}"
+
+
+def most_candidates(source: Source) -> int:
+    """That all sources together name."""
+    return source.system.depth * len(source.system.sources)
+
+
+def _part(source: Source, name: str) -> _Part:
+    member: Any = source.system.members[name]
+    kind, field = source.kinds[name], identifier(name)
+    if kind in LEXICAL:
+        terms = _block(f"field {field}_terms type weightedset<int>", "indexing: attribute", "attribute: fast-search")
+        weights = _block(f"field {field}_weights type tensor<float>(term{{}})", *_FAST_RANK)
+        score = f"sum(query({field}) * attribute({field}_weights))"
+        return _Part([terms, weights], f"query({field}) tensor<float>(term{{}})", score)
+    if kind == DENSE:
+        type_ = f"tensor<float>(x[{member.vectors.pooled.shape[1]}])"
+        index = _block("index", _block("hnsw", "max-links-per-node: 16", "neighbors-to-explore-at-insert: 200"))
+        metric = _block("attribute", "distance-metric: dotproduct")
+        vector = _block(f"field {field}_vector type {type_}", "indexing: attribute | index", metric, index)
+        return _Part([vector], f"query({field}) {type_}", f"sum(query({field}) * attribute({field}_vector))")
+    dim = member.vectors.tokens.shape[1]
+    tokens = _block(f"field {field}_tokens type tensor<int8>(token{{}}, x[{dim}])", *_FAST_RANK)
+    scales = _block(f"field {field}_scales type tensor<float>(token{{}})", *_FAST_RANK)
+    products = f"sum(query({field}) * attribute({field}_tokens), x) * attribute({field}_scales)"
+    score = f"reduce(reduce({products}, max, token), avg, querytoken)"
+    return _Part([tokens, scales], f"query({field}) tensor<float>(querytoken{{}}, x[{dim}])", score)
+
+
+def _system(source: Source) -> str:
+    """The sum of weighted scores, or of reciprocal ranks; one member alone keeps its score."""
+    system = source.system
+    if not system.weights:
+        return " + ".join(_reciprocal_rank(source, name) for name in system.sources)
+    parts = sorted(system.parts)
+    if len(parts) == 1:
+        return score_of(parts[0])
+    return " + ".join(f"{system.weights[name]:.6f} * normalize_linear({score_of(name)})" for name in parts)
+
+
+def _reciprocal_rank(source: Source, name: str) -> str:
+    """Of those that the source named: its first `depth`, which all are candidates, where it finds them at all."""
+    rank = f"reciprocal_rank({score_of(name)}, {RANK_CONSTANT})"
+    rank = f"if ({rank} > {1 / (RANK_CONSTANT + source.system.depth + 0.5):.8f}, {rank}, 0)"
+    return f"if ({score_of(name)} > 0, {rank}, 0)" if source.kinds[name] in LEXICAL else rank
+
+
+def _block(head: str, *parts: str) -> str:
+    lines: Iterable[str] = (line for part in parts for line in part.split("\n"))
+    return "\n".join([f"{head} {{", *(f"    {line}" for line in lines), "}"])
