@@ -42,6 +42,7 @@ CHANGES = [  # as many queries at every size
     "generate.prompt=question",
     "generate.per_doc=1",
     "index.max_tokens=32",
+    "index.exact_up_to=1000000000",  # what stands in for it beyond a size has figures of its own
     "evaluate.rerank=",
     "evaluate.max_queries=100",
     "label.teachers=bm25,dense,late-interaction",
