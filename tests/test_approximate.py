@@ -14,7 +14,6 @@ import acclimate
 from acclimate.base.errors import MissingExtra
 from acclimate.records import Doc, Query
 from acclimate.search import approximate, measuring, vectors
-from acclimate.search.approximate import ApproximateIndex
 from acclimate.search.encoded import Encoded
 from acclimate.search.members import DenseMember, Ids
 from acclimate.search.system import System
@@ -134,13 +133,13 @@ def test_without_the_library_both_ways_out_are_said(monkeypatch):
         approximate.check(501, 500)
 
 
-def test_recall_is_of_the_nearest_and_too_little_of_it_says_what_to_set(folder, pooled, monkeypatch):
-    opened = Vectors.open(folder)
-    query = pooled[3]
-    nearest = np.argsort(-(pooled @ query))[: approximate.DEPTH]
-    for n_named in (100, 70, 0):
-        monkeypatch.setattr(ApproximateIndex, "pool", lambda self, query, depth, n=n_named: np.sort(nearest[:n]))
-        assert measuring.recall(opened, query) == n_named / 100
+def test_recall_is_of_the_nearest_and_too_little_of_it_says_what_to_set(pooled):
+    scores = pooled @ pooled[3]
+    nearest = np.argsort(-scores)
+    for n_named, share in ((0, 0.0), (70, 0.7), (100, 1.0), (300, 1.0)):
+        assert measuring.recall(nearest[:n_named], scores) == share
+    assert measuring.recall(None, scores) == 1.0
+    assert measuring.recall(np.arange(20), -np.arange(40.0)) == 0.5  # of fewer documents than a hundred
     assert "finds 97.0% of the 100 documents" in approximate.recall_sentence("dense", 0.97, 600)
     assert "exact_up_to" not in approximate.recall_sentence("dense", 0.97, 600)
     assert "--set index.exact_up_to=600" in approximate.recall_sentence("dense", 0.94, 600)

@@ -26,8 +26,6 @@ from acclimate.search.without import Without
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from acclimate.search.vectors import Vectors
-
 _K = 10
 _COMPARED = 100  # queries at most, with every document
 _TIMED, _TIMED_RERANKED = 100, 20  # queries at most
@@ -50,26 +48,28 @@ def mean(values: Mapping[str, float]) -> float:
     return sum(values[query_id] for query_id in sorted(values)) / len(values)
 
 
-def recall(vectors: Vectors, query: NDArray[np.float32]) -> float:
-    """The share of the hundred nearest documents that a search by the approximate index of these vectors compares."""
-    assert vectors.approximate is not None
-    if (rows := vectors.approximate.pool(query, approximate.DEPTH)) is None:
-        return 1.0
-    scores = vectors.dense_scores(query[None])[0]
-    n_nearest = min(approximate.DEPTH, len(scores))
-    last = np.partition(scores, -n_nearest)[-n_nearest]
-    return min(n_nearest, int((scores[rows] >= last).sum())) / n_nearest
-
-
 def approximate_recall(members: Mapping[str, Member], queries: Sequence[Query], seed: int) -> dict[str, float]:
-    """Member -> see `recall`, the mean over some of the queries; of those that have such an index."""
+    """Member -> see `recall`, the mean over some of the queries; of those that have an approximate index."""
     recalls: dict[str, float] = {}
     drawn = subset(queries, _COMPARED, seed)
     for name, member in members.items():
-        if isinstance(member, DenseMember) and member.vectors.approximate is not None:
+        if isinstance(member, DenseMember) and (index := member.vectors.approximate) is not None:
             vectors = [member.encoder.encode([query.text])[0].pooled for query in drawn]
-            recalls[name] = round(sum(recall(member.vectors, vector) for vector in vectors) / len(vectors), 4)
+            of_queries = [
+                recall(index.pool(vector, approximate.DEPTH), member.vectors.dense_scores(vector[None])[0])
+                for vector in vectors
+            ]
+            recalls[name] = round(sum(of_queries) / len(drawn), 4)
     return recalls
+
+
+def recall(rows: NDArray[np.int64] | None, scores: NDArray[np.float32]) -> float:
+    """The share of a query's hundred nearest documents that are among these rows. scores: of every document."""
+    if rows is None:
+        return 1.0
+    n_nearest = min(approximate.DEPTH, len(scores))
+    last = np.partition(scores, -n_nearest)[-n_nearest]
+    return min(n_nearest, int((scores[rows] >= last).sum())) / n_nearest
 
 
 def write_runs(
