@@ -117,7 +117,8 @@ def score(function, query, row):
     products = r"sum\(query\((\w+)\) \* attribute\((\w+)\), x\) \* attribute\((\w+)\)"
     match = re.fullmatch(rf"reduce\(reduce\({products}, max, token\), avg, querytoken\)", function)
     assert match and row[match[2]].keys() == row[match[3]].keys()
-    tokens, scales = np.array([*row[match[2]].values()], float), np.array([*row[match[3]].values()])
+    tokens = np.array([np.frombuffer(bytes.fromhex(cells), np.int8) for cells in row[match[2]].values()], float)
+    scales = np.array([*row[match[3]].values()])
     return float((np.array([*query[match[1]].values()]) @ tokens.T * scales).max(axis=1).mean())
 
 

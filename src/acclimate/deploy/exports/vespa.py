@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, write_json, write_lines, write_text
 from acclimate.base.text import quoted
@@ -113,10 +115,11 @@ def _of_member(field: str, name: str, kind: str, of_part: arrays.Arrays, place: 
         return {f"{field}_vector": _rounded(of_part[name][place].tolist())}
     span = slice(*of_part[f"{name}.starts"][place : place + 2])
     if kind == LATE_INTERACTION:
-        tokens, scales = of_part[f"{name}.tokens"][span].tolist(), of_part[f"{name}.scales"][span].tolist()
-        tokens, scales = (tokens, scales) if tokens else ([[0] * of_part[f"{name}.tokens"].shape[1]], [0.0])
+        tokens, scales = of_part[f"{name}.tokens"][span], of_part[f"{name}.scales"][span].tolist()
+        if not scales:  # a token of zeros, since a maximum over none is no number
+            tokens, scales = np.zeros((1, tokens.shape[1]), np.int8), [0.0]
         return {
-            f"{field}_tokens": {str(number): vector for number, vector in enumerate(tokens)},
+            f"{field}_tokens": {str(number): vector.tobytes().hex() for number, vector in enumerate(tokens)},
             f"{field}_scales": {str(number): scale for number, scale in enumerate(scales)},
         }
     weights = dict(
