@@ -172,7 +172,8 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
     Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
     labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on the
     held-out queries that choices are made on, and on those that measure the run: they chose nothing, so only they say
-    what is more than chance. Each is kept in RUN-DIR/curve, so an interrupted command goes on; the run stays as it is.
+    what is more than chance. Each is kept in RUN-DIR/curve, so an interrupted command goes on; the run stays as it is,
+    and its report has the curves from then on.
 
     Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
     reranker on more of them, train.max_queries.
