@@ -13,6 +13,7 @@ import numpy as np
 from acclimate.base.digests import fingerprint, sha256
 from acclimate.base.errors import DataError
 from acclimate.base.text import quoted
+from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.formats import read_run
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.members import Ids
@@ -89,6 +90,7 @@ def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> 
 def _passages(ids: Ids) -> Mapping[str, Sequence[int]]:
     """Document -> its rows, in the order of their ids."""
     rows: dict[str, list[int]] = {}
-    for row in sorted(range(len(ids)), key=ids.doc_ids.__getitem__):
-        rows.setdefault(ids.parents.get(ids.doc_ids[row], ids.doc_ids[row]), []).append(row)
+    for row in ascending(ids.doc_ids).tolist():
+        doc_id = ids.doc_ids[row]
+        rows.setdefault(ids.parents.get(doc_id, doc_id), []).append(row)
     return rows
