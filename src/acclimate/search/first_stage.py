@@ -90,7 +90,7 @@ def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> 
 def _passages(ids: Ids) -> Mapping[str, Sequence[int]]:
     """Document -> its rows, in the order of their ids."""
     rows: dict[str, list[int]] = {}
-    for row in ascending(ids.doc_ids).tolist():
+    for row in map(int, ascending(ids.doc_ids)):
         doc_id = ids.doc_ids[row]
         rows.setdefault(ids.parents.get(doc_id, doc_id), []).append(row)
     return rows
