@@ -7,8 +7,8 @@ run's own queries: documents find each other far more easily than queries find t
 One thread makes it, in the order of the rows: the same vectors come to the same bytes. It takes the vectors block by
 block, and about half a kilobyte of memory for each; a search maps it.
 
-faiss' inverted lists are made in a quarter of the time, but name fewer of the nearest at the same speed, and its wheels
-bring an OpenMP of their own into processes that compute with torch's.
+faiss' inverted lists are made in a quarter of the time, but of a hundred thousand vectors they named fewer of the
+nearest at the same speed, and its wheels bring an OpenMP of their own into processes that compute with torch's.
 """
 
 from __future__ import annotations
