@@ -98,13 +98,16 @@ def write_runs(
                 progress(done)
 
 
-def latencies(contender: Contender, queries: Sequence[Query], k: int, seed: int) -> list[float]:
-    """Seconds of queries that are asked one at a time of a system as it serves, after one that does not count.
+def n_timed(contender: Contender, queries: Sequence[Query]) -> int:
+    """How many of the queries it is timed on: fewer where each takes a reranker, whose time differs little."""
+    return min(len(queries), _TIMED_RERANKED if contender.name.is_reranked else _TIMED)
 
-    They are drawn: fewer where each takes a reranker, whose time differs little between them.
-    """
+
+def latencies(contender: Contender, queries: Sequence[Query], k: int, seed: int) -> list[float]:
+    """Seconds of queries that are drawn and asked one at a time of a system as it serves, after one that does not
+    count."""
     retriever = contender.serving or contender.retriever
-    drawn = subset(queries, _TIMED_RERANKED if contender.name.is_reranked else _TIMED, seed)
+    drawn = subset(queries, n_timed(contender, queries), seed)
     retriever.search(drawn[:1], k)
     seconds: list[float] = []
     for query in drawn:

@@ -34,17 +34,12 @@ from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import choice
 from acclimate.search.first_stage import FirstStage
-from acclimate.search.measuring import latencies, write_runs
+from acclimate.search.measuring import latencies, n_timed, write_runs
 from acclimate.search.names import RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.system import System
-from acclimate.search.systems import (
-    Chosen,
-    Contender,
-    pairs_to_compare,
-    steps,
-)
+from acclimate.search.systems import Chosen, Contender, pairs_to_compare, steps
 from acclimate.search.views import Views
 from acclimate.search.weights import Weighed
 from acclimate.search.without import Without
@@ -123,12 +118,14 @@ def evaluate(
     computed = {measure.name: measure for measure in means_of((*MEASURES, *measures))}
     k = max(k, *(measure.depth for measure in computed.values()))
 
-    n_searches = len(contenders) * len(asked)
-    write_runs(contenders, asked, k, n_docs, folder / RUNS, lambda done: progress(done, n_searches))
+    n_searches, n_apart = len(contenders) * len(asked), [n_timed(contender, asked) for contender in contenders]
+    n_in_all = n_searches + sum(n_apart)
+    write_runs(contenders, asked, k, n_docs, folder / RUNS, lambda done: progress(done, n_in_all))
     summaries: list[dict[str, Any]] = []
     values: dict[str, dict[str, dict[str, float]]] = {}
-    for contender in contenders:
+    for place, contender in enumerate(contenders, 1):
         name, seconds = contender.name, latencies(contender, asked, k, seed)
+        progress(n_searches + sum(n_apart[:place]), n_in_all)
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **reached(values[name], seconds, seed), **sizes})
