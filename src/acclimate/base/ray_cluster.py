@@ -1,4 +1,5 @@
-"""The Ray cluster that `--executor ray[://ADDRESS]` names: found, checked and joined before work begins.
+"""The Ray cluster that `--executor ray[://ADDRESS]` names: found and checked before work begins, and joined
+when there is work to share.
 
 `ray` is the cluster that Ray itself would take: that of RAY_ADDRESS, one that runs on this machine, or else a new one
 of this machine alone. `ray://HOST:PORT` is another one, through Ray's client. Behind either may stand what a worker
@@ -15,8 +16,9 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from acclimate.base import distributed, models
@@ -67,8 +69,9 @@ class Executor(NamedTuple):
 def workers(executor: str | None) -> Iterator[None]:
     """Within, the workers of a cluster do what is `distributed.shared`; None: this process alone does.
 
-    Raises SettingError for an executor that is none, MissingExtra where Ray is not installed, and AcclimateError for a
-    cluster that does not answer, or whose workers are others than this process: in versions, device or precision.
+    It is joined when there is work to share. Raises SettingError for an executor that is none, MissingExtra where Ray
+    is not installed, and AcclimateError for a cluster that does not answer; within, AcclimateError where its workers
+    are others than this process: in versions, device or precision.
     """
     if executor is None:
         yield
@@ -76,42 +79,66 @@ def workers(executor: str | None) -> Iterator[None]:
     wanted = Executor.parse(executor)
     if distributed.size() > 1:
         raise SettingError("an executor and torchrun are two ways to share work; expected one of them")
-    with _joined(wanted) as ray:
+    ray = _imported()
+    if not ray.is_initialized() and (address := wanted.address or os.environ.get("RAY_ADDRESS")):
+        _reach(address)
+    with ExitStack() as joined, distributed.helped_by(_JoinedLater(ray, wanted, joined)):
+        yield
+
+
+class _JoinedLater:
+    """The workers of a cluster, which is joined when they are first asked; implements `distributed.Workers`."""
+
+    def __init__(self, ray: Any, wanted: Executor, joined: ExitStack) -> None:
+        self._ray, self._wanted, self._joined = ray, wanted, joined
+
+    @cached_property
+    def _pool(self) -> RayWorkers:
+        return self._joined.enter_context(_pool(self._ray, self._wanted))
+
+    def results(self, make: Callable[[], Any], work: Callable[[Any, Any], Any], units: Iterable[Any]) -> Iterator[Any]:
+        return self._pool.results(make, work, units)
+
+
+@contextmanager
+def _pool(ray: Any, wanted: Executor) -> Iterator[RayWorkers]:
+    with _joined(ray, wanted):
         resources = wanted.of_a_worker
         count = wanted.workers or _room(ray.cluster_resources(), resources)
-        distributed.say("", f"Ray: {count:,} worker{'s' * (count > 1)}, each with {_said(resources)}")
+        distributed.say("", f"Ray: {count:,} workers, each with {_said(resources)}")
         pool = RayWorkers(ray, count, resources)
         try:
             pool.check()
-            with distributed.helped_by(pool):
-                yield
+            yield pool
         finally:
             pool.close()
 
 
-@contextmanager
-def _joined(executor: Executor) -> Iterator[Any]:
-    """Ray, with a cluster. One that the program has joined already is its own to leave."""
+def _imported() -> Any:
+    """Ray. Raises MissingExtra where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning at each start
     try:
         import ray
-        from ray.exceptions import RayError
     except ImportError:
         raise MissingExtra("Ray", "pip install 'acclimate[ray]'") from None
+    return ray
+
+
+@contextmanager
+def _joined(ray: Any, executor: Executor) -> Iterator[None]:
+    """Within, Ray has a cluster. One that the program has joined already is its own to leave."""
     if ray.is_initialized():
-        yield ray
+        yield
         return
-    address = executor.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        _reach(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings(action="ignore"):  # an error says the same
             ray.init(executor.address, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
     except ImportError:
         raise MissingExtra("Ray's client", "pip install 'acclimate[ray]'") from None
-    except (OSError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        address = executor.address or os.environ.get("RAY_ADDRESS")
         where = f"at {address}" if address else "of this machine"
         hint = "; ray://HOST:PORT has the port of Ray's client, mostly 10001" if executor.address else ""
         raise AcclimateError(
@@ -122,7 +149,7 @@ def _joined(executor: Executor) -> Iterator[Any]:
             signal.signal(signal.SIGTERM, handler)  # Ray's would end this process without a word
     _hush()
     try:
-        yield ray
+        yield
     finally:
         ray.shutdown()
 
