@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -60,6 +61,16 @@ def new_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> np.memmap[
         file.flush()
         _allocate(file, file.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64)))
     return np.load(path, mmap_mode="r+")
+
+
+def release(array: object) -> None:
+    """Give up the memory that pages of a memory-mapped array take, where it is one: they are read again when needed.
+
+    The system would do so itself for want of memory; but until then a process looks as large as its files.
+    """
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _allocate(file: IO[bytes], size: int) -> None:

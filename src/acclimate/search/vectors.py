@@ -24,7 +24,7 @@ import torch
 from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
 from acclimate.base.digests import fingerprint
-from acclimate.base.disk import new_array
+from acclimate.base.disk import new_array, release
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches, tokens_at_once
 from acclimate.records import Doc
@@ -48,6 +48,8 @@ _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
 _NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other is compared with
 _ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
+_RESIDENT = 1 << 28  # bytes of memory-mapped vectors that are read before what was read is given up
+_BATCHES_RESIDENT = 64  # that are written before what was written is
 _BLOCK_DOCS = 64  # whose similarities are reduced at once
 
 
@@ -81,9 +83,13 @@ class Vectors:
         if self._on_device is not None:
             return self._on_device.dense_scores(queries)
         scores = np.empty((len(queries), len(self.pooled)), dtype=np.float32)
-        n_rows = max(1, _NUMBERS_IN_CACHE // max(1, self.pooled.shape[1]))
+        n_rows, n_read = max(1, _NUMBERS_IN_CACHE // max(1, self.pooled.shape[1])), 0
         for start in range(0, len(self.pooled), n_rows):
             block = np.asarray(self.pooled[start : start + n_rows])
+            n_read += block.nbytes
+            if n_read > _RESIDENT:
+                n_read = 0
+                _release(self.pooled, self.tokens, self.scales)
             for query, of_query in zip(queries, scores, strict=True):
                 np.dot(block, query, out=of_query[start : start + n_rows])
         return scores
@@ -187,6 +193,8 @@ def encode_corpus(
                     span = slice(offsets[row], offsets[row + 1])
                     tokens[span], scales[span] = of_tokens
             write_json(journal, {"key": key, "batches": number})
+            if number % _BATCHES_RESIDENT == 0:
+                _release(pooled, tokens, scales)
             encoded += len(rows)
             progress(encoded, len(corpus))
     flush(pooled, tokens, scales)
@@ -195,10 +203,18 @@ def encode_corpus(
 
 def flush(*arrays: NDArray[Any] | FourBits) -> None:
     """To disk, where they are memory-mapped."""
-    for array in arrays:
-        array = array.packed if isinstance(array, FourBits) else array
+    for array in map(_stored, arrays):
         if isinstance(array, np.memmap):
             array.flush()
+
+
+def _release(*arrays: NDArray[Any] | FourBits) -> None:
+    for array in arrays:
+        release(_stored(array))
+
+
+def _stored(array: NDArray[Any] | FourBits) -> NDArray[Any]:
+    return array.packed if isinstance(array, FourBits) else array
 
 
 def _in_eight_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:

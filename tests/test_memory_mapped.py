@@ -1,0 +1,50 @@
+"""Vectors that lie on disk take no more memory than a block of them, however often all are read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from acclimate.base.disk import new_array, release  # noqa: E402
+from acclimate.search import vectors  # noqa: E402
+from acclimate.search.vectors import Vectors, create_arrays  # noqa: E402
+
+N_DOCS, DIM = 40_000, 256  # 41 MB
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+
+
+def mapped_megabytes() -> float:
+    """Pages of files that this process has in memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+
+@on_linux
+def test_pages_that_are_released_are_read_again(tmp_path):
+    array = new_array(tmp_path / "a.npy", np.float32, (N_DOCS, DIM))
+    array[:] = 1
+    before = mapped_megabytes()
+    release(array)
+    assert mapped_megabytes() < before - 35
+    assert array.sum(dtype=np.float64) == N_DOCS * DIM
+    assert np.load(tmp_path / "a.npy")[-1, -1] == 1
+    release(np.ones(3))  # in memory: nothing to give up
+
+
+@on_linux
+def test_a_search_of_all_gives_up_what_it_has_read(tmp_path, monkeypatch):
+    create_arrays(tmp_path, DIM, [0] * N_DOCS)
+    rows = np.random.default_rng(0).normal(size=(N_DOCS, DIM)).astype(np.float32)
+    np.load(tmp_path / "pooled.npy", mmap_mode="r+")[:] = rows
+    queries, opened = rows[:2], Vectors.open(tmp_path)
+    whole = opened.dense_scores(queries)
+    grown = mapped_megabytes()
+    monkeypatch.setattr(vectors, "_RESIDENT", 4 << 20)
+    assert np.array_equal(opened.dense_scores(queries), whole)
+    assert mapped_megabytes() < grown - 30
