@@ -48,9 +48,7 @@ _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
 _NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other is compared with
 _ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
-_RESIDENT = (
-    1 << 30
-)  # bytes of memory-mapped vectors that are read before they are given up; reading them again takes time
+_RESIDENT = 1 << 30  # bytes of vectors on disk that are read before they are given up: to read them again takes time
 _BATCHES_RESIDENT = 64  # that are written before what was written is
 _BLOCK_DOCS = 64  # whose similarities are reduced at once
 
