@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -278,13 +278,21 @@ def gpl_training(folder: Path) -> None:
 
 def pylate(folder: Path) -> None:
     """As on the hub: a table each, lists kept as their text."""
-    train = (
-        {"query_id": s.number, "document_ids": str([doc.number for doc in s.listed]), "scores": str(list(SCORES))}
-        for s in SUBJECTS
-    )
-    put_parquet(folder / "train.parquet", train)
+    put_parquet(folder / "train.parquet", _pylate_lists())
     put_parquet(folder / "queries.parquet", ({"query_id": s.number, "text": s.query} for s in SUBJECTS))
     put_parquet(folder / "documents.parquet", ({"document_id": s.number, "text": s.default_text} for s in SUBJECTS))
+
+
+def pylate_train(folder: Path) -> None:
+    """Its lists alone."""
+    collection(folder)
+    put_parquet(folder / "train.parquet", _pylate_lists())
+
+
+def _pylate_lists() -> Iterator[dict[str, Any]]:
+    for s in SUBJECTS:
+        doc_ids = [doc.number for doc in s.listed]
+        yield {"query_id": s.number, "document_ids": str(doc_ids), "scores": str(list(SCORES))}
 
 
 def tevatron(folder: Path) -> None:

@@ -120,17 +120,18 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
 ):
     corpus, *options = arguments
     out, asked = tmp_path / "run", []
-    score = keeping.KeptScorer.score
+    score_calls = keeping.KeptScorer.score_calls
 
-    def dying(self, pairs):
-        asked.append(len(pairs))
-        if len(asked) == 4:
-            raise KeyboardInterrupt
-        return score(self, pairs)
+    def dying(self, calls):
+        for scores in score_calls(self, calls):
+            asked.append(len(scores))
+            if len(asked) == 4:
+                raise KeyboardInterrupt
+            yield scores
 
-    monkeypatch.setattr(keeping.KeptScorer, "score", dying)
+    monkeypatch.setattr(keeping.KeptScorer, "score_calls", dying)
     assert run_adapt(corpus, out, *options, changes=CHANGES) == 130
-    monkeypatch.setattr(keeping.KeptScorer, "score", score)
+    monkeypatch.setattr(keeping.KeptScorer, "score_calls", score_calls)
     kept = []
     get = keeping.KeptValues.get
     monkeypatch.setattr(keeping.KeptValues, "get", lambda self, keys: kept.append(get(self, keys)) or kept[-1])

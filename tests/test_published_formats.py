@@ -155,6 +155,7 @@ CASES = [
     nway(p.gpl_negatives, "gpl-negatives", "hard-negatives.jsonl", "GPL's lists", "qgen-queries.jsonl"),
     nway(p.gpl_training, "gpl-training", "gpl-training-data.tsv", "GPL's margins", "qgen-queries.jsonl"),
     nway(p.pylate, "pylate", ".", "numbered scores"),
+    nway(p.pylate_train, "pylate-train", "train.parquet", "numbered scores", "queries.tsv"),
     nway(p.tevatron, "tevatron", "train.jsonl", "numbered lists"),
     nway(p.tevatron_v1, "tevatron-v1", "train.jsonl", "numbered lists"),
     nway(p.nemo, "nemo", ".", "numbered lists"),

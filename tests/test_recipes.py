@@ -165,6 +165,8 @@ def test_each_setting_makes_exactly_what_reads_it_again(reads, finished):
             wanted = {stage} | {reader for reader in STAGES if (stage, name) in reads[reader][0]}
             if name in ("passage_words", "passage_overlap"):
                 continue  # these change the documents: tests/test_passage_runs.py
+            if name == "exact_up_to":
+                continue  # one that is as far from the number of documents changes nothing: tests/test_approximate.py
             after = recipes(finished, {(stage, name): changed})
             again = {one for one in STAGES if after[one] != before[one]}
             if again != wanted:

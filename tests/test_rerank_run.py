@@ -79,16 +79,20 @@ def test_a_killed_command_goes_on_and_comes_to_the_same_bytes(files, monkeypatch
     assert [line.split("\t")[:5] for line in model.read_text().splitlines()] == [line[:5] for line in lines]
 
     asked: list[int] = []
-    score = PairScorer.score
+    score_calls = PairScorer.score_calls
 
-    def dying(self, pairs, **options):
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        asked.append(len(pairs))
-        return score(self, pairs, **options)
+    def dying(self, calls):
+        def counted():
+            for pairs in calls:
+                if len(asked) == 3:
+                    raise KeyboardInterrupt
+                asked.append(len(pairs))
+                yield pairs
+
+        return score_calls(self, counted())
 
     monkeypatch.setattr(rerank_run, "_AT_ONCE", 7)
-    monkeypatch.setattr(PairScorer, "score", dying)
+    monkeypatch.setattr(PairScorer, "score_calls", dying)
     out = files / "out.trec"
     with pytest.raises(KeyboardInterrupt):
         acclimate.rerank(*arguments[:2], out, corpus=arguments[3], depth=20)
@@ -97,7 +101,7 @@ def test_a_killed_command_goes_on_and_comes_to_the_same_bytes(files, monkeypatch
     asked[:] = [0] * 4  # never dies again
     assert acclimate.rerank(*arguments[:2], out, corpus=arguments[3], depth=20) == out
     assert sum(asked) == 3 * 20 - (7 + 7 + 6)  # the first query was kept
-    monkeypatch.setattr(PairScorer, "score", score)
+    monkeypatch.setattr(PairScorer, "score_calls", score_calls)
     fresh = acclimate.rerank(*arguments[:2], files / "fresh.trec", corpus=arguments[3], depth=20)
     assert out.read_bytes() == fresh.read_bytes()
     assert sorted(path.name for path in files.iterdir() if "partial" in path.name) == []
