@@ -81,6 +81,18 @@ def test_an_updated_run_searches_as_one_that_was_indexed_anew(run_folder, tmp_pa
     assert [doc.doc_id for doc in documents_of(run_folder)] == [old[1].doc_id, "zircon"]
 
 
+def test_a_field_that_is_another_is_a_change(copied, tmp_path):
+    from acclimate.stages.runs import current
+
+    doc = documents_of(copied)[3]
+    for number, year in enumerate((1999, 2001, 2001)):
+        row = {"_id": doc.doc_id, "title": doc.title, "text": doc.text, "year": year}
+        (tmp_path / "fields.jsonl").write_text(json.dumps(row) + "\n")
+        result = acclimate.open(copied).update(tmp_path / "fields.jsonl")
+        assert result.changes == {"came": 0, "changed": int(number < 2), "went": 0}
+        assert current(copied)[0].input.documents.fields_of(doc.doc_id) == {"year": year}
+
+
 def test_only_what_is_new_is_read(copied, tmp_path, monkeypatch):
     from acclimate.corpus.analyzer import Analyzer
     from acclimate.search.encoder import Encoder

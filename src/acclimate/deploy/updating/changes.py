@@ -73,9 +73,11 @@ class Changes:
 
     def _documents_with_fields(self) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
         for doc in self.documents():
-            source = self.new if doc.doc_id in self.new else self.now
-            fields = source.fields_of(doc.doc_id) if isinstance(source, Corpus) else {}
-            yield Place(Path(self.now.source)), doc, fields
+            yield Place(Path(self.now.source)), doc, self.fields_of(doc.doc_id)
+
+    def fields_of(self, doc_id: str) -> dict[str, Any]:
+        """The other fields of a document that will be there."""
+        return _fields(self.new if doc_id in self.new else self.now, doc_id)
 
     @cached_property
     def came(self) -> frozenset[str]:
@@ -84,9 +86,12 @@ class Changes:
 
     @cached_property
     def changed(self) -> frozenset[str]:
-        """Ids whose title or text is another."""
+        """Ids whose title, text or other fields are another."""
         return frozenset(
-            doc.doc_id for doc in self.new.values() if doc.doc_id not in self.came and self.now[doc.doc_id] != doc
+            doc.doc_id
+            for doc in self.new.values()
+            if doc.doc_id not in self.came
+            and (self.now[doc.doc_id] != doc or _fields(self.now, doc.doc_id) != _fields(self.new, doc.doc_id))
         )
 
     @cached_property
@@ -99,6 +104,10 @@ class Changes:
     def counts(self) -> dict[str, int]:
         """How many of each."""
         return {name: len(getattr(self, name)) for name in ("came", "changed", "went")}
+
+
+def _fields(documents: Mapping[str, Doc], doc_id: str) -> dict[str, Any]:
+    return documents.fields_of(doc_id) if isinstance(documents, Corpus) and documents.field_names else {}
 
 
 class Rows:

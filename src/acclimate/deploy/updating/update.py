@@ -130,7 +130,8 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
 def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mapping[str, Doc], Corpus]:
     """Documents; their files; where each row of the index comes from; what is to be read; what is searched."""
     into = now.input.folder
-    others = [tuple(doc) for doc in changes.new.values() if doc.doc_id in changes.came | changes.changed]
+    fresh = changes.came | changes.changed
+    others = [(*doc, changes.fields_of(doc.doc_id)) for doc in changes.new.values() if doc.doc_id in fresh]
     key = fingerprint(now.input.documents.fingerprint, sorted(changes.went), others, changes.replaces)
     path = into / _CORPUS.format(key[:16])
     documents = Corpus.build(changes.documents_with_fields(), path, source=now.source or now.collection_name)
