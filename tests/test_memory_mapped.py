@@ -45,6 +45,7 @@ def test_a_search_of_all_gives_up_what_it_has_read(tmp_path, monkeypatch):
     queries, opened = rows[:2], Vectors.open(tmp_path)
     whole = opened.dense_scores(queries)
     grown = mapped_megabytes()
+    monkeypatch.setattr(vectors, "_LARGE", 8 << 20)
     monkeypatch.setattr(vectors, "_RESIDENT", 4 << 20)
     assert np.array_equal(opened.dense_scores(queries), whole)
     assert mapped_megabytes() < grown - 30

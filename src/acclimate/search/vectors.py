@@ -48,7 +48,8 @@ _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
 _NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other is compared with
 _ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
-_RESIDENT = 1 << 30  # bytes of vectors on disk that are read before they are given up: to read them again takes time
+_LARGE = 1 << 30  # bytes of vectors on disk from which on what was read does not stay: to read it again takes time
+_RESIDENT = 1 << 28  # bytes of them that are read before they are given up
 _BATCHES_RESIDENT = 64  # that are written before what was written is
 _BLOCK_DOCS = 64  # whose similarities are reduced at once
 
@@ -87,7 +88,7 @@ class Vectors:
         for start in range(0, len(self.pooled), n_rows):
             block = np.asarray(self.pooled[start : start + n_rows])
             n_read += block.nbytes
-            if n_read > _RESIDENT:
+            if self.pooled.nbytes > _LARGE and n_read > _RESIDENT:
                 n_read = 0
                 _release(self.pooled, self.tokens, self.scales)
             for query, of_query in zip(queries, scores, strict=True):
