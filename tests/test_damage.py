@@ -229,7 +229,10 @@ def test_each_library_s_word_for_a_full_disk_is_understood(tmp_path):
         raise RuntimeError("shapes differ")
 
 
-@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 10**30}, {"recipe": "\ud800"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": -1}, {"seed": 10**30}, {"recipe": "\ud800"}, {"settings": {"label": []}}, {"settings": {"x": 1}}],
+)
 def test_a_run_that_is_described_by_values_that_it_cannot_have_is_told(change, run, capsys):
     described = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**described, **change}))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from acclimate.base.errors import SettingError
@@ -75,6 +77,12 @@ def test_settings_from_a_program_are_those_of_a_command_line():
         ({"sample": 7}, "sample is 7; expected the settings of a stage"),
         ({"sample": {"n_docs": "many"}}, "sample.n_docs is 'many'; expected a whole number"),
         ({"sample": {"n_docs": object}}, "sample.n_docs is <class 'object'>; expected a whole number"),
+        ({"sample": {"n_docs": Decimal("7.5")}}, "sample.n_docs is Decimal('7.5'); expected a whole number"),
+        ({"sample": {"n_docs": np.float32(7.5)}}, "sample.n_docs is np.float32(7.5); expected a whole number"),
+        ({1: {"n_docs": 7}}, "no stage named '1'"),
+        (None, "settings has None; expected texts such as 'sample.n_docs=500'"),
+        ([("sample.n_docs", 7)], "settings has ('sample.n_docs', 7); expected texts"),
+        ("sample.n_doc=7", "no setting of sample named 'n_doc'"),
     ],
 )
 def test_what_a_program_cannot_mean_is_refused_as_on_a_command_line(changes, message):

@@ -122,9 +122,19 @@ def test_the_command_says_it_for_people_and_programs(
 
 
 def test_what_somebody_else_wrote_as_a_status_is_none(run: Path):
-    for content in ("[]", "{}", "no JSON", "\xff"):
+    with Workspace(run).lock(), status.kept(run):
+        pass
+    whole = json.loads((run / "status.json").read_text())
+    strange = [{**whole, name: value} for name in status._FIELDS for value in ([], {"a": 1}, 1.5, "\x1b[31m", None)]
+    rows = [row for row in strange if not all(isinstance(row[name], status._FIELDS[name]) for name in row)]
+    rows += [{**whole, "state": "at ease"}, {**whole, "seconds_left": float("nan")}]
+    for content in ("[]", "{}", "no JSON", "\xff", *map(json.dumps, rows)):
         (run / "status.json").write_text(content, encoding="latin-1")
-        assert acclimate.status(run).state == ""
+        assert acclimate.status(run).state == "", content
+    (run / "status.json").write_text(
+        json.dumps({**whole, "state": "works", "stage": "index", "total": 9, "unit": "\x1b[31mx"})
+    )
+    assert "\x1b" not in str(acclimate.status(run))
 
 
 @pytest.mark.usefixtures("hurried")

@@ -59,13 +59,13 @@ class Status(NamedTuple):
     def __str__(self) -> str:
         where = f" (process {self.pid} on {self.host}, since {self.started})" if self.state == "works" else ""
         since = f" ({self.updated})" if self.updated and self.state not in ("works", "") else ""
-        lines = [on_one_line(f"{self.folder}: {_WORDS[self.state]}{where}{since}")]
+        lines = [f"{self.folder}: {_WORDS[self.state]}{where}{since}"]
         if self.message:
-            lines.append(f"  {on_one_line(self.message)}")
+            lines.append(f"  {self.message}")
         for stage in self.stages:
             result = f"read {stage.read:,}   kept {stage.kept:,}   {duration(stage.seconds)}"
             lines.append(f"{stage.name:<10} {result if stage.state == 'made' else self._progress(stage)}")
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(on_one_line(line).rstrip() for line in lines)
 
     def _progress(self, stage: StageStatus) -> str:
         if stage.name != self.stage or not self.total:

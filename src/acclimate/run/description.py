@@ -68,9 +68,8 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
     try:
         description = read_json(path)
         _check(description, path)
-        for stage, name in RETIRED:
-            description["settings"].get(stage, {}).pop(name, None)
-        settings = resolve(stages, description["settings"], (), path)
+        recorded = _without_retired(description["settings"])
+        settings = resolve(stages, recorded, (), path)
         limits = (list(map(str, description[name])) for name in ("max_tokens", "max_cost"))
         prices = description["prices"]
         budget = Budget(read_limits(*limits), Path(prices) if prices else None)
@@ -79,7 +78,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         again = f"write it again with the command that began the run: acclimate adapt CORPUS --out {folder}"
         raise DataError(f"{where}{error}; {again}") from None
     if changes:
-        settings = resolve(stages, description["settings"], changes, path)
+        settings = resolve(stages, recorded, changes, path)
     return Run(
         Workspace(folder),
         settings,
@@ -90,6 +89,16 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         budget,
         source=description["source"],
     )
+
+
+def _without_retired(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file has them, which may be anything, without those that are gone."""
+    return {
+        stage: {name: value for name, value in table.items() if (stage, name) not in RETIRED}
+        if isinstance(table, Mapping)
+        else table
+        for stage, table in settings.items()
+    }
 
 
 def _check(description: Any, path: Path) -> None:

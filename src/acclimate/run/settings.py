@@ -161,12 +161,20 @@ def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
     if isinstance(value, bool):
         raise ValueError
     if int in kinds and float not in kinds:
-        return int(value) if not isinstance(value, float) or value.is_integer() else int(str(value))
+        return _whole(value)
     if float in kinds:
         return float(value)
     if not isinstance(value, str):
         raise ValueError
     return value
+
+
+def _whole(value: Any) -> int:
+    """A number of any type, or a text, as one that is whole. Raises ValueError for what is cut on the way."""
+    whole = int(value)
+    if not isinstance(value, str) and whole != value:
+        raise ValueError
+    return whole
 
 
 def _check_domain(value: Any, setting: Setting, where: str) -> None:
@@ -207,9 +215,9 @@ def resolve(
 
     def change(stage: str, key: str, value: Any) -> None:
         if stage not in known:
-            raise unknown("stage", stage, known)
+            raise unknown("stage", str(stage), known)
         if key not in known[stage]:
-            raise unknown(f"setting of {stage}", key, known[stage])
+            raise unknown(f"setting of {stage}", str(key), known[stage])
         values[stage][key] = check(value, known[stage][key], f"{stage}.{key}")
 
     for layer in recipe.layers if isinstance(recipe, Recipe) else (Layer(str(source), recipe),):
@@ -254,7 +262,13 @@ def _changed(changes: Changes) -> Iterator[tuple[str, str, Any]]:
             for key, value in table.items():
                 yield stage, str(key), fspath(value) if isinstance(value, PathLike) else value
         return
-    for text in changes:
+    texts = changes if isinstance(changes, Iterable) and not isinstance(changes, str | bytes) else [changes]
+    for text in texts:
+        if not isinstance(text, str):
+            raise SettingError(
+                f"settings has {quoted(text)}; expected texts such as 'sample.n_docs=500', or "
+                "{'sample': {'n_docs': 500}}"
+            )
         name, equals, value = text.partition("=")
         stage, dot, key = name.strip().partition(".")
         if not (equals and dot and key):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import distributed
+from acclimate.base.domains import MOST
 from acclimate.base.errors import AcclimateError, BatchWritten, BudgetExceeded, DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.progress import Pace, also
@@ -23,7 +24,12 @@ from acclimate.base.text import on_one_line
 from acclimate.llm.server.address import redacted
 
 NAME, LOG = "status.json", "run.log"
-WORKS, FINISHED, STOPPED, FAILED = "works", "finished", "stopped", "failed"
+STATES = WORKS, FINISHED, STOPPED, FAILED = "works", "finished", "stopped", "failed"
+_FIELDS = {  # with what they may be
+    **dict.fromkeys(("state", "stage", "unit", "message", "host", "started", "updated"), (str,)),
+    **dict.fromkeys(("done", "total", "pid"), (int,)),
+    "seconds_left": (int, float, type(None)),
+}
 _EVERY_SECONDS = 2.0
 
 
@@ -59,12 +65,14 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What was written last; None where nothing is, or nothing that can be read."""
+    """What was written last; None where nothing is, or nothing that this could have written."""
     try:
         status = read_json(folder / NAME)
     except (OSError, DataError):
         return None
-    return status if isinstance(status, dict) and "state" in status else None
+    if not isinstance(status, dict) or any(not isinstance(status.get(name), kinds) for name, kinds in _FIELDS.items()):
+        return None
+    return status if status["state"] in STATES and 0 <= (status["seconds_left"] or 0) < MOST else None
 
 
 class _Status:
