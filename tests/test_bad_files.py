@@ -15,6 +15,7 @@ from test_formats import put, refusal
 from acclimate.base.errors import AcclimateError
 from acclimate.corpus import formats
 from acclimate.corpus.formats import tables, trec
+from acclimate.corpus.formats.collection_files import read_llama_index
 from acclimate.corpus.formats.rows import objects
 from acclimate.records import ScoredDoc
 
@@ -40,6 +41,7 @@ from acclimate.records import ScoredDoc
         ('{"_id": "2", "text": "\\ud800"}', "'text' has half a surrogate pair"),
         ('{"_id": ' + "1" * 5000 + ', "text": "x"}', "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ('{"_id": "2", "text": "x", "text": "y"}', "the key 'text' is there twice"),
         (b'{"_id": "2", "text": "caf\xe9"}', "0xe9, which is not UTF-8"),
     ],
 )
@@ -182,6 +184,13 @@ def test_a_missing_file_and_a_folder_in_its_place_are_refused(tmp_path: Path, re
 def test_a_file_is_checked_where_it_is_named_not_where_it_is_read_first(tmp_path: Path) -> None:
     with pytest.raises(AcclimateError):
         formats.read_corpus(put(tmp_path / "c.jsonl", "{}"))
+
+
+def test_an_id_that_is_there_twice_in_one_object_is_refused(tmp_path: Path) -> None:
+    """Python's own reader would keep the last of two documents, and say nothing."""
+    put(tmp_path / "all.json", '{"queries": {"q": "x"}, "relevant_docs": {"q": ["1"]}, "corpus": {"1": "a", "1": "b"}}')
+    message = refusal(lambda: list(read_llama_index(tmp_path / "all.json").docs()))
+    assert "the key '1' is there twice" in message
 
 
 def test_half_a_gzip_file_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from acclimate.base.disk import writing
 from acclimate.base.errors import DataError
+from acclimate.base.json_values import json_value
 
 _LARGEST_TEXT = 1_000_000  # bytes of a file that people write by hand
 LONGEST = 100_000_000  # bytes of a line, and of a document that is a file
@@ -287,7 +288,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json_value(line)
         except json.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
         except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep

@@ -26,6 +26,7 @@ from acclimate.base.files import (
     read_jsonl,
     read_lines,
 )
+from acclimate.base.json_values import json_value
 from acclimate.base.text import quoted
 from acclimate.corpus.formats import tables
 from acclimate.corpus.formats.fields import Place, as_json
@@ -63,7 +64,7 @@ def whole_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file is, over any number of lines. Raises DataError where it is none."""
     text = "\n".join(line for _, line in read_lines(path))
     try:
-        value = json.loads(text)
+        value = json_value(text)
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except (ValueError, RecursionError) as error:

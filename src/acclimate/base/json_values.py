@@ -1,0 +1,25 @@
+"""JSON that somebody else wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from acclimate.base.text import quoted
+
+
+def json_value(text: str) -> Any:
+    """The value that a text is. Raises ValueError for none, and for an object with a key twice: which is meant?"""
+    return _DECODER.decode(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in values if keys.count(key) > 1)
+        raise ValueError(f"the key {quoted(repeated)} is there twice; remove one")
+    return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
