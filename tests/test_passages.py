@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from itertools import pairwise
 
 import numpy as np
@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeRetriever
+from acclimate.base.words import spans_between_blanks
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.passages import parents, split
+from acclimate.llm.lengths import cut_at
 from acclimate.measure.measures import per_query
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.search.candidates import Candidates
@@ -28,7 +30,7 @@ lengths = st.integers(1, 12).flatmap(lambda words: st.tuples(st.just(words), st.
 
 
 def words_of(text: str) -> list[str]:
-    return re.findall(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+", text)
+    return [text[start:end] for start, end in spans_between_blanks(text)]
 
 
 # Splitting
@@ -69,6 +71,23 @@ def test_passages_end_where_sentences_end_when_one_is_near(sentences, words):
     text = "  ".join(" ".join(f"w{n}" for n in range(length - 1)) + " end." for length in sentences)
     *found, _ = split(Doc("d", text), words)
     assert all(one.text.rstrip().endswith("end.") for one in found)
+
+
+@pytest.mark.parametrize("letters", ["ภาษาไทย", "ພາສາລາວ", "မြန်မာ", "ភាសាខ្មែរ", "日本語", "ｶﾀｶﾅ", "中文", "𠀀𠀁"])
+def test_a_text_without_blanks_is_split_between_characters_with_their_marks(letters):
+    text = letters * 50
+    found = [one.text for one in split(Doc("d", text), 20)]
+    assert all(len(words_of(piece)) <= 20 for piece in found)
+    assert len(found) >= 5 and all(unicodedata.category(piece[0])[0] != "M" for piece in found)
+
+
+@pytest.mark.parametrize("mark", ["।", "۔", "؟", "።", "។", "။", "。", "։"])
+def test_a_sentence_ends_with_the_mark_of_its_script(mark):
+    """Where a passage ends, and where a document is cut for an LLM."""
+    sentence = "शब्द शब्द शब्द" + mark
+    found = split(Doc("d", " ".join([sentence] * 4)), 5)
+    assert [one.text.strip() for one in found] == [sentence] * 4
+    assert cut_at(f"{sentence} {sentence}", len(sentence) + 5) == sentence
 
 
 def test_a_paragraph_is_as_good_an_end_as_a_full_stop():

@@ -16,9 +16,10 @@ from functools import cache
 # Scripts without blanks: Thai, Lao, Burmese, Khmer, Japanese, Chinese; marks among them are no letters.
 UNSPACED = (
     "\u0e01-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u109f\u1780-\u17d3\u17dc"
-    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\uff66-\uff9f"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
+SENTENCE_MARKS = "。！？｡؟۔।॥։።፧။។៕།"  # that end a sentence whatever is behind them, in scripts other than Latin
 HANGUL = "\u1100-\u11ff\ua960-\ua97c\uac00-\ud7fb"
 _WIDE = re.compile(
     "[\u3005-\u3007\u3041-\u30ff\u3105-\u31ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -62,6 +63,12 @@ def spans_of(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in (_ASCII_WORD if text.isascii() else _words()).finditer(text)]
 
 
+def spans_between_blanks(text: str) -> list[tuple[int, int]]:
+    """Where what stands between blanks begins and ends, marks of any kind with it; in scripts without blanks, where
+    each character does."""
+    return [match.span() for match in _between_blanks().finditer(text)]
+
+
 def runs_of(text: str) -> list[str]:
     """The words of a folded text, where what is written without blanks, and Korean, stays in one piece."""
     return _ASCII_WORD.findall(text) if text.isascii() else _runs().findall(text)
@@ -81,6 +88,12 @@ def length_of(text: str) -> int:
 def _words() -> re.Pattern[str]:
     marks = _marks()
     return re.compile(f"[{_letters(UNSPACED)}][{marks}]*|{_spaced(UNSPACED)}")
+
+
+@cache
+def _between_blanks() -> re.Pattern[str]:
+    letters = _letters(UNSPACED)
+    return re.compile(rf"[{letters}][{_marks()}]*|[^\s{letters}]+")
 
 
 @cache

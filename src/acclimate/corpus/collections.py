@@ -32,8 +32,8 @@ EXPECTED = (
     "a BEIR folder, a folder of LoTTE, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or "
     ".html files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
-READERS_VERSION = 2  # another number when a reader gives other docs for the same bytes
-PASSAGES_VERSION = 1  # the same of the splitter
+READERS_VERSION = 3  # another number when a reader gives other docs for the same bytes
+PASSAGES_VERSION = 2  # the same of the splitter
 SPLITS = ("test", "dev", "train")
 IR_DATASETS = "irds:"
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name

@@ -12,11 +12,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable
 
 from acclimate.base.errors import SettingError
+from acclimate.base.words import SENTENCE_MARKS, spans_between_blanks
 from acclimate.records import Doc
 
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Chinese and Japanese: a sign counts as a word
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
-_SENTENCE_END = re.compile(r"""[.!?…。！？][.!?…。！？"'”’»」)\]]*$""")
+_SENTENCE_END = re.compile(rf"""[.!?…{SENTENCE_MARKS}][.!?…{SENTENCE_MARKS}"'”’»」)\]]*$""")
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
@@ -26,11 +25,11 @@ def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
     The doc itself when it is no longer than that, or when `words` is 0. Raises SettingError for numbers that cannot be.
     """
     check(words, overlap)
-    tokens = list(_WORD.finditer(doc.text))
+    tokens = spans_between_blanks(doc.text)
     if not words or len(tokens) <= words:
         return [doc]
-    starts = [match.start() for match in tokens]
-    ends = [word for word in range(1, len(tokens)) if _ends(doc.text, tokens[word - 1].span(), starts[word])]
+    starts = [start for start, _ in tokens]
+    ends = [word for word in range(1, len(tokens)) if _ends(doc.text, tokens[word - 1], starts[word])]
     spans: list[tuple[int, int]] = []  # of words
     first = 0
     while len(tokens) - first > words:

@@ -6,15 +6,18 @@ import re
 from itertools import pairwise
 
 from acclimate.base.errors import SettingError
+from acclimate.base.words import SENTENCE_MARKS
 
 CHARACTERS_PER_TOKEN = 4  # rough, and the same for every LLM: for whoever has no tokenizer at hand
-_SENTENCE_END = re.compile(r"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[。！？]|(?<=\S)(?=\n)")
+_SENTENCE_END = re.compile(
+    rf"(?:(?<=\w\w\w)[.!?]|(?<=\w[)\]\"'”’])[.!?])[)\]\"'”’]*(?=\s)|[{SENTENCE_MARKS}]|(?<=\S)(?=\n)"
+)
 
 # The end of a sentence, or of a line, with the blanks behind it. A full stop is none behind an initial or a short word,
 # unless of Hangul; between blanks it is. Other scripts' marks need no blank.
 _BEFORE_SENTENCE = re.compile(
     r"(?:(?<![.!?…])(?:(?<=[^\s.]{3})\.|(?<=[\uac00-\ud7a3])\.|(?<=\s)\.|[!?…])[.!?…]*[)\]\"'”’»]*(?=\s)"
-    r"|[。！？｡؟۔।॥։።፧။។៕།]+[)\]\"'”’»」』）]*|\n)\s*"
+    rf"|[{SENTENCE_MARKS}]+[)\]\"'”’»」』）]*|\n)\s*"
 )
 _WORD_START = re.compile(r"(?<=\s)\S")
 _LONGEST_SENTENCE = 400  # characters; in a longer one, or text without marks, words are taken for beginnings

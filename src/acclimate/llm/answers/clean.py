@@ -10,7 +10,7 @@ import itertools
 import re
 from functools import lru_cache
 
-from acclimate.base.words import characters_of, words_of
+from acclimate.base.words import SENTENCE_MARKS, characters_of, words_of
 from acclimate.corpus.language import code_of, language_of, script_of, scripts_of
 from acclimate.llm.answers import reasoning
 from acclimate.llm.answers.phrases import APOLOGY, ERROR_MESSAGE, NEEDS_THE_DOC, THOUGHT
@@ -43,7 +43,7 @@ _ENDED = {
     "reasoning": "unfinished reasoning",
 }
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_SENTENCE_END = re.compile(rf"(?<=[.!?{SENTENCE_MARKS}])\s+|\n+")
 _SAYS_LITTLE = frozenset(
     "about after also been before being between both could does doing done down each ever first from good have having "
     "here into just like long made make makes many more most much must only other over same should some such than that "
@@ -125,7 +125,7 @@ def _loops(words: list[str], doc_text: str) -> bool:
 def _copies(words: list[str], doc_text: str) -> bool:
     """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query. A short
     heading is no sentence: people search for it as it is."""
-    ended = [part for part in _SENTENCE_END.split(doc_text) if part.rstrip().endswith((*".!?。！？",))]
+    ended = [part for part in _SENTENCE_END.split(doc_text) if part.rstrip().endswith((*".!?", *SENTENCE_MARKS))]
     sentences = [words_of(sentence) for sentence in ended]
     if len(words) > 3 and words in sentences:
         return True
