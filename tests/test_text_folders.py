@@ -68,6 +68,33 @@ def test_the_title_of_markdown_is_its_first_heading(tmp_path: Path, content: str
 
 
 @pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("a <!-- no -->b", "a b"),
+        ("<!-- no\n\n# no -->\n# T <!-- no -->\nb<!--> c<!---> d", "b c d"),
+        ("a `<!-- x -->` b ``c ` <!-- x -->``<!-- no -->", "a `<!-- x -->` b ``c ` <!-- x -->``"),
+        ("```html\n<!-- x -->\n```\n<!-- no -->", "```html\n<!-- x -->\n```\n"),
+        ("~~~~\n```\n<!-- x -->\n~~~\n<!-- x -->\n~~~~\n<!-- no -->", "~~~~\n```\n<!-- x -->\n~~~\n<!-- x -->\n~~~~\n"),
+        ("```\n<!-- x: the fence does not end -->", "```\n<!-- x: the fence does not end -->"),
+        ("a\n\n    <!-- x -->\n\t<!-- x -->\n", "a\n\n    <!-- x -->\n\t<!-- x -->\n"),
+        ("`a\n\nb <!-- no --> `", "`a\n\nb  `"),
+        ("a \\<!-- x --> \\` <!-- no -->`", "a \\<!-- x --> \\` `"),
+        ("a <!-- no --> b <!-- it does not end", "a  b <!-- it does not end"),
+    ],
+)
+def test_comments_of_markdown_are_no_text_but_where_code_shows_them(tmp_path: Path, content: str, text: str) -> None:
+    put(tmp_path / "a.md", content)
+    assert [doc.text for doc in formats.read_folder(tmp_path)] == [text]
+
+
+def test_a_file_of_comments_alone_is_empty(tmp_path: Path) -> None:
+    put(tmp_path / "a.md", "<!-- markdownlint-disable -->\n")
+    put(tmp_path / "b.md", "b")
+    docs = formats.read_folder(tmp_path)
+    assert [doc.doc_id for doc in docs] == ["b.md"] and docs.dropped["empty file"] == 1
+
+
+@pytest.mark.parametrize(
     ("content", "title", "text"),
     [
         ("<title>A\n &amp; B</title><p>c<b>d</b>e<p>f<br>g", "A & B", "cde\nf\ng"),
@@ -95,15 +122,20 @@ PIECES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("piece", PIECES)
-def test_html_takes_time_by_its_length(tmp_path: Path, piece: str) -> None:
+MARKDOWN_PIECES = ("<!--", "`", "``` ", "<!-- -->", "` <!--", "`a``b", "~~~\n", "\n", "    <!--", "`<!-- -->\n\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "piece"), [*(("a.html", piece) for piece in PIECES), *(("a.md", piece) for piece in MARKDOWN_PIECES)]
+)
+def test_reading_takes_time_by_length(tmp_path: Path, name: str, piece: str) -> None:
     """Whatever is left open, nested, or ended without a beginning."""
 
     def seconds(length: int) -> float:
-        put(tmp_path / "a.html", f"<p>first</p>{piece * (length // len(piece))}")
+        put(tmp_path / name, f"<p>first</p>{piece * (length // len(piece))}")
         started = time.process_time()
         (doc,) = formats.read_folder(tmp_path)
-        assert doc.text.startswith("first")
+        assert doc.text.removeprefix("<p>").startswith("first")
         return time.process_time() - started
 
     assert seconds(400_000) < 0.2 + 8 * seconds(100_000)  # with the square: 16 times

@@ -1,7 +1,7 @@
 """A folder of text, Markdown and HTML files: one document per file, its id the path below the folder, with slashes.
 
 title   Markdown: the first heading, taken out of the text when the file begins with it; HTML: <title>; text: none
-text    text and Markdown as they are; HTML without tags, scripts and styles
+text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts and styles
 others  Markdown: the front matter, which stays in the text too
 
 Hidden files and folders are passed over. Links that lead out of the folder or to nothing, pipes and the like, empty
@@ -35,6 +35,16 @@ _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _LONGEST_FRONT_MATTER = 20_000  # characters
 _FENCE = re.compile(r" {0,3}(```|~~~)")
+_COMMENT_OR_CODE = re.compile(  # in which the mark of a comment is text
+    r"""
+    (?P<comment><!--)
+    | ^[ ]{0,3}(?P<fence>`{3,}|~{3,})[^\n]*\n(?:.*?^[ ]{0,3}(?P=fence)|.*)
+    | ^(?:[ ]{4}|\t)[^\n]*
+    | (?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)*?(?<!`)(?P=ticks)(?!`)
+    | `+ | \\[`<]
+    """,
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
 
 
 def read_folder(folder: Path) -> Located[Doc]:
@@ -111,7 +121,23 @@ def front_matter(content: str) -> Mapping[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
+def _without_comments(content: str) -> str:
+    """Markdown without what its reader does not see. A comment that does not end is text."""
+    kept: list[str] = []
+    start = place = 0
+    while mark := _COMMENT_OR_CODE.search(content, place):
+        place = mark.end()
+        if mark["comment"]:
+            end = content.find("-->", place - 2)  # <!--> is a whole one
+            if end < 0:
+                break
+            kept.append(content[start : mark.start()])
+            start = place = end + 3
+    return "".join([*kept, content[start:]])
+
+
 def _markdown(content: str) -> tuple[str, str]:
+    content = _without_comments(content)
     lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
     start = next((n for n, line in enumerate(lines) if line.strip()), 0)
     first, fence = start, ""
