@@ -167,6 +167,31 @@ def llama_index(folder: Path) -> None:
     put_json(folder / "dataset.json", whole, indent=4)
 
 
+def trec_docs(folder: Path) -> None:
+    """As on TREC's disks; `cat` puts their files one behind the other."""
+    lines = (
+        f"<DOC>\n<DOCNO> {s.number} </DOCNO>\n<DATE>\n<P>\nMay 6, 1994\n</P>\n</DATE>\n"
+        f"<HEADLINE>\n{_escaped(s.title)}\n</HEADLINE>\n"
+        f"<TEXT>\n{_escaped(s.text).replace(' ', chr(10), 3)}\n</TEXT>\n</DOC>\n"
+        for s in SUBJECTS
+    )
+    put_lines(folder / "disk.sgml", lines)
+
+
+def trec_topics(folder: Path) -> None:
+    topics = (
+        f"<top>\n\n<num> Number: {s.number} \n<title> {_escaped(s.query)} \n\n<desc> Description: \nFind it.\n\n"
+        "<narr> Narrative: \nWhat answers it is relevant.\n\n</top>\n"
+        for s in JUDGED
+    )
+    put_lines(folder / "topics.301-306", topics)
+    put_lines(folder / "qrels.txt", (f"{s.number} 0 {s.number} 1" for s in JUDGED))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def trec(folder: Path) -> None:
     """Topics as the InPars toolkit takes them, and judgments."""
     put_tsv(folder / "topics.tsv", ((s.number, s.query) for s in JUDGED))

@@ -185,6 +185,7 @@ TITLED = [
     (p.beir, "documents", "corpus.jsonl", ""),
     (p.beir, "beir", ".", ""),
     (p.gpl_queries, "gpl", ".", ""),
+    (p.trec_docs, "trec-docs", "disk.sgml", ""),
     (p.hub_corpus, "documents", "corpus", "new.jsonl"),
     (p.saved_corpus, "documents", "corpus", "new.jsonl"),
 ]
@@ -200,10 +201,10 @@ PLAIN = [  # whose title is in the text
 ]
 # How judged queries and what a search engine found for them are given.
 JUDGED = [
-    (p.judged, ("--queries", "queries.jsonl", "--qrels", "qrels/test.tsv"), ("queries", "qrels")),
-    (p.trec, ("--queries", "topics.tsv", "--qrels", "qrels.txt"), ("queries-tsv", "trec-qrels")),
+    (p.judged, ("--queries", "queries.jsonl", "--qrels", "qrels/test.tsv"), ("queries", "qrels"), "trec-run"),
+    (p.trec, ("--queries", "topics.tsv", "--qrels", "qrels.txt"), ("queries-tsv", "trec-qrels"), "colbert-ranking"),
+    (p.trec_topics, ("--queries", "topics.301-306", "--qrels", "qrels.txt"), ("trec-topics", "trec-qrels"), "trec-run"),
 ]
-RANKINGS = ["trec-run", "colbert-ranking"]
 
 
 @pytest.fixture(scope="session")
@@ -297,8 +298,7 @@ def test_published_documents_make_the_run_that_ours_make(
     check_finished(out, corpus=str(corpus))
 
 
-@pytest.mark.parametrize(("write", "options", "forms"), JUDGED, ids=["beir", "trec"])
-@pytest.mark.parametrize("ranking", RANKINGS)
+@pytest.mark.parametrize(("write", "options", "forms", "ranking"), JUDGED, ids=["beir", "trec", "topics"])
 def test_published_judgments_and_runs_measure_as_ours_do(write, options, forms, ranking, beir, run_adapt, tmp_path):
     write(tmp_path)
     p.trec_run(tmp_path)
@@ -332,7 +332,7 @@ def test_a_folder_of_lotte_brings_the_queries_that_measure(kind, run_adapt, tmp_
 
 def test_no_format_is_without_a_fixture():
     forms = {case.format for case in CASES} | {form for _, form, _, _ in TITLED + PLAIN}
-    forms |= {form for _, _, given in JUDGED for form in given} | {*RANKINGS, "lotte"}
+    forms |= {form for _, _, given, ranking in JUDGED for form in (*given, ranking)} | {"lotte"}
     assert forms == {form.name for form in FORMATS}
 
 

@@ -1,10 +1,10 @@
 """A name becomes a collection: a corpus with the queries and judgments that come with it, if any do.
 
-CORPUS is a folder of BEIR or LoTTE, a corpus file (JSON Lines, CSV, TSV, Parquet), a folder of text, Markdown or HTML
-files, the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an id of ir_datasets,
-or `pydocs`. What is there as a file or folder comes before a collection of that name. The corpus is built once into the
-cache folder, under a name made of the bytes of its source: the second run opens it at once, and a changed byte makes
-another.
+CORPUS is a folder of BEIR or LoTTE, a corpus file (JSON Lines, CSV, TSV, Parquet, TREC's SGML), a folder of text,
+Markdown or HTML files, the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an
+id of ir_datasets, or `pydocs`. What is there as a file or folder comes before a collection of that name. The corpus is
+built once into the cache folder, under a name made of the bytes of its source: the second run opens it at once, and a
+changed byte makes another.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from acclimate.corpus.passages import check, split
 from acclimate.records import Doc, Qrel, Query
 
 EXPECTED = (
-    "a BEIR folder, a folder of LoTTE, a corpus file (" + ", ".join((*JSONL, *TABLES)) + "), a folder of .txt, .md or "
-    ".html files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
+    "a BEIR folder, a folder of LoTTE, a corpus file ("
+    + ", ".join((*JSONL, *TABLES))
+    + ", or TREC's SGML), a folder of "
+    ".txt, .md or .html files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
 READERS_VERSION = 3  # another number when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same of the splitter

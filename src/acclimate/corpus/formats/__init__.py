@@ -4,10 +4,11 @@ file's name, and where columns have no names, as those of ColBERT, LoTTE and InP
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.corpus.formats import beir, colbert, fields, headless, tables, trec
+from acclimate.corpus.formats import beir, colbert, fields, headless, sgml, tables, trec
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Field, Located
@@ -49,16 +50,22 @@ __all__ = [
 
 
 def read_corpus(path: Path) -> Located[Doc]:
-    """The docs of a JSON Lines, CSV, TSV or Parquet file, streamed in its order, columns by name if they have one."""
+    """The docs of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's SGML, which
+    may have any name; streamed in the order of the file."""
     if _is_headless(path, fields.DOC_ID, fields.DOC_TEXT):
         return headless.located_docs(path)
+    if _is_sgml(path, sgml.are_docs):
+        return sgml.located_docs(path)
     return (beir if _is_jsonl(path, DOCS) else tables).read_corpus(path)
 
 
 def read_queries(path: Path) -> list[Query]:
-    """The queries of a JSON Lines, CSV, TSV or Parquet file in its order, columns by name if they have one."""
+    """The queries of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's topics,
+    which may have any name; in the order of the file."""
     if _is_headless(path, fields.QUERY_ID, fields.QUERY_TEXT):
         return headless.listed_queries(path)
+    if _is_sgml(path, sgml.are_topics):
+        return sgml.listed_topics(path)
     return (beir if _is_jsonl(path, QUERIES) else tables).read_queries(path)
 
 
@@ -68,15 +75,24 @@ def read_run(path: Path) -> Located[ScoredDoc]:
     return colbert.located_ranking(path) if sample and is_ranking(sample) else trec.read_run(path)
 
 
+def _is_unnamed(path: Path) -> bool:
+    """True for a file whose name does not say what it is."""
+    return path.is_file() and not path.name.lower().endswith(JSONL + TABLES)
+
+
 def _is_jsonl(path: Path, kind: str) -> bool:
-    name = path.name.lower()
-    if path.is_file() and not name.endswith(JSONL + TABLES):
+    if _is_unnamed(path):
         raise DataError(
             f"what this file is cannot be told; its name must end in {', '.join(JSONL + TABLES)}"
             f"{conversion_of(path, kind)}",
             path=path,
         )
-    return not name.endswith(TABLES)
+    return not path.name.lower().endswith(TABLES)
+
+
+def _is_sgml(path: Path, matches: Callable[[Sample], int]) -> bool:
+    sample = _sample(path) if _is_unnamed(path) else None
+    return sample is not None and matches(sample) > 0
 
 
 def _is_headless(path: Path, id_column: Field, text_column: Field) -> bool:

@@ -22,9 +22,11 @@ from typing import Any
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.text import quoted
+from acclimate.corpus.formats import sgml
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
 from acclimate.corpus.formats.registry import conversion_of
+from acclimate.corpus.formats.samples import look
 from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
@@ -102,9 +104,19 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in .txt, .md or .html{conversion_of(folder)}",
+            f"corpus.jsonl, or files that end in .txt, .md or .html{conversion_of(folder) or _joining(folder)}",
             path=folder,
         )
+
+
+def _joining(folder: Path) -> str:
+    """What makes one file of TREC's documents, which lie in many, to go behind an error; "" where there are none."""
+    first = next((path for path in sorted(folder.iterdir()) if is_file(path)), None)
+    try:
+        is_sgml = first is not None and sgml.are_docs(look(first)) > 0
+    except DataError:
+        return ""
+    return f". TREC's documents are read from one file: cat {folder}/* > docs.sgml" if is_sgml else ""
 
 
 def front_matter(content: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from acclimate.corpus.formats import (
     numbered,
     pylate,
     samples,
+    sgml,
 )
 from acclimate.corpus.formats import collection_files as collections
 from acclimate.corpus.formats.content import Content
@@ -57,11 +58,15 @@ FORMATS = (
     Format("documents-tsv", DOCS,
            "collection.tsv of ColBERT and LoTTE, corpus TSV of InPars v1: id⇥text, perhaps ⇥title", samples.is_texts,
            headless.read_docs, headless.write_docs, hints="corpus doc collection passage"),
+    Format("trec-docs", DOCS, "TREC's documents as SGML: <DOC> with <DOCNO>, <TEXT>, perhaps <TITLE> or <HEADLINE>",
+           sgml.are_docs, sgml.read_docs),
     Format("queries", QUERIES, "BEIR's queries.jsonl; or a table or data set with an id and a text",
            Has("_id|query_id|qid|id text|query|question", without="doc_id title positive label"),
            collections.read_queries, collections.write_queries, room="others", hints="quer question topic"),
     Format("queries-tsv", QUERIES, "queries.tsv and questions.tsv of ColBERT and LoTTE, topics of InPars: id⇥text",
            samples.is_texts, headless.read_queries, headless.write_queries, hints="quer question topic"),
+    Format("trec-topics", QUERIES, "TREC's topics as SGML or XML: <top> with <num> and <title>, <topic> with <query>",
+           sgml.are_topics, sgml.read_topics),
     Format("qrels", JUDGMENTS, "BEIR's qrels TSV, with its header", Has(_QREL, without="query question text"),
            collections.read_qrels, collections.write_qrels),
     Format("trec-qrels", JUDGMENTS, "TREC's qrels: qid 0 docid grade", samples.is_qrels, collections.read_qrels,
