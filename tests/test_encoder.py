@@ -194,7 +194,6 @@ def test_what_cannot_be_a_base_says_so(tiny_encoder, lesson, base, tmp_path):
         distill(lists, lists, Encoder.load(str(projected)), lesson, tmp_path, student=("static",))
     weights = next(projected.glob("*_Dense/model.safetensors"))
     weights.rename(weights.with_name("pytorch_model.bin"))
-    models.weights_fingerprint.cache_clear()
     with pytest.raises(DataError, match="pickled weights are never loaded"):
         Encoder.load(str(projected))
 
@@ -205,7 +204,6 @@ def test_what_a_model_says_of_its_use_is_part_of_it(tiny_encoder, tmp_path):
     before = models.weights_fingerprint(str(folder))
     config = folder / "config_sentence_transformers.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prompts": PROMPTS}))
-    models.weights_fingerprint.cache_clear()
     assert models.weights_fingerprint(str(folder)) != before
 
 

@@ -290,13 +290,13 @@ def test_a_model_of_the_hub_with_pickled_weights_is_said_before_work_begins(
         weights.rename(weights.with_name("pytorch_model.bin"))
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / "hub"))
     monkeypatch.setattr("acclimate.search.scorers.kind_of", lambda name: "cross-encoder")
-    models.folder.cache_clear()
+    models._downloaded.cache_clear()
     changes = {"distill.base": tiny_encoder, "train.base": tiny_encoder, "generate.llm": tiny_encoder}
     changes[setting] = "somebody/pickled"
     settings = resolve(STAGES, {}, [f"{name}={value}" for name, value in changes.items()])
     with pytest.raises(DataError, match=r"acclimate convert-model somebody/pickled"):
         check_models(Run(Workspace(tmp_path / "run"), settings, 0, "pydocs"))
-    models.folder.cache_clear()
+    models._downloaded.cache_clear()
 
 
 @pytest.mark.parametrize(

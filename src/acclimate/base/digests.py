@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with open_bytes(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """The same, for files that are asked for again and again: read anew only once size or time of change are others."""
+    state = path.stat()
+    return _sha256_of(path.absolute(), state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=1000)
+def _sha256_of(path: Path, *_state: int) -> str:
+    return sha256(path)
 
 
 def changed(digests: Mapping[Path, str], record: Path) -> Path | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import files
-from acclimate.base.digests import fingerprint, sha256
+from acclimate.base.digests import fingerprint, sha256_once
 from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
 from acclimate.base.text import quoted, single_spaced
 
@@ -108,7 +108,7 @@ def _embedded(name: str) -> ModelName:
     weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
     if not weights.is_file():
         raise DataError(f"{model.package} is installed without its weights; install it again", path=weights)
-    if (digest := sha256(weights)) != model.sha256:
+    if (digest := sha256_once(weights)) != model.sha256:
         raise DataError(f"sha256 is {digest}; expected {model.sha256}; install {model.package} again", path=weights)
     return ModelName(str(weights.parent), gguf_file=weights.name if weights.suffix == ".gguf" else None)
 
@@ -148,28 +148,28 @@ def sentencepiece_of(folder: Path) -> Path | None:
     return next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
 
 
-@cache
 def weights_fingerprint(name: str) -> str:
-    """A hash of the model's weights and of what says how they are used, read once per process.
-
-    A hub model is downloaded first, if it is not here.
-    """
+    """A hash of the model's weights and of what says how they are used. One of the hub is downloaded first."""
     model = resolve(name)
     if model.gguf_file:
-        return fingerprint(sha256(Path(model.path_or_id) / model.gguf_file))
+        return fingerprint(sha256_once(Path(model.path_or_id) / model.gguf_file))
     root = folder(name)
     weights = sorted(root.rglob("*.safetensors"))
     if not weights:
         raise no_weights(root, None if model.is_local else name)
     used = [path for path in sorted(root.rglob("*")) if path.suffix in CONFIGURATION and path.is_file()]
-    return fingerprint(*[(path.relative_to(root).as_posix(), sha256(path)) for path in [*weights, *used]])
+    return fingerprint(*[(path.relative_to(root).as_posix(), sha256_once(path)) for path in [*weights, *used]])
 
 
-@cache
 def folder(name: str) -> Path:
     """Where the model's files are. A hub model is downloaded first, if it is not here."""
     model = resolve(name)
-    return Path(model.path_or_id) if model.is_local else download(model, ".safetensors")
+    return Path(model.path_or_id) if model.is_local else _downloaded(model)
+
+
+@cache
+def _downloaded(model: ModelName) -> Path:
+    return download(model, ".safetensors")
 
 
 def download(model: ModelName, weights: str) -> Path:
@@ -230,9 +230,7 @@ def device() -> str:
     """`cuda` where there is a usable GPU, else `mps` on Apple's, else `cpu`."""
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def free_memory() -> None:
