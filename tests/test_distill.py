@@ -18,7 +18,7 @@ from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
 from acclimate.learn.students.batches import mean_loss, read_batch  # noqa: E402
 from acclimate.learn.students.checks import check_students  # noqa: E402
 from acclimate.learn.students.dense import Dense  # noqa: E402
-from acclimate.learn.students.distillation import shortened  # noqa: E402
+from acclimate.learn.students.distillation import forget_notes, shortened  # noqa: E402
 from acclimate.learn.students.encoding import encode_with_gradients  # noqa: E402
 from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
 from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
@@ -118,7 +118,7 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
     assert len(note["dev_loss"]) == 3
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
     assert note["best_epoch"] == note["dev_loss"].index(min(note["dev_loss"]))
-    assert [path.name for path in tmp_path.iterdir()] == [kind]  # no state left
+    assert sorted(path.name for path in tmp_path.iterdir()) == [kind, f"{kind}.learned.json"]  # no state left
     assert all(torch.equal(value, before[key]) for key, value in base.model.state_dict().items())
 
     student = Encoder.load_student(tmp_path / kind, max_tokens=64)
@@ -152,6 +152,7 @@ def test_a_student_learns_from_one_teacher_after_the_other(base, lesson, tmp_pat
             student=("dense-query",), progress=lambda *done: steps.append(done), **LEARN,
         )  # fmt: skip
         assert steps[-1] == (len(steps), len(steps))
+        forget_notes(tmp_path / folder)
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["dense"]
         return folder_fingerprint(tmp_path / folder), len(steps)
 
@@ -195,6 +196,36 @@ def test_an_interrupted_course_ends_with_the_same_bytes(name, base, lesson, tmp_
     assert steps == [5, 6, 7, 8]
     for key, value in whole.weights.state_dict().items():
         assert torch.equal(value, resumed.weights.state_dict()[key]), key
+
+
+def test_what_is_left_of_a_course_and_cannot_be_read_is_begun_again(base, lesson, tmp_path):
+    (tmp_path / "a").write_bytes(b"")  # as a machine leaves it that lost its power
+    (tmp_path / "b").write_bytes(b"PK" * 100)
+    (tmp_path / "c").write_text("none")
+    histories = [training_of("static", base, lesson, tmp_path / name).run(lambda _: None) for name in "abcd"]
+    assert histories == histories[:1] * 4
+
+
+def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_interrupted(base, lesson, tmp_path):
+    def learn(folder, told, **changes):
+        options = {**LEARN, "student": ("dense-query", "static"), **changes}
+        return distill(TRAIN, DEV, base, lesson, folder, progress=lambda *now: told(*now), **options)
+
+    def stop_in_the_second(done, total):
+        if 2 * done > total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "run", stop_in_the_second)
+    shares = []
+    notes = learn(tmp_path / "run", lambda done, total: shares.append(done / total))
+    assert min(shares) > 0.5
+    assert notes == learn(tmp_path / "alone", lambda *_: None)
+    shares.clear()
+    learn(tmp_path / "run", lambda done, total: shares.append(done / total), learning_rate=1e-4)
+    assert min(shares) < 0.5  # other settings make another student
+    forget_notes(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["dense", "static", "static-start"]
 
 
 def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, lesson, tmp_path):

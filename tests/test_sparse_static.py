@@ -157,7 +157,8 @@ def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypat
 
 def test_both_learn_and_say_how_it_went(trained):
     folder, notes = trained
-    assert sorted(path.name for path in folder.iterdir()) == ["sparse", "sparse-start", "static", "static-start"]
+    models = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    assert models == ["sparse", "sparse-start", "static", "static-start"]
     for kind in ("sparse", "static"):
         assert min(notes[kind]["dev_loss"][1:]) < notes[kind]["dev_loss"][0]
     assert notes["static"]["keeps_index"]

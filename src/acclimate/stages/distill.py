@@ -25,6 +25,7 @@ from acclimate.learn.students.distillation import (
     RANDOM,
     Notes,
     Sides,
+    forget_notes,
     train_students,
     untaught,
 )
@@ -209,8 +210,7 @@ def check(run: Run, *, asks: bool) -> None:
     if len(tried) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
     if asks or models.resolve(base).is_local:
-        is_late_interaction = models.is_late_interaction(models.folder(base))
-        check_fits(settings["student"], base, is_late_interaction=is_late_interaction)
+        check_fits(settings["student"], base, is_late_interaction=models.is_late_interaction(models.folder(base)))
         tried = [{**settings, **trial} for trial in tried]
         if not run.workspace.is_made("distill") and any(trial["dim"] or trial["matryoshka"] for trial in tried):
             for trial in tried:
@@ -268,6 +268,7 @@ def make(
         if distributed.is_main():
             with distributed.helped():  # the others have learned, and wait
                 notes = _students(run, folder, notes).index()
+            forget_notes(folder)
         return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
 
     inputs = {
@@ -289,10 +290,7 @@ def _mined_sides(mined: Mined, sampled: Sampled, filtered: Filtered) -> Sides:
     sides = filtered.sides(sampled)
     train, dev = ({query.query_id for query in sides[side]} for side in ("train", "dev"))
     examples = untaught(mined.examples)
-    return (
-        [example for example in examples if example.query_id in train],
-        [example for example in examples if example.query_id in dev],
-    )
+    return [each for each in examples if each.query_id in train], [each for each in examples if each.query_id in dev]
 
 
 def _students(run: Run, folder: Path, notes: Notes) -> Students:

@@ -1,4 +1,8 @@
-"""How students learn from the lists that a teacher rated: one after the other, from each teacher in turn."""
+"""How students learn from the lists that a teacher rated: one after the other, from each teacher in turn.
+
+A student that has learned says so beside its folder, so that a run that is killed later trains it once: while others
+learn, and while documents are indexed. Whoever is done with all of that calls `forget_notes`.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import distributed
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw, subset
 from acclimate.base.errors import DataError
+from acclimate.base.files import read_state, write_json
 from acclimate.learn.students.checks import check_dims, check_encoder, check_negatives, check_scale, check_students
 from acclimate.records import NWay
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 
 if TYPE_CHECKING:
     from acclimate.learn.students.lesson import Lesson
-    from acclimate.learn.students.student import Student
     from acclimate.search.encoder import Encoder
 
 CONTRASTIVE = "contrastive"  # the loss that asks no teacher
 AUTO = "auto"
 BEST, RANDOM = "best", "random"
+_STATE = ".state"  # ends the name of a file with what a student that is learning knows
+_LEARNED = ".learned.json"  # ends the name of a student's notes, until all is done
 Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the queries that teach, and that choose
 Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
 
@@ -38,7 +45,8 @@ def train_students(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Notes:
-    """Train each student into `folder/KIND`, see `stages.distill`, whose `settings` these are.
+    """Train each student into `folder/KIND`, see `stages.distill`, whose `settings` these are, but for those that a
+    killed run has left there trained.
 
     Raises SettingError for students that cannot be, DataError without examples or teacher scores.
     """
@@ -51,6 +59,7 @@ def train_students(
     _check_lists(turns, is_raw)
     if n_queries := settings["max_queries"]:
         turns = [(_of_some(lists, n_queries, seed), checks) for lists, checks in turns]
+    made_of = [encoder.fingerprint, *(sorted(map(fingerprint, lists)) for turn in turns for lists in turn)]
     notes: Notes = {}
     n_students = len(settings["student"])
     for number, name in enumerate(settings["student"]):
@@ -58,9 +67,22 @@ def train_students(
         def step(done: int, total: int, number: int = number) -> None:
             progress(number * total + done, n_students * total)
 
-        student, note = _train_student(name, turns, encoder, lesson, folder, settings, seed, step)
-        notes[student.kind] = note
+        kind, key = STUDENT_KINDS[name], fingerprint(name, settings, seed, made_of)
+        learned = distributed.broadcast(read_state(folder / f"{kind}{_LEARNED}", key))
+        if not learned:
+            learned = {"key": key, "note": _train_student(name, turns, encoder, lesson, folder, settings, seed, step)}
+            if distributed.is_main():
+                write_json(folder / f"{kind}{_LEARNED}", learned)
+                for state in folder.glob(f"{kind}-*{_STATE}"):
+                    state.unlink()
+        notes[kind] = learned["note"]
     return notes
+
+
+def forget_notes(folder: Path) -> None:
+    """Remove what says that students in this folder have learned."""
+    for path in folder.glob(f"*{_LEARNED}"):
+        path.unlink()
 
 
 def untaught(examples: Sequence[NWay]) -> list[NWay]:
@@ -96,8 +118,8 @@ def _train_student(
     settings: Mapping[str, Any],
     seed: int,
     progress: Callable[[int, int], None],
-) -> tuple[Student, dict[str, Any]]:
-    """Train one student into its folder; returns it, and the notes of its training."""
+) -> dict[str, Any]:
+    """Train one student into its folder; returns the notes of its training."""
     from acclimate.learn.students.kinds import STUDENTS, save
     from acclimate.learn.students.lesson import BATCH, LIST
     from acclimate.learn.students.losses import DistillationLoss
@@ -132,7 +154,7 @@ def _train_student(
         settings["student_temperature"] or temperature,
         settings["contrastive_temperature"],
     )
-    states = [folder / f"{student.kind}-{turn}.state" for turn in range(len(turns))]
+    states = [folder / f"{student.kind}-{turn}{_STATE}" for turn in range(len(turns))]
     course = {name: settings[name] for name in ("epochs", "max_steps", "batch_size")}
     steps = [steps_of(len(train), **course) for train, _ in turns]
     history: list[float] = []
@@ -153,10 +175,6 @@ def _train_student(
         before = sum(steps[:turn])
         history = training.run(lambda step, before=before: progress(before + step, sum(steps)))
     dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
-    if distributed.is_main():
-        save(student, encoder, folder / student.kind, dim=dim)
-        for state in states:
-            state.unlink(missing_ok=True)
     notes = {
         "student": name,
         "keeps_index": student.keeps_index,
@@ -170,7 +188,9 @@ def _train_student(
         notes["query_dims"] = round(student.query_dims(), 1)
     if options.get("dims"):
         notes |= {"dim": dim, "trained_dims": options["dims"]}
-    return student, notes
+    if distributed.is_main():
+        save(student, encoder, folder / student.kind, dim=dim)
+    return notes
 
 
 def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -252,9 +253,12 @@ class StudentTraining:
             torch.save(state, beside)
 
     def _resume(self) -> tuple[list[float], dict[str, torch.Tensor]]:
-        if not self.state_path.exists():
+        try:
+            state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
             return [], {}
-        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError):  # cut short, as by a machine that lost its power
+            return [], {}
         self.weights.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]["last_epoch"]

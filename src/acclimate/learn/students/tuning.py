@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import read_json, write_json
-from acclimate.learn.students.distillation import Notes
+from acclimate.learn.students.distillation import Notes, forget_notes
 
 
 def tune_students(
@@ -39,6 +39,7 @@ def tune_students(
                 reached = measure(trial / "made", trained)
                 ndcg = {kind: round(reached[kind], 5) for kind in trained}
                 write_json(trial / "result.json", {"notes": trained, "nDCG@10": ndcg})
+                forget_notes(trial / "made")
             results.append(read_json(trial / "result.json"))
             best = _best(results)
             for worse in {*range(number + 1)} - {best}:
