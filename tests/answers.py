@@ -451,6 +451,7 @@ BAD = [
     ("Reasoning: the text is about ships.", "stop", "preamble"),
     ("", "context", "too long for the LLM"),
     ("", "error", "unusable answer"),
+    ("what is a dh\ufffdw", "stop", "unusable answer"),  # of bytes that are no character
     ("Here are two questions that could be asked about it:", "stop", "preamble"),
     ("Sure! Here is a query:", "stop", "preamble"),
     ("what did the ships that sailed along", "length", "unfinished"),

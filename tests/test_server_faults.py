@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from email.utils import formatdate
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,9 +14,10 @@ from serving import PROMPTS, chat, echo, error, model, serving
 
 from acclimate.base.errors import BudgetExceeded, LLMError
 from acclimate.llm import Decoding
-from acclimate.llm.backends.server import ServerLLM, _retry_after
+from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget, read_limits
+from acclimate.llm.server.failures import failure, retry_after
 from acclimate.llm.server.gate import Gate, Patience
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -35,6 +35,9 @@ FAULTS = {
     "nothing": lambda request: (200, {}, ""),
     "an answer that broke off": lambda request: chat("what is num", finish="error"),
     "an error under status 200": lambda request: {"error": {"message": "Provider returned error", "code": 502}},
+    "an error beside an answer": lambda request: (
+        chat("") | {"error": {"message": "Provider returned error", "code": 502}}
+    ),
     "a model being loaded": lambda request: error(503, "Loading model"),
 }
 
@@ -78,12 +81,42 @@ def test_a_wait_that_the_server_asks_for_is_kept():
     assert times[1] - times[0] >= 0.4
 
 
+def test_what_was_given_to_one_address_goes_to_no_other():
+    with serving() as elsewhere:
+        answer = (308, {"location": f"{elsewhere.url}/chat/completions"}, "")
+        with (
+            serving(lambda request, nth: answer) as server,
+            pytest.raises(LLMError, match=f"redirects to {elsewhere.url}"),
+        ):
+            model(server).complete(PROMPTS[:1])
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Rate limit reached for m: Limit 30000, Used 29925. Please try again in 1.45s. Visit https://x/9", 1.45),
+        ("Please try again in 20ms.", 0.02),
+        ("Please try again in 6m32.5s.", 392.5),
+        ("Please retry after 26 seconds.", 26.0),
+        ("Quota exceeded. * limit: 10, model: m\nPlease retry in 27.4s.", 27.4),
+        ("Try again in 1 hour, 2 minutes and 3 seconds", 3723.0),
+        ("Retry limit of 3 reached", None),
+        ("please try again later", None),
+        ("The model m-3s is overloaded", None),
+    ],
+)
+def test_a_wait_may_be_told_in_words(words, seconds):
+    assert failure(429, {"error": {"message": words}}).after == seconds
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
         ("0.4", 0.4),
         ("-3", 0.0),
         ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),  # from the response's own date
+        ("Wed Oct 21 07:28:30 2015", 30.0),  # the obsolete form, which is in UTC, too
         ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
         ("Wed, 21 Oct 99999 07:28:00 GMT", None),
         ("nan", None),
@@ -93,12 +126,12 @@ def test_a_wait_that_the_server_asks_for_is_kept():
 )
 def test_a_wait_is_told_in_seconds_or_as_a_date(value, seconds):
     headers = {"retry-after": value, "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    assert _retry_after(SimpleNamespace(headers=headers)) == seconds
+    assert retry_after(headers) == seconds
 
 
 def test_a_wait_until_a_date_counts_from_now_where_the_response_has_none():
     headers = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
-    assert 50 < _retry_after(SimpleNamespace(headers=headers)) <= 60
+    assert 50 < retry_after(headers) <= 60
 
 
 def test_no_more_requests_at_once_than_allowed():
@@ -229,7 +262,11 @@ def test_a_server_that_works_at_one_request_a_time_is_asked_for_fewer():
         ((404, {}, '{"detail": "Not Found"}'), "Not Found.*/v1"),
         ((200, {"content-type": "text/html"}, "<html><title>Log in</title>"), "a page for people.*'Log in'.*/v1"),
         ((404, {"content-type": "text/html"}, "<h1>Not here</h1>"), "status 404.*'Not here'.*/v1"),
-        ((301, {"location": "/v1/elsewhere"}, ""), "redirects to /v1/elsewhere"),
+        *(
+            ((status, {"location": "/v1/elsewhere"}, ""), "redirects to /v1/elsewhere")
+            for status in (301, 302, 307, 308)
+        ),
+        (error(429, "slow down", **{"retry-after": "7200"}), "slow down, and asks to wait 7,200 seconds"),
         (error(403, "your key may not use this"), "OPENAI_API_KEY"),
     ],
 )

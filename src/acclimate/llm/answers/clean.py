@@ -43,6 +43,7 @@ _ENDED = {
     "reasoning": "unfinished reasoning",
 }
 
+_BROKEN = "\ufffd"  # what is put in the place of bytes that are no character
 _SENTENCE_END = re.compile(rf"(?<=[.!?{SENTENCE_MARKS}])\s+|\n+")
 _SAYS_LITTLE = frozenset(
     "about after also been before being between both could does doing done down each ever first from good have having "
@@ -71,6 +72,8 @@ def clean(
     if finish_reason in _ENDED:
         return query, _ENDED[finish_reason]
     words = words_of(query)
+    if _BROKEN in query and _BROKEN not in doc_text:
+        return query, "unusable answer"
     if not words and reasoning.shows_in(text):
         return query, "unfinished reasoning"
     if not words:

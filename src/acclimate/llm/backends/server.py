@@ -10,14 +10,12 @@ one prompt costs that prompt, and what will not pass is told at once.
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
@@ -28,14 +26,23 @@ from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.server import wire
 from acclimate.llm.server.address import parse
 from acclimate.llm.server.client import client, read
-from acclimate.llm.server.failures import Failure, Means, cause, connection_failure, failure, one_line, page_title
+from acclimate.llm.server.failures import (
+    Failure,
+    Means,
+    cause,
+    connection_failure,
+    failure,
+    one_line,
+    page_title,
+    retry_after,
+)
 from acclimate.llm.server.fleet import Fleet
 from acclimate.llm.server.gate import Gate, Patience
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
-_ERRORS = ("error", "errors", "detail", "msg")  # the names of an error under a status that is none
+_ERRORS = ("errors", "detail", "msg")  # beside "error", the names of an error under a status that is none
 _UNUSABLE_TRIES = 3  # for a prompt whose answers cannot be used
 _UNUSABLE_PROMPTS = 5  # in a row: it is not the prompts
 
@@ -180,7 +187,8 @@ class ServerLLM:
             spent += time.monotonic() - started + wait
             if failures > self.patience.retries or spent > self.patience.prompt_seconds:
                 stop.set()
-                raise self._error(f"failed {failures} times, last with: {failed}")
+                asked = f", and asks to wait {wait:,.0f} seconds" if wait > _LONGEST_WAIT else ""
+                raise self._error(f"failed {failures} times, last with: {failed}{asked}")
             stop.wait(wait)
         return None
 
@@ -243,7 +251,8 @@ class ServerLLM:
         try:
             response = ask.with_raw_response.create(**named, extra_body=rest).http_response
         except openai.APIStatusError as error:
-            return _failed(error.response, error.body)._replace(after=_retry_after(error.response))
+            failed, after = _failed(error.response, error.body), retry_after(error.response.headers)
+            return failed if after is None else failed._replace(after=after)
         except openai.APITimeoutError as error:
             raise _Retry(cause(error), was_late=True) from None
         except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that cannot be read
@@ -258,18 +267,16 @@ class ServerLLM:
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):
             raise _Retry("JSON that is no answer", was_unusable=True)
-        is_error = not answer.get("choices") and (
-            answer.get("object") == "error" or any(answer.get(name) for name in _ERRORS)
+        is_error = answer.get("error") or (
+            not answer.get("choices") and (answer.get("object") == "error" or any(map(answer.get, _ERRORS)))
         )
         return _failed(response, answer) if is_error else answer
 
 
 def _failed(response: Any, body: Any) -> Failure:
     """What an error means, an answer that is none, or a page."""
-    followed = response.history if response.request.method != "POST" else []  # what was asked got lost on the way
-    for hop in (*followed, response):
-        if location := hop.headers.get("location"):
-            return failure(hop.status_code, f"the server redirects to {location}")
+    if location := response.headers.get("location"):
+        return failure(response.status_code, f"the server redirects to {location}")
     title = page_title(response.text)
     if title is None:
         return failure(response.status_code, body)
@@ -278,23 +285,3 @@ def _failed(response: Any, body: Any) -> Failure:
     if response.status_code >= 300:
         return meaning._replace(message=what)
     return meaning._replace(means=Means.STOP, message=what, hint="is that the address of an API, such as .../v1?")
-
-
-def _retry_after(response: Any) -> float | None:
-    """Seconds that a server asked to wait, told as a number or as a date (RFC 9110, section 10.2.3); None for neither.
-
-    A date is counted from that of the response where it has one: clocks differ.
-    """
-    value = response.headers.get("retry-after", "").strip()
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            now = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError):
-            now = time.time()
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

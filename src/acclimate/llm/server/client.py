@@ -53,7 +53,10 @@ def client(name: str, address: Address, seconds: float) -> Any:
             default_headers=headers,
             max_retries=0,
             timeout=seconds,
-            http_client=openai.DefaultHttpxClient(event_hooks={"response": [_in_time(seconds)]}),
+            # What people gave to one address goes to no other.
+            http_client=openai.DefaultHttpxClient(
+                follow_redirects=False, event_hooks={"response": [_in_time(seconds)]}
+            ),
         )
     except (ImportError, ValueError, OSError) as error:  # what httpx makes of proxies and certificates
         raise _surroundings(error) from None

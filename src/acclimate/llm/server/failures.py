@@ -6,10 +6,14 @@ table says what follows: the first row that fits.
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Iterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -119,6 +123,11 @@ _LOST = (
     (r"Name or service not known|nodename nor servname|No address associated", "is the name of the host right?"),
     (r"UnsupportedProtocol|InvalidURL|LocalProtocolError", "is the address right?"),
 )
+_WAIT = re.compile(
+    r"\b(?:try again|retry|wait)\b[^\d.]{0,20}(?P<times>(?:\d+(?:\.\d+)?\s*[a-z]+[\s,]*(?:and\s)?)+)", re.IGNORECASE
+)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|s|m|h)[a-z]*", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "mil": 0.001, "s": 1, "m": 60, "h": 3600}
 _ADDRESS = "does the address end as the server's API does, such as in /v1?"
 _TABLE = (
     _Row(Means.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
@@ -154,7 +163,40 @@ def failure(status: int | None, body: Any) -> Failure:
     http_status = _status_in(body) if status is None or status < 300 else status
     row = next(row for row in _TABLE if _fits(row, http_status, words))
     fields = " ".join(f"'{part}'" for part in _messages(body, only=("param", "loc")))
-    return Failure(row.means, f"status {http_status}: {words}" if http_status else words, row.hint, http_status, fields)
+    message = f"status {http_status}: {words}" if http_status else words
+    return Failure(row.means, message, row.hint, http_status, fields, _wait_in(" ".join(_messages(body))))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asked to wait, told as a number or as a date (RFC 9110, section 10.2.3); None for neither.
+
+    A date is counted from that of the response where it has one: clocks differ.
+    """
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            now = _time_of(headers["date"])
+        except (KeyError, ValueError):
+            now = time.time()
+        try:
+            seconds = _time_of(value) - now
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _time_of(date: str) -> float:
+    """Dates of HTTP are in UTC, whether they say so or not."""
+    return parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()
+
+
+def _wait_in(words: str) -> float | None:
+    """The same, told in words: "Please try again in 6m32.5s"."""
+    match = _WAIT.search(words[: 20 * _LONGEST_MESSAGE])
+    times = _TIME.findall(match["times"]) if match else []
+    return math.fsum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None
 
 
 def _fits(row: _Row, status: int | None, words: str) -> bool:
