@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -360,6 +363,27 @@ except AcclimateError as error:
     assert other.returncode == 1
     assert "is in use by another acclimate" in other.stderr
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_who_looks_on_is_in_nobody_s_way(workspace):
+    """Looking takes the lock for an instant: whoever comes then waits that long."""
+    with workspace.lock():
+        (workspace.folder / "kept").touch()
+    with (workspace.folder / ".lock").open() as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        threading.Timer(0.02, fcntl.flock, (handle, fcntl.LOCK_UN)).start()
+        with workspace.lock():
+            assert workspace.is_at_work()
+    assert not workspace.is_at_work()
+
+
+def test_a_file_system_without_locks_is_said_and_not_waited_for(workspace, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(DataError, match="no lock can be had here: No locks available; choose"), workspace.lock():
+        pass
 
 
 def test_a_file_is_no_workspace(tmp_path):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
@@ -29,6 +29,7 @@ from acclimate.run.output import Account, StageOutput
 
 LOCK = ".lock"
 _REPLACED = ".replaced"  # ends the name of a stage that is being made again
+_TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to get the lock
 _MARK = "acclimate\n"  # in the lock file of a run's folder
 
 
@@ -84,8 +85,6 @@ class Workspace:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        import fcntl
-
         is_own, is_new = self._is_own(), not self.folder.exists()
         make_folder(self.folder)
         if exists(self.folder / LOCK) and not is_file(self.folder / LOCK):  # to open a pipe would wait for ever
@@ -93,10 +92,8 @@ class Workspace:
                 "expected a file, so that no two commands work here at once; remove it", path=self.folder / LOCK
             )
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it") from None
+            if not _is_locked(handle):
+                raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it")
             with self.lease.held():
                 if is_own:
                     if not handle.tell():
@@ -123,8 +120,10 @@ class Workspace:
         with path.open(encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 return True
+            except OSError:  # where no lock can be had, nobody works
+                return False
         holder = lease.read(self.folder / lease.NAME)
         return holder is not None and holder["machine"] != lease.machine() and self.lease.is_fresh()
 
@@ -221,6 +220,23 @@ class Workspace:
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
+
+
+def _is_locked(handle: IO[str]) -> bool:
+    """True once this process alone has the lock of a file; whoever only looks on takes it for an instant."""
+    import fcntl
+
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_BETWEEN_TRIES)
+        except OSError as error:
+            raise DataError(
+                f"no lock can be had here: {error.strerror}; choose a folder elsewhere", path=handle.name
+            ) from None
+    return False
 
 
 def _sweep(folder: Path) -> None:
