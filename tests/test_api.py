@@ -414,6 +414,12 @@ def test_a_seed_that_is_none(home, seed):
         acclimate.adapt("docs/", out="wrong", seed=seed)
 
 
+@pytest.mark.parametrize("wrong", [{"sample": -1}, {"sample": "x"}, {"seed": 1.5}, {"prompt": 3}, {"reason": "nope"}])
+def test_what_an_inspection_cannot_be_asked_for(finished, wrong):
+    with pytest.raises(acclimate.SettingError, match=r"; expected a whole number|^no (prompt|reason) named"):
+        acclimate.open(finished).inspect(**wrong)
+
+
 def test_progress_is_told_stage_by_stage_and_nothing_is_printed(home, tmp_path, capsys):
     calls = []
     acclimate.generate(tmp_path / "run", corpus="docs/", progress=lambda *call: calls.append(call))

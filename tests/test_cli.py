@@ -308,6 +308,15 @@ def test_a_folder_in_use(mistake, unfinished, corpus):
         assert "is in use by another acclimate" in mistake("sample", unfinished)
 
 
+def test_documents_named_beside_a_run_begin_none_anew(corpus, unfinished, mistake, tmp_path, capsys):
+    assert main(["sample", unfinished, "--corpus", corpus]) == 0
+    assert "is made again" not in capsys.readouterr().err
+    assert json.loads((Path(unfinished) / "run.json").read_text())["settings"]["sample"]["n_docs"] == 5
+    (tmp_path / "other.jsonl").write_text(Path(corpus).read_text())
+    said = mistake("sample", unfinished, "--corpus", str(tmp_path / "other.jsonl"))
+    assert "holds a run of" in said and "expected a new folder" in said
+
+
 # Options as typed
 
 

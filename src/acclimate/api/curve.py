@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.domains import AtLeast
+from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.corpus.judged import Judged
 from acclimate.measure.compare import compare, interval
@@ -25,6 +26,7 @@ from acclimate.records import Query, Retriever, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, SOURCES
 from acclimate.run.run import Run
+from acclimate.run.settings import Setting, check
 from acclimate.run.workspace import Workspace
 from acclimate.search import measuring
 from acclimate.search.names import STUDENT_KINDS, SystemName
@@ -37,6 +39,7 @@ from acclimate.stages.skipped import skipped
 HELD_OUT, TEST = "held-out", "test"
 FIRST = 100  # the smallest part, by default
 _FEWEST = 3  # points of a curve, by default
+_COUNTS = Setting("numbers", tuple[int, ...], (), "", AtLeast(1))
 _START = ":start"  # ends the name of what a system was before training, where no point is without training
 
 Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> query_id -> nDCG@10
@@ -91,14 +94,13 @@ def last_stage(run: Run) -> str:
 
 
 def points(total: int, wanted: Sequence[int] | None) -> list[int]:
-    """How many to train on, ascending, none above `total`. Raises SettingError for a number below 1."""
+    """How many to train on, ascending, none above `total`. Raises SettingError for what is no number from 1."""
     if wanted is None:
         doubled = [FIRST << power for power in range(40) if FIRST << power < total]
         few = [total // 4, total // 2]
         return sorted({count for count in (doubled if len(doubled) + 1 >= _FEWEST else few) if count} | {total})
-    if any(count < 1 for count in wanted):
-        raise SettingError(f"a curve at {min(wanted)}: expected numbers from 1")
-    return sorted({min(count, total) for count in wanted})
+    counts: tuple[int, ...] = check(wanted, _COUNTS, "a number of a curve")
+    return sorted({min(count, total) for count in counts})
 
 
 @dataclass

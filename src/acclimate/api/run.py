@@ -12,6 +12,7 @@ from acclimate.api.answers import Answers
 from acclimate.api.page import Page
 from acclimate.api.query_pairs import as_query
 from acclimate.base import distributed
+from acclimate.base.domains import SEEDS, AtLeast
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import quoted
@@ -19,6 +20,7 @@ from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
+from acclimate.run.settings import Setting, check
 from acclimate.stages.runs import current, described, opened, outdated
 
 if TYPE_CHECKING:
@@ -140,6 +142,8 @@ class Run:
         """
         from acclimate.report.queries import inspection, page
 
+        sample = check(sample, Setting("sample", int, None, "", AtLeast(0)), "sample")
+        seed = check(seed, Setting("seed", int, None, "", SEEDS), "seed")
         run, _ = opened(self.folder, "generate")
         answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
         return Page(inspection.text(answers), page.write(answers, self.folder))

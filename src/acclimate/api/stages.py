@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from os import fspath
+from os.path import realpath
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from acclimate.api.adapt import StrPath, carry_out
 from acclimate.api.run import Run
+from acclimate.base.errors import SettingError
+from acclimate.base.files import exists
 from acclimate.base.progress import Shown
+from acclimate.corpus import collections
+from acclimate.run import description
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
 from acclimate.stages.runs import begin, stored
+
+if TYPE_CHECKING:
+    from acclimate.run.run import Run as StageRun
 
 # What each stage does, in the words of its function's first line
 SUMMARIES = {stage: (inspect.getdoc(work) or "").partition("\n")[0] for stage, work in STAGES.items()}
@@ -41,7 +50,7 @@ _DOCSTRING = """{summary}
 
 Goes on with the run in `folder` up to here: stages before it are made as far as they are not, and so is this one, with
 the settings that are given; the others stay as they are. With a `corpus` the folder may be new. Returns the run;
-raises what `adapt` raises, and DataError for a folder without a run.
+raises what `adapt` raises, DataError for a folder without a run, and SettingError for one with a run of another corpus.
 
 >>> acclimate.{stage}("run", progress=None)
 {result}
@@ -71,18 +80,28 @@ def _function(stage: str) -> StageFunction:
         progress: Shown = "auto",
         **settings: Any,
     ) -> Run:
-        changes = {stage: settings}
-        if corpus is None:
-            run = stored(Path(folder), changes)
+        path, changes = Path(folder), {stage: settings}
+        if corpus is None or exists(path / description.NAME):
+            run = stored(path, changes)
+            _check_same(run, corpus)
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
-            run = begin(Path(folder), str(corpus), chosen, recipe="quick", seed=0)
+            run = begin(path, fspath(corpus), chosen, recipe="quick", seed=0)
         return carry_out(run, until=stage, progress=progress, executor=executor)
 
     go_on.__name__ = go_on.__qualname__ = stage
     go_on.__doc__ = _documentation(stage, work)
     go_on.__signature__ = _signature(go_on, work)  # type: ignore[attr-defined]
     return go_on
+
+
+def _check_same(run: StageRun, corpus: StrPath | None) -> None:
+    """Raises SettingError for documents that are named beside a folder whose run has others."""
+    if corpus is not None and realpath(collections.located(fspath(corpus))) != realpath(run.input.source):
+        raise SettingError(
+            f"{run.workspace.folder} holds a run of {run.collection_name}; expected a new folder for one of "
+            f"{fspath(corpus)}, or no documents to go on with this one"
+        )
 
 
 def _documentation(stage: str, work: Callable[..., Any]) -> str:

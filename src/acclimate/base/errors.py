@@ -126,9 +126,9 @@ def _letters(name: str) -> str:
     return re.sub(r"[\s_-]", "", name[:100].casefold())
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> SettingError:
     """The error for a name that is not in `known`: it says which was meant, if one is close, and which exist."""
     names = sorted(known)
-    meant = closest_name(name, names)
+    meant = closest_name(str(name), names)
     hint = f" Did you mean {meant!r}?" if meant else ""
-    return SettingError(f"no {kind} named {quoted(name)}.{hint} There are: {', '.join(names)}")
+    return SettingError(f"no {kind} named {quoted(name)}.{hint} There are: {', '.join(names) or 'none'}")

@@ -215,9 +215,9 @@ def resolve(
 
     def change(stage: str, key: str, value: Any) -> None:
         if stage not in known:
-            raise unknown("stage", str(stage), known)
+            raise unknown("stage", stage, known)
         if key not in known[stage]:
-            raise unknown(f"setting of {stage}", str(key), known[stage])
+            raise unknown(f"setting of {stage}", key, known[stage])
         values[stage][key] = check(value, known[stage][key], f"{stage}.{key}")
 
     for layer in recipe.layers if isinstance(recipe, Recipe) else (Layer(str(source), recipe),):
