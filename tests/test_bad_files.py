@@ -24,7 +24,8 @@ from acclimate.records import ScoredDoc
     ("line", "field"),
     [
         ('{"_id": "2", "text": ', "not JSON"),
-        ("[1]", "found a list; expected a JSON object"),
+        ("1", "found 1; expected a JSON object"),
+        ("[1]", "found a JSON list; expected a JSON object per line"),
         ('{"text": "x"}', "no document id: found \"text\"; expected '_id'"),
         ('{"_id ": "2", "text": "x"}', "Remove the blanks around '_id '"),
         ('{"_id": "2", "txet": "x"}', 'The closest is "txet"'),

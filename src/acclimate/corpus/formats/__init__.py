@@ -12,7 +12,7 @@ from acclimate.corpus.formats import beir, colbert, fields, headless, sgml, tabl
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Field, Located
-from acclimate.corpus.formats.folder import read_folder
+from acclimate.corpus.formats.folder import advice_on, read_folder
 from acclimate.corpus.formats.nway import read_nway, write_nway
 from acclimate.corpus.formats.prompt_examples import read_prompt_examples
 from acclimate.corpus.formats.registry import DOCS, QUERIES, conversion_of
@@ -84,7 +84,7 @@ def _is_jsonl(path: Path, kind: str) -> bool:
     if _is_unnamed(path):
         raise DataError(
             f"what this file is cannot be told; its name must end in {', '.join(JSONL + TABLES)}"
-            f"{conversion_of(path, kind)}",
+            f"{conversion_of(path, kind) or advice_on(path)}",
             path=path,
         )
     return not path.name.lower().endswith(TABLES)
