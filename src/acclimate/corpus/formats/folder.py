@@ -25,7 +25,7 @@ from acclimate.base.text import quoted
 from acclimate.corpus.formats import sgml
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
-from acclimate.corpus.formats.registry import conversion_of
+from acclimate.corpus.formats.registry import DOCS, conversion_of
 from acclimate.corpus.formats.samples import look
 from acclimate.records import Doc
 
@@ -33,7 +33,6 @@ MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".ht
 CARD = "README.md"  # says what is in a data set
 
 _ADVICE = {  # by the ends of names of what is no text or table yet
-    ".txt .md .markdown .html .htm": "a text is one document of many: give the folder that it is in",
     ".pdf .doc .docx .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc or pdftotext for one",
     ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
     ".xls .xlsx .ods": "save it as CSV",
@@ -120,9 +119,18 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         )
 
 
-def advice_on(path: Path) -> str:
-    """What to do with a file that is no text or table yet, to go behind an error; "" where nothing is known to help."""
+def advice_on(path: Path, *, kind: str = DOCS) -> str:
+    """What to do with a file that holds no records yet, to go behind an error; "" where nothing is known to help.
+
+    kind: of the records that are wanted, documents or queries.
+    """
     name = path.name.lower()
+    if path.suffix.lower() in TEXT | MARKDOWN | HTML:
+        return (
+            "; a text is one document of many: give the folder that it is in"
+            if kind == DOCS
+            else "; queries need an id each, as in a table of id and text; for those that nobody judged there is --log"
+        )
     return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
 
 
