@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import shutil
@@ -15,6 +16,7 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from served import served
 
+from acclimate.deploy.serving import server
 from acclimate.deploy.serving.limits import Limits
 
 HEAD = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -65,6 +67,41 @@ def test_a_body_that_does_not_come_is_not_waited_for(site):
         status, body = answer(slow)
     assert status == 408
     assert b"did not come within 0.4 seconds" in body
+
+
+def test_bodies_that_do_not_come_take_no_place_of_those_that_do(site, monkeypatch):
+    monkeypatch.setattr(site.service, "limits", Limits(max_requests=1))
+    with connected(site) as slow:
+        slow.sendall(HEAD + b'content-length: 100\r\n\r\n{"que')
+        time.sleep(0.05)
+        assert ask(site)[0] == 200
+
+
+async def large_app(scope, receive, send):
+    """Answers with more than the buffers of a connection hold."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(1 << 25)})
+
+
+def test_an_answer_that_nobody_reads_is_not_kept():
+    listener = server.bound("127.0.0.1", 0)
+    uvicorn = server.server(large_app, Limits(request_seconds=0.2, stop_seconds=1))
+    thread = threading.Thread(target=lambda: asyncio.run(uvicorn.serve(sockets=[listener])), daemon=True)
+    thread.start()
+    while not uvicorn.started:
+        time.sleep(0.01)
+    with socket.create_connection(listener.getsockname(), timeout=20) as deaf:
+        deaf.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        deaf.recv(1)  # it has begun
+        assert uvicorn.server_state.connections
+        deadline = time.monotonic() + 10
+        while uvicorn.server_state.connections and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not uvicorn.server_state.connections
+    uvicorn.should_exit = True
+    thread.join(20)
+    listener.close()
 
 
 def test_a_body_of_ten_megabytes_gets_an_answer(site):

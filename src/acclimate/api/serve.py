@@ -9,8 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from acclimate.base.domains import Between
 from acclimate.base.errors import MissingExtra
 from acclimate.deploy.serving.limits import Limits
+from acclimate.run.settings import Setting, check
 
 PORT = 8765
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -72,7 +74,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     limits = options.get("limits") or Limits()
-    listener = server.bound(host, port)
+    listener = server.bound(host, check(port, Setting("port", int, None, "", Between(0, 65_535)), "port"))
     with listener:
         is_local = _is_local(listener.getsockname()[0])
         if is_local:

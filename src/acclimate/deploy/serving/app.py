@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -90,7 +89,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         q: Annotated[schemas.Text, Query(description="What to search for.")],
         system: schemas.Name | None = None,
         k: Annotated[int, Query(ge=1)] = 10,
-        chars: Annotated[int, Query(ge=0, le=1_000_000)] = 1000,
+        chars: schemas.Chars = 1000,
         where: Annotated[
             list[str] | None,
             Query(description="field=value, field>=value, field^=beginning; repeatable.", max_length=20),
@@ -171,12 +170,7 @@ async def _look(service: Service, seconds: float) -> None:
     """Look after the run, for ever."""
     while True:
         await asyncio.sleep(seconds)
-        try:
-            outcome = await asyncio.to_thread(service.reloading.check)
-        except Exception:  # the old run is still served
-            logging.getLogger("acclimate").exception("serve: looking for a newer run failed")
-            outcome = "failed"
-        if outcome:
+        if outcome := await asyncio.to_thread(service.reloading.check):
             service.metrics.reload(outcome)
 
 

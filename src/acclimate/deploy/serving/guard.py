@@ -96,16 +96,18 @@ class Guard:
             and (host[1:].partition("]")[0] if host[:1] == "[" else host.partition(":")[0]) not in self._hosts
         ):
             raise Refused(421, "this host is not served here; name it with --allow-host")
-        if scope["path"] in self._open_paths:
-            await self._answered(scope, await self._body(headers, receive), receive, answer)
-            return
-        if self._key is not None and not self._has_key(headers):
+        is_open = scope["path"] in self._open_paths
+        if not (is_open or self._key is None or self._has_key(headers)):
             raise Refused(401, "no valid key; send it as Authorization: Bearer KEY", {"www-authenticate": "Bearer"})
+        body = await self._body(headers, receive)  # however slowly it comes: it is not at work yet
+        if is_open:
+            await self._answered(scope, body, receive, answer)
+            return
         if self.n_at_work >= self._limits.max_requests:
             raise again(429, f"{self.n_at_work} requests are at work; try again in a second")
         self.n_at_work += 1
         try:
-            await self._answered(scope, await self._body(headers, receive), receive, answer)
+            await self._answered(scope, body, receive, answer)
         finally:
             self.n_at_work -= 1
 

@@ -10,6 +10,7 @@ from acclimate.deploy.serving.marks import Piece
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Chars = Annotated[int, Field(ge=0, le=100_000, description="Characters of each document's text.")]
 Value = str | int | float | bool
 GradeOfHit = Annotated[int, Field(ge=0, le=3)]
 
@@ -44,7 +45,7 @@ class Search(Request):
     system: Name | None = None
     k: int = Field(10, ge=1)
     filters: Filters = Field(default_factory=dict)
-    chars: int = Field(1000, ge=0, le=1_000_000, description="Characters of each document's text.")
+    chars: Chars = 1000
 
 
 class Compare(Request):
@@ -54,7 +55,7 @@ class Compare(Request):
     systems: Annotated[list[Name], Field(min_length=2, max_length=2)] | None = None
     k: int = Field(10, ge=1)
     filters: Filters = Field(default_factory=dict)
-    chars: int = Field(1000, ge=0, le=1_000_000)
+    chars: Chars = 1000
     blind: bool = Field(False, description="Draw by query and seed which system is on the left.")
     seed: int = Field(0, ge=0, lt=1 << 31)
 
@@ -156,7 +157,6 @@ class HitToGrade(BaseModel):
     title: str
     text: str
     marked_text: list[Piece]
-    grade: int | None = None
 
 
 class ToJudge(BaseModel):
@@ -164,7 +164,7 @@ class ToJudge(BaseModel):
 
     query: str | None
     hits: list[HitToGrade] = Field(default_factory=list)
-    graded: int = Field(description="Queries of which every document shown is graded.")
+    graded: int = Field(description="Queries of which somebody graded a document.")
     queries: int = Field(description="Queries in all.")
 
 

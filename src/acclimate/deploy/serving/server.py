@@ -79,10 +79,11 @@ class _Server(uvicorn.Server):
 
 
 def _protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """HTTP/1.1 that waits for no head of a request for ever."""
+    """HTTP/1.1 that waits for ever neither for the head of a request nor for an answer to be read."""
 
     class Protocol(H11Protocol):
         head: asyncio.TimerHandle | None = None
+        unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -94,7 +95,16 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._head_came()
+            self._is_read()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.unread = self.loop.call_later(limits.request_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._is_read()
+            super().resume_writing()
 
         def handle_events(self) -> None:
             cycle = self.cycle
@@ -109,12 +119,17 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def _expect_head(self, more: float = 0.0) -> None:
             self._head_came()
-            self.head = self.loop.call_later(limits.read_seconds + more, self.transport.close)
+            self.head = self.loop.call_later(limits.read_seconds + more, self.transport.abort)
 
         def _head_came(self) -> None:
             if self.head is not None:
                 self.head.cancel()
             self.head = None
+
+        def _is_read(self) -> None:
+            if self.unread is not None:
+                self.unread.cancel()
+            self.unread = None
 
     return Protocol
 
