@@ -94,6 +94,21 @@ def test_what_is_typed_is_found_on_two_sides_that_do_not_say_who_they_are(opened
     assert (kept.query, kept.preference, kept.blind, [kept.left, kept.right]) == (QUERY, "left", True, names)
 
 
+def test_an_answer_that_comes_late_does_not_take_the_place_of_a_newer_one(opened):
+    page, held = opened(), []
+    page.route("**/compare", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("searchbox").fill("snow")
+    with page.expect_request("**/compare"):
+        page.keyboard.press("Enter")
+    searched(page)
+    marked = page.locator("mark").all_text_contents()
+    with page.expect_response("**/compare"):
+        held[0].continue_()
+    page.wait_for_timeout(100)
+    assert page.url.endswith("?q=volcano%20lava%20and%20ash")
+    assert page.locator("mark").all_text_contents() == marked
+
+
 def test_everything_goes_by_keyboard_alone(opened, site):
     page = opened()
     assert page.evaluate("document.activeElement.id") == "query"  # one may type at once

@@ -67,6 +67,21 @@ def test_a_file_that_cannot_be_used_is_said_and_search_goes_on(client, copied):
     assert client.get("/search", params={"q": "lava"}).status_code == 200
 
 
+def test_feedback_goes_to_the_file_that_is_there_whatever_became_of_the_one_before(client, copied):
+    grade = {"kind": "grade", "query": "lava", "doc_id": QRELS[0].doc_id, "grade": 1}
+    assert client.post("/feedback", json=grade).status_code == 200
+    (copied / FILE).rename(copied / "earlier.sqlite")
+    assert client.get("/feedback", params={"query": "lava"}).json() == {}
+    assert client.post("/feedback", json=grade | {"grade": 2}).status_code == 200
+    assert client.get("/feedback", params={"query": "lava"}).json() == {QRELS[0].doc_id: 2}
+    (copied / FILE).write_bytes(b"no database " * 100)
+    answer = client.post("/feedback", json=grade)
+    assert answer.status_code == 503
+    assert "if it is damaged, move it away, and a new one is made" in answer.json()["error"]
+    (copied / "earlier.sqlite").replace(copied / FILE)
+    assert client.get("/feedback", params={"query": "lava"}).json() == {QRELS[0].doc_id: 1}
+
+
 def test_queries_come_one_after_the_other_until_all_are_graded(client):
     seen = []
     while (task := client.get("/judge").json())["query"] is not None:

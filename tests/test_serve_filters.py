@@ -96,6 +96,12 @@ def test_the_part_that_is_shown_has_most_of_the_query_and_ends_between_words():
     assert 60 <= len(shown) <= 122
 
 
+def test_the_first_part_that_has_most_is_shown_of_a_text_that_is_one_word():
+    pieces = Marker(Analyzer("en")).marked("lava", "lava " * 4000, chars=100)
+    assert sum(piece.is_match for piece in pieces) == 20
+    assert pieces[0].text == "lava"
+
+
 def test_a_text_without_blanks_is_cut_all_the_same():
     pieces = Marker(Analyzer("en")).marked("lava", "x" * 5000, chars=100)
     assert len("".join(piece.text for piece in pieces)) <= 101

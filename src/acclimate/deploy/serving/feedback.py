@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from acclimate.base.database import unusable
 from acclimate.base.errors import DataError
 
 FILE = "feedback.sqlite"
@@ -64,12 +63,13 @@ class Click(NamedTuple):
 
 class Feedback:
     """The file of one run. Every method may be called from any thread, and raises DataError where the file cannot be
-    used. A file that is not there is made when the first word comes."""
+    used. A file that is not there, or is moved away, is made when the next word comes."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._connected_to: tuple[int, int] | None = None
 
     def grade(self, rows: list[Grade], rater: str = "") -> None:
         """All of them or none."""
@@ -104,9 +104,7 @@ class Feedback:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self._disconnect()
 
     def _rows(self, select: str, values: tuple[str, ...] = ()) -> list[tuple]:
         if not self.path.exists():
@@ -121,13 +119,23 @@ class Feedback:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._lock:
+        with self._lock:
+            try:
+                if self._connected_to != _identity(self.path):
+                    self._disconnect()
                 if self._connection is None:
                     self._connection = _connected(self.path)
+                    self._connected_to = _identity(self.path)
                 yield self._connection
-        except sqlite3.Error as error:
-            raise unusable(error, self.path) from None
+            except sqlite3.Error as error:
+                self._disconnect()
+                message = f"cannot be used now ({error}); if it is damaged, move it away, and a new one is made"
+                raise DataError(message, path=self.path) from None
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -142,6 +150,15 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of the file that is there, whatever it is called; None where none is."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _now() -> str:

@@ -6,6 +6,7 @@ in every text, so they are marked only where a query has nothing else.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cached_property
 from typing import NamedTuple
 
@@ -43,12 +44,12 @@ class Marker:
         if end < len(text):
             end = max(text.rfind(" ", end - _BEFORE, end), end - _BEFORE)
         pieces = [Piece("…", False)] if start else []
-        at = start
+        marked_to = start
         for begin, stop in spans:
             if start <= begin and stop <= end:
-                pieces += [Piece(text[at:begin], False), Piece(text[begin:stop], True)]
-                at = stop
-        pieces += [Piece(text[at:end], False), Piece("…" if end < len(text) else "", False)]
+                pieces += [Piece(text[marked_to:begin], False), Piece(text[begin:stop], True)]
+                marked_to = stop
+        pieces += [Piece(text[marked_to:end], False), Piece("…" if end < len(text) else "", False)]
         return [piece for piece in pieces if piece.text]
 
     @cached_property
@@ -63,9 +64,10 @@ def _window(spans: list[tuple[int, int]], length: int, chars: int | None) -> tup
     if chars is None or length <= chars:
         return 0, length
     best, most = 0, 0
+    ends = [end for _, end in spans]
     for number, (begin, _) in enumerate(spans):
         start = max(0, min(begin - _BEFORE, length - chars))
-        within = sum(stop <= start + chars for _, stop in spans[number:])
+        within = bisect_right(ends, start + chars) - number
         if within > most:
             best, most = start, within
     return best, best + chars

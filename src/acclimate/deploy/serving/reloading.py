@@ -41,11 +41,11 @@ class Reloading:
                 self.problem = None
                 return "same"
             run.warm()
-        except (AcclimateError, OSError, ValueError, KeyError) as error:  # what a damaged file comes to
-            self.problem = (
-                f"the run changed and cannot be used ({error or type(error).__name__}); the old one is served"
-            )
-            logging.getLogger("acclimate").warning("serve: %s", self.problem)
+        except Exception as error:  # a damaged file may come to any
+            reason = str(error) if isinstance(error, AcclimateError) else f"{type(error).__name__}: {error}"
+            self.problem = f"the run changed and cannot be used ({reason}); the old one is served"
+            is_unexpected = not isinstance(error, AcclimateError)
+            logging.getLogger("acclimate").warning("serve: %s", self.problem, exc_info=is_unexpected)
             return "failed"
         self._worker.run, self.problem = run, None
         logging.getLogger("acclimate").info("serve: a newer run is served now, by %s", run.system)

@@ -9,6 +9,7 @@ const SIDES = ["left", "right"];
 const SEED = Math.floor(Math.random() * 2 ** 31); // of the sides, for as long as the page is open
 let shown = null; // the comparison on the page
 let isBlind = false; // nobody has seen yet which system is where
+let searches = 0; // an answer to any but the last one comes too late
 
 async function start() {
   const health = await call("/health");
@@ -26,6 +27,7 @@ async function start() {
 async function search() {
   const query = by("query").value.trim();
   if (!query) return;
+  const number = ++searches;
   say("");
   by("status").textContent = "Searching…";
   try {
@@ -34,10 +36,12 @@ async function search() {
       call("/compare", { ...body, chars: 4000 }),
       call(`/feedback?query=${encodeURIComponent(query)}`),
     ]);
+    if (number !== searches) return;
     history.replaceState(null, "", `?q=${encodeURIComponent(query)}`);
     isBlind = body.blind;
     show(comparison, grades);
   } catch (error) {
+    if (number !== searches) return;
     by("results").hidden = true;
     by("status").textContent = "";
     say(error.message);
@@ -106,11 +110,13 @@ async function keepClick(hit, side) {
   await kept(given, () => {});
 }
 
+// `then` is of the comparison that was said something of: another may be on the page by now.
 async function kept(given, then) {
+  const comparison = shown;
   say("");
   try {
     await call("/feedback", given);
-    then();
+    if (shown === comparison) then();
   } catch (error) {
     say(error.message);
   }
