@@ -39,6 +39,7 @@ def test_no_folder_has_routes_and_every_one_has_a_card(folders):
         assert "nature, 40 of them" in card
         assert "/tmp" not in card  # nor where it was
         assert "| system | nDCG@10 | 95% interval |" in card
+        assert " on synthetic queries alone: " in card
         assert "volcano" not in card.lower()  # no document's text
 
 
@@ -128,4 +129,7 @@ def test_a_model_that_comes_back_as_another_is_refused(finished, tmp_path, monke
 def test_the_command_says_what_it_compared(finished, tmp_path, capsys):
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     assert main(["export", str(finished), "hf", "--system", "dense", "--out", str(tmp_path / "out")]) == 0
-    assert "of the ten best of dense, these encoders find 1.0000" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "of the ten best of dense, these encoders find 1.0000" in printed.out
+    loaded = [line for line in printed.err.splitlines() if "loading" in line]
+    assert sorted(loaded) == sorted({*loaded})  # nothing is read twice

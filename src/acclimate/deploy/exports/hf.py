@@ -23,6 +23,7 @@ from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.source import Source
 from acclimate.deploy.exports.token_weights import write_documents, write_query_weights
 from acclimate.search.encoded import Task
+from acclimate.search.members import SparseMember
 from acclimate.search.names import RERANKER, SystemName
 
 LEAST_COSINE = 0.999  # of a vector that was read back; the index keeps token vectors in eight bits
@@ -40,12 +41,15 @@ def write(source: Source, folder: Path) -> Written:
         sides = sides_of(source.run, source.outputs.get("distill"), name)
         write_sides(sides, into, partial(write_with_card, source, name))
         counts["models"] += len(sides)
-        if sides["query"].kind == "sparse":
-            write_query_weights(source.system.members[name], into)
-            counts["documents"] = write_documents(source, source.system.members[name], into)
-        notes[name] = _checked(source, name, sides, into)
+        if isinstance(member := source.system.members[name], SparseMember):
+            write_query_weights(member, into)
+            counts["documents"] = write_documents(source, member, into)
+        exported: dict[Task, checks.Exported] = {
+            task: checks.Exported(into / task, side.kind, task) for task, side in sides.items()
+        }
+        notes[name] = _checked(source, name, sides, exported)
         lines.append(f"{name}: " + ", ".join(f"{what} {value:.6f}" for what, value in notes[name].items()))
-        encoders[name] = checks.Exported(into / "query", sides["query"].kind, "query")
+        encoders[name] = exported["query"]
     if source.name.is_reranked:
         if source.name.reranker == RERANKER:
             count, line = write_reranker(source, folder / RERANKER)
@@ -62,7 +66,9 @@ def write(source: Source, folder: Path) -> Written:
     return Written(counts, notes, lines)
 
 
-def _checked(source: Source, name: str, sides: dict[Task, Side], folder: Path) -> dict[str, float]:
+def _checked(
+    source: Source, name: str, sides: dict[Task, Side], exported: dict[Task, checks.Exported]
+) -> dict[str, float]:
     """The lowest cosines with the run's own vectors, by what was read and by which library."""
     member: Any = source.system.members[name]
     kind, documents = sides["query"].kind, checks.documents(source)
@@ -74,16 +80,19 @@ def _checked(source: Source, name: str, sides: dict[Task, Side], folder: Path) -
     }
     lowest: dict[str, float] = {}
     for task, side in sides.items():
-        vectors = checks.Exported(folder / task, kind, task).vectors(texts[task])
+        vectors = exported[task].vectors(texts[task])
         if kind == "sparse" and task == "document":  # the index keeps the heaviest
             vectors = [np.where(kept > 0, whole, 0) for kept, whole in zip(ours[task], vectors, strict=True)]
         lowest[f"{task} cosine"] = checks.least_cosine(ours[task], vectors)
         if kind == "dense" and pooling_in_words(side):
-            plain = checks.by_transformers(folder / task, side, texts[task])
+            plain = checks.by_transformers(exported[task].folder, side, texts[task])
             lowest[f"{task} cosine by transformers"] = checks.least_cosine(ours[task], list(plain))
     for what, cosine in lowest.items():
         if cosine < LEAST_COSINE:
-            raise DataError(f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1", path=folder)
+            raise DataError(
+                f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1",
+                path=exported["query"].folder.parent,
+            )
     return lowest
 
 

@@ -15,6 +15,7 @@ from acclimate.base.version import __version__
 from acclimate.deploy.exports.model_sides import Side
 from acclimate.deploy.exports.source import Source
 from acclimate.measure.measures import MAIN
+from acclimate.report import sentences
 from acclimate.report.report import Report
 from acclimate.search.names import SystemName
 
@@ -32,7 +33,7 @@ def card(source: Source, member: str, side: Side) -> str:
         if _learned(source, name, side)
         else f"It is {_plain_name(base)} as it is, without training."
     )
-    other = "document" if side.task == "query" else "query"
+    other_side = "document" if side.task == "query" else "query"
     return "\n".join(
         [
             *_front(base, side),
@@ -40,7 +41,7 @@ def card(source: Source, member: str, side: Side) -> str:
             "",
             f"{learned} It reads {what} up to {side.max_tokens} tokens"
             + (f", with `{side.prompt}` before each text" if side.prompt else "")
-            + f"; `../{other}` reads the other side. Vectors of both are compared by {_SIMILARITY[side.kind]}.",
+            + f"; `../{other_side}` reads the other side. Vectors of both are compared by {_SIMILARITY[side.kind]}.",
             "",
             "## How to load it",
             "",
@@ -99,20 +100,21 @@ def provenance(source: Source, names: tuple[SystemName, ...]) -> list[str]:
     learned = {name: run.settings[name] for name in ("train", "distill") if name in outputs}
     shown = dict.fromkeys([*names, source.name, report["baseline"], report["recommended"]])
     rows = {row["name"]: row for row in report["systems"]}
-    basis = report["verdict_basis"]
+    written = "that were given" if run.given.brings_queries else f"written by {_plain_name(report['models']['llm'])}"
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
+    measured = sentences.QUERIES[report["verdict_basis"]] + (f", {caveat}" if caveat else "")
     return [
         "## What it was made from",
         "",
         f"- Documents: {_plain_name(report['corpus']['name'])}, {report['corpus']['documents']:,} of them.",
-        f"- Queries: {generated:,} written by {_plain_name(report['models']['llm'])}, {kept:,} kept.",
+        f"- Queries: {generated:,} {written}, {kept:,} kept.",
         f"- Recipe: {report['recipe']}, seed {report['seed']}, acclimate {__version__}.",
         *(f"- Settings of {stage}: {_plain(settings)}." for stage, settings in learned.items()),
         "",
         "## What was measured",
         "",
-        f"On {report['queries']['count']:,} queries; the verdict rests on "
-        + ("people's judgments." if basis == "qrels" else f"{basis} queries, which usually flatter.")
-        + f" It is {report['verdict']}: {report['candidate']} against {report['baseline']}.",
+        f"{sentences.verdict(report)}: {report['candidate']} against {report['baseline']}. These are "
+        f"{report['queries']['count']:,} {measured}.",
         "",
         f"| system | {MAIN} | 95% interval |",
         "| --- | --- | --- |",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
 
-from acclimate.base.loading import loading
+from acclimate.base.loading import loading, quiet
 from acclimate.deploy.exports.model_sides import Side
 from acclimate.deploy.exports.source import Source
 from acclimate.records import Doc, Query, ScoredDoc
@@ -65,7 +65,7 @@ def by_transformers(folder: Path, side: Side, texts: Sequence[str]) -> np.ndarra
     """(n_texts, dim) what plain transformers makes of texts, as the card says it; of mean and first-token pooling."""
     from transformers import AutoModel, AutoTokenizer
 
-    with loading(folder):
+    with quiet():  # sentence-transformers has read the same files
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModel.from_pretrained(folder).float().eval()
     rows: list[torch.Tensor] = []

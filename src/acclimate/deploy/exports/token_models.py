@@ -7,6 +7,7 @@ queries, are compared with the run's, and the ranking that all of them make.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,19 @@ from acclimate.search.names import SystemName
 LEAST_COSINE = 0.999
 
 
-class WithoutEnds(checks.Exported):
+@dataclass(frozen=True)
+class WithoutEnds:
     """Queries without the vectors of their first and last token, which the run leaves out, too."""
+
+    whole: checks.Exported
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.whole.fingerprint} without ends"
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Vectors of each text, in the order given."""
-        return [encoded._replace(tokens=encoded.tokens[1:-1]) for encoded in super().encode(texts)]
+        return [encoded._replace(tokens=encoded.tokens[1:-1]) for encoded in self.whole.encode(texts)]
 
 
 def write_members(
@@ -49,7 +57,7 @@ def write_members(
     notes: dict[str, Any] = {}
     lines: list[str] = []
     whole: dict[str, checks.Exported] = {}
-    words: dict[str, checks.Exported] = {}
+    words: dict[str, WithoutEnds] = {}
     for name in names:
         into = folder / SystemName(name).file_name
         sides = sides_of(source.run, source.outputs.get("distill"), name)
@@ -58,8 +66,8 @@ def write_members(
         write_sides(sides, into, partial(_write_side, write_side, reading, name, card))
         whole[name] = checks.Exported(into / "query", "late-interaction", "query")
         if not (reading.query_prefix or reading.is_filled):  # a bi-encoder's, whose ends are no words
-            words[name] = WithoutEnds(into / "query", "late-interaction", "query")
-        notes[name] = _compared(source, name, into)
+            words[name] = WithoutEnds(whole[name])
+        notes[name] = _compared(source, name, whole[name], into / "document")
         lines.append(f"{name}: " + ", ".join(f"{what} {value:.6f}" for what, value in notes[name].items()))
     ours = source.search(source.queries, checks.TOP)
     for what, encoders in (("", whole), (", without the vectors of [CLS] and [SEP],", words)):
@@ -70,20 +78,21 @@ def write_members(
     return Written({"models": 2 * len(names)}, notes, lines)
 
 
-def _compared(source: Source, name: str, folder: Path) -> dict[str, float]:
+def _compared(source: Source, name: str, of_queries: checks.Exported, of_documents: Path) -> dict[str, float]:
     member: Any = source.system.members[name]
     documents = checks.documents(source)
-    ours = checks.in_index(member, [row for row, _ in documents])
-    read = checks.Exported(folder / "document", "late-interaction", "document")
-    queries = checks.Exported(folder / "query", "late-interaction", "query").vectors([q.text for q in source.queries])
-    of_queries = checks.of_queries(member, source.queries)
+    read = checks.Exported(of_documents, "late-interaction", "document")
+    our_documents = checks.in_index(member, [row for row, _ in documents])
+    their_documents = read.vectors([doc.default_text() for _, doc in documents])
+    our_queries = checks.of_queries(member, source.queries)
+    their_queries = of_queries.vectors([query.text for query in source.queries])
     lowest = {
-        "document cosine": checks.least_cosine(ours, read.vectors([doc.default_text() for _, doc in documents])),
-        "cosine of a query's words": checks.least_cosine(of_queries, list(map(_words, of_queries, queries))),
+        "document cosine": checks.least_cosine(our_documents, their_documents),
+        "cosine of a query's words": checks.least_cosine(our_queries, list(map(_words, our_queries, their_queries))),
     }
     for what, cosine in lowest.items():
         if cosine < LEAST_COSINE:
-            raise DataError(f"{name}: read back, the {what} is {cosine:.4f}; expected 1", path=folder)
+            raise DataError(f"{name}: read back, the {what} is {cosine:.4f}; expected 1", path=of_documents.parent)
     return lowest
 
 
