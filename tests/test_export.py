@@ -103,6 +103,17 @@ def test_an_export_that_was_harmed_is_made_again(finished, tmp_path, plain):
     assert (out / "0.jsonl").read_text()
 
 
+def test_what_somebody_put_into_an_export_is_not_lost_when_it_is_made_again(finished, tmp_path, plain):
+    run, out = acclimate.open(finished), tmp_path / "out"
+    run.export("plain", out)
+    (out / "notes.txt").write_text("years of work")
+    assert run.export("plain", out).was_there
+    (out / "0.jsonl").write_text("")
+    with pytest.raises(AcclimateError, match=r"holds notes\.txt, which no export made"):
+        run.export("plain", out)
+    assert (out / "notes.txt").exists()
+
+
 @pytest.mark.parametrize("content", ["file", "folder", "stage"])
 def test_what_is_no_export_is_not_overwritten(finished, tmp_path, plain, content, copied):
     out = {"file": tmp_path / "letter", "folder": tmp_path / "letters", "stage": copied / "index"}[content]
@@ -112,6 +123,20 @@ def test_what_is_no_export_is_not_overwritten(finished, tmp_path, plain, content
     with pytest.raises(AcclimateError, match=r"is a file|is no export"):
         acclimate.open(finished).export("plain", out)
     assert out.exists()
+
+
+def test_a_link_to_a_folder_is_written_through_and_the_folder_one_is_in_is_not_replaced(
+    finished, tmp_path, plain, monkeypatch
+):
+    run, there = acclimate.open(finished.resolve()), tmp_path / "there"
+    (tmp_path / "link").symlink_to(there)
+    run.export("plain", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (there / "manifest.json").is_file()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(AcclimateError, match="is the folder you are in"):
+        run.export("plain", ".")
 
 
 def test_another_system_needs_another_folder(finished, tmp_path, plain):
@@ -126,6 +151,24 @@ def test_documents_that_cannot_be_read_back_are_told(finished, tmp_path, plain):
     with pytest.raises(DataError, match=r"\d+ documents can be read back; the run has \d+"):
         acclimate.open(finished).export("plain", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_nobody_else_works_in_the_folder_of_a_run_while_it_is_exported_there(copied, tmp_path, plain, monkeypatch):
+    run, write, said = acclimate.open(copied), plain.write, []
+
+    def meanwhile(*arguments, **options):
+        try:
+            acclimate.open(copied).write_report()
+        except AcclimateError as error:
+            said.append(str(error))
+        return write(*arguments, **options)
+
+    plain.write = meanwhile
+    run.export("plain")
+    assert len(said) == 1
+    assert "is in use by another acclimate" in said[0]
+    run.export("plain", tmp_path / "elsewhere")
+    assert len(said) == 1
 
 
 def test_what_is_loaded_into_a_server_is_noted(finished, tmp_path, plain):

@@ -7,10 +7,11 @@ whose run has changed is made again; a folder that holds anything else is refuse
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,16 @@ def export(
     _refuse_other(out, facts)
     manifest, was_there = _finished(out, key), True
     if manifest is None:
-        with _beside(out) as folder:
+        place = Path(os.path.realpath(out))  # it may be a link
+        _refuse_to_lose(place)
+        if Path.cwd().is_relative_to(place):
+            raise AcclimateError(
+                f"{out} is the folder you are in, which is to be replaced; type it from another folder"
+            )
+        with _keeping_others_out(run, place), _beside(place) as folder:
             manifest, was_there = _written(source, form, folder, to_write, {**recipe, "fingerprint": key}), False
-            shutil.rmtree(out, ignore_errors=True)
-            folder.replace(out)
+            shutil.rmtree(place, ignore_errors=True)
+            folder.replace(place)
     if to_load and form.load:
         manifest = manifests.write(out, {**manifest, "loaded": form.load(source, out, **to_load)})
     return Exported(out, manifest, was_there)
@@ -152,6 +159,24 @@ def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
             f"{out} holds {manifest['system']} as {manifest['format']}"
             f"{' with other options' if held['options'] != facts['options'] else ''}; choose another folder with --out"
         )
+
+
+def _refuse_to_lose(out: Path) -> None:
+    """Raises AcclimateError for an export that is to be replaced, and into which somebody put a file."""
+    known = {manifests.NAME, *(_manifest(out) or {"outputs": ()})["outputs"]}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out)
+        if path.is_file() and name.as_posix() not in known and "__pycache__" not in name.parts:
+            raise AcclimateError(
+                f"{out} holds {name.as_posix()}, which no export made and this one would remove; move it, or choose "
+                "another folder with --out"
+            )
+
+
+def _keeping_others_out(run: Run, place: Path) -> AbstractContextManager[None]:
+    """Of the run, where the export is in its folder: whoever works there sweeps up what is unfinished."""
+    is_inside = place.is_relative_to(os.path.realpath(run.workspace.folder))
+    return run.workspace.lock() if is_inside else nullcontext()
 
 
 @contextmanager
