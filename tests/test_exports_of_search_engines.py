@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import numpy as np
 import pytest
 from odd_exports import TEXTS, Odd
 
 from acclimate.base.errors import SettingError
-from acclimate.deploy.exports import elasticsearch, opensearch
+from acclimate.base.text import printable
+from acclimate.deploy.exports import elasticsearch, opensearch, readers
+from acclimate.deploy.exports.postings import rounded
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import search_engines as reader
 
@@ -113,3 +117,30 @@ def test_documents_that_an_engine_refuses_are_told(odd, tmp_path):
         pytest.raises(SystemExit, match="1 documents were refused; the first: no room"),
     ):
         reader.load(url, tmp_path)
+
+
+def test_an_engine_that_does_not_answer_is_said(unused_address):
+    with pytest.raises(SystemExit, match=r"127\.0\.0\.1: .*refused.*; is this the address of the engine\?"):
+        reader.ask(unused_address, "GET", "/", None)
+
+
+@pytest.fixture
+def unused_address():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+def test_readers_say_how_they_are_used_and_print_nothing_that_a_terminal_obeys(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["search.py"])
+    with pytest.raises(SystemExit, match=r"python search\.py http://localhost:9200"):
+        readers.arguments(reader.__doc__, 1, 2)
+    readers.show((doc_id, 0.5, f"\x1b[2J{text}", text) for doc_id, text in TEXTS.items())
+    lines = capsys.readouterr().out.split("\n")
+    assert len(lines) == 2 * len(TEXTS) + 1
+    assert all(line == printable(line) for line in lines)
+
+
+def test_no_weight_of_a_word_becomes_nothing():
+    weights = np.array([1e-9, 0.1, 3.14159265], np.float32)
+    assert rounded(weights) == [1e-9, 0.1, 3.141593]

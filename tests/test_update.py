@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.cli.main import main
 from acclimate.corpus.collections import passages
 from acclimate.corpus.documents import Corpus
-from acclimate.deploy.updating.changes import Changes, Rows
+from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.records import Doc
 from acclimate.run.input import Kept
 from acclimate.search.bm25 import BM25
@@ -156,6 +157,12 @@ def test_mistakes_are_told_and_change_nothing(finished, tmp_path, arguments, err
     with pytest.raises(error, match=message):
         acclimate.open(finished).update(**given)
     assert not (finished / "updated" / "manifest.json").exists()
+
+
+def test_an_id_to_remove_is_a_line_as_it_is_or_without_blanks_around_it(tmp_path):
+    (tmp_path / "gone.txt").write_bytes("\ufeffa b\r\n edge \n\n c\t\n".encode())
+    documents: Any = dict.fromkeys(("a b", " edge ", "c", "d"))
+    assert read_ids(tmp_path / "gone.txt", documents) == {"a b", " edge ", "c"}
 
 
 def test_a_document_cannot_come_and_go(finished, tmp_path):

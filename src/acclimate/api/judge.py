@@ -135,13 +135,13 @@ def judge(
     check_no_secrets({"judge": settings})
     limit(run, max_cost, max_tokens, prices)
     stage.check(run, settings)
-    on = _asked(run, outputs, queries, log, grades, n)
-    if len(on.queries) < FEWEST:
+    asked = _asked(run, outputs, queries, log, grades, n)
+    if len(asked.queries) < FEWEST:
         logger.warning(
-            "%s", f"judge: only {len(on.queries)} queries; all but very large differences are lost in chance"
+            "%s", f"judge: only {len(asked.queries)} queries; all but very large differences are lost in chance"
         )
     with run.workspace.lock(), shown(progress):
-        graded = stage.make(run, outputs, on, settings)
+        graded = stage.make(run, outputs, asked, settings)
         assemble.write(run, outputs)
     return Judgment(graded.measured, folder)
 

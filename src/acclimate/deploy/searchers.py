@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -93,13 +93,13 @@ class Searchers:
     def scored(self, queries: Sequence[Query], k: int, system: str | None) -> list[ScoredDoc]:
         """At most `k` documents per query, in the order of the queries."""
         name = self.checked_name(system)
-        return self._system(name, Views()).search(queries, _checked(k)) if queries else []
+        return self._system(name, Views(), _plain).search(queries, _checked(k)) if queries else []
 
     def named(self, system: str | None) -> Retriever:
         """The system of that name, or without one what is recommended."""
         name = self.checked_name(system)
         if name not in self._systems:
-            self._systems[name] = self._system(name, self._views)
+            self._systems[name] = self._system(name, self._views, _Noting)
         return self._systems[name]
 
     def checked_name(self, system: str | None) -> SystemName:
@@ -141,9 +141,9 @@ class Searchers:
     def _rerankers(self) -> Mapping[str, Scorer]:
         return rerankers(self.run, self.outputs.get("train"))
 
-    def _system(self, name: SystemName, views: Views) -> Retriever:
+    def _system(self, name: SystemName, views: Views, noting: Callable[[str, Scorer], Scorer]) -> Retriever:
         """That system, which remembers how it saw the last queries; nothing is loaded that it does not need."""
-        scorers = {name.reranker: _Noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
+        scorers = {name.reranker: noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
         chosen = self.outputs["evaluate"].chosen.only(name)
         systems = contenders(self.run, self._members, chosen, scorers, views=views)
         return next(system.retriever for system in systems if system.name == name)
@@ -177,6 +177,11 @@ class _Noting:
         scores = dict(self.scores)
         self.scores.clear()
         return scores
+
+
+def _plain(name: str, scorer: Scorer) -> Scorer:
+    """A scorer that remembers nothing, however many queries there are."""
+    return scorer
 
 
 def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:

@@ -82,9 +82,10 @@ def unmeasured(report: Mapping[str, Any]) -> str:
     if not missing:
         return ""
     measured = [SystemName(system["name"]) for system in report["systems"]]
-    behind = [name.first for name in measured if name == name.first.reranked()]
-    behind += [SystemName(name).first for name in missing]
-    return f"Not measured: {', '.join(missing)}. To measure it: --set evaluate.rerank={','.join(dict.fromkeys(behind))}"
+    retrievers = [name.first for name in measured if name == name.first.reranked()]
+    retrievers += [SystemName(name).first for name in missing]
+    setting = f"evaluate.rerank={','.join(dict.fromkeys(retrievers))}"
+    return f"Not measured: {', '.join(missing)}. To measure it: --set {setting}"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:

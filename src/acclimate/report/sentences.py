@@ -200,8 +200,8 @@ def _picked(report: Mapping[str, Any]) -> str:
     candidate = report["candidate"]
     if candidate not in report.get("held_out_ndcg", {candidate}):
         return f"{candidate} was named beforehand (evaluate.systems), so nothing was picked"
-    on = report.get("chosen_on", "other synthetic queries")
-    return f"{candidate} was picked from what acclimate made on {on} held out from training"
+    chosen_on = report.get("chosen_on", "other synthetic queries")
+    return f"{candidate} was picked from what acclimate made on {chosen_on} held out from training"
 
 
 def advice(report: Mapping[str, Any]) -> str:

@@ -53,6 +53,11 @@ class Postings(NamedTuple):
             yield Entries(terms[kept], rows[kept], weights[kept])
 
 
+def rounded(weights: NDArray[np.float32]) -> list[float]:
+    """Seven significant digits, which is what a float32 has: no weight becomes 0, which engines refuse."""
+    return [float(f"{weight:.7g}") for weight in weights.tolist()]
+
+
 def postings_of(member: Member) -> Postings:
     """Those of a BM25 or a sparse member."""
     if isinstance(member, BM25Member):

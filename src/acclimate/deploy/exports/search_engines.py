@@ -19,7 +19,7 @@ from acclimate.deploy.exports import arrays, documented, queries
 from acclimate.deploy.exports.check import check
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.fusion import identifier
-from acclimate.deploy.exports.postings import terms_of
+from acclimate.deploy.exports.postings import rounded, terms_of
 from acclimate.deploy.exports.readers import search_engines as reader
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Part, Source
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _AT_ONCE = 512  # documents of a bulk file
-_DIGITS = 6  # of a weight, and of a vector's component
+_DIGITS = 6  # of a vector's component
 
 
 def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any], weights: dict[str, float]) -> Written:
@@ -73,9 +73,7 @@ def _lines(
                 row[identifier(name)] = [round(value, _DIGITS) for value in of_part[name][place].tolist()]
             elif kind in LEXICAL:
                 span = slice(*of_part[f"{name}.starts"][place : place + 2])
-                pairs = zip(
-                    of_part[f"{name}.terms"][span].tolist(), of_part[f"{name}.weights"][span].tolist(), strict=True
-                )
-                row[identifier(name)] = {words[name][term]: round(weight, _DIGITS) for term, weight in pairs}
+                terms, weights = of_part[f"{name}.terms"][span].tolist(), rounded(of_part[f"{name}.weights"][span])
+                row[identifier(name)] = {words[name][term]: weight for term, weight in zip(terms, weights, strict=True)}
         yield json.dumps({"index": {"_id": str(row["number"])}})
         yield json.dumps(row, ensure_ascii=False)

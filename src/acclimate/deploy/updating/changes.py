@@ -25,7 +25,7 @@ def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
     """Ids to remove, one a line. Raises DataError for one that is no document's."""
     doc_ids: set[str] = set()
     for number, line in read_lines(path):
-        doc_id = line.strip()
+        doc_id = line if line in documents else line.strip()
         if doc_id and doc_id not in documents:
             meant = closest_name(doc_id, documents.ids)
             hint = f" Did you mean {meant!r}?" if meant else ""

@@ -123,8 +123,10 @@ def _sparse(
     place = np.full(sum(index.n_docs for index in indexes), -1, np.int64)
     place[rows] = np.arange(len(rows))
     tokens, documents, weights = (np.concatenate(parts) for parts in zip(*map(_entries, indexes), strict=True))
-    behind = np.repeat(np.cumsum([0, *(index.n_docs for index in indexes[:-1])]), [len(i.documents) for i in indexes])
-    documents = place[documents + behind]
+    first_rows = np.repeat(
+        np.cumsum([0, *(index.n_docs for index in indexes[:-1])]), [len(i.documents) for i in indexes]
+    )
+    documents = place[documents + first_rows]
     order = np.flatnonzero(documents >= 0)
     order = order[np.lexsort((documents[order], tokens[order]))]
     starts = np.concatenate([[0], np.cumsum(np.bincount(tokens[order], minlength=n_vocabulary))]).astype(np.int64)

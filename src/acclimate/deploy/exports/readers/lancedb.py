@@ -1,6 +1,5 @@
 """Search this export in LanceDB: python search.py "a query". It needs acclimate and lancedb."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from acclimate.deploy.exports.client import Fusion, first_of_documents
 from acclimate.deploy.exports.queries import QuerySide
+from acclimate.deploy.exports.readers import arguments, show
 
 
 def searcher(folder):
@@ -89,5 +89,5 @@ def plain(name):
 
 
 if __name__ == "__main__":
-    for document, score, title, text in searcher(Path(__file__).parent)(sys.argv[1]):
-        print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
+    (query,) = arguments(__doc__, 1, 1)
+    show(searcher(Path(__file__).parent)(query))

@@ -1,9 +1,9 @@
 """Search this export in PostgreSQL: python search.py postgresql://... "a query". It needs acclimate and psycopg."""
 
-import sys
 from pathlib import Path
 
 from acclimate.deploy.exports.queries import QuerySide
+from acclimate.deploy.exports.readers import arguments, show
 
 
 def searcher(connection, folder):
@@ -33,6 +33,9 @@ def parameters(name, part):
 if __name__ == "__main__":
     import psycopg
 
-    with psycopg.connect(sys.argv[1]) as connection:
-        for document, score, title, text in searcher(connection, Path(__file__).parent)(sys.argv[2]):
-            print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
+    url, query = arguments(__doc__, 2, 2)
+    try:
+        with psycopg.connect(url) as connection:
+            show(searcher(connection, Path(__file__).parent)(query))
+    except psycopg.Error as error:
+        raise SystemExit(f"PostgreSQL says: {error}") from None

@@ -4,7 +4,6 @@ python search.py http://localhost:6333              loads (a folder's name: Qdra
 python search.py http://localhost:6333 "a query"    searches
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from acclimate.deploy.exports import arrays as parts
 from acclimate.deploy.exports.client import Fusion, first_of_documents
 from acclimate.deploy.exports.queries import QuerySide
+from acclimate.deploy.exports.readers import arguments, show
 
 COLLECTION = "acclimate"
 _POINTS = 64  # that are sent at once
@@ -122,9 +122,9 @@ def searcher(client, folder, *, exact=False):
 
 
 if __name__ == "__main__":
-    here, client = Path(__file__).parent, connect(sys.argv[1])
-    if len(sys.argv) < 3:
-        print(f"{load(client, here):,} documents")
+    url, *query = arguments(__doc__, 1, 2)
+    here, client = Path(__file__).parent, connect(url)
+    if query:
+        show(searcher(client, here)(*query))
     else:
-        for document, score, title, text in searcher(client, here)(sys.argv[2]):
-            print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
+        print(f"{load(client, here):,} documents")

@@ -8,7 +8,6 @@ A name and a password go into the address: https://name:password@host:9200.
 
 import base64
 import json
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from acclimate.deploy.exports.queries import QuerySide
+from acclimate.deploy.exports.readers import arguments, show
 
 INDEX = "acclimate"
 
@@ -26,7 +26,7 @@ def feature(word):
 
 
 def ask(url, method, path, body, kind="application/json"):
-    """What the engine answers. Raises SystemExit with what it says where it refuses."""
+    """What the engine answers. Raises SystemExit with what it says where it refuses, or with why there is no answer."""
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}{path}"
     request = urllib.request.Request(address, body, {"content-type": kind}, method=method)
@@ -38,6 +38,10 @@ def ask(url, method, path, body, kind="application/json"):
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise SystemExit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:500]}") from None
+    except OSError as error:
+        raise SystemExit(
+            f"{parts.hostname}: {getattr(error, 'reason', error)}; is this the address of the engine?"
+        ) from None
 
 
 def load(url, folder):
@@ -91,9 +95,9 @@ def search(url, folder, query, k=10):
 
 
 if __name__ == "__main__":
+    url, *query = arguments(__doc__, 1, 2)
     here = Path(__file__).parent
-    if len(sys.argv) < 3:
-        print(f"{load(sys.argv[1], here):,} documents")
+    if query:
+        show(search(url, here, *query))
     else:
-        for document, score, title, text in search(sys.argv[1], here, sys.argv[2]):
-            print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
+        print(f"{load(url, here):,} documents")

@@ -2,12 +2,12 @@
 
 import json
 import sqlite3
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from acclimate.deploy.exports.queries import QuerySide
+from acclimate.deploy.exports.readers import arguments, show
 
 
 def open_index(folder):
@@ -47,5 +47,5 @@ def max_sim(tokens, scales, query):
 
 
 if __name__ == "__main__":
-    for document, score, title, text in open_index(Path(__file__).parent)(sys.argv[1]):
-        print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
+    (query,) = arguments(__doc__, 1, 1)
+    show(open_index(Path(__file__).parent)(query))

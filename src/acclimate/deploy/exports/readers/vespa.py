@@ -4,12 +4,12 @@ Before, in this folder: vespa deploy application && vespa feed feed/*.jsonl
 """
 
 import json
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from acclimate.deploy.exports.queries import QuerySide
+from acclimate.deploy.exports.readers import arguments, show
 
 WHOLE = 10_000  # that weights are multiplied by, where candidates are named by whole numbers
 
@@ -63,8 +63,10 @@ def search(url, folder, query, k=10):
             return first_of_documents(json.load(answer)["root"].get("children", []), k)
     except urllib.error.HTTPError as error:
         raise SystemExit(f"search: {error.code} {error.read().decode(errors='replace')[:500]}") from None
+    except OSError as error:
+        raise SystemExit(f"{url}: {getattr(error, 'reason', error)}; is this the address of Vespa?") from None
 
 
 if __name__ == "__main__":
-    for document, score, title, text in search(sys.argv[1], Path(__file__).parent, sys.argv[2]):
-        print(f"{score:8.4f}  {document}  {title}\n          {text[:200]!r}")
+    url, query = arguments(__doc__, 2, 2)
+    show(search(url, Path(__file__).parent, query))
