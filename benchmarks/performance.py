@@ -1,6 +1,6 @@
 """docs/performance.md for this machine: each stage against its arithmetic, three baselines, cold starts, growth.
 
-    python benchmarks/performance.py                   fifteen minutes on two idle cores, on pydocs
+    python benchmarks/performance.py                   half an hour on two idle cores, on pydocs
     python benchmarks/performance.py --write           put the tables into docs/performance.md
     python benchmarks/performance.py --only cold       one of: stages, reading, generation, cold, growth
 
@@ -67,7 +67,7 @@ def reading(out: Path) -> str:
 
 
 def generation(out: Path) -> str:
-    text = printed("generation.py", "--docs", "24", "--out", str(out))
+    text = printed("generation.py", "--out", str(out))
     ratio = next(line.split("|")[6].strip(" ×") for line in text.splitlines() if line.startswith("| **acclimate**"))
     return f"{text}\n\n**generate {ratio}x**"
 
