@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import acclimate
 from acclimate import __version__
 from acclimate.base.testing import DOCS
 from acclimate.cli.main import main
@@ -173,6 +174,16 @@ def test_a_folder_that_was_removed_under_a_shell_is_told(mistake, tmp_path, monk
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert "is not there any more" in mistake("adapt", "corpus.jsonl", "--out", "run")
+
+
+def test_a_folder_whose_name_is_not_utf8_is_told_before_anything_is_read(mistake, corpus, tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert "is not UTF-8; expected names of folders" in mistake("index", "run", "--corpus", corpus)
+    assert [*folder.iterdir()] == []
+    with pytest.raises(acclimate.SettingError, match="is not UTF-8"):
+        acclimate.adapt(folder / "docs.jsonl", out=tmp_path / "run")
 
 
 def test_a_run_stays_what_it_was_when_its_command_is_mistyped(mistake, unfinished):

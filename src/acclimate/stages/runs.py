@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
+from acclimate.base.text import quoted
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
 from acclimate.run import description
@@ -31,12 +32,15 @@ def begin(
     seed: int,
     given: Given = NOTHING,
 ) -> Run:
-    """A run that is to be in `out`. Raises SettingError where that is inside the corpus."""
+    """A run that is to be in `out`. Raises SettingError where that is inside the corpus, and for names in no UTF-8."""
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
         _refuse_runs(out, Path(corpus))
     run = Run(Workspace(out), settings, seed, corpus, given, recipe)
+    for path in (str(out.absolute()), run.input.source, recipe, *filter(None, given.as_json().values())):
+        if not path.isascii() and path.encode(errors="replace").decode() != path:  # run.json could not name it
+            raise SettingError(f"{quoted(path)} is not UTF-8; expected names of folders and files that are")
     run.workspace.refuse_foreign()
     return run
 
