@@ -20,6 +20,7 @@ from acclimate.base.errors import AcclimateError, BudgetExceeded
 from acclimate.base.progress import Progress, shown
 from acclimate.cli.main import main
 from acclimate.run import lease, status
+from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
 
 
@@ -135,6 +136,23 @@ def test_what_somebody_else_wrote_as_a_status_is_none(run: Path):
         json.dumps({**whole, "state": "works", "stage": "index", "total": 9, "unit": "\x1b[31mx"})
     )
     assert "\x1b" not in str(acclimate.status(run))
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("gone", ["run", "run/index"])
+def test_what_is_removed_while_a_run_works_is_said_and_does_not_come_back(run: Path, gone: str):
+    workspace = Workspace(run)
+
+    def work(folder: Path, progress: Progress) -> Account:
+        shutil.rmtree(run.parent / gone)
+        time.sleep(2 * lease.BEAT_SECONDS)
+        progress(1, 2)
+        (folder / "vectors").stat()
+        return Account()
+
+    with pytest.raises(AcclimateError, match=r"moved or removed while this worked"), workspace.lock():
+        workspace.make("index", work, settings={}, inputs={}, seed=0)
+    assert not (run.parent / gone).exists()
 
 
 @pytest.mark.usefixtures("hurried")

@@ -1,4 +1,5 @@
-"""What a full disk does: one error that names a path, whichever library was writing, and never a signal."""
+"""What a full disk does, and files that vanish: one error that names a path, whichever library was at work, and never
+a signal."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from acclimate.base.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,19 @@ def writing(path: Path) -> Iterator[None]:
         if code is None or (isinstance(error, OSError) and error.filename):
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
+
+
+@contextmanager
+def staying(folder: Path) -> Iterator[None]:
+    """Where a file in this folder is not there within, that is raised as a DataError: none of ours is looked for in
+    vain, so it was moved or removed."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not Path(str(error.filename)).is_relative_to(folder):
+            raise
+        what = "was moved or removed while this worked; the same command makes it again"
+        raise DataError(what, path=error.filename) from error
 
 
 def _refusal(error: Exception) -> int | None:

@@ -64,7 +64,9 @@ class Lease:
             return False
 
     def check(self) -> None:
-        """Raises AcclimateError where another process has taken over."""
+        """Raises AcclimateError where another process has taken over, and where the folder is gone."""
+        if not self.path.parent.is_dir():
+            raise AcclimateError(f"{self.path.parent} is not there any more; it was moved or removed while this worked")
         if self._successor is not None:
             raise AcclimateError(
                 f"{self.path.parent} was taken over by {_name(self._successor)}, because this process gave no sign "
@@ -93,7 +95,8 @@ class Lease:
                 if holder is not None and holder["token"] != self._token:
                     self._successor = holder
                     return
-                self._beat()
+                if self.path.parent.is_dir():  # which nobody wants back who has removed it
+                    self._beat()
             except (OSError, AcclimateError):  # the folder cannot be reached for now, and work that needs it says so
                 continue
 

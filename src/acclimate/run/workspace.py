@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
-from acclimate.base.disk import writing
+from acclimate.base.disk import staying, writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
 from acclimate.base.progress import Progress, duration
@@ -94,7 +94,7 @@ class Workspace:
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
             if not _is_locked(handle):
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it")
-            with self.lease.held():
+            with self.lease.held(), staying(self.folder):
                 if is_own:
                     if not handle.tell():
                         handle.write(_MARK)
@@ -107,7 +107,7 @@ class Workspace:
                     leftovers |= {"corpus", status.NAME, status.LOG}  # which are of no use where nothing begins
                     raise
                 finally:
-                    if is_new and {path.name for path in self.folder.iterdir()} <= leftovers:
+                    if is_new and self.folder.is_dir() and {path.name for path in self.folder.iterdir()} <= leftovers:
                         shutil.rmtree(self.folder)
 
     def is_at_work(self) -> bool:
