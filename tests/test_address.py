@@ -80,6 +80,7 @@ SECRETS = [
     "likelihood:openai-completions:m@http://h/v1#{}",
     "openia:m@http://user:{}@h/v1",
     "http://user:{}@h/v1",
+    "https:/user:{}@h/docs.jsonl",  # an address as the path of a file has it
 ]
 
 
@@ -106,7 +107,7 @@ def test_a_secret_in_a_name_is_refused_wherever_it_stands_and_never_repeated(for
 
 @given(st.text(max_size=40))
 def test_a_text_without_an_address_is_shown_as_it_is(text):
-    if "://" not in text and "@" not in text:
+    if ":/" not in text and "@" not in text:
         assert redacted(text) == text
 
 

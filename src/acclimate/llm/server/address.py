@@ -17,7 +17,7 @@ from acclimate.base.errors import SettingError
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
 _NEXT = re.compile(r",(?=https?://)")  # between the addresses of servers that answer alike
 _ITS_OWN = "https://api.openai.com/v1"
-_ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*://)(?P<behind>[^\s'\"<>]+)")
+_ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]+://?)(?P<behind>[^\s'\"<>]+)")
 _USER = re.compile(r"@[^@\s/*]+:(?!//)[^@\s]+@")  # where a scheme was forgotten
 # What follows an @ and can only be an address whose scheme was forgotten: a port, a path below a host, this machine.
 _NO_SCHEME = re.compile(
