@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -363,6 +364,19 @@ except AcclimateError as error:
     assert other.returncode == 1
     assert "is in use by another acclimate" in other.stderr
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_the_threads_of_a_process_one_works_at_a_time(tmp_path):
+    at_work = []
+
+    def work(number):
+        with Workspace(tmp_path / str(number % 2)).lock():
+            at_work.append(number)
+            time.sleep(0.01)
+            assert at_work.pop() == number and not at_work
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, range(6))) == [None] * 6
 
 
 def test_who_looks_on_is_in_nobody_s_way(workspace):

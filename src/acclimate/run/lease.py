@@ -17,14 +17,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from acclimate.base.errors import AcclimateError
+from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import write_json
 
 NAME = ".lease"
 BEAT_SECONDS = 5.0  # between two signs of life
 PATIENCE_SECONDS = 30.0  # without any, after which a folder is free
+_TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to get the lock of a file
 
 
 class Lease:
@@ -103,6 +104,23 @@ class Lease:
     def _beat(self) -> None:
         self._beats += 1
         write_json(self.path, {**self._holder, "token": self._token, "beats": self._beats})
+
+
+def is_locked(handle: IO[str]) -> bool:
+    """True once this process alone has the lock of a file; whoever only looks on takes it for an instant."""
+    import fcntl
+
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_BETWEEN_TRIES)
+        except OSError as error:
+            raise DataError(
+                f"no lock can be had here: {error.strerror}; choose a folder elsewhere", path=handle.name
+            ) from None
+    return False
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
@@ -29,7 +30,7 @@ from acclimate.run.output import Account, StageOutput
 
 LOCK = ".lock"
 _REPLACED = ".replaced"  # ends the name of a stage that is being made again
-_TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to get the lock
+_WORK = threading.RLock()  # of this process, on runs
 _MARK = "acclimate\n"  # in the lock file of a run's folder
 
 
@@ -75,12 +76,13 @@ class Workspace:
 
         So it does with a process of another machine, some time after, see `lease`.
         A folder that was made here and in which nothing began goes too, with those above it: a mistyped name leaves
-        nothing behind. Of several processes of one run the first one holds it.
+        nothing behind. Of several processes of one run the first one holds it, and of several threads one: seeds, logs
+        and who helps are of a whole process.
         """
         if not distributed.is_main():
             yield
             return
-        with tidied_above(self.folder), self._locked():
+        with _WORK, tidied_above(self.folder), self._locked():
             yield
 
     @contextmanager
@@ -92,7 +94,7 @@ class Workspace:
                 "expected a file, so that no two commands work here at once; remove it", path=self.folder / LOCK
             )
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
-            if not _is_locked(handle):
+            if not lease.is_locked(handle):
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it")
             with self.lease.held(), staying(self.folder):
                 if is_own:
@@ -220,23 +222,6 @@ class Workspace:
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
-
-
-def _is_locked(handle: IO[str]) -> bool:
-    """True once this process alone has the lock of a file; whoever only looks on takes it for an instant."""
-    import fcntl
-
-    for _ in range(_TRIES):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(_BETWEEN_TRIES)
-        except OSError as error:
-            raise DataError(
-                f"no lock can be had here: {error.strerror}; choose a folder elsewhere", path=handle.name
-            ) from None
-    return False
 
 
 def _sweep(folder: Path) -> None:
