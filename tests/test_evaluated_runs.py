@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import ir_measures
 import pytest
@@ -112,6 +113,17 @@ def test_a_table_has_a_row_for_each_run_and_says_what_is_missing(files, capsys):
     content = json.loads(capsys.readouterr().out)
     assert (content["queries"], list(content["providers"])) == (4, list(measures.MEASURES))
     assert content["runs"][0]["measures"]["RR@10"] == pytest.approx(0.4583, abs=5e-5)
+
+
+def test_the_names_of_files_move_no_cursor(files, capsys):
+    odd = [str(files / "\x1b[31mred.trec"), str(files / "two\nlines.trec")]
+    for path in odd:
+        Path(path).hardlink_to(files / "good.trec")
+    qrels = str(files / "qrels.tsv")
+    for command in (["evaluate-run", qrels, *odd], ["compare", qrels, *odd, str(files / "good.trec")]):
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out and "two lines.trec" in out
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,10 @@ def test_two_machines_do_not_work_in_one_folder(run: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("hurried")
-def test_a_folder_is_taken_over_from_a_machine_that_gives_no_sign(run: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_is_taken_over_from_a_machine_that_gives_no_sign(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "acclimate")
     with lease.Lease(run).held():
         shutil.copy(run / lease.NAME, run / "left")
     (run / "left").rename(run / lease.NAME)  # as a machine that lost its power leaves it
@@ -175,6 +178,7 @@ def test_a_folder_is_taken_over_from_a_machine_that_gives_no_sign(run: Path, mon
         started = time.monotonic()
         with Workspace(run).lock():
             assert time.monotonic() - started >= lease.PATIENCE_SECONDS
+    assert f"for a sign of process {os.getpid()} on" in caplog.text
     started = time.monotonic()
     with lease.Lease(run).held():  # one of this machine that was killed needs no waiting: its lock is gone
         pass

@@ -113,11 +113,11 @@ class BudgetExceeded(AcclimateError):
 def closest_name(name: str, known: Iterable[str]) -> str | None:
     """The name that a misspelled or shortened one stands for, whatever its case and hyphens; None where it would be a
     guess."""
-    by_letters = {_letters(other): other for other in known}
+    by_letters = {_letters(each): each for each in known}
     letters = _letters(name)
     matches = difflib.get_close_matches(letters, by_letters, n=1, cutoff=_CLOSE)
     if not matches and len(letters) >= _BEGINNING:
-        longer = [other for other in by_letters if other.startswith(letters)]
+        longer = [each for each in by_letters if each.startswith(letters)]
         matches = longer if len(longer) == 1 else []
     return by_letters[matches[0]] if matches else None
 

@@ -59,8 +59,8 @@ def recommend(
         if name != best and verdict(comparison, least=least) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]
-    least = min(map(effort, as_good))
-    servable = [system for system in as_good if effort(system) == least]
+    easiest = min(map(effort, as_good))
+    servable = [system for system in as_good if effort(system) == easiest]
     fastest = min(map(_milliseconds, servable))
     fast = [system for system in servable if _milliseconds(system) < FASTER * fastest]
     return Recommendation(min(fast, key=place)["name"], best, equals)

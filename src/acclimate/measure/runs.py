@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.text import on_one_line
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.fields import as_json
 from acclimate.measure.compare import Comparison, compare, verdict
@@ -57,7 +58,8 @@ class Comparisons(Rows[Compared]):
     def __str__(self) -> str:
         if len(self.rows) == 1:
             return str(self.rows[0])
-        return "\n".join(f"{row.comparison.system} against {row.comparison.baseline}: {row}" for row in self.rows)
+        pairs = (on_one_line(f"{row.comparison.system} against {row.comparison.baseline}") for row in self.rows)
+        return "\n".join(f"{pair}: {row}" for pair, row in zip(pairs, self.rows, strict=True))
 
     def to_frame(self) -> DataFrame:
         """A pandas data frame with a row for each baseline. Raises MissingExtra without pandas."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from acclimate.base import distributed
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import write_json
 
@@ -79,6 +80,7 @@ class Lease:
         holder, started = read(self.path), time.monotonic()
         if holder is None or holder["machine"] == self._holder["machine"]:  # that one is dead, by the lock
             return
+        distributed.say("", f"waiting {PATIENCE_SECONDS:g} seconds for a sign of {_name(holder)}, who worked here last")
         while time.monotonic() - started < PATIENCE_SECONDS:
             time.sleep(min(BEAT_SECONDS, PATIENCE_SECONDS) / 4)
             now = read(self.path)

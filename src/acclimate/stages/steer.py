@@ -106,7 +106,7 @@ def steer(
     graded: dict[str, dict[str, int]] = {}
     for done, (query_id, row) in enumerate(rows.items(), 1):
         around = nearby.of(row, neighbors) if neighbors else []
-        graded[query_id] = {_document(ids, other): NEIGHBOR for other in around} | {_document(ids, row): SOURCE}
+        graded[query_id] = {_document(ids, neighbor): NEIGHBOR for neighbor in around} | {_document(ids, row): SOURCE}
         progress(done, len(rows) + len(log))
 
     asked = [query.as_query() for query in dev]

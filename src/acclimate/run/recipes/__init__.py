@@ -175,12 +175,12 @@ def _comments(text: str) -> dict[str, str]:
         if header := re.match(r"\[([\w-]+)\]", line):
             stage = f"{header[1]}."
         elif setting := re.match(r"([\w.-]+)\s*=", line):
-            comments[stage + setting[1]] = " ".join(filter(None, [*above, _behind(line)]))
+            comments[stage + setting[1]] = " ".join(filter(None, [*above, _ending_comment(line)]))
         above = []
     return {name: comment for name, comment in comments.items() if comment}
 
 
-def _behind(line: str) -> str:
+def _ending_comment(line: str) -> str:
     """The comment that ends a line of TOML."""
     for place, character in enumerate(line[:_LONGEST]):
         if character == "#":
