@@ -24,7 +24,7 @@ from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.records import Query, Retriever, ScoredDoc
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.retrievers import BASE_MEMBERS, SOURCES
+from acclimate.run.retrievers import SOURCES
 from acclimate.run.run import Run
 from acclimate.run.settings import Setting, check
 from acclimate.run.workspace import Workspace
@@ -189,7 +189,7 @@ class _Curves:
         """An untrained fusion, asked every query once for all points."""
         from acclimate.search.system import System
 
-        weights: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
+        weights: dict[str, float] = dict.fromkeys(self.run.base.names, 1 / len(self.run.base.names))
         queries = [query for judged in self.sets.values() for query in judged.queries]
         return Remembered.of(System(self.run.base.ids, self.run.base.members, SOURCES, weights), queries)
 

@@ -14,7 +14,8 @@ IN_WORDS: dict[Word, str] = {
 }
 WHAT_IT_IS = {
     "late interaction": "token vectors of the same encoder join the two; scores are added in equal parts, not ranks",
-    "weights chosen here": "the same three, each counting for what did best on held-out queries",
+    "scores added": "scores of the two are added in equal parts, not ranks",
+    "weights chosen here": "the same ones, each counting for what did best on held-out queries",
     "adapted students": "retrievers that learned here, in the place of their kind where that did best on them",
     "reranker": "the reranker orders the first documents",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
 SOURCES = ("bm25", "dense")  # late interaction only orders what these find
+NO_TOKENS = "none"  # as `index.tokens`: token vectors are not made, so there is no late interaction
 RETRIEVERS: dict[str, dict[str, float]] = {  # by name: the weights of the members that order what is found
     "hybrid": dict.fromkeys(SOURCES, 0.5),
     **{name: {name: 1.0} for name in BASE_MEMBERS},
@@ -101,10 +102,15 @@ class BaseRetrievers:
 
         return BM25.open(self.folder / "bm25")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`BASE_MEMBERS`, without late interaction where the index has no token vectors."""
+        return SOURCES if self.settings["index"]["tokens"] == NO_TOKENS else BASE_MEMBERS
+
     @cached_property
     def members(self) -> Lazy[Member]:
-        """`BASE_MEMBERS`, as members of systems."""
-        return Lazy({name: partial(self._member, name) for name in BASE_MEMBERS})
+        """All of `names`, as members of systems."""
+        return Lazy({name: partial(self._member, name) for name in self.names})
 
     def _member(self, name: str) -> Member:
         from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember
@@ -118,7 +124,7 @@ class BaseRetrievers:
 
         Deeper than `SHARED_DEPTH`, only what a retriever with these weights takes: of BM25 alone, 9 bytes a hit.
         """
-        sources, names = SOURCES, BASE_MEMBERS
+        sources, names = SOURCES, self.names
         if weights and depth > SHARED_DEPTH:
             sources = sources_of(weights)
             names = tuple(dict.fromkeys((*sources, *weights)))
@@ -135,7 +141,7 @@ class BaseRetrievers:
         if isinstance(member, BM25Member):
             return sum(path.stat().st_size for path in (self.folder / "bm25").iterdir())
         if isinstance(member, DenseMember):
-            graph = member.vectors.approximate
-            return member.vectors.pooled.nbytes + (graph.nbytes if graph else 0)
+            lists = member.vectors.approximate
+            return member.vectors.pooled.nbytes + (lists.nbytes if lists else 0)
         assert isinstance(member, LateInteractionMember)
         return sum(part.nbytes for part in (member.vectors.tokens, member.vectors.scales, member.vectors.offsets))

@@ -64,11 +64,12 @@ def choose(
         return mean_ndcg(fused, answers, _FUSED, scale=as_it_is)
 
     weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in members}
-    weights |= {HYBRID: {}, EQUAL: dict.fromkeys(BASE, round(1 / len(BASE), 4))}
+    base = [name for name in BASE if name in members]
+    weights |= {HYBRID: {}, EQUAL: dict.fromkeys(base, round(1 / len(base), 4))}
     reached = {name: ndcg_of(shares, shares) for name, shares in weights.items()}
     tolerance, disagreement = 0.0, dict[str, float]()
     mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
-    for system, groups in ((TUNED, [BASE]), (HYBRID.adapted(), mixtures)):
+    for system, groups in ((TUNED, [base]), (HYBRID.adapted(), mixtures)):
         if groups:
             fusions = [choose_weights(lists(names), answers, names) for names in groups]
             best = max(fusions, key=lambda fusion: fusion.ndcg)
@@ -117,8 +118,9 @@ def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[Sy
     BM25 by what is sparse, but not on synthetic queries: they do not show what is lost with it, the one member that no
     encoder has a part in.
     """
-    trained = {name: name.adapted() for name in BASE} | ({} if synthetic else {"bm25": SystemName("sparse").adapted()})
-    options = [[name, trained[name]] if trained[name] in members else [name] for name in BASE]
+    base = [name for name in BASE if name in members]
+    trained = {name: name.adapted() for name in base} | ({} if synthetic else {"bm25": SystemName("sparse").adapted()})
+    options = [[name, trained[name]] if trained[name] in members else [name] for name in base]
     return [list(names) for names in product(*options) if any(name.is_adapted for name in names)]
 
 

@@ -18,9 +18,10 @@ from acclimate.search.system import System
 from acclimate.search.views import Views
 
 HYBRID = SystemName("hybrid")  # reciprocal ranks of BM25 and dense retrieval added, as search engines do
-EQUAL = SystemName("hybrid:equal")  # scores of BM25, dense retrieval and late interaction added, in equal parts
+EQUAL = SystemName("hybrid:equal")  # scores of all that are in `BASE` added, in equal parts
 TUNED = SystemName("hybrid:tuned")  # the same with weights chosen for these documents
-BASE = tuple(map(SystemName, ("bm25", "dense", "late-interaction")))
+LATE_INTERACTION = SystemName("late-interaction")  # which a run without token vectors does not have
+BASE = (*map(SystemName, ("bm25", "dense")), LATE_INTERACTION)
 DEPTH = 100
 
 
@@ -171,6 +172,7 @@ def steps(names: Sequence[SystemName]) -> list[tuple[str, SystemName, SystemName
 
     Only those of which both sides are among `names`.
     """
-    whole = {EQUAL: "late interaction", TUNED: "weights chosen here", HYBRID.adapted(): "adapted students"}
+    joined = "late interaction" if LATE_INTERACTION in names else "scores added"
+    whole = {EQUAL: joined, TUNED: "weights chosen here", HYBRID.adapted(): "adapted students"}
     whole |= {name: "reranker" for name in names if name.is_reranked}
     return [(step, name.origin, name) for name, step in whole.items() if {name, name.origin} <= {*names}]

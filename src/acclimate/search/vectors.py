@@ -185,7 +185,7 @@ def encode_corpus(
         pooled, tokens, scales, offsets = arrays_of(folder, "r+")
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
-        read = _in_four_bits if tokens_as == FOUR else _in_eight_bits
+        read = {EIGHT: _in_eight_bits, FOUR: _in_four_bits, None: _pooled_alone}[tokens_as]
         read_batches = distributed.shared(encoder, maker, read, texts) if maker else map(partial(read, encoder), texts)
         for number, (rows, batch) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
             for row, (vector, *of_tokens) in zip(rows, batch, strict=True):
@@ -216,6 +216,14 @@ def _release(*arrays: NDArray[Any] | FourBits) -> None:
 
 def _stored(array: NDArray[Any] | FourBits) -> NDArray[Any]:
     return array.packed if isinstance(array, FourBits) else array
+
+
+def _pooled_alone(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
+    return encoder.read_batch(batch, "document", _nothing)
+
+
+def _nothing(vectors: torch.Tensor) -> tuple[torch.Tensor]:
+    return (vectors[:, :0],)
 
 
 def _in_eight_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:

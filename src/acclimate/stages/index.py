@@ -21,9 +21,11 @@ from acclimate.records import Doc
 from acclimate.run.estimate import ENCODER_FLOP, Estimate
 from acclimate.run.input import Kept
 from acclimate.run.output import Account, StageOutput
+from acclimate.run.retrievers import NO_TOKENS
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import approximate
+from acclimate.stages import token_vectors
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
@@ -48,7 +50,7 @@ def index(
     passage_words: Annotated[int, AtLeast(0)] = 0,
     passage_overlap: Annotated[int, AtLeast(0)] = 0,
     exact_up_to: Annotated[int, AtLeast(0)] = 500_000,
-    tokens: Annotated[str, OneOf(("int8", "int4"))] = "int8",
+    tokens: Annotated[str, OneOf(("int8", "int4", NO_TOKENS))] = "int8",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Read the documents, and index them for BM25 and for vectors.
@@ -79,7 +81,9 @@ def index(
         index names those that are compared. How many of the nearest that misses is measured and said.
     tokens
         How token vectors are kept, for late interaction: int8 (a byte for each number), or int4 (half of one: on two
-        collections nDCG@10 of late interaction and of a hybrid moved by less than 0.004).
+        collections nDCG@10 of late interaction and of a hybrid moved by less than 0.004); none: not at all, which
+        saves most of the disk. Then nothing that needs them is there: no late interaction, no such teacher, and no
+        student but dense ones.
     """
     from acclimate.search.bm25 import BM25
     from acclimate.search.encoder import Encoder
@@ -91,7 +95,14 @@ def index(
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
-    encode_corpus(encoder, corpus, folder / "vectors", tokens_as=tokens, maker=maker, progress=progress)
+    encode_corpus(
+        encoder,
+        corpus,
+        folder / "vectors",
+        tokens_as=None if tokens == NO_TOKENS else tokens,
+        maker=maker,
+        progress=progress,
+    )
     linked = Progress("index", "vectors in the approximate index")
     approximate.index(folder / "vectors", is_wanted=len(corpus) > exact_up_to, progress=linked)
     some = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
@@ -142,14 +153,20 @@ class Indexed(StageOutput):
         return self.notes.get("warnings", [])
 
     @property
+    def tokens(self) -> str:
+        """How token vectors are kept, as `index.tokens`."""
+        return self.manifest["inputs"].get("tokens", "int8")
+
+    @property
     def kept(self) -> Kept:
         """The files of the documents that were indexed."""
         return Kept(**self.notes["kept"])
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for passages that cannot be."""
+    """Raises SettingError for passages that cannot be, and for what needs token vectors where there are none."""
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
+    token_vectors.check(run.settings)
 
 
 def check_input(run: Run) -> None:

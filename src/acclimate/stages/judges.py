@@ -14,7 +14,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, Scorer, SyntheticQuery
 from acclimate.run.output import StageOutput
-from acclimate.run.retrievers import BASE_MEMBERS, RETRIEVERS, sources_of
+from acclimate.run.retrievers import RETRIEVERS, sources_of
 from acclimate.run.run import Run
 from acclimate.search.candidates import rank_of
 from acclimate.search.ranks import source_ranks
@@ -23,7 +23,6 @@ from acclimate.search.scorers.lists import rated_together
 from acclimate.stages.sample import Sampled
 
 TRAINED = "trained"  # the retriever, or reranker, that learns from the queries themselves
-_TEACHER: dict[str, float] = dict.fromkeys(BASE_MEMBERS, 1 / len(BASE_MEMBERS))
 
 
 class Judges(Protocol):
@@ -68,7 +67,8 @@ class RunJudges:
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
         if retriever == TRAINED:
             return self._trained_ranks(queries, depth)
-        weights, ids = _TEACHER if retriever == "teacher" else RETRIEVERS[retriever], self.run.base.ids
+        names, ids = self.run.base.names, self.run.base.ids
+        weights = dict.fromkeys(names, 1 / len(names)) if retriever == "teacher" else RETRIEVERS[retriever]
         sources = sources_of(weights)
         rows = [ids.row[query.doc_id] for query in queries]
         with self.run.candidates(self.indexed, depth, weights) as kept:

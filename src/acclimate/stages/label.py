@@ -242,7 +242,7 @@ def make(
                 held_out,
                 kept.candidates,
                 run.base.ids,
-                BASE_MEMBERS,
+                run.base.names,
                 {name: KeptScorer(scorer, scores, corpus.fingerprint) for name, scorer in scorers.items()},
                 log,
                 folder,

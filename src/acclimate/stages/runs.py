@@ -20,6 +20,7 @@ from acclimate.run.run import Run
 from acclimate.run.settings import Changes
 from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
+from acclimate.stages import token_vectors
 from acclimate.stages.chain import STAGES, Outputs, finished
 
 
@@ -37,7 +38,7 @@ def begin(
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
         _refuse_runs(out, Path(corpus))
-    run = Run(Workspace(out), settings, seed, corpus, given, recipe)
+    run = Run(Workspace(out), token_vectors.left_out(settings, STAGES), seed, corpus, given, recipe)
     for path in (str(out.absolute()), run.input.source, recipe, *filter(None, given.as_json().values())):
         if not path.isascii() and path.encode(errors="replace").decode() != path:  # run.json could not name it
             raise SettingError(f"{quoted(path)} is not UTF-8; expected names of folders and files that are")
@@ -76,6 +77,7 @@ def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
     manifests = {output.name: output.manifest for output in _in_order(outputs)}
     for stage, manifest in manifests.items():
         run.settings[stage] |= _known(manifest["settings"], run.settings[stage])
+    run.settings["index"]["tokens"] = outputs["index"].tokens
     run.seed = manifests[until]["seed"]
     run.kept = outputs["index"].kept
     return run, outputs
@@ -129,4 +131,6 @@ def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, A
 
 def described(folder: Path, changes: Changes = ()) -> Run:
     """The run that a folder's `run.json` describes, however far it came. Raises DataError where there is none."""
-    return description.read(folder, STAGES, changes)
+    run = description.read(folder, STAGES, changes)
+    run.settings = token_vectors.left_out(run.settings, STAGES)
+    return run

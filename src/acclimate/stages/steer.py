@@ -32,7 +32,7 @@ from acclimate.measure.importance import effective, importance_weights
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.run.estimate import SEARCHING, Estimate
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.retrievers import BASE_MEMBERS, ENCODER
+from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search.candidates import Candidates, Find, reciprocal_ranks
@@ -147,8 +147,7 @@ def _document(ids: Ids, row: int) -> str:
 def _agreed(candidates: Candidates, ids: Ids, depth: int) -> dict[str, int]:
     """How many retrievers but one have a document among their first `depth`, where more than one has."""
     counts: Counter[str] = Counter()
-    for name in BASE_MEMBERS if depth else ():
-        scores = candidates.scores[name]
+    for name, scores in candidates.scores.items() if depth else ():
         first = dict.fromkeys(
             _document(ids, int(candidates.rows[place]))
             for place in ids.order(scores, candidates.rows)

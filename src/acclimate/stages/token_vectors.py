@@ -1,0 +1,53 @@
+"""What a run whose index has no token vectors (`index.tokens=none`) does without, and what it refuses.
+
+Late interaction compares them, and all students but dense ones learn from them. Where a setting names such a one by
+default, it is left out; where a person or a recipe does, that is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from acclimate.base.errors import SettingError
+from acclimate.run.retrievers import NO_TOKENS
+from acclimate.run.settings import Settings, settings_of
+from acclimate.search.names import STUDENT_KINDS, SystemName
+from acclimate.search.systems import LATE_INTERACTION
+
+_NEED_THEM = {LATE_INTERACTION, *(student for student, kind in STUDENT_KINDS.items() if kind != "dense")}
+_BY_DEFAULT = (("label", "teachers"), ("distill", "student"))
+
+
+def left_out(settings: Settings, stages: Mapping[str, Callable[..., Any]]) -> Settings:
+    """The settings without what needs token vectors by default, where there are none."""
+    if settings["index"]["tokens"] != NO_TOKENS:
+        return settings
+    changed = {stage: dict(values) for stage, values in settings.items()}
+    for stage, name in _BY_DEFAULT:
+        default = settings_of(stages[stage])[name].default
+        if settings[stage][name] == default:
+            changed[stage][name] = tuple(part for part in default if part not in _NEED_THEM)
+    return changed
+
+
+def check(settings: Settings) -> None:
+    """Raises SettingError for what needs token vectors, where there are none."""
+    if settings["index"]["tokens"] != NO_TOKENS:
+        return
+    for setting, name in _named(settings):
+        if name in _NEED_THEM:
+            raise SettingError(
+                f"{setting} names {name}, which needs token vectors, and index.tokens is none; name another one, or "
+                "set index.tokens=int4"
+            )
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Setting and retriever or student of all that name one."""
+    for stage, name in (("filter", "retriever"), ("mine", "retriever"), ("label", "candidates")):
+        yield f"{stage}.{name}", settings[stage][name]
+    for stage, name in _BY_DEFAULT:
+        yield from ((f"{stage}.{name}", part) for part in settings[stage][name])
+    for name in ("rerank", "systems"):
+        yield from ((f"evaluate.{name}", SystemName(part).retriever) for part in settings["evaluate"][name])
