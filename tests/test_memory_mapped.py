@@ -11,8 +11,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from acclimate.base.disk import new_array, release  # noqa: E402
+from acclimate.records import Doc  # noqa: E402
 from acclimate.search import vectors  # noqa: E402
-from acclimate.search.vectors import Vectors, create_arrays  # noqa: E402
+from acclimate.search.encoded import Tokens  # noqa: E402
+from acclimate.search.vectors import Vectors, create_arrays, encode_corpus  # noqa: E402
 
 N_DOCS, DIM = 40_000, 256  # 41 MB
 
@@ -49,3 +51,27 @@ def test_a_search_of_all_gives_up_what_it_has_read(tmp_path, monkeypatch):
     monkeypatch.setattr(vectors, "_RESIDENT", 4 << 20)
     assert np.array_equal(opened.dense_scores(queries), whole)
     assert mapped_megabytes() < grown - 30
+
+
+class Encoder:
+    """All documents are ones."""
+
+    fingerprint, dim, token_dim = "ones", DIM, DIM
+
+    def tokenize(self, texts, task):
+        return [Tokens([1], [True], [True]) for _ in texts]
+
+    def read_batch(self, batch, task, finish):
+        rows = finish(torch.ones(len(batch), DIM))
+        parts = [part.numpy() for part in rows]
+        return [(np.ones(DIM, np.float32), *(part[i : i + 1] for part in parts)) for i in range(len(batch))]
+
+
+@on_linux
+def test_what_is_encoded_is_given_up_as_it_is_written(tmp_path):
+    corpus = {str(number): Doc(str(number), "word") for number in range(20_000)}
+    before = mapped_megabytes()
+    encoded = encode_corpus(Encoder(), corpus, tmp_path)
+    assert mapped_megabytes() < before + 10
+    assert encoded.pooled.nbytes > 20e6
+    assert encoded.pooled.sum(dtype=np.float64) == 20_000 * DIM

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.disk import new_array
+from acclimate.base.disk import new_array, release
 from acclimate.base.files import make_folder, read_json, write_json
 from acclimate.corpus.analyzer import Analyzer, bm25s
 
@@ -71,10 +71,11 @@ class BM25:
         starts = np.concatenate([[0], np.cumsum(frequencies)]).astype(np.int64)
         weights = Weights.of(frequencies, n_tokens, k1=k1, b=b)
         data, rows = (_array(int(starts[-1]), kind, scratch) for kind in (np.float32, np.int32))
-        for first, last in _spans(starts, block):
-            entries = _of_terms(blocks, first, last)
+        for (first, last), entries in _merged(blocks, list(_spans(starts, block))):
             places = slice(starts[first], starts[last])
             data[places], rows[places] = weights(entries["term"], entries["row"], entries["count"]), entries["row"]
+            for on_disk in (*blocks, data, rows):
+                release(on_disk)
         return cls(Postings(vocabulary, starts, rows, data, len(n_tokens), k1, b), analyzer, len(empty))
 
     @classmethod
@@ -98,6 +99,8 @@ class BM25:
         }
         index.vocab_dict, index.nonoccurrence_array = self.postings.vocabulary, None
         index.save(str(folder), show_progress=False)
+        release(self.postings.weights)
+        release(self.postings.rows)
         write_json(folder / "language.json", self.analyzer.language)
 
     @property
@@ -187,14 +190,16 @@ def _spans(starts: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _of_terms(blocks: list[NDArray[np.void]], first: int, last: int) -> NDArray[np.void]:
-    """The entries of these terms, by term and then by document, of which later blocks have later ones."""
-    parts = []
-    for entries in blocks:
-        low, high = np.searchsorted(entries["term"], (first, last))
-        parts.append(entries[low:high])
-    entries = np.concatenate(parts)
-    return entries[np.argsort(entries["term"], kind="stable")]
+def _merged(
+    blocks: list[NDArray[np.void]], spans: list[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], NDArray[np.void]]]:
+    """Each span of terms with its entries, by term and then by document, of which later blocks have later ones."""
+    edges = [0, *(last for _, last in spans)]
+    cuts = [np.searchsorted(entries["term"], edges) for entries in blocks]
+    for number, span in enumerate(spans):
+        parts = [entries[slice(*cut[number : number + 2])] for entries, cut in zip(blocks, cuts, strict=True)]
+        entries = np.concatenate(parts)
+        yield span, entries[np.argsort(entries["term"], kind="stable")]
 
 
 def _on_disk(entries: NDArray[np.void], scratch: Path | None) -> NDArray[np.void]:
