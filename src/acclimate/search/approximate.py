@@ -1,86 +1,176 @@
 """Who is compared with a query where comparing it with every document takes too long: an approximate index of vectors.
 
-A graph of near neighbors (HNSW, Malkov and Yashunin, arXiv 1603.09320) that usearch makes and walks, over vectors in
-eight bits. It names several times as many documents as are wanted, and those are compared by their own vectors: scores
-are exact, and all that can be missed is a document that the walk does not come to. How many are missed is measured on a
-run's own queries: documents find each other far more easily than queries find them, so they say nothing about that.
-One thread makes it, in the order of the rows: the same vectors come to the same bytes. It takes the vectors block by
-block, and about half a kilobyte of memory for each; a search maps it.
+Inverted lists (Jégou, Douze and Schmid, PAMI 2011, section 4, without their codes): documents are clustered by k-means,
+and of the clusters nearest to a query each document is compared with it in eight bits. The best of them, some times as
+many as are wanted, are compared by their own vectors: scores are exact, and all that can be missed is a document whose
+cluster is not looked at. How many are missed is measured on a run's own queries: documents find each other far more
+easily than queries find them, so they say nothing about that.
 
-faiss' inverted lists are made in a fifth of the time. Of a hundred thousand vectors they named fewer of the nearest at
-the same speed, of a million more; its wheels bring an OpenMP of their own into processes that compute with torch's.
+Clustering and comparing are done in whole numbers, which no machine rounds: the same vectors come to the same bytes.
+Vectors are read block by block, and a search maps what it reads. NumPy does all of it; numkong, where it is installed,
+compares six times as fast.
+
+Decided against libraries (docs/log.md has figures): a graph (HNSW of usearch) is made in thirty times the time, and
+needs ten times as long for a query to find as much. faiss has such lists; its wheels bring an OpenMP of their own,
+which beside torch's ends the process on a Mac (faiss-wheels issue 73).
 """
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.base.errors import MissingExtra
-from acclimate.base.files import atomic_write
+from acclimate.base.disk import new_array, release
+from acclimate.base.files import atomic_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEPTH = 100  # of a query's nearest documents, of which recall is the share that is named
 ENOUGH = 0.95  # of it, for a run to say nothing more
-_GRAPH = "approximate.usearch"  # beside the vectors
-_NEIGHBORS, _EXPANSION = 16, 128  # of a document in the graph; looked at to choose them
-_TIMES = 16  # as many documents as are wanted are compared
+_FOLDER = "approximate"  # beside the vectors
+_LOOKED_AT = 64  # lists, of as many as the root of the number of documents: so time grows with that
+_TIMES = 4  # as many documents as are wanted are compared by their own vectors
 _SHARE = 1 / 16  # of all documents: where more would be named, comparing all takes no longer
-_ROWS_AT_ONCE = 16_384
+_SAMPLE, _ITERATIONS = 64, 10  # of clustering: vectors for each list, and rounds
+_MOST = 127  # in eight bits
+_ROWS_AT_ONCE = 4096
+_ROWS_RESIDENT = 1 << 17  # that are written before they are given up
+
+
+class Lists(NamedTuple):
+    """List l has the documents `rows[starts[l]:starts[l + 1]]`, ascending, with these codes, see `_coded`."""
+
+    centroids: NDArray[np.int8]  # (n_lists, dim)
+    starts: NDArray[np.int64]  # (n_lists + 1,)
+    rows: NDArray[np.int32]  # (n_docs,)
+    codes: NDArray[np.int8]  # (n_docs, dim)
+    scales: NDArray[np.float32]  # (n_docs,)
 
 
 @dataclass(frozen=True)
 class ApproximateIndex:
-    """The graph over the vectors of one folder."""
+    """The lists over the vectors of one folder."""
 
     path: Path
 
     @classmethod
     def of(cls, folder: Path) -> ApproximateIndex | None:
         """That of the vectors in a folder; None where they have none."""
-        path = folder / _GRAPH
+        path = folder / _FOLDER
         return cls(path) if path.exists() else None
 
     @classmethod
     def build(
         cls, folder: Path, pooled: NDArray[np.float32], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> ApproximateIndex:
-        """Make it, row by row, of the (n_docs, dim) vectors in a folder; an interrupted one begins again."""
-        path = folder / _GRAPH
-        index = _usearch().Index(
-            ndim=pooled.shape[1], metric="cos", dtype="i8", connectivity=_NEIGHBORS, expansion_add=_EXPANSION
-        )
-        for start in range(0, len(pooled), _ROWS_AT_ONCE):
-            block = np.asarray(pooled[start : start + _ROWS_AT_ONCE])
-            index.add(np.arange(start, start + len(block), dtype=np.uint64), block, threads=1)
-            progress(start + len(block), len(pooled))
-        with atomic_write(path) as beside:
-            index.save(str(beside))
+        """Make it of the (n_docs, dim) vectors in a folder; an interrupted one begins again."""
+        n_docs, dim = pooled.shape
+        n_lists = math.isqrt(n_docs)
+        sample = np.linspace(0, n_docs - 1, min(n_docs, _SAMPLE * n_lists)).astype(np.int64)
+        centroids = _clustered(_coded(pooled[sample])[0], n_lists)
+        lists = np.empty(n_docs, np.int32)
+        for start in range(0, n_docs, _ROWS_AT_ONCE):
+            block = slice(start, start + _ROWS_AT_ONCE)
+            lists[block] = _nearest(_coded(pooled[block])[0], centroids)
+            if start % _ROWS_RESIDENT == 0:
+                release(pooled)
+            progress(min(n_docs, block.stop), n_docs)
+        rows = np.argsort(lists, kind="stable")
+        places = np.empty(n_docs, np.int64)
+        places[rows] = np.arange(n_docs)
+        path = folder / _FOLDER
+        with atomic_folder(path) as beside:
+            starts = np.searchsorted(lists[rows], np.arange(n_lists + 1))
+            for name, array in (("centroids", centroids), ("starts", starts), ("rows", rows.astype(np.int32))):
+                np.save(beside / f"{name}.npy", array)
+            codes = new_array(beside / "codes.npy", np.int8, (n_docs, dim))
+            scales = new_array(beside / "scales.npy", np.float32, (n_docs,))
+            for start in range(0, n_docs, _ROWS_AT_ONCE):
+                block = slice(start, start + _ROWS_AT_ONCE)
+                codes[places[block]], scales[places[block]] = _coded(pooled[block])
+                if start % _ROWS_RESIDENT == 0:
+                    release(pooled)
+                    release(codes)
+            codes.flush()
+            scales.flush()
         return cls(path)
 
     @cached_property
-    def _index(self) -> Any:
-        return _usearch().Index.restore(str(self.path), view=True)  # memory-mapped
+    def _lists(self) -> Lists:
+        return Lists(*(np.load(self.path / f"{name}.npy", mmap_mode="r") for name in Lists._fields))
 
     @property
     def nbytes(self) -> int:
         """On disk."""
-        return self.path.stat().st_size
+        return sum(path.stat().st_size for path in self.path.iterdir())
 
     def pool(self, query: NDArray[np.float32], depth: int) -> NDArray[np.int64] | None:
         """The rows, ascending, among which the `depth` nearest are, or most of them; None where all are to be looked
         at: for so many, and for a query without a direction."""
+        centroids, starts, rows, codes, scales = self._lists
         n_wanted = _TIMES * depth
-        if n_wanted > _SHARE * len(self._index) or not query.any():
+        if n_wanted > _SHARE * len(rows) or not query.any():
             return None
-        return np.sort(self._index.search(query, n_wanted, threads=1).keys.astype(np.int64))
+        code = _coded(query[None])[0]
+        nearest = np.argsort(-_likeness(code, centroids)[0], kind="stable")
+        n_lists = max(_LOOKED_AT, 1 + int(np.searchsorted(np.cumsum(np.diff(starts)[nearest]), n_wanted)))
+        spans = [slice(*starts[number : number + 2]) for number in nearest[:n_lists]]
+        scores = np.concatenate([_dots(code, codes[span]) * scales[span] for span in spans])
+        named = np.concatenate([rows[span] for span in spans])
+        if n_wanted < len(scores):
+            named = named[scores >= np.partition(scores, -n_wanted)[-n_wanted]]  # every tie of the last one
+        return np.sort(named).astype(np.int64)
+
+
+def _coded(vectors: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(n, dim) whole numbers from -127 to 127, and (n,) what makes the vectors of them again."""
+    scales = np.abs(vectors).max(axis=1) / np.float32(_MOST)
+    codes = np.rint(vectors / np.maximum(scales, np.float32(1e-12))[:, None]).astype(np.int8)
+    return codes, scales.astype(np.float32)
+
+
+def _clustered(codes: NDArray[np.int8], n_lists: int) -> NDArray[np.int8]:
+    """(n_lists, dim) codes of centroids, by k-means over directions; one that no vector is nearest to stays."""
+    centroids = codes[np.linspace(0, len(codes) - 1, n_lists).astype(np.int64)]
+    for _ in range(_ITERATIONS):
+        nearest = np.concatenate(
+            [_nearest(codes[start : start + _ROWS_AT_ONCE], centroids) for start in range(0, len(codes), _ROWS_AT_ONCE)]
+        )
+        order = np.argsort(nearest, kind="stable")
+        numbers, firsts = np.unique(nearest[order], return_index=True)
+        centroids[numbers] = _coded(np.add.reduceat(codes[order], firsts, axis=0, dtype=np.int64))[0]
+    return centroids
+
+
+def _nearest(codes: NDArray[np.int8], centroids: NDArray[np.int8]) -> NDArray[np.int64]:
+    """(n,) the centroid that each is most like."""
+    return _likeness(codes, centroids).argmax(axis=1)
+
+
+def _likeness(codes: NDArray[np.int8], centroids: NDArray[np.int8]) -> NDArray[np.float32]:
+    """(n, n_lists) inner products with the directions of centroids."""
+    directions = centroids.astype(np.float32)
+    lengths = np.sqrt((directions * directions).sum(axis=1))
+    return codes.astype(np.float32) @ directions.T / np.maximum(lengths, 1)
+
+
+def _dots(code: NDArray[np.int8], codes: NDArray[np.int8]) -> NDArray[Any]:
+    """(n,) inner products with the one row of `code`, which are whole numbers."""
+    if not len(codes):
+        return np.empty(0, np.float32)
+    try:
+        from numkong import cdist
+    except ImportError:
+        return codes.astype(np.float32) @ code[0].astype(np.float32)
+    return np.asarray(cdist(code, codes, "dot"))[0].astype(np.float32)
 
 
 def recall_sentence(member: str, recall: float, n_docs: int) -> str:
@@ -94,24 +184,6 @@ def recall_sentence(member: str, recall: float, n_docs: int) -> str:
 def index(folder: Path, *, is_wanted: bool, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
     """See to it that the vectors in a folder have one, or that they have none."""
     if not is_wanted:
-        (folder / _GRAPH).unlink(missing_ok=True)
+        shutil.rmtree(folder / _FOLDER, ignore_errors=True)
     elif ApproximateIndex.of(folder) is None:
         ApproximateIndex.build(folder, np.load(folder / "pooled.npy", mmap_mode="r"), progress)
-
-
-def check(n_docs: int, exact_up_to: int) -> None:
-    """Raises MissingExtra where documents are so many that they are searched approximately, and usearch is not there.
-
-    exact_up_to: as in the settings of `index`.
-    """
-    if n_docs > exact_up_to:
-        _usearch(f"Searching {n_docs:,} vectors, which is more than index.exact_up_to ({exact_up_to:,}),", n_docs)
-
-
-def _usearch(what: str = "Searching many vectors", n_docs: int | None = None) -> Any:
-    try:
-        import usearch.index as library
-    except ImportError:
-        exact = f"; or compare queries with all of them: --set index.exact_up_to={n_docs}" if n_docs else ""
-        raise MissingExtra(what, f"pip install 'acclimate[ann]'{exact}") from None
-    return library

@@ -170,10 +170,8 @@ def check(run: Run) -> None:
 
 
 def check_input(run: Run) -> None:
-    """Raises DataError and its like for documents that cannot be read, MissingExtra for so many that searching them
-    takes a library that is not there."""
+    """Raises DataError and its like for documents that cannot be read."""
     distributed.main_first(lambda: run.input.corpus)
-    approximate.check(len(run.input.corpus), run.settings["index"]["exact_up_to"])
 
 
 def estimate(run: Run) -> Estimate:
@@ -210,7 +208,7 @@ def make(run: Run) -> Indexed:
     }
     inputs = {
         **encoded,
-        **({"dense search": "approximate"} if len(run.input.corpus) > settings["exact_up_to"] else {}),
+        **({"dense search": "inverted lists"} if len(run.input.corpus) > settings["exact_up_to"] else {}),
     }
     # What these two come to is an input, where it is not what earlier versions did.
     reads = settings.keys() - {"exact_up_to", "tokens"}
