@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -83,6 +84,21 @@ def test_the_first_telling_line_is_the_answer():
 )
 def test_an_answer_that_only_thinks_aloud_ends_in_reasoning(text, said, reason):
     assert Decoding(chat=True).ended(text, said) == reason
+
+
+@pytest.mark.parametrize(
+    "piece", ["</think>", "a </think> b", "<think>\n</think>\n", "Query:\n", "```\n", '{"a":', " "]
+)
+def test_reading_an_answer_takes_time_by_its_length(piece):
+    """A model may write one thing again and again, as long as it is let."""
+
+    def seconds(length):
+        text = piece * (length // len(piece))
+        started = time.process_time()
+        Decoding(chat=True).ended(text, "stop")
+        return time.process_time() - started
+
+    assert seconds(200_000) < 0.2 + 8 * seconds(50_000)  # with the square: 16 times
 
 
 @pytest.mark.parametrize("tag", ["think", "reasoning"])

@@ -26,6 +26,7 @@ _ANNOUNCES = re.compile(
     |\W*(?:[Tt]houghts?|[Tt]hinking|[Rr]easoning|[Rr]ationale|思考)\W*[:：].*|【思考】.*)""",
     re.VERBOSE,
 )
+_BLANKS = re.compile(r"\s*")
 _JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")
 
 
@@ -106,7 +107,9 @@ def _telling_line(text: str) -> tuple[int, int, bool]:
 
 
 def _next_word(text: str, begin: int, end: int) -> int:
-    return end - len(text[begin:end].lstrip())
+    blanks = _BLANKS.match(text, begin, end)
+    assert blanks
+    return blanks.end()
 
 
 def _end_of_json(text: str, begin: int, limit: int) -> tuple[int, bool]:

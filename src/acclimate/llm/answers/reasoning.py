@@ -17,12 +17,13 @@ _OPENING = re.compile(
     r"|(?:<\|start\|>assistant)?<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]*<\|message\|>)" + SPOKEN_OF,
     re.IGNORECASE | re.MULTILINE,
 )
-_CLOSING = re.compile(
+_CLOSING = (
     rf"(?:</\s?{_TAG}\s?>|\[/(?:THINK|REASONING)\]|◁/think▷|<\|end_of_thought\|>|<unused95>"
     r"|<\|(?:end_|/)think(?:ing)?\|>|\.{3}done\ thinking\.(?=\s)"
-    r"|<\|channel\|>\s*final\b[^<\n]*<\|message\|>)" + SPOKEN_OF,
-    re.IGNORECASE,
+    r"|<\|channel\|>\s*final\b[^<\n]*<\|message\|>)" + SPOKEN_OF
 )
+_CLOSING_ANYWHERE = re.compile(_CLOSING, re.IGNORECASE)
+_CLOSING_A_LINE = re.compile(rf"^[^\S\n]*{_CLOSING}|{_CLOSING}(?=[^\S\n]*$)", re.IGNORECASE | re.MULTILINE)
 
 
 def answer_span(text: str) -> tuple[int, int]:
@@ -30,12 +31,10 @@ def answer_span(text: str) -> tuple[int, int]:
 
     A template may open the reasoning in the prompt, so that the text only closes it.
     """
-    opened = _OPENING.match(text.lstrip()) is not None
+    is_opened = _OPENING.match(text.lstrip()) is not None
     begin = 0
-    for mark in _CLOSING.finditer(text):
-        before, after = text[: mark.start()].rpartition("\n")[2], text[mark.end() :].partition("\n")[0]
-        if opened or not before.strip() or not after.strip():
-            begin = mark.end()
+    for mark in (_CLOSING_ANYWHERE if is_opened else _CLOSING_A_LINE).finditer(text):
+        begin = mark.end()
     unclosed = _OPENING.search(text, begin)
     return begin, len(text) if unclosed is None else unclosed.start()
 
