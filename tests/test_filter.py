@@ -329,14 +329,21 @@ def test_a_reranker_that_learned_from_the_queries_must_rank_their_sources_high(c
         rows = [json.loads(line) for line in (copied / "filter" / "scores.jsonl").read_text().splitlines()]
         return {row["query_id"]: row["consistency_rank"] for row in rows if row["reason"] is None}, rows
 
-    kept, rows = left(2)
-    assert all(rank <= 2 for rank in kept.values())
-    assert {row["reason"] for row in rows if (row["consistency_rank"] or 99) > 2} == {"consistency"}
-    assert not (copied / "filter" / "trained").exists()
-
     def refuse(*_, **__):
         raise AssertionError("trained again")
 
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("acclimate.stages.judges._rank_by", interrupt)
+        left(2)
+    with monkeypatch.context() as patch:  # what was interrupted once it was trained is trained no more
+        patch.setattr("acclimate.learn.rerankers.training.train_reranker", refuse)
+        kept, rows = left(2)
+    assert all(rank <= 2 for rank in kept.values())
+    assert {row["reason"] for row in rows if (row["consistency_rank"] or 99) > 2} == {"consistency"}
+    assert not (copied / "filter" / "trained").exists()
     monkeypatch.setattr("acclimate.learn.rerankers.consistency.train_rerankers", refuse)
     again, others = left(1)
     assert [row["consistency_rank"] for row in others] == [row["consistency_rank"] for row in rows]

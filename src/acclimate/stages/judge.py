@@ -27,7 +27,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
-from acclimate.corpus.formats.trec import read_run, write_qrels
+from acclimate.corpus.formats.trec import read_qrels, read_run, write_qrels
 from acclimate.corpus.judged import SYNTHETIC
 from acclimate.llm import prompts
 from acclimate.llm.grade import asked, read_grade
@@ -199,7 +199,7 @@ def _runs(
     """What each system finds for the queries: as it was measured, or searched now."""
     evaluated, query_ids = outputs["evaluate"], {query.query_id for query in queries}
     names = [SystemName(system["name"]) for system in evaluated.measured["systems"]]
-    measured = {line.partition("\t")[0] for line in (evaluated.folder / "qrels.trec").read_text("utf-8").splitlines()}
+    measured = {qrel.query_id for qrel in read_qrels(evaluated.folder / "qrels.trec")}
     searched = evaluated.folder
     if not query_ids <= measured:
         searched, names = folder, [name for name in names if name.is_servable]

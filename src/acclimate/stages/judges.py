@@ -89,8 +89,10 @@ class RunJudges:
         with self.run.store.scores() as kept:
             ranks = kept_scores(kept, key, len(queries))
             if ranks is None:
-                scorer = self._trained_reranker(queries, lists)
-                ranks = [_rank_by(scorer, query, lists[query.query_id]) for query in queries]
+                scorer, ranks = KeptScorer(self._trained_reranker(queries, lists), kept, corpus), list[float]()
+                for query in queries:
+                    ranks.append(_rank_by(scorer, query, lists[query.query_id]))
+                    self.progress(len(ranks), len(queries))
                 keep_scores(kept, key, ranks)
         shutil.rmtree(self.folder / TRAINED, ignore_errors=True)
         return ranks
@@ -153,6 +155,7 @@ class RunJudges:
                 by_id = source_ranks(queries, self._trained(queries), depth=depth)
                 ranks = [by_id.get(query.query_id, math.inf) for query in queries]
                 keep_scores(kept, key, ranks)
+        shutil.rmtree(self.folder / TRAINED, ignore_errors=True)
         return ranks
 
     def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:

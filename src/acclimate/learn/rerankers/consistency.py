@@ -28,7 +28,8 @@ def trained_reranker(
     """A reranker that learned to put each query's source before others of its candidates, `n_ways` less one, drawn.
 
     candidates: query_id -> ids of documents. held_out: documents whose queries only say when to stop. folder: where it
-    is made, and stays. settings: those of `stages.train`. Raises DataError where no query teaches or none is held out.
+    is made, and stays: it is trained once, however often what follows is interrupted. settings: those of
+    `stages.train`. Raises DataError where no query teaches or none is held out.
     """
     examples = [_example(query, candidates[query.query_id], n_ways, seed) for query in queries]
     examples = [example for example in examples if len(example.doc_ids) > 1]
@@ -43,6 +44,7 @@ def trained_reranker(
         {},
         settings=settings,
         progress=progress,
+        keeps_one=True,
     )
     (path,) = paths.values()
     return scorers.load(path, corpus, max_tokens=settings["max_tokens"])

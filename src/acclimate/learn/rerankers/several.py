@@ -31,10 +31,12 @@ def train_rerankers(
     *,
     settings: Mapping[str, Any],
     progress: Callable[[int, int], None],
+    keeps_one: bool = False,
 ) -> tuple[dict[str, Path], dict[str, Any]]:
     """Train rerankers into `folder`, see `stages.train`, whose `settings` these are, the seed among them.
 
-    Returns where they are, by name, and how their training went. Raises DataError where examples are too few.
+    Of several, those that an interrupted run left done are kept; with keeps_one, so is one that is alone. Returns where
+    they are, by name, and how their training went. Raises DataError where examples are too few.
     """
     from acclimate.learn.rerankers.hyperparameters import Hyperparameters
     from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
@@ -56,7 +58,8 @@ def train_rerankers(
             )
     several = len(groups) > 1
     keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
-    notes = {name: done for name, key in keys.items() if several and (done := _done(folder, name, key))}
+    keeps = several or keeps_one
+    notes = {name: done for name, key in keys.items() if keeps and (done := _done(folder, name, key))}
     notes = distributed.broadcast(notes)
     if distributed.is_main():
         _clear(folder, {*notes, "checkpoints"})
@@ -77,7 +80,7 @@ def train_rerankers(
             progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
         ) | ({"prompts": list(group.prompts)} if group.prompts else {})
         if distributed.is_main():
-            if several:
+            if keeps:
                 write_json(folder / f"{group.name}.json", {"key": keys[group.name], "notes": notes[group.name]})
             remove_checkpoints(folder)
     if distributed.is_main():

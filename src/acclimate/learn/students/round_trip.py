@@ -3,7 +3,6 @@ arXiv 2209.11755): no teacher has read them yet."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +31,8 @@ def trained_retriever(
 ) -> Retriever:
     """A retriever whose query encoder learned, from these queries, to find their source documents.
 
-    held_out: documents whose queries only say when to stop. folder: where it is made; nothing stays there. settings:
-    those of `stages.distill`.
+    held_out: documents whose queries only say when to stop. folder: where it is made, and stays: it is trained once,
+    however often what follows is interrupted. settings: those of `stages.distill`.
     """
     from acclimate.learn.students.lesson import Lesson
     from acclimate.search.encoder import Encoder
@@ -48,6 +47,4 @@ def trained_retriever(
     settings |= {"max_steps": 0, "max_queries": 0}
     train_students(training, checks, encoder, lesson, folder, settings=settings, seed=seed, progress=progress)
     student = Encoder.load_student(folder / "dense", max_tokens=encoder.max_tokens)
-    system = System(ids, {"dense": DenseMember(vectors, student)}, ["dense"], {"dense": 1.0})
-    shutil.rmtree(folder)
-    return system
+    return System(ids, {"dense": DenseMember(vectors, student)}, ["dense"], {"dense": 1.0})
