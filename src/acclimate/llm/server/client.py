@@ -17,6 +17,8 @@ from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.llm.server.address import Address, redacted
 from acclimate.llm.server.failures import PROXIES, cause, one_line
 
+MOST_BYTES = 100_000_000  # of an answer
+
 
 def key() -> str:
     """The key in OPENAI_API_KEY, without white space around it; "" where there is none.
@@ -63,7 +65,7 @@ def client(name: str, address: Address, seconds: float) -> Any:
 
 
 def _in_time(seconds: float) -> Callable[[Any], None]:
-    """What ends a response that drips on and on: the client's own patience begins anew with every byte."""
+    """What ends a response that drips on and on, or pours: the client's own patience begins anew with every byte."""
     import openai
 
     httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or what came after it
@@ -73,7 +75,11 @@ def _in_time(seconds: float) -> Callable[[Any], None]:
             self._stream, self._end = stream, time.monotonic() + seconds
 
         def __iter__(self) -> Iterator[bytes]:
+            n_bytes = 0
             for part in self._stream:
+                n_bytes += len(part)
+                if n_bytes > MOST_BYTES:
+                    raise httpx.ReadError(f"an answer of more than {MOST_BYTES:,} bytes")
                 if time.monotonic() > self._end:
                     raise httpx.ReadTimeout(f"not read in {seconds:g} seconds")
                 yield part
