@@ -6,6 +6,8 @@ import shutil
 import socket
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,38 @@ def test_what_a_query_gets_does_not_depend_on_its_company(service, client):
         service.worker._on_batch = counted
     assert max(sizes) == 8
     assert [answers[query.text] for query in QUERIES[:8]] == alone
+
+
+def test_reranked_questions_are_answered_a_few_at_a_time_and_none_that_nobody_waits_for():
+    begun, gate, asked = threading.Event(), threading.Event(), []
+
+    def hits(texts, k, system, filters):
+        begun.set()
+        gate.wait(10)
+        asked.append(list(texts))
+        return [[] for _ in texts]
+
+    run: Any = SimpleNamespace(hits=hits)
+    searches = worker.Worker(run)
+    first = searches.ask(worker.Question("first", ("bm25",), 1))
+    begun.wait(10)
+    answers = [searches.ask(worker.Question(f"{number}", ("hybrid+reranker",), 1)) for number in range(10)]
+    assert answers[1].cancel()
+    gate.set()
+    assert [answer.result(10) for answer in (first, answers[0], *answers[2:])]
+    searches.close()
+    assert asked == [["first"], ["0", "2", "3"], ["4", "5", "6", "7"], ["8", "9"]]
+
+
+def test_a_service_ends_though_a_question_takes_longer_than_anybody_waits(monkeypatch):
+    monkeypatch.setattr(worker, "_CLOSING_SECONDS", 0.05)
+    gate = threading.Event()
+    run: Any = SimpleNamespace(hits=lambda *_: gate.wait(10))
+    searches = worker.Worker(run)
+    answer = searches.ask(worker.Question("long", ("bm25",), 1))
+    searches.close()
+    assert not answer.done()
+    gate.set()
 
 
 def test_a_question_that_fails_fails_alone(service):

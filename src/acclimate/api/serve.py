@@ -91,7 +91,7 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         log.info("serve: http://%s:%d answers; Ctrl-C stops it", shown, listener.getsockname()[1])
         server.run(app, listener, limits)
-        log.info("serve: stopped; what was asked is answered")
+        log.info("serve: stopped")
 
 
 def _is_local(address: str) -> bool:

@@ -14,8 +14,11 @@ from typing import NamedTuple
 
 from acclimate.deploy.searchers import Hit
 from acclimate.deploy.serving.loaded import LoadedRun
+from acclimate.search.names import SystemName
 
 MAX_BATCH = 64
+_MAX_RERANKED = 4  # a reranker reads every pair by itself: more of them would only wait for each other
+_CLOSING_SECONDS = 5.0
 
 
 class Question(NamedTuple):
@@ -67,26 +70,29 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """Answer what has been asked, then end."""
+        """Answer what has been asked, then end; whoever still waited for what takes longer has left."""
         self._tasks.put(None)
-        self._thread.join()
+        self._thread.join(_CLOSING_SECONDS)
 
     def _work(self) -> None:
         is_open = True
         while is_open:
-            tasks: list[_Task] = []
+            groups: dict[tuple[tuple[str, ...], int, str], list[_Task]] = {}
             for task in self._batch():
                 if task is None:
                     is_open = False
-                elif task.answer.set_running_or_notify_cancel():
-                    tasks.append(task)
-            if tasks:
-                self._on_batch(len(tasks))
-            groups: dict[tuple[tuple[str, ...], int, str], list[_Task]] = {}
-            for task in tasks:
-                groups.setdefault(task.question.group, []).append(task)
-            for group in groups.values():
-                _answer(self.run, group)
+                else:
+                    groups.setdefault(task.question.group, []).append(task)
+            for (systems, _, _), group in groups.items():
+                most = _MAX_RERANKED if any(SystemName(name).is_reranked for name in systems) else MAX_BATCH
+                for start in range(0, len(group), most):
+                    self._answer_together(group[start : start + most])
+
+    def _answer_together(self, tasks: Sequence[_Task]) -> None:
+        """Those of one group that are still wanted."""
+        if wanted := [task for task in tasks if task.answer.set_running_or_notify_cancel()]:
+            self._on_batch(len(wanted))
+            _answer(self.run, wanted)
 
     def _batch(self) -> list[_Task | None]:
         """What waits, at least one."""
