@@ -228,14 +228,17 @@ def _check_readable(llm: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not any(_counts(row) for row in rows):
         example = next((row["answer"] for row in rows if "answer" in row), "")
         raise SettingError(
-            f"judge: {llm} gave no grade that could be read, to any of {len(rows):,} pairs; it said: {quoted(example)}"
+            f"judge: {llm} gave no grade that could be read, to any of {len(rows):,} pairs; name another with --llm. "
+            f"It said: {quoted(example)}"
         )
 
 
 def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, Any]]) -> None:
     _check_readable(llm, rows)
     if not any(qrel.relevance for qrel in qrels):
-        raise SettingError(f"judge: {llm} graded all {len(qrels):,} pairs 0; there is nothing to measure on")
+        raise SettingError(
+            f"judge: {llm} graded all {len(qrels):,} pairs 0; there is nothing to measure on; name another with --llm"
+        )
 
 
 def _concluded(run: Run, outputs: Outputs, on: Asked, values: Mapping[str, Any]) -> Evaluation:
