@@ -98,7 +98,9 @@ def test_files_that_extend_each_other_in_a_circle_are_refused(write, tmp_path, n
         ("extends = ['quick']", "extends is ['quick']; expected text"),
         ("[models]\nlm = 'x'", "no key of models named 'lm'. Did you mean 'llm'?"),
         ("models = 'x'", "models is 'x'; expected a table: llm, encoder, reranker, teacher"),
-        ("[models]\nllm = 5", "seed.llm is 5; expected text"),
+        ("[models]\nllm = 5", "models.llm is 5; expected the name of a model"),
+        ("label.teachers = 5\nmodels.teacher = 'x'", "label.teachers is 5; expected names separated by commas"),
+        ("label.teachers = [['a:b']]\nmodels.teacher = 'x'", "label.teachers is [['a:b']]; expected names"),
         ("[run]\nseed = 'x'", "run.seed is 'x'; expected a whole number"),
         ("[run]\nout = 'x'", "no key of run named 'out'"),
         ("[sample\n", "not TOML"),
@@ -146,6 +148,11 @@ def test_models_take_the_place_of_those_that_are_named(write):
     assert (settings["distill"]["base"], settings["train"]["base"]) == ("some/encoder", "small/reranker")
     assert settings["label"]["teachers"] == ("bm25", "cross-encoder:small/teacher", "reranker")
     assert settings["filter"]["reranker"] == "cross-encoder:small/teacher"
+    typed = settings_of(
+        write(text.replace('["bm25", "cross-encoder:one", "monot5:two", "reranker"]', '"bm25, monot5:two"'))
+    )
+    assert typed["label"]["teachers"] == ("bm25", "cross-encoder:small/teacher")
+    assert acclimate.recipe(write(text)).name.endswith(".toml")
     without = settings_of(write('extends = "quick"\n[models]\nteacher = "cross-encoder:x"\n', "without.toml"))
     assert without == settings_of("quick")
 

@@ -102,6 +102,9 @@ def load_recipe(name: str) -> Recipe:
     for file in (each for part in files for each in _extended(part)):
         layers.append(Layer(file.source, file.changes, file.comments))
         if models := file.part("models", _ROLES):
+            for role, model in models.items():
+                if not isinstance(model, str):
+                    raise SettingError(f"{file.source}: models.{role} is {quoted(model)}; expected the name of a model")
             layers.append(Layer(file.source, _with_models(tables(*(layer.changes for layer in layers)), models)))
         if "seed" in (run := file.part("run", ("seed",))):
             seed = check(run["seed"], Setting("seed", int, None, "", SEEDS), f"{file.source}: run.seed")
@@ -144,7 +147,7 @@ def _path(name: str, folder: Path) -> Path | None:
     return path if is_file(path) or (name.endswith(".toml") and "," not in name) else None
 
 
-def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The settings that name models, with these instead, by role."""
     instead: dict[str, dict[str, Any]] = {}
     if "llm" in models:
@@ -158,9 +161,11 @@ def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, 
         filtering, labelling = changes.get("filter", {}), changes.get("label", {})
         if filtering.get("reranker"):
             instead.setdefault("filter", {})["reranker"] = models["teacher"]
-        teachers = [models["teacher"] if ":" in str(name) else name for name in labelling.get("teachers", ())]
-        if teachers:
-            instead["label"] = {"teachers": list(dict.fromkeys(teachers))}
+        teachers = labelling.get("teachers", [])
+        names = [name.strip() for name in teachers.split(",")] if isinstance(teachers, str) else teachers
+        if names and isinstance(names, list) and all(isinstance(name, str) for name in names):  # else `resolve` refuses
+            names = [models["teacher"] if ":" in name else name for name in names]
+            instead["label"] = {"teachers": list(dict.fromkeys(names))}
     return instead
 
 
