@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import acclimate
 from acclimate.base.errors import DataError, SettingError
 from acclimate.cli.main import main
 from acclimate.corpus import formats
@@ -70,6 +71,8 @@ def test_a_seed_that_is_none_is_a_mistake(files, seed, capsys):
     qrels, good, _ = files
     assert main(["compare", str(qrels), str(good), str(good), f"--seed={seed}"]) == 2
     assert capsys.readouterr().err.startswith("acclimate: ")
+    with pytest.raises(SettingError, match="seed is"):
+        acclimate.compare(qrels, good, good, seed=seed)
 
 
 def test_what_counts_0_is_said(files, tmp_path):

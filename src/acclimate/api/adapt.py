@@ -12,6 +12,7 @@ from acclimate.api.budget import Limit, limit
 from acclimate.api.run import Run
 from acclimate.base import distributed, ray_cluster
 from acclimate.base.domains import SEEDS
+from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.run import status
 from acclimate.run.given import Given, StrPath
@@ -187,6 +188,8 @@ def _begun(
     corpus: StrPath, out: StrPath, recipe: StrPath, given: Given, seed: int | None, changes: Sequence[Changes]
 ) -> StageRun:
     """A run that nobody limits."""
+    if not fspath(out):
+        raise SettingError("out is empty; expected a folder")
     loaded = load_recipe(fspath(recipe))
     seed = (loaded.seed or 0) if seed is None else seed
     return begin(

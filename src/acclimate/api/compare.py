@@ -5,7 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from acclimate.base.domains import SEEDS
 from acclimate.measure.runs import Comparisons, compare_runs
+from acclimate.run.settings import Setting, check
 
 
 def compare(
@@ -29,4 +31,5 @@ def compare(
     >>> print(acclimate.compare(folder / "qrels.trec", *runs))  # doctest: +ELLIPSIS
     nDCG@10: ... against ..., difference ..., p = ...; ... better, ... worse, ... equal: ...
     """
+    seed = check(seed, Setting("seed", int, None, "", SEEDS), "seed")
     return compare_runs(Path(qrels), Path(run), *map(Path, (baseline, *others)), measure=measure, seed=seed)

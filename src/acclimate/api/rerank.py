@@ -58,6 +58,8 @@ def rerank(
     check(depth, Setting("depth", int, None, "", AtLeast(1)), "depth")
     check(max_tokens, Setting("max_tokens", int, None, "", AtLeast(_FEWEST_TOKENS)), "max_tokens")
     source, target, name = Path(run), Path(out), str(model)
+    if target.is_dir():
+        raise DataError("is a folder; expected a file to write to", path=target)
     _check_model(name)
     partial = target.with_name(f"{target.name}.partial")
     is_new = not partial.exists()

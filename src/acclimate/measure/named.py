@@ -55,7 +55,7 @@ class Measure(NamedTuple):
 
 def listed(names: Iterable[str] | str) -> list[str]:
     """The names in a text, with blanks or commas between them, or in several: `AP(rel=2, judged_only=True)` is one."""
-    text = names if isinstance(names, str) else ",".join(names)
+    text = names if isinstance(names, str) else ",".join(map(str, names))
     parts, depth = [""], 0
     for char in text:
         depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(char, 0)

@@ -20,7 +20,10 @@ from acclimate.search.bm25 import BM25
 
 @contextmanager
 def partial(output: Path) -> Iterator[Path]:
-    """A folder for what is made on the way: it goes when the work is done, and stays where it is killed."""
+    """A folder for what is made on the way: it goes when the work is done, and stays where it is killed. Raises
+    DataError for an output that no file can take the place of."""
+    if output.is_dir():
+        raise DataError("is a folder; expected a file to write to", path=output)
     folder = output.with_name(f"{output.name}.partial")
     is_new = not folder.exists()
     with tidied_above(folder):
