@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -217,6 +218,15 @@ def test_a_cut_ends_a_sentence_in_the_second_half_or_else_a_word(words, data):
         ends = [at + 1 for at in range(len(text)) if text[at] in ".?" and end / 2 <= at + 1 <= end]
         words_fit = [at for at in range(end + 1) if text[at] == " "]
         assert len(part) == (ends or words_fit)[-1]
+
+
+@pytest.mark.parametrize("letters", ["あいうえお", "ภาษาไทยที่ไม่มีช่องว่าง", "没有标点的文本", "https://example.com/x"])
+@pytest.mark.parametrize("end", range(100, 105))
+def test_a_text_without_blanks_is_cut_between_characters_and_not_behind_its_title(letters, end):
+    text = "Title " + letters * 60
+    cut = cut_at(text, end)
+    assert text.startswith(cut) and end - 5 <= len(cut) <= end
+    assert unicodedata.category(text[len(cut)])[0] != "M"
 
 
 def test_no_sentence_ends_behind_an_initial_or_inside_a_number():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import pairwise
 
 from acclimate.base.errors import SettingError
@@ -20,6 +21,7 @@ _BEFORE_SENTENCE = re.compile(
     rf"|[{SENTENCE_MARKS}]+[)\]\"'”’»」』）]*|\n)\s*"
 )
 _WORD_START = re.compile(r"(?<=\s)\S")
+_LONGEST_WORD = 50  # characters
 _LONGEST_SENTENCE = 400  # characters; in a longer one, or text without marks, words are taken for beginnings
 
 
@@ -50,17 +52,15 @@ def characters_in(text: str, max_tokens: int) -> int:
 
 def cut_at(text: str, end: int) -> str:
     """The start of `text` in at most `end` characters, 1 or more: to the end of a sentence in its second half where
-    there is one, else of a word, else all of them."""
+    there is one, else of a word, else all of them: much without a blank is no word, but written without blanks."""
     if len(text) <= end:
         return text
     sentences = [match.end() for match in _SENTENCE_END.finditer(text, 0, end + 1) if end / 2 <= match.end() <= end]
     if sentences:
         return text[: sentences[-1]].rstrip()
-    word = (
-        end
-        if text[end].isspace()
-        else max((position for position in range(end) if text[position].isspace()), default=end)
-    )
+    word = next((place for place in range(end, max(0, end - _LONGEST_WORD), -1) if text[place].isspace()), end)
+    while word and unicodedata.category(text[word]).startswith("M"):  # which belongs to the character before it
+        word -= 1
     return text[:word].rstrip() or text[:end]
 
 
