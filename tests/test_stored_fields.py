@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import date
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def test_front_matter_is_kept_and_stays_in_the_text(tmp_path):
 )
 def test_front_matter_of_any_kind_gives_fields_or_none(content):
     assert kept(front_matter(content)).keys() <= {"a"}
+
+
+@pytest.mark.parametrize("form", ["{{{keys}}}", "{{<<: [{refs}]}}"])
+def test_front_matter_that_stands_for_billions_of_fields_takes_no_time(tmp_path, form):
+    lines = ["a0: &a0 {" + ", ".join(f"k{n}: {n}" for n in range(100)) + "}"]
+    for depth in range(1, 5):
+        refs = [f"*a{depth - 1}"] * 100
+        keys = ", ".join(f"k{n}: {ref}" for n, ref in enumerate(refs))
+        lines.append(f"a{depth}: &a{depth} " + form.format(keys=keys, refs=", ".join(refs)))
+    (tmp_path / "a.md").write_text("\n".join(["---", *lines, "---", "text"]))
+    started = time.process_time()
+    corpus = Corpus.of(read_folder(tmp_path))
+    assert time.process_time() - started < 2
+    assert len(next(corpus.fields())) <= 100
 
 
 def test_what_is_no_value_to_filter_by_is_left_out():

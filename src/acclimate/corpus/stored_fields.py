@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 
 _BROKEN = re.compile("[\0\ud800-\udfff]")
@@ -19,11 +20,12 @@ _METADATA = "metadata"  # BEIR's, whose names stand for themselves
 _LONGEST = 1000  # characters of a text
 _MOST = 100  # fields of a document, and values of one
 _DEEPEST = 4
+_LOOKED_AT = 10_000  # fields of a document: YAML can say in a line what has billions
 
 
 def kept(values: Mapping[str, Any]) -> dict[str, Any]:
     """What of a document's other values is kept, by name, the names in order."""
-    return dict(sorted(dict(_flat(values, "", 0)).items())[:_MOST]) if values else {}
+    return dict(sorted(dict(islice(_flat(values, "", 0), _LOOKED_AT)).items())[:_MOST]) if values else {}
 
 
 def as_text(fields: Mapping[str, Any]) -> str:

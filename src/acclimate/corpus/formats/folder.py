@@ -35,6 +35,7 @@ CARD = "README.md"  # says what is in a data set
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_MERGE = re.compile(r"<<\s*:")  # a few lines of YAML that merges mappings may stand for billions
 _LONGEST_FRONT_MATTER = 20_000  # characters
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _COMMENT_OR_CODE = re.compile(  # in which the mark of a comment is text
@@ -122,7 +123,7 @@ def _joining(folder: Path) -> str:
 def front_matter(content: str) -> Mapping[str, Any]:
     """The fields that a Markdown file begins with, between lines of three hyphens; {} where there are none."""
     match = _FRONT_MATTER.match(content)
-    if match is None or len(match[1]) > _LONGEST_FRONT_MATTER:
+    if match is None or len(match[1]) > _LONGEST_FRONT_MATTER or _MERGE.search(match[1]):
         return {}
     import yaml
 
