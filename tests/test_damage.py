@@ -17,7 +17,10 @@ import pytest
 from chain import STAGES, contents, made_again
 
 from acclimate.base import disk
+from acclimate.base.errors import DataError
+from acclimate.base.files import write_json
 from acclimate.cli.main import main
+from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
@@ -249,3 +252,20 @@ def test_what_is_of_another_kind_than_it_should_be_is_named(name, run, corpus, r
     (run / name).write_text("x") if is_folder else (run / name).mkdir()
     assert run_adapt(corpus, run) == 2
     assert f"acclimate: {run / name}: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_update_that_nobody_wrote_is_told_whatever_it_says(tmp_path):
+    def read(facts: object) -> LastUpdate | None:
+        write_json(tmp_path / "updated" / "manifest.json", facts)
+        return LastUpdate.read(tmp_path)
+
+    (tmp_path / "updated" / "1").mkdir(parents=True)
+    kept, since = {"documents": "a.arrow", "corpus": ""}, {"came": 1, "changed": 0, "went": 0}
+    whole = {"folder": "1", "kept": kept, "made_of": {}, "since": since, "drifted": ["much"], "files": {}}
+    update = read(whole)
+    assert update is not None and update.kept == ("a.arrow", "") and len(update.warnings) == 2
+    for name in whole:
+        for value in (None, [], {}, "../..", 5, [5], {"a": 1}, {"documents": 5}, {"../../etc/passwd": -1}):
+            if value != whole[name] and (name, value) not in [("made_of", value), ("drifted", [])]:
+                with pytest.raises(DataError, match="update again with"):
+                    read({**whole, name: value})

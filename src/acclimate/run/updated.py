@@ -16,6 +16,7 @@ from acclimate.base.files import read_json, write_json
 from acclimate.run.input import Kept
 
 FOLDER, MANIFEST = "updated", "manifest.json"
+_FACTS = {"folder": str, "kept": dict, "made_of": dict, "since": dict, "drifted": list, "files": dict}
 TERMS = "terms"  # among the indexes: how often each term is in each document
 
 
@@ -56,10 +57,7 @@ class LastUpdate:
             return None
         facts = read_json(path)
         again = f"remove {path.parent}, and update again with: acclimate update {run_folder} NEWDOCS"
-        if (
-            not isinstance(facts, dict)
-            or not {"folder", "kept", "made_of", "since", "drifted", "files"} <= facts.keys()
-        ):
+        if not _is_whole(facts):
             raise DataError(f"damaged, or written by another version; {again}", path=path)
         for name, size in facts["files"].items():
             file = path.parent / facts["folder"] / name
@@ -75,3 +73,15 @@ class LastUpdate:
         files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
         write_json(run_folder / FOLDER / MANIFEST, {**facts, "files": files})
         return cls(run_folder, facts)
+
+
+def _is_whole(facts: Any) -> bool:
+    """True for what `LastUpdate.write` may have written."""
+    return (
+        isinstance(facts, dict)
+        and all(isinstance(facts.get(name), kind) for name, kind in _FACTS.items())
+        and Path(facts["folder"]).name == facts["folder"]
+        and "documents" in facts["kept"].keys() <= {*Kept._fields}
+        and all(isinstance(name, str) for name in (*facts["kept"].values(), *facts["drifted"]))
+        and all(isinstance(facts["since"].get(name), int) for name in ("came", "changed", "went"))
+    )
