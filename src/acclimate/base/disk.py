@@ -47,10 +47,11 @@ def staying(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if not Path(str(error.filename)).is_relative_to(folder):
+        name = str(error.filename or "/")
+        if not Path(name).absolute().is_relative_to(folder.absolute()):
             raise
         what = "was moved or removed while this worked; the same command makes it again"
-        raise DataError(what, path=error.filename) from error
+        raise DataError(what, path=name) from error
 
 
 def _refusal(error: Exception) -> int | None:
