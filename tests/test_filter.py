@@ -206,6 +206,13 @@ def test_no_filters_and_no_queries():
     assert filter_queries([], NOTHING) == ([], dict.fromkeys(DEFAULT, 0), [], nothing)
 
 
+@pytest.mark.parametrize("settings", [{"filters": ("consistency",)}, {"retriever": "trained"}])
+def test_what_one_process_trains_is_refused_to_several_before_work_begins(settings, corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="one process trains; start one"):
+        acclimate.plan(corpus, out=tmp_path / "run", filter=settings)
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(SettingError, match=r"no filters named 'roundtrip'\. Did you mean 'round-trip'"):
         filter_queries([], NOTHING, filters=("roundtrip",))

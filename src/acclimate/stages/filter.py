@@ -216,8 +216,11 @@ def check(run: Run, *, asks: bool) -> None:
         )
     if "filter" in run.llms:
         prompts.judge(settings["judge"])
-    if CONSISTENCY in settings["filters"] and distributed.size() > 1:
-        raise SettingError("filter.filters has consistency, whose reranker one process trains; start one")
+    if distributed.size() > 1:
+        if CONSISTENCY in settings["filters"]:
+            raise SettingError("filter.filters has consistency, whose reranker one process trains; start one")
+        if settings["retriever"] == TRAINED and "round-trip" in settings["filters"]:
+            raise SettingError("filter.retriever is trained, which one process trains; start one")
     check_filters(**settings)
 
 
