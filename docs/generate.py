@@ -53,7 +53,7 @@ def commands() -> str:
         "<!-- Written by docs/generate.py from the command line; do not edit. -->",
         "",
         "Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message",
-        "explains, 3 a budget was reached (state kept), 130 interrupted, 143 terminated (state kept).",
+        "explains, 3 a budget was reached (state kept), 130 interrupted, 143 terminated, 129 hung up (state kept).",
     ]
     order = ["adapt", *STAGES]
     texts = dict(_commands(app))

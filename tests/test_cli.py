@@ -454,7 +454,7 @@ def test_the_command_exits_with_its_code_and_prints_where_it_should(corpus, out)
 
 
 @pytest.mark.parametrize(
-    ("module", "sent", "code"), [("cyclopts", "SIGINT", 130), ("numpy", "SIGTERM", 143), ("torch", "SIGINT", 130)]
+    ("module", "sent", "code"), [("cyclopts", "SIGINT", 130), ("numpy", "SIGTERM", 143), ("torch", "SIGHUP", 129)]
 )
 def test_a_signal_while_modules_are_imported_leaves_no_traceback(module, sent, code, interruptible):
     script = f"""

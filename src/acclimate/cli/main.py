@@ -1,7 +1,7 @@
 """The command line: a command is a few lines over a function of the package. Options of stages are theirs.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message explains, 3 a
-budget was reached (state kept), 130 interrupted, 143 terminated (state kept).
+budget was reached (state kept), 130 interrupted, 143 terminated, 129 hung up (state kept).
 """
 
 from __future__ import annotations

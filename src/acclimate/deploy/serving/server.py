@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from acclimate.base import signals
 from acclimate.base.errors import SettingError
 from acclimate.deploy.serving.limits import Limits
 
@@ -38,7 +39,7 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def run(app: Any, listener: socket.socket, limits: Limits) -> None:
-    """Serve until SIGINT or SIGTERM, then answer what is at work and return."""
+    """Serve until SIGINT, SIGTERM or SIGHUP, then answer what is at work and return."""
     asyncio.run(server(app, limits).serve(sockets=[listener]))
 
 
@@ -69,7 +70,8 @@ class _Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        heeded = (number for number in signals.TERMINATE if signal.getsignal(number) is not signal.SIG_IGN)
+        numbers = (signal.SIGINT, *heeded)
         before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
