@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,6 @@ _SHARE = 1 / 16  # of all documents: where more would be named, comparing all ta
 _SAMPLE, _ITERATIONS = 64, 10  # of clustering: vectors for each list, and rounds
 _MOST = 127  # in eight bits
 _ROWS_AT_ONCE = 4096
-_ROWS_RESIDENT = 1 << 17  # that are written before they are given up
 
 
 class Lists(NamedTuple):
@@ -72,40 +71,25 @@ class ApproximateIndex:
         cls, folder: Path, pooled: NDArray[np.float32], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> ApproximateIndex:
         """Make it of the (n_docs, dim) vectors in a folder; an interrupted one begins again."""
-        n_docs, dim = pooled.shape
-        n_lists = math.isqrt(n_docs)
+        n_docs, n_lists = len(pooled), math.isqrt(len(pooled))
         sample = np.linspace(0, n_docs - 1, min(n_docs, _SAMPLE * n_lists)).astype(np.int64)
-        centroids = _clustered(_coded(pooled[sample])[0], n_lists)
-        lists = np.empty(n_docs, np.int32)
-        for start in range(0, n_docs, _ROWS_AT_ONCE):
-            block = slice(start, start + _ROWS_AT_ONCE)
-            lists[block] = _nearest(_coded(pooled[block])[0], centroids)
-            if start % _ROWS_RESIDENT == 0:
-                release(pooled)
-            progress(min(n_docs, block.stop), n_docs)
-        rows = np.argsort(lists, kind="stable")
-        places = np.empty(n_docs, np.int64)
-        places[rows] = np.arange(n_docs)
-        path = folder / _FOLDER
-        with atomic_folder(path) as beside:
-            starts = np.searchsorted(lists[rows], np.arange(n_lists + 1))
-            for name, array in (("centroids", centroids), ("starts", starts), ("rows", rows.astype(np.int32))):
-                np.save(beside / f"{name}.npy", array)
-            codes = new_array(beside / "codes.npy", np.int8, (n_docs, dim))
-            scales = new_array(beside / "scales.npy", np.float32, (n_docs,))
-            for start in range(0, n_docs, _ROWS_AT_ONCE):
-                block = slice(start, start + _ROWS_AT_ONCE)
-                codes[places[block]], scales[places[block]] = _coded(pooled[block])
-                if start % _ROWS_RESIDENT == 0:
-                    release(pooled)
-                    release(codes)
-            codes.flush()
-            scales.flush()
-        return cls(path)
+        centroids = _clustered(np.concatenate([codes for _, codes, _ in _read(pooled, sample)]), n_lists)
+        numbers = np.empty(n_docs, np.int32)
+        for rows, codes, _ in _read(pooled, np.arange(n_docs)):
+            numbers[rows] = _nearest(codes, centroids)
+            progress(int(rows[-1]) + 1, n_docs)
+        with atomic_folder(folder / _FOLDER) as beside:
+            _write(beside, pooled, centroids, numbers)
+        return cls(folder / _FOLDER)
 
     @cached_property
     def _lists(self) -> Lists:
-        return Lists(*(np.load(self.path / f"{name}.npy", mmap_mode="r") for name in Lists._fields))
+        arrays = (np.load(self.path / f"{name}.npy", mmap_mode="r") for name in Lists._fields)
+        return Lists(*map(np.asarray, arrays))  # of the plain kind, which is cut faster
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.float32]:
+        return _lengths_of(self._lists.centroids)
 
     @property
     def nbytes(self) -> int:
@@ -120,7 +104,7 @@ class ApproximateIndex:
         if n_wanted > _SHARE * len(rows) or not query.any():
             return None
         code = _coded(query[None])[0]
-        nearest = np.argsort(-_likeness(code, centroids)[0], kind="stable")
+        nearest = np.argsort(-_dots(code, centroids) / self._lengths, kind="stable")
         n_lists = max(_LOOKED_AT, 1 + int(np.searchsorted(np.cumsum(np.diff(starts)[nearest]), n_wanted)))
         spans = [slice(*starts[number : number + 2]) for number in nearest[:n_lists]]
         scores = np.concatenate([_dots(code, codes[span]) * scales[span] for span in spans])
@@ -128,6 +112,33 @@ class ApproximateIndex:
         if n_wanted < len(scores):
             named = named[scores >= np.partition(scores, -n_wanted)[-n_wanted]]  # every tie of the last one
         return np.sort(named).astype(np.int64)
+
+
+def _write(folder: Path, pooled: NDArray[np.float32], centroids: NDArray[np.int8], numbers: NDArray[np.int32]) -> None:
+    """Write `Lists` of these vectors. numbers: (n_docs,) of the list that each is in."""
+    by_list = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[by_list], np.arange(len(centroids) + 1))
+    for name, array in (("centroids", centroids), ("starts", starts), ("rows", by_list.astype(np.int32))):
+        np.save(folder / f"{name}.npy", array)
+    in_order = new_array(folder / "codes.npy", np.int8, pooled.shape)
+    scales_in_order = np.empty(len(pooled), np.float32)
+    places = np.empty(len(pooled), np.int64)
+    places[by_list] = np.arange(len(pooled))
+    for rows, codes, scales in _read(pooled, np.arange(len(pooled))):
+        in_order[places[rows]], scales_in_order[places[rows]] = codes, scales
+        release(in_order)
+    in_order.flush()
+    np.save(folder / "scales.npy", scales_in_order)
+
+
+def _read(
+    pooled: NDArray[np.float32], rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float32]]]:
+    """Some of these rows at a time, with what `_coded` makes of them; what was read is given up."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = rows[start : start + _ROWS_AT_ONCE]
+        yield block, *_coded(pooled[block])
+        release(pooled)
 
 
 def _coded(vectors: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -151,15 +162,13 @@ def _clustered(codes: NDArray[np.int8], n_lists: int) -> NDArray[np.int8]:
 
 
 def _nearest(codes: NDArray[np.int8], centroids: NDArray[np.int8]) -> NDArray[np.int64]:
-    """(n,) the centroid that each is most like."""
-    return _likeness(codes, centroids).argmax(axis=1)
+    """(n,) the centroid whose direction each is most like."""
+    return (codes.astype(np.float32) @ centroids.astype(np.float32).T / _lengths_of(centroids)).argmax(axis=1)
 
 
-def _likeness(codes: NDArray[np.int8], centroids: NDArray[np.int8]) -> NDArray[np.float32]:
-    """(n, n_lists) inner products with the directions of centroids."""
-    directions = centroids.astype(np.float32)
-    lengths = np.sqrt((directions * directions).sum(axis=1))
-    return codes.astype(np.float32) @ directions.T / np.maximum(lengths, 1)
+def _lengths_of(centroids: NDArray[np.int8]) -> NDArray[np.float32]:
+    """(n_lists,), where one has none, 1."""
+    return np.maximum(np.sqrt((centroids.astype(np.float32) ** 2).sum(axis=1)), 1)
 
 
 def _dots(code: NDArray[np.int8], codes: NDArray[np.int8]) -> NDArray[Any]:
