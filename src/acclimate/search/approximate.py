@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DEPTH = 100  # of a query's nearest documents, of which recall is the share that is named
 ENOUGH = 0.95  # of it, for a run to say nothing more
 _FOLDER = "approximate"  # beside the vectors
-_LOOKED_AT = 64  # lists, of as many as the root of the number of documents: so time grows with that
+_LOOKED_AT = 96  # lists, of as many as the root of the number of documents: so time grows with that
 _TIMES = 4  # as many documents as are wanted are compared by their own vectors
 _SHARE = 1 / 16  # of all documents: where more would be named, comparing all takes no longer
 _SAMPLE, _ITERATIONS = 64, 10  # of clustering: vectors for each list, and rounds
