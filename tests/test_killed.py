@@ -64,8 +64,10 @@ def test_a_run_killed_in_every_stage_ends_with_the_bytes_of_one_left_alone(corpu
         assert processes.end(process) == -signal.SIGKILL, log.read_text()
         assert (out / stage / "begun.json").exists()
         assert not (out / stage / "manifest.json").exists()
-        for model in (out / stage).rglob("*.safetensors"):  # safetensors is killed as it saves, too
-            (model.parent / ".tmpAbC123").write_bytes(b"half")
+        for model in [*(out / stage).rglob("*.safetensors")]:  # safetensors is killed as it saves, too
+            saving = model.parent.with_name(f".{model.parent.name}.1.part")
+            saving.mkdir(exist_ok=True)
+            (saving / ".tmpAbC123").write_bytes(b"half")
     assert processes.end(processes.start(killed_in, "none", 0, journal, command, log=log)) == 0, log.read_text()
     whole, resumed = contents(finished), contents(out)
     assert [name for name in {*whole, *resumed} if whole.get(name) != resumed.get(name)] == []
