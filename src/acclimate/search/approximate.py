@@ -7,12 +7,12 @@ cluster is not looked at. How many are missed is measured on a run's own queries
 easily than queries find them, so they say nothing about that.
 
 Clustering and comparing are done in whole numbers, which no machine rounds: the same vectors come to the same bytes.
-Vectors are read block by block, and a search maps what it reads. NumPy does all of it; numkong, where it is installed,
-compares six times as fast.
+Vectors are read block by block, and a search maps what it reads. NumPy does all of it; with numkong, where it is
+installed, a search takes half the time.
 
-Decided against libraries (docs/log.md has figures): a graph (HNSW of usearch) is made in thirty times the time, and
-needs ten times as long for a query to find as much. faiss has such lists; its wheels bring an OpenMP of their own,
-which beside torch's ends the process on a Mac (faiss-wheels issue 73).
+Decided against libraries (docs/log.md has figures): a graph (HNSW of usearch) is made in thirty times the time, and a
+query takes twice as long to find as much. faiss has such lists; its wheels bring an OpenMP of their own, which beside
+torch's ends the process on a Mac (faiss-wheels issue 73).
 """
 
 from __future__ import annotations
