@@ -128,8 +128,8 @@ def _modules(folder: Path) -> tuple[Path, str]:
         modules = {folder / name: router["types"][name] for name in router["structure"]["query"]}
     if (saved := folder / "config_sentence_transformers.json").is_file():
         expect(any((read(saved).get("prompts") or {}).values()), False)
-    (transformer, behind, *_), kinds = [*modules], [*map(_kind, modules.values())]
-    written = read(behind / "config.json")
+    (transformer, second, *_), kinds = [*modules], [*map(_kind, modules.values())]
+    written = read(second / "config.json")
     if kinds == ["Transformer", "MultiVectorMask", "Normalize"]:
         special = special_tokens(read(transformer / "tokenizer_config.json"))
         expect((set(written["skiplist_words"]), written["keep_only_token_ids"]), (special, None))

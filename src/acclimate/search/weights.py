@@ -88,7 +88,7 @@ def choose_weights(
     if len(groups) < 2:
         groups = [np.ones(len(lists), np.bool_)]
     ballots = [_as_good(values[group], answers.weights[group], grid) for group in groups]
-    distances = [np.abs(ballot - other).sum() / 2 for ballot, other in combinations(ballots, 2)]
+    distances = [np.abs(first - second).sum() / 2 for first, second in combinations(ballots, 2)]
     disagreement = float(np.mean(distances)) if distances else 0.0
     chosen = (1 - disagreement) * np.mean(ballots, axis=0) + disagreement / len(names)
     chosen = chosen.round(4).astype(np.float32)

@@ -188,6 +188,7 @@ class Generated(StageOutput):
         "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and came to no query: raise "
         "generate.max_new_tokens, or name a model that does not think aloud",
         "unfinished": "raise generate.max_new_tokens",
+        "empty": "it answers with nothing: try another generate.prompt (acclimate prompts) or openai-completions:MODEL",
         "too long for the LLM": "lower generate.max_doc_tokens or generate.max_new_tokens",
         "refused": "the LLM or its server will not write of these documents: try another generate.llm or "
         "generate.prompt",

@@ -18,11 +18,11 @@ from acclimate.corpus.formats import colbert, headless, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.named import KINDS
 from acclimate.records import Query
 
 COLLECTION, QUERIES, EXAMPLES, TRIPLES = "collection.tsv", "queries.tsv", "examples.json", "triples.json"
 DOC_MAP, QUERY_MAP = "collection.ids.tsv", "queries.ids.tsv"
-KINDS = ("search", "forum")
 
 
 def read_colbert(path: Path) -> Content:
