@@ -41,8 +41,9 @@ def test_published_files_give_the_same_query(rows, tmp_path):
     assert (query.doc_id, query.text) == ("1", "why salt fish")
 
 
+@pytest.mark.parametrize("name", ["qrels/train.tsv", "qrels.tsv"])
 @pytest.mark.parametrize("prefix", ["", "qgen-"])
-def test_a_folder_of_queries_with_judgments_gives_them(prefix, tmp_path):
+def test_a_folder_of_queries_with_judgments_gives_them(prefix, name, tmp_path):
     put(
         tmp_path / f"{prefix}queries.jsonl", {"_id": "q", "text": "why salt fish"}, {"_id": "r", "text": "what is lava"}
     )
@@ -50,12 +51,12 @@ def test_a_folder_of_queries_with_judgments_gives_them(prefix, tmp_path):
         tmp_path / "corpus.jsonl",
         *({"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in CORPUS.values()),
     )
-    qrels = tmp_path / f"{prefix}qrels" / "train.tsv"
-    qrels.parent.mkdir()
+    qrels = tmp_path / f"{prefix}{name}"
+    qrels.parent.mkdir(exist_ok=True)
     qrels.write_text("query-id\tcorpus-id\tscore\nq\t1\t1\nr\t2\t1\n")
-    assert [(query.query_id, query.doc_id) for query in Start.of_queries(tmp_path, CORPUS).queries] == [
-        ("q", "1"), ("r", "2"),
-    ]  # fmt: skip
+    for path in (tmp_path, tmp_path / f"{prefix}queries.jsonl"):
+        queries = Start.of_queries(path, CORPUS).queries
+        assert [(query.query_id, query.doc_id) for query in queries] == [("q", "1"), ("r", "2")]
 
 
 def test_ids_are_text_and_only_equal_ones_meet(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.corpus.formats import registry
+from acclimate.corpus.formats.beir import files_of_judgments
 from acclimate.corpus.formats.collection_files import read_beir
 from acclimate.corpus.formats.content import Content, Row
 from acclimate.corpus.formats.fields import Located
@@ -86,7 +87,7 @@ def _content(path: Path, *kinds: str) -> Content:
 def _with_judgments(path: Path) -> Content | None:
     """BEIR's or GPL's file of queries with the judgments beside it; None for any other file."""
     prefix = path.name.removesuffix("queries.jsonl")
-    if prefix == path.name or not path.with_name(f"{prefix}qrels").is_dir():
+    if prefix == path.name or not files_of_judgments(path.parent, prefix=prefix):
         return None
     if recognize(path, (registry.QUERIES,)).kind != registry.QUERIES:
         return None
