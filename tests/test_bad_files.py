@@ -14,6 +14,7 @@ from test_formats import put, refusal
 
 from acclimate.base.errors import AcclimateError
 from acclimate.corpus import formats
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import tables, trec
 from acclimate.corpus.formats.collection_files import read_llama_index
 from acclimate.corpus.formats.rows import objects
@@ -24,7 +25,8 @@ from acclimate.records import ScoredDoc
     ("line", "field"),
     [
         ('{"_id": "2", "text": ', "not JSON"),
-        ("[1]", "found a list; expected a JSON object"),
+        ("1", "found 1; expected a JSON object"),
+        ("[1]", "found a JSON list; expected a JSON object per line"),
         ('{"text": "x"}', "no document id: found \"text\"; expected '_id'"),
         ('{"_id ": "2", "text": "x"}', "Remove the blanks around '_id '"),
         ('{"_id": "2", "txet": "x"}', 'The closest is "txet"'),
@@ -50,6 +52,25 @@ def test_a_bad_line_of_a_corpus_is_refused_with_its_place(tmp_path: Path, line: 
     put(path, b'{"_id": "1", "text": "x"}\n' + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     message = refusal(lambda: formats.read_corpus(path))
     assert message.startswith(f"{path}:2: ") and field in message and len(message) < 500
+
+
+def test_the_name_of_one_field_is_not_taken_for_another(tmp_path: Path) -> None:
+    path = put(tmp_path / "queries.jsonl", '{"query": "1"}')
+    assert refusal(lambda: formats.read_queries(path)).endswith("expected '_id' or 'query_id' or 'qid' or 'id'")
+
+
+def test_an_id_that_comes_twice_in_a_table_without_names_is_said(tmp_path: Path) -> None:
+    """It is no reason to take the first row for names."""
+    content = "301\torganized crime\n302\tpolio\n301\twildlife\n"
+    path = put(tmp_path / "topics.tsv", content)
+    assert "topics.tsv:3: '_id' '301' is there twice, first in line 1" in refusal(lambda: formats.read_queries(path))
+    message = refusal(lambda: Corpus.of(formats.read_corpus(path), source=str(path)))
+    assert "topics.tsv:3: id '301' is there twice, first in line 1" in message
+
+
+def test_queries_without_ids_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = put(tmp_path / "queries.txt", "how to fish\n")
+    assert "queries need an id each" in refusal(lambda: formats.read_queries(path))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,8 @@ from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
 from acclimate.corpus import collections, formats, named
 from acclimate.corpus.collections import Collection, load
 from acclimate.corpus.documents import Corpus
-from acclimate.corpus.formats import beir
+from acclimate.corpus.formats import beir, trec
+from acclimate.corpus.formats.collection_files import read_beir
 from acclimate.records import Doc, Qrel, Query
 
 DOCS = [Doc("001", 'a "quoted"\ttext', "One"), Doc("1e5", "two\nlines", ""), Doc("a/b", "three {}", "3")]
@@ -78,6 +81,82 @@ def test_a_gzipped_folder_is_the_same_collection(folder: Path, cache: Path) -> N
     assert content(packed) == content(plain) and packed.corpus.fingerprint == plain.corpus.fingerprint
     formats.write_corpus(folder / "corpus.jsonl", DOCS)
     assert "found corpus.jsonl and corpus.jsonl.gz" in refusal(lambda: load(folder, cache))
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("qrels/test.tsv.gz", "test"),
+        ("qrels/test.txt", "test"),
+        ("qrels/dev.trec", "dev"),
+        ("qrels/validation.tsv", "dev"),
+        ("qrels/test.jsonl", "test"),
+        ("qrels/test.parquet", "test"),
+        ("qrels.tsv", "test"),
+        ("qrels.txt", "test"),
+    ],
+)
+def test_judgments_of_a_folder_are_read_in_whatever_layout(folder: Path, cache: Path, name: str, split: str) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    shutil.rmtree(folder / "qrels")
+    path, rows = folder / name, [{"query-id": q, "corpus-id": d, "score": float(grade)} for q, d, grade, _ in QRELS]
+    path.parent.mkdir(exist_ok=True)
+    if name.endswith(".parquet"):
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif name.endswith(".jsonl"):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif name.endswith((".txt", ".trec")):
+        trec.write_qrels(path, QRELS)
+    else:
+        formats.write_qrels(folder / "plain", QRELS)
+        content = (folder / "plain").read_bytes()
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert load(folder, cache).qrels == {split: QRELS}
+    assert {split: [row.record for row in rows()] for split, rows in read_beir(folder).qrels.items()} == {split: QRELS}
+
+
+def test_judgments_that_no_run_reads_are_refused_and_so_are_two_files_of_one_split(folder: Path, cache: Path) -> None:
+    (folder / "qrels" / "train.tsv").unlink()
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "all.tsv")
+    assert "has judgments of all, which no run reads; expected those of test, dev, train" in refusal(
+        lambda: load(folder, cache)
+    )
+    for name in ("test.tsv", "test.txt"):
+        formats.write_qrels(folder / "qrels" / name, QRELS)
+    assert "found test.tsv and test.txt, judgments of one split" in refusal(lambda: load(folder, cache))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.pdf", "pdftotext"),
+        ("a.docx", "pandoc"),
+        ("a.jsonl.zst", "unpack it"),
+        ("a.zip", "unpack it"),
+        ("a.xlsx", "save it as CSV"),
+        ("sub/corpus.jsonl", "did you mean {}/sub?"),
+    ],
+)
+def test_what_is_no_corpus_yet_is_refused_with_what_to_do(tmp_path: Path, cache: Path, name: str, advice: str) -> None:
+    home = tmp_path / "home"
+    (home / name).parent.mkdir(parents=True)
+    (home / name).write_bytes(b"PK\x03\x04 or whatever")
+    assert advice.format(home) in refusal(lambda: load(home, cache))
+    if "/" not in name:
+        assert advice in refusal(lambda: load(home / name, cache))
+
+
+def test_a_text_alone_and_a_list_and_a_data_set_of_the_hub_are_refused_with_what_to_do(
+    tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a text")
+    (tmp_path / "a.jsonl").write_text('[{"_id": "1", "text": "x"}]')
+    assert "give the folder that it is in" in refusal(lambda: load(tmp_path / "a.txt", cache))
+    assert "jq -c '.[]' a.jsonl" in refusal(lambda: load(tmp_path / "a.jsonl", cache))
+    for call in (lambda: load("hf:a/b", cache), lambda: collections.check_name("hf:a/b")):
+        assert "acclimate convert hf:a/b NEW --to beir" in refusal(call)
 
 
 def test_files_given_replace_those_of_the_folder(folder: Path, cache: Path, tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def test_queries_of_other_documents_alone_are_refused_with_both_kinds_of_ids(tmp
 
 
 def test_a_file_of_nothing_but_blank_queries_is_said_to_be_one(tmp_path):
-    rows = [{"doc_id": "1", "query": blank} for blank in ("", "  ")]
-    with pytest.raises(DataError, match="has no query; lines left out without a query: 2"):
+    rows = [{"doc_id": "1", "query": blank} for blank in ("", "  ", None)]
+    with pytest.raises(DataError, match="has no query; lines left out without a query: 3"):
         Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
 
 

@@ -19,9 +19,10 @@ from acclimate.base import files
 from acclimate.base.digests import fingerprint, is_sealed, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError, closest_name
 from acclimate.base.version import __version__
-from acclimate.corpus import lotte, named
+from acclimate.corpus import hub, lotte, named
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
+from acclimate.corpus.formats.beir import SPLITS
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.folder import find_files, read_folder
 from acclimate.corpus.judgments import check_judgments
@@ -36,7 +37,6 @@ EXPECTED = (
 )
 READERS_VERSION = 3  # another number when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same of the splitter
-SPLITS = ("test", "dev", "train")
 IR_DATASETS = "irds:"
 BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
 
@@ -58,7 +58,7 @@ def is_path(name: str) -> bool:
     """True for the name of a file or folder."""
     if named.is_named(name):
         return files.exists(name) or lotte.find(Path(name)) is not None
-    return name != BUILT_IN and not name.startswith(IR_DATASETS)
+    return name != BUILT_IN and not name.startswith((IR_DATASETS, hub.PREFIX))
 
 
 def path_of(name: str) -> Path | None:
@@ -81,6 +81,8 @@ def check_name(name: str) -> None:
             raise _no_such(path)
     elif named.is_named(name):
         named.ir_datasets_id(name)
+    elif hub.is_on_hub(name):
+        raise SettingError(f"{name} is read once it is converted: acclimate convert {name} NEW --to beir, and give NEW")
 
 
 def load(
@@ -90,6 +92,7 @@ def load(
 
     Judgments given as a file are the split `test`.
     """
+    check_name(str(name))
     if is_path(str(name)):
         source = _path(Path(name), cache_dir)
     elif name == BUILT_IN:
@@ -156,12 +159,12 @@ def _path(path: Path, cache_dir: Path) -> _Source:
     corpus = _data_file(path, "corpus")
     if corpus is None:
         return _Source(path.resolve().name, _cached(path, cache_dir))
-    queries, judgments = _data_file(path, "queries"), sorted((path / "qrels").glob("[!.]*.tsv"))
+    queries = _data_file(path, "queries")
     return _Source(
         path.resolve().name,
         _cached(corpus, cache_dir),
         lambda: read_queries(queries) if queries else [],
-        lambda: {file.stem: beir.located_qrels(file) for file in judgments},
+        lambda: beir.judgments_in(path),
     )
 
 

@@ -12,11 +12,11 @@ from acclimate.corpus.formats import beir, colbert, fields, headless, sgml, tabl
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Field, Located
-from acclimate.corpus.formats.folder import read_folder
+from acclimate.corpus.formats.folder import advice_on, read_folder
 from acclimate.corpus.formats.nway import read_nway, write_nway
 from acclimate.corpus.formats.prompt_examples import read_prompt_examples
 from acclimate.corpus.formats.registry import DOCS, QUERIES, conversion_of
-from acclimate.corpus.formats.samples import Sample, is_ranking, is_texts, look
+from acclimate.corpus.formats.samples import Sample, are_texts, is_ranking, look
 from acclimate.corpus.formats.synthetic import read_synthetic, synthetic_id, write_synthetic
 from acclimate.corpus.formats.trec import write_run
 from acclimate.records import Doc, Query, ScoredDoc
@@ -84,7 +84,7 @@ def _is_jsonl(path: Path, kind: str) -> bool:
     if _is_unnamed(path):
         raise DataError(
             f"what this file is cannot be told; its name must end in {', '.join(JSONL + TABLES)}"
-            f"{conversion_of(path, kind)}",
+            f"{conversion_of(path, kind) or advice_on(path, kind=kind)}",
             path=path,
         )
     return not path.name.lower().endswith(TABLES)
@@ -98,7 +98,7 @@ def _is_sgml(path: Path, matches: Callable[[Sample], int]) -> bool:
 def _is_headless(path: Path, id_column: Field, text_column: Field) -> bool:
     """True for a TSV file whose first line is a row like the others: a number or a text of words, and no name."""
     sample = _sample(path) if path.name.lower().endswith((".tsv", ".tsv.gz")) else None
-    if sample is None or not is_texts(sample):
+    if sample is None or not are_texts(sample):  # an id that comes twice is for its reader to refuse
         return False
     row_id, text, *_ = sample.cells[0]
     is_row = row_id.isdecimal() or " " in text.strip()

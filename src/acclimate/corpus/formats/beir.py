@@ -16,26 +16,29 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_write, read_jsonl, read_lines, write_jsonl
+from acclimate.base.files import atomic_write, read_lines, write_jsonl
 from acclimate.corpus.formats import fields, trec
 from acclimate.corpus.formats.fields import Field, Located, Place
-from acclimate.corpus.formats.rows import is_dataset, is_parquet, objects
+from acclimate.corpus.formats.rows import is_dataset, is_parquet, json_rows, objects
 from acclimate.records import Doc, Qrel, Query
 
 QREL_QUERY = Field("query id", ("query-id", "query_id", "qid"))
 QREL_DOC = Field("document id", ("corpus-id", "corpus_id", "doc_id", "docid"))
 QREL_GRADE = Field("relevance grade", ("score", "relevance", "grade"))
+SPLITS = ("test", "dev", "train")
+_QRELS = re.compile(r"(?P<split>.+)\.(?:tsv|txt|trec|qrels|csv|jsonl|parquet)(?:\.gz)?", re.IGNORECASE)
+_DEV = ("validation", "valid", "val")  # as others call it
 _BREAKS = r"\t\n\r"  # what would end a cell or a line
 
 
 def read_corpus(path: Path) -> Located[Doc]:
     """The docs of a corpus.jsonl in the order of its lines, streamed."""
-    return Located(fields.docs(_rows(path)))
+    return Located(fields.docs(json_rows(path)))
 
 
 def read_queries(path: Path) -> list[Query]:
     """The queries of a queries.jsonl in the order of its lines."""
-    return fields.queries(_rows(path), path)
+    return fields.queries(json_rows(path), path)
 
 
 def read_qrels(path: Path) -> list[Qrel]:
@@ -53,6 +56,38 @@ def located_qrels(path: Path) -> list[tuple[Place, Qrel]]:
     if _is_trec(first):
         return trec.judged_once(trec.qrel_rows(path), path)
     return trec.judged_once(_named_qrels(path) if _is_of_objects(first) else _rows_of_qrels(path), path)
+
+
+def files_of_judgments(folder: Path, *, prefix: str = "") -> dict[str, Path]:
+    """Split -> the file of its judgments: those in qrels/ by their names, or else qrels.tsv beside it, which is `test`.
+
+    prefix: before `qrels`. Raises DataError for two files of one split.
+    """
+    inside = sorted((folder / f"{prefix}qrels").glob("[!.]*"))
+    beside = [] if inside else sorted(folder.glob(f"{prefix}qrels.*"))
+    files: dict[str, Path] = {}
+    for path, match in ((path, _QRELS.fullmatch(path.name)) for path in inside or beside):
+        if match is None:
+            continue
+        split = "test" if beside else "dev" if match["split"] in _DEV else match["split"]
+        if split in files:
+            raise DataError(
+                f"found {files[split].name} and {path.name}, judgments of one split; keep one", path=path.parent
+            )
+        files[split] = path
+    return files
+
+
+def judgments_in(folder: Path) -> dict[str, list[tuple[Place, Qrel]]]:
+    """The judgments of a folder by split. Raises DataError where none is one of `SPLITS`."""
+    files = files_of_judgments(folder)
+    if files and files.keys().isdisjoint(SPLITS):
+        raise DataError(
+            f"has judgments of {', '.join(files)}, which no run reads; expected those of {', '.join(SPLITS)}: rename "
+            "the file, or name it with --qrels",
+            path=folder,
+        )
+    return {split: located_qrels(file) for split, file in files.items()}
 
 
 def write_corpus(path: Path, docs: Iterable[Doc]) -> int:
@@ -75,10 +110,6 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
             lines.write("\t".join((*cells, str(qrel.relevance))) + "\n")
             count += 1
     return count
-
-
-def _rows(path: Path) -> Iterator[tuple[Place, dict[str, object]]]:
-    return ((Place(path, number), row) for number, row in read_jsonl(path))
 
 
 def _is_of_objects(first: str) -> bool:

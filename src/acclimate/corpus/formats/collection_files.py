@@ -28,7 +28,6 @@ from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
-SPLITS = ("train", "dev", "test")
 GENERATED = "qgen"  # GPL's prefix of what it generated
 
 
@@ -79,7 +78,7 @@ def write_queries(path: Path, source: Source) -> int:
 def read_qrels(path: Path) -> Content:
     """Judgments, BEIR's or TREC's; the split is the file's name, where it is one's, else test."""
     split = path.name.split(".")[0]
-    return Content(qrels={split if split in SPLITS else "test": _qrels(path)})
+    return Content(qrels={split if split in beir.SPLITS else "test": _qrels(path)})
 
 
 def write_qrels(path: Path, source: Source) -> int:
@@ -111,11 +110,10 @@ def read_beir(path: Path, *, prefix: str = "") -> Content:
     """A BEIR folder. prefix: of the queries and judgments, such as qgen."""
     stem = f"{prefix}-" if prefix else ""
     corpus, queries = table(path, "corpus"), table(path, f"{stem}queries")
-    judgments = sorted((path / f"{stem}qrels").glob("[!.]*.tsv"))
     return Content(
         docs=read_docs(corpus).docs if corpus else None,
         queries=read_queries(queries).queries if queries else None,
-        qrels={file.stem: _qrels(file) for file in judgments},
+        qrels={split: _qrels(file) for split, file in beir.files_of_judgments(path, prefix=stem).items()},
     )
 
 

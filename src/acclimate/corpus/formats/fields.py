@@ -100,7 +100,8 @@ def missing(columns: list[str], field: Field) -> str:
 
 def closest(columns: list[str], field: Field) -> str | None:
     """The name that may be meant for one of a field's; None where none is like them."""
-    folded = {name.strip().casefold()[:40]: name for name in columns[:1000]}
+    taken = {name for each in (DOC_ID, DOC_TEXT, QUERY_ID, QUERY_TEXT) for name in each.names} - {*field.names}
+    folded = {name.strip().casefold()[:40]: name for name in columns[:1000] if name not in taken}
     matches = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
     return folded[matches[0]] if matches else None
 

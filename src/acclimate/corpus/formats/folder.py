@@ -25,12 +25,18 @@ from acclimate.base.text import quoted
 from acclimate.corpus.formats import sgml
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
-from acclimate.corpus.formats.registry import conversion_of
+from acclimate.corpus.formats.registry import DOCS, conversion_of
 from acclimate.corpus.formats.samples import look
 from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
 CARD = "README.md"  # says what is in a data set
+
+_ADVICE = {  # by the ends of names of what is no text or table yet
+    ".pdf .doc .docx .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc or pdftotext for one",
+    ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
+    ".xls .xlsx .ods": "save it as CSV",
+}
 
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
@@ -102,12 +108,31 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         others = front_matter(content) if kind in MARKDOWN else {}
         yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title), others
     if not n_docs:
+        nested = sorted(folder.glob("*/corpus.jsonl*"))
+        advice = f"; did you mean {nested[0].parent}?" if nested else conversion_of(folder) or _joining(folder)
+        for path in [] if advice else sorted(folder.glob("[!.]*")):
+            advice = advice or advice_on(path)
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in .txt, .md or .html{conversion_of(folder) or _joining(folder)}",
+            f"corpus.jsonl, or files that end in .txt, .md or .html{advice}",
             path=folder,
         )
+
+
+def advice_on(path: Path, *, kind: str = DOCS) -> str:
+    """What to do with a file that holds no records yet, to go behind an error; "" where nothing is known to help.
+
+    kind: of the records that are wanted, documents or queries.
+    """
+    name = path.name.lower()
+    if path.suffix.lower() in TEXT | MARKDOWN | HTML:
+        return (
+            "; a text is one document of many: give the folder that it is in"
+            if kind == DOCS
+            else "; queries need an id each, as in a table of id and text; for those that nobody judged there is --log"
+        )
+    return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
 
 
 def _joining(folder: Path) -> str:

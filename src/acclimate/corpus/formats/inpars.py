@@ -33,9 +33,9 @@ def read(path: Path) -> Content:
 
     def rows() -> Iterator[Row[SyntheticQuery]]:
         counted: Counter[str] = Counter()
-        for place, values in objects(path):
-            values = {name: value for name, value in values.items() if value is not None}
-            if "query_id" not in values and not str(values.get(pick(values, synthetic.QUERY, place))).strip():
+        for place, row in objects(path):
+            values = {name: value for name, value in row.items() if value is not None}
+            if "query_id" not in values and not str(values.get(pick(row, synthetic.QUERY, place), "")).strip():
                 counted[EMPTY] += 1
                 continue
             query = synthetic.synthetic_of(values, place)

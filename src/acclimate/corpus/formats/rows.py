@@ -23,7 +23,6 @@ from acclimate.base.files import (
     open_bytes,
     read_json,
     read_json_lines,
-    read_jsonl,
     read_lines,
 )
 from acclimate.base.json_values import json_value
@@ -57,7 +56,17 @@ def objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 def json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Each line of a JSON Lines file, as `objects`."""
-    return _not_empty(((Place(path, line), row) for line, row in read_jsonl(path)), path)
+    return _not_empty(json_rows(path), path)
+
+
+def json_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The same, and none of an empty file."""
+    for number, value in read_json_lines(path):
+        if isinstance(value, list):
+            raise _list_of_objects(path, number)
+        if not isinstance(value, dict):
+            raise DataError(f"found {as_json(value)}; expected a JSON object", path=path, line=number)
+        yield Place(path, number), value
 
 
 def whole_object(path: Path) -> dict[str, Any]:
@@ -105,7 +114,7 @@ def _objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     first = first_line(path)
     if first.lstrip()[:1] not in ("{", "["):
         return tables.named_rows(path, is_csv="\t" not in first)
-    return _json_objects(path)
+    return json_rows(path)
 
 
 def first_line(path: Path) -> str:
@@ -129,20 +138,12 @@ def cells_of(line: str) -> list[str]:
         return line.split("\t")
 
 
-def _json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    for number, value in read_json_lines(path):
-        if isinstance(value, list):
-            raise _list_of_objects(path)
-        if not isinstance(value, dict):
-            raise DataError(f"found {as_json(value)}; expected a JSON object", path=path, line=number)
-        yield Place(path, number), value
-
-
-def _list_of_objects(path: Path) -> DataError:
+def _list_of_objects(path: Path, line: int | None = None) -> DataError:
     return DataError(
         "found a JSON list; expected a JSON object per line. If the file is one list of objects, unpack it first: "
         f"jq -c '.[]' {path.name}",
         path=path,
+        line=line,
     )
 
 

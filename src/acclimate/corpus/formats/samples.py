@@ -175,19 +175,22 @@ def is_ids(sample: Sample) -> int:
     )
 
 
-def is_texts(sample: Sample) -> int:
-    """Two cells or three, the first an id that comes once, the second a text."""
+def are_texts(sample: Sample) -> bool:
+    """Two cells or three, the first an id, the second a text."""
     cells = sample.cells
-    ids = {row[0] for row in cells}
-    fits = bool(cells) and all(len(row) == len(cells[0]) and len(row) in (2, 3) for row in cells)
-    return int(
-        fits
-        and len(ids) == len(cells)
-        and not any(" " in name for name in ids)
+    return (
+        bool(cells)
+        and all(len(row) == len(cells[0]) and len(row) in (2, 3) for row in cells)
+        and not any(" " in row[0] for row in cells)
         and (len(cells[0]) == 2 or _has_texts(cells, 1))
         and not is_pairs(sample)
         and not is_ranking(sample)
     )
+
+
+def is_texts(sample: Sample) -> int:
+    """The same, each id once."""
+    return int(are_texts(sample) and len({row[0] for row in sample.cells}) == len(sample.cells))
 
 
 def _has_texts(cells: list[list[str]], column: int) -> bool:

@@ -26,7 +26,7 @@ from acclimate.base.files import atomic_write, open_bytes, read_lines
 from acclimate.corpus.formats.fields import Located, Place, as_json
 from acclimate.records import Qrel, ScoredDoc
 
-GRADE = re.compile(r"[+-]?[0-9]{1,9}")
+GRADE = re.compile(r"[+-]?[0-9]{1,9}(?:\.0+)?")  # data sets of a hub have 1.0
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # as C reads it, so as trec_eval does
 _BREAKS = r"\s\x00-\x1f\x7f-\x9f\ufeff"  # what would end a word or a line, or be taken for a byte order mark
@@ -149,7 +149,7 @@ def grade(value: str, name: str, place: Place) -> int:
     """A relevance grade: an integer."""
     if not GRADE.fullmatch(value.strip()):
         raise place.error(f"{name!r} is {as_json(value)}; expected an integer grade")
-    return int(value)
+    return int(value.partition(".")[0])
 
 
 def _run_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Place, ScoredDoc]]:
