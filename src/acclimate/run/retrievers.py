@@ -102,10 +102,12 @@ class BaseRetrievers:
 
         return BM25.open(self.folder / "bm25")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """`BASE_MEMBERS`, without late interaction where the index has no token vectors."""
-        return SOURCES if self.settings["index"]["tokens"] == NO_TOKENS else BASE_MEMBERS
+        import numpy as np
+
+        return BASE_MEMBERS if len(np.load(self.folder / "vectors" / "tokens.npy", mmap_mode="r")) else SOURCES
 
     @cached_property
     def members(self) -> Lazy[Member]:

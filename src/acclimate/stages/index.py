@@ -153,11 +153,6 @@ class Indexed(StageOutput):
         return self.notes.get("warnings", [])
 
     @property
-    def tokens(self) -> str:
-        """How token vectors are kept, as `index.tokens`."""
-        return self.manifest["inputs"].get("tokens", "int8")
-
-    @property
     def kept(self) -> Kept:
         """The files of the documents that were indexed."""
         return Kept(**self.notes["kept"])

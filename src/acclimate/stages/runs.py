@@ -77,7 +77,6 @@ def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
     manifests = {output.name: output.manifest for output in _in_order(outputs)}
     for stage, manifest in manifests.items():
         run.settings[stage] |= _known(manifest["settings"], run.settings[stage])
-    run.settings["index"]["tokens"] = outputs["index"].tokens
     run.seed = manifests[until]["seed"]
     run.kept = outputs["index"].kept
     return run, outputs
