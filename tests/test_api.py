@@ -6,6 +6,7 @@ import ast
 import doctest
 import inspect
 import json
+import pickle
 import re
 import runpy
 import shlex
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -418,6 +420,19 @@ def test_a_seed_that_is_none(home, seed):
 def test_what_an_inspection_cannot_be_asked_for(finished, wrong):
     with pytest.raises(acclimate.SettingError, match=r"; expected a whole number|^no (prompt|reason) named"):
         acclimate.open(finished).inspect(**wrong)
+
+
+def test_threads_may_share_a_run_and_processes_get_its_folder(finished):
+    run = acclimate.open(finished)
+
+    def ids(text, of=run):
+        return [hit.document_id for hit in of.search(text, k=3, system="dense")]
+
+    texts = [f"lava {word}" for word in "ice moon storm bread chess piano river desert".split()]
+    alone = [ids(text) for text in texts]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(ids, texts * 5)) == alone * 5
+    assert ids(texts[0], pickle.loads(pickle.dumps(run))) == alone[0]
 
 
 def test_progress_is_told_stage_by_stage_and_nothing_is_printed(home, tmp_path, capsys):

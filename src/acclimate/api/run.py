@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -47,6 +48,7 @@ class Run:
 
     What needs a stage that is not made yet raises DataError with the command that makes it; whatever is loaded, such as
     a model, is loaded when it is first asked for. A run is also a plain callable, from queries to scored documents.
+    Threads may share one, which answers them one after the other; processes get it as its folder.
 
     >>> run = acclimate.open("run")
     >>> run.folder.name
@@ -59,6 +61,10 @@ class Run:
 
     def __init__(self, folder: str | PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._searching = threading.RLock()  # what searches remembers what it was asked last
+
+    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+        return Run, (self.folder,)  # another process loads what it needs itself
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -101,7 +107,8 @@ class Run:
             raise SettingError(f"QUERY is {quoted(text)}; expected text to search for")
         if not text.strip():
             raise SettingError("QUERY is empty; expected what to search for")
-        return self._searchers.search(text, k, system)
+        with self._searching:
+            return self._searchers.search(text, k, system)
 
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
@@ -115,7 +122,9 @@ class Run:
         'volcano.md'
         """
         pairs = queries.items() if isinstance(queries, Mapping) else queries
-        return self._searchers.scored([as_query(pair) for pair in pairs], k, system)
+        queries_in_order = [as_query(pair) for pair in pairs]
+        with self._searching:
+            return self._searchers.scored(queries_in_order, k, system)
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
         """A PyTerrier transformer: frames with `qid` and `query` to frames with `docno`, `score` and `rank` (from 0).

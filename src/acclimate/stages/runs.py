@@ -39,7 +39,7 @@ def begin(
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
         _refuse_runs(out, Path(corpus))
     run = Run(Workspace(out), token_vectors.left_out(settings, STAGES), seed, corpus, given, recipe)
-    for path in (str(out.absolute()), run.input.source, recipe, *filter(None, given.as_json().values())):
+    for path in (str(out.absolute()), collections.located(corpus), recipe, *filter(None, given.as_json().values())):
         if not path.isascii() and path.encode(errors="replace").decode() != path:  # run.json could not name it
             raise SettingError(f"{quoted(path)} is not UTF-8; expected names of folders and files that are")
     run.workspace.refuse_foreign()
