@@ -122,9 +122,9 @@ def searcher(client, folder, *, exact=False):
 
 
 if __name__ == "__main__":
-    url, *query = arguments(__doc__, 1, 2)
+    url, *queries = arguments(__doc__, 1, 2)
     here, client = Path(__file__).parent, connect(url)
-    if query:
-        show(searcher(client, here)(*query))
-    else:
+    for query in queries:
+        show(searcher(client, here)(query))
+    if not queries:
         print(f"{load(client, here):,} documents")

@@ -95,9 +95,9 @@ def search(url, folder, query, k=10):
 
 
 if __name__ == "__main__":
-    url, *query = arguments(__doc__, 1, 2)
+    url, *queries = arguments(__doc__, 1, 2)
     here = Path(__file__).parent
-    if query:
-        show(search(url, here, *query))
-    else:
+    for query in queries:
+        show(search(url, here, query))
+    if not queries:
         print(f"{load(url, here):,} documents")
