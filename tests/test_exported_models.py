@@ -133,3 +133,10 @@ def test_the_command_says_what_it_compared(finished, tmp_path, capsys):
     assert "of the ten best of dense, these encoders find 1.0000" in printed.out
     loaded = [line for line in printed.err.splitlines() if "loading" in line]
     assert sorted(loaded) == sorted({*loaded})  # nothing is read twice
+
+
+def test_libraries_show_no_bars_of_their_own(finished, tmp_path, capfd):
+    assert main(["export", str(finished), "sqlite", "--system", "dense", "--out", str(tmp_path / "out")]) == 0
+    printed = capfd.readouterr()
+    assert "SQLite finds 1.00" in printed.out
+    assert "it/s]" not in printed.err

@@ -61,6 +61,7 @@ def save(source: Source, folder: Path) -> None:
 
 def _save_model(source: Source, name: str, member: Member, folder: Path) -> dict[str, Any]:
     """Save what reads a member's queries, unless it is there; how it is to be used."""
+    from acclimate.base.loading import quiet
     from acclimate.search.encoder import Encoder
     from acclimate.search.static import StaticQuery
 
@@ -80,7 +81,8 @@ def _save_model(source: Source, name: str, member: Member, folder: Path) -> dict
         encoder, prompt, model = source.run.base.encoder, settings["query_prompt"], "base"
     if not (folder / model).exists():
         encoder.model.max_seq_length = encoder.max_tokens
-        encoder.save(folder / model)
+        with quiet():
+            encoder.save(folder / model)
     facts = {"model": model, "prompt": None if prompt == AUTO else prompt}
     return facts | {"dim": member.encoder.dim} if isinstance(member.encoder, Cut) else facts
 
