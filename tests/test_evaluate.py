@@ -94,7 +94,9 @@ def test_the_baseline_is_the_best_of_what_people_have(tmp_path):
 
 def test_a_step_from_each_hybrid_to_the_next_and_to_each_reranked_system(tmp_path):
     reranked = contender("hybrid:tuned+reranker", lambda n: 3)
-    systems = [BM25, DENSE, *HYBRIDS, RERANKED, reranked]
+    without = evaluated(tmp_path, BM25, DENSE, *HYBRIDS, candidate="hybrid:adapted")
+    assert without.steps[0]["step"] == "scores added"
+    systems = [BM25, DENSE, contender("late-interaction", lambda n: 4), *HYBRIDS, RERANKED, reranked]
     found = evaluated(tmp_path, *systems, candidate="hybrid:adapted")
     assert [(step["step"], step["from"], step["to"]) for step in found.steps] == [
         ("late interaction", "hybrid", "hybrid:equal"),
