@@ -18,4 +18,4 @@ def arguments(usage: str | None, least: int, most: int) -> list[str]:
 def show(hits: Iterable[tuple[str, float, str, str]]) -> None:
     """Print (id, score, title, text) of documents, whatever these hold."""
     for document, score, title, text in hits:
-        print(f"{score:8.4f}  {single_spaced(f'{document}  {title}')}\n          {excerpt(text, 200)}")
+        print(f"{score:8.4f}  {single_spaced(document)}  {single_spaced(title)}\n          {excerpt(text, 200)}")
