@@ -15,7 +15,6 @@ bench-run/approximate; remove a folder of it to measure again.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -53,7 +52,7 @@ def main() -> None:
         if not (folder / "measured.json").exists():
             make_vectors(arguments.runs, n_docs, folder)
             np.save(folder / "queries.npy", encoded(arguments.queries, arguments.base))
-            measured = {measure.__name__: apart(measure, folder) for measure in (build, approximate, plain, exact)}
+            measured = {measure.__name__: apart(measure, folder) for measure in (build, approximate, exact)}
             write_json(folder / "measured.json", measured)
     text = shown(arguments.out)
     print(text)
@@ -130,12 +129,6 @@ def approximate(folder: Path) -> dict[str, Any]:
     return taken | {"recall": float(np.mean(recalls)), "worst": float(np.quantile(recalls, 0.05))}
 
 
-def plain(folder: Path) -> dict[str, Any]:
-    """Search by it without the library that compares faster."""
-    sys.modules["numkong"] = None  # type: ignore[assignment]
-    return searched(Vectors.open(folder), np.load(folder / "queries.npy"))
-
-
 def searched(vectors: Vectors, queries: NDArray[np.float32]) -> dict[str, Any]:
     """What searching by the index takes."""
 
@@ -186,18 +179,18 @@ def own_mb() -> float:
 def shown(out: Path) -> str:
     """The table of all that was measured."""
     header = [
-        "vectors", "recall@100", "of one query in twenty, at most", "queries/s", "without numkong", "exact",
+        "vectors", "recall@100", "of one query in twenty, at most", "queries/s", "exact",
         "MB to search", "exact", "MB of the index", "seconds to make it", "MB to make it",
     ]  # fmt: skip
     rows: list[list[str]] = []
     for path in sorted(out.glob("*/measured.json"), key=lambda path: int(path.parent.name)):
         measured = read_json(path)
-        made, by_index, by_numpy, by_all = (measured[name] for name in ("build", "approximate", "plain", "exact"))
+        made, by_index, by_all = (measured[name] for name in ("build", "approximate", "exact"))
         rows.append(
             [
                 f"{int(path.parent.name):,}",
                 *(f"{by_index[name]:.3f}" for name in ("recall", "worst")),
-                *(f"{way['per_second']:,.0f}" for way in (by_index, by_numpy, by_all)),
+                *(f"{way['per_second']:,.0f}" for way in (by_index, by_all)),
                 *(f"{way['mb']:,.0f}" for way in (by_index, by_all)),
                 *(f"{made[name]:,.0f}" for name in ("index_mb", "seconds", "mb")),
             ]

@@ -11,6 +11,7 @@ from chain import write_corpus
 from files_page import undocumented
 
 import acclimate
+from acclimate.base.errors import MissingExtra
 from acclimate.records import Doc, Query
 from acclimate.search import approximate, measuring, vectors
 from acclimate.search.encoded import Encoded
@@ -18,6 +19,7 @@ from acclimate.search.members import DenseMember, Ids
 from acclimate.search.system import System
 from acclimate.search.vectors import Vectors, create_arrays
 
+pytest.importorskip("faiss")
 N_DOCS, DIM = 4000, 24
 
 
@@ -45,10 +47,6 @@ def written(folder, pooled):
     array[:] = pooled
     array.flush()
     return folder
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -120,31 +118,19 @@ def test_who_asks_for_a_large_part_of_the_documents_is_answered_from_all_of_them
 def test_the_same_vectors_come_to_the_same_bytes_and_others_in_their_place_have_none(folder, pooled, tmp_path):
     again = written(tmp_path / "again", pooled)
     approximate.index(again, is_wanted=True)
-    assert contents(again) == contents(folder)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
     assert Vectors.open(again).approximate is not None
     create_arrays(again, DIM, [0] * 5)
     assert Vectors.open(again).approximate is None
 
 
-def test_with_or_without_the_fast_library_a_query_names_the_same(folder, pooled, monkeypatch):
-    pytest.importorskip("numkong")
-    index = approximate.ApproximateIndex.of(folder)
-    named = [index.pool(query, 20).tolist() for query in pooled[::200]]
-    monkeypatch.setitem(sys.modules, "numkong", None)
-    assert [index.pool(query, 20).tolist() for query in pooled[::200]] == named
-
-
-def test_lists_are_looked_at_until_there_are_as_many_documents_as_are_wanted(folder, pooled, monkeypatch):
-    monkeypatch.setattr(approximate, "_LOOKED_AT", 1)
-    index = approximate.ApproximateIndex.of(folder)
-    assert min(len(index.pool(query, 60)) for query in pooled[::200]) >= 4 * 60
-
-
-def test_every_document_is_in_one_list_and_a_thousand_copies_make_no_difference(tmp_path):
-    copies = written(tmp_path / "copies", np.ones((1000, DIM), np.float32) / DIM**0.5)
-    approximate.index(copies, is_wanted=True)
-    index = approximate.ApproximateIndex.of(copies)
-    assert index.pool(np.ones(DIM, np.float32), 5).tolist() == list(range(1000))  # all of them tie
+def test_without_the_library_both_ways_out_are_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    approximate.check(500, 500)
+    with pytest.raises(MissingExtra, match=r"acclimate\[ann\].*index\.exact_up_to=501"):
+        approximate.check(501, 500)
 
 
 def test_recall_is_of_the_nearest_and_too_little_of_it_says_what_to_set(pooled):
@@ -183,5 +169,5 @@ def test_a_run_above_the_size_finds_what_one_below_it_does_and_is_searched_and_u
 
     run = acclimate.open(copied)
     run.update(write_corpus(tmp_path / "new.jsonl", [Doc("zircon", "Zircon outlives glaciers.")]))
-    assert [*copied.glob("updated/*/vectors/approximate/codes.npy")]
+    assert [*copied.glob("updated/*/vectors/approximate.faiss")]
     assert "zircon" in {hit.document_id for hit in run.search("zircon glaciers", k=41, system="dense")}

@@ -165,8 +165,10 @@ def check(run: Run) -> None:
 
 
 def check_input(run: Run) -> None:
-    """Raises DataError and its like for documents that cannot be read."""
+    """Raises DataError and its like for documents that cannot be read, MissingExtra for so many that searching them
+    takes a library that is not there."""
     distributed.main_first(lambda: run.input.corpus)
+    approximate.check(len(run.input.corpus), run.settings["index"]["exact_up_to"])
 
 
 def estimate(run: Run) -> Estimate:

@@ -35,6 +35,7 @@ def index(
     fresh: what came or changed. rows: (n,) where each document comes from.
     """
     exact_up_to = run.settings["index"]["exact_up_to"]
+    approximate.check(len(rows), exact_up_to)
     scratch = folder / "fresh"
     _bm25(run, fresh, rows, folder)
     base = _vectors(run.base.encoder, run.base.vectors, fresh, rows, folder / "vectors", scratch / "vectors")
