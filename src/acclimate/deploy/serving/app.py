@@ -51,7 +51,6 @@ def create_app(
         try:
             yield
         finally:
-            service.is_stopping = True
             if looking is not None:
                 looking.cancel()
             await asyncio.to_thread(service.close)
@@ -131,11 +130,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         """What is served."""
         return service.health()
 
-    @app.get("/ready", responses={503: {"model": schemas.Problem}})
+    @app.get("/ready")
     async def ready() -> Response:
-        """200 as long as requests should be sent here."""
-        if service.is_stopping:
-            raise Refused(503, "stopping")
+        """200 as long as requests should be sent here: one that is stopping takes no connection."""
         return PlainTextResponse("ready\n")
 
     @app.get("/metrics", response_class=PlainTextResponse)

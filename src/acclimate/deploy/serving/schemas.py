@@ -179,7 +179,7 @@ class Grades(Request):
 class Health(BaseModel):
     """Whether answers can be had, and of what."""
 
-    status: Literal["ok", "stopping"]
+    status: Literal["ok"]
     system: str
     systems: list[str]
     compared: tuple[str, str] = Field(description="The two systems that are compared where none are named.")

@@ -45,7 +45,6 @@ class Service:
         self.reloading = Reloading(self.worker, load, folder)
         self.feedback = Feedback(folder)
         self.metrics.gauges["acclimate_questions_waiting"] = ("Questions that wait.", lambda: self.worker.n_waiting)
-        self.is_stopping = False
 
     @property
     def run(self) -> LoadedRun:
@@ -186,7 +185,7 @@ class Service:
     def health(self) -> schemas.Health:
         run = self.run
         return schemas.Health(
-            status="stopping" if self.is_stopping else "ok",
+            status="ok",
             system=run.system,
             systems=[*run.names],
             compared=(str(run.sides[0]), str(run.sides[1])),
