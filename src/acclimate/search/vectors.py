@@ -50,7 +50,6 @@ _NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other 
 _ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
 _LARGE = 1 << 30  # bytes of vectors on disk from which on what was read does not stay: to read it again takes time
 _RESIDENT = 1 << 28  # bytes of them that are read before they are given up
-_BATCHES_RESIDENT = 8  # that are written before what was written is: for one row more than a page may be mapped
 _BLOCK_DOCS = 64  # whose similarities are reduced at once
 
 
@@ -194,8 +193,7 @@ def encode_corpus(
                     span = slice(offsets[row], offsets[row + 1])
                     tokens[span], scales[span] = of_tokens
             write_json(journal, {"key": key, "batches": number})
-            if number % _BATCHES_RESIDENT == 0:
-                _release(pooled, tokens, scales)
+            _release(pooled, tokens, scales)  # with a row, all of a large page of the system's cache may be mapped
             encoded += len(rows)
             progress(encoded, len(corpus))
     flush(pooled, tokens, scales)
