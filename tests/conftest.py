@@ -77,10 +77,13 @@ def unhurried() -> Iterator[None]:
 
 @pytest.fixture
 def interruptible():
-    """Signals as they are for a program in the foreground; one in the background is started without SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals as they are for a program in the foreground: in the background it is started without SIGINT, by nohup
+    without SIGHUP."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -417,14 +417,12 @@ def test_a_seed_that_is_none(home, seed):
 
 
 @pytest.mark.parametrize("wrong", [{"sample": -1}, {"sample": "x"}, {"seed": 1.5}, {"prompt": 3}, {"reason": "nope"}])
-def test_what_an_inspection_cannot_be_asked_for(finished, wrong):
+def test_what_an_inspection_cannot_be_asked_for(run, wrong):
     with pytest.raises(acclimate.SettingError, match=r"; expected a whole number|^no (prompt|reason) named"):
-        acclimate.open(finished).inspect(**wrong)
+        run.inspect(**wrong)
 
 
-def test_threads_may_share_a_run_and_processes_get_its_folder(finished):
-    run = acclimate.open(finished)
-
+def test_threads_may_share_a_run_and_processes_get_its_folder(run):
     def ids(text, of=run):
         return [hit.document_id for hit in of.search(text, k=3, system="dense")]
 
