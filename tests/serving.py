@@ -41,6 +41,7 @@ class Server(ThreadingHTTPServer):
     """Answers by `reply(request, nth)`: an answer, (status, headers, text), or None for a cut line."""
 
     daemon_threads = True
+    request_queue_size = 64  # connections that wait to be taken; one more than five would come again after a second
     reply = staticmethod(lambda request, nth: echo(request))
     part, pause = 1 << 30, 0.0  # bytes of an answer at a time, and seconds between
 
