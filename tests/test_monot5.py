@@ -21,7 +21,7 @@ from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.learn.rerankers.checks import check_lora
 from acclimate.records import Doc
 from acclimate.search import scorers
-from acclimate.search.scorers import template
+from acclimate.search.scorers import named, template
 from acclimate.search.scorers.decoder import Decoder
 from acclimate.search.scorers.monot5 import MonoT5
 from acclimate.stages.train import train
@@ -231,6 +231,23 @@ def test_a_killed_training_comes_to_the_same_bytes(kind, made, adapted, request,
     assert seen[0] == 28  # step 7, after the checkpoint of step 6
     assert again.notes == done.notes
     assert folder_fingerprint(again.path) == folder_fingerprint(done.path)
+
+
+def test_an_adapter_whose_base_has_other_weights_is_another_reranker(adapted, llama, tmp_path):
+    base, adapter = shutil.copytree(llama, tmp_path / "base"), shutil.copytree(adapted.path, tmp_path / "adapter")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
+
+    def fingerprints():
+        return named.fingerprint_of(f"decoder:{adapter}"), scorers.load(str(adapter), CORPUS, max_tokens=64).fingerprint
+
+    before = fingerprints()
+    assert fingerprints() == before
+    weights = base / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert all(one != other for one, other in zip(before, fingerprints(), strict=True))
 
 
 def test_an_adapter_is_saved_as_plain_peft_has_it(adapted, llama, in_float32):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from acclimate.base import models
+from acclimate.base.digests import fingerprint, folder_fingerprint
+from acclimate.base.errors import DataError
+from acclimate.base.files import read_json
 
 ADAPTER = "adapter_config.json"
 
@@ -12,3 +15,23 @@ ADAPTER = "adapter_config.json"
 def is_adapter(name: str) -> bool:
     """True for a folder of a decoder's adapter."""
     return (Path(models.resolve(name).path_or_id) / ADAPTER).is_file()
+
+
+def base_of(folder: Path) -> str:
+    """What the adapter in this folder is for. Raises DataError for a folder that holds no safe one."""
+    config = read_json(folder / ADAPTER)
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str) or not base:
+        raise DataError("expected base_model_name_or_path, the model that the adapter is for", path=folder / ADAPTER)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise models.no_weights(folder)
+    return base
+
+
+def weights_of(name: str) -> str:
+    """A fingerprint of a model's weights, in a folder of all that is beside them, and of the base of an adapter."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return models.weights_fingerprint(name)
+    beside = folder_fingerprint(folder)
+    return fingerprint(beside, models.weights_fingerprint(base_of(folder))) if is_adapter(name) else beside

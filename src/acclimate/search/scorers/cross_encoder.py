@@ -19,9 +19,10 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.loading import loading
 from acclimate.records import Doc
 from acclimate.search.bert import Bert
+from acclimate.search.scorers.adapter import weights_of
 from acclimate.search.scorers.bert_pairs import BertReader, Rows, opened, tokens_of_pairs
 from acclimate.search.scorers.labels import log_odds, relevant
-from acclimate.search.scorers.pairs import PairScorer, Reader, weights_of
+from acclimate.search.scorers.pairs import PairScorer, Reader
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

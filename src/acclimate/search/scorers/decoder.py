@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Self
 import torch
 
 from acclimate.base import models
-from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.errors import MissingExtra
 from acclimate.base.files import read_json, write_json
 from acclimate.base.loading import loading
 from acclimate.llm.decoders.loaded import Loaded
-from acclimate.search.scorers.adapter import ADAPTER, is_adapter
+from acclimate.search.scorers.adapter import ADAPTER, base_of, is_adapter
 from acclimate.search.scorers.prompted import Prompted
 from acclimate.search.scorers.template import AUTO, template_of
 
@@ -35,7 +35,7 @@ class Decoder(Prompted):
         if not is_adapter(name):
             return super().of(name, max_tokens=max_tokens, template=template, is_new=is_new)
         folder = Path(models.resolve(name).path_or_id)
-        base = _base_of(folder)
+        base = base_of(folder)
         loaded = Loaded(base, torch.float32)
         with loading(name):
             model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
@@ -71,22 +71,11 @@ class Decoder(Prompted):
         folder = Path(model_name_or_path)
         if not is_adapter(model_name_or_path):
             return cls.of(model_name_or_path, max_tokens=0)
-        base = _base_of(folder)
+        base = base_of(folder)
         loaded = Loaded(base, torch.float32)
         model = peft().PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=True)
         asked = template_of(base, folder, loaded.model.config, loaded.tokenizer, AUTO, is_new=True)
         return cls(model, loaded.tokenizer, asked, max_tokens=0, base=base)
-
-
-def _base_of(folder: Path) -> str:
-    """What the adapter in this folder is for. Raises DataError for a folder that holds no safe one."""
-    config = read_json(folder / ADAPTER)
-    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
-    if not isinstance(base, str) or not base:
-        raise DataError("expected base_model_name_or_path, the model that the adapter is for", path=folder / ADAPTER)
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise models.no_weights(folder)
-    return base
 
 
 def peft() -> Any:

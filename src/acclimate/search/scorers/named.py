@@ -12,13 +12,12 @@ MODEL is a folder, a Hugging Face id or embedded:NAME; an LLM is a causal one of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from acclimate.base import models
-from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.records import Doc, Scorer
 from acclimate.search import scorers
+from acclimate.search.scorers.adapter import weights_of
 
 KINDS = (*scorers.KINDS, "yes-no", "likelihood")
 _QUERY_TOKENS = 64  # beside a document's, for models that read both as one text
@@ -58,8 +57,8 @@ def check_rates(name: str) -> None:
 def fingerprint_of(name: str) -> str:
     """Changes with the model behind a name."""
     kind, model = model_of(name)
-    if kind in scorers.KINDS and Path(model).is_dir():
-        return folder_fingerprint(Path(model))  # what it is asked is beside its weights
+    if kind in scorers.KINDS:
+        return weights_of(model)  # what it is asked is beside its weights
     return models.weights_fingerprint(model)
 
 

@@ -6,14 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, tee
-from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
-from acclimate.base.digests import folder_fingerprint
 from acclimate.base.memory import Halving, batches, tokens_at_once
 from acclimate.records import Doc
 from acclimate.search.scorers.lists import Pair
@@ -79,12 +77,6 @@ class PairScorer(ABC):
 
 def _rated(scorer: PairScorer, texts: Sequence[tuple[str, str]]) -> list[float]:
     return rate(scorer.reader(), texts)
-
-
-def weights_of(name: str) -> str:
-    """A fingerprint of a model's weights, and in a folder of all that is beside them."""
-    folder = Path(name)
-    return folder_fingerprint(folder) if folder.is_dir() else models.weights_fingerprint(name)
 
 
 @torch.inference_mode()

@@ -23,7 +23,8 @@ from acclimate.base.errors import DataError
 from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc
-from acclimate.search.scorers.pairs import PairScorer, Reader, weights_of
+from acclimate.search.scorers.adapter import weights_of
+from acclimate.search.scorers.pairs import PairScorer, Reader
 from acclimate.search.scorers.template import AUTO, Template, save, template_of
 
 
