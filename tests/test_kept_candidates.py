@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import processes
 import pytest
 
+from acclimate.base import distributed
+from acclimate.base.lazy import Lazy
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import rank_of
-from acclimate.search.kept_candidates import KeptCandidates
+from acclimate.search.kept_candidates import Finding, KeptCandidates, Retrievers
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.members import BM25Member, Ids
 from acclimate.search.system import System
@@ -29,8 +32,12 @@ def refuse():
     pytest.fail("loaded for nothing")
 
 
-def kept(store, load=lambda: MEMBERS):
-    return KeptCandidates(store, IDS, load, NAMES, NAMES, DEPTH)
+def retrievers(load=lambda: MEMBERS):
+    return Retrievers(IDS, Lazy({name: partial(lambda name: load()[name], name) for name in NAMES}))
+
+
+def kept(store, load=lambda: MEMBERS, depth=DEPTH):
+    return KeptCandidates(store, retrievers(load), retrievers, Finding(NAMES, NAMES, depth))
 
 
 def same(one, other):
@@ -65,7 +72,7 @@ def test_a_query_is_searched_once_whoever_asks_and_in_whatever_company(tmp_path,
         renamed = [query._replace(query_id=f"other-{query.query_id}") for query in QUERIES]
         again = list(kept(store, refuse).candidates(renamed, ROWS))
         assert sorted(searched) == sorted(QUERIES)
-        list(replace(kept(store), depth=3).candidates(QUERIES[:1], ROWS[:1]))
+        list(kept(store, depth=3).candidates(QUERIES[:1], ROWS[:1]))
         list(kept(store).candidates(QUERIES[:1]))
         assert len(searched) == len(QUERIES) + 2  # another depth, and without the row that joins, are other searches
     for one, other in zip(whole, again, strict=True):
@@ -129,3 +136,21 @@ def test_a_source_that_was_not_named_joins_and_has_no_rank():
     assert ranks == list(range(1, len(named.rows) + 1))
     assert rank_of(ROWS[-1], named, IDS, weights) is None
     assert np.all(np.diff(candidates.rows) > 0)
+
+
+def test_others_find_what_is_missing_and_this_process_keeps_it(tmp_path):
+    queries = [query._replace(text=f"{query.text} {number}") for number in range(40) for query in QUERIES]
+    rows = [ROWS[place % len(ROWS)] for place in range(len(queries))]
+    expected = list(SYSTEM.candidates(queries, rows))
+    others = processes.Elsewhere()
+    with KeptValues(tmp_path / "kept.sqlite") as store:
+        list(kept(store).candidates(queries[::3], rows[::3]))
+        with distributed.helped_by(others):
+            counts = []
+            found = kept(store, refuse).candidates(queries, rows, lambda *count: counts.append(count))
+            for one, other in zip(found, expected, strict=True):
+                same(one, other)
+        assert counts[-1] == (len(queries), len(queries))
+        assert others.n_units == len(counts) > 2
+        for one, other in zip(kept(store, refuse).candidates(queries, rows), expected, strict=True):
+            same(one, other)

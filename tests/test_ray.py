@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,20 +19,28 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'acclimate[ray]'")
 pytestmark = pytest.mark.slow
 
+from chain import SMALL, contents, write_corpus
 from test_distill import CORPUS
 from test_distributed import ASKED, rows
 from tiny import write_cross_encoder, write_llama
 
+from acclimate.api.adapt import carry_out
 from acclimate.base import ray_cluster
 from acclimate.base.digests import folder_fingerprint
-from acclimate.base.testing import QUERIES
+from acclimate.base.testing import DOCS, QUERIES
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import BatchSize
-from acclimate.search import scorers, vectors
+from acclimate.run import retrievers
+from acclimate.run.given import Given
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
+from acclimate.search import kept_candidates, scorers, vectors
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.lists import score_calls
+from acclimate.stages import chain
+from acclimate.stages.runs import begin
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +72,27 @@ def mortal(make, mark: Path):
     return llm
 
 
+def mine(encoder: str, out: Path) -> None:
+    """A run up to mining, over documents and queries that lie beside its folder."""
+    changes = [*SMALL, "index.passage_words=20", "filter.filters=", f"distill.base={encoder}"]
+    settings = resolve(chain.STAGES, load_recipe("quick"), changes)
+    given = Given.of(from_queries=out.parent / "queries.jsonl")
+    run = begin(out / "run", str(out.parent / "docs.jsonl"), settings, recipe="quick", seed=0, given=given)
+    carry_out(run, until="mine", progress=None)
+
+
 def work_in_stages(encoder: str, llm: str, reranker: str, out: Path, executor: str | None) -> None:
-    """Encode a corpus, have prompts answered, while a worker is killed, and have pairs rated."""
+    """Encode a corpus, have prompts answered and negatives mined, while a worker is killed, and have pairs rated."""
     warnings.simplefilter("ignore")
     vectors.tokens_at_once = lambda: 60
     LocalLLM.batch_size = BatchSize(4, 8192)
     make_llm = LocalLLM.maker.fget
     LocalLLM.maker = property(lambda llm: partial(mortal, make_llm(llm), out / "killed"))
+    if executor:
+        retrievers.Finding = partial(MortalFinding, mark=out / "killed-mining")  # type: ignore[misc]
+    kept_candidates._AT_ONCE = 3  # type: ignore[misc]
     with ray_cluster.workers(executor):
+        mine(encoder, out)
         load = partial(Encoder.load, encoder, max_tokens=64)
         vectors.encode_corpus(load(), CORPUS, out / "vectors", maker=load)
         with Completions(out / "completions.sqlite", "generate") as cache:
@@ -80,7 +102,23 @@ def work_in_stages(encoder: str, llm: str, reranker: str, out: Path, executor: s
     (out / "said.json").write_text(json.dumps([answers, scores]))
 
 
+@dataclass(frozen=True)
+class MortalFinding(kept_candidates.Finding):
+    """What is found of the first queries ends its process, unless the mark is there."""
+
+    mark: Path = Path()
+
+    def find(self, retrievers, asked):
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().find(retrievers, asked)
+
+
 def test_workers_make_the_bytes_of_one_process_though_one_is_killed(cluster, tiny_encoder, tmp_path):
+    write_corpus(tmp_path / "docs.jsonl")
+    rows_of_docs = [{"query_id": f"q{doc.doc_id}", "query": doc.text[10:50], "doc_id": doc.doc_id} for doc in DOCS]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of_docs))
     llm, reranker = write_llama(tmp_path / "llm"), write_cross_encoder(tmp_path / "reranker", tiny_encoder)
     for name, executor in (("alone", None), ("ray", "ray")):
         (out := tmp_path / name).mkdir()
@@ -92,8 +130,12 @@ def test_workers_make_the_bytes_of_one_process_though_one_is_killed(cluster, tin
         assert processes.end(process) == 0, log.read_text()
         assert Path(f"{log}.out").read_text() == ""  # whatever Ray says of the worker
         assert "Traceback" not in log.read_text()
-    assert (tmp_path / "ray" / "killed").exists()
-    assert not (tmp_path / "alone" / "killed").exists()
+    alone, ray = (contents(tmp_path / name / "run") for name in ("alone", "ray"))
+    assert [name for name in {*alone, *ray} if alone.get(name) != ray.get(name)] == []
+    assert len(alone["mine/examples.jsonl"].splitlines()) > 20
+    for mark in ("killed", "killed-mining"):
+        assert (tmp_path / "ray" / mark).exists()
+        assert not (tmp_path / "alone" / mark).exists()
     assert len({folder_fingerprint(tmp_path / name / "vectors") for name in ("alone", "ray")}) == 1
     assert len({(tmp_path / name / "said.json").read_bytes() for name in ("alone", "ray")}) == 1
     assert rows(tmp_path / "alone/completions.sqlite") == rows(tmp_path / "ray/completions.sqlite")

@@ -9,7 +9,7 @@ changed or is gone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,6 +151,11 @@ class Input:
         assert documents
         assert corpus
         return Kept(documents.name, corpus.name)
+
+    @property
+    def as_kept(self) -> Input:
+        """The same, to be read from the files of this folder alone."""
+        return replace(self, kept=self.files())
 
     def keep(self) -> None:
         """Keep all but the documents, which are kept as soon as they are read."""

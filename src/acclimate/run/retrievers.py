@@ -14,7 +14,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.lazy import Lazy
 from acclimate.run.input import Input
 from acclimate.run.settings import Settings
-from acclimate.search.kept_candidates import KeptCandidates
+from acclimate.search.kept_candidates import Finding, KeptCandidates, Retrievers
 from acclimate.search.kept_values import KeptValues
 
 if TYPE_CHECKING:
@@ -130,9 +130,8 @@ class BaseRetrievers:
         if weights and depth > SHARED_DEPTH:
             sources = sources_of(weights)
             names = tuple(dict.fromkeys((*sources, *weights)))
-        return KeptCandidates(
-            kept, self.ids, lambda: {name: self._member(name) for name in names}, sources, names, depth
-        )
+        elsewhere = partial(_retrievers, self.settings, self.folder, self.input.as_kept)
+        return KeptCandidates(kept, Retrievers(self.ids, self.members), elsewhere, Finding(sources, names, depth))
 
     def index_bytes(self, member: Member) -> int:
         """What the index of a member, adapted ones too, takes on disk."""
@@ -147,3 +146,8 @@ class BaseRetrievers:
             return member.vectors.pooled.nbytes + (lists.nbytes if lists else 0)
         assert isinstance(member, LateInteractionMember)
         return sum(part.nbytes for part in (member.vectors.tokens, member.vectors.scales, member.vectors.offsets))
+
+
+def _retrievers(settings: Settings, folder: Path, input: Input) -> Retrievers:
+    base = BaseRetrievers(settings, folder, input)
+    return Retrievers(base.ids, base.members)

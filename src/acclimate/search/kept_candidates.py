@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import tee
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
@@ -26,16 +27,91 @@ if TYPE_CHECKING:
 _AT_ONCE = 64  # queries; a killed run loses those at hand
 
 
+class Retrievers(NamedTuple):
+    """Who finds candidates."""
+
+    ids: Ids
+    members: Mapping[str, Member]  # by name; each is loaded when it is first asked for
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How candidates are found, and what is kept of those of a query: what `System.candidates` says of a system with
+    these sources and members, whose weights order nothing."""
+
+    sources: tuple[str, ...]  # at most 8, all of them among the members
+    members: tuple[str, ...]
+    depth: int = 100
+
+    def key(self, query: Query, joined: str | None) -> str:
+        """What is kept of a query is kept under this. joined: the id of the document that joins what is found."""
+        return fingerprint(query.text, joined, self.depth, list(self.sources), list(self.members))
+
+    def find(self, retrievers: Retrievers, asked: tuple[Sequence[Query], Sequence[int]]) -> list[bytes]:
+        """What is to be kept of each query. asked: queries, and the rows that join, see `KeptCandidates.candidates`."""
+        members = {name: retrievers.members[name] for name in self.members}
+        system = System(retrievers.ids, members, self.sources, dict.fromkeys(members, 1.0), self.depth)
+        return [self._packed(candidates) for candidates in system.candidates(*asked)]
+
+    def is_whole(self, packed: bytes | None) -> bool:
+        """False where nothing is kept, or what another version did."""
+        return packed is not None and len(packed) % self._width == 0
+
+    @property
+    def _width(self) -> int:
+        return 4 + 1 + 4 * len(self.members)  # bytes of a row
+
+    def _packed(self, candidates: Candidates) -> bytes:
+        """Rows, a bit for each source that named one, and members' scores, little-endian."""
+        assert candidates.rows_by_source is not None
+        named = np.zeros(len(candidates.rows), np.uint8)
+        for bit, name in enumerate(self.sources):
+            named |= np.isin(candidates.rows, candidates.rows_by_source[name]).astype(np.uint8) << bit
+        scores = [candidates.scores[name].astype("<f4").tobytes() for name in self.members]
+        return b"".join([candidates.rows.astype("<i4").tobytes(), named.tobytes(), *scores])
+
+    def unpacked(self, query: Query, packed: bytes, ids: Ids) -> Candidates:
+        """The candidates that were found for a query."""
+        n = len(packed) // self._width
+        rows = np.frombuffer(packed, "<i4", n).astype(np.int64)
+        named = np.frombuffer(packed, np.uint8, n, offset=4 * n)
+        scores = {
+            name: np.frombuffer(packed, "<f4", n, offset=(5 + 4 * place) * n).astype(np.float32)
+            for place, name in enumerate(self.members)
+        }
+        by_source = {
+            name: _best_first(rows, scores[name], (named >> bit & 1).astype(bool), ids)
+            for bit, name in enumerate(self.sources)
+        }
+        return Candidates(query, rows, scores, *ids.documents_of(rows), by_source)
+
+
+def _best_first(
+    rows: NDArray[np.int64], scores: NDArray[np.float32], is_named: NDArray[np.bool_], ids: Ids
+) -> NDArray[np.int64]:
+    """Those of the rows that a source named, as it ranked them."""
+    named = rows[is_named]
+    return named[ids.order(scores[is_named], named)]
+
+
+class _Block(NamedTuple):
+    """Some queries, and what is kept of them."""
+
+    queries: Sequence[Query]
+    keys: Sequence[str]
+    kept: Mapping[str, bytes]
+    missing: Mapping[int, str]  # place -> key
+    asked: tuple[Sequence[Query], Sequence[int]]  # for what is missing
+
+
 @dataclass(frozen=True)
 class KeptCandidates:
-    """What `System.candidates` says of a system with these sources and members, whose weights order nothing."""
+    """The candidates of queries, found where they are not kept: by other processes of the run, too."""
 
     kept: KeptValues  # of one index and its encoder
-    ids: Ids
-    load: Callable[[], Mapping[str, Member]]  # called when a query's candidates are missing
-    sources: Sequence[str]  # at most 8, all of them among the members
-    members: Sequence[str]
-    depth: int = 100
+    retrievers: Retrievers
+    maker: Callable[[], Retrievers]  # makes the same in another process; it is pickled
+    finding: Finding
 
     def candidates(
         self,
@@ -47,64 +123,27 @@ class KeptCandidates:
 
         joined_rows: none, or one for each query, which joins what is found for it whether it was named or not.
         """
-        for start in range(0, len(queries), _AT_ONCE):
-            some, rows = queries[start : start + _AT_ONCE], joined_rows[start : start + _AT_ONCE]
-            keys = [self._key(query, rows[place] if rows else None) for place, query in enumerate(some)]
-            kept = self.kept.get(keys)
-            missing = {place: key for place, key in enumerate(keys) if not self._is_whole(kept.get(key))}
-            if missing:
-                searched = self._system.candidates(
-                    [some[place] for place in missing], [rows[place] for place in missing] if rows else ()
-                )
-                fresh = {
-                    key: self._packed(candidates) for key, candidates in zip(missing.values(), searched, strict=True)
-                }
+        starts = range(0, len(queries), _AT_ONCE)
+        blocks, ahead = tee(self._block(queries, joined_rows, start) for start in starts)
+        asked = (block.asked for block in ahead if block.missing)
+        found = distributed.shared(self.retrievers, self.maker, self.finding.find, asked)
+        for start, block in zip(starts, blocks, strict=True):
+            kept = dict(block.kept)
+            if block.missing:
+                fresh = dict(zip(block.missing.values(), next(found), strict=True))
                 self.kept.put(fresh)
                 kept |= fresh
-            yield from (self._unpacked(query, kept[key]) for query, key in zip(some, keys, strict=True))
-            progress(start + len(some), len(queries))
+            for query, key in zip(block.queries, block.keys, strict=True):
+                yield self.finding.unpacked(query, kept[key], self.retrievers.ids)
+            progress(start + len(block.queries), len(queries))
 
-    @cached_property
-    def _system(self) -> System:
-        return System(self.ids, self.load(), self.sources, dict.fromkeys(self.members, 1.0), self.depth)
-
-    def _key(self, query: Query, joined_row: int | None) -> str:
-        joined = None if joined_row is None else self.ids.doc_ids[joined_row]
-        return fingerprint(query.text, joined, self.depth, list(self.sources), list(self.members))
-
-    @property
-    def _width(self) -> int:
-        return 4 + 1 + 4 * len(self.members)  # bytes of a row
-
-    def _is_whole(self, packed: bytes | None) -> bool:
-        return packed is not None and len(packed) % self._width == 0
-
-    def _packed(self, candidates: Candidates) -> bytes:
-        """Rows, a bit for each source that named one, and members' scores, little-endian."""
-        assert candidates.rows_by_source is not None
-        named = np.zeros(len(candidates.rows), np.uint8)
-        for bit, name in enumerate(self.sources):
-            named |= np.isin(candidates.rows, candidates.rows_by_source[name]).astype(np.uint8) << bit
-        scores = [candidates.scores[name].astype("<f4").tobytes() for name in self.members]
-        return b"".join([candidates.rows.astype("<i4").tobytes(), named.tobytes(), *scores])
-
-    def _unpacked(self, query: Query, packed: bytes) -> Candidates:
-        n = len(packed) // self._width
-        rows = np.frombuffer(packed, "<i4", n).astype(np.int64)
-        named = np.frombuffer(packed, np.uint8, n, offset=4 * n)
-        scores = {
-            name: np.frombuffer(packed, "<f4", n, offset=(5 + 4 * place) * n).astype(np.float32)
-            for place, name in enumerate(self.members)
-        }
-        by_source = {
-            name: self._best_first(rows, scores[name], (named >> bit & 1).astype(bool))
-            for bit, name in enumerate(self.sources)
-        }
-        return Candidates(query, rows, scores, *self.ids.documents_of(rows), by_source)
-
-    def _best_first(
-        self, rows: NDArray[np.int64], scores: NDArray[np.float32], is_named: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """Those of the rows that a source named, as it ranked them."""
-        named = rows[is_named]
-        return named[self.ids.order(scores[is_named], named)]
+    def _block(self, queries: Sequence[Query], joined_rows: Sequence[int], start: int) -> _Block:
+        some, rows = queries[start : start + _AT_ONCE], joined_rows[start : start + _AT_ONCE]
+        doc_ids = self.retrievers.ids.doc_ids
+        joined = [doc_ids[row] for row in rows] if rows else [None] * len(some)
+        keys = [self.finding.key(query, doc_id) for query, doc_id in zip(some, joined, strict=True)]
+        kept = self.kept.get(keys)
+        missing = {place: key for place, key in enumerate(keys) if not self.finding.is_whole(kept.get(key))}
+        return _Block(
+            some, keys, kept, missing, ([some[place] for place in missing], [rows[place] for place in missing if rows])
+        )
