@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/executors.py            prints the table
     OMP_NUM_THREADS=1 python benchmarks/executors.py --write    puts it into docs/scale.md
 
-Documents of pydocs are encoded, prompts answered and pairs rated by the models that packages carry: by one process, by
-two workers on a cluster of two machines of one core each, that are processes of this one, and there again while a
-worker is killed after a third of each stage, and a whole machine after two. Each stage begins with a few units that
-nobody counts, which load what it needs; of two times the better one counts. Seconds of the processor are those of all
-processes, Ray's own among them.
+Documents of pydocs are encoded, prompts answered, negatives mined and pairs rated by the models that packages carry: by
+one process, by two workers on a cluster of two machines of one core each, that are processes of this one, and there
+again while a worker is killed after a third of each stage, and a whole machine after two. Each stage begins with a few
+units that nobody counts, which load what it needs; of two times the better one counts. Seconds of the processor are
+those of all processes, Ray's own among them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZE
 from results_page import table, write_section
 
 from acclimate.base.digests import folder_fingerprint
+from acclimate.records import Doc, SyntheticQuery
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 ENCODER, LLM = "embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"
@@ -37,6 +38,7 @@ MACHINE = {"num_cpus": 1, "object_store_memory": 200_000_000, "include_dashboard
 LOST_AFTER = (1 / 3, 2 / 3)  # of a stage: a worker, and a machine
 PROMPTS_AT_ONCE, QUERIES_AT_ONCE, DOCS_OF_A_QUERY = 6, 4, 40
 MAX_TOKENS = 256
+QUERIES_OF_A_UNIT = 64  # of mining
 FEW = 4  # units that nobody counts: two for each worker
 DOCS_OF_FEW = 150  # which are more than four batches
 
@@ -46,6 +48,7 @@ Progress = Callable[[int, int], Any]  # done, of all
 class Sizes(NamedTuple):
     docs: int
     prompts: int
+    mined: int
     queries: int
 
 
@@ -61,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docs", type=int, default=1500, help="to encode (default 1500)")
     parser.add_argument("--prompts", type=int, default=60, help="to answer (default 60)")
+    parser.add_argument("--mined", type=int, default=3000, help="queries that get negatives (default 3000)")
     parser.add_argument("--queries", type=int, default=60, help="whose lists are rated (default 60)")
     parser.add_argument("--write", action="store_true", help="write the section to docs/scale.md")
     options = parser.parse_args()
@@ -68,7 +72,7 @@ def main() -> None:
     from acclimate.base import ray_cluster
 
     with tempfile.TemporaryDirectory(prefix="executors-") as name:
-        stages = Stages(Path(name), Sizes(options.docs, options.prompts, options.queries))
+        stages = Stages(Path(name), Sizes(options.docs, options.prompts, options.mined, options.queries))
         alone = {stage: stages.measured(stage, "alone") for stage in stages.works}
         before, started = cpu_seconds(), time.perf_counter()
         with Machines() as machines, ray_cluster.workers("ray,workers=2"):
@@ -129,12 +133,14 @@ class Stages:
         docs = pydocs.build()
         self.corpus = {doc.doc_id: doc for doc in docs[:: max(1, len(docs) // sizes.docs)][: sizes.docs]}
         self.queries = pydocs.queries()[: sizes.queries]
+        sources = [*self.corpus.values()]
+        self.synthetic = [_query(number, sources[number % len(sources)]) for number in range(sizes.mined)]
         self.prompt = prompts.load("inpars")
         self.prompts = [self.prompt.render(doc.default_text()[:600]) for doc in docs[: sizes.prompts]]
         torch.manual_seed(0)
         self.reranker = str(folder / "reranker")
         cross_encoder.load(ENCODER, max_tokens=MAX_TOKENS, is_new=True).save_pretrained(self.reranker)
-        self.works = {"encode": self.encode, "generate": self.generate, "rate": self.rate}
+        self.works = {"encode": self.encode, "generate": self.generate, "mine": self.mine, "rate": self.rate}
 
     def measured(self, stage: str, name: str, progress: Progress = lambda done, total: None, times: int = 2) -> Took:
         """The stage, after a little of it that is not measured; of so many times the one that took the CPU least."""
@@ -169,6 +175,34 @@ class Stages:
             answers = kept.complete(llm, asked, on_batch=lambda done, total, _: progress(done, total))
         (folder / "answers").write_text(repr(answers))
 
+    def mine(self, folder: Path, most: int | None, progress: Progress) -> None:
+        from acclimate.corpus.formats import write_nway
+        from acclimate.stages.hits import hits_of
+        from acclimate.stages.mine import mine
+
+        run, indexed = self.tool("run", self._indexed)
+        queries = self.synthetic[: most and most * QUERIES_OF_A_UNIT]
+        another_store = run.variant(folder.with_name(f"{folder.name}-found"), {})
+        hits = hits_of(queries, another_store, indexed, "hybrid", 50, progress)
+        folder.mkdir(parents=True)
+        write_nway(folder / "examples.jsonl", mine(queries, hits, run.input.corpus).examples)
+
+    def _indexed(self) -> tuple[Any, Any]:
+        """A run over the documents, and its index; made by this process alone."""
+        from acclimate.api.adapt import carry_out
+        from acclimate.corpus.formats import write_corpus
+        from acclimate.run.recipes import load_recipe
+        from acclimate.run.settings import resolve
+        from acclimate.stages.chain import STAGES
+        from acclimate.stages.index import Indexed
+        from acclimate.stages.runs import begin
+
+        write_corpus(self.folder / "docs.jsonl", self.corpus.values())
+        settings = resolve(STAGES, load_recipe("quick"), [f"index.max_tokens={MAX_TOKENS}"])
+        run = begin(self.folder / "run", str(self.folder / "docs.jsonl"), settings, recipe="quick", seed=0)
+        carry_out(run, until="index", progress=None)
+        return run, run.output(Indexed)
+
     def rate(self, folder: Path, most: int | None, progress: Progress) -> None:
         from acclimate.search import scorers
         from acclimate.search.scorers.lists import score_calls
@@ -192,6 +226,13 @@ class Stages:
         if name not in self.__dict__:
             self.__dict__[name] = load()
         return self.__dict__[name]
+
+
+def _query(number: int, doc: Doc) -> SyntheticQuery:
+    """Six words of a document, other ones for each number."""
+    words = doc.text.split()
+    start = number % max(1, len(words) - 6)
+    return SyntheticQuery(f"q{number}", " ".join(words[start : start + 6]), doc.doc_id, -1.0)
 
 
 def workers() -> Iterator[int]:
@@ -239,6 +280,7 @@ def section(
     whats = {
         "encode": f"{sizes.docs:,} documents",
         "generate": f"{sizes.prompts:,} prompts",
+        "mine": f"{sizes.mined:,} queries",
         "rate": f"{sizes.queries * DOCS_OF_A_QUERY:,} pairs",
     }
     rows = []

@@ -101,7 +101,7 @@ def adapt(
     batch
         Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop.
     executor
-        `ray`, or `ray://HOST:PORT`: the workers of a Ray cluster encode, write and rate; see
+        `ray`, or `ray://HOST:PORT`: the workers of a Ray cluster encode, write, search and rate; see
         docs/how-to/several-machines.md.
     progress
         A callable that gets stage, done, total and unit; None for silence; "auto" for a bar in a terminal or a
