@@ -72,8 +72,8 @@ def adapt(
         Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop; the results come in
         with: acclimate cache fill.
     executor
-        A Ray cluster whose workers encode, write, search and rate: ray://HOST:10001, or ray for that of RAY_ADDRESS or of this
-        machine. Behind it, as far as wanted: ,workers=N ,cpus=N ,gpus=N (of each worker; parts of a GPU, too).
+        A Ray cluster whose workers encode, write, search and rate: ray://HOST:10001, or ray for that of RAY_ADDRESS or
+        of this machine. Behind it, as far as wanted: ,workers=N ,cpus=N ,gpus=N (of each worker; parts of a GPU, too).
     seed
         Every draw follows from it; that of the recipe, or 0, where none is given.
     """
