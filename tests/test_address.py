@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from serving import PROMPTS, echo, error, model, serving
 
 from acclimate.base.errors import AcclimateError, LLMError, MissingExtra, SettingError
+from acclimate.base.secrets import has_secret, redacted
 from acclimate.llm.backends.server import ServerLLM
-from acclimate.llm.server.address import check_no_secrets, has_secret, parse, redacted
+from acclimate.llm.server.address import check_no_secrets, parse
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -18,6 +18,7 @@ import acclimate
 from acclimate.base import distributed, signals
 from acclimate.base.errors import FILE_ERRORS, AcclimateError
 from acclimate.base.memory import is_out_of_memory
+from acclimate.base.secrets import redacted
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell, stage_commands
 from acclimate.cli.adapt_command import adapt
@@ -228,6 +229,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say(message: str) -> None:
     """A line on stderr."""
-    from acclimate.llm.server.address import redacted
-
     print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)

@@ -20,8 +20,8 @@ from acclimate.base.domains import MOST
 from acclimate.base.errors import AcclimateError, BatchWritten, BudgetExceeded, DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.progress import Pace, also
+from acclimate.base.secrets import redacted
 from acclimate.base.text import on_one_line
-from acclimate.llm.server.address import redacted
 
 NAME, LOG = "status.json", "run.log"
 STATES = WORKS, FINISHED, STOPPED, FAILED = "works", "finished", "stopped", "failed"

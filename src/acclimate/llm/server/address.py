@@ -13,19 +13,17 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from acclimate.base.errors import SettingError
+from acclimate.base.secrets import VERSION, has_secret, redacted
 
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
 _NEXT = re.compile(r",(?=https?://)")  # between the addresses of servers that answer alike
 _ITS_OWN = "https://api.openai.com/v1"
-_ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]+://?)(?P<behind>[^\s'\"<>]+)")
-_USER = re.compile(r"@[^@\s/*]+:(?!//)[^@\s]+@")  # where a scheme was forgotten
 # What follows an @ and can only be an address whose scheme was forgotten: a port, a path below a host, this machine.
 _NO_SCHEME = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|\[[\da-f:]+\])(?:[:/]\S*)?|[\w-]+(?:\.[\w-]+)*:\d{2,5}(?:/\S*)?"
     r"|(?:[\w-]+\.)+[a-z]{2,}/\S*",
     re.IGNORECASE,
 )
-_VERSION = "api-version"  # the one thing that may follow a "?": Azure's servers want it with each request
 
 
 class Address(NamedTuple):
@@ -57,7 +55,7 @@ def parse(name: str) -> Address:
     (first, query), *more = [_checked(part, model, source) for part in _NEXT.split(url)]
     urls = tuple(dict.fromkeys(url for url, _ in more if url != first))
     if any(each != query for _, each in more):
-        raise SettingError(f"{source}: addresses with different ?{_VERSION}; servers that answer alike have the same")
+        raise SettingError(f"{source}: addresses with different ?{VERSION}; servers that answer alike have the same")
     return Address(model, match["completions"] is None, first, query, urls)
 
 
@@ -78,27 +76,6 @@ def _checked(url: str, model: str, source: str) -> tuple[str, dict[str, str]]:
     if not parts.hostname:
         raise SettingError(f"{source}: an address without a host; expected http://host:port/v1")
     return url.partition("?")[0].rstrip("/"), dict(parse_qsl(parts.query, keep_blank_values=True))
-
-
-def has_secret(name: str) -> bool:
-    """True for the name of an LLM, or an address, that may hold one: a user, what follows #, a key in a query."""
-    return redacted(name) != name
-
-
-def redacted(text: str) -> str:
-    """A text with whatever may be a secret in its addresses covered."""
-
-    def cover(match: re.Match[str]) -> str:
-        before, hash_, fragment = match["behind"].partition("#")
-        address, mark, query = before.partition("?")
-        user, separator, rest = address.rpartition("@")  # a password may have a slash in it, a path may have an @
-        if separator and not re.match(r"[^:]*/", user):
-            address = f"***@{rest}"
-        if not all(part.startswith(f"{_VERSION}=") for part in query.split("&")):
-            query = "***" if query else ""
-        return f"{match['scheme']}{address}{mark}{query}{hash_}{'***' if fragment else ''}"
-
-    return _USER.sub("@***@", _ADDRESS.sub(cover, text))
 
 
 def check_no_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:

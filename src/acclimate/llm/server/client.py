@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from acclimate.base.errors import MissingExtra, SettingError
-from acclimate.llm.server.address import Address, redacted
+from acclimate.base.secrets import redacted
+from acclimate.llm.server.address import Address
 from acclimate.llm.server.failures import PROXIES, cause, one_line
 
 MOST_BYTES = 100_000_000  # of an answer

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from acclimate.llm.server.address import redacted
+from acclimate.base.secrets import redacted
 
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")  # where the client looks for them, and in lower case
 _LONGEST_MESSAGE = 300  # characters
