@@ -21,9 +21,8 @@ from tiny import write_cross_encoder, write_llama, write_t5
 
 import acclimate
 from acclimate.base import models
-from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, SettingError
 from acclimate.base.loading import check_model, loading, shapes
-from acclimate.base.memory import OutOfMemory
 from acclimate.records import Doc, Query
 from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run

@@ -18,8 +18,8 @@ from test_train import trained
 from tiny import write_cross_encoder, write_llama, write_t5
 
 from acclimate.base import models
-from acclimate.base.errors import SettingError
-from acclimate.base.memory import Halving, OutOfMemory, is_out_of_memory
+from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
+from acclimate.base.memory import Halving
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli import main as cli
 from acclimate.learn.rerankers import training

@@ -5,6 +5,7 @@ AcclimateError
 ├── SettingError     a setting, name or option is unknown or impossible
 ├── MissingExtra     an optional package is needed
 ├── LLMError         an LLM's server refused, or did not answer
+├── OutOfMemory      the smallest part of some work has no room
 ├── BatchWritten     --batch: what an LLM is to answer is in a file; no mistake
 └── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from acclimate.base.text import on_one_line, quoted, shortened
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
 FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 FILE_ERRORS |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
+# What allocators say that raise no type of their own: the CPU's, MPS, cuBLAS and cuDNN.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
 _CLOSE = 0.75  # of their letters that two names share in order, at least: one in four may be wrong
 _BEGINNING = 4  # letters that say which name they begin, if there is only one
 
@@ -83,6 +87,10 @@ class LLMError(AcclimateError):
     """
 
 
+class OutOfMemory(AcclimateError):
+    """The smallest part of some work has no room in memory."""
+
+
 class BatchWritten(AcclimateError):
     """A stage's requests went into a file, so the run cannot go on before their results are there.
 
@@ -108,6 +116,14 @@ class BudgetExceeded(AcclimateError):
     """
 
     exit_code = 3
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the GPU or of the machine."""
+    torch = sys.modules.get("torch")  # which raised nothing where it is not imported
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY)
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:

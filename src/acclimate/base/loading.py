@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import distributed, files, models
-from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, is_out_of_memory
 from acclimate.base.kinds import kind_of
-from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.base.text import single_spaced
 
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it

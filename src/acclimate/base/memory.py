@@ -5,12 +5,11 @@ Numbers stay those of another batch size: they differ in rounding, as they do be
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from acclimate.base import models
-from acclimate.base.errors import AcclimateError
+from acclimate.base.errors import OutOfMemory, is_out_of_memory
 
 TOKENS_AT_ONCE = 8192  # after padding
 _ON_A_GPU = 65_536  # a smaller share of the time goes into calls; where memory has no room, they are halved
@@ -18,21 +17,6 @@ _TEXTS_AT_ONCE = 128  # at least
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-# What allocators say that raise no type of their own: the CPU's, MPS, cuBLAS and cuDNN.
-_MESSAGES = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
-
-
-class OutOfMemory(AcclimateError):
-    """The smallest part of some work has no room in memory."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the GPU or of the machine."""
-    torch = sys.modules.get("torch")  # which raised nothing where it is not imported
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _MESSAGES)
 
 
 class Halving:

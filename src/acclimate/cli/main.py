@@ -16,8 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import acclimate
 from acclimate.base import distributed, signals
-from acclimate.base.errors import FILE_ERRORS, AcclimateError
-from acclimate.base.memory import is_out_of_memory
+from acclimate.base.errors import FILE_ERRORS, AcclimateError, is_out_of_memory
 from acclimate.base.secrets import redacted
 from acclimate.base.text import on_one_line, shortened
 from acclimate.cli import shell, stage_commands

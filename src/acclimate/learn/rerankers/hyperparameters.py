@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from acclimate.base import distributed, models
-from acclimate.base.memory import OutOfMemory
+from acclimate.base.errors import OutOfMemory
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.records import NWay
 

@@ -24,9 +24,9 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from acclimate.base import distributed, models
+from acclimate.base.errors import is_out_of_memory
 from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.loading import loading, quiet
-from acclimate.base.memory import is_out_of_memory
 from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.losses import LOSSES

@@ -24,10 +24,9 @@ import torch
 
 from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
-from acclimate.base.errors import SettingError
+from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
 from acclimate.base.gpu import fuses_steps
-from acclimate.base.memory import OutOfMemory, is_out_of_memory
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.lesson import CORPUS
 from acclimate.learn.students.losses import DistillationLoss

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from acclimate.base import distributed
-from acclimate.base.memory import is_out_of_memory
+from acclimate.base.errors import is_out_of_memory
 from acclimate.base.text import single_spaced
 
 _WARM_UPS = 2  # libraries set themselves up at first use, which a graph cannot hold
