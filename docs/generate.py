@@ -1,20 +1,26 @@
-"""Write the documentation that follows from the code: `python docs/generate.py`, or with --check only compare."""
+"""Write the documentation and help that follow from the code: `python docs/generate.py`; with --check only compare."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from cyclopts import App, Parameter
 
-from acclimate.cli.main import app
+from acclimate.cli import stage_commands
 from acclimate.run.recipes import load_recipe, recipe_names
 from acclimate.run.settings import as_typed, settings_of
 from acclimate.stages.chain import STAGES
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
+
+
+def stages() -> str:
+    """src/acclimate/cli/stages.json: what help says of each stage and its settings."""
+    return json.dumps(stage_commands.texts(), indent=1, ensure_ascii=False) + "\n"
 
 
 def settings() -> str:
@@ -47,6 +53,8 @@ def settings() -> str:
 
 def commands() -> str:
     """docs/commands.md: every command with its options."""
+    from acclimate.cli.main import app  # made of stages.json, which is written before
+
     lines = [
         "# Commands",
         "",
@@ -112,22 +120,21 @@ def _shown(value: object) -> str:
     return f"`{as_typed(value)}`" if value != "" else ""
 
 
-PAGES = {"settings.md": settings, "commands.md": commands}
+PAGES = {"../src/acclimate/cli/stages.json": stages, "settings.md": settings, "commands.md": commands}
 
 
 def main() -> int:
-    texts = {DOCS / name: write() for name, write in PAGES.items()}
-    if "--check" in sys.argv[1:]:
-        stale = [
-            path.name for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-        ]
-        if stale:
-            print(f"{' and '.join(stale)}: not what the code says; write anew with: make docs", file=sys.stderr)
-        return 1 if stale else 0
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8", newline="\n")
-        print(f"wrote docs/{path.name}")
-    return 0
+    stale = []
+    for path, write in ((DOCS / name, write) for name, write in PAGES.items()):
+        text = write()
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8", newline="\n")
+            print(f"wrote {path.resolve().relative_to(DOCS.parent)}")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(path.name)
+    if stale:
+        print(f"{' and '.join(stale)}: not what the code says; write anew with: make docs", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -1,37 +1,27 @@
-"""The commands that run the chain up to a stage, with options that are read from the stage's signature.
+"""The commands that run the chain up to a stage, with an option for each setting in the stage's signature.
 
-Each is put together, and the chain is loaded, when it is first asked for.
+To read a signature is to import its stage, and all that it computes with: more than help has time for. So what help
+says of stages is kept in `stages.json`, which docs/generate.py writes from the signatures, and a test holds to them.
+It has names and words alone: the stage itself checks what is typed, and knows the defaults.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
-from typing import Annotated
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 import acclimate
 from acclimate.base.domains import AtLeast, OneOf
-from acclimate.base.files import read_json
 from acclimate.cli.options import Executor, Folder
 from acclimate.run.settings import Setting, settings_of
 
-SUMMARIES = {  # of each stage: the first line of its function's docstring
-    "index": "Read the documents, and index them for BM25 and for vectors.",
-    "sample": "Draw the documents that queries are written for.",
-    "seed": "Make prompts from the corpus: an expensive LLM writes questions for a few of its documents (UDAPDR).",
-    "generate": "Have an LLM write the queries that people might ask of each document drawn.",
-    "filter": "Keep the synthetic queries that pass every filter.",
-    "steer": (
-        "Say what is relevant to the queries that choices are made on and, where nobody labelled any, that measure."
-    ),
-    "mine": "Find hard negatives for each query: documents that rank high and do not answer it.",
-    "train": "Train the rerankers.",
-    "label": "Choose the teacher, and let it rate the candidates of every synthetic query, and of those of a log.",
-    "distill": "Train the students: retrievers that learn from the teacher's scores.",
-    "evaluate": "Measure every system on the same queries, and say whether the candidate beats what people have.",
-}
+_MADE_TOO = "The stages before it are made too, as far as they are not."
 _METAVARS = {
     int: "INT",
     int | None: "INT",
@@ -53,24 +43,45 @@ def show(report: acclimate.Report) -> None:
     print(f'Search: acclimate search {report.folder} "your query"')
 
 
+def texts() -> dict[str, Any]:
+    """What help says of each stage and its settings, read from their signatures: what `stages.json` is to hold."""
+    from acclimate.api.stages import SUMMARIES
+    from acclimate.stages.chain import STAGES
+
+    return {
+        stage: {
+            "help": f"{SUMMARIES[stage]}\n\n{_MADE_TOO}",
+            "options": {
+                name: {"metavar": _METAVARS.get(setting.type, "TEXT"), "help": help_of(setting)}
+                for name, setting in settings_of(function).items()
+            },
+        }
+        for stage, function in STAGES.items()
+    }
+
+
+@cache
+def _kept_texts() -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name("stages.json").read_text(encoding="utf-8"))
+
+
 def register(app: App) -> None:
     """Make a command of each stage, by name alone: see `__getattr__`."""
-    for stage, summary in SUMMARIES.items():
-        text = f"{summary}\n\nThe stages before it are made too, as far as they are not."
-        app.command(f"{__name__}:{stage}", name=stage, help=text)
+    for stage, text in _kept_texts().items():
+        app.command(f"{__name__}:{stage}", name=stage, help=text["help"])
 
 
 def __getattr__(stage: str) -> Callable[..., None]:
     """A command that runs the chain up to a stage, with that stage's settings as options."""
-    if stage not in SUMMARIES:
+    if stage not in _kept_texts():
         raise AttributeError(f"module {__name__!r} has no attribute {stage!r}")
-    from acclimate.stages.chain import STAGES
 
     def command(run_dir: Folder, corpus: str | None = None, executor: str | None = None, **values: str | None) -> None:
         given = {name: value for name, value in values.items() if value is not None}
         run = getattr(acclimate, stage)(run_dir, corpus=corpus, executor=executor, **given)
         if stage == "filter":
-            from acclimate.report import terminal  # which help does without
+            from acclimate.base.files import read_json
+            from acclimate.report import terminal
 
             print(terminal.funnel(read_json(run.folder / "filter" / "manifest.json")))
         if stage == "evaluate":
@@ -87,9 +98,9 @@ def __getattr__(stage: str) -> Callable[..., None]:
         kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=corpus),
         kinds("executor", kinds.KEYWORD_ONLY, default=None, annotation=executor),
     ]
-    for setting in settings_of(STAGES[stage]).values():
-        option = Annotated[str | None, Parameter(help=help_of(setting), metavar=_METAVARS.get(setting.type, "TEXT"))]
-        parameters.append(kinds(setting.name, kinds.KEYWORD_ONLY, default=None, annotation=option))
+    for name, text in _kept_texts()[stage]["options"].items():
+        option = Annotated[str | None, Parameter(**text)]
+        parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=None, annotation=option))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
