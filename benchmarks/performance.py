@@ -75,7 +75,8 @@ def generation(out: Path) -> str:
 def cold(out: Path) -> str:
     """CPU seconds of commands in processes of their own: the best of three."""
     run = out / "profile"  # that `stages` made
-    commands = {"`acclimate --help`": ["--help"]} | {
+    helps = {"`acclimate --help`": ["--help"], "`acclimate label --help`": ["label", "--help"]}
+    commands = helps | {
         f'`acclimate search RUN "..." --system {system}`': [
             "search",
             str(run),

@@ -1,5 +1,7 @@
 """`acclimate`, and `python -m acclimate`. All else is imported where a signal is understood already."""
 
+import gc
+
 from acclimate.base import signals
 
 
@@ -9,8 +11,11 @@ def entry() -> None:
 
 
 def _main() -> int:
+    gc.disable()
     from acclimate.cli.main import main
 
+    gc.freeze()  # what is imported stays: to look through it for garbage is a tenth of what help takes
+    gc.enable()
     return main()
 
 
