@@ -126,11 +126,11 @@ class KeptCandidates:
         starts = range(0, len(queries), _AT_ONCE)
         blocks, ahead = tee(self._block(queries, joined_rows, start) for start in starts)
         asked = (block.asked for block in ahead if block.missing)
-        found = distributed.shared(self.retrievers, self.maker, self.finding.find, asked)
+        answers = distributed.shared(self.retrievers, self.maker, self.finding.find, asked)
         for start, block in zip(starts, blocks, strict=True):
             kept = dict(block.kept)
             if block.missing:
-                fresh = dict(zip(block.missing.values(), next(found), strict=True))
+                fresh = dict(zip(block.missing.values(), next(answers), strict=True))
                 self.kept.put(fresh)
                 kept |= fresh
             for query, key in zip(block.queries, block.keys, strict=True):
