@@ -18,6 +18,14 @@ from acclimate.llm.decoders.decoder import Rows
 from acclimate.llm.decoders.llama import PAIRS_AT_ONCE
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """What the model remembers of the start of all prompts, and what of it is read with each."""
+
+    past: Any
+    unread: Sequence[int] = ()
+
+
 @dataclass
 class Cache:
     """What the model remembers of each prompt, and which columns are tokens (B, columns)."""
@@ -36,28 +44,39 @@ class Generic:
     """A decoder: `prefix` once, then `start` and `step` until done. Logits are (B, vocabulary)."""
 
     def __init__(self, model: Any) -> None:
+        from transformers import DynamicCache
+
         self._model = model
+        self._has_windows = any(
+            getattr(layer, "is_sliding", False) for layer in DynamicCache(config=model.config).layers
+        )
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 
     @torch.inference_mode()
-    def prefix(self, ids: Sequence[int]) -> Any:
-        """What the model remembers of tokens that prompts share."""
+    def prefix(self, ids: Sequence[int]) -> Prefix:
+        """What the model remembers of tokens that prompts share.
+
+        transformers' windows count columns, padding too: where there are any, none may be behind the prefix.
+        """
         from transformers import DynamicCache
 
         past = DynamicCache(config=self._model.config)
+        if self._has_windows:
+            return Prefix(past, ids)
         if ids:
             self._model(torch.tensor([ids], device=self._model.device), past_key_values=past, use_cache=True)
-        return past
+        return Prefix(past)
 
     @torch.inference_mode()
-    def start(self, prefix: Any, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
+    def start(self, prefix: Prefix, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
         """Read what follows the prefix in each prompt (one token at least)."""
         return self._run(*self._begin(prefix, rows))
 
-    def _begin(self, prefix: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Cache]:
+    def _begin(self, prefix: Prefix, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Cache]:
         """Rows as columns of tokens, padded at the left, and what the model remembers of the prefix for each."""
-        shared, longest = prefix.get_seq_length(), max(map(len, rows))
-        past = copy.deepcopy(prefix)
+        rows = [[*prefix.unread, *row] for row in rows]
+        shared, longest = prefix.past.get_seq_length(), max(map(len, rows))
+        past = copy.deepcopy(prefix.past)
         if shared:
             past.batch_repeat_interleave(len(rows))
         device = self._model.device
