@@ -21,11 +21,11 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from tiny import PROMPTS, SHARED, same, shrinks_and_moves_nothing, write_llama
 
 from acclimate.llm.backends.local import LocalLLM, _sampled
-from acclimate.llm.decoders import captured, llama_cache
+from acclimate.llm.decoders import captured, packed_cache
 from acclimate.llm.decoders.captured import Captured
 from acclimate.llm.decoders.generic import Generic
-from acclimate.llm.decoders.llama import Llama
-from acclimate.llm.decoders.llama_layer import _mlp, product
+from acclimate.llm.decoders.packed import Packed
+from acclimate.llm.decoders.packed_layer import _mlp, product
 from acclimate.llm.decoding import Decoding
 
 
@@ -144,7 +144,7 @@ def test_the_same_batch_gets_the_same_bytes_whatever_came_before(folder, tiny):
 
 def test_long_prompts_are_read_in_pieces_and_many_in_groups(tiny, monkeypatch):
     whole = tiny.complete(PROMPTS)
-    monkeypatch.setattr("acclimate.llm.decoders.llama.GROUP_TOKENS", 7)
+    monkeypatch.setattr("acclimate.llm.decoders.packed.GROUP_TOKENS", 7)
     tiny._loaded.forget()
     same(tiny.complete(PROMPTS), whole)
 
@@ -170,7 +170,7 @@ def test_a_layer_that_is_laid_out_gives_the_plain_one(dtype):
     torch.testing.assert_close(_mlp(gate, up, down)(x).double(), expected, atol=rounding, rtol=0)
 
 
-@pytest.mark.parametrize("decoder", [Llama, Generic])
+@pytest.mark.parametrize("decoder", [Packed, Generic])
 def test_finished_prompts_leave_the_batch_and_move_no_other(folder, monkeypatch, decoder):
     prompts = [f"{SHARED}{'so ' * (n % 5)}{n} words\nQuery:" for n in range(40)]
     llm = local(folder, stop=("a", "o", "9", "\t", "%", "B"))
@@ -181,7 +181,7 @@ def test_finished_prompts_leave_the_batch_and_move_no_other(folder, monkeypatch,
 
 def test_the_generic_decoder_answers_as_the_llama_one(folder, tiny):
     generic = local(folder)
-    assert isinstance(tiny._loaded.decoder, Llama)
+    assert isinstance(tiny._loaded.decoder, Packed)
     generic._loaded.__dict__["decoder"] = Generic(generic._loaded.model)
     same(generic.complete(PROMPTS), tiny.complete(PROMPTS))
 
@@ -189,7 +189,7 @@ def test_the_generic_decoder_answers_as_the_llama_one(folder, tiny):
 def as_on_a_gpu(folder, monkeypatch, **settings):
     """The tiny model with what a GPU does: a cache of fixed shape, larger groups, answers looked at now and then."""
     llm = local(folder, **settings)
-    llm._loaded.__dict__["decoder"] = Llama(llm._loaded.model, for_gpu=True)
+    llm._loaded.__dict__["decoder"] = Packed(llm._loaded.model, for_gpu=True)
     monkeypatch.setattr(LocalLLM, "_steps_unread", 5)
     return llm
 
@@ -213,7 +213,7 @@ def test_the_way_of_a_gpu_writes_the_same(folder, monkeypatch, settings, share_p
 
 def test_the_way_of_a_gpu_rates_the_same(folder):
     starts, rows = [[5, 6, 7], [8], [9, 10, 11, 12]], [[20, 21], [22], [23, 24, 25], [26, 27]]
-    decoders = [Llama(local(folder)._loaded.model, for_gpu=for_gpu) for for_gpu in (False, True)]
+    decoders = [Packed(local(folder)._loaded.model, for_gpu=for_gpu) for for_gpu in (False, True)]
     for name, more in (("logits_of", ([30, 31],)), ("logprobs", ())):
         plain, other = (getattr(decoder, name)(starts, rows, [0, 2, 1, 0], *more) for decoder in decoders)
         torch.testing.assert_close(other, plain, atol=1e-4, rtol=0)
@@ -222,7 +222,7 @@ def test_the_way_of_a_gpu_rates_the_same(folder):
 def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, monkeypatch):
     recorded = []
     monkeypatch.setattr(
-        llama_cache, "Captured", lambda step, device: (recorded.append(device.type), Captured(step, device))[1]
+        packed_cache, "Captured", lambda step, device: (recorded.append(device.type), Captured(step, device))[1]
     )
     llm = as_on_a_gpu(folder, monkeypatch)
     for count in (20, 32, 17, 20):
@@ -230,7 +230,7 @@ def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, mon
     assert recorded == ["cpu"]
     llm.complete(PROMPTS)
     llm.complete(PROMPTS[:2])
-    assert len(llm._loaded.decoder._fixed._caches) == llama_cache.KEPT_SHAPES
+    assert len(llm._loaded.decoder._fixed._caches) == packed_cache.KEPT_SHAPES
     assert llm._loaded.forget()
     assert not llm._loaded.forget()
 

@@ -34,7 +34,7 @@ from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.training import StudentTraining
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders.generic import Generic
-from acclimate.llm.decoders.llama import Llama
+from acclimate.llm.decoders.packed import Packed
 from acclimate.llm.decoding import Decoding
 from acclimate.records import NWay
 from acclimate.search import scorers
@@ -271,7 +271,7 @@ def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
     if kind == "generic":
         llm._loaded.__dict__["decoder"] = Generic(llm._loaded.model)
     if kind == "fixed llama":
-        llm._loaded.__dict__["decoder"] = Llama(llm._loaded.model, for_gpu=True)
+        llm._loaded.__dict__["decoder"] = Packed(llm._loaded.model, for_gpu=True)
     assert places(llm._loaded.model) == {NAME}
     assert len(llm.complete(PROMPTS)) == len(PROMPTS)
     if kind != "t5":

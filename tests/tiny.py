@@ -31,23 +31,38 @@ def write_tokenizer(path, *special, chat_template=None, texts=()):
 
 def write_llama(path, *special, chat_template=None, texts=()):
     """A Llama with grouped heads."""
+    return write_causal(path, "Llama", *special, chat_template=chat_template, texts=texts)
+
+
+def write_causal(path, architecture, *special, chat_template=None, texts=(), **settings):
+    """A causal model of one of transformers' architectures (`Qwen2`), with grouped heads; random throughout where it
+    is no Llama: biases and norms, too."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     size = write_tokenizer(path, *special, chat_template=chat_template, texts=texts)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=size,
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        eos_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(path)
+    shape = {
+        "vocab_size": size,
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.3,
+        "eos_token_id": 0,
+        "bos_token_id": 1,
+        "pad_token_id": None,
+    }
+    kind = getattr(transformers, f"{architecture}ForCausalLM")
+    model = kind(kind.config_class(**(shape | settings)))
+    if architecture != "Llama":
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.dim() == 1:
+                    weight.add_(torch.randn_like(weight), alpha=0.3)
+    model.save_pretrained(path)
     return str(path)
 
 

@@ -1,4 +1,4 @@
-"""What a model must do to decode, as `llama.py`, `generic.py` and `seq2seq.py` do; the first two rate texts, too."""
+"""What a model must do to decode, as `packed.py`, `generic.py` and `seq2seq.py` do; the first two rate texts, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same decoding for any causal model that transformers loads; slower than `llama.py`, and with fewer promises.
+"""The same decoding for any causal model that transformers loads; slower than `packed.py`, and with fewer promises.
 
 Left padding, the model's own forward pass, and a cache that grows by a column a step.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from acclimate.llm.decoders.decoder import Rows
-from acclimate.llm.decoders.llama import PAIRS_AT_ONCE
+from acclimate.llm.decoders.packed import PAIRS_AT_ONCE
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,12 @@ class Loaded(Tokenizer):
     def decoder(self) -> Decoder:
         """What steps over its answers: written out here where the architecture is, else the model's own."""
         from acclimate.llm.decoders.generic import Generic
-        from acclimate.llm.decoders.llama import Llama
+        from acclimate.llm.decoders.packed import Packed
         from acclimate.llm.decoders.seq2seq import Seq2Seq
 
         if self.is_seq2seq:
             return Seq2Seq(self.model)
-        return Llama(self.model) if Llama.runs(self.model.config) else Generic(self.model)
+        return Packed(self.model) if Packed.runs(self.model.config) else Generic(self.model)
 
     @property
     def is_seq2seq(self) -> bool:

@@ -1,6 +1,6 @@
-"""What a Llama remembers of a batch: keys and values, in memory that is allocated once and written in place.
+"""What a model remembers of a batch: keys and values, in memory that is allocated once and written in place.
 
-Letters in shapes are those of `llama.py`.
+Letters in shapes are those of `packed.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Cache:
     prefix: Tensor  # (L, 2, K, P, D)
     suffix: Tensor  # (L, 2, K, B, S, D)
     mask: Tensor  # (B, 1, 1, S): 0 where a key is a token, -inf elsewhere
+    key_positions: Tensor  # (B, S): of the token that a column has or will have
     positions: Tensor  # (B,): of the next token
     column: Tensor  # (1,): of the next token
     tokens: Tensor  # (B,): to be read next
@@ -38,6 +39,7 @@ class Cache:
         """Forget all prompts but `rows`."""
         self.suffix = self.suffix.index_select(3, rows)
         self.mask = self.mask[rows]
+        self.key_positions = self.key_positions[rows]
         self.positions = self.positions[rows]
 
 
@@ -47,7 +49,8 @@ def empty(prefix: Tensor, rows: int, columns: int) -> Cache:
     suffix = prefix.new_zeros(layers, two, heads, rows, columns, size)
     mask = prefix.new_full((rows, 1, 1, columns), float("-inf"))
     positions = torch.zeros(rows, dtype=torch.long, device=prefix.device)
-    return Cache(prefix, suffix, mask, positions, positions.new_zeros(1), torch.zeros_like(positions))
+    of_keys = positions.new_zeros(rows, columns)
+    return Cache(prefix, suffix, mask, of_keys, positions, positions.new_zeros(1), torch.zeros_like(positions))
 
 
 class FixedCaches:
@@ -77,7 +80,7 @@ class FixedCaches:
         self._caches[shape] = cache
         cache.prefix.copy_(prefix)
         cache.mask.fill_(float("-inf"))
-        for tensor in (cache.suffix, cache.positions, cache.column, cache.tokens):
+        for tensor in (cache.suffix, cache.key_positions, cache.positions, cache.column, cache.tokens):
             tensor.zero_()
         return cache
 

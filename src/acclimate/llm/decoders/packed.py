@@ -1,10 +1,11 @@
-"""Decoding for models of the Llama architecture, with the shared start of the prompts computed once.
+"""Decoding for the architectures of `architectures.py`, with the shared start of the prompts computed once.
 
 Transformers loads the weights; the forward pass is written out here because what it cannot do there pays for itself.
 The keys and values of the shared prefix exist once, not once per prompt, and all prompts attend to them in one matrix
 product per head. The cache is allocated once and written in place, so that a step is the same operations on the same
 memory each time: on a GPU, one CUDA graph. Prompts are read in groups, small enough to stay in a processor's cache, or
 large enough to fill a GPU, and only as far as each group's longest. Weights are laid out once as products read them.
+Layers that see a window of what came before have the same cache and hide what is too far.
 
 Letters in shapes: B prompts, T tokens read at once, P prefix tokens, S columns of a prompt's own cache, K key-value
 heads, G query heads per key-value head, D numbers per head, L layers, C numbers per token (hidden size).
@@ -13,16 +14,18 @@ heads, G query heads per key-value head, D numbers per head, L layers, C numbers
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from acclimate.llm.decoders.architectures import WINDOWED, architecture_of, text_config
+from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, rotated
 from acclimate.llm.decoders.decoder import Rows
-from acclimate.llm.decoders.llama_cache import Cache, FixedCaches, empty
-from acclimate.llm.decoders.llama_layer import Layer, product, rotated
+from acclimate.llm.decoders.packed_cache import Cache, FixedCaches, empty
+from acclimate.llm.decoders.packed_layer import Layer, Sight, norm_of, product
 
 PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys and values
 GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache
@@ -30,39 +33,45 @@ GPU_GROUP_TOKENS = 16384  # there is no such cache on a GPU, and small products 
 LONGEST_PIECE = 2048  # tokens of a prompt
 
 
-class Llama:
+class Packed:
     """A decoder: `prefix` once, then `start` and `step` until done. Logits are (B, vocabulary)."""
 
     @staticmethod
     def runs(config: Any) -> bool:
         """True for the models whose every part is written out below."""
-        return (
-            config.model_type == "llama"
-            and config.hidden_act == "silu"
-            and not (config.attention_bias or config.mlp_bias)
-            and config.rope_parameters.get("rope_type", "default") in ("default", "linear", "llama3")
-        )
+        return architecture_of(config) is not None
 
     def __init__(self, model: Any, *, for_gpu: bool | None = None) -> None:
         """for_gpu: work as is best on one, wherever the model is; None: where the model is on one."""
-        self._embeddings: Tensor = model.model.embed_tokens.weight
+        architecture, config, text = architecture_of(model.config), text_config(model.config), model.get_decoder()
+        assert architecture is not None
+        self._embedded = text.embed_tokens  # (B, T) to (B, T, C)
         self._head: Tensor = model.lm_head.weight
         self._to_logits = product(self._head)
-        self._norm: Tensor = model.model.norm.weight
-        self._rotary = model.model.rotary_emb
-        self._epsilon: float = model.config.rms_norm_eps
-        self._kv_heads: int = model.config.num_key_value_heads
-        self._groups: int = model.config.num_attention_heads // self._kv_heads
-        self._head_size: int = model.model.layers[0].self_attn.head_dim
-        self._layers = [Layer.of(layer) for layer in model.model.layers]
-        self._for_gpu: bool = self._embeddings.is_cuda if for_gpu is None else for_gpu
+        self._norm = norm_of(text.norm, architecture, config)
+        self._kv_heads: int = config.num_key_value_heads
+        self._groups: int = config.num_attention_heads // self._kv_heads
+        self._head_size: int = text.layers[0].self_attn.head_dim
+        self._scale: float = text.layers[0].self_attn.scaling
+        kinds = architecture.kinds(config)
+        sights = {
+            kind: Sight(
+                partial(text.rotary_emb, layer_type=kind) if architecture.rotates_by_kind else text.rotary_emb,
+                config.sliding_window if kind == WINDOWED else None,
+            )
+            for kind in {*kinds}
+        }
+        self._layers = [
+            Layer.of(layer, sights[kind], architecture, config) for layer, kind in zip(text.layers, kinds, strict=True)
+        ]
+        self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches(self._advance) if self._for_gpu else None
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Tensor:
         """The keys and values of tokens that prompts share: (L, 2, K, P, D)."""
-        nothing = self._embeddings.new_empty(self._kv_shape(0))
-        suffix = self._embeddings.new_empty(self._kv_shape(1, len(ids)))
+        nothing = self._head.new_empty(self._kv_shape(0))
+        suffix = self._head.new_empty(self._kv_shape(1, len(ids)))
         if ids:
             self._read([ids], 0, nothing, suffix)
         return suffix.squeeze(3)
@@ -81,6 +90,10 @@ class Llama:
         is_gap = columns >= counts[:, None]
         cache.mask[: len(rows), 0, 0, :longest].zero_().masked_fill_(is_gap, float("-inf"))
         cache.positions[: len(rows)] = shared + counts
+        # The answer's first column is the longest prompt's next, and the next of every other.
+        written = torch.arange(cache.key_positions.shape[1], device=prefix.device)
+        behind = written - longest + counts[:, None]
+        cache.key_positions[: len(rows)] = shared + torch.where(written < longest, written, behind)
         cache.column.fill_(longest)
         return self._logits(torch.cat(last)), cache
 
@@ -100,8 +113,8 @@ class Llama:
     def _advance(self, cache: Cache) -> Tensor:
         """One step on the tensors of the cache."""
         cache.mask.index_fill_(3, cache.column, 0.0)
-        x = F.embedding(cache.tokens[:, None], self._embeddings)
-        x = self._forward(x, cache.positions[:, None], cache.prefix, cache.suffix, cache.column, cache.mask)
+        reading = Reading(cache.positions[:, None], cache.column, cache.key_positions, cache.mask)
+        x = self._forward(self._embedded(cache.tokens[:, None]), reading, cache.prefix, cache.suffix)
         cache.column += 1
         cache.positions += 1
         return self._logits(x[:, 0])
@@ -132,7 +145,7 @@ class Llama:
     def _following(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Some rows at a time, each read behind its start, which is read once: their places, and their
         last hidden states (B, T, C), normalized, in float32."""
-        nothing = self._embeddings.new_empty(self._kv_shape(0))
+        nothing = self._head.new_empty(self._kv_shape(0))
         followers: list[list[int]] = [[] for _ in starts]
         for place, start in enumerate(start_of_row):
             followers[start].append(place)
@@ -158,10 +171,11 @@ class Llama:
                 mask = torch.zeros(hidden.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
                     hidden, float("-inf")
                 )
-                x = F.embedding(self._padded([rows[place] for place in places], size), self._embeddings)
                 positions = counts[:, None] + columns[:size]
-                states = self._forward(x, positions, nothing, suffix, slice(longest, None), mask[:, None]).float()
-                yield places, F.rms_norm(states, states.shape[-1:], self._norm.float(), self._epsilon)
+                key_positions = torch.cat([columns[:longest].expand(len(places), -1), positions], 1)
+                reading = Reading(positions, slice(longest, None), key_positions, mask[:, None])
+                x = self._embedded(self._padded([rows[place] for place in places], size))
+                yield places, self._norm.float()(self._forward(x, reading, nothing, suffix).float())
 
     @property
     def _group_tokens(self) -> int:
@@ -169,7 +183,7 @@ class Llama:
 
     def _padded(self, rows: Rows, length: int) -> Tensor:
         """(B, length) token ids, padded at the right."""
-        return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=self._embeddings.device)
+        return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=self._head.device)
 
     def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
         return len(self._layers), 2, self._kv_heads, *sizes, self._head_size
@@ -178,7 +192,7 @@ class Llama:
         """(B, C) hidden states of the last token of each row, all of them read from column 0 on."""
         ids = self._padded(rows, max(map(len, rows)))
         ends = torch.tensor([len(row) - 1 for row in rows], device=ids.device)
-        states = self._embeddings.new_empty(len(rows), self._embeddings.shape[1])
+        states = self._head.new_empty(len(rows), self._head.shape[1])
         # Long prompts are read piece by piece: scores are (T, P + S).
         size = max(1, min(LONGEST_PIECE, self._group_tokens // len(ids)))
         for column in range(0, ids.shape[1], size):
@@ -189,86 +203,40 @@ class Llama:
             mask = torch.zeros(future.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
                 future, float("-inf")
             )
-            x = F.embedding(piece, self._embeddings)
-            positions = (position + columns[column:])[None].expand(len(ids), -1)
+            positions = (position + columns)[None]
             asked = (ends - column).clamp(0, piece.shape[1] - 1)
-            written = slice(column, end)
-            x = self._forward(x, positions, prefix, suffix[..., :end, :], written, mask[None, None], asked)
+            reading = Reading(positions[:, column:], slice(column, end), positions, mask[None, None], asked)
+            x = self._forward(self._embedded(piece), reading, prefix, suffix[..., :end, :])
             states = torch.where((ends >= column)[:, None], x[:, 0], states)
         return states
 
-    def _forward(
-        self,
-        x: Tensor,
-        positions: Tensor,
-        prefix: Tensor,
-        suffix: Tensor,
-        columns: slice | Tensor,
-        mask: Tensor,
-        asked: Tensor | None = None,
-    ) -> Tensor:
-        """x (B, T, C) through all layers, its keys and values written to these T columns of `suffix`.
-
-        mask is added to the scores of suffix keys: (B or 1, 1, T, S). asked: (B,) a token of each prompt; then the
-        last layer computes these alone, (B, 1, C).
-        """
-        cos, sin = (angles[:, :, None] for angles in self._rotary(x, positions))  # (B, T, 1, D)
-        attend, seen = self._attend, mask
-        if self._for_gpu and x.shape[1] > 1:
-            attend = self._attend_unwritten
-            seen = F.pad(mask, (prefix.shape[3], 0)).expand(-1, self._groups, -1, -1).flatten(1, 2)[None]
+    def _forward(self, x: Tensor, reading: Reading, prefix: Tensor, suffix: Tensor) -> Tensor:
+        """x (B, T, C) through all layers, its keys and values written to `suffix`; (B, 1, C) where one is asked for."""
+        sights = {layer.sight for layer in self._layers}
+        seen_by = {sight: reading.seen(sight.window, prefix.shape[3]) for sight in sights}
+        angles_of = {
+            sight: [angles[:, :, None] for angles in sight.rotary(x, reading.positions)]  # (B or 1, T, 1, D)
+            for sight in sights
+        }
+        mixed = attend_unwritten if self._for_gpu and x.shape[1] > 1 else attend
         for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
-            qkv = layer.qkv(F.rms_norm(x, x.shape[-1:], layer.norm_1, self._epsilon))
-            qkv = qkv.unflatten(-1, (-1, self._head_size))
+            seen = seen_by[layer.sight]
+            qkv = layer.qkv(layer.before_attention(x)).unflatten(-1, (-1, self._head_size))
             qk, v = qkv.split((self._kv_heads * (self._groups + 1), self._kv_heads), 2)
-            q, k = rotated(qk, cos, sin).split((self._kv_heads * self._groups, self._kv_heads), 2)
-            suffix_layer[0][:, :, columns] = k.permute(2, 0, 1, 3)
-            suffix_layer[1][:, :, columns] = v.permute(2, 0, 1, 3)
-            if asked is not None and layer is self._layers[-1]:
+            qk = rotated(layer.of_heads(qk), *angles_of[layer.sight])
+            q, k = qk.split((self._kv_heads * self._groups, self._kv_heads), 2)
+            suffix_layer[0][:, :, reading.columns] = k.permute(2, 0, 1, 3)
+            suffix_layer[1][:, :, reading.columns] = v.permute(2, 0, 1, 3)
+            if reading.asked is not None and layer is self._layers[-1]:
                 row = torch.arange(len(x), device=x.device)
-                x, q = x[row, asked][:, None], q[row, asked][:, None]
-                attend, seen = self._attend, mask.expand(len(x), -1, -1, -1)[row, :, asked][:, :, None]
-            x = x + layer.out(attend(q, shared, suffix_layer, seen))
-            x = x + layer.mlp(F.rms_norm(x, x.shape[-1:], layer.norm_2, self._epsilon))
+                x, q = x[row, reading.asked][:, None], q[row, reading.asked][:, None]
+                mixed, seen = attend, seen.by(reading.asked)
+            x = x + layer.after_attention(layer.out(mixed(q, shared, suffix_layer, seen, self._scale)))
+            x = x + layer.after_mlp(layer.mlp(layer.before_mlp(x)))
         return x
 
-    def _attend(self, q: Tensor, shared: Tensor, suffix_layer: Tensor, mask: Tensor) -> Tensor:
-        """q (B, T, K * G, D) over the prefix (2, K, P, D) and the suffix (2, K, B, S, D); returns (B, T, K * G * D).
-
-        One softmax over both; the products with the prefix take all prompts at once.
-        """
-        batch, length = q.shape[:2]
-        heads = (self._kv_heads, batch, self._groups, length)
-        q = self._by_key_head(q) * self._head_size**-0.5
-        to_prefix = (q.flatten(1, 2) @ shared[0].mT).view(*heads, shared.shape[2])
-        to_suffix = (q @ suffix_layer[0].mT).view(*heads, suffix_layer.shape[3]).add_(mask)
-        weights = torch.cat([to_prefix, to_suffix], -1).softmax(-1)
-        from_prefix, from_suffix = weights.split((to_prefix.shape[-1], to_suffix.shape[-1]), -1)
-        mixed = (from_prefix.flatten(1, 3) @ shared[1]).view(q.shape)
-        mixed = mixed + from_suffix.flatten(2, 3) @ suffix_layer[1]
-        return self._by_token(mixed, length)
-
-    def _attend_unwritten(self, q: Tensor, shared: Tensor, suffix_layer: Tensor, mask: Tensor) -> Tensor:
-        """The same by one kernel that writes no scores, which on a GPU are most of what would be written and read.
-
-        mask (1, B or 1, G * T, P + S) is of the prefix, too: each prompt has a copy of it for the time of a layer.
-        """
-        prefixes = shared[:, :, None].expand(-1, -1, len(q), -1, -1)
-        keys, values = torch.cat([prefixes, suffix_layer], 3)
-        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):  # those that take such a mask
-            mixed = F.scaled_dot_product_attention(self._by_key_head(q), keys, values, attn_mask=mask)
-        return self._by_token(mixed, q.shape[1])
-
-    def _by_key_head(self, q: Tensor) -> Tensor:
-        """(B, T, K * G, D) as (K, B, G * T, D)."""
-        return q.unflatten(2, (self._kv_heads, self._groups)).permute(2, 0, 3, 1, 4).flatten(2, 3)
-
-    def _by_token(self, mixed: Tensor, length: int) -> Tensor:
-        """(K, B, G * T, D) as (B, T, K * G * D)."""
-        return mixed.unflatten(2, (self._groups, length)).permute(1, 3, 0, 2, 4).flatten(2)
-
     def _logits(self, hidden: Tensor) -> Tensor:
-        return self._to_logits(F.rms_norm(hidden, hidden.shape[-1:], self._norm, self._epsilon))
+        return self._to_logits(self._norm(hidden))
 
 
 def _groups(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int]]:

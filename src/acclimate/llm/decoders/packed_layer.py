@@ -1,0 +1,146 @@
+"""A layer of a model, read from transformers' as its architecture says, its products laid out as the processor reads
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acclimate.llm.decoders.architectures import SILU, Activation, Architecture
+
+Function = Callable[[Tensor], Tensor]
+Product = Function  # (..., in) to (..., out)
+Rotary = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x (B, T, C) and positions (B, T): cosines and sines
+
+_TYPICAL_ROWS = 512  # of an input, for which a weight is laid out
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Each vector over its root mean square (arXiv 1910.07467), computed in the precision of the weight."""
+
+    weight: Tensor  # (C,), or (heads, D) for the vectors of several heads
+    epsilon: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        weight, wide = self.weight, x.to(self.weight.dtype)
+        if weight.dim() == 1:
+            return F.rms_norm(wide, weight.shape, weight, self.epsilon).to(x.dtype)
+        return (F.rms_norm(wide, weight.shape[-1:], None, self.epsilon) * weight).to(x.dtype)
+
+    def float(self) -> Norm:
+        """The same in float32."""
+        return Norm(self.weight.float(), self.epsilon)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a layer's tokens see where others are."""
+
+    rotary: Rotary
+    window: int | None  # tokens that each sees, itself the last; None: all before it
+
+
+@dataclass(frozen=True)
+class Layer:
+    """C numbers per token, K key-value heads, G query heads for each, D numbers per head."""
+
+    sight: Sight
+    before_attention: Function  # this and the others are norms, or change nothing where there is none
+    qkv: Product  # C to (K * G + 2 * K) * D
+    of_heads: Function  # of queries and keys (..., K * G + K, D), before they are rotated
+    out: Product
+    after_attention: Function
+    before_mlp: Function
+    mlp: Product
+    after_mlp: Function
+
+    @staticmethod
+    def of(layer: Any, sight: Sight, architecture: Architecture, config: Any) -> Layer:
+        """The parts are dropped as the whole is made."""
+        attention, mlp = layer.self_attn, layer.mlp
+        before_attention, after_attention, before_mlp, after_mlp = (
+            norm_of(getattr(layer, name), architecture, config) if name else _unchanged for name in architecture.norms
+        )
+        projections = attention.q_proj, attention.k_proj, attention.v_proj
+        biases = [projection.bias for projection in projections if projection.bias is not None]
+        joined = Layer(
+            sight=sight,
+            before_attention=before_attention,
+            qkv=product(
+                torch.cat([projection.weight for projection in projections]), torch.cat(biases) if biases else None
+            ),
+            of_heads=_norm_of_heads(attention, architecture, config) if architecture.norms_heads else _unchanged,
+            out=product(attention.o_proj.weight, attention.o_proj.bias),
+            after_attention=after_attention,
+            before_mlp=before_mlp,
+            mlp=_mlp(mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight, architecture.activation(config)),
+            after_mlp=after_mlp,
+        )
+        del attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
+        del mlp.gate_proj, mlp.up_proj, mlp.down_proj
+        return joined
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def norm_of(norm: Any, architecture: Architecture, config: Any) -> Norm:
+    """A norm of transformers'."""
+    return Norm(architecture.norm_weight(norm.weight.detach()), config.rms_norm_eps)
+
+
+def _norm_of_heads(attention: Any, architecture: Architecture, config: Any) -> Norm:
+    """One norm for all heads of queries and keys, which lie side by side."""
+    of_q, of_k = (norm_of(norm, architecture, config) for norm in (attention.q_norm, attention.k_norm))
+    of_each = [of_q.weight] * config.num_attention_heads + [of_k.weight] * config.num_key_value_heads
+    return Norm(torch.stack(of_each), of_q.epsilon)
+
+
+def product(weight: Tensor, bias: Tensor | None = None) -> Product:
+    """x -> x @ weight.T + bias, for weight (out, in)."""
+    weight, bias = weight.detach(), None if bias is None else bias.detach()
+    if not _is_laid_out(weight):
+        return lambda x: F.linear(x, weight, bias)
+    laid_out = _laid_out(weight)
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, laid_out, bias, "none", [], "")
+
+
+def _mlp(gate: Tensor, up: Tensor, down: Tensor, activation: Activation = SILU) -> Product:
+    """x -> (activation(x @ gate.T) * (x @ up.T)) @ down.T, with what follows a product done as it is written, or the
+    two that share their input joined: fewer and larger."""
+    to_output = product(down)
+    if not _is_laid_out(gate):
+        joined = product(torch.cat([gate, up]))
+
+        def plain(x: Tensor) -> Tensor:
+            gates, values = joined(x).chunk(2, -1)
+            return to_output(activation.function(gates).mul_(values))
+
+        return plain
+    pointwise, gate, up = torch.ops.mkldnn._linear_pointwise, _laid_out(gate.detach()), _laid_out(up.detach())
+
+    def fused(x: Tensor) -> Tensor:
+        gates = pointwise(x, gate, None, activation.onednn, [], activation.algorithm)
+        return to_output(pointwise.binary(x, gates, up, None, "mul"))
+
+    return fused
+
+
+def _is_laid_out(weight: Tensor) -> bool:
+    """Whether oneDNN would copy it into a layout of its own at each product, as it does with bfloat16 on a CPU.
+
+    The operators that torch.compile calls take a weight that was copied once.
+    """
+    is_bf16_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
+    return is_bf16_on_cpu and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _laid_out(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight, _TYPICAL_ROWS)
