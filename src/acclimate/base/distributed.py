@@ -14,9 +14,11 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from acclimate.base.cores import side_by_side
 from acclimate.base.errors import AcclimateError
 from acclimate.base.text import on_one_line
 
@@ -139,17 +141,25 @@ def is_shared() -> bool:
     return bool(_helpers or _workers)
 
 
-def shared(tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterable[Unit]) -> Iterator[T]:
+def shared(
+    tool: Tool,
+    make: Callable[[], Tool],
+    work: Callable[[Tool, Unit], T],
+    units: Iterable[Unit],
+    *,
+    cores: int | None = 1,
+) -> Iterator[T]:
     """`work(tool, unit)` of each unit, in order; those of as many as there are processes, or workers, together.
 
     One unit alone is not shared: who asks for no more waits for it.
 
     make: what makes the same tool in another process, which keeps it until the next one. It, `work`, units and results
-    are pickled. units: read no further ahead than they are worked on. Raises AcclimateError for what went wrong in
-    another process.
+    are pickled. units: read no further ahead than they are worked on. cores: of a processor, on which a process that
+    shares with no other does as many units at once, with one tool; None: all of them. Raises AcclimateError for what
+    went wrong in another process.
     """
     if not is_shared():
-        return (work(tool, unit) for unit in units)
+        return (work(tool, unit) for unit in units) if cores == 1 else side_by_side(partial(work, tool), units, cores)
     return (_by_workers if _workers else _with_helpers)(tool, make, work, iter(units))
 
 

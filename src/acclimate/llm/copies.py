@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 from acclimate.base import distributed
@@ -21,6 +22,11 @@ class Copied(LLM, Protocol):
         ...
 
     @property
+    def cores(self) -> int:
+        """How many batches it answers at once on a processor, each on a core; 1: one, on all cores. Loads it."""
+        ...
+
+    @property
     def decoding(self) -> Decoding:
         """How it answers."""
         ...
@@ -28,10 +34,14 @@ class Copied(LLM, Protocol):
 
 def completions(llm: LLM, batches: Iterable[Sequence[str]]) -> Iterator[list[Completion]]:
     """The answers to each batch, in order."""
-    if distributed.is_shared() and isinstance(llm, Copied):
-        asked = ((llm.decoding, batch) for batch in batches)
-        return distributed.shared(llm, llm.maker, _answer, asked)
-    return (llm.complete(batch) for batch in batches)
+    if not isinstance(llm, Copied):
+        yield from map(llm.complete, batches)
+        return
+    batches = iter(batches)
+    for first in batches:  # nothing is loaded where nothing is asked
+        asked = ((llm.decoding, batch) for batch in chain([first], batches))
+        cores = 1 if distributed.is_shared() else llm.cores
+        yield from distributed.shared(llm, llm.maker, _answer, asked, cores=cores)
 
 
 def _answer(llm: LLM, asked: tuple[Decoding, Sequence[str]]) -> list[Completion]:

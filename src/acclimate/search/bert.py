@@ -73,6 +73,11 @@ class Bert:
         self._dtype = dtype
 
     @property
+    def width(self) -> int:
+        """C."""
+        return self._embeddings.word_embeddings.weight.shape[1]
+
+    @property
     def is_alike(self) -> bool:
         """Whether a text's numbers are the same, to the last bit, in any company."""
         return _is_on_onednn(self._embeddings.word_embeddings.weight)

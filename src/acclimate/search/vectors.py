@@ -23,6 +23,7 @@ import torch
 
 from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
+from acclimate.base.cores import side_by_side
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array, release
 from acclimate.base.files import read_state, write_json
@@ -185,7 +186,10 @@ def encode_corpus(
         encoded = sum(len(rows) for rows in plan[:done])
         texts = ahead(thread, tokenized.read, plan[done:])
         read = {EIGHT: _in_eight_bits, FOUR: _in_four_bits, None: _pooled_alone}[tokens_as]
-        read_batches = distributed.shared(encoder, maker, read, texts) if maker else map(partial(read, encoder), texts)
+        if maker:
+            read_batches = distributed.shared(encoder, maker, read, texts, cores=None)
+        else:
+            read_batches = side_by_side(partial(read, encoder), texts)
         for number, (rows, batch) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
             for row, (vector, *of_tokens) in zip(rows, batch, strict=True):
                 pooled[row] = vector

@@ -14,9 +14,11 @@ from functools import cached_property, partial
 import torch
 
 from acclimate.base import models
+from acclimate.base.cores import alone, are_apart
 from acclimate.base.digests import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.loaded import Loaded
+from acclimate.llm.decoders.packed import Packed
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import check_room
 from acclimate.llm.protocol import BatchSize
@@ -24,6 +26,7 @@ from acclimate.records import Completion
 
 CPU_BATCH = BatchSize(64, 16384)  # more gains little, and a kill would lose more
 GPU_BATCH = BatchSize(512, 65536)  # a step takes a GPU as long for one prompt as for hundreds
+CORES = 4  # each remembers a batch
 STEPS_UNREAD = 8  # tokens that a GPU writes before they are looked at: to wait for each would take longer than they do
 COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows are live: moving the cache costs a step
 
@@ -78,6 +81,12 @@ class LocalLLM:
         return self._loaded.cut_tokens(text, max_tokens)
 
     @property
+    def cores(self) -> int:
+        """How many batches are answered at once on a CPU, each on a core; 1: one on all of them. Loads it."""
+        is_packed = isinstance(self._loaded.decoder, Packed)  # which any number of threads may share
+        return CORES if is_packed and are_apart(self._loaded.width) else 1
+
+    @property
     def batch_size(self) -> BatchSize:
         """Of the device that computes."""
         return GPU_BATCH if models.device() == "cuda" else CPU_BATCH
@@ -96,13 +105,14 @@ class LocalLLM:
         for first in range(0, len(order), self.batch_size.prompts):
             batch = order[first : first + self.batch_size.prompts]
             draws = [self.decoding.draws(prompts[index]) for index in batch]
-            completions = model.halving(
-                self._decode,
-                list(zip([rows[index] for index in batch], draws, strict=True)),
-                what=f"one prompt of {max(len(rows[index]) for index in batch)} tokens; shorten "
-                f"generate.max_doc_tokens, or use a smaller model than {self.name}",
-                spare=model.forget,
-            )
+            with alone(model.width):
+                completions = model.halving(
+                    self._decode,
+                    list(zip([rows[index] for index in batch], draws, strict=True)),
+                    what=f"one prompt of {max(len(rows[index]) for index in batch)} tokens; shorten "
+                    f"generate.max_doc_tokens, or use a smaller model than {self.name}",
+                    spare=model.forget,
+                )
             answers.update(zip(batch, completions, strict=True))
         return [answers[index] for index in range(len(rows))]
 

@@ -5,6 +5,7 @@ Any number of `LocalLLM`s with different decodings share one.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ class Loaded(Tokenizer):
         self.dtype = dtype
         self.halving = Halving()
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._lock = threading.Lock()  # of the prefixes
 
     @cached_property
     def model(self) -> Any:
@@ -70,6 +72,11 @@ class Loaded(Tokenizer):
         return Packed(self.model) if Packed.runs(self.model.config) else Generic(self.model)
 
     @property
+    def width(self) -> int:
+        """Numbers per token. Loads it."""
+        return getattr(self.model.config.get_text_config(), "hidden_size", 0) or 0
+
+    @property
     def is_seq2seq(self) -> bool:
         """True when an encoder reads the prompt and a decoder writes the answer: T5 and its like."""
         return self.model.config.is_encoder_decoder
@@ -90,16 +97,18 @@ class Loaded(Tokenizer):
     def prefix(self, ids: list[int]) -> Any:
         """What the decoder remembers of tokens that prompts share; the last few are kept."""
         key = tuple(ids)
-        if key not in self._prefixes:
-            self._prefixes[key] = self.decoder.prefix(ids)
-        self._prefixes.move_to_end(key)
-        while len(self._prefixes) > KEPT_PREFIXES:
-            self._prefixes.popitem(last=False)
-        return self._prefixes[key]
+        with self._lock:
+            if key not in self._prefixes:
+                self._prefixes[key] = self.decoder.prefix(ids)
+            self._prefixes.move_to_end(key)
+            while len(self._prefixes) > KEPT_PREFIXES:
+                self._prefixes.popitem(last=False)
+            return self._prefixes[key]
 
     def forget(self) -> bool:
         """Give back the memory that is kept between batches. Returns whether there was any: nothing shared is a prefix
         of no tokens."""
-        had_any = self.decoder.forget() or any(self._prefixes)
-        self._prefixes.clear()
+        with self._lock:
+            had_any = self.decoder.forget() or any(self._prefixes)
+            self._prefixes.clear()
         return had_any

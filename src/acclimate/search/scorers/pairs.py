@@ -12,6 +12,7 @@ import torch
 
 from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
+from acclimate.base.cores import side_by_side
 from acclimate.base.memory import Halving, batches, tokens_at_once
 from acclimate.records import Doc
 from acclimate.search.scorers.lists import Pair
@@ -79,7 +80,6 @@ def _rated(scorer: PairScorer, texts: Sequence[tuple[str, str]]) -> list[float]:
     return rate(scorer.reader(), texts)
 
 
-@torch.inference_mode()
 def rate(
     reader: Reader,
     texts: Sequence[tuple[str, str]],
@@ -108,9 +108,12 @@ def _logits(
     """Batch by batch of tokenized pairs: which they are, and their logits."""
     lengths = [len(ids) for ids in tokens["input_ids"]]
 
+    @torch.inference_mode()
     def logits(rows: Sequence[int]) -> list[float]:
         return reader.logits({name: [values[row] for row in rows] for name, values in tokens.items()}).tolist()
 
-    for rows in batches(lengths, max_tokens=most):
+    def read(rows: list[int]) -> tuple[list[int], list[float]]:
         what = f"a query and a document of {lengths[rows[0]]} tokens"
-        yield rows, halving(logits, rows, lengths=[lengths[row] for row in rows], what=what)
+        return rows, halving(logits, rows, lengths=[lengths[row] for row in rows], what=what)
+
+    yield from side_by_side(read, batches(lengths, max_tokens=most))

@@ -1,0 +1,96 @@
+"""A processor's cores, each with work of its own.
+
+One product of a few hundred rows is too small to be divided among cores: their threads would wait for one another at
+every step of a model, which gains little on idle cores; and where one of them is busy with something else, all wait for
+that, spinning, which took fifty times as long. So where no gradients are computed each core reads a batch by itself.
+What comes out is the same, to the last bit, on any number of cores.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import TypeVar
+
+from acclimate.base import models
+
+T = TypeVar("T")
+R = TypeVar("R")
+_WORTH_DIVIDING = 1024  # numbers per token, from which on a model's products for a few texts are
+_AHEAD = 1  # items for each core that wait, begun or done, to be asked for
+
+_within = threading.local()
+
+
+def count() -> int:
+    """How many cores there are for batches: the threads that torch would use (OMP_NUM_THREADS says how many); one where
+    a GPU computes, and within the work of one of them."""
+    if models.device() != "cpu" or getattr(_within, "alone", False):
+        return 1
+    import torch
+
+    return torch.get_num_threads()
+
+
+def are_apart(width: int) -> bool:
+    """Whether a model of so many numbers per token reads a few texts on one core, as others may read more beside it."""
+    return models.device() == "cpu" and width < _WORTH_DIVIDING
+
+
+@contextmanager
+def alone(width: int = 0) -> Iterator[None]:
+    """Within, this thread computes on one core; on all of them with a model so wide that it is worth it."""
+    if not are_apart(width) or count() == 1:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _within.alone = True
+    try:
+        yield
+    finally:
+        _within.alone = False
+        torch.set_num_threads(threads)
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = None) -> Iterator[R]:
+    """`work` of each item, in order, on several cores at once; on this one alone where there is one item.
+
+    items: read little further than they are worked on, by this thread. most: items at once; None: one a core. `work`
+    is called in other threads, which share whatever it works with.
+    """
+    n_cores = min(count(), most or count())
+    items = iter(items)
+    first = list(islice(items, 2))
+    if n_cores == 1 or len(first) < 2:
+        for item in chain(first, items):
+            with alone():
+                result = work(item)
+            yield result
+        return
+    waiting = deque[Future[R]]()
+    with ThreadPoolExecutor(n_cores, "core", _begin) as cores:
+        try:
+            for item in chain(first, items):
+                waiting.append(cores.submit(work, item))
+                if len(waiting) > (1 + _AHEAD) * n_cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _begin() -> None:
+    """A thread of one core."""
+    import torch
+
+    torch.set_num_threads(1)
+    _within.alone = True

@@ -1,0 +1,107 @@
+"""Cores read batches side by side: what comes out is in order, and the same to the last bit on any number of them."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from tiny import PROMPTS, write_cross_encoder, write_llama
+
+from acclimate.base import cores
+from acclimate.base.digests import folder_fingerprint
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.llm import copies
+from acclimate.llm.backends import local
+from acclimate.llm.backends.local import LocalLLM
+from acclimate.llm.decoding import Decoding
+from acclimate.search import query_side, scorers, vectors
+from acclimate.search.encoder import Encoder
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+
+
+@pytest.fixture
+def on():
+    """Call it to compute on so many cores; as before afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@given(st.integers(1, 5), st.integers(0, 40), st.none() | st.integers(1, 3))
+def test_results_come_in_order_and_items_are_read_as_they_are_worked_on(n_cores, n_items, most):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_cores)
+    try:
+        taken, at_once = [], min(n_cores, most or n_cores)
+        items = (taken.append(item) or item for item in range(n_items))
+        for place, result in enumerate(cores.side_by_side(lambda item: (10 * item, cores.count()), items, most)):
+            assert result == (10 * place, 1)  # whatever works on a core has that one
+            assert len(taken) - place <= 2 * at_once + 1
+        assert len(taken) == n_items
+        assert cores.count() == torch.get_num_threads() == n_cores
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_as_many_are_at_work_as_there_are_cores(on):
+    on(3)
+    together = threading.Barrier(3, timeout=30)  # passed by three at once, or by nobody
+    assert list(cores.side_by_side(lambda item: together.wait() >= 0, range(6))) == [True] * 6
+
+
+def test_what_goes_wrong_on_a_core_is_raised_where_its_result_is_asked_for(on):
+    on(2)
+    results = cores.side_by_side(lambda item: 1 / (item - 3), range(9))
+    assert [next(results) for _ in range(3)] == [-1 / 3, -1 / 2, -1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert threading.active_count() == 1 or not [t for t in threading.enumerate() if t.name.startswith("core")]
+
+
+def test_a_thread_is_alone_as_long_as_it_says(on):
+    on(3)
+    with cores.alone():
+        assert torch.get_num_threads() == cores.count() == 1
+        with cores.alone():
+            pass
+        assert torch.get_num_threads() == 1
+    with cores.alone(4096):
+        assert torch.get_num_threads() == cores.count() == 3
+    assert torch.get_num_threads() == cores.count() == 3
+
+
+def test_what_models_say_does_not_depend_on_how_many_cores_there_are(on, tiny_encoder, tmp_path, monkeypatch):
+    reranker, llm = write_cross_encoder(tmp_path / "reranker", tiny_encoder), write_llama(tmp_path / "llm")
+    monkeypatch.setattr(vectors, "tokens_at_once", lambda: 60)
+    threads, decode = set(), LocalLLM._decode
+
+    def decoded(llm, prompts):
+        threads.add((threading.get_ident(), torch.get_num_threads()))
+        return decode(llm, prompts)
+
+    monkeypatch.setattr(LocalLLM, "_decode", decoded)
+    said = {}
+    for n_cores in (1, 3):
+        on(n_cores)
+        threads.clear()
+        encoder = Encoder.load(str(tiny_encoder), max_tokens=64)
+        vectors.encode_corpus(encoder, CORPUS, tmp_path / f"vectors-{n_cores}", maker=encoder.copy)
+        scorer = scorers.load(str(reranker), CORPUS, max_tokens=64)
+        batches = [PROMPTS[start : start + 2] for start in range(0, len(PROMPTS), 2)]
+        side = query_side.opened(tiny_encoder, lambda: "", max_tokens=64)
+        assert side
+        said[n_cores] = (
+            folder_fingerprint(tmp_path / f"vectors-{n_cores}"),
+            [scorer.score([(query, doc_id) for doc_id in CORPUS]) for query in QUERIES],
+            list(copies.completions(LocalLLM(str(llm), Decoding(12, temperature=1.0)), batches)),
+            [side.encode([query.text])[0].pooled.tobytes() for query in QUERIES],
+        )
+        assert {count for _, count in threads} == {1}
+        assert len(threads) == (1 if n_cores == 1 else min(3, local.CORES, len(batches)))
+    assert said[1] == said[3]
