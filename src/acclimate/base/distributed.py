@@ -14,11 +14,9 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from acclimate.base.cores import side_by_side
 from acclimate.base.errors import AcclimateError
 from acclimate.base.text import on_one_line
 
@@ -159,7 +157,11 @@ def shared(
     went wrong in another process.
     """
     if not is_shared():
-        return (work(tool, unit) for unit in units) if cores == 1 else side_by_side(partial(work, tool), units, cores)
+        if cores == 1:
+            return (work(tool, unit) for unit in units)
+        from acclimate.base.cores import side_by_side
+
+        return side_by_side(lambda unit: work(tool, unit), units, cores)
     return (_by_workers if _workers else _with_helpers)(tool, make, work, iter(units))
 
 
