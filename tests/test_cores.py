@@ -61,7 +61,17 @@ def test_what_goes_wrong_on_a_core_is_raised_where_its_result_is_asked_for(on):
     assert [next(results) for _ in range(3)] == [-1 / 3, -1 / 2, -1]
     with pytest.raises(ZeroDivisionError):
         next(results)
-    assert threading.active_count() == 1 or not [t for t in threading.enumerate() if t.name.startswith("core")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("core")]
+    assert torch.get_num_threads() == 2
+
+
+def test_what_nobody_asks_for_any_more_is_not_worked_on(on):
+    on(2)
+    begun = []
+    results = cores.side_by_side(begun.append, range(40))
+    next(results)
+    results.close()
+    assert len(begun) <= 6
 
 
 def test_a_thread_is_alone_as_long_as_it_says(on):

@@ -49,14 +49,13 @@ def alone(width: int = 0) -> Iterator[None]:
         return
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    _within.alone = True
+    n_threads = torch.get_num_threads()
+    _begin()
     try:
         yield
     finally:
         _within.alone = False
-        torch.set_num_threads(threads)
+        _have(n_threads)
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = None) -> Iterator[R]:
@@ -65,7 +64,8 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = 
     items: read little further than they are worked on, by this thread. most: items at once; None: one a core. `work`
     is called in other threads, which share whatever it works with.
     """
-    n_cores = min(count(), most or count())
+    n_threads = count()
+    n_cores = min(n_threads, most or n_threads)
     items = iter(items)
     first = list(islice(items, 2))
     if n_cores == 1 or len(first) < 2:
@@ -75,22 +75,29 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = 
             yield result
         return
     waiting = deque[Future[R]]()
-    with ThreadPoolExecutor(n_cores, "core", _begin) as cores:
-        try:
-            for item in chain(first, items):
-                waiting.append(cores.submit(work, item))
-                if len(waiting) > (1 + _AHEAD) * n_cores:
+    try:
+        with ThreadPoolExecutor(n_cores, "core", _begin) as cores:
+            try:
+                for item in chain(first, items):
+                    waiting.append(cores.submit(work, item))
+                    if len(waiting) > (1 + _AHEAD) * n_cores:
+                        yield waiting.popleft().result()
+                while waiting:
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            finally:
+                for future in waiting:
+                    future.cancel()
+    finally:
+        _have(n_threads)  # a part of what a thread sets is the whole program's
 
 
 def _begin() -> None:
     """A thread of one core."""
+    _have(1)
+    _within.alone = True
+
+
+def _have(n_threads: int) -> None:
     import torch
 
-    torch.set_num_threads(1)
-    _within.alone = True
+    torch.set_num_threads(n_threads)
