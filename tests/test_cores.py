@@ -74,6 +74,24 @@ def test_what_nobody_asks_for_any_more_is_not_worked_on(on):
     assert len(begun) <= 6
 
 
+def test_long_work_ends_where_it_asks_whether_to_go_on(on):
+    on(2)
+    ends = threading.Event()
+
+    def work(item):
+        while item and not ends.wait(0.001):  # all but the first take for ever
+            cores.go_on()
+
+    timer = threading.Timer(30, ends.set)
+    timer.start()
+    results = cores.side_by_side(work, range(9))
+    assert next(results) is None
+    results.close()
+    timer.cancel()
+    assert not ends.is_set()
+    cores.go_on()  # who is not at work on a core goes on
+
+
 def test_a_thread_is_alone_as_long_as_it_says(on):
     on(3)
     with cores.alone():

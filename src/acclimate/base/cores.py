@@ -50,7 +50,8 @@ def alone(width: int = 0) -> Iterator[None]:
     import torch
 
     n_threads = torch.get_num_threads()
-    _begin()
+    _have(1)
+    _within.alone = True
     try:
         yield
     finally:
@@ -74,9 +75,9 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = 
                 result = work(item)
             yield result
         return
-    waiting = deque[Future[R]]()
+    waiting, is_over = deque[Future[R]](), threading.Event()
     try:
-        with ThreadPoolExecutor(n_cores, "core", _begin) as cores:
+        with ThreadPoolExecutor(n_cores, "core", _begin, (is_over,)) as cores:
             try:
                 for item in chain(first, items):
                     waiting.append(cores.submit(work, item))
@@ -85,16 +86,28 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = 
                 while waiting:
                     yield waiting.popleft().result()
             finally:
+                is_over.set()
                 for future in waiting:
                     future.cancel()
     finally:
         _have(n_threads)  # a part of what a thread sets is the whole program's
 
 
-def _begin() -> None:
+class _Unwanted(Exception):
+    """Nobody waits for the result any more."""
+
+
+def go_on() -> None:
+    """To be called within long work now and then: it ends there when a program is stopped that waits for it."""
+    if (is_over := getattr(_within, "is_over", None)) is not None and is_over.is_set():
+        raise _Unwanted
+
+
+def _begin(is_over: threading.Event | None = None) -> None:
     """A thread of one core."""
     _have(1)
     _within.alone = True
+    _within.is_over = is_over
 
 
 def _have(n_threads: int) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 import torch
 
 from acclimate.base import models
-from acclimate.base.cores import alone, are_apart
+from acclimate.base.cores import alone, are_apart, go_on
 from acclimate.base.digests import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.loaded import Loaded
@@ -129,6 +129,7 @@ class LocalLLM:
         unread = self._steps_unread
         tokens = torch.empty(0, dtype=torch.long)  # of the last step
         for left in range(decoding.max_new_tokens, 0, -unread):
+            go_on()
             points = [[draws[index].random() for index in live] for _ in range(min(unread, left))]
             chosen: list[tuple[torch.Tensor, torch.Tensor]] = []
             for step_points in torch.tensor(points, device=logits.device):
