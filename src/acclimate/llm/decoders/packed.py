@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate.base.cores import go_on
 from acclimate.llm.decoders.architectures import WINDOWED, architecture_of, text_config
 from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, rotated
 from acclimate.llm.decoders.decoder import Rows
@@ -84,6 +85,7 @@ class Packed:
         cache = (self._fixed.empty if self._fixed else empty)(prefix, len(rows), longest + room)
         last = []
         for first, end in _groups(lengths, self._group_tokens):
+            go_on()
             last.append(self._read(rows[first:end], shared, prefix, cache.suffix[:, :, :, first:end]))
         counts = torch.tensor(lengths, device=prefix.device)
         columns = torch.arange(longest, device=prefix.device)
