@@ -1,10 +1,10 @@
 """A processor's cores, each with work of its own.
 
 One product of a few hundred rows is too small to be divided among cores: their threads would wait for one another at
-every step of a model, which gains little on idle cores; and where one of them is busy with something else, all wait for
-that, spinning, which took fifty times as long. So where no gradients are computed each core reads a batch by itself, and
-what comes out is the same, to the last bit, on any number of them. Queries of wide models, and LLMs that are wide or
-run through transformers, have all cores for one batch.
+every step of a model, which gains little on idle cores; and where one of them is busy with something else, all wait
+for that, spinning, which took fifty times as long. So where no gradients are computed each core reads a batch by
+itself, and what comes out is the same, to the last bit, on any number of them. Queries of wide models, and LLMs that
+are wide or run through transformers, have all cores for one batch.
 """
 
 from __future__ import annotations
