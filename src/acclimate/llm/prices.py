@@ -102,9 +102,11 @@ def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str,
     limits: dict[str, Limit] = {}
     for option, texts in (("tokens", max_tokens), ("cost", max_cost)):
         for text in texts:
-            stage, _, number = text.rpartition("=")
+            stage, equals, number = text.rpartition("=")
             domain = _TOKENS if option == "tokens" else _DOLLARS
             try:
+                if equals and not stage.strip():  # a variable that is not set: all stages are not meant
+                    raise ValueError
                 most = float(number)
             except ValueError:
                 raise SettingError(f"--max-{option} {quoted(text)}: expected a number, or STAGE=NUMBER") from None
