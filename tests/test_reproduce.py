@@ -8,7 +8,7 @@ import pytest
 from chain import write_corpus
 
 import acclimate
-from acclimate.api.reproduce import Reproduced, Reproduction
+from acclimate.api.reproduce import Reproduced, Reproduction, folder_of
 from acclimate.base.errors import AcclimateError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
@@ -76,6 +76,16 @@ def test_names_of_collections_are_looked_at_before_any_run_and_any_model(tmp_pat
             acclimate.reproduce("inpars-v2", out=tmp_path / "out", collections=collections)
         assert message in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_each_collection_has_a_folder_of_its_own():
+    usual = "beir/scifact beir/fiqa beir/cqadupstack/gaming lotte/lifestyle/dev/forum lotte/lifestyle/dev/search"
+    others = "a/b a-b A/b a/B a_b data/fiqa data/FiQA ../fiqa fiqa/ beir-scifact irds:beir/scifact pydocs / . .. é è"
+    collections = [*usual.split(), *others.split(), "x" * 300, "a b", "a  b"]
+    folders = {collection: folder_of(collection) for collection in collections}
+    assert len({folder.casefold() for folder in folders.values()}) == len(folders)
+    assert folders["beir/scifact"] == "beir-scifact" == folder_of("BEIR/SciFact")  # the same by another spelling
+    assert not [folder for folder in folders.values() if "/" in folder or folder[0] == "." or len(folder) > 100]
 
 
 @pytest.mark.slow

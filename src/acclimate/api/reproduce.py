@@ -13,14 +13,17 @@ from typing import Any
 
 from acclimate.api.adapt import adapt
 from acclimate.api.recipes import ResolvedRecipe, recipe
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.files import read_toml, write_json
 from acclimate.base.progress import Shown
-from acclimate.corpus.collections import check_name
+from acclimate.corpus import named
+from acclimate.corpus.collections import check_name, is_path
 from acclimate.run.settings import Changes, as_typed, resolve, tables
 from acclimate.stages.chain import STAGES
 
 NAME = "reproduction.json"
+_LONGEST_NAME = 60  # characters of a collection's, in its folder's
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def reproduce(
         theirs = {each.source: value for each in figures if (value := each.value(collection)) is not None}
         reached: dict[int, float] = {}
         for seed in seeds:
-            folder = Path(out) / re.sub(r"[^\w.-]+", "-", collection).strip("-") / f"seed-{seed}"
+            folder = Path(out) / folder_of(collection) / f"seed-{seed}"
             run = adapt(collection, out=folder, recipe=name, seed=seed, settings=changes, progress=progress)
             systems = {system.name: system for system in run.report.systems}
             reached[seed] = systems[changed.headline].measures[figures[0].measure]
@@ -150,6 +153,17 @@ def reproduce(
     reproduction = Reproduction(name, tuple(rows), _differences(recipe(first), changed, figures))
     write_json(Path(out) / NAME, asdict(reproduction))
     return reproduction
+
+
+def folder_of(collection: str) -> str:
+    """The name of the folder of a collection's runs: no two have the same, nor names that differ in case alone.
+
+    A usual name as it is, others with a digest: a/b and a-b read alike once they are names of folders.
+    """
+    if named.is_named(collection) and not is_path(collection):
+        return named.ir_datasets_id(collection).replace("/", "-")
+    readable = re.sub(r"[^\w.-]+", "-", Path(collection).name).strip("-.")
+    return f"{readable[:_LONGEST_NAME] or 'collection'}-{fingerprint(collection)[:8]}"
 
 
 def _figures() -> list[Figures]:
