@@ -11,7 +11,7 @@ from acclimate.cli.main import app
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets", "bm25s", "ir_measures")
 # Where one of these is imported, dozens of modules are.
-NOT_FOR_HELP = (
+NOT_AT_ONCE = (
     "acclimate.stages.chain",
     "acclimate.api.run",
     "acclimate.llm",
@@ -43,7 +43,7 @@ def test_no_help_loads_what_commands_work_with():
     commands += [[], *([name] for name in tops)]
     assert len(commands) > 40
     code = f"from acclimate.cli.main import main; assert not any(main([*words, '--help']) for words in {commands})"
-    assert loaded_by(code, *HEAVY, *NOT_FOR_HELP) == []
+    assert loaded_by(code, *HEAVY, *NOT_AT_ONCE) == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,18 @@ def test_no_help_loads_what_commands_work_with():
 )
 def test_a_command_line_that_cannot_be_loads_no_more_than_help_does(arguments):
     code = f"from acclimate.cli.main import main; assert main({arguments}) == 2"
-    assert loaded_by(code, *HEAVY, *NOT_FOR_HELP) == []
+    assert loaded_by(code, *HEAVY, *NOT_AT_ONCE) == []
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_a_run_s_status_is_read_from_its_files_alone(json, finished):
+    code = f"from acclimate.cli.main import main; assert main({['status', str(finished), *json]}) == 0"
+    assert loaded_by(code, *HEAVY, *NOT_AT_ONCE) == []
+
+
+def test_a_folder_without_a_run_is_refused_as_quickly(tmp_path):
+    code = f"from acclimate.cli.main import main; assert main({['status', str(tmp_path)]}) == 2"
+    assert loaded_by(code, *HEAVY, *NOT_AT_ONCE) == []
 
 
 def test_documents_that_cannot_be_used_are_refused_before_models_are_looked_at(tmp_path):

@@ -22,6 +22,7 @@ from acclimate.cli.main import main
 from acclimate.run import lease, status
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
+from acclimate.stages import chain
 
 
 @pytest.fixture
@@ -43,6 +44,10 @@ def as_machine(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.4)
+
+
+def test_every_stage_of_the_chain_has_a_line(run: Path):
+    assert [stage.name for stage in acclimate.status(run).stages] == list(chain.STAGES)
 
 
 def test_a_run_says_what_it_does_and_how_it_ended(run: Path, monkeypatch: pytest.MonkeyPatch):

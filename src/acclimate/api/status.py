@@ -11,8 +11,7 @@ from acclimate.base.progress import duration
 from acclimate.base.text import on_one_line
 from acclimate.run import status as kept
 from acclimate.run.workspace import Workspace
-from acclimate.stages.chain import STAGES
-from acclimate.stages.runs import described
+from acclimate.stages import NAMES
 
 KILLED = "killed"
 
@@ -90,17 +89,20 @@ def status(folder: str | PathLike[str]) -> Status:
     >>> acclimate.status("run").state == "works"
     False
     """
-    path = Path(folder)
-    if not Workspace(path).is_run():
-        described(path)  # says so
+    path, workspace = Path(folder), Workspace(Path(folder))
+    if not workspace.is_run():
+        workspace.refuse_nothing()
+        from acclimate.stages.runs import described  # and all that stages work with
+
+        described(path)  # says what is wrong with it
     row = kept.read(path) or {}
     state = row.get("state", "")
-    if Workspace(path).is_at_work():
+    if workspace.is_at_work():
         state = kept.WORKS
     elif state == kept.WORKS:
         state = KILLED
     fields = {name: row[name] for name in Status._fields if name in row and name not in ("state", "folder")}
-    stages = [_stage(path, name, works=state == kept.WORKS and row.get("stage") == name) for name in STAGES]
+    stages = [_stage(path, name, works=state == kept.WORKS and row.get("stage") == name) for name in NAMES]
     return Status(str(folder), state, stages, **fields)
 
 

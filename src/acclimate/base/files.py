@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import stat
-import tomllib
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -174,6 +173,8 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file. Raises DataError for what is none."""
+    import tomllib  # which most commands do without
+
     text = read_text(path)
     if _DOTTED.search(text):  # tomllib takes a time that grows with the square of the parts
         raise DataError("not TOML that can be read: a name of 100 parts or more", path=path)

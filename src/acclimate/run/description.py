@@ -16,9 +16,9 @@ from acclimate.run.given import Given
 from acclimate.run.recipes import write_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes, resolve
-from acclimate.run.workspace import Workspace, plain
+from acclimate.run.workspace import RUN, Workspace, plain
 
-NAME = "run.json"
+NAME = RUN
 _OPTIONAL = (str, type(None))
 _LATER = ("log", "from_queries", "from_nway", "first_stage", "reranker")  # not in the runs of earlier versions
 RETIRED = (("label", "trust"),)  # settings that runs of earlier versions have
@@ -62,9 +62,8 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
     stages: name -> the function whose settings are the stage's. Raises DataError where there is no such file, or a
     damaged one, SettingError for changes that cannot be.
     """
-    path = folder / NAME
-    if not path.exists():
-        raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {folder}", path=folder)
+    workspace, path = Workspace(folder), folder / NAME
+    workspace.refuse_nothing()
     try:
         description = read_json(path)
         _check(description, path)
@@ -80,7 +79,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
     if changes:
         settings = resolve(stages, recorded, changes, path)
     return Run(
-        Workspace(folder),
+        workspace,
         settings,
         description["seed"],
         description["corpus"],

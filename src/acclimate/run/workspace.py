@@ -28,7 +28,7 @@ from acclimate.run import lease, manifests, status
 from acclimate.run.lease import Lease
 from acclimate.run.output import Account, StageOutput
 
-LOCK = ".lock"
+LOCK, RUN = ".lock", "run.json"
 _REPLACED = ".replaced"  # ends the name of a stage that is being made again
 _WORK = threading.RLock()  # of this process, on runs
 _MARK = "acclimate\n"  # in the lock file of a run's folder
@@ -50,6 +50,11 @@ class Workspace:
                 f"{self.folder} is not empty, and what it holds is no run; choose a new folder, or empty it"
             )
 
+    def refuse_nothing(self) -> None:
+        """Raises DataError for a folder that no run is described in."""
+        if not (self.folder / RUN).exists():
+            raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {self.folder}", path=self.folder)
+
     def _is_own(self) -> bool:
         """True for a folder that holds a run, or nothing."""
         if not self.folder.is_dir():
@@ -61,7 +66,7 @@ class Workspace:
         """True for a folder that holds a run, however far it came."""
         for name, holds in (
             (LOCK, lambda text: text == _MARK),
-            ("run.json", lambda text: {"corpus", "recipe", "seed", "settings"} <= json.loads(text).keys()),
+            (RUN, lambda text: {"corpus", "recipe", "seed", "settings"} <= json.loads(text).keys()),
         ):
             try:
                 if is_file(self.folder / name) and holds((self.folder / name).read_text(encoding="utf-8")):
