@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders.generic import Generic
+from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoders.packed import Packed
 from acclimate.llm.decoding import Decoding
 
@@ -109,12 +110,15 @@ def test_a_model_that_takes_images_too_reads_text_alike(tmp_path):
     sizes = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 96}
     _, settings = MODELS["gemma3"]
     text = {**sizes, "vocab_size": 320, "num_key_value_heads": 2, "initializer_range": 0.3, **settings}
+    text["max_position_embeddings"] = 4096
     config = transformers.Gemma3Config(
         text_config=text, vision_config={**sizes, "image_size": 28, "patch_size": 14}, mm_tokens_per_image=4
     )
     torch.manual_seed(0)
     transformers.Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
     assert Packed.runs(config)
+    whole = Loaded(str(tmp_path), torch.float32)
+    assert (whole.context, whole.width) == (4096, 48)
     expected = expected_steps(loaded(tmp_path), PREFIX, ROWS, WRITTEN)
     found = list(steps(Packed(loaded(tmp_path)), PREFIX, ROWS, WRITTEN))
     torch.testing.assert_close(torch.stack(found), torch.stack(expected), atol=1e-4, rtol=0)
@@ -198,6 +202,7 @@ def test_a_step_is_what_a_graph_can_hold(model):
         ("Gemma3Text", {"final_logit_softcapping": 30.0}),
         ("Gemma3Text", {"use_bidirectional_attention": True}),
         ("Gemma2", {}),
+        ("GotOcr2", {}),  # with a Qwen2 inside
         ("Qwen3Moe", {}),
     ],
     ids=str,

@@ -18,6 +18,7 @@ from typing import Any
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
+from acclimate.llm.decoders import configuration
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.llm.decoding import Decoding
@@ -42,7 +43,7 @@ class _Engine:
 
         model = models.resolve(self.model)
         config: Any = AutoConfig.from_pretrained(model.path_or_id, revision=model.revision or "main")
-        return min(MOST_CONTEXT, getattr(config.get_text_config(), "max_position_embeddings", None) or MOST_CONTEXT)
+        return min(MOST_CONTEXT, configuration.positions(config) or MOST_CONTEXT)
 
     @cached_property
     def module(self) -> Any:

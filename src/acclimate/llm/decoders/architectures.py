@@ -14,6 +14,8 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate.llm.decoders.configuration import text_config
+
 WHOLE, WINDOWED = "full_attention", "sliding_attention"  # kinds of layers, by what their tokens see
 
 
@@ -92,20 +94,16 @@ _ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})  # where no angl
 _NOT_COMPUTED = ("mlp_bias", "use_bidirectional_attention", "attn_logit_softcapping", "final_logit_softcapping")
 
 
-def text_config(config: Any) -> Any:
-    """The configuration of the part that reads text."""
-    return config.get_text_config() if config.model_type in _WITH_IMAGES else config
-
-
 def architecture_of(config: Any) -> Architecture | None:
     """The architecture of a model of that configuration, where its every part is computed, else None."""
-    config = text_config(config)
-    architecture = _ARCHITECTURES.get(config.model_type)
+    text = text_config(config)
+    architecture = _ARCHITECTURES.get(text.model_type)
     is_computed = (
         architecture is not None
-        and getattr(config, architecture.activation_setting) in _ACTIVATIONS
-        and {*architecture.kinds(config)} <= {WHOLE, WINDOWED}
-        and architecture.rotations(config) <= _ROTATIONS
-        and not any(getattr(config, setting, None) for setting in _NOT_COMPUTED)
+        and (text is config or config.model_type in _WITH_IMAGES)
+        and getattr(text, architecture.activation_setting) in _ACTIVATIONS
+        and {*architecture.kinds(text)} <= {WHOLE, WINDOWED}
+        and architecture.rotations(text) <= _ROTATIONS
+        and not any(getattr(text, setting, None) for setting in _NOT_COMPUTED)
     )
     return architecture if is_computed else None

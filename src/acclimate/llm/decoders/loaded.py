@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.base import models
 from acclimate.base.loading import loading
 from acclimate.base.memory import Halving
-from acclimate.llm.decoders import gguf
+from acclimate.llm.decoders import configuration, gguf
 from acclimate.llm.decoders.decoder import Decoder
 from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.llm.decoders.unpacked import unpacked
@@ -74,7 +74,7 @@ class Loaded(Tokenizer):
     @property
     def width(self) -> int:
         """Numbers per token. Loads it."""
-        return getattr(self.model.config.get_text_config(), "hidden_size", 0) or 0
+        return configuration.width(self.model.config)
 
     @property
     def is_seq2seq(self) -> bool:
@@ -84,8 +84,8 @@ class Loaded(Tokenizer):
     @cached_property
     def context(self) -> int:
         """The most tokens that a prompt and its completion may have together."""
-        configured = getattr(self.model.config, "max_position_embeddings", None) or RELATIVE_CONTEXT
-        return min(int(configured), models.positions(self.model))
+        configured = configuration.positions(self.model.config) or RELATIVE_CONTEXT
+        return min(configured, models.positions(self.model))
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

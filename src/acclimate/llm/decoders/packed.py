@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.base.cores import go_on
-from acclimate.llm.decoders.architectures import WINDOWED, architecture_of, text_config
+from acclimate.llm.decoders.architectures import WINDOWED, architecture_of
 from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, rotated
+from acclimate.llm.decoders.configuration import text_config
 from acclimate.llm.decoders.decoder import Rows
 from acclimate.llm.decoders.packed_cache import Cache, FixedCaches, empty
 from acclimate.llm.decoders.packed_layer import Layer, Sight, norm_of, product
