@@ -177,6 +177,22 @@ class Seen(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def test_texts_are_rated_by_some_rows_of_the_head_at_a_time(model, monkeypatch):
+    """In half precision, too, where no copy of the whole is made: it would be larger than all else that is."""
+    own = loaded(model, torch.bfloat16)
+    size, width = own.lm_head.weight.shape
+    asked = [PREFIX, [8]], [[20, 21], [22], [*range(80, 120)], [26, size - 1]], [0, 1, 1, 0]
+    decoder = Packed(own)
+    expected = decoder.logprobs(*asked)
+    monkeypatch.setattr("acclimate.llm.decoders.packed.HEAD_ROWS", 100)
+    with Seen() as seen:
+        found = decoder.logprobs(*asked)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    in_full = {tuple(sizes) for _, *shapes in seen.operations for dtype, *sizes in shapes if dtype == torch.float32}
+    assert (100, width) in in_full
+    assert (size, width) not in in_full
+
+
 def test_a_step_is_what_a_graph_can_hold(model):
     """The same operations on the same shapes each time, none of which waits for a number or depends on one."""
     decoder = Packed(loaded(model), for_gpu=True)

@@ -109,9 +109,10 @@ class Generic:
         logprobs: dict[int, Tensor] = {}
         for places, begun in self._following(starts, rows, start_of_row):
             longest = max(len(rows[place]) for place in places)
-            for place, row in zip(places, self._answer(*begun, longest).logits.float().log_softmax(-1), strict=True):
+            for place, row in zip(places, self._answer(*begun, longest).logits, strict=True):
                 after = torch.tensor(rows[place][1:], device=row.device)
-                logprobs[place] = row[longest - len(rows[place]) : -1].gather(1, after[:, None])[:, 0]
+                logs = row[longest - len(rows[place]) : -1].float().log_softmax(-1)
+                logprobs[place] = logs.gather(1, after[:, None])[:, 0]
         return [logprobs[place] for place in range(len(rows))]
 
     def _following(

@@ -33,6 +33,7 @@ PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys a
 GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache
 GPU_GROUP_TOKENS = 16384  # there is no such cache on a GPU, and small products leave most of it idle
 LONGEST_PIECE = 2048  # tokens of a prompt
+HEAD_ROWS = 8192  # tokens of the vocabulary, whose logits are computed at once where texts are rated
 
 
 class Packed:
@@ -140,10 +141,21 @@ class Packed:
             lengths = [len(rows[place]) - 1 for place in places]
             before = torch.cat([states[:length] for states, length in zip(hidden, lengths, strict=True)])
             after = torch.tensor([token for place in places for token in rows[place][1:]], device=hidden.device)
-            logits = F.linear(before, self._head.float())
-            logs = logits.gather(1, after[:, None])[:, 0] - logits.logsumexp(-1)
-            logprobs.update(zip(places, logs.split(lengths), strict=True))
+            logprobs.update(zip(places, self._logprobs_of(after, before).split(lengths), strict=True))
         return [logprobs[place] for place in range(len(rows))]
+
+    def _logprobs_of(self, tokens: Tensor, before: Tensor) -> Tensor:
+        """(N,) of each token behind its hidden state (N, C), by some rows of the head at a time: the whole of it in
+        float32 may take more room than the model has left."""
+        logits_of_tokens, sums = before.new_zeros(len(before)), list[Tensor]()
+        for first in range(0, len(self._head), HEAD_ROWS):
+            logits = F.linear(before, self._head[first : first + HEAD_ROWS].float())
+            columns = tokens - first
+            within = columns.clamp(0, logits.shape[1] - 1)
+            here = logits.gather(1, within[:, None])[:, 0]
+            logits_of_tokens = torch.where(columns == within, here, logits_of_tokens)
+            sums.append(logits.logsumexp(-1))
+        return logits_of_tokens - torch.stack(sums).logsumexp(0)
 
     def _following(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Some rows at a time, each read behind its start, which is read once: their places, and their
