@@ -44,6 +44,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64  # connections that wait to be taken; one more than five would come again after a second
     reply = staticmethod(lambda request, nth: echo(request))
     part, pause = 1 << 30, 0.0  # bytes of an answer at a time, and seconds between
+    drips_headers = False  # they come so, too
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -53,6 +54,21 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Dripping:
+    """A file to which a server writes as slowly as it is told."""
+
+    def __init__(self, file, server):
+        self.file, self.server = file, server
+
+    def write(self, data):
+        for at in range(0, len(data), self.server.part):
+            self.file.write(data[at : at + self.server.part])
+            time.sleep(self.server.pause)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -74,7 +90,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.close()
                 return
             status, headers, text = (200, {}, json.dumps(answer)) if isinstance(answer, dict) else answer
-            body = text.encode()
+            body = text if isinstance(text, bytes) else text.encode()
+            slow = Dripping(self.wfile, self.server)
+            if self.server.drips_headers:
+                self.wfile = slow
             self.send_response(status)
             for name, value in {
                 "content-type": "application/json",
@@ -83,9 +102,7 @@ class Handler(BaseHTTPRequestHandler):
             }.items():
                 self.send_header(name, value)
             self.end_headers()
-            for at in range(0, len(body), self.server.part):
-                self.wfile.write(body[at : at + self.server.part])
-                time.sleep(self.server.pause)
+            slow.write(body)
         except OSError:  # the client gave up
             pass
 

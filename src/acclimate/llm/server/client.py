@@ -9,16 +9,14 @@ import importlib
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.secrets import redacted
+from acclimate.llm.server import bounds
 from acclimate.llm.server.address import Address
 from acclimate.llm.server.failures import PROXIES, cause, one_line
-
-MOST_BYTES = 100_000_000  # of an answer
 
 
 def key() -> str:
@@ -44,6 +42,7 @@ def client(name: str, address: Address, seconds: float) -> Any:
         import openai
     except ImportError:
         raise MissingExtra(name, "pip install acclimate[openai]") from None
+    httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or what came after it
     secret = key()
     if not secret and address.url.startswith("https://api.openai.com"):
         raise SettingError(f"{name} needs a key in OPENAI_API_KEY, or an address: {name}@http://host:port/v1")
@@ -58,40 +57,13 @@ def client(name: str, address: Address, seconds: float) -> Any:
             timeout=seconds,
             # What people gave to one address goes to no other.
             http_client=openai.DefaultHttpxClient(
-                follow_redirects=False, event_hooks={"response": [_in_time(seconds)]}
+                follow_redirects=False,
+                headers={"accept-encoding": bounds.ENCODING},
+                event_hooks=bounds.event_hooks(httpx, seconds),
             ),
         )
     except (ImportError, ValueError, OSError) as error:  # what httpx makes of proxies and certificates
         raise _surroundings(error) from None
-
-
-def _in_time(seconds: float) -> Callable[[Any], None]:
-    """What ends a response that drips on and on, or pours: the client's own patience begins anew with every byte."""
-    import openai
-
-    httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or what came after it
-
-    class Bounded(httpx.SyncByteStream):
-        def __init__(self, stream: Any) -> None:
-            self._stream, self._end = stream, time.monotonic() + seconds
-
-        def __iter__(self) -> Iterator[bytes]:
-            n_bytes = 0
-            for part in self._stream:
-                n_bytes += len(part)
-                if n_bytes > MOST_BYTES:
-                    raise httpx.ReadError(f"an answer of more than {MOST_BYTES:,} bytes")
-                if time.monotonic() > self._end:
-                    raise httpx.ReadTimeout(f"not read in {seconds:g} seconds")
-                yield part
-
-        def close(self) -> None:
-            self._stream.close()
-
-    def bound(response: Any) -> None:
-        response.stream = Bounded(response.stream)
-
-    return bound
 
 
 def _surroundings(error: Exception) -> Exception:
