@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from fake_device import NAME, Elsewhere  # noqa: E402
-from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer  # noqa: E402
-from sentence_transformers.base.modules import Dense, Normalize, Transformer  # noqa: E402
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask  # noqa: E402
-from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
-from transformers import (  # noqa: E402
+from fake_device import NAME, Elsewhere
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -25,14 +25,14 @@ from transformers import (  # noqa: E402
     XLMRobertaConfig,
 )
 
-from acclimate.base import models  # noqa: E402
-from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.records import Query  # noqa: E402
-from acclimate.search import inference  # noqa: E402
-from acclimate.search.bert import Bert  # noqa: E402
-from acclimate.search.encoder import Encoder  # noqa: E402
-from acclimate.search.scorers.bert_pairs import BertReader  # noqa: E402
-from acclimate.search.scorers.cross_encoder import CrossEncoderReader, CrossEncoderScorer, is_bert  # noqa: E402
+from acclimate.base import models
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.records import Query
+from acclimate.search import inference
+from acclimate.search.bert import Bert
+from acclimate.search.encoder import Encoder
+from acclimate.search.scorers.bert_pairs import BertReader
+from acclimate.search.scorers.cross_encoder import CrossEncoderReader, CrossEncoderScorer, is_bert
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = ["", "moon", *(doc.default_text() for doc in DOCS[:9]), " ".join(doc.text for doc in DOCS), "rice and fish"]

@@ -10,23 +10,23 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from test_distill import DEV, LEARN, TRAIN, key, log_probs, training_of  # noqa: E402 (after the check for torch)
+from test_distill import DEV, LEARN, TRAIN, key, log_probs, training_of
 
-from acclimate.base import models  # noqa: E402
-from acclimate.base.digests import folder_fingerprint  # noqa: E402
-from acclimate.base.errors import SettingError  # noqa: E402
-from acclimate.base.testing import DOCS  # noqa: E402
-from acclimate.learn.students import token_vectors, training  # noqa: E402
-from acclimate.learn.students.batches import mean_loss, read_batch  # noqa: E402
-from acclimate.learn.students.checks import check_negatives  # noqa: E402
-from acclimate.learn.students.distillation import shortened, untaught  # noqa: E402
-from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
-from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
-from acclimate.learn.students.similarities import Similarities, of_one_form  # noqa: E402
-from acclimate.learn.students.training import StudentTraining  # noqa: E402
-from acclimate.records import NWay  # noqa: E402
-from acclimate.search.members import Ids  # noqa: E402
-from acclimate.stages.distill import distill, estimate  # noqa: E402
+from acclimate.base import models
+from acclimate.base.digests import folder_fingerprint
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import DOCS
+from acclimate.learn.students import token_vectors, training
+from acclimate.learn.students.batches import mean_loss, read_batch
+from acclimate.learn.students.checks import check_negatives
+from acclimate.learn.students.distillation import shortened, untaught
+from acclimate.learn.students.kinds import STUDENTS
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.similarities import Similarities, of_one_form
+from acclimate.learn.students.training import StudentTraining
+from acclimate.records import NWay
+from acclimate.search.members import Ids
+from acclimate.stages.distill import distill, estimate
 
 
 def read(course):

@@ -10,27 +10,27 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: E402 (after the check for torch)
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
-from acclimate.base.digests import folder_fingerprint  # noqa: E402
-from acclimate.base.errors import DataError, SettingError  # noqa: E402
-from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.learn.students.batches import mean_loss, read_batch  # noqa: E402
-from acclimate.learn.students.checks import check_students  # noqa: E402
-from acclimate.learn.students.dense import Dense  # noqa: E402
-from acclimate.learn.students.distillation import forget_notes, shortened  # noqa: E402
-from acclimate.learn.students.encoding import encode_with_gradients  # noqa: E402
-from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
-from acclimate.learn.students.late_interaction import max_sim  # noqa: E402
-from acclimate.learn.students.losses import DistillationLoss  # noqa: E402
-from acclimate.learn.students.token_vectors import document_of_token  # noqa: E402
-from acclimate.learn.students.training import StudentTraining  # noqa: E402
-from acclimate.records import NWay  # noqa: E402
-from acclimate.run.settings import resolve  # noqa: E402
-from acclimate.search.encoder import Encoder  # noqa: E402
-from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS  # noqa: E402
-from acclimate.stages.chain import STAGES  # noqa: E402
-from acclimate.stages.distill import distill  # noqa: E402
+from acclimate.base.digests import folder_fingerprint
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.learn.students.batches import mean_loss, read_batch
+from acclimate.learn.students.checks import check_students
+from acclimate.learn.students.dense import Dense
+from acclimate.learn.students.distillation import forget_notes, shortened
+from acclimate.learn.students.encoding import encode_with_gradients
+from acclimate.learn.students.kinds import STUDENTS
+from acclimate.learn.students.late_interaction import max_sim
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.token_vectors import document_of_token
+from acclimate.learn.students.training import StudentTraining
+from acclimate.records import NWay
+from acclimate.run.settings import resolve
+from acclimate.search.encoder import Encoder
+from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
+from acclimate.stages.chain import STAGES
+from acclimate.stages.distill import distill
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}

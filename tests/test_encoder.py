@@ -11,24 +11,24 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from safetensors.torch import load_file, save_file  # noqa: E402
-from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: E402 (after the check for torch)
-from sentence_transformers.base.modules import Dense, Normalize, Transformer  # noqa: E402
-from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling, MultiVectorMask  # noqa: E402
-from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding  # noqa: E402
-from tiny import write_tokenizer  # noqa: E402
-from tokenizers import Tokenizer  # noqa: E402
-from transformers import Qwen2Config, Qwen2Model  # noqa: E402
+from safetensors.torch import load_file, save_file
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling, MultiVectorMask
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
+from tiny import write_tokenizer
+from tokenizers import Tokenizer
+from transformers import Qwen2Config, Qwen2Model
 
-from acclimate.base import models  # noqa: E402
-from acclimate.base.errors import DataError, SettingError  # noqa: E402
-from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.learn.students.lesson import Lesson  # noqa: E402
-from acclimate.records import Doc, NWay  # noqa: E402
-from acclimate.search.encoder import Encoder  # noqa: E402
-from acclimate.search.members import Ids  # noqa: E402
-from acclimate.search.vectors import encode_corpus  # noqa: E402
-from acclimate.stages.distill import distill  # noqa: E402
+from acclimate.base import models
+from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.learn.students.lesson import Lesson
+from acclimate.records import Doc, NWay
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import Ids
+from acclimate.search.vectors import encode_corpus
+from acclimate.stages.distill import distill
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = [*(doc.default_text() for doc in DOCS[:5]), "one", "a, b. c"]

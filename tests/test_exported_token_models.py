@@ -8,13 +8,13 @@ import shutil
 import pytest
 
 torch = pytest.importorskip("torch")
-from safetensors.torch import load_file, save_file  # noqa: E402
+from safetensors.torch import load_file, save_file
 
-import acclimate  # noqa: E402
-from acclimate.base.errors import DataError  # noqa: E402
-from acclimate.deploy.exports.late_interaction_folders import reading_of, write_colbert, write_pylate  # noqa: E402
-from acclimate.deploy.exports.model_sides import TASKS, Side  # noqa: E402
-from acclimate.search.encoder import Encoder  # noqa: E402
+import acclimate
+from acclimate.base.errors import DataError
+from acclimate.deploy.exports.late_interaction_folders import reading_of, write_colbert, write_pylate
+from acclimate.deploy.exports.model_sides import TASKS, Side
+from acclimate.search.encoder import Encoder
 
 TEXTS = ["lava and ash", "cheese, pressed!", "a"]
 

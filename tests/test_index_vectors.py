@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from test_distill import DEV, TRAIN, loss_of, training_of  # noqa: E402
+from test_distill import DEV, TRAIN, loss_of, training_of
 
-from acclimate.learn.students import index_vectors  # noqa: E402
-from acclimate.learn.students.index_vectors import IndexVectors  # noqa: E402
-from acclimate.learn.students.kinds import STUDENTS  # noqa: E402
-from acclimate.learn.students.lesson import batch_documents  # noqa: E402
-from acclimate.search.members import Ids  # noqa: E402
+from acclimate.learn.students import index_vectors
+from acclimate.learn.students.index_vectors import IndexVectors
+from acclimate.learn.students.kinds import STUDENTS
+from acclimate.learn.students.lesson import batch_documents
+from acclimate.search.members import Ids
 
 
 @pytest.fixture

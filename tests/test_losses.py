@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.learn.students.losses import DistillationLoss  # noqa: E402 (after the check for torch)
-from acclimate.learn.students.similarities import Similarities  # noqa: E402 (after the check for torch)
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.similarities import Similarities
 
 SCORES = (1.0, 0.5, 0.0)
 UNIFORM = np.log([1 / 3] * 3).tolist()

@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from acclimate.base.disk import new_array, release  # noqa: E402
-from acclimate.records import Doc  # noqa: E402
-from acclimate.search import vectors  # noqa: E402
-from acclimate.search.encoded import Tokens  # noqa: E402
-from acclimate.search.vectors import Vectors, create_arrays, encode_corpus  # noqa: E402
+from acclimate.base.disk import new_array, release
+from acclimate.records import Doc
+from acclimate.search import vectors
+from acclimate.search.encoded import Tokens
+from acclimate.search.vectors import Vectors, create_arrays, encode_corpus
 
 N_DOCS, DIM = 40_000, 256  # 41 MB
 

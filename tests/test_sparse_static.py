@@ -9,25 +9,25 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from sentence_transformers import SentenceTransformer, SparseEncoder  # noqa: E402 (after the check for torch)
-from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: E402
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.sentence_transformer.modules import Pooling
 
-from acclimate.base import models  # noqa: E402
-from acclimate.base.digests import folder_fingerprint  # noqa: E402
-from acclimate.base.errors import SettingError  # noqa: E402
-from acclimate.base.testing import DOCS, QUERIES  # noqa: E402
-from acclimate.learn.students import sparse, static  # noqa: E402
-from acclimate.learn.students.dense import nested_cosines  # noqa: E402
-from acclimate.learn.students.similarities import Similarities  # noqa: E402
-from acclimate.records import NWay, Query  # noqa: E402
-from acclimate.search.encoded import Cut  # noqa: E402
-from acclimate.search.encoder import Encoder  # noqa: E402
-from acclimate.search.members import DenseMember, Ids, SparseMember  # noqa: E402
-from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered  # noqa: E402
-from acclimate.search.static import StaticQuery  # noqa: E402
-from acclimate.search.system import System  # noqa: E402
-from acclimate.search.vectors import Vectors, cut_vectors, quantized  # noqa: E402
-from acclimate.stages.distill import distill  # noqa: E402
+from acclimate.base import models
+from acclimate.base.digests import folder_fingerprint
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.learn.students import sparse, static
+from acclimate.learn.students.dense import nested_cosines
+from acclimate.learn.students.similarities import Similarities
+from acclimate.records import NWay, Query
+from acclimate.search.encoded import Cut
+from acclimate.search.encoder import Encoder
+from acclimate.search.members import DenseMember, Ids, SparseMember
+from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered
+from acclimate.search.static import StaticQuery
+from acclimate.search.system import System
+from acclimate.search.vectors import Vectors, cut_vectors, quantized
+from acclimate.stages.distill import distill
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 IDS = Ids(list(CORPUS))
