@@ -1,7 +1,7 @@
 """Every block of code in the documentation runs, as far as it can here, and the site of it is whole.
 
-Shell blocks are read by the command line itself, those of docs/tutorial.md are run (tests/test_api.py); Python blocks
-run, TOML blocks are taken as what they are. `<!-- not run: WHY -->` before a block says that it is only read.
+Shell blocks are read by the command line itself, those of docs/tutorial.md are run (tests/test_api_names.py); Python
+blocks run, TOML blocks are taken as what they are. `<!-- not run: WHY -->` before a block says that it is only read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from acclimate.run.recipes import load_recipe
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("**/*.md"))
 ELSEWHERE = {"sql", "text", "console", "html", "js"}  # run by the tests of what they belong to, or not to be run
-RUN_IN_A_RUN = {"python.md", "exports.md"}  # by tests/test_api.py, where there is one
+RUN_IN_A_RUN = {"python.md", "exports.md"}  # by tests/test_api_names.py, where there is one
 SHELL = {"", "sh", "bash", "shell"}
 
 
