@@ -1,0 +1,83 @@
+"""A dry run: what would be done and asked, stage by stage, and that nothing is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from chain import write_corpus
+
+from acclimate.cli.main import main
+from acclimate.stages.chain import STAGES
+
+
+@pytest.fixture
+def corpus(tmp_path) -> str:
+    return str(write_corpus(tmp_path / "corpus.jsonl"))
+
+
+@pytest.fixture
+def out(tmp_path) -> str:
+    return str(tmp_path / "run")
+
+
+@pytest.fixture
+def unfinished(corpus, out, capsys) -> str:
+    """A run that came no farther than its first two stages."""
+    assert main(["sample", out, "--corpus", corpus, "--n-docs", "5", "--min-chars", "40"]) == 0
+    capsys.readouterr()
+    return out
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(corpus, out, tmp_path, capsys):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[sample]\nn_docs = 11\nmin_chars = 40\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["adapt", corpus, "--out", out, "--recipe", str(recipe), "--set", "sample.n_docs=9", "--dry-run"]) == 0
+    printed, _ = capsys.readouterr()
+    assert all(stage in printed for stage in STAGES if stage != "seed")
+    assert "9 queries" in printed
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_counts_the_calls_of_every_stage_that_asks_an_llm(corpus, out, capsys):
+    changes = ["generate.prompt=adapted", "sample.min_chars=40", "seed.n_docs=16", "filter.filters=judge"]
+    changes += ["seed.llm=openai:gpt-4.1", "filter.llm=openai:nobody-knows"]
+    sets = [part for change in changes for part in ("--set", change)]
+    assert main(["adapt", corpus, "--out", out, *sets, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    calls = {line.split()[0]: re.findall(r"[\d,]+", line) for line in printed.splitlines() if line}
+    assert calls["seed"][1] == "32"  # good and bad questions for 16 documents
+    assert calls["generate"][1] == calls["filter"][1]
+    assert "openai:gpt-4.1 costs $" in printed
+    assert "the price of openai:nobody-knows is not known" in printed
+
+
+def test_a_dry_run_counts_every_reranker_and_student(corpus, out, capsys, monkeypatch):
+    monkeypatch.setattr("acclimate.report.plan._flop_per_second", lambda: 1e9)  # of a machine that is always as fast
+
+    def times(*changes):
+        sets = [
+            part for change in ("sample.min_chars=40", "train.min_queries=1", *changes) for part in ("--set", change)
+        ]
+        assert main(["adapt", corpus, "--out", out, *sets, "--dry-run"]) == 0
+        return {line.split()[0]: line.split("queries")[-1] for line in capsys.readouterr().out.splitlines() if line}
+
+    one, several = times(), times("train.rerankers=3")
+    assert {stage for stage in STAGES if one.get(stage) != several.get(stage)} == {"label", "evaluate"}
+    asked = times("train.rerankers=3", "label.weights=equal")
+    assert {stage for stage in STAGES if asked.get(stage) != several.get(stage)} == {"label"}
+    fewer = times("distill.student=static")
+    assert {stage for stage in STAGES if one.get(stage) != fewer.get(stage)} == {"distill"}
+
+
+def test_a_dry_run_leaves_a_begun_run_as_it_is(corpus, unfinished, capsys):
+    def state() -> dict[str, tuple[int, float]]:
+        found = sorted(path for path in Path(unfinished).rglob("*") if path.is_file())
+        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+    before = state()
+    assert main(["adapt", corpus, "--out", unfinished, "--dry-run"]) == 0
+    assert "Nothing was done" in capsys.readouterr().out
+    assert state() == before
