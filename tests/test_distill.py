@@ -1,8 +1,7 @@
-"""Students and their training: losses fall, saved folders load elsewhere, and an interruption changes no byte."""
+"""Students and their training: losses fall, saved folders load elsewhere, and every query is seen."""
 
 from __future__ import annotations
 
-import random
 import warnings
 
 import numpy as np
@@ -10,21 +9,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from distilling import DEV, LEARN, TRAIN, key, log_probs, loss_of, training_of
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.learn.students.batches import mean_loss, read_batch
 from acclimate.learn.students.checks import check_students
 from acclimate.learn.students.dense import Dense
 from acclimate.learn.students.distillation import forget_notes, shortened
 from acclimate.learn.students.encoding import encode_with_gradients
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.late_interaction import max_sim
-from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.token_vectors import document_of_token
-from acclimate.learn.students.training import StudentTraining
 from acclimate.records import NWay
 from acclimate.run.settings import resolve
 from acclimate.search.encoder import Encoder
@@ -32,43 +29,12 @@ from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 from acclimate.stages.chain import STAGES
 from acclimate.stages.distill import distill
 
-CORPUS = {doc.doc_id: doc for doc in DOCS}
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}
-LEARN = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8}
+
+
 OF_ENCODERS = [
     name for name in STUDENTS if STUDENT_KINDS[name] not in KINDS_WITHOUT_BASE
 ]  # test_sparse_static.py has the others
-
-
-def examples(numbers):
-    """The right document first with the best score, seven others below."""
-    made = []
-    for number in numbers:
-        rng = random.Random(number)
-        others = rng.sample([doc.doc_id for at, doc in enumerate(DOCS) if at != number], 7)
-        scores = sorted((round(rng.random() / 2, 6) for _ in others), reverse=True)
-        made.append(NWay(QUERIES[number].query_id, (DOCS[number].doc_id, *others), (1.0, *scores)))
-    return made
-
-
-TRAIN, DEV = examples(range(32)), examples(range(32, 40))
-
-
-def training_of(name, base, lesson, path, **changes):
-    kind = STUDENTS[name]
-    loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1), student_temperature=kind.temperature)
-    student = kind.make(base.copy(), lesson)
-    return StudentTraining(student, TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, "schedule": "linear", **changes})
-
-
-def log_probs(student, batch, temperature=0.05):
-    """Of each example by itself; all have equally many documents."""
-    (similarities,) = student.similarities(student.read(batch))
-    return list(similarities.log_probs(temperature))
-
-
-def loss_of(learner, batch):
-    return mean_loss(learner.student, learner.loss, read_batch(learner.student, batch, learner.priors)).item()
 
 
 def test_max_sim_is_the_plain_double_loop():
@@ -180,61 +146,6 @@ def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson,
             assert loss_of(learner, [shared]) == pytest.approx(-(first + second) / 2, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", STUDENTS)
-def test_an_interrupted_course_ends_with_the_same_bytes(name, base, lesson, tmp_path):
-    def after_an_epoch(step):
-        if step == 6:  # in the middle of the second epoch of four steps
-            raise KeyboardInterrupt
-
-    whole = training_of(name, base, lesson, tmp_path / "a")
-    history = whole.run(lambda step: None)
-    with pytest.raises(KeyboardInterrupt):
-        training_of(name, base, lesson, tmp_path / "b").run(after_an_epoch)
-    steps = []
-    resumed = training_of(name, base, lesson, tmp_path / "b")
-    assert resumed.run(steps.append) == history
-    assert steps == [5, 6, 7, 8]
-    for key, value in whole.weights.state_dict().items():
-        assert torch.equal(value, resumed.weights.state_dict()[key]), key
-
-
-def test_what_is_left_of_a_course_and_cannot_be_read_is_begun_again(base, lesson, tmp_path):
-    (tmp_path / "a").write_bytes(b"")  # as a machine leaves it that lost its power
-    (tmp_path / "b").write_bytes(b"PK" * 100)
-    (tmp_path / "c").write_text("none")
-    histories = [training_of("static", base, lesson, tmp_path / name).run(lambda _: None) for name in "abcd"]
-    assert histories == histories[:1] * 4
-
-
-def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_interrupted(base, lesson, tmp_path):
-    def learn(folder, told, **changes):
-        options = {**LEARN, "student": ("dense-query", "static"), **changes}
-        return distill(TRAIN, DEV, base, lesson, folder, progress=lambda *now: told(*now), **options)
-
-    def stop_in_the_second(done, total):
-        if 2 * done > total:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        learn(tmp_path / "run", stop_in_the_second)
-    shares = []
-    notes = learn(tmp_path / "run", lambda done, total: shares.append(done / total))
-    assert min(shares) > 0.5
-    assert notes == learn(tmp_path / "alone", lambda *_: None)
-    shares.clear()
-    learn(tmp_path / "run", lambda done, total: shares.append(done / total), learning_rate=1e-4)
-    assert min(shares) < 0.5  # other settings make another student
-    forget_notes(tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["dense", "static", "static-start"]
-
-
-def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, lesson, tmp_path):
-    shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
-    for folder, train in ((tmp_path / "a", TRAIN), (tmp_path / "b", shuffled)):
-        distill(train, DEV, base, lesson, folder, student=("dense-query",), **{**LEARN, "epochs": 1})
-    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
-
-
 def test_the_weights_kept_are_those_of_the_best_epoch(base, lesson, tmp_path):
     ruinous = training_of("dense-query", base, lesson, tmp_path / "a", learning_rate=5.0)
     history = ruinous.run(lambda step: None)
@@ -268,10 +179,6 @@ def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
     assert max(rates) == LEARN["learning_rate"]
     assert rates[0] == max(rates) / 2
     assert rates[-1] == pytest.approx(max(rates) / 18)
-
-
-def key(example):
-    return example.query_id, example.doc_ids
 
 
 def test_what_was_seen_is_those_of_the_untouched_student(base, lesson, tmp_path):

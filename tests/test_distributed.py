@@ -17,8 +17,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytestmark = pytest.mark.slow
 
+from distilling import CORPUS, DEV, LEARN, TRAIN
 from safetensors.torch import load_file
-from test_distill import CORPUS, DEV, LEARN, TRAIN
 from tiny import write_cross_encoder, write_llama
 
 from acclimate.base import distributed

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from test_distill import DEV, TRAIN, loss_of, training_of
+from distilling import DEV, TRAIN, loss_of, training_of
 
 from acclimate.learn.students import index_vectors
 from acclimate.learn.students.index_vectors import IndexVectors

@@ -10,9 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from hypothesis import given
-from hypothesis import strategies as st
-from test_train import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
+from easy_task import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
 from tiny import write_gguf, write_llama, write_t5
 
 from acclimate.base import models
@@ -29,7 +27,6 @@ from acclimate.stages.train import train
 WORDS = sorted({word for doc in CORPUS.values() for word in doc.text.split()} | set("what about food".split()))
 PAIRS = [(QUERY, doc_id) for doc_id in CORPUS]
 LEARNING = {**LEARN, "learning_rate": 1e-2, "epochs": 2}
-CHAT = "{% for message in messages %}<|ask|>{{ message.content }}<|end|>{% endfor %}<|say|>"
 
 
 def trained(base, folder, **changes):
@@ -134,62 +131,12 @@ def test_a_renamed_folder_scores_the_same(made, tmp_path):
     assert one.fingerprint == other.fingerprint
 
 
-def test_a_published_t5_needs_no_template_and_another_model_does(t5, llama, tmp_path):
-    assert MonoT5.of(t5, max_tokens=64).template == template.TEMPLATES["monot5"]
-    later = write_t5(tmp_path / "later", WORDS, first=False)
-    for name, make in ((later, MonoT5), (llama, Decoder)):
-        with pytest.raises(SettingError, match=r"no reranker.json is beside its weights.*name its template, of chat"):
-            make.of(name, max_tokens=64)
-    flan = MonoT5.of(later, max_tokens=64, template="flan")
-    assert flan.tokenizer.convert_ids_to_tokens([flan.true_id, flan.false_id]) == ["▁yes", "▁no"]
-    assert Decoder.of(llama, max_tokens=64, is_new=True).template == template.TEMPLATES["plain"]
-
-
-def test_a_template_beside_the_weights_is_what_is_asked(t5, tmp_path):
-    folder = tmp_path / "t5"
-    shutil.copytree(t5, folder)
-    template.save(template.TEMPLATES["mt5"], folder)
-    assert MonoT5.of(str(folder), max_tokens=64).template.true == "yes"
-    assert MonoT5.of(str(folder), max_tokens=64, template="monot5").template.true == "true"
-    for broken in ('{"prompt": "{query}", "true": "a", "false": "b", "chat": false}', '["yes"]', '{"true": 1}'):
-        (folder / "reranker.json").write_text(broken)
-        with pytest.raises(DataError, match=r"reranker.json: no template of a reranker"):
-            MonoT5.of(str(folder), max_tokens=64)
-
-
 def test_pickled_weights_are_refused(made, tmp_path):
     folder = tmp_path / "pickled"
     shutil.copytree(made.path, folder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(DataError, match="pickled weights are never loaded"):
         scorers.load(folder, CORPUS, max_tokens=64)
-
-
-def test_braces_in_a_query_or_document_are_text():
-    filled = template.TEMPLATES["monot5"].fill("{document} {query}", "{query}")
-    assert filled == "Query: {document} {query} Document: {query} Relevant:"
-
-
-def test_the_document_is_cut_and_never_the_prompt(t5, llama):
-    readers = [
-        (MonoT5.of(t5, max_tokens=24), "Relevant:"),
-        (Decoder.of(llama, max_tokens=70, template="plain"), "Answer:"),
-    ]
-    words = st.lists(st.sampled_from([*WORDS, "<|end|>", "</s>", "é"]), max_size=60).map(" ".join)
-
-    @given(query=words, document=words)
-    def holds(query, document):
-        for reader, end in readers:
-            (row,) = reader.tokens([(query, document)])["input_ids"]
-            text = reader.tokenizer.decode(row, skip_special_tokens=True).strip()
-            assert text.endswith(end)
-            assert len(row) <= reader.max_tokens
-            whole = reader._ids([reader.template.fill(query, document)])[0]
-            assert (row == whole) == (len(whole) <= reader.max_tokens)
-            assert set(reader.tokenizer.all_special_ids) & set(row[:-1]) <= {reader.tokenizer.unk_token_id}
-            assert reader.preprocess([(query, document)])["input_ids"].tolist() == [row]  # as it is trained
-
-    holds()
 
 
 def test_scores_do_not_depend_on_company(made, adapted, in_float32):
@@ -301,18 +248,6 @@ def test_with_rank_0_all_weights_are_trained_and_no_adapter_is_needed(llama, tmp
     made = trained(llama, tmp_path, lora_rank=0, max_tokens=64, epochs=1)
     assert (made.path / "model.safetensors").exists()
     assert separates(made.path)
-
-
-def test_a_chat_model_is_asked_in_its_template(tmp_path):
-    chatty = write_llama(tmp_path / "chat", "<|ask|>", "<|say|>", chat_template=CHAT)
-    reader = Decoder.of(chatty, max_tokens=80, is_new=True)
-    assert reader.template.chat
-    ask, say = reader.tokenizer.convert_tokens_to_ids(["<|ask|>", "<|say|>"])
-    for document in ("moon <|say|>", "moon " * 99):
-        (row,) = reader.tokens([("what", document)])["input_ids"]
-        assert (row[0], row[-2:], row.count(say)) == (ask, [0, say], 1)
-        assert len(row) <= 80
-        assert "Answer Yes or No." in reader.tokenizer.decode(row)
 
 
 def test_an_embedded_llm_is_asked_and_trained_by_its_name(tmp_path, monkeypatch):

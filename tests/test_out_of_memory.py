@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from distilling import training_of
+from easy_task import DEV as PAIRS_DEV
+from easy_task import TRAIN as PAIRS_TRAIN
+from easy_task import trained
 from safetensors.torch import load_file
-from test_distill import training_of
 from test_memory import SAID
-from test_train import DEV as PAIRS_DEV
-from test_train import TRAIN as PAIRS_TRAIN
-from test_train import trained
 from tiny import write_cross_encoder, write_llama, write_t5
 
 from acclimate.base import models

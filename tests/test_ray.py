@@ -20,7 +20,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'acclimate[
 pytestmark = pytest.mark.slow
 
 from chain import SMALL, contents, write_corpus
-from test_distill import CORPUS
+from distilling import CORPUS
 from test_distributed import ASKED, rows
 from tiny import write_cross_encoder, write_llama
 

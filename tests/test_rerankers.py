@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from easy_task import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from test_train import BAD, CORPUS, DEV, GOOD, QUERY, TEXTS, TRAIN, trained
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError

@@ -1,4 +1,4 @@
-"""Sparse and static students: exact indexes, folders that plain libraries load, starts that find something."""
+"""Sparse and static students: folders that plain libraries load, starts that find something."""
 
 from __future__ import annotations
 
@@ -10,23 +10,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from sentence_transformers import SentenceTransformer, SparseEncoder
-from sentence_transformers.sentence_transformer.modules import Pooling
 
-from acclimate.base import models
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.students import sparse, static
-from acclimate.learn.students.dense import nested_cosines
-from acclimate.learn.students.similarities import Similarities
 from acclimate.records import NWay, Query
-from acclimate.search.encoded import Cut
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember, Ids, SparseMember
-from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered
+from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build
 from acclimate.search.static import StaticQuery
 from acclimate.search.system import System
-from acclimate.search.vectors import Vectors, cut_vectors, quantized
 from acclimate.stages.distill import distill
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -57,102 +51,6 @@ def sparse_member(folder, lesson, index, most=0):
     head, size = Head.open(folder)
     build(lesson.vectors, head, size, index, max_active_dims=most)
     return SparseMember(SparseIndex.open(index), SparseQuery.open(folder))
-
-
-def random_head(rng, dim, size=50, live=30):
-    return Head(
-        np.sort(rng.choice(size, live, replace=False)).astype(np.int64),
-        rng.normal(size=(live, dim)).astype(np.float32) / dim,
-        rng.normal(size=live).astype(np.float32) - 0.3,
-    )
-
-
-def random_vectors(rng, dim=8, n_docs=70):
-    lengths = rng.integers(1, 9, n_docs)
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    tokens = rng.normal(size=(offsets[-1], dim)).astype(np.float32)
-    return Vectors(
-        np.zeros((n_docs, dim), np.float32), *(part.numpy() for part in quantized(torch.from_numpy(tokens))), offsets
-    )
-
-
-def dense_weights(vectors, head, size, most=0):
-    """(n_docs, size) the plain way."""
-    found = np.zeros((len(vectors.pooled), size), np.float32)
-    for row in range(len(found)):
-        tokens = centered(vectors.gather([row])[0])
-        logits = (tokens @ head.weights.T).max(axis=0) + head.bias
-        found[row, head.tokens] = np.log1p(np.maximum(logits, 0))
-        if most:
-            found[row, np.argsort(-found[row], kind="stable")[most:]] = 0
-    return found
-
-
-@pytest.mark.parametrize("most", [0, 5])
-def test_the_inverted_index_scores_as_a_dense_product_does(tmp_path, monkeypatch, most):
-    monkeypatch.setattr("acclimate.search.sparse._ENTRIES_AT_ONCE", 37)  # several blocks
-    rng = np.random.default_rng(0)
-    vectors, head = random_vectors(rng), random_head(rng, 8)
-    index = build(vectors, head, 50, tmp_path, max_active_dims=most)
-    expected = dense_weights(vectors, head, 50, most)
-    assert index.active_dims == pytest.approx((expected > 0).sum() / 70)
-    for _ in range(5):
-        tokens = np.sort(rng.choice(50, 6, replace=False)).tolist()
-        weights = rng.random(6).astype(np.float32)
-        assert index.scores(tokens, weights) == pytest.approx(expected[:, tokens] @ weights, abs=1e-5)
-    assert not index.scores([], np.empty(0, np.float32)).any()
-
-
-def test_the_heaviest_tokens_of_many_are_found_and_weighed_in_full(tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.search.sparse._TOKENS_AT_ONCE", 100)  # several blocks
-    monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
-    rng = np.random.default_rng(2)
-    vectors, head = random_vectors(rng, dim=32), random_head(rng, 32, size=900, live=700)
-    index = build(vectors, head, 900, tmp_path, max_active_dims=20)
-    expected = dense_weights(vectors, head, 900, 20)
-    assert index.active_dims == 20
-    for token in head.tokens.tolist():
-        found = index.scores([token], np.ones(1, np.float32))
-        assert found == pytest.approx(expected[:, token], abs=1e-5)
-
-
-def test_an_index_without_a_single_weight_is_an_index(tmp_path):
-    rng = np.random.default_rng(0)
-    head = random_head(rng, 8)._replace(bias=np.full(30, -1000, np.float32))
-    index = build(random_vectors(rng), head, 50, tmp_path, max_active_dims=0)
-    assert index.active_dims == 0
-    assert not index.scores([3, 4], np.ones(2, np.float32)).any()
-
-
-@pytest.mark.parametrize("killed_at", [1, 2])
-def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, killed_at):
-    monkeypatch.setattr("acclimate.search.sparse._DOCUMENTS_AT_ONCE", 16)
-    rng = np.random.default_rng(1)
-    vectors, head = random_vectors(rng), random_head(rng, 8)
-    build(vectors, head, 50, tmp_path / "whole", max_active_dims=0)
-    calls, real = [], Head.heaviest
-
-    def dies(self, *parts):
-        calls.append(1)
-        if len(calls) > killed_at:
-            raise KeyboardInterrupt
-        return real(self, *parts)
-
-    monkeypatch.setattr(Head, "heaviest", dies)
-    with pytest.raises(KeyboardInterrupt):
-        build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
-    with (tmp_path / "killed" / "values.part").open("ab") as file:
-        file.write(b"half a ba")  # of the batch that was being written
-    monkeypatch.setattr(Head, "heaviest", lambda self, *parts: (calls.append(2), real(self, *parts))[1])
-    build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
-    assert calls.count(2) == 5 - killed_at
-    assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")
-    (tmp_path / "killed" / "rows.part").write_bytes(b"left")  # the end came while they were removed
-    build(vectors, head, 50, tmp_path / "killed", max_active_dims=0)
-    assert calls.count(2) == 5 - killed_at  # made once
-    assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")
-    build(vectors, head._replace(bias=head.bias + 1), 50, tmp_path / "killed", max_active_dims=0)
-    assert calls.count(2) == 10 - killed_at  # another head, another index
 
 
 def test_both_learn_and_say_how_it_went(trained):
@@ -300,52 +198,3 @@ def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(bas
         made.encoder.model.bias[3] = -70.0
     sparse.save(made.encoder, tmp_path)
     assert Head.open(tmp_path)[0].tokens.tolist() == made.encoder.model.tokens.tolist()
-
-
-@pytest.mark.parametrize("name", ["dense", "dense-query"])
-def test_a_dense_student_pools_as_its_base_does(base, lesson, tmp_path, name):
-    other = base.copy()
-    other.model[1] = Pooling(32, "cls")
-    distill(TRAIN, DEV, other, lesson, tmp_path, student=(name,), epochs=1, batch_size=8)
-    texts = [query.text for query in QUERIES[:4]]
-    ours = Encoder.load_student(tmp_path / "dense", max_tokens=64).encode(texts)
-    plain = SentenceTransformer(str(tmp_path / "dense"), device="cpu").encode_query(texts)
-    assert np.stack([one.pooled for one in ours]) == pytest.approx(plain, abs=0.02)
-
-
-@pytest.mark.parametrize("name", ["dense", "dense-query"])
-def test_a_cut_dense_student_is_cut_everywhere(base, lesson, tmp_path, name):
-    learn = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
-    notes = distill(TRAIN, DEV, base, lesson, tmp_path, student=(name,), matryoshka=(16,), dim=8, **learn)["dense"]
-    assert (notes["dim"], notes["trained_dims"]) == (8, (8, 16))
-    plain = SentenceTransformer(str(tmp_path / "dense"), device="cpu")
-    ours = Cut(Encoder.load_student(tmp_path / "dense", max_tokens=64), 8)
-    texts = [query.text for query in QUERIES[:4]]
-    found = np.stack([one.pooled for one in ours.encode(texts)])
-    assert found.shape == (4, 8)
-    assert found == pytest.approx(plain.encode_query(texts), abs=0.02)  # in half precision where that is fast
-    vectors = cut_vectors(lesson.vectors, 8, tmp_path / "cut")
-    assert vectors.pooled.nbytes * 4 == lesson.vectors.pooled.nbytes
-    if name == "dense-query":
-        document = plain.encode_document([DOCS[0].default_text()])[0]
-        assert vectors.pooled[0] == pytest.approx(document, abs=0.02)
-
-
-def test_nested_log_probabilities_are_the_mean_over_lengths():
-    rng = torch.Generator().manual_seed(0)
-    queries, documents = (torch.nn.functional.normalize(torch.randn(n, 8, generator=rng), dim=-1) for n in (2, 5))
-    unit = torch.nn.functional.normalize
-    parts = [
-        torch.log_softmax(unit(queries[:, :dim], dim=-1) @ unit(documents[:, :dim], dim=-1).T / 0.1, dim=-1)
-        for dim in (8, 4)
-    ]
-    cosines = nested_cosines(queries, documents, (4,))
-    together = Similarities(cosines, torch.arange(5).expand(2, -1)).log_probs(0.1)
-    assert torch.allclose(together, (parts[0] + parts[1]) / 2, atol=1e-5)
-    assert not torch.allclose(together, parts[0], atol=1e-2)
-
-
-@pytest.mark.parametrize("wrong", [{"dim": 33}, {"dim": -1}, {"matryoshka": (0,)}, {"matryoshka": (8, 64)}])
-def test_lengths_that_vectors_do_not_have_are_refused(base, lesson, tmp_path, wrong):
-    with pytest.raises(SettingError, match=r"have 32 components|expected"):
-        distill(TRAIN, DEV, base, lesson, tmp_path, student=("dense-query",), **wrong)

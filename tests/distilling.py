@@ -1,0 +1,55 @@
+"""What students learn in tests: the built-in documents, lists with a teacher's scores, a training of any student."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+
+from acclimate.base.testing import DOCS, QUERIES
+from acclimate.learn.students.batches import mean_loss, read_batch
+from acclimate.learn.students.kinds import STUDENTS
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.training import StudentTraining
+from acclimate.records import NWay
+
+CORPUS = {doc.doc_id: doc for doc in DOCS}
+LEARN = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8}
+
+
+def examples(numbers):
+    """The right document first with the best score, seven others below."""
+    made = []
+    for number in numbers:
+        rng = random.Random(number)
+        others = rng.sample([doc.doc_id for at, doc in enumerate(DOCS) if at != number], 7)
+        scores = sorted((round(rng.random() / 2, 6) for _ in others), reverse=True)
+        made.append(NWay(QUERIES[number].query_id, (DOCS[number].doc_id, *others), (1.0, *scores)))
+    return made
+
+
+TRAIN, DEV = examples(range(32)), examples(range(32, 40))
+
+
+def training_of(name, base, lesson, path, **changes):
+    kind = STUDENTS[name]
+    loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1), student_temperature=kind.temperature)
+    student = kind.make(base.copy(), lesson)
+    return StudentTraining(student, TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, "schedule": "linear", **changes})
+
+
+def log_probs(student, batch, temperature=0.05):
+    """Of each example by itself; all have equally many documents."""
+    (similarities,) = student.similarities(student.read(batch))
+    return list(similarities.log_probs(temperature))
+
+
+def loss_of(learner, batch):
+    return mean_loss(learner.student, learner.loss, read_batch(learner.student, batch, learner.priors)).item()
+
+
+def key(example):
+    return example.query_id, example.doc_ids

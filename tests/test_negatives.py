@@ -1,0 +1,183 @@
+"""What a student compares a document with: its list, its batch or the corpus, with a teacher or without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from test_distill import DEV, LEARN, TRAIN, key, log_probs
+
+from acclimate.base import models
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import DOCS
+from acclimate.learn.students import token_vectors
+from acclimate.learn.students.batches import mean_loss, read_batch
+from acclimate.learn.students.checks import check_negatives
+from acclimate.learn.students.distillation import untaught
+from acclimate.learn.students.kinds import STUDENTS
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.similarities import Similarities, of_one_form
+from acclimate.records import NWay
+from acclimate.search.members import Ids
+from acclimate.stages.distill import distill
+
+# What shares a softmax
+
+
+def scores_of(student, batch):
+    """(n_queries, n_docs) of examples that have equally many documents."""
+    (similarities,) = student.similarities(student.read(batch))
+    return similarities.scores[0]
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_list_by_itself_divides_all_of_the_probability_and_more_documents_take_some(name, base, lesson):
+    kind = STUDENTS[name]
+    students = (kind.make(base.copy(), lesson, negatives) for negatives in ("list", "batch", None))
+    shares = [log_probs(student, TRAIN[:4], 3 * kind.temperature)[0].exp().sum().item() for student in students]
+    assert shares[0] == pytest.approx(1, abs=1e-4)
+    assert shares[1] < 0.9999
+    assert name in ("late-interaction", "late-interaction-query") or shares[2] <= shares[1] + 1e-6
+    others = [example.doc_ids for example in TRAIN[1:4]]
+    assert any(doc_id not in TRAIN[0].doc_ids for doc_ids in others for doc_id in doc_ids)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_what_a_student_says_of_its_list_is_the_same_whatever_shares_the_softmax(name, base, lesson):
+    margins = []
+    for negatives in ("list", "batch"):
+        logs = log_probs(STUDENTS[name].make(base.copy(), lesson, negatives), TRAIN[:4])[2]
+        margins.append((logs - logs[0]).tolist())
+    assert margins[0] == pytest.approx(margins[1], abs=2e-2)
+
+
+def test_corpus_is_for_students_whose_documents_are_at_hand(base, lesson, tmp_path):
+    with pytest.raises(SettingError, match=r"that late-interaction compares are not all at hand; expected auto"):
+        distill(TRAIN, DEV, base, lesson, tmp_path, student=("late-interaction",), negatives="corpus")
+
+
+def test_the_sum_over_a_querys_tokens_is_their_mean_times_their_number(base, lesson):
+    mean, total = (
+        scores_of(STUDENTS["late-interaction"].make(base.copy(), lesson, "list", max_sim=how), TRAIN[:3])
+        for how in ("mean", "sum")
+    )
+    for example, one, other in zip(TRAIN, mean, total, strict=False):
+        tokens = base.encode([lesson.queries[example.query_id]])[0].tokens
+        assert other.tolist() == pytest.approx((len(tokens) * one).tolist(), abs=1e-3)
+
+
+def test_infonce_has_a_temperature_of_its_own():
+    row = torch.tensor([0.9, 0.4, 0.2, 0.7])
+    settings = {"teacher_temperature": 0.3, "contrastive": 0.1, "student_temperature": 0.05}
+    loss = DistillationLoss(**settings, contrastive_temperature=0.01)
+    scores = torch.tensor([1.0, 0.3, 0.1])
+    similarities = Similarities(row[None, None], torch.arange(3)[None])
+    target = torch.softmax(scores / 0.3, dim=-1)
+    divergence = (target * (target.log() - torch.log_softmax(row / 0.05, dim=-1)[:3])).sum()
+    expected = 0.9 * divergence - 0.1 * torch.log_softmax(row / 0.01, dim=-1)[0]
+    assert loss(similarities, scores[None]).item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dense", "late-interaction"])
+def test_similarities_are_in_float32_where_encoders_are_not(name, base, lesson, monkeypatch):
+    monkeypatch.setattr(models, "fast_bf16", lambda: True)
+    monkeypatch.setattr(models, "device", lambda: "cpu")
+    student = STUDENTS[name].make(base.copy(), lesson)
+    with torch.autocast("cpu", torch.bfloat16):
+        (similarities,) = student.similarities(student.read(TRAIN[:1]))
+    assert similarities.scores.dtype == torch.float32
+    assert not torch.equal(similarities.scores, similarities.scores.bfloat16().float())
+
+
+@pytest.mark.parametrize("negatives", ["list", "batch", None])
+@pytest.mark.parametrize("name", STUDENTS)
+def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(name, negatives, base, lesson):
+    """Those that are alike are judged together, whatever the order."""
+    student = STUDENTS[name].make(base.copy(), lesson, negatives)
+    batch = [
+        example._replace(doc_ids=example.doc_ids[:size], scores=example.scores[:size], has_positive=is_known)
+        for example, size, is_known in zip(TRAIN, (8, 3, 8, 1, 3), (True, True, False, True, False), strict=False)
+    ]
+    priors = {key(example): 0.5 for example in batch} if negatives is None else {}
+    loss = DistillationLoss(mask_above=0.4)
+    with torch.no_grad():
+        shared = student.similarities(student.read(batch))
+        together = mean_loss(student, loss, read_batch(student, batch, priors)).item()
+        one_by_one: list[float] = []
+        for numbers, similarities in zip(of_one_form(batch), shared, strict=True):
+            for place, example in enumerate(batch[number] for number in numbers):
+                prior = torch.tensor([priors[key(example)]]) if priors else None
+                itself = Similarities(similarities.scores[:, place, None], similarities.places[place, None])
+                scores = torch.tensor([example.scores])
+                one_by_one.append(loss(itself, scores, prior, has_positive=example.has_positive).item())
+    assert len(one_by_one) == 5
+    assert together == pytest.approx(np.mean(one_by_one), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["late-interaction-query", "dense-query"])
+def test_a_gpu_with_room_for_the_index_says_what_one_without_says(name, base, lesson, monkeypatch):
+    logs = []
+    for room in (0, 1 << 40):
+        monkeypatch.setattr(token_vectors, "free_bytes", lambda room=room: room)
+        logs.append(torch.stack(log_probs(STUDENTS[name].make(base.copy(), lesson), TRAIN[:4])))
+    assert torch.equal(*logs)
+
+
+# Without a teacher
+
+
+def test_a_copy_of_the_source_in_the_batch_is_no_negative(base, lesson):
+    copies = {TRAIN[0].doc_ids[0], TRAIN[1].doc_ids[0]}
+    others = [doc.doc_id for doc in DOCS if doc.doc_id not in copies]
+    batch = untaught([TRAIN[n]._replace(doc_ids=(TRAIN[n].doc_ids[0], others[n])) for n in range(3)])
+    pooled = np.full_like(lesson.vectors.pooled, lesson.vectors.pooled.shape[1] ** -0.5)  # all near each other
+    asked = []
+
+    def alike(doc_id, other_id):
+        asked.append((doc_id, other_id))
+        return {doc_id, other_id} == copies
+
+    lesson = replace(lesson, alike=alike, vectors=replace(lesson.vectors, pooled=pooled))
+    for name, negatives in (("dense", "batch"), ("dense-query", "corpus"), ("late-interaction", "batch")):
+        student = STUDENTS[name].make(base.copy(), lesson, negatives)
+        (similarities,) = student.similarities(student.read(batch))
+        columns = [doc.doc_id for doc in DOCS] if negatives == "corpus" else [d for e in batch for d in e.doc_ids]
+        columns = list(dict.fromkeys(columns))
+        hidden = ({TRAIN[1].doc_ids[0]}, {TRAIN[0].doc_ids[0]}, set())
+        for scores, wanted in zip(similarities.scores[0], hidden, strict=True):
+            assert {columns[place] for place in torch.isinf(scores).nonzero().flatten().tolist()} == wanted
+        assert torch.isfinite(similarities.log_probs(0.05)).all()
+    assert asked
+
+
+def test_passages_of_one_document_answer_alike(lesson):
+    parents = {DOCS[0].doc_id: "whole", DOCS[1].doc_id: "whole"}
+    of_passages = replace(lesson, ids=Ids(lesson.ids.doc_ids, parents))
+    batch = [NWay("q00", (DOCS[0].doc_id,)), NWay("q02", (DOCS[2].doc_id,))]
+    doc_ids = [doc.doc_id for doc in DOCS[:4]]
+    assert of_passages.answers(batch, doc_ids).tolist() == [[True, True, False, False], [False, False, True, False]]
+
+
+@pytest.mark.parametrize("name", ["dense", "dense-query", "late-interaction", "static"])
+def test_a_student_learns_without_a_teacher(name, base, lesson, tmp_path):
+    train, dev = untaught(TRAIN), untaught(TRAIN[::4])
+    settings = {"student": (name,), "loss": "contrastive", "contrastive": 0.0}
+    (note,) = distill(train, dev, base, lesson, tmp_path, **settings, **LEARN).values()
+    assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
+    only = [NWay(example.query_id, example.doc_ids[:1]) for example in TRAIN]  # the batch has the negatives
+    (note,) = distill(untaught(only), untaught(only[:8]), base, lesson, tmp_path / "only", **settings, **LEARN).values()
+    assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
+
+
+@pytest.mark.parametrize("changes", [{"negatives": "list"}, {"batch_size": 1}])
+def test_a_student_that_compares_nothing_is_refused(changes):
+    settings = {"student": ("dense",), "negatives": "auto", "batch_size": 8, "loss": "contrastive"}
+    check_negatives(1, **settings)
+    check_negatives(2, **{**settings, **changes})
+    check_negatives(1, **{**settings, **changes, "loss": "kl"})
+    with pytest.raises(SettingError, match=r"mine\.n_ways is 1 and distill.*compared with no other"):
+        check_negatives(1, **{**settings, **changes})

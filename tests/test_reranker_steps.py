@@ -1,0 +1,153 @@
+"""How long a reranker learns, what each step reads, and that a killed training comes to the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+
+from easy_task import CORPUS, LEARN, TEXTS, TRAIN, stopping, trained
+
+from acclimate.base.digests import folder_fingerprint
+from acclimate.base.draw import subset
+from acclimate.learn.rerankers import losses
+from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+from acclimate.learn.rerankers.order import cycled
+
+
+@pytest.fixture(scope="module")
+def made(tiny_encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    return trained(tiny_encoder, folder)
+
+
+@pytest.mark.parametrize("after", [7, 12])
+def test_training_goes_on_from_its_last_checkpoint(made, tiny_encoder, tmp_path, after):
+    steps = []
+
+    def stop(done, total):
+        if done == after * LEARN["batch_size"]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path, progress=stop)
+    assert not (tmp_path / "reranker").exists()
+    resumed = trained(tiny_encoder, tmp_path, progress=lambda done, total: steps.append((done, total)))
+    last_checkpoint = after // 5 * 5
+    assert steps == [(4 * step, 72) for step in range(last_checkpoint + 1, 19)]
+    assert resumed.notes == made.notes
+    assert folder_fingerprint(resumed.path) == folder_fingerprint(made.path)
+
+
+def test_every_query_is_learned_from_first_middle_and_last(tiny_encoder, tmp_path, monkeypatch):
+    seen = []
+    listwise = losses.LOSSES["listwise"]
+    watched = listwise._replace(
+        dataset=lambda examples, *rest: seen.append([e.query_id for e in examples]) or listwise.dataset(examples, *rest)
+    )
+    monkeypatch.setitem(losses.LOSSES, "listwise", watched)
+    notes = trained(tiny_encoder, tmp_path, epochs=1, max_queries=10, batch_size=3).notes
+    assert seen == [sorted(one.query_id for one in subset(TRAIN, 10, 0)), [f"q{n:02}" for n in range(24, 30)]]
+    assert (notes["queries"], notes["steps"]) == (10, 4)  # the last, smaller batch is a step
+
+
+def test_batches_add_up_to_a_step(tiny_encoder, tmp_path):
+    (note,) = trained(
+        tiny_encoder, tmp_path, batch_size=2, gradient_accumulation=3, epochs=2, schedule="constant"
+    ).notes["rerankers"]
+    assert (note["steps"], note["effective_batch"], note["rows_seen"]) == (8, 6, 192)
+    assert note["last_learning_rate"] == LEARN["learning_rate"]
+
+
+@pytest.mark.parametrize(("loss", "rows"), [("listwise", 4), ("bce", 4)])
+@pytest.mark.parametrize(("batch_size", "gradient_accumulation", "max_steps"), [(4, 1, 5), (2, 3, 7), (5, 2, 11)])
+def test_as_many_steps_as_asked_each_of_as_many_queries(
+    loss, rows, batch_size, gradient_accumulation, max_steps, tiny_encoder, tmp_path
+):
+    (note,) = trained(
+        tiny_encoder, tmp_path, loss=loss, epochs=9, batch_size=batch_size, max_steps=max_steps,
+        gradient_accumulation=gradient_accumulation,
+    ).notes["rerankers"]  # fmt: skip
+    per_step = batch_size * gradient_accumulation
+    queries = min(24, per_step * max_steps)
+    assert (note["queries"], note["steps"], note["effective_batch"]) == (queries, max_steps, per_step)
+    assert note["rows_seen"] == rows * per_step * max_steps
+    assert note["epochs"] == pytest.approx(per_step * max_steps / queries, abs=1e-3)
+    # linear over these steps: a tenth of them up, and at the last one part from nothing
+    up = max(1, max_steps // 10)
+    assert note["last_learning_rate"] == pytest.approx(LEARN["learning_rate"] / (max_steps - up))
+
+
+@pytest.mark.parametrize("count", [1, 23, 24, 25, 100])
+def test_every_row_is_read_once_before_any_is_read_twice(count):
+    rows = losses.lists((1.0, 0.0))(TRAIN, {query_id: query_id for query_id in TEXTS}, CORPUS)
+    read = cycled(rows, count, seed=3)["query"]
+    passes = [read[start : start + 24] for start in range(0, count, 24)]
+    assert len(read) == count
+    assert all(len(set(one)) == len(one) for one in passes)
+    assert read == cycled(rows, 100, seed=3)["query"][:count]
+    assert count < 20 or read != cycled(rows, count, seed=4)["query"]
+    assert len(passes) < 3 or passes[0] != passes[1]
+
+
+@pytest.mark.parametrize("changes", [{}, {"evaluations": 1}, {"evaluations": 1, "optimizer": "adafactor"}])
+def test_a_killed_training_of_so_many_steps_comes_to_the_same_bytes(changes, tiny_encoder, tmp_path):
+    settings = {"max_steps": 13, "batch_size": 5, "loss": "bce", **changes}
+    whole = trained(tiny_encoder, tmp_path / "a", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path / "b", progress=stopping(11 * 5), **settings)
+    steps = []
+    resumed = trained(tiny_encoder, tmp_path / "b", progress=lambda done, total: steps.append(done // 5), **settings)
+    assert steps[0] > 6
+    assert resumed.notes == whole.notes
+    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
+
+
+def test_looked_at_once_it_is_the_last_weights_that_stay(tiny_encoder, tmp_path):
+    settings = {"learning_rate": 0.5, "schedule": "constant", "max_steps": 12}  # far too fast: the last are the worst
+    (last,) = trained(tiny_encoder, tmp_path / "last", evaluations=1, patience=3, **settings).notes["rerankers"]
+    (best,) = trained(tiny_encoder, tmp_path / "best", evaluations=12, **settings).notes["rerankers"]
+    assert last["dev_loss"] == best["dev_loss"][-1:]
+    assert folder_fingerprint(tmp_path / "last") != folder_fingerprint(tmp_path / "best")
+
+
+def test_training_ends_early_where_nothing_gets_better_and_a_killed_one_does_too(tiny_encoder, tmp_path):
+    settings = {"patience": 2, "evaluations": 12, "epochs": 4, "learning_rate": 0.5}  # far too fast
+
+    def stop(done, total):
+        if done >= 4 * stop.after:
+            raise KeyboardInterrupt
+
+    early = trained(tiny_encoder, tmp_path / "a", **settings)
+    (note,) = early.notes["rerankers"]
+    losses_seen = [one["dev_loss"] for one in note["dev_loss"]]
+    assert note["steps"] < 24
+    assert len(losses_seen) == losses_seen.index(min(losses_seen)) + 3
+    stop.after = note["steps"] - 1
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path / "b", progress=stop, **settings)
+    assert trained(tiny_encoder, tmp_path / "b", **settings).notes == early.notes
+    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")
+
+
+def test_checkpoints_of_another_training_are_not_resumed_from(made, tiny_encoder, tmp_path):
+    def stop(done, total):
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_encoder, tmp_path, seed=1, progress=stop)
+    assert trained(tiny_encoder, tmp_path).notes == made.notes
+    assert folder_fingerprint(tmp_path / "reranker") == folder_fingerprint(made.path)
+
+
+@pytest.mark.parametrize("loss", ["listwise", "bce"])
+def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatch):
+    hyperparameters = Hyperparameters(
+        "", "", loss, 2, 0, "adamw", 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0
+    )
+    alone = hyperparameters.steps(TRAIN)  # 24 queries
+    assert (alone, hyperparameters.queries_at_once) == (12, 4)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert (hyperparameters.steps(TRAIN), hyperparameters.queries_at_once) == (4, 12)
