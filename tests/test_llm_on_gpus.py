@@ -1,0 +1,90 @@
+"""The way in which a GPU decodes, tried without one: steps recorded once, and the same answers."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+from test_llm import local
+from tiny import PROMPTS, SHARED, same, write_llama
+
+from acclimate.llm.backends.local import LocalLLM
+from acclimate.llm.decoders import captured, packed_cache
+from acclimate.llm.decoders.captured import Captured
+from acclimate.llm.decoders.packed import Packed
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("tiny"))
+
+
+def as_on_a_gpu(folder, monkeypatch, **settings):
+    """The tiny model with what a GPU does: a cache of fixed shape, larger groups, answers looked at now and then."""
+    llm = local(folder, **settings)
+    llm._loaded.__dict__["decoder"] = Packed(llm._loaded.model, for_gpu=True)
+    monkeypatch.setattr(LocalLLM, "_steps_unread", 5)
+    return llm
+
+
+@pytest.mark.parametrize(
+    "settings", [{"stop": ("a", "o", "9", "B")}, {"stop": ()}, {"stop": ("a", "o"), "temperature": 1.5}], ids=str
+)
+@pytest.mark.parametrize("share_prefix", [True, False])
+def test_the_way_of_a_gpu_writes_the_same(folder, monkeypatch, settings, share_prefix):
+    prompts = [f"{SHARED}{'so ' * (n % 5)}{n} words\nQuery:" for n in range(21)]
+    asked = [prompts, prompts[:3], PROMPTS, prompts]
+    plain = local(folder, share_prefix=share_prefix, **settings)
+    expected = [plain.complete(each) for each in asked]
+    llm = as_on_a_gpu(folder, monkeypatch, share_prefix=share_prefix, **settings)
+    found = [llm.complete(each) for each in asked]
+    for one, other in zip(found, expected, strict=True):
+        same(one, other)
+    assert found[0] == found[-1]  # whatever was in the cache
+    assert len({answer.completion_tokens for answer in found[0]}) > 2 or settings == {"stop": ()}
+
+
+def test_the_way_of_a_gpu_rates_the_same(folder):
+    starts, rows = [[5, 6, 7], [8], [9, 10, 11, 12]], [[20, 21], [22], [23, 24, 25], [26, 27]]
+    decoders = [Packed(local(folder)._loaded.model, for_gpu=for_gpu) for for_gpu in (False, True)]
+    for name, more in (("logits_of", ([30, 31],)), ("logprobs", ())):
+        plain, other = (getattr(decoder, name)(starts, rows, [0, 2, 1, 0], *more) for decoder in decoders)
+        torch.testing.assert_close(other, plain, atol=1e-4, rtol=0)
+
+
+def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, monkeypatch):
+    recorded = []
+    monkeypatch.setattr(
+        packed_cache, "Captured", lambda step, device: (recorded.append(device.type), Captured(step, device))[1]
+    )
+    llm = as_on_a_gpu(folder, monkeypatch)
+    for count in (20, 32, 17, 20):
+        llm.complete([f"{SHARED}{n} words\nQuery:" for n in range(count)])
+    assert recorded == ["cpu"]
+    llm.complete(PROMPTS)
+    llm.complete(PROMPTS[:2])
+    assert len(llm._loaded.decoder._fixed._caches) == packed_cache.KEPT_SHAPES
+    assert llm._loaded.forget()
+    assert not llm._loaded.forget()
+
+
+def test_without_a_graph_a_step_is_called_and_that_is_said_once(monkeypatch, caplog):
+    def refuse(step):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(Captured, "has_failed", False)
+    monkeypatch.setattr(captured, "_recorded", refuse)
+    steps = [Captured(lambda: torch.ones(1), torch.device("cuda")) for _ in range(2)]
+    assert [float(step()) for step in steps] == [1.0, 1.0]
+    assert len([record for record in caplog.records if "no CUDA graph" in record.message]) == 1
+
+
+def test_no_room_for_a_graph_is_want_of_memory(monkeypatch):
+    def refuse(step):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(captured, "_recorded", refuse)
+    with pytest.raises(torch.OutOfMemoryError):
+        Captured(lambda: torch.ones(1), torch.device("cuda"))
