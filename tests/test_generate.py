@@ -1,20 +1,16 @@
-"""Generation: queries by their docs, every drop counted; and queries that belong to another doc or language."""
+"""Generation: queries by their docs, every drop counted; a doc more, or a second run, changes nothing else."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import unicodedata
 
 import pytest
 from test_completions import Fake
 
 from acclimate.base.errors import SettingError
 from acclimate.corpus.formats import synthetic_id
-from acclimate.corpus.language import language_of
-from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm import prompts
-from acclimate.llm.answers.clean import clean
 from acclimate.llm.ask import tasks_of, together
 from acclimate.llm.completions import Completions
 from acclimate.llm.estimate import calls_of
@@ -191,38 +187,6 @@ def test_each_batch_holds_one_prompt_and_each_query_says_whose_it_is(completions
     assert all(prompts == {"question", "keyword", "claim"} for prompts in by_doc.values())
 
 
-LOG = QueryLog([LoggedQuery("1", "What was  OPENED in 1803", 9), LoggedQuery("2", "{document} %s sulphur trench", 5)])
-
-
-def test_prompts_show_queries_of_the_log_and_nobody_copies_them(completions):
-    material = Material(log=LOG)
-    without = generate(DOCS, completions, material, llm=Writer())
-    assert without.queries == generate(DOCS, completions, llm=Writer(), log_examples=3).queries  # there is no log
-    writer = Writer()
-    shown = generate(DOCS, completions, material, llm=writer, log_examples=3)
-    asked = [prompt for batch in writer.batches for prompt in batch]
-    assert len(asked) == 50
-    assert all(
-        prompt.startswith("People here ask like this:\n- ")
-        and "- What was  OPENED in 1803\n" in prompt
-        and "- {document} %s sulphur trench\n" in prompt
-        for prompt in asked
-    )
-    assert shown.dropped == {"copy of an example": 1}
-    assert [reject["doc_id"] for reject in shown.rejects] == ["3"]
-    assert set(without.queries) - set(shown.queries) == {query for query in without.queries if query.doc_id == "3"}
-
-
-def test_what_only_the_log_speaks_of_is_no_query_for_a_document(completions):
-    class Borrower(Writer):
-        def answer(self, doc):
-            return super().answer(doc)._replace(text=" who dug the sulphur trench")
-
-    material = Material(log=LOG)
-    assert generate(DOCS[:1], completions, material, llm=Borrower()).dropped == {}
-    assert generate(DOCS[:1], completions, material, llm=Borrower(), log_examples=2).dropped == {"from the examples": 1}
-
-
 def test_two_prompts_with_one_answer_make_one_query(completions):
     made = generate(DOCS, completions, llm=Writer(), per_doc=3)
     assert len(made.queries) == 50
@@ -246,53 +210,6 @@ def test_settings_are_checked_shared_and_described(completions):
         generate(DOCS, completions, llm=Writer(), prompt="nope")
     for name, parameter in inspect.signature(generate).parameters.items():
         assert parameter.kind != parameter.KEYWORD_ONLY or f"    {name}\n        " in generate.__doc__
-
-
-@pytest.mark.parametrize(
-    ("query", "doc", "language", "is_wrong"),
-    [
-        ("日本の首都はどこですか", "東京は日本の首都であり、カタカナもひらがなもある。", "", False),
-        ("日本の首都はどこですか", "Tokyo is the capital of Japan, and has been for long.", "", True),
-        ("日本の首都はどこですか", "Tokyo is the capital of Japan, and has been for long.", "Japanese", False),
-        ("was ist die Hauptstadt von Japan", "Tokyo is the capital of Japan, and has been for long.", "", True),
-        ("was ist die Hauptstadt von Japan", "Tokyo is the capital of Japan, and has been for long.", "German", False),
-        ("what is the capital of Japan", "Tokyo ist die Hauptstadt von Japan und das seit langem.", "german", True),
-        ("what is the capital of Japan", "Tokyo is the capital of Japan, and has been for long.", "en", False),
-        ("import io in Python", "io.read(io.BytesIO(io)) io io io", "", False),
-        ("iPhone 15 Pro Max цена", "Цены на новые телефоны в этом магазине снова выросли.", "", False),
-        ("GPT-4 与 BERT 区别", "本文比较大型语言模型的结构和训练方法。", "", False),
-        ("Tokyo Hauptstadt Japan", "Tokyo is the capital of Japan, and has been for long.", "", False),
-    ],
-)
-def test_a_query_in_another_language_than_the_one_wanted_is_no_query(query, doc, language, is_wrong):
-    assert clean(query, doc, "stop", language=language)[1] == ("wrong language" if is_wrong else None)
-
-
-@pytest.mark.parametrize(("text", "code"), [("où même été à côté", "fr"), ("für über können", "de"), ("är så", "sv")])
-def test_a_language_is_told_however_its_letters_are_written(text, code):
-    assert {language_of(unicodedata.normalize(form, text.upper())) for form in ("NFC", "NFD")} == {code}
-
-
-def test_overlap_is_of_words_not_of_letters():
-    assert clean("tasty honest tales", "nasty honesty stales tasty", "stop")[1] is None
-    assert clean("he is in a new tent at art hall", "she isin anew tentat arthall", "stop")[1] is None
-
-
-EXAMPLES = "Document: Copper left in vineyard soils harms microbes.\nQuery: what makes copper harm vineyard soil"
-
-
-@pytest.mark.parametrize(
-    ("text", "doc", "borrowed"),
-    [
-        ("how do nitrates move in vineyard soil", "Nitrates move slowly in clay.", True),
-        ("how do nitrates move in vineyard soil", "The soil of a vineyard holds nitrates.", False),
-        ("how do nitrates move in clay soil", "Nitrates move slowly in clay.", False),
-        ("what makes nitrates move", "Nitrates move slowly in clay.", False),
-    ],
-)
-def test_what_only_the_examples_speak_of_is_no_query_for_a_document(text, doc, borrowed):
-    assert clean(text, doc, "stop", EXAMPLES) == (text, "from the examples" if borrowed else None)
-    assert clean(text, doc, "stop") == (text, None)
 
 
 def test_prompts_come_apart_by_the_order_of_their_examples_where_enough_share_one():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, QUERIES, TRAIN, draw, find
-from tiny import write_cross_encoder
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
@@ -248,65 +246,3 @@ def test_that_nothing_would_be_left_to_label_is_said_before_rerankers_learn(trai
     else:
         with pytest.raises(DataError, match="rerankers learn from all of the 25 queries"):
             check_unseen(run_of(**train), None, filtered)
-
-
-# The whole chain
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("fake_llm")
-def test_rerankers_alone_teach_windows_of_unseen_queries(corpus, run_adapt, tmp_path, capsys):
-    changes = (
-        "generate.prompt=question,claim", "train.rerankers=prompt", "train.max_queries=4", "train.min_queries=1",
-        "label.teachers=reranker", "label.weights=equal", "label.queries=unseen", "label.candidates=dense",
-        "label.windows=3", "label.n_ways=10", "label.normalize=none", "distill.student=late-interaction",
-        "distill.contrastive=0", "distill.teacher_temperature=1", "distill.max_sim=sum", "distill.schedule=constant",
-        "distill.evaluations=1", "distill.document_ways=4", "distill.epochs=1",
-    )  # fmt: skip
-    out = tmp_path / "run"
-    assert run_adapt(corpus, out, changes=changes) == 0
-    read = [json.loads(line) for line in (out / "label" / "train.jsonl").read_text().splitlines()]
-    taught = json.loads((out / "train" / "queries.json").read_text())
-    assert len(taught) == 2
-    assert not {row["query_id"] for row in read} & {query_id for ids in taught.values() for query_id in ids}
-    counts = {row["query_id"]: 0 for row in read}
-    for row in read:
-        counts[row["query_id"]] += 1
-        assert len(row["doc_ids"]) == 4
-    assert set(counts.values()) == {3}
-    manifest = json.loads((out / "label" / "manifest.json").read_text())
-    assert manifest["dropped"]["a reranker learned from it"] == 8
-    assert sum(manifest["dropped"].values()) + manifest["out"] == manifest["in"]
-    assert run_adapt(corpus, tmp_path / "few", changes=(*changes, "train.max_queries=400")) == 2
-    assert "label.queries=unseen" in capsys.readouterr().err
-    assert not (tmp_path / "few" / "index").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("fake_llm")
-def test_a_published_cross_encoder_teaches_margins_of_what_dense_retrieval_finds(
-    corpus, run_adapt, tiny_encoder, tmp_path
-):
-    model = write_cross_encoder(tmp_path / "teacher", tiny_encoder)
-    changes = (
-        f"label.teachers=cross-encoder:{model}", "label.weights=equal", "label.normalize=none", "label.n_ways=9",
-        "label.reranker_ways=9", "label.candidates=dense", "distill.student=dense", "distill.loss=margin-mse",
-        "distill.contrastive=0", "distill.teacher_temperature=1", "distill.student_temperature=0.05",
-        "distill.document_ways=2", "distill.ways_by=random", "distill.max_steps=12", "distill.batch_size=4",
-        "distill.evaluations=1",
-    )  # fmt: skip
-    out = tmp_path / "run"
-    assert run_adapt(corpus, out, changes=changes) == 0
-    notes = json.loads((out / "distill" / "manifest.json").read_text())["notes"]["dense"]
-    assert (notes["steps"], len(notes["dev_loss"]), notes["best_epoch"]) == (12, 2, 1)
-    said = json.loads((out / "label" / "manifest.json").read_text())["notes"]
-    assert said["scale"] == {"normalize": "none", "target": "as rated"}
-    rows = [json.loads(line) for line in (out / "label" / "scores.jsonl").read_text().splitlines()]
-    rated = {
-        row["query_id"]: dict(zip(row["doc_ids"], row["raw"][f"cross-encoder:{model}"], strict=True)) for row in rows
-    }
-    for line in (out / "label" / "train.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        assert row["scores"] == pytest.approx([rated[row["query_id"]][doc_id] for doc_id in row["doc_ids"]], abs=1e-5)
-    shares = (*changes, "distill.contrastive=0.1", "distill.mask_above=0.6")
-    assert run_adapt(corpus, tmp_path / "shares", changes=shares) == 2

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from acclimate.base.digests import fingerprint
-from acclimate.base.errors import DataError
-from acclimate.base.files import write_jsonl
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.base.words import normalized
-from acclimate.corpus.judged import JUDGED, LOG, NOTHING_JUDGED, Judged
-from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
-from acclimate.records import Doc, Qrel, Query, SyntheticQuery
+from acclimate.corpus.judged import LOG
+from acclimate.records import Doc, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
 from acclimate.search.neighbors import Neighbors
 from acclimate.search.vectors import Vectors
-from acclimate.search.weights import answers_of
-from acclimate.stages import steer as stage
-from acclimate.stages.steer import Steered, steer
+from acclimate.stages.steer import steer
 
 FEW, MANY = "shares few words", "shares many words"
 EMPTY = np.empty(0)
@@ -250,109 +242,3 @@ def test_progress_ends_where_it_said(index):
 
 
 # What others read of it
-
-
-ROWS = [
-    {"query_id": "s0", "text": "lava", "weight": 0.4, "group": MANY, "grades": {"d00": 4, "d01": 2}},
-    {"query_id": "s1", "text": "snow", "weight": 0.1, "group": FEW, "grades": {"d01": 5}},
-    {"query_id": "l0", "text": "moon", "weight": 0.5, "group": LOG, "grades": {"d05": 2}},
-]
-
-
-def dev_queries(n):
-    queries = [Query(f"dev{number}", f"dev query {number}") for number in range(n)]
-    return Judged("dev", queries, [Qrel(query.query_id, DOCS[0].doc_id, 1) for query in queries])
-
-
-def run_with(labelled, measuring=NOTHING_JUDGED):
-    """What `steer` reads of a run."""
-    labels = SimpleNamespace(choosing=labelled, measuring=measuring)
-    documents = {doc.doc_id: doc for doc in DOCS}
-    return SimpleNamespace(input=SimpleNamespace(labels=labels, documents=documents))
-
-
-@pytest.fixture
-def steered(tmp_path):
-    write_jsonl(tmp_path / "choosing.jsonl", ROWS)
-    write_jsonl(tmp_path / "measuring.jsonl", [{**ROWS[0], "weight": 1.0, "group": ""}])
-    return Steered(tmp_path, {}, True)
-
-
-SAMPLED = SimpleNamespace(name="sample", fingerprint="", shown=set())
-
-
-def test_what_was_written_is_what_chooses(steered):
-    choosing = steered.choosing(run_with(NOTHING_JUDGED), SAMPLED)
-    assert str(choosing) == "2 synthetic queries and 1 of a log"
-    assert choosing.is_synthetic
-    assert choosing.grades == {row["query_id"]: row["grades"] for row in ROWS}
-    assert steered.logged == ["moon"]
-    answers = answers_of(choosing, Ids([doc.doc_id for doc in DOCS]))
-    assert answers.weights == pytest.approx([0.4, 0.1, 0.5])
-    assert list(answers.groups) == [MANY, FEW, LOG]
-    assert answers.grades[0] == {0: 4, 1: 2}
-    assert choosing.mean({"s0": 1.0, "s1": 0.0, "l0": 0.5}) == pytest.approx(0.65)
-    measuring = steered.measuring(run_with(NOTHING_JUDGED), SAMPLED)
-    assert (str(measuring), measuring.weights, measuring.groups) == ("1 synthetic queries", {"s0": 1.0}, {"s0": ""})
-
-
-def test_many_judged_queries_replace_all_others_and_few_choose_beside_them(steered):
-    many = dev_queries(100)
-    assert steered.choosing(run_with(many), SAMPLED).queries == many.queries
-    few = dev_queries(25)
-    choosing = steered.choosing(run_with(few), SAMPLED)
-    assert [query.query_id for query in choosing.queries] == [row["query_id"] for row in ROWS] + [
-        query.query_id for query in few.queries
-    ]
-    assert str(choosing) == "2 synthetic queries, 1 of a log and 25 judged ones"
-    weights = answers_of(choosing, Ids([doc.doc_id for doc in DOCS])).weights
-    assert weights[3:] == pytest.approx([1 / 75] * 25)  # 25 / (25 + 50) of all
-    assert weights[:3] == pytest.approx([0.4 * 2 / 3, 0.1 * 2 / 3, 0.5 * 2 / 3])
-    assert set(choosing.groups.values()) == {MANY, FEW, LOG, JUDGED}
-    assert steered.measuring(run_with(few, few), SAMPLED).queries == few.queries
-
-
-def test_a_synthetic_query_that_somebody_judged_chooses_once_by_that_judgment(steered):
-    choosing = steered._read("choosing")
-    graded = Judged("dev", [Query("s1", "snow")], [Qrel("s1", "d07", 3)])
-    both = choosing.beside(graded)
-    assert [query.query_id for query in both.queries] == ["s0", "l0", "s1"]
-    assert both.grades["s1"] == {"d07": 3}
-    assert both.weights["s1"] == pytest.approx(0.9 / 50)
-    assert both.groups["s1"] == JUDGED
-    every = Judged("dev", choosing.queries, [Qrel(query.query_id, "d07", 1) for query in choosing.queries])
-    assert choosing.beside(every) is every
-
-
-def test_queries_of_the_log_that_prompts_show_do_not_choose(steered):
-    log = QueryLog([LoggedQuery(f"l{number}", f"query {number}", number) for number in range(9, 0, -1)])
-    run = run_with(NOTHING_JUDGED)
-    run.input.unjudged_log, run.input.corpus = log, SimpleNamespace(fingerprint="")
-    run.seed, run.read = 0, lambda *_: {}
-    other = SimpleNamespace(name="other", fingerprint="")
-    for n_shown, n_choosing in ((0, 9), (3, 6), (3, 2), (9, 5)):
-        inputs = {}
-        run.settings = {"steer": {"log_queries": n_choosing}, "generate": {"log_examples": n_shown}}
-        run.make = lambda *_, **said: inputs.update(said["inputs"]) or steered  # noqa: B023
-        stage.make(run, other, SAMPLED, other)
-        shown = log.draw(n_shown, run.seed)
-        choosing = [query for query in log.draw(n_shown + n_choosing, run.seed) if query not in shown]
-        expected = fingerprint(sorted(query.as_query() for query in choosing)) if choosing else None
-        assert inputs.get("log") == expected
-
-
-def test_judged_queries_that_prompts_show_do_not_choose(steered):
-    few, many = dev_queries(2), dev_queries(100)
-    sampled = SimpleNamespace(**{**vars(SAMPLED), "shown": {normalized(query.text) for query in many.queries[1:]}})
-    assert len(steered.choosing(run_with(few), sampled).queries) == len(ROWS) + 1
-    assert len(steered.choosing(run_with(many), sampled).queries) == 1
-    sampled.shown.add(normalized(many.queries[0].text))
-    assert len(steered.choosing(run_with(few), sampled).queries) == len(ROWS)
-    run = run_with(many)
-    run.input.unjudged_log, run.input.corpus = NO_LOG, SimpleNamespace(fingerprint="")
-    run.settings = {"steer": {"log_queries": 5}, "generate": {"log_examples": 0}}
-    run.seed, run.read = 0, lambda *_: {}
-    run.make = lambda *_, **__: steered
-    other = SimpleNamespace(name="other", fingerprint="")
-    with pytest.raises(DataError, match="prompts show all 100 queries of the dev split"):
-        stage.make(run, other, sampled, other)

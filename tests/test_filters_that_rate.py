@@ -1,0 +1,149 @@
+"""Filters that ask a teacher, a reranker or an LLM about queries: what stays, and that nothing is asked twice."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_filter import NOTHING, Told, queries_of
+
+import acclimate
+from acclimate.base.errors import SettingError
+from acclimate.base.testing import FakeScorer
+from acclimate.llm.grade import read_grade
+from acclimate.records import Query
+from acclimate.search.kept_values import KeptValues
+from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.lists import rated_together
+from acclimate.stages.filter import filter_queries
+
+
+def test_the_teacher_must_rank_the_source_first():
+    queries = queries_of("first", "second", "lost")
+    judges = Told(teacher={"first": {"d": 2.0, "e": 1.0}, "second": {"e": 2.0, "d": 1.0}})
+    selection = filter_queries(queries, judges, filters=("teacher",))
+    assert [query.text for query in selection.queries] == ["first"]
+    assert [row["teacher_rank"] for row in selection.judged] == [1, 2, None]
+
+
+def test_the_best_by_a_rerankers_score_stay():
+    queries = queries_of("good", "bad", "better", logprobs=[-1.0, -0.1, -3.0])
+    judges = Told(scores={"good": 1.5, "bad": -2.0, "better": 3.0})
+    selection = filter_queries(queries, judges, filters=("reranker",), reranker="one", keep_top_k=2)
+    assert [query.text for query in selection.queries] == ["good", "better"]
+    assert [row["reranker"] for row in selection.judged] == [1.5, -2, 3]
+
+
+@given(st.lists(st.floats(-9, 0), min_size=1, max_size=40), st.integers(0, 100))
+def test_a_percentile_drops_that_share_at_most_and_only_the_lowest(logprobs, least):
+    queries = queries_of(*(f"query {at}" for at in range(len(logprobs))), logprobs=logprobs)
+    selection = filter_queries(queries, NOTHING, filters=("percentile",), min_percentile=least)
+    dropped = {row["query_id"] for row in selection.judged if row["reason"]}
+    assert len(dropped) <= len(queries) * least / 100
+    assert selection.queries
+    lowest = min(query.logprob for query in selection.queries)
+    assert all(query.logprob < lowest for query in queries if query.query_id in dropped)
+
+
+def test_an_answer_that_is_no_grade_is_a_counted_drop():
+    queries = queries_of("three", "one", "unreadable")
+    judges = Told(grades={"three": 3.0, "one": 1.0})
+    selection = filter_queries(queries, judges, filters=("judge",), min_grade=2)
+    assert [query.text for query in selection.queries] == ["three"]
+    assert selection.dropped == {"judge": 2}
+    assert [row["grade"] for row in selection.judged] == [3, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "grade"),
+    [("Grade: **3**", 3), ("**Grade:** 3", 3), ("Score: 3", 3), ("(3)", 3), ("3 (fully)", 3), ("2-3", None),
+     ("3 (not 2)", None), ("3", 3), (" 2.", 2), ("Grade: 1", 1), ("**0**", 0), ("2/3", 2), ("4", None),
+     ("2.5", None), ("2 or 3", None),
+     ("", None), ("The grade is 3 because", None), ("33", None)],
+)  # fmt: skip
+def test_grades_are_read_strictly(answer, grade):
+    read = read_grade(answer)
+    assert math.isnan(read) if grade is None else read == grade
+
+
+def test_filters_ask_about_what_is_left_and_once(tmp_path):
+    queries = queries_of("one tide", "one tide", "other thing")
+    judges = Told({"one tide": {"d": 1.0}})
+    filter_queries(queries, judges, filters=("duplicates", "round-trip", "round-trip"))
+    assert judges.asked == [("hybrid", ["q0", "q2"])]
+
+
+def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
+    asked = []
+
+    def rate(text, doc_id):
+        asked.append((text, doc_id))
+        return len(text) / 3 + len(doc_id)
+
+    pairs = [(Query(f"q{n}", "w" * n), "d" * m) for n in range(5) for m in range(1, 4)]
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        first = KeptScorer(FakeScorer(rate), store, "corpus").score(pairs)
+    assert first == pytest.approx([rate(query.text, doc_id) for query, doc_id in pairs])
+    asked.clear()
+    with KeptValues(tmp_path / "scores.sqlite") as store:
+        kept = KeptScorer(FakeScorer(rate), store, "corpus")
+        assert kept.score(pairs) == first  # to the last bit of float32
+        renamed = [(query._replace(query_id=f"other-{query.query_id}"), doc_id) for query, doc_id in pairs]
+        assert kept.score(renamed) == first  # a score is of texts
+        assert not asked
+        for other in (
+            lambda: kept.score(pairs[1:]),
+            lambda: KeptScorer(FakeScorer(rate, "another"), store, "corpus").score(pairs),
+            lambda: KeptScorer(FakeScorer(rate), store, "other documents").score(pairs),
+        ):
+            other()
+            assert asked
+            asked.clear()
+
+
+def test_an_llm_that_cannot_grade_is_no_judge():
+    with pytest.raises(SettingError, match="no grade that could be read"):
+        filter_queries(queries_of("one", "two"), NOTHING, filters=("judge",))
+
+
+def test_a_query_that_changes_is_rated_again_with_those_of_its_group_alone():
+    queries = queries_of(*(f"query {n}" for n in range(500)))
+    groups = rated_together(queries)
+    assert sorted(q.query_id for group in groups for q in group) == sorted(q.query_id for q in queries)
+    assert groups == rated_together(queries[::-1])
+    assert max(map(len, groups)) <= 100
+    changed = rated_together([*queries[1:], queries[0]._replace(query_id="another")])
+    assert sum(group not in groups for group in changed) <= 2
+
+
+@pytest.mark.usefixtures("fake_llm")
+def test_a_reranker_that_learned_from_the_queries_must_rank_their_sources_high(copied, corpus, run_adapt, monkeypatch):
+    def left(k):
+        acclimate.filter(copied, filters=("duplicates", "consistency"), consistency_k=k)
+        rows = [json.loads(line) for line in (copied / "filter" / "scores.jsonl").read_text().splitlines()]
+        return {row["query_id"]: row["consistency_rank"] for row in rows if row["reason"] is None}, rows
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("acclimate.stages.judges._rank_by", interrupt)
+        left(2)
+    with monkeypatch.context() as patch:  # what was interrupted once it was trained is trained no more
+        patch.setattr("acclimate.learn.rerankers.training.train_reranker", refuse)
+        kept, rows = left(2)
+    assert all(rank <= 2 for rank in kept.values())
+    assert {row["reason"] for row in rows if (row["consistency_rank"] or 99) > 2} == {"consistency"}
+    assert not (copied / "filter" / "trained").exists()
+    monkeypatch.setattr("acclimate.learn.rerankers.consistency.train_rerankers", refuse)
+    again, others = left(1)
+    assert [row["consistency_rank"] for row in others] == [row["consistency_rank"] for row in rows]
+    assert 0 < len(again) < len(kept)
+    with pytest.raises(AssertionError, match="trained again"):
+        run_adapt(corpus, copied, changes=("filter.filters=duplicates,consistency", "train.learning_rate=1e-3"))
