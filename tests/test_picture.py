@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from test_report import HOSTILE, system
+from reports import HOSTILE, system
 
 from acclimate.report.against_reranked import sentence, trades
 from acclimate.report.pictures.svg import standalone

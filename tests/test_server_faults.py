@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from email.utils import formatdate
 
 import pytest
 
@@ -17,10 +16,10 @@ from acclimate.llm import Decoding
 from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget, read_limits
-from acclimate.llm.server.failures import failure, retry_after
 from acclimate.llm.server.gate import Gate, Patience
 
 pytestmark = pytest.mark.usefixtures("short_waits")
+
 
 FAULTS = {
     "too many requests": lambda request: error(429, **{"retry-after": "0.02"}),
@@ -56,31 +55,6 @@ def test_what_may_pass_is_asked_again_and_nothing_twice_without_need(fault):
         assert len(server.requests) == 24 + 2 * len(fails)
 
 
-def test_a_slow_answer_is_given_up_and_asked_again():
-    def reply(request, nth):
-        if nth == 1 and "number 3\n" in request["messages"][0]["content"]:
-            time.sleep(1.5)
-        return echo(request)
-
-    with serving(reply) as server:
-        started = time.monotonic()
-        assert len(model(server).complete(PROMPTS)) == 24
-        assert 0.5 <= time.monotonic() - started < 6
-        assert len(server.requests) == 25
-
-
-def test_a_wait_that_the_server_asks_for_is_kept():
-    times = []
-
-    def reply(request, nth):
-        times.append(time.monotonic())
-        return error(429, **{"retry-after": "0.4"}) if nth == 1 else echo(request)
-
-    with serving(reply) as server:
-        model(server).complete(PROMPTS[:1])
-    assert times[1] - times[0] >= 0.4
-
-
 def test_what_was_given_to_one_address_goes_to_no_other():
     with serving() as elsewhere:
         answer = (308, {"location": f"{elsewhere.url}/chat/completions"}, "")
@@ -90,48 +64,6 @@ def test_what_was_given_to_one_address_goes_to_no_other():
         ):
             model(server).complete(PROMPTS[:1])
         assert elsewhere.requests == []
-
-
-@pytest.mark.parametrize(
-    ("words", "seconds"),
-    [
-        ("Rate limit reached for m: Limit 30000, Used 29925. Please try again in 1.45s. Visit https://x/9", 1.45),
-        ("Please try again in 20ms.", 0.02),
-        ("Please try again in 6m32.5s.", 392.5),
-        ("Please retry after 26 seconds.", 26.0),
-        ("Quota exceeded. * limit: 10, model: m\nPlease retry in 27.4s.", 27.4),
-        ("Try again in 1 hour, 2 minutes and 3 seconds", 3723.0),
-        ("Retry limit of 3 reached", None),
-        ("please try again later", None),
-        ("The model m-3s is overloaded", None),
-    ],
-)
-def test_a_wait_may_be_told_in_words(words, seconds):
-    assert failure(429, {"error": {"message": words}}).after == seconds
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0.4", 0.4),
-        ("-3", 0.0),
-        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),  # from the response's own date
-        ("Wed Oct 21 07:28:30 2015", 30.0),  # the obsolete form, which is in UTC, too
-        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
-        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
-        ("nan", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_a_wait_is_told_in_seconds_or_as_a_date(value, seconds):
-    headers = {"retry-after": value, "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    assert retry_after(headers) == seconds
-
-
-def test_a_wait_until_a_date_counts_from_now_where_the_response_has_none():
-    headers = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
-    assert 50 < retry_after(headers) <= 60
 
 
 def test_no_more_requests_at_once_than_allowed():
