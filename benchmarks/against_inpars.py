@@ -20,10 +20,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from inpars_commands import ACCLIMATE, SAMPLE
 from inpars_loss import loss_of_a_batch
 from inpars_materials import plain_folder, random_encoder, random_t5
+from inpars_table import Row, table
 from watched import OUTPUT, Usage, killed_after, used
 
 import acclimate
@@ -35,21 +37,6 @@ from acclimate.records import Query, ScoredDoc
 from acclimate.search.bm25 import BM25
 
 HERE = Path(__file__).parent
-FLOAT32 = "from acclimate.base import models; models.fast_bf16 = lambda: False; "
-ACCLIMATE = [sys.executable, "-c", f"{FLOAT32}from acclimate.cli.main import main; raise SystemExit(main())"]
-SAMPLE = f"""{FLOAT32}
-import sys
-from pathlib import Path
-from acclimate.api.adapt import carry_out
-from acclimate.run.recipes import load_recipe
-from acclimate.run.settings import resolve
-from acclimate.stages.chain import STAGES
-from acclimate.stages.runs import begin
-folder, corpus, encoder, docs = sys.argv[1:]
-first = {{"method": "first", "n_docs": int(docs), "min_chars": 0, "windows": 0.0, "near_duplicates": 1.0}}
-settings = resolve(STAGES, load_recipe("quick"), {{"sample": first, "distill": {{"base": encoder}}}})
-carry_out(begin(Path(folder), corpus, settings, recipe="quick", seed=0), until="sample", progress=None)
-"""
 HITS, SAMPLES = 1000, 100  # of BM25, and of them drawn as negatives, as the toolkit does
 MEASURES = {
     "recip_rank": "RR",
@@ -60,15 +47,6 @@ MEASURES = {
     "P_10": "P@10",
     "judged_10": "Judged@10",
 }  # as the toolkit names them
-
-
-class Row(NamedTuple):
-    """A stage: what was compared and found, and what the toolkit and acclimate took."""
-
-    stage: str
-    finding: str
-    toolkit: Usage | None = None
-    ours: Usage | None = None
 
 
 def main() -> None:
@@ -308,19 +286,6 @@ class Comparison:
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
-
-
-def table(rows: Sequence[Row], name: str) -> Iterator[str]:
-    """Lines of Markdown."""
-    yield f"| {name} | what was found | CPU seconds, toolkit / acclimate | MB at most |"
-    yield "|---|---|---|---|"
-    for row in rows:
-        cpu = memory = ""
-        if row.toolkit and row.ours:
-            ratio = row.toolkit.cpu_seconds / row.ours.cpu_seconds
-            cpu = f"{row.toolkit.cpu_seconds:.1f} / {row.ours.cpu_seconds:.1f} = {ratio:.1f}"
-            memory = f"{row.toolkit.megabytes:,.0f} / {row.ours.megabytes:,.0f}"
-        yield f"| {row.stage} | {row.finding} | {cpu} | {memory} |"
 
 
 if __name__ == "__main__":

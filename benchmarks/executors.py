@@ -18,8 +18,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
+from process_tree import cpu_seconds, workers
 from results_page import table, write_section
 
 from acclimate.base.digests import folder_fingerprint
@@ -233,40 +233,6 @@ def _query(number: int, doc: Doc) -> SyntheticQuery:
     words = doc.text.split()
     start = number % max(1, len(words) - 6)
     return SyntheticQuery(f"q{number}", " ".join(words[start : start + 6]), doc.doc_id, -1.0)
-
-
-def workers() -> Iterator[int]:
-    """The processes of Ray's actors."""
-    for pid in processes():
-        with suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Actor"):
-                yield pid
-
-
-def processes() -> Iterator[int]:
-    """This process, and all that it has started, directly or not."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(fields(path)[1])
-    ours = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    yield from ours
-
-
-def cpu_seconds() -> float:
-    """Of these processes, those that have ended among them where somebody waited for them."""
-    ticks = 0
-    for pid in processes():
-        with suppress(OSError):
-            ticks += sum(map(int, fields(Path(f"/proc/{pid}/stat"))[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def fields(stat: Path) -> list[str]:
-    """What stands behind the name of a process."""
-    return stat.read_text().rpartition(")")[2].split()
 
 
 def section(

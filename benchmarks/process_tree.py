@@ -1,0 +1,42 @@
+"""This process and all that it has started: which they are, Ray's workers among them, and their seconds of the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def workers() -> Iterator[int]:
+    """The processes of Ray's actors."""
+    for pid in processes():
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Actor"):
+                yield pid
+
+
+def processes() -> Iterator[int]:
+    """This process, and all that it has started, directly or not."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(fields(path)[1])
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    yield from ours
+
+
+def cpu_seconds() -> float:
+    """Of these processes, those that have ended among them where somebody waited for them."""
+    ticks = 0
+    for pid in processes():
+        with suppress(OSError):
+            ticks += sum(map(int, fields(Path(f"/proc/{pid}/stat"))[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def fields(stat: Path) -> list[str]:
+    """What stands behind the name of a process."""
+    return stat.read_text().rpartition(")")[2].split()
