@@ -17,6 +17,7 @@ import pytest
 import acclimate.llm
 from acclimate import llm
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
+from acclimate.llm.completions import Completions
 
 SERVED = llm.load  # before the fake takes its place
 STAGES = ["index", "sample", "generate", "filter", "steer", "mine", "train", "label", "distill", "evaluate"]
@@ -56,6 +57,13 @@ def write_labels(folder: Path, qrels=tuple(QRELS)) -> tuple[str, str]:
     queries.write_text("".join(json.dumps({"_id": q.query_id, "text": q.text}) + "\n" for q in QUERIES))
     judged.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q.query_id}\t{q.doc_id}\t1\n" for q in qrels))
     return str(queries), str(judged)
+
+
+def write_answers(folder: Path) -> Path:
+    """An LLM's answers to two prompts, kept in the folder as a run keeps them."""
+    with Completions(folder / "completions.sqlite", "generate") as completions:
+        completions.complete(FakeLLM(), ["Document: one two", "Document: three four five"])
+    return folder
 
 
 def report_of(run: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chain import write_corpus
+from chain import write_answers, write_corpus
 
 from acclimate import __version__
 from acclimate.api.stages import SUMMARIES
@@ -236,12 +236,7 @@ def test_prompts_are_listed_shown_and_checked(tmp_path, capsys):
 
 @pytest.fixture
 def kept(tmp_path):
-    from acclimate.base.testing import FakeLLM
-    from acclimate.llm.completions import Completions
-
-    with Completions(tmp_path / "completions.sqlite", "generate") as completions:
-        completions.complete(FakeLLM(), ["Document: one two", "Document: three four five"])
-    return tmp_path
+    return write_answers(tmp_path)
 
 
 def test_what_is_kept_is_counted(kept, capsys):

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from chain import write_corpus
+from chain import write_answers, write_corpus
 
 import acclimate
 from acclimate.base.testing import DOCS
@@ -65,9 +65,9 @@ def test_a_run_is_no_corpus(mistake, unfinished, tmp_path):
     assert f"{unfinished} is a run" in mistake("adapt", unfinished, "--out", str(tmp_path / "other"))
 
 
-def test_a_file_of_prices_is_read_whoever_is_asked(mistake, corpus, out, kept, tmp_path):
+def test_a_file_of_prices_is_read_whoever_is_asked(mistake, corpus, out, tmp_path):
     assert "none.toml: no such file" in mistake("adapt", corpus, "--out", out, "--prices", str(tmp_path / "none.toml"))
-    assert "is a directory" in mistake("cache", "stats", str(kept), "--prices", str(tmp_path))
+    assert "is a directory" in mistake("cache", "stats", str(write_answers(tmp_path)), "--prices", str(tmp_path))
 
 
 def test_vectors_longer_than_the_base_s_are_refused_before_the_first_stage(mistake, corpus, out, tiny_encoder):
