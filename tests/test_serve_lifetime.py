@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 
 import pytest
@@ -16,6 +17,15 @@ from acclimate.cli.main import main
 from acclimate.deploy.serving import worker
 from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.service import Service
+
+
+@pytest.fixture(scope="module")
+def folder(finished, tmp_path_factory):
+    """A run that may be written to."""
+    copy = tmp_path_factory.mktemp("served") / "run"
+    shutil.copytree(finished, copy)
+    return copy
+
 
 # The run changes, the service ends
 
