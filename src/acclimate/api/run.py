@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
@@ -22,13 +22,15 @@ from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
 from acclimate.run.settings import Setting, check
-from acclimate.stages.runs import current, described, opened, outdated
+from acclimate.stages.runs import MadeAgain, current, described, opened, outdated, reading
 
 if TYPE_CHECKING:
     from acclimate.api.judge import JudgeOptions, Judgment
     from acclimate.api.serve import AppOptions, ServeOptions
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.updating.update import Updated
+
+T = TypeVar("T")
 
 
 def open(folder: str | PathLike[str]) -> Run:
@@ -107,8 +109,7 @@ class Run:
             raise SettingError(f"QUERY is {quoted(text)}; expected text to search for")
         if not text.strip():
             raise SettingError("QUERY is empty; expected what to search for")
-        with self._searching:
-            return self._searchers.search(text, k, system)
+        return self._asked(lambda searchers: searchers.search(text, k, system))
 
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
@@ -123,8 +124,7 @@ class Run:
         """
         pairs = queries.items() if isinstance(queries, Mapping) else queries
         queries_in_order = [as_query(pair) for pair in pairs]
-        with self._searching:
-            return self._searchers.scored(queries_in_order, k, system)
+        return self._asked(lambda searchers: searchers.scored(queries_in_order, k, system))
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
         """A PyTerrier transformer: frames with `qid` and `query` to frames with `docno`, `score` and `rank` (from 0).
@@ -153,8 +153,9 @@ class Run:
 
         sample = check(sample, Setting("sample", int, None, "", AtLeast(0)), "sample")
         seed = check(seed, Setting("seed", int, None, "", SEEDS), "seed")
-        run, _ = opened(self.folder, "generate")
-        answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
+        run, outputs = opened(self.folder, "generate")
+        with reading(run, outputs):
+            answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
         return Page(inspection.text(answers), page.write(answers, self.folder))
 
     def curve(
@@ -284,6 +285,15 @@ class Run:
         0
         """
         return Answers(self.folder)
+
+    def _asked(self, ask: Callable[[Searchers], T]) -> T:
+        """What searchers answer; where stages are made again meanwhile, those of what is there then."""
+        with self._searching:
+            try:
+                return ask(self._searchers)
+            except MadeAgain:
+                self.__dict__.pop("_searchers", None)
+                return ask(self._searchers)
 
     @cached_property
     def _searchers(self) -> Searchers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
 from acclimate.search.views import Views, blocks
+from acclimate.stages.runs import reading
 from acclimate.stages.systems import contenders, members_of, rerankers
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Searchers:
         self.outputs = outputs
         self._views = Views()
         self._systems: dict[str, Retriever] = {}
+        self._loaded: set[str] = set()  # systems that have answered
 
     def search(self, text: str, k: int, system: str | None) -> list[Hit]:
         """At most `k` documents, best first."""
@@ -82,18 +85,29 @@ class Searchers:
 
         within: the rows of the index that the search is about, ascending; None: all of them.
         """
-        retriever, hits_by_text = self.named(system), dict[str, list[Hit]]()
-        if within is not None:
-            retriever = _within(retriever, within)
-        queries = [Query(text, text) for text in dict.fromkeys(texts)]
-        for block in blocks(queries, len(self.run.base.ids)):
-            hits_by_text |= self._hits_of_block(block, k, retriever)
+        hits_by_text = dict[str, list[Hit]]()
+        with self._answering(system):
+            retriever = self.named(system)
+            if within is not None:
+                retriever = _within(retriever, within)
+            queries = [Query(text, text) for text in dict.fromkeys(texts)]
+            for block in blocks(queries, len(self.run.base.ids)):
+                hits_by_text |= self._hits_of_block(block, k, retriever)
         return [hits_by_text[text] for text in texts]
 
     def scored(self, queries: Sequence[Query], k: int, system: str | None) -> list[ScoredDoc]:
         """At most `k` documents per query, in the order of the queries."""
         name = self.checked_name(system)
-        return self._system(name, Views(), _plain).search(queries, _checked(k)) if queries else []
+        with self._answering(name):
+            return self._system(name, Views(), _plain).search(queries, _checked(k)) if queries else []
+
+    @contextmanager
+    def _answering(self, system: str | None) -> Iterator[None]:
+        """Within it a system answers, which loads what it needs when it is first asked; see `reading`."""
+        name = self.checked_name(system)
+        with reading(self.run, self.outputs, loads=name not in self._loaded):
+            yield
+        self._loaded.add(name)
 
     def named(self, system: str | None) -> Retriever:
         """The system of that name, or without one what is recommended."""

@@ -38,7 +38,7 @@ class Workspace:
     """The folder of one run."""
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
+        if is_file(folder):
             raise AcclimateError(f"{folder} is a file; expected a folder to write to")
         self.folder = folder
         self.lease = Lease(folder)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from acclimate.base import distributed
-from acclimate.base.errors import SettingError
+from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import quoted
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
-from acclimate.run import description
+from acclimate.run import description, lease, manifests
 from acclimate.run.given import NOTHING, Given
 from acclimate.run.input import Kept
 from acclimate.run.output import StageOutput
@@ -22,6 +23,14 @@ from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
 from acclimate.stages import token_vectors
 from acclimate.stages.chain import STAGES, Outputs, finished
+
+
+class MadeAgain(DataError):
+    """Stages that were read are others now, or gone."""
+
+    def __init__(self, folder: Path) -> None:
+        what = f"its stages are made again just now; try again when that is done, which acclimate status {folder} says"
+        super().__init__(what if folder.is_dir() else "was moved or removed while it was read", path=folder)
 
 
 def begin(
@@ -70,16 +79,56 @@ def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
     """The run that a folder holds, to read, and its stages up to `until`: with the settings and the seed that
     these were made with, and the documents that were indexed. Nothing is read from outside the folder but models.
 
-    Raises DataError for a folder without a run, for a stage that is not made or damaged.
+    Raises DataError for a folder without a run, for a stage that is not made or damaged; MadeAgain where another
+    process makes stages.
     """
-    run = described(folder)
-    outputs = finished(run, until)
-    manifests = {output.name: output.manifest for output in _in_order(outputs)}
-    for stage, manifest in manifests.items():
+    try:
+        run = described(folder)
+        outputs = finished(run, until)
+    except (DataError, OSError) as error:
+        if isinstance(error, FileNotFoundError) or _is_being_made(folder):
+            raise MadeAgain(folder) from error
+        raise
+    by_stage = {output.name: output.manifest for output in _in_order(outputs)}
+    for stage, manifest in by_stage.items():
         run.settings[stage] |= _known(manifest["settings"], run.settings[stage])
-    run.seed = manifests[until]["seed"]
+    run.seed = by_stage[until]["seed"]
     run.kept = outputs["index"].kept
     return run, outputs
+
+
+@contextmanager
+def reading(run: Run, outputs: Outputs, *, loads: bool = True) -> Iterator[None]:
+    """Within it files of an opened run are read. Raises MadeAgain where its stages are others by the end, or gone: what
+    was read may be of both, and libraries make any error of files that vanish.
+
+    loads: False where all is in memory, or mapped, already: then it does not matter what became of the files.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_as_opened(run, outputs):
+            raise MadeAgain(run.workspace.folder) from error
+        raise
+    if loads and not _is_as_opened(run, outputs):
+        raise MadeAgain(run.workspace.folder)
+
+
+def _is_as_opened(run: Run, outputs: Outputs) -> bool:
+    try:
+        same = all(manifests.read(output.folder) == output.manifest for output in _in_order(outputs))
+    except (DataError, OSError):
+        return False
+    return same and (run.updated_folder is None or run.updated_folder.is_dir())
+
+
+def _is_being_made(folder: Path) -> bool:
+    """True while another process works in the folder."""
+    holder = lease.read(folder / lease.NAME)
+    try:
+        return holder is not None and holder["pid"] != os.getpid() and Workspace(folder).is_at_work()
+    except (DataError, OSError):
+        return False
 
 
 def current(folder: Path) -> tuple[Run, Outputs]:

@@ -27,6 +27,7 @@ from acclimate.deploy.exports.source import Source
 from acclimate.run import manifests
 from acclimate.run.run import Run
 from acclimate.stages.chain import Outputs
+from acclimate.stages.runs import reading
 
 _BEGUN, _LOCK = "begun.json", ".lock"
 _STAGES = "index", "distill", "evaluate"  # what an export is made of
@@ -89,7 +90,8 @@ def export(
                 f"{out} is the folder you are in, which is to be replaced; type it from another folder"
             )
         with _keeping_others_out(run, place), _beside(place) as folder:
-            manifest, was_there = _written(source, form, folder, to_write, {**recipe, "fingerprint": key}), False
+            with reading(run, outputs):
+                manifest, was_there = _written(source, form, folder, to_write, {**recipe, "fingerprint": key}), False
             shutil.rmtree(place, ignore_errors=True)
             folder.replace(place)
     if to_load and form.load:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from acclimate.base.digests import fingerprint
-from acclimate.base.errors import DataError
 from acclimate.corpus.analyzer import Analyzer
 from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving.filters import fields_named, passing
@@ -54,10 +53,7 @@ class LoadedRun:
 
     def hits(self, texts: Sequence[str], k: int, system: str, filters: str = "") -> list[list[Hit]]:
         """At most `k` documents for each text. For the worker alone."""
-        try:
-            return self._searchers.hits(texts, k, system, self._rows(filters) if filters else None)
-        except FileNotFoundError as error:  # adapt put it aside before this system was first asked
-            raise DataError(f"{system} cannot be loaded now: {error}; the run is being made again") from None
+        return self._searchers.hits(texts, k, system, self._rows(filters) if filters else None)
 
     def _rows(self, filters: str) -> NDArray[np.int64]:
         """The rows of the index whose documents pass, remembered for some of the last filters."""
