@@ -102,6 +102,12 @@ class Encoder:
         """Whether it was made for late interaction, with no pooled vector of its own."""
         return isinstance(self.model, MultiVectorEncoder)
 
+    @property
+    def transformer(self) -> torch.nn.Module:
+        """What its first module holds: a transformer of its library."""
+        module: Any = self.model[0]
+        return module.model
+
     @cached_property
     def _inference(self) -> Inference:
         return Inference(self.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +30,18 @@ def rank_held_out(
 ) -> Ranking:
     """How the model, as it is, orders the held-out lists."""
     model.eval()
-    pairs = [(texts[example.query_id], corpus[doc_id].default_text()) for example in dev for doc_id in example.doc_ids]
-    scores = iter(rate(reader_of(model, max_tokens), pairs))
-    return ranking_of([[next(scores) for _ in example.doc_ids] for example in dev])
+    return ranking_of(by_list(dev, rate(reader_of(model, max_tokens), pairs_of(dev, texts, corpus))))
+
+
+def pairs_of(lists: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]) -> list[tuple[str, str]]:
+    """(query, document) of all lists, as texts."""
+    return [(texts[example.query_id], corpus[doc_id].default_text()) for example in lists for doc_id in example.doc_ids]
+
+
+def by_list(lists: Sequence[NWay], scores: Iterable[float]) -> list[list[float]]:
+    """Scores of all pairs, list by list."""
+    in_order = iter(scores)
+    return [[next(in_order) for _ in example.doc_ids] for example in lists]
 
 
 def ranking_of(lists: Sequence[Sequence[float]]) -> Ranking:

@@ -13,11 +13,13 @@ import math
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from transformers import EarlyStoppingCallback, TrainerCallback
@@ -27,11 +29,12 @@ from acclimate.base import distributed, models
 from acclimate.base.errors import is_out_of_memory
 from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.loading import loading, quiet
+from acclimate.learn.divided import divided
 from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.learn.rerankers.order import as_they_come, cycled
-from acclimate.learn.rerankers.ranking import FLAT, rank_held_out
+from acclimate.learn.rerankers.ranking import FLAT, Ranking, by_list, pairs_of, rank_held_out, ranking_of
 from acclimate.learn.rerankers.reading import all_equal, as_at_work
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
@@ -74,12 +77,13 @@ def train_reranker(
     key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
     """
     checkpoints = folder / CHECKPOINTS
+    rankings: dict[int, Ranking] = {}
     while True:
         torch.manual_seed(settings.seed)  # an encoder without a head gets one of random weights
         model = load(settings)
         before = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         checkpoint = distributed.main_first(lambda: _begin(checkpoints, key))
-        trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, progress)
+        trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, rankings, progress)
         if _has_room(trainer, checkpoint):
             break
         del model, trainer
@@ -92,7 +96,8 @@ def train_reranker(
         passes = trainer.state.epoch or 0.0
         if settings.max_steps:
             passes = steps * settings.rows_of_a_step(examples) / settings.rows(examples)
-        after = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
+        kept = trainer.state.best_global_step if settings.evaluations > 1 else steps
+        after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         chance = None
         if LOSSES[settings.loss].of_scores:
             with all_equal(model):
@@ -129,8 +134,10 @@ def train_reranker(
 
 def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
     """Train; False where memory ran out."""
+    module: Any = trainer.model[0]  # type: ignore[index]
+    on_cores = divided(module.model) if type(module) is Transformer else nullcontext()
     try:
-        with quiet(), warnings.catch_warnings():
+        with quiet(), warnings.catch_warnings(), on_cores:
             warnings.simplefilter("ignore")
             trainer.train(resume_from_checkpoint=checkpoint)
         return True
@@ -174,14 +181,17 @@ def _trainer(
     corpus: Mapping[str, Doc],
     checkpoints: Path,
     settings: Hyperparameters,
+    rankings: dict[int, Ranking],
     progress: Callable[[int, int], None],
 ) -> CrossEncoderTrainer:
+    """rankings: of the held-out lists, which it notes by step wherever it reads them all."""
     loss = LOSSES[settings.loss]
     steps = settings.steps(examples)
     chooses = settings.evaluations > 1
     every = math.ceil(steps / settings.evaluations)  # and at the end
     saved_every = every if chooses else max(1, steps // _SAVES)
     queries = settings.queries_at_once
+    dev_pairs = pairs_of(dev, texts, corpus) if distributed.size() == 1 else []  # several read a share each
     training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
     if settings.max_steps:
         training_rows = cycled(training_rows, steps * settings.rows_of_a_step(examples), settings.seed)
@@ -237,7 +247,9 @@ def _trainer(
             return optimizer, values
 
         def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-            with as_at_work(model, settings.max_tokens):
+            with as_at_work(model, settings.max_tokens, dev_pairs) as scores:
+                if scores:
+                    rankings[self.state.global_step] = ranking_of(by_list(dev, scores))
                 return super().evaluate(*args, **kwargs)
 
         def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from acclimate.base import models
 from acclimate.base.gpu import on_device
 from acclimate.base.memory import batches
+from acclimate.learn.divided import with_gradients
 from acclimate.search.encoded import Task, Tokens
 from acclimate.search.encoder import Encoder
 
@@ -39,12 +39,10 @@ def encode_with_gradients(
     """
     groups = list(batches([len(text.ids) for text in texts], max_tokens=encoder.tokens_at_once))
     pads_left = encoder.model.tokenizer.padding_side == "left"
+    forward = with_gradients(encoder.transformer, encoder.forward, recompute=len(groups) > 1)
     parts: list[tuple[torch.Tensor, torch.Tensor]] = []
     for rows in groups:
-        features = encoder.features([texts[row] for row in rows], task)
-        pooled, tokens = (
-            checkpoint(encoder.forward, features, use_reentrant=False) if len(groups) > 1 else encoder.forward(features)
-        )
+        pooled, tokens = forward(encoder.features([texts[row] for row in rows], task))
         if with_tokens:
             kept = _kept([texts[row] for row in rows], tokens.shape[1], pads_left=pads_left)
             parts.append((pooled, tokens.flatten(0, 1)[on_device(kept)]))

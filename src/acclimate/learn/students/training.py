@@ -15,7 +15,7 @@ import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from acclimate.base.ahead import ahead
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
 from acclimate.base.gpu import fuses_steps
+from acclimate.learn.divided import divided
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.lesson import CORPUS
 from acclimate.learn.students.losses import DistillationLoss
@@ -83,6 +84,8 @@ class StudentTraining:
         self.dev = [cut(example, 0) for example in dev]
         self.batch_size, self.max_steps, self.seed, self.cut = batch_size, max_steps, seed, cut
         self.weights = student.encoder.model
+        # Tables by token gain nothing from half precision, and thresholds suffer.
+        self.is_mixed = models.fast_bf16() and not student.keeps_index and student.kind not in KINDS_WITHOUT_BASE
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
         self.optimizer = torch.optim.AdamW(
@@ -110,6 +113,16 @@ class StudentTraining:
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
         """Losses on the held-out queries: before training, then each time. Leaves in place the weights to keep."""
+        with self._on_cores():
+            return self._train(progress)
+
+    def _on_cores(self) -> AbstractContextManager[None]:
+        encoder = self.student.encoder
+        if not isinstance(encoder, Encoder):
+            return nullcontext()
+        return divided(encoder.transformer, is_padded=not encoder.is_late_interaction)
+
+    def _train(self, progress: Callable[[int], None]) -> list[float]:
         history, best = distributed.main_first(self._resume)
         if not history:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
@@ -154,12 +167,9 @@ class StudentTraining:
         return order
 
     def _step(self, share: ReadBatch | None, weight: float) -> None:
-        # Tables by token gain nothing from half precision, and thresholds suffer.
-        is_mixed = models.fast_bf16() and not self.student.keeps_index and self.student.kind not in KINDS_WITHOUT_BASE
-
         def compute(share: ReadBatch) -> torch.Tensor:
             self.optimizer.zero_grad()
-            with torch.autocast(models.device(), torch.bfloat16) if is_mixed else nullcontext():
+            with torch.autocast(models.device(), torch.bfloat16) if self.is_mixed else nullcontext():
                 loss = (mean_loss(self.student, self.loss, share) + self.student.penalty()) * weight
             loss.backward()
             return loss.detach()
