@@ -95,6 +95,28 @@ def test_gradients_are_those_of_the_whole_and_the_same_bits_on_any_number_of_cor
         )
 
 
+@pytest.mark.parametrize("name", ["Roberta", "XLMRoberta", "DistilBert", "MPNet", "Electra", "DebertaV2", "ModernBert"])
+def test_models_of_other_shapes_are_divided_alike(name, monkeypatch):
+    torch.manual_seed(0)
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+    config = getattr(transformers, f"{name}Config")(**SIZES, **ids, max_position_embeddings=80)
+    model = getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+    exact = learned(model, a_batch())
+    rows = []
+    whole = type(model).forward
+    monkeypatch.setattr(
+        type(model), "forward", lambda self, **inputs: rows.append(len(inputs["input_ids"])) or whole(self, **inputs)
+    )
+    with divided(model):
+        parts = learned(model, a_batch())
+    assert len(rows) == PARTS
+    assert sum(rows) == len(LENGTHS)
+    assert parts[0] == pytest.approx(exact[0], rel=1e-3)
+    largest = max(gradient.abs().max().item() for gradient in exact[1].values())
+    for weight, gradient in exact[1].items():
+        assert parts[1][weight].numpy() == pytest.approx(gradient.numpy(), abs=largest * 1e-4), weight
+
+
 def test_what_is_dropped_follows_from_the_seed_and_not_from_the_number_of_cores(on):
     batch, dropping, whole = (
         a_batch(),

@@ -34,7 +34,8 @@ def divided(model: Any, *, is_padded: bool = True) -> Iterator[None]:
 
     is_padded: whether what is not attended to at a row's end means nothing.
     """
-    if not cores.are_apart(model.config.hidden_size) or "forward" in vars(model):
+    width = getattr(model.config, "hidden_size", None)
+    if not width or not cores.are_apart(width) or "forward" in vars(model):
         yield
         return
     with attending(model):
@@ -110,7 +111,7 @@ class _Divided:
             lengths = (attended * torch.arange(1, 1 + attended.shape[1])).amax(dim=1).tolist()
         parts: list[_Part] = []
         for rows in parts_of(lengths):
-            width = max(lengths[row] for row in rows)
+            width = max(1, *(lengths[row] for row in rows))
             parts.append(_Part(rows, width, {name: value[rows, :width] for name, value in inputs.items()}))
         return parts
 
