@@ -8,11 +8,12 @@ import pytest
 from chain import write_corpus
 
 import acclimate
-from acclimate.api.reproduce import Reproduced, Reproduction, folder_of
+from acclimate.api.reproduce import Reproduced, Reproduction, by_name, folder_of
 from acclimate.base.errors import AcclimateError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus import named
+from acclimate.corpus.collections import check_name
 
 
 def test_figures_are_shares_of_collections_that_have_a_name_and_a_source():
@@ -76,6 +77,19 @@ def test_names_of_collections_are_looked_at_before_any_run_and_any_model(tmp_pat
             acclimate.reproduce("inpars-v2", out=tmp_path / "out", collections=collections)
         assert message in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in acclimate.recipes() if acclimate.published(name)])
+def test_what_is_measured_unless_others_are_named_can_be_had(name):
+    figures = acclimate.published(name)
+    there, left_out = by_name(figures)
+    for collection in there:
+        check_name(collection)
+    assert there
+    assert sorted({*there, *left_out}) == sorted({collection for each in figures for collection in each.values})
+    assert len(there) + len(left_out) == len({*there, *left_out})
+    if name == "inpars-v2":
+        assert {"beir/bioasq", "beir/cqadupstack"} <= set(left_out)
 
 
 def test_each_collection_has_a_folder_of_its_own():

@@ -118,8 +118,9 @@ def reproduce(
 
     Each run is a folder of its own in `out`, and goes on where it was; `out/reproduction.json` has the figures.
     name: a recipe with published figures, or one followed by others, as in `inpars-v2,embedded`.
-    collections: by usual name, or as folders that end in one; all that have figures by default. settings: as for
-    `adapt`; in what they and the recipes behind the first differ from it is part of the outcome.
+    collections: by usual name, or as folders that end in one; by default all that have figures and can be had by name,
+    and the outcome says which cannot. settings: as for `adapt`; in what they and the recipes behind the first differ
+    from it is part of the outcome.
     Raises SettingError for a recipe without published figures, and what `adapt` raises.
 
     >>> acclimate.reproduce("quick", out="reproduction")  # doctest: +ELLIPSIS
@@ -135,8 +136,9 @@ def reproduce(
     changed = replace(chosen, settings=resolve(STAGES, chosen.settings, settings))
     if changed.headline is None:
         raise SettingError(f"{name} has no system of its own to compare; name it: --set evaluate.systems=...")
+    left_out: list[str] = []
     if collections is None:
-        collections = list(dict.fromkeys(collection for each in figures for collection in each.values))
+        collections, left_out = by_name(figures)
     for collection in collections:
         check_name(collection)
     changes = tables(settings, {"evaluate": {"measures": _measures(changed, figures)}})
@@ -150,9 +152,26 @@ def reproduce(
             systems = {system.name: system for system in run.report.systems}
             reached[seed] = systems[changed.headline].measures[figures[0].measure]
         rows.append(Reproduced(collection, changed.headline, figures[0].measure, reached, theirs))
-    reproduction = Reproduction(name, tuple(rows), _differences(recipe(first), changed, figures))
+    differs = _differences(recipe(first), changed, figures)
+    if left_out:
+        names = ", ".join(left_out)
+        differs = (f"without {names}, which cannot be had by name: give folders that end so as collections", *differs)
+    reproduction = Reproduction(name, tuple(rows), differs)
     write_json(Path(out) / NAME, asdict(reproduction))
     return reproduction
+
+
+def by_name(figures: Sequence[Figures]) -> tuple[list[str], list[str]]:
+    """The collections of these figures: those that can be had by name, and those that cannot."""
+    there: list[str] = []
+    left_out: list[str] = []
+    for collection in dict.fromkeys(collection for each in figures for collection in each.values):
+        try:
+            check_name(collection)
+            there.append(collection)
+        except SettingError:
+            left_out.append(collection)
+    return there, left_out
 
 
 def folder_of(collection: str) -> str:

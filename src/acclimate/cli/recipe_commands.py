@@ -70,8 +70,8 @@ def reproduce(recipe: str, *, out: Folder, collections: Parts = None, seeds: Par
     out
         Folder for everything that is made.
     collections
-        By their usual names, such as beir/scifact or lotte/lifestyle/dev/forum, or folders that end in such a name; all
-        that have published figures, if none are named.
+        By their usual names, such as beir/scifact or lotte/lifestyle/dev/forum, or folders that end in such a name; if
+        none are named, all that have published figures and can be had by name.
     seeds
         Seeds, by commas.
     """
