@@ -201,6 +201,32 @@ def test_what_cannot_be_divided_passes_whole(case, monkeypatch):
     assert rows == [len(batch["input_ids"])]
 
 
+def test_a_batch_that_is_wider_than_its_longest_text_stays_as_wide():
+    model, batch = a_model("BertModel"), a_batch()
+    wider = {name: torch.nn.functional.pad(batch[name], (0, 5)) for name in ("input_ids", "attention_mask")}
+    with divided(model):
+        assert model(**wider).last_hidden_state.shape[:2] == wider["input_ids"].shape
+
+
+def test_a_pass_that_memory_had_no_room_for_leaves_nothing_in_the_next(monkeypatch):
+    model, batch = a_model("BertForSequenceClassification"), a_batch()
+    backward = torch.autograd.backward
+    with divided(model):
+        exact = learned(model, batch)
+        n_calls = []
+
+        def once_too_much(tensors, *rest, **options):
+            n_calls.append(1)
+            if len(n_calls) == 4:  # the whole, and its parts
+                raise MemoryError
+            return backward(tensors, *rest, **options)
+
+        monkeypatch.setattr(torch.autograd, "backward", once_too_much)
+        with pytest.raises(MemoryError):
+            learned(model, batch)
+        assert are_equal(exact, learned(model, batch))
+
+
 def test_what_is_not_attended_to_keeps_its_vectors_where_it_means_something():
     model, batch = a_model("BertModel"), a_batch()
     whole = model(**batch).last_hidden_state.detach()

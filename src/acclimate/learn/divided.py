@@ -78,6 +78,7 @@ class _Part(NamedTuple):
 
     rows: list[int]
     width: int  # tokens of the longest of them
+    whole: int  # tokens of the longest of all
     inputs: Tensors
 
 
@@ -112,7 +113,8 @@ class _Divided:
         parts: list[_Part] = []
         for rows in parts_of(lengths):
             width = max(1, *(lengths[row] for row in rows))
-            parts.append(_Part(rows, width, {name: value[rows, :width] for name, value in inputs.items()}))
+            cut = {name: value[rows, :width] for name, value in inputs.items()}
+            parts.append(_Part(rows, width, attended.shape[1], cut))
         return parts
 
     def _draws(self) -> bool:
@@ -157,10 +159,12 @@ class _Pass:
             }
             torch.autograd.backward([outputs[name] for name in flowing], list(flowing.values()))
 
+        replicas = self.replicas[: len(self.parts)]
+        for replica in replicas:
+            replica.model.zero_grad()  # of a pass that memory had no room for
         for _ in cores.side_by_side(flow, range(len(self.parts))):
             pass
         self.outputs = []
-        replicas = self.replicas[: len(self.parts)]
         return [_sum(weights) for weights in zip(*(replica.model.parameters() for replica in replicas), strict=True)]
 
     def _of_part(self, number: int, *, keeps: bool) -> dict[str, torch.Tensor]:
@@ -175,8 +179,8 @@ class _Pass:
     def _together(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Of all rows what is said of those of each part: by row, or by row and token."""
         n_rows, of_tokens = sum(len(part.rows) for part in self.parts), outputs[0].dim() > 2
-        shape = (n_rows, *([max(part.width for part in self.parts)] if of_tokens else []), outputs[0].shape[-1])
-        together = outputs[0].new_zeros(shape)
+        of_all = [n_rows, self.parts[0].whole] if of_tokens else [n_rows]
+        together = outputs[0].new_zeros((*of_all, outputs[0].shape[-1]))
         for part, output in zip(self.parts, outputs, strict=True):
             if of_tokens:
                 together[part.rows, : part.width] = output.detach()
