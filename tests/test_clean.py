@@ -94,7 +94,7 @@ OUTER = (
 ENDS = ("{}", "{}\n\nThis query is about ships.", "{}</s>")
 
 
-@pytest.mark.parametrize(("inner", "outer", "end"), itertools.product(INNER, OUTER, ENDS))
+@pytest.mark.parametrize(("inner", "outer", "end"), list(itertools.product(INNER, OUTER, ENDS)))
 def test_wrappings_within_wrappings_come_off(inner, outer, end):
     for query in GOOD[::9]:
         if not (set('"“„') & set(query) or query.startswith(("#", "*", "<"))):
