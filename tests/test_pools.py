@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from knowing import View
 
 from acclimate.base.testing import FakeScorer
 from acclimate.corpus.judged import Judged
@@ -26,23 +27,6 @@ PASSAGES = {
     f"{chr(97 + row % 26)}{'!' * (row % 3)}#{row}": f"{chr(97 + row % 26)}{'!' * (row % 3)}" for row in range(DOCS)
 }
 PLAIN, SPLIT = Ids([f"d{row * 7 % DOCS}" for row in range(DOCS)]), Ids(list(PASSAGES), PASSAGES)
-
-
-@dataclass(frozen=True)
-class View:
-    values: np.ndarray
-
-    def pool(self, depth):
-        return None
-
-    def all_scores(self):
-        return self.values
-
-    def begin(self, rows):
-        pass
-
-    def scores(self, rows):
-        return self.values[rows]
 
 
 def member(kind, seed, steps):
