@@ -11,7 +11,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -88,7 +88,11 @@ class _Divided:
     def __init__(self, model: Any, is_padded: bool) -> None:
         self.model, self.whole, self.is_padded = model, model.forward, is_padded
         self.recompute = False
-        self.replicas = [_replica(model) for _ in range(PARTS)]
+
+    @cached_property
+    def replicas(self) -> list[_Replica]:
+        """Made when the first batch is divided: small ones never are."""
+        return [_replica(self.model) for _ in range(PARTS)]
 
     def __call__(self, *args: Any, **inputs: Any) -> Any:
         tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
@@ -219,7 +223,9 @@ class _Dropout(torch.nn.Module):
 
 def _replica(model: torch.nn.Module) -> _Replica:
     shared = {id(weight): torch.nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
-    replica = copy.deepcopy(model, dict[int, Any](shared))
+    divides = id(vars(model).get("forward"))
+    replica = copy.deepcopy(model, dict[int, Any](shared) | {divides: None})
+    vars(replica).pop("forward", None)
     owners = Counter(id(weight) for module in replica.modules() for weight in module.parameters(recurse=False))
     draws = torch.Generator()
     for module in list(replica.modules()):

@@ -186,14 +186,12 @@ def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> l
     marks = [*taken, *(Box(p.x - 8, p.y - 8, p.x + 8, p.y + 8) for p in points)]
     places = [0] * len(points)
     for _ in range(4):
+        before = list(places)
         for index, point in enumerate(points):
-            others = [_label_box(other, places[i]) for i, other in enumerate(points) if i != index] + marks
-
-            def cost(place: int, point: _Point = point, others: list[Box] = others) -> float:
-                box = _label_box(point, place)
-                return place + sum(map(box.overlap, others)) + 5 * (box.area() - box.overlap(plot))
-
-            places[index] = min(range(len(_OFFSETS)), key=cost)
+            others = [_label_box(other, places[i]) for i, other in enumerate(points) if i != index]
+            places[index] = _place(point, [*others, *marks], plot)
+        if places == before:
+            break
     parts: list[Markup] = []
     for point, offset in zip(points, places, strict=True):
         dx, dy, anchor = _offset(point, offset)
@@ -203,6 +201,19 @@ def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> l
         place = {"x": point.x + dx, "y": point.y + dy}
         parts.append(tag("text", point.name, **place, text_anchor=anchor, class_=_class(point, "label")))
     return parts
+
+
+def _place(point: _Point, others: Sequence[Box], plot: Box) -> int:
+    """Where the label of a point covers least of others and of what is outside the plot; of equals the best place."""
+    chosen, least = 0, math.inf
+    for place in range(len(_OFFSETS)):
+        if place >= least:
+            break  # a place costs its number at least
+        box = _label_box(point, place)
+        cost = place + sum(map(box.overlap, others)) + 5 * (box.area() - box.overlap(plot))
+        if cost < least:
+            chosen, least = place, cost
+    return chosen
 
 
 def _offset(point: _Point, place: int) -> tuple[float, float, str]:
