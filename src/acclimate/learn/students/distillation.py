@@ -1,16 +1,19 @@
-"""How students learn from the lists that a teacher rated: one after the other, from each teacher in turn.
+"""How students learn from the lists that a teacher rated, from each teacher in turn.
 
-A student that has learned says so beside its folder, so that a run that is killed later trains it once: while others
-learn, and while documents are indexed. Whoever is done with all of that calls `forget_notes`.
+Where a student's queries alone learn, a batch is too little to be divided among cores: such students learn at once,
+each on a core, and others one after the other. One that has learned says so beside its folder, so that a run that is
+killed later trains it once: while others learn, and while documents are indexed. Whoever is done with all of that calls
+`forget_notes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from acclimate.base import distributed
+from acclimate.base import cores, distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw, subset
 from acclimate.base.errors import DataError
@@ -60,12 +63,14 @@ def train_students(
     if n_queries := settings["max_queries"]:
         turns = [(_of_some(lists, n_queries, seed), checks) for lists, checks in turns]
     made_of = [encoder.fingerprint, *(sorted(map(fingerprint, lists)) for turn in turns for lists in turn)]
-    notes: Notes = {}
-    n_students = len(settings["student"])
-    for number, name in enumerate(settings["student"]):
+    names = settings["student"]
+    steps_done, counting = dict.fromkeys(names, 0), Lock()
 
-        def step(done: int, total: int, number: int = number) -> None:
-            progress(number * total + done, n_students * total)
+    def learn(name: str) -> dict[str, Any]:
+        def step(done: int, total: int) -> None:
+            with counting:
+                steps_done[name] = done
+                progress(sum(steps_done.values()), len(names) * total)
 
         kind, key = STUDENT_KINDS[name], fingerprint(name, settings, seed, made_of)
         learned = distributed.broadcast(read_state(folder / f"{kind}{_LEARNED}", key))
@@ -75,8 +80,22 @@ def train_students(
                 write_json(folder / f"{kind}{_LEARNED}", learned)
                 for state in folder.glob(f"{kind}-*{_STATE}"):
                     state.unlink()
-        notes[kind] = learned["note"]
-    return notes
+        steps_done[name] = learned["note"]["steps"]
+        return learned["note"]
+
+    at_once = _at_once(names, encoder)
+    notes = dict(zip(at_once, cores.side_by_side(learn, at_once), strict=True))
+    notes |= {name: learn(name) for name in names if name not in notes}
+    return {STUDENT_KINDS[name]: notes[name] for name in names}
+
+
+def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
+    """Those that learn at once."""
+    from acclimate.learn.students.kinds import STUDENTS
+
+    small = [name for name in names if STUDENTS[name].student.keeps_index]
+    is_worth_it = len(small) > 1 and distributed.size() == 1 and cores.are_apart(encoder.token_dim)
+    return small if is_worth_it else []
 
 
 def forget_notes(folder: Path) -> None:

@@ -7,8 +7,8 @@ encoded with gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -27,11 +27,13 @@ from acclimate.learn.students.lesson import BATCH, CORPUS, LIST, Lesson
 from acclimate.learn.students.student import Student
 from acclimate.search.encoder import Encoder
 
+_saving = Lock()  # what is said to libraries while they save is said to the whole program
+
 
 class Kind(NamedTuple):
     """How a student is made, and what suits it where nothing else is asked for."""
 
-    student: Callable[..., Student]  # of (encoder, lesson, negatives), and options of its own
+    student: type[Any]  # a Student, of (encoder, lesson, negatives), and options of its own
     temperature: float  # of its softmax
     negatives: str  # the widest for which no document is encoded that would not be anyway
 
@@ -57,7 +59,7 @@ def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
     Where only the query encoder was trained, `encode_query` and plain `encode` use it, and `encode_document` the
     untouched base. `dim` cuts dense vectors to their first components, 0 does not.
     """
-    with quiet(), atomic_folder(path) as folder:
+    with _saving, quiet(), atomic_folder(path) as folder:
         if isinstance(student, sparse.Sparse):
             sparse.save(student.encoder, folder)
         elif isinstance(student, static.Static):

@@ -24,6 +24,7 @@ import torch
 
 from acclimate.base import distributed, models
 from acclimate.base.ahead import ahead
+from acclimate.base.cores import go_on
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
 from acclimate.base.gpu import fuses_steps
@@ -128,6 +129,7 @@ class StudentTraining:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
         steps = range(self.schedule.last_epoch, self.steps)
         for step, (share, weight) in zip(steps, ahead(self.reader, self._share, steps), strict=True):
+            go_on()
             self._step(share, weight)
             progress(step + 1)
             if step + 1 in self.saved_after or len(self.unchecked) == _UNCHECKED:

@@ -1,0 +1,75 @@
+"""Students of which only queries learn do so at once, each on a core, and come to the bytes of one after the other."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from distilling import DEV, LEARN, TRAIN
+
+from acclimate.base.digests import folder_fingerprint
+from acclimate.learn.students.training import StudentTraining
+from acclimate.stages.distill import distill
+
+STUDENTS = ("dense-query", "late-interaction-query", "sparse")  # the last one learns documents, too
+
+
+@pytest.fixture
+def learn(base, lesson, tmp_path, monkeypatch):
+    """Call it to train all of them into a folder, on so many cores; it returns their bytes, and who trained where."""
+    run, before = StudentTraining.run, torch.get_num_threads()
+    where: dict[str, threading.Thread] = {}
+
+    def seen(training, progress):
+        where[training.student.kind] = threading.current_thread()
+        return run(training, progress)
+
+    monkeypatch.setattr(StudentTraining, "run", seen)
+
+    def learn(name, n_cores, progress=lambda done, total: None):
+        where.clear()
+        torch.set_num_threads(n_cores)
+        notes = distill(TRAIN, DEV, base, lesson, tmp_path / name, student=STUDENTS, progress=progress, **LEARN)
+        return folder_fingerprint(tmp_path / name), notes, dict(where)
+
+    yield learn
+    torch.set_num_threads(before)
+
+
+def test_on_any_number_of_cores_they_are_the_same_bytes(learn):
+    alone, notes, where = learn("alone", 1)
+    assert {*where.values()} == {threading.main_thread()}
+    counts = []
+    at_once, notes_at_once, where = learn("at once", 3, lambda *now: counts.append(now))
+    assert len({*where.values()}) == 3
+    assert where["sparse"] is threading.main_thread()  # a batch with documents is divided itself
+    assert at_once == alone
+    assert notes_at_once == notes
+    assert [*notes] == ["dense", "late-interaction", "sparse"]
+    total = sum(note["steps"] for note in notes.values())
+    assert counts == [(done, total) for done in range(1, total + 1)]
+
+
+def test_where_one_fails_the_others_stop_and_all_go_on_from_there(learn, monkeypatch):
+    alone, notes, _ = learn("alone", 1)
+    step, steps, both_learn = StudentTraining._step, [], threading.Barrier(2)
+
+    def fails(training, share, weight):
+        steps.append(training.student.kind)
+        if steps.count(training.student.kind) < 6:  # both have saved what they know after four
+            both_learn.wait(timeout=60)
+        if training.student.kind == "dense" and steps.count("dense") == 6:
+            raise RuntimeError("lost")
+        return step(training, share, weight)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="lost"):
+        patch.setattr(StudentTraining, "_step", fails)
+        learn("run", 3)
+    assert "sparse" not in steps
+    counts = []
+    again, notes_again, _ = learn("run", 3, lambda *now: counts.append(now))
+    assert (again, notes_again) == (alone, notes)
+    assert counts[0][0] > 4  # what was saved is not learned again
