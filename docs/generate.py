@@ -38,7 +38,9 @@ def settings() -> str:
         lines += ["", f"## {stage}", "", (function.__doc__ or "").strip().partition("\n")[0], ""]
         lines += _table("setting", "default", "values", "what it does")
         for setting in settings_of(function).values():
-            lines.append(_row(f"`{setting.name}`", _shown(setting.default), setting.values, setting.help))
+            lines.append(
+                _row(f"`{setting.name}`", _shown(setting.default), *map(_escaped, (setting.values, setting.help)))
+            )
     lines += [
         "",
         "## Recipes",
@@ -83,7 +85,7 @@ def _commands(parent: App, path: str = "") -> Iterator[tuple[str, list[str]]]:
 
 def _command(name: str, command: App, default_parameter: Parameter | None) -> list[str]:
     """What it is for, how one types it, and its options; those of a stage are its settings."""
-    text = inspect.cleandoc(command.help).partition("\nParameters\n")[0].strip()
+    text = _escaped(inspect.cleandoc(command.help).partition("\nParameters\n")[0].strip())
     if name in STAGES:
         return [
             text,
@@ -99,7 +101,7 @@ def _command(name: str, command: App, default_parameter: Parameter | None) -> li
             usage.append(typed if argument.required else f"[{typed}]")
         default = argument.field_info.default
         shown = _shown(default) if default not in (None, False) and not argument.required else ""
-        rows.append(_row(f"`{typed}`", shown, " ".join((argument.parameter.help or "").split())))
+        rows.append(_row(f"`{typed}`", shown, _escaped(" ".join((argument.parameter.help or "").split()))))
     options = ["", *_table("option", "default", "what it does"), *rows] if rows else []
     return [text, "", f"`{' '.join(usage)}`", *options]
 
@@ -114,6 +116,11 @@ def _table(*heads: str) -> list[str]:
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Help, which is plain text, as Markdown: what looks like a tag is none."""
+    return text.replace("<", "&lt;")
 
 
 def _shown(value: object) -> str:

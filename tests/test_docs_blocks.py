@@ -147,6 +147,35 @@ def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site):
         assert [address for address in loaded if re.match(r"(?:https?:)?//", address)] == [], page
 
 
+def test_the_site_shows_what_is_written(site):
+    """No `<WORD>` of a text is lost as a tag, and no backslash of a table stands in its code."""
+    known = {
+        "a",
+        "abbr",
+        "article",
+        "b",
+        "br",
+        "code",
+        "div",
+        "em",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "hr",
+        "img",
+        "input",
+        "label",
+    }
+    known |= {"li", "nav", "ol", "p", "pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
+    known |= {"svg", "path", "button"}
+    for page in site.glob("**/index.html"):
+        (text,) = re.findall(r"<article\b.*?</article>", page.read_text(encoding="utf-8"), re.S)
+        assert {tag.lower() for tag in re.findall(r"<([A-Za-z][\w-]*)", text)} - known == set(), page
+        cells = re.findall(r"<td\b.*?</td>", text, re.S)
+        assert [cell for cell in cells if re.search(r"<code>[^<]*\\\|", cell)] == [], page
+
+
 def test_every_page_stands_in_the_navigation():
     named = set(re.findall(r"^ +- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
     assert {page.relative_to(ROOT / "docs").as_posix() for page in PAGES} == named
