@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from reports import HOSTILE, system
 
 from acclimate.report.against_reranked import sentence, trades
-from acclimate.report.pictures.svg import standalone
+from acclimate.report.pictures.svg import Box, standalone
 from acclimate.report.pictures.tradeoff import tradeoff
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +38,52 @@ def systems(reranked=0.8, p50=1200.0):
         system("bm25+reranker", 0.6, 900.0, kind="reranked", adapted=True),
         system("hybrid+reranker", reranked, p50, kind="reranked", adapted=True),
     ]
+
+
+def crowd():
+    """Systems as close to each other as those of a real run are."""
+    return [
+        system("bm25", 0.306, 0.5, kind="bm25"),
+        system("dense", 0.44, 5.1),
+        system("dense:adapted", 0.457, 5.2, adapted=True),
+        system("late-interaction", 0.459, 11.9),
+        system("late-interaction:adapted", 0.481, 17.4, adapted=True),
+        system("hybrid", 0.429, 5.6, kind="hybrid"),
+        system("hybrid:equal", 0.468, 12.5, kind="hybrid"),
+        system("hybrid:tuned", 0.506, 12.1, kind="hybrid"),
+        system("hybrid:adapted", 0.506, 16.6, kind="hybrid", adapted=True),
+        system("hybrid+reranker", 0.426, 101.6, kind="reranked", adapted=True),
+    ]
+
+
+def test_every_name_can_be_read(tmp_path):
+    """No name lies on another, on a mark or outside, in the widest font that a page may get."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not (chromium := shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page()
+        for width, height in ((1000, 420), (360, 340)):
+            for recommended in ("hybrid:tuned", "dense", "late-interaction"):
+                picture = tradeoff(crowd(), recommended=recommended, goal="hybrid+reranker", width=width, height=height)
+                style = f".chart {{ font: 12.5px 'DejaVu Sans', Verdana, sans-serif; width: {width}px }}"
+                tab.set_content(f"<style>{style} .best {{ font-weight: 700 }}</style>{picture}")
+                names, marks = tab.evaluate(
+                    """[".label", ".mark, .ring"].map((kind) => [...document.querySelectorAll(kind)].map((part) => {
+                        const box = part.getBBox();
+                        return [part.textContent, box.x, box.y, box.x + box.width, box.y + box.height];
+                    }))"""
+                )
+                assert len(names) == len(crowd())
+                ink = [
+                    (name, Box(left - 1, top + 3, right + 1, bottom - 3)) for name, left, top, right, bottom in names
+                ]
+                marked = [Box(*box) for _, *box in marks if box[1] > 60]  # not of the legend
+                assert [name for name, box in ink if box.overlap(Box(0, 0, width, height)) < box.area() - 1] == []
+                assert [(one, other) for (one, a), (other, b) in combinations(ink, 2) if a.overlap(b)] == []
+                assert [(name, mark) for name, box in ink for mark in marked if box.overlap(mark) > 4] == []
+        browser.close()
 
 
 # In words

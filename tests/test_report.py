@@ -50,8 +50,9 @@ def test_the_page_is_well_nested_and_loads_nothing(report):
 
 def test_hostile_text_is_text_wherever_it_stands(report):
     plain, hostile = Page(render(report)), Page(render(with_text(report, HOSTILE)))
-    assert hostile.tags == plain.tags
-    assert [name for name, _ in hostile.attributes] == [name for name, _ in plain.attributes]
+    plain_tags, hostile_tags = ([tag for tag in page.tags if tag != "line"] for page in (plain, hostile))
+    assert hostile_tags == plain_tags  # lines lead to names, where those are too long to stand beside their marks
+    assert {name for name, _ in hostile.attributes} == {name for name, _ in plain.attributes}
     assert "<script>alert(1)</script>{{7*7}}{% raw %}" in hostile.text
     assert hostile.text.count("49") == plain.text.count("49")  # {{7*7}} was not worked out
 

@@ -17,7 +17,7 @@ from acclimate.report.formatting import milliseconds, score
 from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
-_CHARACTER, _LINE = 6.6, 14  # of a label, in px
+_CHARACTER, _LINE = 7.3, 14  # of a label, in px, in the widest font that the page may get
 _ROW, _TITLE = 22, 40  # height of a row of the legend; where the axis title stands below one
 GOAL = (0.95, 0.1)  # shares of the reranked system's nDCG@10 and latency that a student is to reach (UDAPDR's claim)
 # Where a label may go, best first: from the point to its anchor.
@@ -183,9 +183,9 @@ def _goal(plot: Box, right: float, bottom: float, system: str) -> tuple[list[Mar
 
 
 def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> list[Markup]:
-    marks = [*taken, *(Box(p.x - 8, p.y - 8, p.x + 8, p.y + 8) for p in points)]
+    marks = [*taken, *map(_mark_box, points)]
     places = [0] * len(points)
-    for _ in range(4):
+    for _ in range(8):
         before = list(places)
         for index, point in enumerate(points):
             others = [_label_box(other, places[i]) for i, other in enumerate(points) if i != index]
@@ -210,7 +210,7 @@ def _place(point: _Point, others: Sequence[Box], plot: Box) -> int:
         if place >= least:
             break  # a place costs its number at least
         box = _label_box(point, place)
-        cost = place + sum(map(box.overlap, others)) + 5 * (box.area() - box.overlap(plot))
+        cost = place + 10 * sum(map(box.overlap, others)) + 50 * (box.area() - box.overlap(plot))
         if cost < least:
             chosen, least = place, cost
     return chosen
@@ -222,8 +222,13 @@ def _offset(point: _Point, place: int) -> tuple[float, float, str]:
     return dx + math.copysign(ring, dx) * (dx != 0), dy + math.copysign(ring, dy) * (dx == 0), anchor
 
 
+def _mark_box(point: _Point) -> Box:
+    half = 12 if point.recommended else 8
+    return Box(point.x - half, point.y - half, point.x + half, point.y + half)
+
+
 def _label_box(point: _Point, place: int) -> Box:
     dx, dy, anchor = _offset(point, place)
-    wide = _CHARACTER * len(point.name) * (1.08 if point.recommended else 1)  # bold is wider
+    wide = _CHARACTER * len(point.name) * (1.12 if point.recommended else 1)  # bold is wider
     left = point.x + dx - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
-    return Box(left, point.y + dy - _LINE + 3, left + wide, point.y + dy + 3)
+    return Box(left - 2, point.y + dy - _LINE + 3, left + wide + 2, point.y + dy + 3)  # apart from others
