@@ -15,6 +15,7 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_synthetic
+from acclimate.learn.students.distillation import learned_nothing
 from acclimate.llm import prompts
 from acclimate.stages.runs import stored
 from acclimate.stages.train import Trained
@@ -208,7 +209,20 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert undocumented(out) == set()
 
 
-def test_a_collapse_is_a_warning_of_the_report(beir, run_adapt, tmp_path):
+def test_who_learned_nothing_and_what_taught_nobody_are_told(beir, run_adapt, tmp_path):
     out = tmp_path / "run"
-    assert run_adapt(beir, out, changes=("train.learning_rate=1e-12", *FAST)) == 0
-    assert any("reranker has collapsed" in warning for warning in report_of(out)["warnings"])
+    ruinous = ("train.learning_rate=1e-12", "train.max_queries=5", "distill.learning_rate=1", "distill.max_queries=7")
+    assert run_adapt(beir, out, changes=(*ruinous, *FAST)) == 0
+    report = report_of(out)
+    assert any("reranker has collapsed" in warning for warning in report["warnings"])
+    assert any("dense:adapted learned nothing" in warning for warning in report["warnings"])
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    assert (stages["train"]["out"], stages["distill"]["out"]) == (5, 7)
+    assert [stage for stage in stages.values() if stage["in"] > stage["out"] + sum(stage["dropped"].values())] == []
+
+
+def test_a_student_that_learned_is_not_said_to_have_learned_nothing():
+    notes = {"dense": {"best_epoch": 1}, "late-interaction": {"best_epoch": 0}, "static": {"best_epoch": 0}}
+    said = learned_nothing(notes)
+    assert [sentence.partition(" ")[0] for sentence in said] == ["late-interaction:adapted", "static:adapted"]
+    assert ["distill.learning_rate" in said[0], "distill.table_learning_rate" in said[1]] == [True, True]

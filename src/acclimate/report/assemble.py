@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.corpus.judged import SYNTHETIC
+from acclimate.learn.students.distillation import learned_nothing
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
@@ -168,6 +169,8 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
         warnings += trained.warnings
     if labeled:
         warnings += labeled.warnings(run.student_kinds)
+    if distilled := outputs.get("distill"):
+        warnings += learned_nothing(distilled.notes)
     if shown := outputs["generate"].n_examples:
         left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(

@@ -269,7 +269,9 @@ def make(
             with distributed.helped():  # the others have learned, and wait
                 notes = _students(run, folder, notes).index()
             forget_notes(folder)
-        return Account(len(train), min(note["queries"] for note in notes.values()), notes=notes)
+        n_queries = len({example.query_id for example in train})
+        n_kept = min(note["queries"] for note in notes.values())
+        return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=notes)
 
     inputs = {
         **{output.name: output.fingerprint for output in (sampled, filtered, steered, lists, indexed)},

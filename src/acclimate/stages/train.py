@@ -253,7 +253,8 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
             progress=progress,
             **settings,
         )
-        return Account(len(examples_of["train"]), result.notes["queries"], notes=result.notes)
+        n_queries, n_kept = len(examples_of["train"]), result.notes["queries"]
+        return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=result.notes)
 
     inputs = {
         **{output.name: output.fingerprint for output in (mined, sampled)},

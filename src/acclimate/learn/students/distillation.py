@@ -98,6 +98,17 @@ def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
     return small if is_worth_it else []
 
 
+def learned_nothing(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What to tell people of students that training made no better, whose weights are therefore those of the start."""
+    return [
+        f"{kind}:adapted learned nothing: on held-out queries its loss was never lower than before training, so it is "
+        f"what it started from. More queries may help (sample.n_docs, generate.per_doc), or a lower distill.{rate}."
+        for kind, note in notes.items()
+        if note.get("best_epoch") == 0
+        for rate in ["table_learning_rate" if kind in KINDS_WITHOUT_BASE else "learning_rate"]
+    ]
+
+
 def forget_notes(folder: Path) -> None:
     """Remove what says that students in this folder have learned."""
     for path in folder.glob(f"*{_LEARNED}"):
