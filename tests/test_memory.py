@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -146,11 +148,15 @@ def test_apples_gpu_is_used_in_float32(apple):
     assert models.dtype_name() == "float32"
 
 
-def test_a_cuda_gpu_comes_before_it(apple, monkeypatch):
+@pytest.mark.parametrize(("generation", "dtype"), [(8, torch.bfloat16), (7, torch.float32)])
+def test_a_cuda_gpu_comes_before_it_in_bfloat16_where_it_has_that(apple, monkeypatch, generation, dtype):
+    monkeypatch.undo()  # what torch itself says of a card
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=generation))
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)  # a T4 can hold such numbers
     assert models.device() == "cuda"
-    assert models.dtype() == torch.bfloat16
+    assert models.dtype() == dtype
 
 
 def test_no_function_of_cuda_is_called_on_apples_gpu(folder, request):

@@ -245,7 +245,8 @@ def free_memory() -> None:
 
 @cache
 def fast_bf16() -> bool:
-    """True where bfloat16 matrix products are faster than float32 ones: GPUs, and CPUs with AVX512-BF16 or AMX.
+    """True where bfloat16 matrix products are faster than float32 ones: on GPUs that have them (not on NVIDIA's before
+    Ampere, such as the T4, which emulate them), and on CPUs with AVX512-BF16 or AMX.
 
     Not on MPS: the first of Apple's GPUs and older macOS have no bfloat16, where they do it gains little, and float32
     is what every operation there is sure to take.
@@ -255,7 +256,7 @@ def fast_bf16() -> bool:
     if device() == "mps":
         return False
     if device() == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
