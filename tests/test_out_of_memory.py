@@ -190,6 +190,18 @@ def test_halves_keep_the_order_of_any_work():
     assert sizes == [2] * 4  # of shorter rows there is room for more
 
 
+def test_one_row_is_tried_once_more_where_something_could_be_spared():
+    tried = []
+
+    def full(rows):
+        tried.append(len(rows))
+        raise MemoryError
+
+    with pytest.raises(OutOfMemory, match="room in memory for it"):
+        Halving()(full, [1, 2], what="it", spare=lambda: True)  # as one whose every try leaves something
+    assert tried == [2, 1, 1]
+
+
 @pytest.mark.parametrize("name", ["dense", "late-interaction-query", "static"])
 def test_a_student_that_diverges_is_told_at_the_step(name, base, lesson, tmp_path):
     one = training_of(name, base, lesson, tmp_path / "state")

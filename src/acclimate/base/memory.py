@@ -56,8 +56,10 @@ class Halving:
         # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
         had_spare = spare()
         models.free_memory()
-        if len(rows) == 1 and not had_spare:
-            raise OutOfMemory(f"no room in memory for {what}")
+        if len(rows) == 1:
+            if not had_spare:
+                raise OutOfMemory(f"no room in memory for {what}")
+            return self(work, rows, what=what, lengths=lengths)  # what it leaves by then is its own, and no spare
         self.most = max(1, len(rows) // 2) * longest
         return self(work, rows, what=what, lengths=lengths, spare=spare)
 
