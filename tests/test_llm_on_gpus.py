@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -10,6 +13,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from test_llm import local
 from tiny import PROMPTS, SHARED, same, write_llama
 
+from acclimate.base.errors import OutOfMemory
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders import captured, packed_cache
 from acclimate.llm.decoders.captured import Captured
@@ -79,6 +83,58 @@ def test_without_a_graph_a_step_is_called_and_that_is_said_once(monkeypatch, cap
     steps = [Captured(lambda: torch.ones(1), torch.device("cuda")) for _ in range(2)]
     assert [float(step()) for step in steps] == [1.0, 1.0]
     assert len([record for record in caplog.records if "no CUDA graph" in record.message]) == 1
+
+
+class Streams:
+    """CUDA's streams as torch has them: what is entered is current until it is left. No recording can be ended, and
+    then, as in torch, its stream is not left."""
+
+    def __init__(self):
+        self.current = 0
+
+    def current_stream(self):
+        return self.made(self.current)
+
+    @staticmethod
+    def made(number=1):
+        return SimpleNamespace(number=number, wait_stream=lambda other: None)
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream.number
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, graph, capture_error_mode):
+        self.current = 2
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def test_a_recording_that_fails_leaves_work_on_the_stream_that_it_was_on(monkeypatch):
+    streams = Streams()
+    for name in ("current_stream", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, getattr(streams, name))
+    monkeypatch.setattr(torch.cuda, "Stream", streams.made)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(Captured, "has_failed", False)
+    Captured(lambda: torch.ones(1), torch.device("cuda"))
+    assert Captured.has_failed
+    assert streams.current == 0
+
+
+def test_a_prompt_that_has_no_room_though_its_cache_has_is_told_what_to_do(folder, monkeypatch):
+    llm = as_on_a_gpu(folder, monkeypatch)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(llm._loaded.decoder, "_read", full)
+    with pytest.raises(OutOfMemory, match=r"one prompt of \d+ tokens"):
+        llm.complete(PROMPTS)
 
 
 def test_no_room_for_a_graph_is_want_of_memory(monkeypatch):

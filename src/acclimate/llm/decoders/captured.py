@@ -49,7 +49,8 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
             step()
     here.wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    # A recording that cannot be ended leaves its own stream in place.
+    with torch.cuda.stream(here), torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = step()
 
     def replay() -> Tensor:
