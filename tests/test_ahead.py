@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from acclimate.base import gpu, models
 from acclimate.base.ahead import ahead
 
 
@@ -48,3 +49,14 @@ def test_who_stops_reading_leaves_no_work_waiting():
         next(results)
         results.close()
     assert len(done) <= 4
+
+
+def test_a_thread_that_reads_ahead_has_the_gpu_of_the_one_that_it_reads_for(monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    of_thread = threading.local()  # as CUDA keeps it: a new thread has the first one
+    monkeypatch.setattr(models, "device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: getattr(of_thread, "number", 0))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: setattr(of_thread, "number", number))
+    torch.cuda.set_device(3)
+    with gpu.reader() as thread:
+        assert [*ahead(thread, lambda _: torch.cuda.current_device(), range(3))] == [3, 3, 3]

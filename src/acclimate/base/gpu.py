@@ -1,7 +1,9 @@
-"""What the device takes: copies that no GPU is waited for, steps in one pass, and as much as it has room for."""
+"""What the device takes: copies that no GPU is waited for, threads of its own, steps in one pass, and as much as it has
+room for."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from acclimate.base import models
@@ -18,6 +20,16 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
 def on_device(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor on the device, which copies it when it comes to it; until then it may not be changed."""
     return pinned(tensor).to(models.device(), non_blocking=models.device() == "cuda")
+
+
+def reader() -> ThreadPoolExecutor:
+    """A thread that reads ahead for this one, on the same GPU: which one that is, CUDA knows by thread, and a new
+    thread begins with the first."""
+    import torch
+
+    if models.device() != "cuda":
+        return ThreadPoolExecutor(max_workers=1)
+    return ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),))
 
 
 def fuses_steps() -> bool | None:

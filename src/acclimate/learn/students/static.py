@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -26,7 +25,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize
 from acclimate.base import models
 from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
-from acclimate.base.gpu import fuses_steps, on_device, pinned
+from acclimate.base.gpu import fuses_steps, on_device, pinned, reader
 from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.occurrences import count_occurrences
@@ -152,7 +151,7 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
     optimizer = torch.optim.Adam([table.table], lr=_RATE, fused=fuses_steps())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     doc_ids = sorted(lesson.ids.doc_ids)
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with reader() as thread:
         for read in ahead(thread, lambda step: _stretches(table.tokenizer, lesson, doc_ids, step), range(steps)):
             optimizer.zero_grad()
             scores = table.mean(read.texts) @ on_device(read.documents).T / _TEMPERATURE

@@ -14,7 +14,6 @@ import math
 import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +26,7 @@ from acclimate.base.ahead import ahead
 from acclimate.base.cores import go_on
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
-from acclimate.base.gpu import fuses_steps
+from acclimate.base.gpu import fuses_steps, reader
 from acclimate.learn.divided import divided
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.lesson import CORPUS
@@ -92,7 +91,7 @@ class StudentTraining:
         self.optimizer = torch.optim.AdamW(
             self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=fuses_steps()
         )
-        self.reader = ThreadPoolExecutor(max_workers=1)  # a tokenizer takes one call at a time
+        self.reader = reader()  # of one thread: a tokenizer takes one call at a time
         self.unchecked: list[torch.Tensor] = []  # losses of the last steps
         self.learning_rate = learning_rate
         self.steps_per_epoch = -(-len(train) // batch_size)
