@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acclimate.base import models
 from acclimate.base.gpu import on_device, pinned
 from acclimate.learn.students.lesson import Lesson, batch_documents
 from acclimate.records import NWay
@@ -69,4 +70,5 @@ class IndexVectors:
     @cached_property
     def _resident(self) -> torch.Tensor:
         pooled = self.lesson.vectors.pooled
-        return on_device(torch.from_numpy(np.asarray(pooled if self._rows is None else pooled[self._rows])))
+        resident = torch.from_numpy(np.asarray(pooled if self._rows is None else pooled[self._rows]))
+        return resident.to(models.device())  # once: memory that a GPU reads by itself would stay with the process

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from acclimate.base import models
 from acclimate.base.gpu import free_bytes, on_device, pinned
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class TokenVectors:
         self.resident: tuple[torch.Tensor, torch.Tensor] | None = None
         if vectors.tokens.nbytes + vectors.scales.nbytes < _SHARE * free_bytes():
             tokens, scales = (torch.from_numpy(part) for part in (vectors.tokens, vectors.scales))
-            self.resident = on_device(tokens), on_device(scales)
+            # Once, and not through memory that a GPU reads by itself: that stays with the process, as much again.
+            self.resident = tokens.to(models.device()), scales.to(models.device())
 
     def read(self, rows: Sequence[int]) -> ReadTokens:
         """What has to be copied to the device of these documents: their vectors, or only where they are."""
