@@ -171,6 +171,7 @@ def carry_out(run: StageRun, *, until: str, progress: Shown, executor: str | Non
     from acclimate.report import assemble
 
     run.workspace.refuse_foreign()
+    distributed.take_gpu()
     with (
         run.workspace.lock(),
         shown(progress),

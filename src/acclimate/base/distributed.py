@@ -17,7 +17,7 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from acclimate.base.errors import AcclimateError
+from acclimate.base.errors import AcclimateError, SettingError
 from acclimate.base.text import on_one_line
 
 if TYPE_CHECKING:
@@ -60,18 +60,35 @@ def warn(what: str, text: str) -> None:
         logger.warning("%-10s warning: %s", what, on_one_line(text))
 
 
+def take_gpu() -> None:
+    """Compute on a GPU of this process' own, one of several on a machine that has any.
+
+    To be called before a model is loaded, which stays on the GPU that it was loaded to. Raises SettingError where there
+    are more processes than GPUs.
+    """
+    if size() == 1:
+        return
+    import torch
+
+    number, n_gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if 0 < n_gpus <= number:
+        raise SettingError(
+            f"this is process {number + 1} of a machine with {n_gpus} GPUs, and each computes on one of its own; start "
+            f"{n_gpus} at most (torchrun --nproc-per-node {n_gpus})"
+        )
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number)
+
+
 def join() -> None:
-    """Meet the other processes; each takes a GPU of its own where there are any."""
+    """Meet the other processes."""
     import torch
     from torch import distributed
 
     if size() == 1 or distributed.is_initialized():
         return
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=_PATIENCE)
+    take_gpu()
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
 
 
 def leave() -> None:
