@@ -43,6 +43,7 @@ from acclimate.search.members import Ids
 from acclimate.search.scorers.ensemble import Ensemble
 from acclimate.search.scorers.likelihood import Likelihood
 from acclimate.search.scorers.yes_no import YesNo
+from acclimate.search.sparse import Head
 from acclimate.search.students import Students
 from acclimate.search.system import System
 from acclimate.search.vectors import encode_corpus
@@ -214,6 +215,16 @@ def test_documents_are_compared_with_queries_on_the_device(elsewhere, tiny_encod
     for query in queries:
         best = [(query.tokens @ vectors.gather([row])[0].T).max(axis=1).mean() for row in rows]
         assert vectors.max_sim(query.tokens, rows) == pytest.approx(best, abs=1e-5)
+
+
+def test_documents_of_a_sparse_index_are_waited_for_once_a_block(elsewhere):
+    generator = np.random.default_rng(0)
+    head = Head(*(np.float32(generator.normal(size=size)) for size in (9000, (9000, 8), 9000)))
+    vectors, starts = np.float32(generator.normal(size=(60, 8))), np.arange(0, 60, 3)
+    waits.clear()
+    documents = list(head.heaviest(vectors, starts, 5))
+    assert len(documents) == 20
+    assert len(waits) == 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "prompts not pooled", "colbert", "colbert-min"])

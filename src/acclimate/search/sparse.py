@@ -84,8 +84,8 @@ class Head(NamedTuple):
 
 def _best(vectors: torch.Tensor, weights: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     """(n_docs, n_live) products of each document's best position, as precise as this machine is fast at."""
-    best = torch.empty(len(lengths), len(weights))
     vectors, weights = (part.to(models.device(), models.dtype()) for part in (vectors, weights))
+    best = vectors.new_empty(len(lengths), len(weights), dtype=torch.float32)
     parts = vectors.split(lengths)
     for first_doc in range(0, len(parts), _BLOCK_DOCS):
         block = parts[first_doc : first_doc + _BLOCK_DOCS]
@@ -93,8 +93,8 @@ def _best(vectors: torch.Tensor, weights: torch.Tensor, lengths: Sequence[int]) 
         for first in range(0, len(weights), _TOKENS_AT_ONCE):
             products = together @ weights[first : first + _TOKENS_AT_ONCE].T
             rows = torch.stack([part.amax(dim=0) for part in products.split(sizes)])
-            best[first_doc : first_doc + len(block), first : first + _TOKENS_AT_ONCE] = rows.float().cpu()
-    return best
+            best[first_doc : first_doc + len(block), first : first + _TOKENS_AT_ONCE] = rows
+    return best.cpu()  # a GPU is waited for once
 
 
 def centered(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
