@@ -1,8 +1,8 @@
 """What a piece of work asks of the machine, and what the machine can do: operations, bytes, and rates of both.
 
 Counted are matrix products and attention, which are all but all of the arithmetic, with the bytes of what they read and
-write. Counting slows the work down, so it is done in a pass of its own. A CUDA graph that is played again is not seen:
-count without graphs.
+write. Counting slows the work down, so it is done in a pass of its own. A CUDA graph that is played again is not seen,
+so while it is counted none is recorded: let models be loaded within.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+from unittest import mock
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from acclimate.base import models
+from acclimate.llm.decoders.captured import Captured
 
 SIZES = (256, 512, 1024)  # rows of the products whose rate is measured; the fastest counts
 _BANDWIDTH_MB = 256  # far more than any cache
@@ -55,6 +57,15 @@ class Counting(TorchDispatchMode):
         super().__init__()
         self.flop = 0.0
         self.bytes = 0.0
+        self._without_graphs = mock.patch.object(Captured, "has_failed", new=True)
+
+    def __enter__(self) -> Self:
+        self._without_graphs.start()
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._without_graphs.stop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
