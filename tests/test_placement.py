@@ -5,11 +5,9 @@ The device is one of `fake_device`, which mixes with the CPU as little as a GPU 
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import random
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,14 +287,3 @@ def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
         for scorer in (YesNo(name, CORPUS), Likelihood(name, CORPUS)):
             scorer.__dict__["_loaded"] = llm._loaded
             assert np.isfinite(scorer.score(ASKED)).all()
-
-
-@pytest.mark.slow
-def test_the_script_for_a_machine_with_a_gpu_works_on_this_one(tiny_encoder, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[1] / "benchmarks" / "gpu.py")
-    gpu = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(gpu)
-    monkeypatch.setattr(gpu, "STUDENTS", ("static",))
-    sets = [f"--set={stage}.base={tiny_encoder}" for stage in ("distill", "train")]
-    assert gpu.main(["--out", str(tmp_path), "--device-check", *sets]) == 0
-    assert capsys.readouterr().out.endswith("all stages were made, and everything is where it should be\n")
