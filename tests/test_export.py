@@ -25,7 +25,7 @@ def plain(monkeypatch):
     """A format of documents alone, whose parts are of five; `.parts` are those that it wrote, `.stops` before one."""
     module = types.SimpleNamespace(parts=[], stops=None, loses=0)
 
-    def write(source, folder, *, title: str = ""):
+    def write(source, folder):
         count = 0
         for part in source.parts():
             path = folder / f"{part.number}.jsonl"
@@ -33,9 +33,9 @@ def plain(monkeypatch):
                 if part.number == module.stops:
                     raise Killed
                 module.parts.append(part.number)
-                write_jsonl(path, ([row, doc.doc_id, title] for row, doc in zip(part.rows, part.docs, strict=True)))
+                write_jsonl(path, ([row, doc.doc_id] for row, doc in zip(part.rows, part.docs, strict=True)))
             count += len(path.read_text().splitlines())
-        return Written({"documents": count - module.loses}, {"title": title}, ["as plain as can be"])
+        return Written({"documents": count - module.loses}, {}, ["as plain as can be"])
 
     def load(source, folder, *, url: str):
         return {"url": url, "files": sum(path.suffix == ".jsonl" for path in folder.iterdir())}
@@ -51,7 +51,7 @@ def test_an_export_has_every_document_in_order_and_is_left_alone_the_second_time
     run, out, told = acclimate.open(finished), tmp_path / "there" / "out", []
     exported = run.export("plain", out, progress=lambda *call: told.append(call))
     rows = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.open()]
-    assert [row[:2] for row in rows] == [list(pair) for pair in enumerate(doc.doc_id for doc in docs(finished))]
+    assert rows == [list(pair) for pair in enumerate(doc.doc_id for doc in docs(finished))]
     assert exported.counts == {"documents": len(rows)}
     assert str(exported).splitlines()[1:] == ["as plain as can be"]
     assert [done for _, done, _, _ in told] == [*range(5, len(rows), 5), len(rows)]
@@ -156,12 +156,12 @@ def test_documents_that_cannot_be_read_back_are_told(finished, tmp_path, plain):
 def test_nobody_else_works_in_the_folder_of_a_run_while_it_is_exported_there(copied, tmp_path, plain, monkeypatch):
     run, write, said = acclimate.open(copied), plain.write, []
 
-    def meanwhile(*arguments, **options):
+    def meanwhile(*arguments):
         try:
             acclimate.open(copied).write_report()
         except AcclimateError as error:
             said.append(str(error))
-        return write(*arguments, **options)
+        return write(*arguments)
 
     plain.write = meanwhile
     run.export("plain")
@@ -176,7 +176,7 @@ def test_what_is_loaded_into_a_server_is_noted(finished, tmp_path, plain):
     assert exported.manifest["loaded"]["url"] == "plain://here"
     assert exported.manifest["loaded"]["files"] == len(plain.parts)
     del plain.load
-    with pytest.raises(SettingError, match="plain has no option --url; it has: --title"):
+    with pytest.raises(SettingError, match="plain has no option --url; it has: none"):
         acclimate.open(finished).export("plain", tmp_path / "other", url="plain://here")
 
 

@@ -208,10 +208,9 @@ class Run:
         """
         from acclimate.deploy.exports.export import export
 
-        options = {name: value for name, value in {"url": url}.items() if value is not None}
         run, outputs = current(self.folder)
         with shown(progress):
-            return export(run, outputs, format, None if out is None else Path(out), system, options)
+            return export(run, outputs, format, None if out is None else Path(out), system, url)
 
     def update(
         self,

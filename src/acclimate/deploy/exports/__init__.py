@@ -2,15 +2,13 @@
 
 A format is a module of its name in this folder, and an entry of `formats.FORMATS`:
 
-    def write(source: Source, folder: Path, *, an_option: str = "") -> Written
+    def write(source: Source, folder: Path) -> Written
 
 writes files into `folder` and says what it wrote, once it has read them back and counted. `folder` may hold what a
 killed command left of the very same export: a file that is there is finished (files are written by
 `base.files.atomic_write` and its like, documents in the parts that `Source.parts` names), so only what is missing is
 made. `Source` has the run, what its stages left, the system to export (`--system`, else what the run recommends;
-without a reranker) as members, sources and weights, and documents to stream. Keyword-only parameters are the format's
-options: `acclimate export RUN FORMAT --an-option VALUE` (they are parameters of `cli.export_command.export` and
-`api.run.Run.export`, too, and None there where they are not given). A format that can also fill a server has
+without a reranker) as members, sources and weights, and documents to stream. A format that can also fill a server has
 
     def load(source: Source, folder: Path, *, url: str) -> dict
 

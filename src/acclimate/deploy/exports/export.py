@@ -19,7 +19,7 @@ from typing import Any
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import writing
-from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import make_folder, read_state, sweep, write_json
 from acclimate.base.version import __version__
 from acclimate.deploy.exports.formats import Format, named
@@ -60,15 +60,17 @@ class Exported:
 
 
 def export(
-    run: Run, outputs: Outputs, format_name: str, out: Path | None, system: str | None, options: Mapping[str, Any]
+    run: Run, outputs: Outputs, format_name: str, out: Path | None, system: str | None, url: str | None
 ) -> Exported:
     """Write a system of a finished run as `format_name` into `out`, by default the run's `exports/FORMAT`.
 
-    Raises SettingError for a format, a system or an option that there is not, AcclimateError for an `out` that holds
+    url: a server to load it into. Raises SettingError for a format or a system that there is not, and for a url that
+    the format takes none of, AcclimateError for an `out` that holds
     something else, DataError where what is read back is not what was to be written.
     """
     form = named(format_name)
-    to_write, to_load = form.split(options)
+    if url is not None and form.load is None:
+        raise SettingError(f"{form.name} has no option --url; it has: none")
     source = Source.of(run, outputs, system)
     if source.name.is_reranked and not form.takes_reranker:
         distributed.say(
@@ -76,9 +78,10 @@ def export(
         )
         source = replace(source, name=source.name.first)
     out = out or run.workspace.folder / "exports" / form.name
-    facts = {"format": form.name, "system": str(source.name), "options": to_write}
+    facts = {"format": form.name, "system": str(source.name)}
     made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}
-    recipe = {**facts, "made_of": {**made_of, "documents": source.corpus.fingerprint}}
+    # No format has options; exports of earlier versions are known by saying so.
+    recipe = {**facts, "options": {}, "made_of": {**made_of, "documents": source.corpus.fingerprint}}
     key = fingerprint(recipe, __version__)
     _refuse_other(out, facts)
     manifest, was_there = _finished(out, key), True
@@ -91,17 +94,15 @@ def export(
             )
         with _keeping_others_out(run, place), _beside(place) as folder:
             with reading(run, outputs):
-                manifest, was_there = _written(source, form, folder, to_write, {**recipe, "fingerprint": key}), False
+                manifest, was_there = _written(source, form, folder, {**recipe, "fingerprint": key}), False
             shutil.rmtree(place, ignore_errors=True)
             folder.replace(place)
-    if to_load and form.load:
-        manifest = manifests.write(out, {**manifest, "loaded": form.load(source, out, **to_load)})
+    if url is not None and form.load is not None:
+        manifest = manifests.write(out, {**manifest, "loaded": form.load(source, out, url=url)})
     return Exported(out, manifest, was_there)
 
 
-def _written(
-    source: Source, form: Format, folder: Path, options: Mapping[str, Any], recipe: Mapping[str, Any]
-) -> dict[str, Any]:
+def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of an export, once it is in `folder`: begun anew, or gone on with where it is the same."""
     if not read_state(folder / _BEGUN, recipe["fingerprint"]):
         for path in folder.iterdir():
@@ -111,7 +112,7 @@ def _written(
     sweep(folder)
     started = time.monotonic()
     with writing(folder):
-        result = form.write(source, folder, **options)
+        result = form.write(source, folder)
     n_docs = len(source.corpus)
     if result.counts.get("documents", n_docs) != n_docs:
         raise DataError(
@@ -148,18 +149,16 @@ def _manifest(out: Path) -> dict[str, Any] | None:
 
 
 def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
-    """Raises AcclimateError for what is there and is not an export of the same format, system and options."""
+    """Raises AcclimateError for what is there and is not an export of the same format and system."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():
         raise AcclimateError(f"{out} is a file; expected a folder to write to")
     if (manifest := _manifest(out)) is None:
         raise AcclimateError(f"{out} is not empty, and what it holds is no export; choose a new folder, or empty it")
-    held = {name: manifest[name] for name in facts}
-    if held != facts:
+    if any(manifest[name] != value for name, value in facts.items()):
         raise AcclimateError(
-            f"{out} holds {manifest['system']} as {manifest['format']}"
-            f"{' with other options' if held['options'] != facts['options'] else ''}; choose another folder with --out"
+            f"{out} holds {manifest['system']} as {manifest['format']}; choose another folder with --out"
         )
 
 

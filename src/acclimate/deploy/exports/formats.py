@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
-from acclimate.base.errors import MissingExtra, SettingError, unknown
+from acclimate.base.errors import MissingExtra, unknown
 
 
 @dataclass(frozen=True)
@@ -37,28 +36,9 @@ class Format(NamedTuple):
         """See the package; None where there is no server to load into."""
         return getattr(self._module, "load", None)
 
-    def split(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Those of `write` and those of `load`. Raises SettingError for one that this format does not have."""
-        known = _options(self.write), _options(self.load) if self.load else set[str]()
-        for name in options:
-            if name not in set.union(*known):
-                names = ", ".join(sorted(map(_shown, set.union(*known)))) or "none"
-                raise SettingError(f"{self.name} has no option {_shown(name)}; it has: {names}")
-        writing, loading = ({name: value for name, value in options.items() if name in names} for names in known)
-        return writing, loading
-
     @property
     def _module(self) -> Any:
         return import_module(f"{__package__}.{self.name}")
-
-
-def _options(function: Callable[..., Any]) -> set[str]:
-    parameters = signature(function).parameters.values()
-    return {parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}
-
-
-def _shown(option: str) -> str:
-    return "--" + option.replace("_", "-")
 
 
 FORMATS: dict[str, Format] = {
