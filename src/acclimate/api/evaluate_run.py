@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -12,8 +11,6 @@ from acclimate.base.errors import SettingError
 from acclimate.measure.evaluated_runs import EvaluatedRuns, evaluate_runs
 from acclimate.measure.measures import MEASURES
 from acclimate.run.settings import Setting, check
-
-logger = logging.getLogger("acclimate")
 
 
 def evaluate_run(
@@ -43,13 +40,10 @@ def evaluate_run(
         raise SettingError("no run to evaluate; expected one or more TREC runs behind the judgments")
     threshold = Setting("relevance_threshold", int, 1, "", AtLeast(1))
     check(relevance_threshold, threshold, "relevance_threshold")
-    result = evaluate_runs(
+    return evaluate_runs(
         Path(qrels),
         [Path(run) for run in runs],
         measures=measures,
         relevance_threshold=relevance_threshold,
         remove_unjudged=remove_unjudged,
     )
-    for warning in result.warnings:
-        logger.warning("%s", f"warning: {warning}")
-    return result

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write
 from acclimate.base.text import on_one_line, quoted
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.trec import escaped
 from acclimate.measure.measures import measured, nothing_relevant, provider_of
 from acclimate.measure.named import measures_of
-from acclimate.measure.rows import Rows
+from acclimate.measure.rows import Rows, data_frame
 from acclimate.records import ScoredDoc
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+logger = logging.getLogger("acclimate")
 
 
 class EvaluatedRun(NamedTuple):
@@ -67,11 +70,7 @@ class EvaluatedRuns(Rows[EvaluatedRun]):
 
     def to_frame(self) -> DataFrame:
         """A pandas data frame with a row for each run. Raises MissingExtra without pandas."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("A data frame", "pip install pandas") from None
-        return pandas.DataFrame([{"run": row.name, **row.measures} for row in self.rows])
+        return data_frame([{"run": row.name, **row.measures} for row in self.rows])
 
     def write_per_query(self, path: Path) -> None:
         """A row for each run, query and measure, tabs between; ids are written as in TREC's files."""
@@ -90,14 +89,14 @@ class _Seen:
     grades: Mapping[tuple[str, str], int]  # of judged pairs of query and document
     doc_ids: frozenset[str]  # that are judged for any query
     queries: set[str] = field(default_factory=set)
-    n_hits: int = 0
+    first_doc: str = ""
     has_judged_doc: bool = False
 
     def watch(self, hits: Iterable[ScoredDoc], *, remove_unjudged: bool) -> Iterator[ScoredDoc]:
         """The same hits, maybe without those that are not judged."""
         for hit in hits:
-            self.n_hits += 1
             self.queries.add(hit.query_id)
+            self.first_doc = self.first_doc or hit.doc_id
             self.has_judged_doc = self.has_judged_doc or hit.doc_id in self.doc_ids
             if not remove_unjudged or (hit.query_id, hit.doc_id) in self.grades:
                 yield hit
@@ -106,7 +105,10 @@ class _Seen:
 def evaluate_runs(
     qrels: Path, runs: Sequence[Path], *, measures: str | Iterable[str], relevance_threshold: int, remove_unjudged: bool
 ) -> EvaluatedRuns:
-    """What each run reaches on each measure; see `api.evaluate_run`. Runs are read a part at a time."""
+    """What each run reaches on each measure; see `api.evaluate_run`. Runs are read a part at a time.
+
+    What a reader should know of them is logged, too.
+    """
     computed = [measure.with_threshold(relevance_threshold) for measure in measures_of(measures)]
     judged = read_qrels(qrels)
     grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in judged}
@@ -135,12 +137,14 @@ def evaluate_runs(
         warnings.append(
             f"{empty:,} of {len(query_ids):,} judged queries have no relevant document; they count 0, as with trec_eval"
         )
+    for warning in warnings:
+        logger.warning("%s", f"warning: {warning}")
     return EvaluatedRuns(rows, len(query_ids), warnings)
 
 
 def _check(path: Path, seen: _Seen, query_ids: set[str], qrels: Path) -> None:
     """Raises DataError for a run that is none of these judgments."""
-    if not seen.n_hits:
+    if not seen.queries:
         raise DataError("no line in this file; expected a run: qid Q0 docid rank score tag", path=path)
     if seen.queries.isdisjoint(query_ids):
         raise DataError(
@@ -149,4 +153,8 @@ def _check(path: Path, seen: _Seen, query_ids: set[str], qrels: Path) -> None:
             path=path,
         )
     if not seen.has_judged_doc:
-        raise DataError(f"none of its documents is judged in {qrels}; do the two belong together?", path=path)
+        raise DataError(
+            f"none of its documents, such as {quoted(seen.first_doc)}, is judged in {qrels}, which has "
+            f"{quoted(min(seen.doc_ids))}; do the two belong together?",
+            path=path,
+        )

@@ -1,9 +1,14 @@
-"""Results with a row for each run, which are a sequence and print as a text."""
+"""Results with a row for each run, which are a sequence, print as a text and become a data frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from acclimate.base.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Row = TypeVar("Row")
 
@@ -29,3 +34,12 @@ class Rows(Sequence[Row]):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def data_frame(rows: Sequence[Any]) -> DataFrame:
+    """A pandas data frame of rows, which are mappings or named tuples. Raises MissingExtra without pandas."""
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtra("A data frame", "pip install pandas") from None
+    return pandas.DataFrame(rows)

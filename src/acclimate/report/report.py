@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from acclimate.base.content import Content
-from acclimate.base.errors import DataError, MissingExtra, unknown
+from acclimate.base.errors import DataError, unknown
 from acclimate.base.files import read_json
 from acclimate.measure.compare import Comparison
 from acclimate.measure.measures import MAIN
+from acclimate.measure.rows import data_frame
 from acclimate.report import sentences
 from acclimate.report.frame import framed
 
@@ -126,16 +127,12 @@ class Report(Content):
         """
         if table not in _TABLES:
             raise unknown("table", table, _TABLES)
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("A data frame", "pip install pandas") from None
         if table == "comparisons":
-            return pandas.DataFrame(self.comparisons)
+            return data_frame(self.comparisons)
         if table == "steps":
-            return pandas.DataFrame([_flat(step) for step in self.get("steps", [])])
+            return data_frame([_flat(step) for step in self.get("steps", [])])
         rows = [system._asdict() for system in self.systems] if table == "systems" else self["stages"]
-        return pandas.DataFrame([_flat({"name": row["name"], **row}) for row in rows])
+        return data_frame([_flat({"name": row["name"], **row}) for row in rows])
 
     def __repr__(self) -> str:
         return f"<Report of {str(self.folder)!r}: {sentences.verdict(self)}; serve {self.recommended}>"
