@@ -17,6 +17,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.files import read_toml, write_json
 from acclimate.base.progress import Shown
+from acclimate.base.text import columns
 from acclimate.corpus import named
 from acclimate.corpus.collections import check_name, is_path
 from acclimate.run.settings import Changes, as_typed, resolve, tables
@@ -89,11 +90,8 @@ class Reproduction:
             theirs = [row.published.get(source) for source in sources]
             cells = ["-" if value is None else f"{value:.3f} ({row.mean - value:+.3f})" for value in theirs]
             lines.append([row.collection, row.measure, row.system, f"{row.mean:.3f}{spread}", *cells])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join(
-            [*(line.rstrip() for line in text), *(f"differs: {difference}" for difference in self.differs)]
-        )
+        table = columns(lines, "<" * len(lines[0]))
+        return "\n".join([*table, *(f"differs: {difference}" for difference in self.differs)])
 
 
 def published(recipe: str) -> list[Figures]:

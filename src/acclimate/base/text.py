@@ -6,6 +6,7 @@ What a terminal would obey or turn around is taken out, and what is long is cut.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from reprlib import Repr
 
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -45,3 +46,12 @@ def shortened(text: str, longest: int = 1000) -> str:
         return text
     half = longest // 2
     return f"{text[:half]} ... ({len(text) - 2 * half:,} more characters) ... {text[-half:]}"
+
+
+def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
+    """Rows as lines of equally wide columns; `align` has `<` or `>` for each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 import acclimate
-from acclimate.base.text import on_one_line, printable
+from acclimate.base.text import columns, on_one_line, printable
 from acclimate.cli.options import Changes, Folder
 from acclimate.run.settings import Setting, as_typed, check
 
@@ -52,9 +52,7 @@ def diff_recipes(first: str, second: str) -> None:
     """
     differences = acclimate.recipe(first).differences(acclimate.recipe(second))
     rows = [("", first, second), *((name, as_typed(ours), as_typed(theirs)) for name, ours, theirs in differences)]
-    widths = [max(len(on_one_line(row[place])) for row in rows) for place in (0, 1)]
-    for name, ours, theirs in rows:
-        print(f"{name:{widths[0]}}  {on_one_line(ours):{widths[1]}}  {on_one_line(theirs)}".rstrip())
+    print("\n".join(columns([[on_one_line(cell) for cell in row] for row in rows], "<<<")))
 
 
 def reproduce(recipe: str, *, out: Folder, collections: Parts = None, seeds: Parts = "0", set_: Changes = None) -> None:

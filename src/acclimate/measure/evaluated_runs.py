@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write
-from acclimate.base.text import on_one_line, quoted
+from acclimate.base.text import columns, on_one_line, quoted
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.trec import escaped
 from acclimate.measure.measures import measured, nothing_relevant, provider_of
@@ -59,9 +59,7 @@ class EvaluatedRuns(Rows[EvaluatedRun]):
         names = list(self.rows[0].measures)
         table = [["run", *names]]
         table += [[on_one_line(row.name), *(f"{row.measures[name]:.4f}" for name in names)] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        cells = [[f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)] for row in table]
-        return "\n".join("  ".join([f"{row[0]:<{widths[0]}}", *of[1:]]) for row, of in zip(table, cells, strict=True))
+        return "\n".join(columns(table, "<" + ">" * len(names)))
 
     def as_dict(self) -> dict[str, Any]:
         """What a program reads: number of queries, providers, and each run's measures."""

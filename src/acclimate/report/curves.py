@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_json, write_text
+from acclimate.base.text import columns
 from acclimate.measure.compare import ALPHA
 from acclimate.report.formatting import between, p_value, safe, score
 from acclimate.report.pictures.curve import learning_curve
 from acclimate.report.template import template
-from acclimate.report.terminal import WIDTH, columns, cut
+from acclimate.report.terminal import WIDTH, cut
 
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
 RULE = (

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from acclimate.base.text import columns
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.formatting import between, p_value, safe, score, share, signed
-from acclimate.report.terminal import WIDTH, columns, cut
+from acclimate.report.terminal import WIDTH, cut
 
 _LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
 

@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 from acclimate.base.progress import duration
+from acclimate.base.text import columns
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
-from acclimate.report.terminal import columns
 from acclimate.stages import given
 from acclimate.stages.chain import STAGES, estimates
 from acclimate.stages.sample import foreseen

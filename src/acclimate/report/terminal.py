@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from acclimate.base.progress import duration
+from acclimate.base.text import columns
 from acclimate.measure.measures import MAIN, MEASURES
 from acclimate.report import against_reranked, combinations, forgetting, sentences, steering, steps
 from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
@@ -53,15 +54,6 @@ def funnel(manifest: Mapping[str, Any]) -> str:
         rows.append([name, f"{left:,}", note, f"{left / max(1, total):.0%}"])
         before = left
     return "\n".join(columns(rows, "<>>>"))
-
-
-def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Rows as lines of equally wide columns; `align` has `<` or `>` for each."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _verdict(report: Mapping[str, Any]) -> str:

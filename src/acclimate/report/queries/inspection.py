@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.errors import unknown
-from acclimate.base.text import single_spaced
+from acclimate.base.text import columns, single_spaced
 from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc
 from acclimate.report.formatting import excerpt, share
 from acclimate.report.queries import statistics
 from acclimate.report.queries.answers import read
 from acclimate.report.queries.statistics import FOUND_AT, Answer, Statistics, statistics_of
-from acclimate.report.terminal import WIDTH, columns, cut
+from acclimate.report.terminal import WIDTH, cut
 from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
