@@ -27,7 +27,7 @@ from acclimate.corpus.judged import SYNTHETIC, Judged
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.sides import sides_of
 from acclimate.corpus.start import Start
-from acclimate.learn.teachers.rated_lists import Labels, Rules, all_scores, mean_entropy, ties, turns_of
+from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.selection import RERANKER, TEACHER
 from acclimate.measure.measures import MAIN
 from acclimate.records import Doc, NWay, PromptExample, Qrel, Query, SyntheticQuery
@@ -36,7 +36,7 @@ from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
-from acclimate.search.scales import NONE, PERCENTILE, bounds, scale
+from acclimate.search.scales import scale
 from acclimate.search.scorers import named
 from acclimate.search.weights import answers_of, mean_ndcg
 from acclimate.stages.filter import Filtered
@@ -156,21 +156,10 @@ def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
             to_scale, {GIVEN: 1.0}, ids, in_dev, rules._replace(windows=0),
         )  # fmt: skip
         (turn,) = turns
-        result = Labels(
-            turns,
-            {},
-            [teacher],
-            mean_entropy([example.scores for example in turn.train], is_raw=kind == NONE),
-            dropped | unused,
-            (all_scores(of_query, [GIVEN], to_scale, ids) for of_query in lists),
-            {
-                "normalize": kind,
-                "target": "as rated" if kind == NONE else "in [0, 1]",
-                **({"bounds": bounds(lists, [GIVEN])} if kind == PERCENTILE else {}),
-            },
-            ties(lists, [GIVEN]),
-            n_false,
-        )
+        result = Labels.of(
+            turns, {}, [teacher], lists, [GIVEN], ids, to_scale,
+            normalize=kind, dropped=dropped | unused, false_negatives=n_false,
+        )  # fmt: skip
         write_nway(folder / "train.jsonl", turn.train)
         write_nway(folder / "dev.jsonl", turn.dev)
         write_jsonl(folder / "scores.jsonl", result.rated)

@@ -10,7 +10,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.spilled import waiting
 from acclimate.corpus.judged import Judged
 from acclimate.learn.teachers.lists import lists_of
-from acclimate.learn.teachers.rated_lists import Labels, Rules, all_scores, mean_entropy, ties, turns_of
+from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     SEQUENTIAL,
@@ -23,7 +23,7 @@ from acclimate.learn.teachers.selection import (
 from acclimate.records import Query, Scorer, SyntheticQuery
 from acclimate.search.candidates import Find, best, best_places
 from acclimate.search.members import Ids
-from acclimate.search.scales import MIN_MAX, NONE, PERCENTILE, bounds, scale
+from acclimate.search.scales import MIN_MAX, NONE, scale
 from acclimate.search.weights import answers_of
 
 
@@ -87,18 +87,7 @@ def label_lists(
         teaching, rated, places, sources, asking, to_scale, order, ids, {query.query_id for query in dev},
         Rules(**{name: settings[name] for name in Rules._fields}), scratch,
     )  # fmt: skip
-    return Labels(
-        turns,
-        chosen.weights,
-        chosen.rows,
-        mean_entropy((example.scores for turn in turns for example in turn.train), is_raw=normalize == NONE),
-        dropped,
-        (all_scores(of_query, names, to_scale, ids) for of_query in rated),
-        {
-            "normalize": normalize,
-            "target": "as rated" if normalize == NONE else "in [0, 1]",
-            **({"bounds": bounds(rated, names)} if normalize == PERCENTILE else {}),
-        },
-        ties(rated, names),
-        n_false,
-    )
+    return Labels.of(
+        turns, chosen.weights, chosen.rows, rated, names, ids, to_scale,
+        normalize=normalize, dropped=dropped, false_negatives=n_false,
+    )  # fmt: skip

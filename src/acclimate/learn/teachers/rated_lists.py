@@ -15,7 +15,7 @@ from acclimate.learn.teachers.lists import rank_of_source, windows_of
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import Ids
-from acclimate.search.scales import NONE, PERCENTILE, Scale, combine
+from acclimate.search.scales import NONE, PERCENTILE, Scale, bounds, combine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +47,41 @@ class Labels(NamedTuple):
     scale: dict[str, Any]  # of the normalized scores, and of those that students learn from
     ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
     false_negatives: int  # candidates rated above the share of the source document's score
+
+    @classmethod
+    def of(
+        cls,
+        turns: list[Turn],
+        weights: dict[str, float],
+        teachers: list[dict[str, Any]],
+        rated: Sequence[Candidates],
+        names: Sequence[str],
+        ids: Ids,
+        to_scale: Scale,
+        *,
+        normalize: str,
+        dropped: dict[str, int],
+        false_negatives: int,
+    ) -> Labels:
+        """With what follows from the lists. rated: the candidates that these were made of, with scores by `names`;
+        to_scale: of the kind `normalize`, fitted to them.
+        """
+        is_raw = normalize == NONE
+        return cls(
+            turns,
+            weights,
+            teachers,
+            _mean_entropy((example.scores for turn in turns for example in turn.train), is_raw=is_raw),
+            dropped,
+            (_all_scores(of_query, names, to_scale, ids) for of_query in rated),
+            {
+                "normalize": normalize,
+                "target": "as rated" if is_raw else "in [0, 1]",
+                **({"bounds": bounds(rated, names)} if normalize == PERCENTILE else {}),
+            },
+            _ties(rated, names),
+            false_negatives,
+        )
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -215,7 +250,7 @@ def _treat_false_negatives(example: NWay, rules: Rules) -> tuple[NWay, int]:
     return example, len(false)
 
 
-def all_scores(candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
+def _all_scores(candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
     """What every teacher said of every candidate, as numbers that are float32 again when they are read."""
     return {
         "query_id": candidates.query.query_id,
@@ -230,7 +265,7 @@ def _plain(scores: NDArray[np.float32]) -> list[float | None]:
     return [None if np.isnan(score) else float(str(score)) for score in scores.astype(np.float32)]
 
 
-def ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[str, int]]:
+def _ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[str, int]]:
     """By name: how many lists there are, how many whose best score is that of several documents, how many of one score
     alone."""
     counts = {name: {"lists": 0, "at_the_top": 0, "flat": 0} for name in names}
@@ -245,7 +280,7 @@ def ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[st
     return counts
 
 
-def mean_entropy(lists: Iterable[Sequence[float]], *, is_raw: bool = False) -> float:
+def _mean_entropy(lists: Iterable[Sequence[float]], *, is_raw: bool) -> float:
     """Of the lists' softmax, in [0, 1]: 1 where that is uniform, 0 where it is one document; 0 without lists.
 
     is_raw: scores are logits, where others lie in [0, 1].
