@@ -17,7 +17,7 @@ from acclimate.base.progress import Shown, shown
 from acclimate.run import status
 from acclimate.run.given import Given, StrPath
 from acclimate.run.recipes import load_recipe
-from acclimate.run.settings import Changes, Setting, check, resolve, tables
+from acclimate.run.settings import Changes, resolve, tables, whole_number
 from acclimate.stages import chain
 from acclimate.stages.runs import begin
 
@@ -198,6 +198,6 @@ def _begun(
         fspath(corpus),
         resolve(chain.STAGES, loaded, tables(given.changes, *changes)),
         recipe=loaded.name,
-        seed=check(seed, Setting("seed", int, None, "", SEEDS), "seed"),
+        seed=whole_number(seed, "seed", SEEDS),
         given=given,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from acclimate.base.domains import SEEDS
 from acclimate.measure.runs import Comparisons, compare_runs
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 
 
 def compare(
@@ -31,5 +31,5 @@ def compare(
     >>> print(acclimate.compare(folder / "qrels.trec", *runs))  # doctest: +ELLIPSIS
     nDCG@10: ... against ..., difference ..., p = ...; ... better, ... worse, ... equal: ...
     """
-    seed = check(seed, Setting("seed", int, None, "", SEEDS), "seed")
+    seed = whole_number(seed, "seed", SEEDS)
     return compare_runs(Path(qrels), Path(run), *map(Path, (baseline, *others)), measure=measure, seed=seed)

@@ -10,7 +10,7 @@ from acclimate.base.domains import AtLeast
 from acclimate.base.errors import SettingError
 from acclimate.measure.evaluated_runs import EvaluatedRuns, evaluate_runs
 from acclimate.measure.measures import MEASURES
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 
 
 def evaluate_run(
@@ -38,8 +38,7 @@ def evaluate_run(
     """
     if not runs:
         raise SettingError("no run to evaluate; expected one or more TREC runs behind the judgments")
-    threshold = Setting("relevance_threshold", int, 1, "", AtLeast(1))
-    check(relevance_threshold, threshold, "relevance_threshold")
+    relevance_threshold = whole_number(relevance_threshold, "relevance_threshold", AtLeast(1))
     return evaluate_runs(
         Path(qrels),
         [Path(run) for run in runs],

@@ -23,7 +23,7 @@ from acclimate.records import Qrel, Query
 from acclimate.report import assemble
 from acclimate.report.judged import text
 from acclimate.run.given import StrPath
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 from acclimate.stages import judge as stage
 from acclimate.stages.evaluate import drawn
 from acclimate.stages.judge import Asked
@@ -123,11 +123,11 @@ def judge(
         As for `adapt`: limits count all that LLMs were asked for the run.
     """
     settings = {
-        "depth": check(depth, Setting("depth", int, None, "", Between(10, 100)), "depth"),
-        "max_doc_tokens": check(max_doc_tokens, Setting("max_doc_tokens", int, None, "", AtLeast(1)), "max_doc_tokens"),
+        "depth": whole_number(depth, "depth", Between(10, 100)),
+        "max_doc_tokens": whole_number(max_doc_tokens, "max_doc_tokens", AtLeast(1)),
         "prompt": fspath(prompt),
     }
-    n = check(n, Setting("n", int, None, "", N), "n")
+    n = whole_number(n, "n", N)
     if queries is not None and log is not None:
         raise SettingError("--queries and --log are two sets of queries; give one of them")
     run, outputs = opened(folder, "evaluate")

@@ -14,7 +14,7 @@ from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_run, registry, write_run
 from acclimate.records import Query
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 from acclimate.search import scorers
 from acclimate.search.kept_values import KeptValues
 from acclimate.search.rerank_run import check as check_run
@@ -55,8 +55,8 @@ def rerank(
     ...     corpus="docs/", queries="queries.jsonl", depth=5, progress=None,
     ... )  # doctest: +SKIP
     """
-    check(depth, Setting("depth", int, None, "", AtLeast(1)), "depth")
-    check(max_tokens, Setting("max_tokens", int, None, "", AtLeast(_FEWEST_TOKENS)), "max_tokens")
+    depth = whole_number(depth, "depth", AtLeast(1))
+    max_tokens = whole_number(max_tokens, "max_tokens", AtLeast(_FEWEST_TOKENS))
     source, target, name = Path(run), Path(out), str(model)
     if target.is_dir():
         raise DataError("is a folder; expected a file to write to", path=target)

@@ -21,7 +21,7 @@ from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 from acclimate.stages.runs import MadeAgain, current, described, opened, outdated, reading
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class Run:
         """
         from acclimate.report.queries import inspection, page
 
-        sample = check(sample, Setting("sample", int, None, "", AtLeast(0)), "sample")
-        seed = check(seed, Setting("seed", int, None, "", SEEDS), "seed")
+        sample = whole_number(sample, "sample", AtLeast(0))
+        seed = whole_number(seed, "seed", SEEDS)
         run, outputs = opened(self.folder, "generate")
         with reading(run, outputs):
             answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)

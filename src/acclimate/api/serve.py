@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 from acclimate.base.domains import Between
 from acclimate.base.errors import MissingExtra
 from acclimate.deploy.serving.limits import Limits
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 
 PORT = 8765
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -74,7 +74,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     limits = options.get("limits") or Limits()
-    listener = server.bound(host, check(port, Setting("port", int, None, "", Between(0, 65_535)), "port"))
+    listener = server.bound(host, whole_number(port, "port", Between(0, 65_535)))
     with listener:
         is_local = _is_local(listener.getsockname()[0])
         if is_local:

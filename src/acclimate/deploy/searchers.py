@@ -15,7 +15,7 @@ from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import single_spaced
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
-from acclimate.run.settings import Setting, check
+from acclimate.run.settings import whole_number
 from acclimate.search.folded import Folded
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
@@ -233,4 +233,4 @@ def _scores_by_member(
 
 
 def _checked(k: int) -> int:
-    return check(k, Setting("k", int, None, "", K), "k")
+    return whole_number(k, "k", K)

@@ -144,6 +144,11 @@ def check(value: Any, setting: Setting, where: str) -> Any:
     return typed
 
 
+def whole_number(value: Any, name: str, domain: Domain) -> int:
+    """`value` as a whole number of that domain. Raises SettingError, which calls it by that name."""
+    return check(value, Setting(name, int, None, "", domain), name)
+
+
 def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
     """Raises ValueError and its like for what is not of that kind."""
     if typing.get_origin(kind) is tuple:

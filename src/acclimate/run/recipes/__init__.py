@@ -31,7 +31,7 @@ from acclimate.base.files import is_file, read_text, read_toml, write_text
 from acclimate.base.text import quoted
 from acclimate.base.toml import as_toml
 from acclimate.base.version import __version__
-from acclimate.run.settings import Layer, Recipe, Setting, Settings, check, tables
+from acclimate.run.settings import Layer, Recipe, Settings, tables, whole_number
 
 NAME = "recipe.toml"  # in the folder of a run: every setting of it
 _TEXTS = ("description", "source", "extends")
@@ -107,7 +107,7 @@ def load_recipe(name: str) -> Recipe:
                     raise SettingError(f"{file.source}: models.{role} is {quoted(model)}; expected the name of a model")
             layers.append(Layer(file.source, _with_models(tables(*(layer.changes for layer in layers)), models)))
         if "seed" in (run := file.part("run", ("seed",))):
-            seed = check(run["seed"], Setting("seed", int, None, "", SEEDS), f"{file.source}: run.seed")
+            seed = whole_number(run["seed"], f"{file.source}: run.seed", SEEDS)
     descriptions, papers = ([file.text(key) for file in files] for key in ("description", "source"))
     return Recipe(name, " ".join(filter(None, descriptions)), papers[0], tuple(layers), seed)
 
