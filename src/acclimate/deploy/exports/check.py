@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -13,8 +13,9 @@ from acclimate.deploy.exports.source import Source
 _FIRST = 10
 
 
-def check(source: Source, search: Callable[[str, int], list[str]]) -> dict[str, Any]:
-    """Of the exported system, or of one that should be the same. search: (query, k) -> ids of documents, best first.
+def check(source: Source, search: Callable[[str, int], Sequence[tuple[Any, ...]]]) -> dict[str, Any]:
+    """Of the exported system, or of one that should be the same. search: (query, k) -> rows that
+    begin with the id of a document, best first.
 
     overlap: the mean share of the first ten that both have. median_ms: from text to ids.
     """
@@ -27,7 +28,7 @@ def check(source: Source, search: Callable[[str, int], list[str]]) -> dict[str, 
     for number, query in enumerate(queries):
         progress(number, len(queries))
         started = time.perf_counter()
-        ids = {*search(query.text, _FIRST)}
+        ids = {doc_id for doc_id, *_ in search(query.text, _FIRST)}
         seconds.append(time.perf_counter() - started)
         ours = expected[query.query_id]
         shares.append(len(ids & ours) / max(len(ids), len(ours)) if ids or ours else 1.0)

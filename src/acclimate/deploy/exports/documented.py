@@ -32,14 +32,14 @@ def weights_of(source: Source, engine: str) -> dict[str, float]:
     return {name: round(weight / total, 6) for name, weight in weights.items()}
 
 
-def search(source: Source, weights: dict[str, float]) -> Callable[[str, int], list[str]]:
-    """(query, k) -> ids of documents, best first."""
+def search(source: Source, weights: dict[str, float]) -> Callable[[str, int], list[tuple[str, float]]]:
+    """(query, k) -> ids of documents with their scores, best first."""
     ids, depth = source.system.ids, source.system.depth
     members = {name: source.system.members[name] for name in weights or source.system.sources}
     views = source.system.views
     assert views is not None
 
-    def find(text: str, k: int) -> list[str]:
+    def find(text: str, k: int) -> list[tuple[str, float]]:
         (seen,) = views.of([Query(text, text)], members)
         totals: dict[int, float] = {}
         for name in members:
@@ -49,6 +49,6 @@ def search(source: Source, weights: dict[str, float]) -> Callable[[str, int], li
                 totals[row] = totals.get(row, 0.0) + weights.get(name, 1.0) * score
         ranked = sorted(totals.items(), key=lambda hit: (-hit[1], source.numbers[hit[0]]))
         documents = {row: source.document(ids.doc_ids[row]) for row in totals}
-        return [documents[row] for row, _ in first_of_documents(ranked, documents, k)]
+        return [(documents[row], score) for row, score in first_of_documents(ranked, documents, k)]
 
     return find

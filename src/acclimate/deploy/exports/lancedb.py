@@ -42,7 +42,7 @@ def write(source: Source, folder: Path) -> Written:
     from acclimate.deploy.exports.readers import lancedb as reader
 
     search = reader.searcher(folder)
-    checked = check(source, lambda query, k: [row[0] for row in search(query, k)])
+    checked = check(source, search)
     return Written(counts, {"check": checked}, [line(checked, "LanceDB")])
 
 

@@ -73,10 +73,10 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
             _run(connection, folder / "indexes.sql")
             _run(connection, folder / "functions.sql")
             search = reader.searcher(connection, folder)
-            exact = check(source, lambda query, k: [row[0] for row in search(query, k)])
+            exact = check(source, search)
             distributed.say("export", "PostgreSQL makes the HNSW index of dense vectors")
             _run(connection, folder / "hnsw.sql")
-            indexed = check(source, lambda query, k: [row[0] for row in search(query, k)])
+            indexed = check(source, search)
     except psycopg.Error as error:
         raise AcclimateError(f"PostgreSQL says: {str(error).strip()}") from None
     lines = [line(exact, "PostgreSQL without HNSW"), line(indexed, "PostgreSQL with HNSW")]

@@ -8,7 +8,6 @@ the run does), but has no minimum-maximum per query, so the reader adds scores.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,8 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
             n_docs, progress = len(source.corpus), Progress("export", "documents loaded")
             if (count := reader.load(client, folder, lambda done: progress(done, n_docs))) != n_docs:
                 raise DataError(f"{count:,} points in Qdrant; expected {n_docs:,}", path=folder)
-            exact, indexed = (_checked(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
+            exact, indexed = (check(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
     except (OSError, RuntimeError, ValueError) as error:
         raise AcclimateError(f"Qdrant at {url.rpartition('@')[2]}: {error}") from None
     lines = [line(exact, "Qdrant without HNSW"), line(indexed, "Qdrant with HNSW")]
     return {"exact": exact, "indexed": indexed, "lines": lines}
-
-
-def _checked(source: Source, search: Callable[[str, int], list[tuple[Any, ...]]]) -> dict[str, Any]:
-    return check(source, lambda query, k: [row[0] for row in search(query, k)])

@@ -64,7 +64,7 @@ def write(source: Source, folder: Path) -> Written:
     write_text(folder / "search.sql", select(source))
     shutil.copyfile(reader.__file__, folder / "search.py")
     search = reader.open_index(folder)
-    checked = check(source, lambda query, k: [row[0] for row in search(query, k)])
+    checked = check(source, search)
     return Written(counts, {"check": checked}, [line(checked, "SQLite")])
 
 
