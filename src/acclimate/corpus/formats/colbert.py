@@ -22,7 +22,7 @@ from typing import Any
 
 from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text
+from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text, without
 from acclimate.corpus.formats.headless import write_ids
 from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
@@ -167,7 +167,7 @@ def read_qas(path: Path, *, split: str = "") -> Content:
                 for pid, grade in zip(pids, grades, strict=True)
             ]
             used = ("qid", "query", "answer_pids", "answer_scores")
-            yield place, query, qrels, {name: value for name, value in values.items() if name not in used}
+            yield place, query, qrels, without(values, used)
 
     return Content(
         queries=lambda: (Row(place, query, others) for place, query, _, others in rows()),
@@ -188,7 +188,7 @@ def write_qas(path: Path, source: Source) -> int:
             values["answer_pids"] = [line_number(doc_id, place) for doc_id in grades]
             if graded:
                 values["answer_scores"] = list(grades.values())
-            yield values | {name: value for name, value in others.items() if name not in values}
+            yield values | without(others, values)
 
     return write_objects(path, rows())
 

@@ -18,7 +18,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder, write_lines
 from acclimate.corpus.formats import beir, fields, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
-from acclimate.corpus.formats.fields import Place, as_json, identifier
+from acclimate.corpus.formats.fields import Place, as_json, identifier, without
 from acclimate.corpus.formats.rows import (
     objects,
     table,
@@ -46,7 +46,7 @@ def write_docs(path: Path, source: Source) -> int:
     return write_objects(
         path,
         (
-            {"_id": doc.doc_id, "title": doc.title, "text": doc.text, **_others(others, "_id", "title", "text")}
+            {"_id": doc.doc_id, "title": doc.title, "text": doc.text, **without(others, ("_id", "title", "text"))}
             for _, doc, others in source.docs()
         ),
     )
@@ -59,7 +59,7 @@ def read_queries(path: Path) -> Content:
         rows = list(objects(path))
         for (place, values), query in zip(rows, fields.queries(rows, path), strict=True):
             used = {fields.pick(values, field, place) for field in (fields.QUERY_ID, fields.QUERY_TEXT)}
-            yield Row(place, query, {name: value for name, value in values.items() if name not in used})
+            yield Row(place, query, without(values, used))
 
     return Content(queries=rows)
 
@@ -69,7 +69,7 @@ def write_queries(path: Path, source: Source) -> int:
     return write_objects(
         path,
         (
-            {"_id": query.query_id, "text": query.text, **_others(others, "_id", "text")}
+            {"_id": query.query_id, "text": query.text, **without(others, ("_id", "text"))}
             for _, query, others in source.queries()
         ),
     )
@@ -185,7 +185,3 @@ def _only_split(source: Source) -> Iterator[Row[Qrel]]:
             path=source.path,
         )
     return next(iter(splits.values()))()
-
-
-def _others(others: Mapping[str, Any], *used: str) -> dict[str, Any]:
-    return {name: value for name, value in others.items() if name not in used}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, text
+from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, text, without
 from acclimate.corpus.formats.rows import json_list, objects
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -54,7 +54,7 @@ def read(path: Path) -> Content:
             if label:
                 scores = _scores(values[label], label, len(texts), place)
             used = {query_name, positive_name, *negatives, *([label] if label else [])}
-            others = {name: value for name, value in values.items() if name not in used}
+            others = without(values, used)
             query = text(values[query_name], query_name, place)
             yield Row(place, Example(query=query, texts=texts, scores=scores), others)
 
@@ -128,8 +128,7 @@ def read_lists(path: Path) -> Content:
             label = pick(values, LABEL, place)
             labels = _scores(values[label], label, len(docs), place)
             example = Example(query=text(values[query_name], query_name, place), texts=docs, scores=labels)
-            used = (query_name, docs_name, label)
-            others = {name: value for name, value in values.items() if name not in used}
+            others = without(values, (query_name, docs_name, label))
             if not set(labels) <= {0.0, 1.0}:
                 yield Row(place, example, others)
                 continue

@@ -11,7 +11,7 @@ import difflib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -160,8 +160,13 @@ def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Plac
                 text=text(row[text_name], text_name, place),
                 title="" if title is None else text(title, "title", place),
             ),
-            {name: value for name, value in row.items() if name not in (id_name, text_name, "title")},
+            without(row, (id_name, text_name, "title")),
         )
+
+
+def without(row: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    """A row without the values of these names."""
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def queries(rows: Iterable[tuple[Place, Mapping[str, Any]]], path: Path) -> list[Query]:

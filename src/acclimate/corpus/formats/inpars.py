@@ -14,7 +14,7 @@ from typing import Any
 
 from acclimate.corpus.formats import synthetic
 from acclimate.corpus.formats.content import Content, Row
-from acclimate.corpus.formats.fields import Place, pick
+from acclimate.corpus.formats.fields import Place, pick, without
 from acclimate.corpus.formats.rows import objects
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -39,7 +39,7 @@ def read(path: Path) -> Content:
                 counted[EMPTY] += 1
                 continue
             query = synthetic.synthetic_of(values, place)
-            others = {name: value for name, value in values.items() if name not in USED}
+            others = without(values, USED)
             text = next((others.pop(name) for name in TEXT if name in others), None)
             yield Row(place, query, others if text is None else {"text": text, **others})
         notes.update(counted - notes)  # the same at each pass
@@ -60,7 +60,7 @@ def write_ours(path: Path, source: Source) -> int:
             if query.prompt:
                 values["prompt"] = query.prompt
             synthetic.synthetic_of(values, place)
-            yield values | {name: value for name, value in others.items() if name not in values}
+            yield values | without(others, values)
 
     return write_objects(path, rows())
 
@@ -91,7 +91,7 @@ def _rows(source: Source, names: tuple[str, str]) -> Iterator[dict[str, Any]]:
                 "prompt_text": others.get("prompt_text", ""),
                 "fewshot_examples": others.get("fewshot_examples", []),
             }
-        yield values | {name: value for name, value in _kept(query, others, place).items() if name not in values}
+        yield values | without(_kept(query, others, place), values)
 
 
 def _kept(query: SyntheticQuery, others: Any, place: Place) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text
+from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text, without
 from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -97,7 +97,7 @@ class Keys(NamedTuple):
         if example.scores and self.positive_scores:
             values[self.positive_scores] = [example.scores[0]]
             values[self.negative_scores] = list(example.scores[1:])
-        return values | {name: value for name, value in row.others.items() if name not in values}
+        return values | without(row.others, values)
 
 
 FLAG_EMBEDDING = Keys("pos", "neg", positive_scores="pos_scores", negative_scores="neg_scores")

@@ -15,7 +15,7 @@ from typing import Any
 from acclimate.base.files import atomic_folder, write_json
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, pick, text
+from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, pick, text, without
 from acclimate.corpus.formats.rows import optional_list, whole_object
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -43,8 +43,7 @@ def read(path: Path) -> Content:
             )
             query_id = identifier(values[pick(values, QUESTION_ID, place)], "question_id", place)
             query = text(values[pick(values, QUESTION, place)], "question", place)
-            used = ("question_id", "question", "corpus_id", "pos_doc", "neg_doc")
-            others = {name: value for name, value in values.items() if name not in used}
+            others = without(values, ("question_id", "question", "corpus_id", "pos_doc", "neg_doc"))
             if not positives:
                 raise place.error(f"question {query_id!r} has no 'pos_doc'; expected one, or remove it")
             for positive in positives:
@@ -76,7 +75,7 @@ def write(path: Path, source: Source) -> int:
             }
             positive, *negatives = ({"id": doc_id} for doc_id in example.doc_ids)
             values |= {"corpus_id": CORPUS, "pos_doc": [positive], "neg_doc": negatives}
-            yield values | {name: value for name, value in others.items() if name not in values}
+            yield values | without(others, values)
 
     with atomic_folder(path) as folder:
         rows = list(data())

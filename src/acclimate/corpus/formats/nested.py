@@ -15,7 +15,7 @@ from typing import Any
 
 from acclimate.corpus.formats import fields, nway
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text
+from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
 from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -35,7 +35,7 @@ def read_nway(path: Path) -> Content:
             yield Row(
                 place,
                 Example(example.query_id, "", example.doc_ids, (), example.scores, example.has_positive),
-                {name: value for name, value in values.items() if name not in nway.KEYS},
+                without(values, nway.KEYS),
             )
 
     return Content(examples=examples)
@@ -51,7 +51,7 @@ def write_nway(path: Path, source: Source) -> int:
                 values["scores"] = list(example.scores)
             if not example.has_positive:
                 values["has_positive"] = False
-            yield values | {name: value for name, value in others.items() if name not in nway.KEYS}
+            yield values | without(others, nway.KEYS)
 
     return write_objects(path, rows())
 
@@ -70,7 +70,7 @@ def read_gpl(path: Path) -> Content:
                 for miner, doc_ids in mined.items()
                 for doc_id in json_list(doc_ids, miner, place)
             ]
-            others = {name: value for name, value in values.items() if name not in ("qid", "pos", "neg")}
+            others = without(values, ("qid", "pos", "neg"))
             positives = [identifier(doc_id, "pos", place) for doc_id in json_list(values.get("pos"), "pos", place)]
             for example in _of_each(positives, list(dict.fromkeys(negatives)), place):
                 yield Row(place, Example(query_id, doc_ids=example), others)
@@ -84,7 +84,7 @@ def write_gpl(path: Path, source: Source) -> int:
         path,
         (
             {"qid": example.query_id, "pos": [example.doc_ids[0]], "neg": {MINER: list(example.doc_ids[1:])}}
-            | {name: value for name, value in others.items() if name not in ("qid", "pos", "neg")}
+            | without(others, ("qid", "pos", "neg"))
             for _, example, others in source.examples()
         ),
     )
@@ -101,8 +101,7 @@ def read_tevatron(path: Path) -> Content:
                 [_passage(passage, name, place) for passage in optional_list(values, name, place)]
                 for name in ("positive_passages", "negative_passages")
             )
-            used = ("query_id", "query", "positive_passages", "negative_passages")
-            others = {name: value for name, value in values.items() if name not in used}
+            others = without(values, ("query_id", "query", "positive_passages", "negative_passages"))
             for docs in _of_each(positives, negatives, place):
                 scores = tuple(score for _, _, score in docs if score is not None)
                 if scores and len(scores) < len(docs):
@@ -125,7 +124,7 @@ def write_tevatron(path: Path, source: Source) -> int:
                 passages = [{**doc, "score": score} for doc, score in zip(passages, example.scores, strict=True)]
             values = {"query_id": example.query_id, "query": example.query}
             values |= {"positive_passages": passages[:1], "negative_passages": passages[1:]}
-            yield values | {name: value for name, value in others.items() if name not in values}
+            yield values | without(others, values)
 
     return write_objects(path, rows())
 
@@ -140,8 +139,7 @@ def read_swift(path: Path) -> Content:
                 [_content(messages, name, place) for messages in optional_list(values, name, place)]
                 for name in ("positive_messages", "negative_messages")
             )
-            used = ("messages", "positive_messages", "negative_messages")
-            others = {name: value for name, value in values.items() if name not in used}
+            others = without(values, ("messages", "positive_messages", "negative_messages"))
             for example in _of_each(positives, negatives, place):
                 yield Row(place, Example(query=query, texts=example), others)
 
@@ -155,7 +153,7 @@ def write_swift(path: Path, source: Source) -> int:
         for _, example, others in source.examples(ids=False, texts=True):
             query, *docs = ([{"role": "user", "content": text}] for text in (example.query, *example.texts))
             values = {"messages": query, "positive_messages": docs[:1], "negative_messages": docs[1:]}
-            yield values | {name: value for name, value in others.items() if name not in values}
+            yield values | without(others, values)
 
     return write_objects(path, rows())
 

@@ -15,7 +15,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, identifier, number, pick
+from acclimate.corpus.formats.fields import Field, identifier, number, pick, without
 from acclimate.corpus.formats.rows import json_list, objects, table
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -50,9 +50,7 @@ def read_train(path: Path) -> Content:
             scores = [] if listed is None else json_list(listed, "scores", place)
             if not doc_ids or (scores and len(scores) != len(doc_ids)):
                 raise place.error(f"found {len(doc_ids)} documents and {len(scores)} scores; expected a score for each")
-            others = {
-                name: value for name, value in values.items() if name not in ("query_id", "document_ids", "scores")
-            }
+            others = without(values, ("query_id", "document_ids", "scores"))
             yield Row(
                 place,
                 Example(query_id, "", doc_ids, (), tuple(number(score, "scores", place) for score in scores)),
