@@ -52,13 +52,7 @@ def write_ours(path: Path, source: Source) -> int:
 
     def rows() -> Iterator[dict[str, Any]]:
         for place, query, others in source.synthetic():
-            values: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
-            if not math.isnan(query.logprob):
-                values["logprob"] = query.logprob
-            if query.log_probs:
-                values["log_probs"] = list(query.log_probs)
-            if query.prompt:
-                values["prompt"] = query.prompt
+            values = synthetic.row_of(query, place)
             synthetic.synthetic_of(values, place)
             yield values | without(others, values)
 

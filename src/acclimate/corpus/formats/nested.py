@@ -19,6 +19,7 @@ from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, n
 from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
+from acclimate.records import NWay
 
 MINER = "acclimate"  # under whose name negatives go to GPL
 
@@ -46,12 +47,8 @@ def write_nway(path: Path, source: Source) -> int:
 
     def rows() -> Iterator[dict[str, Any]]:
         for _, example, others in source.examples():
-            values: dict[str, Any] = {"query_id": example.query_id, "doc_ids": list(example.doc_ids)}
-            if example.scores:
-                values["scores"] = list(example.scores)
-            if not example.has_positive:
-                values["has_positive"] = False
-            yield values | without(others, nway.KEYS)
+            ours = NWay(example.query_id, example.doc_ids, example.scores, example.has_positive)
+            yield nway.row_of(ours) | without(others, nway.KEYS)
 
     return write_objects(path, rows())
 

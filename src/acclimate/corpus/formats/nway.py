@@ -28,15 +28,21 @@ def write_nway(path: Path, examples: Iterable[NWay]) -> int:
 
     def rows() -> Iterator[dict[str, Any]]:
         for example in examples:
-            row: dict[str, Any] = {"query_id": example.query_id, "doc_ids": list(example.doc_ids)}
-            if example.scores:
-                row["scores"] = [float(score) for score in example.scores]
-            if not example.has_positive:
-                row["has_positive"] = False
+            row = row_of(example)
             nway_of(row, Place(path))
             yield row
 
     return write_jsonl(path, rows())
+
+
+def row_of(example: NWay) -> dict[str, Any]:
+    """A training example as a line has it."""
+    row: dict[str, Any] = {"query_id": example.query_id, "doc_ids": list(example.doc_ids)}
+    if example.scores:
+        row["scores"] = [float(score) for score in example.scores]
+    if not example.has_positive:
+        row["has_positive"] = False
+    return row
 
 
 def nway_of(row: dict[str, Any], place: Place) -> NWay:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +34,19 @@ def read_synthetic(path: Path) -> Located[SyntheticQuery]:
 
 def write_synthetic(path: Path, queries: Iterable[SyntheticQuery]) -> int:
     """Synthetic queries, one a line. Returns how many."""
+    return write_jsonl(path, (row_of(query, Place(path)) for query in queries))
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for query in queries:
-            row: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
-            if not math.isnan(query.logprob):
-                row["logprob"] = number(query.logprob, f"logprob of {query.query_id}", Place(path))
-            if query.log_probs:
-                row["log_probs"] = [
-                    number(value, f"log_probs of {query.query_id}", Place(path)) for value in query.log_probs
-                ]
-            if query.prompt:
-                row["prompt"] = query.prompt
-            yield row
 
-    return write_jsonl(path, rows())
+def row_of(query: SyntheticQuery, place: Place) -> dict[str, Any]:
+    """A synthetic query as a line has it. Raises DataError for a log-probability that no JSON can have."""
+    row: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
+    if not math.isnan(query.logprob):
+        row["logprob"] = number(query.logprob, f"logprob of {query.query_id}", place)
+    if query.log_probs:
+        row["log_probs"] = [number(value, f"log_probs of {query.query_id}", place) for value in query.log_probs]
+    if query.prompt:
+        row["prompt"] = query.prompt
+    return row
 
 
 def synthetic_id(doc_id: str, query: str) -> str:

@@ -164,20 +164,13 @@ def _merged(
 ) -> dict[str, Any]:
     """Write the merged reranker, and measure it on all held-out queries."""
     from acclimate.learn.rerankers.merge import merge as merge_weights
-    from acclimate.learn.rerankers.ranking import FLAT, ranking_of
+    from acclimate.learn.rerankers.ranking import FLAT, by_list, ranking_of
 
     merge_weights(list(paths.values()), folder / NAME, method=method)
     scorer = scorers.load(folder / NAME, corpus, max_tokens=max_tokens)
     lists = _cut(dev, n_ways)
-    scores = iter(
-        scorer.score(
-            [
-                (Query(example.query_id, texts[example.query_id]), doc_id)
-                for example in lists
-                for doc_id in example.doc_ids
-            ]
-        )
-    )
-    ndcg, spread = ranking_of([[next(scores) for _ in example.doc_ids] for example in lists])
+    queries = {example.query_id: Query(example.query_id, texts[example.query_id]) for example in lists}
+    pairs = [(queries[example.query_id], doc_id) for example in lists for doc_id in example.doc_ids]
+    ndcg, spread = ranking_of(by_list(lists, scorer.score(pairs)))
     note = {"name": NAME, "method": method, "of": list(paths), "dev_ndcg": round(ndcg, 5), "spread": round(spread, 5)}
     return note | {"collapsed": not spread >= FLAT}
