@@ -75,6 +75,13 @@ def unhurried() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage():
+    """What earlier tests imported and left behind is looked through once, and not again at each of many collections."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def interruptible():
     """Signals as they are for a program in the foreground: in the background it is started without SIGINT, by nohup
@@ -95,16 +102,13 @@ def short_waits(monkeypatch):
 
 @pytest.fixture(scope="session")
 def quick_training() -> Iterator[None]:
-    """Half of the time that a tiny model trains goes into looking through what is imported, and model cards."""
+    """Part of the time that a tiny model trains goes into model cards."""
     pytest.importorskip("torch", reason="torch is not installed")
     from sentence_transformers import CrossEncoder
 
-    gc.collect()
-    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CrossEncoder, "_create_model_card", lambda *_, **__: None)  # of each checkpoint
         yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
