@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "meta"  # of the devices that any torch has, the one without numbers of its own
 _aten = torch.ops.aten
@@ -100,7 +99,8 @@ def _as_tensors(at):
 
 
 def run(func, args, kwargs):
-    tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+    tensors: list[torch.Tensor] = []
+    _changed((args, kwargs), tensors.append)
     remote = [one for one in tensors if isinstance(one, Remote)]
     if remote and func not in _MIXING and any(one.dim() for one in tensors if not isinstance(one, Remote)):
         raise RuntimeError(f"Expected all tensors to be on the same device, found two in {func}")
@@ -112,16 +112,25 @@ def run(func, args, kwargs):
         kwargs = {**kwargs, "device": "cpu"}
     if remote and (func in _WAITING or _leaves(func, args, is_remote) or _counts(func, args, kwargs)):
         waits.append(str(func))
-    here_args, here_kwargs = tree_map(lambda one: one.here if isinstance(one, Remote) else one, (args, kwargs))
+    here_args, here_kwargs = _changed((args, kwargs), lambda one: one.here if isinstance(one, Remote) else one)
     result = func(*here_args, **here_kwargs)
     changed = {id(one.here): one for one in remote}  # in place: it stays the tensor that it was
 
     def back(one):
-        if not isinstance(one, torch.Tensor):
-            return one
         return changed[id(one)] if id(one) in changed else Remote(one) if is_remote else one
 
-    return tree_map(back, result)
+    return _changed(result, back)
+
+
+def _changed(parts, change):
+    """The same with each of its tensors changed; torch's own way to do it takes most of the time of these tests."""
+    if isinstance(parts, torch.Tensor):
+        return change(parts)
+    if isinstance(parts, list | tuple):
+        return type(parts)([_changed(part, change) for part in parts])
+    if isinstance(parts, dict):
+        return {name: _changed(part, change) for name, part in parts.items()}
+    return parts
 
 
 def _leaves(func, args, is_remote):
