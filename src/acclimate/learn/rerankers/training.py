@@ -187,9 +187,6 @@ def _trainer(
     """rankings: of the held-out lists, which it notes by step wherever it reads them all."""
     loss = LOSSES[settings.loss]
     steps = settings.steps(examples)
-    chooses = settings.evaluations > 1
-    every = math.ceil(steps / settings.evaluations)  # and at the end
-    saved_every = every if chooses else max(1, steps // _SAVES)
     queries = settings.queries_at_once
     dev_pairs = pairs_of(dev, texts, corpus) if distributed.size() == 1 else []  # several read a share each
     training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
@@ -200,13 +197,58 @@ def _trainer(
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step * queries, steps * queries)
 
+    arguments = _arguments(examples, len(dev_rows), checkpoints, settings)
+    stop_divergence = StopDivergence(steps, int(arguments.save_steps), settings.learning_rate)
+
+    class Trainer(CrossEncoderTrainer):
+        def add_model_card_callback(self, default_args_dict: Any) -> None:
+            """No card is written, so its statistics of every text are not needed."""
+
+        def get_optimizer_cls_and_kwargs(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            optimizer, values = super().get_optimizer_cls_and_kwargs(*args, **kwargs)
+            if "scale_parameter" in values:  # Adafactor's, which T5 was made with: larger weights take larger steps
+                values["scale_parameter"] = True
+            return optimizer, values
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            with as_at_work(model, settings.max_tokens, dev_pairs) as scores:
+                if scores:
+                    rankings[self.state.global_step] = ranking_of(by_list(dev, scores))
+                return super().evaluate(*args, **kwargs)
+
+        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            step_loss = super().training_step(*args, **kwargs)
+            stop_divergence.note(self.state.global_step, step_loss)
+            return step_loss
+
+    patient = [EarlyStoppingCallback(settings.patience)] if settings.patience and settings.evaluations > 1 else []
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=training_rows,
+        eval_dataset=dev_rows,
+        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
+        loss=loss.make(model, list(examples), settings.mini_batch_size if distributed.size() == 1 else -1),
+        callbacks=[ShowProgress(), stop_divergence, *patient],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(
+    examples: Sequence[NWay], n_dev_rows: int, checkpoints: Path, settings: Hyperparameters
+) -> CrossEncoderTrainingArguments:
+    """The settings of the trainer itself. n_dev_rows: of the loss's held-out rows."""
+    steps, chooses = settings.steps(examples), settings.evaluations > 1
+    every = math.ceil(steps / settings.evaluations)  # and at the end
+    saved_every = every if chooses else max(1, steps // _SAVES)
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=1 if settings.max_steps else settings.epochs,
         batch_sampler=as_they_come if settings.max_steps else BatchSamplers.BATCH_SAMPLER,
         per_device_train_batch_size=settings.rows_at_once(examples),
         # The trainer leaves out what does not fill a batch of every process.
-        per_device_eval_batch_size=max(1, min(settings.rows_at_once(examples), len(dev_rows) // distributed.size())),
+        per_device_eval_batch_size=max(1, min(settings.rows_at_once(examples), n_dev_rows // distributed.size())),
         gradient_accumulation_steps=settings.gradient_accumulation,
         optim=_OPTIMIZERS[settings.optimizer],
         learning_rate=settings.learning_rate,
@@ -231,44 +273,8 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
     )
-
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several are used by several processes
-
-    stop_divergence = StopDivergence(steps, saved_every, settings.learning_rate)
-
-    class Trainer(CrossEncoderTrainer):
-        def add_model_card_callback(self, default_args_dict: Any) -> None:
-            """No card is written, so its statistics of every text are not needed."""
-
-        def get_optimizer_cls_and_kwargs(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-            optimizer, values = super().get_optimizer_cls_and_kwargs(*args, **kwargs)
-            if "scale_parameter" in values:  # Adafactor's, which T5 was made with: larger weights take larger steps
-                values["scale_parameter"] = True
-            return optimizer, values
-
-        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-            with as_at_work(model, settings.max_tokens, dev_pairs) as scores:
-                if scores:
-                    rankings[self.state.global_step] = ranking_of(by_list(dev, scores))
-                return super().evaluate(*args, **kwargs)
-
-        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            step_loss = super().training_step(*args, **kwargs)
-            stop_divergence.note(self.state.global_step, step_loss)
-            return step_loss
-
-    patient = [EarlyStoppingCallback(settings.patience)] if settings.patience and chooses else []
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=training_rows,
-        eval_dataset=dev_rows,
-        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
-        loss=loss.make(model, list(examples), settings.mini_batch_size if distributed.size() == 1 else -1),
-        callbacks=[ShowProgress(), stop_divergence, *patient],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return arguments
 
 
 def _logged(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
