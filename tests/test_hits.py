@@ -57,9 +57,9 @@ def test_a_run_of_other_queries_is_refused_and_of_some_is_taken(tmp_path):
 
 def test_a_name_that_is_no_retriever_and_no_file_is_refused(tmp_path):
     with pytest.raises(SettingError, match=r"Did you mean 'bm25'\? There are: bm25, dense, hybrid, late-interaction"):
-        hits.run_file("bm52")
+        hits.hits_file("bm52")
     with pytest.raises(SettingError, match=r"no mine\.retriever"):
-        hits.run_file(str(tmp_path))  # a folder
+        hits.hits_file(str(tmp_path))  # a folder
 
 
 @pytest.mark.usefixtures("fake_llm")

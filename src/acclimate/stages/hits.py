@@ -16,7 +16,7 @@ from acclimate.run.run import Run
 from acclimate.search import candidates
 
 
-def run_file(retriever: str) -> Path | None:
+def hits_file(retriever: str) -> Path | None:
     """The file that holds the hits; None for a retriever's name. Raises SettingError for what is neither."""
     if retriever in RETRIEVERS:
         return None

@@ -33,7 +33,7 @@ from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
-from acclimate.stages.hits import hits_in, hits_of, in_the_run, queries_in, run_file
+from acclimate.stages.hits import hits_file, hits_in, hits_of, in_the_run, queries_in
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import text_key
 
@@ -215,12 +215,12 @@ class Mined(StageOutput):
 
 def check(run: Run) -> None:
     """Raises SettingError for a retriever that is none, and no file."""
-    run_file(run.settings["mine"]["retriever"])
+    hits_file(run.settings["mine"]["retriever"])
 
 
 def check_hits(run: Run) -> None:
     """Raises DataError for a TREC run that is empty or names documents that are not here, before hours of work."""
-    path = run_file(run.settings["mine"]["retriever"])
+    path = hits_file(run.settings["mine"]["retriever"])
     if path and not run.workspace.is_made("mine") and not queries_in(path, run.input.corpus):
         raise DataError("no hits in this run; expected some for each query", path=path)
 
@@ -261,7 +261,7 @@ def make(run: Run, indexed: Indexed, generated: Generated, filtered: Filtered) -
             notes={"filled_at_random": result.filled},
         )
 
-    settings, path = run.settings["mine"], run_file(run.settings["mine"]["retriever"])
+    settings, path = run.settings["mine"], hits_file(run.settings["mine"]["retriever"])
     inputs = {
         **{output.name: output.fingerprint for output in (generated, filtered, indexed)},
         DOCUMENTS: run.input.corpus.fingerprint,
