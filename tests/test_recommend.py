@@ -37,7 +37,7 @@ def picked(**found):
     """The recommendation among systems given as (values of the queries, milliseconds); `_` ends an adapted one."""
     found = {name.replace("_", "!"): one for name, one in found.items()}
     values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
-    return recommend([system(name, *one) for name, one in found.items()], values, "nDCG@10", 0)
+    return recommend([system(name, *one) for name, one in found.items()], values, 0)
 
 
 LOW, HIGH = [0.1 + at / 1000 for at in range(40)], [0.5 + at / 1000 for at in range(40)]
@@ -78,8 +78,8 @@ def test_the_rule_holds_whatever_the_systems_and_their_order(drawn, rng: random.
     found = {f"s{at}{ending}": (levels[level], ms) for at, (level, ending, ms) in enumerate(drawn)}
     values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
     rows = [system(name, *one) for name, one in found.items()]
-    one = recommend(rows, values, "nDCG@10", 0)
-    assert recommend(rng.sample(rows, len(rows)), values, "nDCG@10", 0) == one
+    one = recommend(rows, values, 0)
+    assert recommend(rng.sample(rows, len(rows)), values, 0) == one
     means = {row["name"]: row["measures"]["nDCG@10"] for row in rows}
     assert means[one.best] == max(means.values())
     equal = {

@@ -26,6 +26,7 @@ Shown = Callback | Literal["auto"] | None  # a bar or lines, whichever fits; not
 logger = logging.getLogger(__name__)
 
 _POINTS = 8  # lines that a rate is taken over
+_EVERY_SECONDS = 10.0  # a line in the log
 _AT_ONCE = 1.0  # seconds after the first call: what is done in them, an interrupted run had done
 
 _listener: ContextVar[Callback | None] = ContextVar("progress of acclimate", default=None)
@@ -144,18 +145,17 @@ class Pace:
 class LogLines:
     """A line in the log every few seconds: what is done, how fast by the last lines, and the time left."""
 
-    def __init__(self, every_seconds: float = 10.0) -> None:
-        self.every_seconds = every_seconds
+    def __init__(self) -> None:
         self._pace = Pace()
 
     def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
         if not self._pace.goes_on(stage, done, unit):
             return
-        if done < total and self._pace.silence < self.every_seconds:
+        if done < total and self._pace.silence < _EVERY_SECONDS:
             return
         rate = self._pace.rate(done)
         left = "" if done >= total else f", {duration((total - done) / rate)} left" if rate > 0 else ""
-        if done < total or time.monotonic() - self._pace.started > self.every_seconds:
+        if done < total or time.monotonic() - self._pace.started > _EVERY_SECONDS:
             logger.info("%-10s %s", stage, f"{done:,} of {total:,} {unit}, {rate:,.3g} a second{left}")
 
     def close(self) -> None:

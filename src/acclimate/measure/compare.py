@@ -99,9 +99,9 @@ def compare(
     )
 
 
-def verdict(comparison: Comparison, alpha: float = ALPHA, *, least: float = 0.0) -> Verdict:
-    """In one word: a WIN or a REGRESSION needs p below `alpha`, and a difference of `least` or more."""
-    if comparison.p >= alpha or comparison.delta == 0 or abs(comparison.delta) < least:
+def verdict(comparison: Comparison, *, least: float = 0.0) -> Verdict:
+    """In one word: a WIN or a REGRESSION needs p below `ALPHA`, and a difference of `least` or more."""
+    if comparison.p >= ALPHA or comparison.delta == 0 or abs(comparison.delta) < least:
         return "NO DIFFERENCE"
     return "WIN" if comparison.delta > 0 else "REGRESSION"
 

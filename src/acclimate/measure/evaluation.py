@@ -74,7 +74,7 @@ def concluded(
         candidate=candidate,
         baseline=baseline,
         recommendation=recommend(
-            [by_name[name] for name in servable], {name: of[MAIN] for name, of in values.items()}, MAIN, seed, least
+            [by_name[name] for name in servable], {name: of[MAIN] for name, of in values.items()}, seed, least
         ),
         per_query=values,
     )

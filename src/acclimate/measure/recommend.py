@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from acclimate.measure.compare import compare, verdict
+from acclimate.measure.measures import MAIN
 
 FASTER = 1.5  # times as long is slower
 LEAST_MS = 1.0
@@ -30,32 +31,31 @@ def effort(system: Mapping[str, Any]) -> int:
     return 3 if system["kind"] == "reranked" else (not system["untouched"]) + system["adapted"]
 
 
-def best_untouched(systems: Sequence[Mapping[str, Any]], measure: str) -> str:
+def best_untouched(systems: Sequence[Mapping[str, Any]]) -> str:
     """The best of what people have; where none of it is measured, of what was not adapted."""
     untouched = [system for system in systems if system["untouched"]]
     unadapted = [system for system in systems if not system["adapted"]]
-    return max(untouched or unadapted, key=lambda system: (system["measures"][measure], system["name"]))["name"]
+    return max(untouched or unadapted, key=lambda system: (system["measures"][MAIN], system["name"]))["name"]
 
 
 def recommend(
     systems: Sequence[Mapping[str, Any]],
     values: Mapping[str, Mapping[str, float]],
-    measure: str,
     seed: int,
     least: float = 0.0,
 ) -> Recommendation:
-    """The choice among `systems`, as they stand in a report; values: system -> query_id -> value of `measure`.
+    """The choice among `systems`, as they stand in a report; values: system -> query_id -> nDCG@10.
 
     least: what differs by less cannot be told apart.
     """
 
     def place(system: Mapping[str, Any]) -> tuple[Any, ...]:
-        return -system["measures"][measure], effort(system), system["name"]
+        return -system["measures"][MAIN], effort(system), system["name"]
 
     best = min(systems, key=place)["name"]
     equals: dict[str, float] = {}
     for name in (system["name"] for system in sorted(systems, key=place)):
-        comparison = compare(values[best], values[name], system=best, baseline=name, measure=measure, seed=seed)
+        comparison = compare(values[best], values[name], system=best, baseline=name, measure=MAIN, seed=seed)
         if name != best and verdict(comparison, least=least) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]

@@ -22,10 +22,9 @@ from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
-from acclimate.measure.evaluation import Evaluation, concluded, reached
+from acclimate.measure.evaluation import Evaluation, reached
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
 from acclimate.measure.named import means_of
-from acclimate.measure.recommend import best_untouched
 from acclimate.records import Qrel, Query
 from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
@@ -39,7 +38,7 @@ from acclimate.search.names import RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.system import System
-from acclimate.search.systems import Chosen, Contender, pairs_to_compare, steps
+from acclimate.search.systems import Chosen, Contender
 from acclimate.search.views import Views
 from acclimate.search.weights import Weighed
 from acclimate.search.without import Without
@@ -51,6 +50,7 @@ from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.systems import (
     approximate_recall,
     check_systems,
+    conclusion,
     contenders,
     members_of,
     named_rerankers,
@@ -129,18 +129,7 @@ def evaluate(
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **reached(values[name], seconds, seed), **sizes})
-    names, baseline = [contender.name for contender in contenders], best_untouched(summaries, MAIN)
-    return concluded(
-        summaries,
-        values,
-        baseline,
-        candidate,
-        pairs_to_compare(names, baseline),
-        steps(names),
-        servable=[name for name in names if name.is_servable],
-        seed=seed,
-        least=least,
-    )
+    return conclusion(summaries, values, candidate, seed=seed, least=least)
 
 
 def drawn(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:

@@ -35,21 +35,19 @@ from acclimate.measure import graded
 from acclimate.measure.agreement import agreement
 from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
-from acclimate.measure.evaluation import Evaluation, concluded, means
+from acclimate.measure.evaluation import Evaluation, means
 from acclimate.measure.measures import MAIN, nothing_relevant
-from acclimate.measure.recommend import best_untouched
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.search.measuring import write_runs
 from acclimate.search.names import SystemName
 from acclimate.search.scorers.kept import KeptScorer
-from acclimate.search.systems import pairs_to_compare, steps
 from acclimate.search.views import Views
 from acclimate.stages.chain import Outputs
 from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
-from acclimate.stages.systems import contenders, members_of, rerankers
+from acclimate.stages.systems import conclusion, contenders, members_of, rerankers
 
 FIRST_ASKED = 64  # pairs: an LLM that answers none of them with a grade is asked no more
 TELLS = 0.7  # how often, at least, a first hit must have the better grade than a document drawn at random
@@ -245,18 +243,8 @@ def _concluded(run: Run, outputs: Outputs, on: Asked, values: Mapping[str, Any])
     """The verdict on the candidate of the run, on these values."""
     rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
     summaries = [{**rows[name], **means(by_measure, run.seed)} for name, by_measure in values.items()]
-    names, baseline = [SystemName(name) for name in values], best_untouched(summaries, MAIN)
-    return concluded(
-        summaries,
-        values,
-        baseline,
-        outputs["evaluate"].chosen.candidate,
-        pairs_to_compare(names, baseline),
-        steps(names),
-        servable=[name for name in names if name.is_servable],
-        seed=run.seed,
-        least=ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0,
-    )
+    least = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
+    return conclusion(summaries, values, outputs["evaluate"].chosen.candidate, seed=run.seed, least=least)
 
 
 def _told_apart(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, Sequence[ScoredDoc]]) -> float:

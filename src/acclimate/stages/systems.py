@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
+from acclimate.measure.evaluation import Evaluation, Values, concluded
+from acclimate.measure.recommend import best_untouched
 from acclimate.records import Query, Retriever, Scorer
 from acclimate.run.run import Run
 from acclimate.search import approximate, first_stage, measuring, systems
@@ -111,4 +114,25 @@ def contenders(
     depth = run.settings["evaluate"]["rerank_depth"]
     return systems.contenders(
         run.base.ids, members, chosen, rerankers, sizes, rerank_depth=depth, first_stage=first_stage, views=views
+    )
+
+
+def conclusion(
+    rows: list[dict[str, Any]], values: Mapping[str, Values], candidate: str, *, seed: int, least: float
+) -> Evaluation:
+    """What follows for the candidate from what every system reached on the same queries.
+
+    rows: of the systems, as they stand in a report. values: of each. least: smaller differences decide nothing.
+    """
+    names, baseline = [SystemName(name) for name in values], best_untouched(rows)
+    return concluded(
+        rows,
+        values,
+        baseline,
+        candidate,
+        systems.pairs_to_compare(names, baseline),
+        systems.steps(names),
+        servable=[name for name in names if name.is_servable],
+        seed=seed,
+        least=least,
     )

@@ -143,7 +143,7 @@ def read_queries(path: Path) -> Content:
 
 def listed_queries(path: Path) -> list[Query]:
     """The queries of such a file in its order."""
-    rows = ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in same_width(path, 2))
+    rows = ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in same_width(path))
     return fields.queries(rows, path)
 
 
@@ -166,7 +166,7 @@ def located_docs(path: Path) -> Located[Doc]:
 
 
 def _docs(path: Path) -> Iterator[tuple[Place, Doc]]:
-    for place, (doc_id, text, *title) in same_width(path, 2):
+    for place, (doc_id, text, *title) in same_width(path):
         yield place, Doc(identifier(doc_id, "document id", place), text, title[0] if title else "")
 
 
@@ -218,15 +218,13 @@ def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False
         yield place, cells
 
 
-def same_width(path: Path, least: int) -> Iterator[tuple[Place, list[str]]]:
-    """The cells of each line, as many as in the first, and no fewer than `least`; a quotation mark is a letter."""
+def same_width(path: Path) -> Iterator[tuple[Place, list[str]]]:
+    """The cells of each line, as many as in the first, two at least; a quotation mark is a letter."""
     width = 0
     for place, cells in tables.headless_rows(path, is_raw=True):
         width = width or len(cells)
-        if len(cells) != width or width < least:
-            raise place.error(
-                f"found {len(cells)} cells; expected {max(width, least)} between tabs, as in the first line"
-            )
+        if len(cells) != width or width < 2:
+            raise place.error(f"found {len(cells)} cells; expected {max(width, 2)} between tabs, as in the first line")
         yield place, cells
 
 

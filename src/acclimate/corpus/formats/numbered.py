@@ -176,7 +176,7 @@ def _renamed(row: Row[Any], docs: Mapping[str, str] | None, queries: Mapping[str
 def _map(path: Path) -> Mapping[str, str] | None:
     if not exists(path):
         return None
-    return {number: trec.unescaped(name) for _, (number, name) in headless.same_width(path, 2)}
+    return {number: trec.unescaped(name) for _, (number, name) in headless.same_width(path)}
 
 
 def _name(number: str, names: Mapping[str, str], place: Place) -> str:

@@ -153,7 +153,7 @@ def is_margins(sample: Sample) -> int:
 def is_pairs(sample: Sample) -> int:
     """Three cells, the last 0 or 1, with words in the passages."""
     cells = sample.cells
-    return int(bool(cells) and all(len(row) == 3 and row[2] in ("0", "1") for row in cells) and _has_texts(cells, 1))
+    return int(bool(cells) and all(len(row) == 3 and row[2] in ("0", "1") for row in cells) and _has_texts(cells))
 
 
 def is_triples(sample: Sample) -> int:
@@ -162,7 +162,7 @@ def is_triples(sample: Sample) -> int:
     fits = bool(cells) and all(len(row) == 3 or '"' in line for row, line in zip(cells, sample.rows, strict=True))
     queries = [row[0] for row in cells]
     is_query = len(set(queries)) < len(queries) or any(" " in query.strip() for query in queries)
-    return int(fits and is_query and _has_texts(cells, 1) and not is_pairs(sample))
+    return int(fits and is_query and _has_texts(cells) and not is_pairs(sample))
 
 
 def is_ids(sample: Sample) -> int:
@@ -182,7 +182,7 @@ def are_texts(sample: Sample) -> bool:
         bool(cells)
         and all(len(row) == len(cells[0]) and len(row) in (2, 3) for row in cells)
         and not any(" " in row[0] for row in cells)
-        and (len(cells[0]) == 2 or _has_texts(cells, 1))
+        and (len(cells[0]) == 2 or _has_texts(cells))
         and not is_pairs(sample)
         and not is_ranking(sample)
     )
@@ -193,8 +193,9 @@ def is_texts(sample: Sample) -> int:
     return int(are_texts(sample) and len({row[0] for row in sample.cells}) == len(sample.cells))
 
 
-def _has_texts(cells: list[list[str]], column: int) -> bool:
-    return any(len(row) > column and " " in row[column].strip() for row in cells)
+def _has_texts(cells: list[list[str]]) -> bool:
+    """Words in the second column."""
+    return any(len(row) > 1 and " " in row[1].strip() for row in cells)
 
 
 def _words(sample: Sample) -> list[list[str]]:
