@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from acclimate.base.domains import Between
-from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import single_spaced
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
@@ -117,19 +116,8 @@ class Searchers:
         return self._systems[name]
 
     def checked_name(self, system: str | None) -> SystemName:
-        """The name of that system, or without one of what is recommended. Raises SettingError for one that the run does
-        not have; nothing is loaded."""
-        name = self.outputs["evaluate"].measured["recommended"] if system is None else system
-        if name not in (names := self.names):
-            raise unknown("system", name, names)
-        if not SystemName(name).is_servable:
-            raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
-        return SystemName(name)
-
-    @property
-    def names(self) -> list[str]:
-        """Of the systems that were measured."""
-        return [row["name"] for row in self.outputs["evaluate"].measured["systems"]]
+        """See `Evaluated.servable`; nothing is loaded."""
+        return self.outputs["evaluate"].servable(system)
 
     def _hits_of_block(self, queries: Sequence[Query], k: int, retriever: Retriever) -> dict[str, list[Hit]]:
         """Those of each query by its id."""

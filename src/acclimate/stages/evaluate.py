@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from acclimate.base.digests import sha256
 from acclimate.base.domains import AtLeast
 from acclimate.base.draw import subset
-from acclimate.base.errors import DataError
+from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import read_run, write_qrels
@@ -151,6 +151,21 @@ class Evaluated(StageOutput):
     def measured(self) -> dict[str, Any]:
         """See `Evaluation.for_report`."""
         return read_json(self.folder / "measured.json")
+
+    @property
+    def names(self) -> list[SystemName]:
+        """Of the systems that were measured."""
+        return [SystemName(row["name"]) for row in self.measured["systems"]]
+
+    def servable(self, system: str | None) -> SystemName:
+        """The name of that system, or without one of what is recommended. Raises SettingError for one that the run does
+        not have, or that answers its own queries only."""
+        name = self.measured["recommended"] if system is None else system
+        if name not in self.names:
+            raise unknown("system", name, self.names)
+        if not SystemName(name).is_servable:
+            raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
+        return SystemName(name)
 
     @cached_property
     def chosen(self) -> Chosen:

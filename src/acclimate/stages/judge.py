@@ -41,7 +41,6 @@ from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.search.measuring import write_runs
-from acclimate.search.names import SystemName
 from acclimate.search.scorers.kept import KeptScorer
 from acclimate.search.views import Views
 from acclimate.stages.chain import Outputs
@@ -196,7 +195,7 @@ def _runs(
 ) -> dict[str, list[ScoredDoc]]:
     """What each system finds for the queries: as it was measured, or searched now."""
     evaluated, query_ids = outputs["evaluate"], {query.query_id for query in queries}
-    names = [SystemName(system["name"]) for system in evaluated.measured["systems"]]
+    names = evaluated.names
     measured = {qrel.query_id for qrel in read_qrels(evaluated.folder / "qrels.trec")}
     searched = evaluated.folder
     if not query_ids <= measured:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.draw import subset
-from acclimate.base.errors import SettingError, unknown
 from acclimate.base.progress import Progress
 from acclimate.records import Doc, Query, ScoredDoc
 from acclimate.search.members import BM25Member, LateInteractionMember, Member, SparseMember
@@ -55,13 +54,7 @@ class Source:
     @classmethod
     def of(cls, run: Run, outputs: Outputs, system: str | None) -> Source:
         """Raises SettingError for a system that the run does not have, or that answers its own queries only."""
-        measured = outputs["evaluate"].measured
-        name, known = system or measured["recommended"], [row["name"] for row in measured["systems"]]
-        if name not in known:
-            raise unknown("system", name, known)
-        if not SystemName(name).is_servable:
-            raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
-        return cls(run, outputs, SystemName(name))
+        return cls(run, outputs, outputs["evaluate"].servable(system or None))
 
     @cached_property
     def system(self) -> System:

@@ -41,7 +41,7 @@ class LoadedRun:
         self._searchers = Searchers(self._run, self._outputs)
         self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
         self.system = self._searchers.checked_name(system)  # answers where none is named
-        self.names = [name for name in map(SystemName, self._searchers.names) if name.is_servable]
+        self.names = [name for name in self._outputs["evaluate"].names if name.is_servable]
         stages = {name: output.fingerprint for name, output in cast(dict[str, StageOutput], self._outputs).items()}
         self.fingerprint = fingerprint("served", stages, str(self._run.updated_folder), str(self._run.kept))
 
