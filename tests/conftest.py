@@ -8,12 +8,14 @@ import os
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 import gc
+import importlib
 import re
 import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from chain import HOSTILE, SMALL, fake_answers, write_corpus, write_labels
@@ -172,6 +174,40 @@ def encoder(tiny_encoder):
 
 
 # Runs of the whole chain, with the tiny encoder and an LLM that is a fake
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Models are on a device of their own (see `fake_device`), which is no CUDA: what Apple's is."""
+    fake_device = pytest.importorskip("fake_device", reason="torch is not installed")
+    from acclimate.base import models
+
+    monkeypatch.setattr(models, "device", lambda: fake_device.NAME)
+    monkeypatch.setattr(models, "fast_bf16", lambda: False)
+    with fake_device.Elsewhere():
+        yield
+
+
+@pytest.fixture
+def as_cuda(elsewhere, monkeypatch):
+    """The same, and what is done for CUDA alone is done there; the tensors that were pinned."""
+    import fake_device
+    import torch
+
+    from acclimate.base import models
+
+    monkeypatch.setattr(models, "device", lambda: fake_device.AsCuda(fake_device.NAME))
+    pinned, room = [], 1 << 33
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (pinned.append(tensor), tensor)[1])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (room, room))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=room))
+    fusing = importlib.import_module("torch.optim.optimizer")
+    monkeypatch.setattr(fusing, "_get_fused_kernels_supported_devices", lambda: ["cuda", fake_device.NAME])
+    for name in ("memory_reserved", "memory_allocated", "current_device"):
+        monkeypatch.setattr(torch.cuda, name, lambda: 0)
+    for name in ("set_device", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    return pinned
 
 
 @pytest.fixture

@@ -11,6 +11,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 NAME = "meta"  # of the devices that any torch has, the one without numbers of its own
+
+
+class AsCuda(str):
+    """The name of this device, which is "cuda" where one asks: so that what is done for CUDA alone is done here."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        return other == "cuda" or super().__eq__(other)
+
+    def __ne__(self, other):
+        return not self == other
+
+
 _aten = torch.ops.aten
 # What moves between devices, and what a GPU takes indexes from the CPU for.
 _MIXING = {_aten.copy_.default, _aten._to_copy.default, _aten.index.Tensor, _aten.index_put_.default}

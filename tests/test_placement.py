@@ -14,21 +14,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from fake_device import NAME, Elsewhere, waits
+from fake_device import NAME, waits
 from sentence_transformers.base.modules import Transformer
 from test_encoder import make
 from tiny import PROMPTS, write_cross_encoder, write_llama, write_t5
 from torch.utils._pytree import tree_leaves
 
-from acclimate.base import models
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.losses import LOSSES, pairs
 from acclimate.learn.rerankers.ranking import rank_held_out
+from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.kinds import STUDENTS, save
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.token_vectors import TokenVectors
 from acclimate.learn.students.training import StudentTraining
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders.generic import Generic
@@ -60,14 +61,6 @@ def examples(numbers):
         others = random.Random(number).sample([doc.doc_id for at, doc in enumerate(DOCS) if at != number], 3)
         made.append(NWay(QUERIES[number].query_id, (DOCS[number].doc_id, *others), (1.0, 0.5, 0.2, 0.1)))
     return made
-
-
-@pytest.fixture
-def elsewhere(monkeypatch):
-    monkeypatch.setattr(models, "device", lambda: NAME)
-    monkeypatch.setattr(models, "fast_bf16", lambda: False)
-    with Elsewhere():
-        yield
 
 
 def places(module):
@@ -114,7 +107,7 @@ def taught(base, folder):
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, tiny_encoder, tmp_path):
+def test_a_student_is_made_trained_and_searched_on_the_device(name, as_cuda, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
     assert places(base.model) == places(base.copy().model) == {NAME}
     lesson = taught(base, tmp_path)
@@ -130,7 +123,7 @@ def test_a_student_is_made_trained_and_searched_on_the_device(name, elsewhere, t
 
 @pytest.mark.parametrize("loss", ["kl", "margin-mse"])
 @pytest.mark.parametrize("name", STUDENTS)
-def test_a_step_of_training_waits_for_no_number_of_the_device(name, loss, elsewhere, tiny_encoder, tmp_path):
+def test_a_step_of_training_waits_for_no_number_of_the_device(name, loss, as_cuda, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
     student = STUDENTS[name].make(base.copy(), taught(base, tmp_path))
     lists = [*examples(range(8)), *(one._replace(has_positive=False) for one in examples(range(8, 12)))]
@@ -171,7 +164,7 @@ def test_saving_a_student_changes_nothing_that_is_in_use(name, elsewhere, tiny_e
     assert state(student, base) == before
 
 
-def test_training_that_was_interrupted_goes_on_on_the_device(elsewhere, tiny_encoder, tmp_path):
+def test_training_that_was_interrupted_goes_on_on_the_device(as_cuda, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
     lesson = taught(base, tmp_path)
 
@@ -201,7 +194,7 @@ def test_training_that_was_interrupted_goes_on_on_the_device(elsewhere, tiny_enc
     assert {one.device.type for one in moments} == places(again.weights) == {NAME}
 
 
-def test_documents_are_compared_with_queries_on_the_device(elsewhere, tiny_encoder, tmp_path):
+def test_documents_are_compared_with_queries_on_the_device(as_cuda, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
     vectors = encode_corpus(base, CORPUS, tmp_path)
     there = vars(vectors._on_device).values()
@@ -225,8 +218,26 @@ def test_documents_of_a_sparse_index_are_waited_for_once_a_block(elsewhere):
     assert len(waits) == 1
 
 
+def test_token_vectors_of_documents_stay_on_a_gpu_that_has_room_for_them(as_cuda, tiny_encoder, tmp_path, monkeypatch):
+    base = Encoder.load(str(tiny_encoder), max_tokens=64)
+    lesson = taught(base, tmp_path)
+    as_cuda.clear()
+    resident = TokenVectors(lesson.vectors)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 1 << 33))
+    without_room = TokenVectors(lesson.vectors)
+    assert IndexVectors(lesson).vectors(None).device.type == NAME
+    assert resident.resident
+    assert without_room.resident is None
+    assert not as_cuda  # pinned memory stays with a process, as much again as what is copied once
+    rows = [3, 17, 0]
+    for vectors in (resident, without_room):
+        found = vectors.vectors_of(vectors.read(rows)).cpu().numpy()
+        assert found == pytest.approx(lesson.vectors.gather(rows)[0])
+    assert as_cuda
+
+
 @pytest.mark.parametrize("kind", ["plain", "prompts not pooled", "colbert", "colbert-min"])
-def test_every_kind_of_encoder_reads_on_the_device(kind, elsewhere, tiny_encoder, tmp_path):
+def test_every_kind_of_encoder_reads_on_the_device(kind, as_cuda, tiny_encoder, tmp_path):
     make(kind, Transformer.load(str(tiny_encoder))).save_pretrained(str(tmp_path / "model"), create_model_card=False)
     encoder = Encoder.load(str(tmp_path / "model"), max_tokens=64)
     seen = used(encoder.model[-1])
@@ -245,7 +256,7 @@ def rerankers(folder, encoder):
 
 
 @pytest.mark.parametrize("kind", ["cross-encoder", "monot5", "decoder"])
-def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, tiny_encoder, tmp_path):
+def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, as_cuda, tiny_encoder, tmp_path):
     base = rerankers(tmp_path, tiny_encoder)[kind]()
     given = {"base": base, "max_tokens": 96, "lora_rank": 0, "precision": "float32"}
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()} | given
@@ -274,7 +285,7 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, elsewhere, t
 @pytest.mark.parametrize(
     ("kind", "temperature"), [("llama", 0.0), ("llama", 1.0), ("fixed llama", 0.0), ("generic", 0.0), ("t5", 0.0)]
 )
-def test_llms_answer_on_the_device(kind, temperature, elsewhere, tmp_path):
+def test_llms_answer_on_the_device(kind, temperature, as_cuda, tmp_path):
     name = write_t5(tmp_path / "t5", ["some", "words"]) if kind == "t5" else write_llama(tmp_path / "llama")
     llm = LocalLLM(name, Decoding(4, temperature=temperature))
     if kind == "generic":

@@ -82,10 +82,14 @@ class LateInteraction:
         return 0.0
 
 
+@dataclass(frozen=True)
 class LateInteractionQuery(LateInteraction):
     """The same, query encoder only: the token vectors of documents are those of the index."""
 
     keeps_index: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._index  # noqa: B018 (which may take vectors to a GPU: no work for a thread that reads)
 
     @cached_property
     def _index(self) -> TokenVectors:
