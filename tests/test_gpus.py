@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from chain import write_corpus
 
 import acclimate
-from acclimate.base import distributed
+from acclimate.api import doctor
+from acclimate.base import distributed, models
 from acclimate.base.errors import SettingError
 from acclimate.stages import chain
 
@@ -56,3 +59,21 @@ def test_a_run_takes_its_gpu_before_anything_can_be_loaded(tmp_path, monkeypatch
     with pytest.raises(SettingError, match="enough"):
         acclimate.adapt(write_corpus(tmp_path / "corpus.jsonl"), out=tmp_path / "run")
     assert done == ["taken", "begun"]
+
+
+def test_doctor_says_of_each_gpu_whether_it_computes(two_gpus, monkeypatch):
+    cards = [SimpleNamespace(name=name, total_memory=memory << 30) for name, memory in (("H100", 80), ("GTX 1080", 8))]
+    ones = torch.ones
+
+    def made(size, device):
+        if device == "cuda:1":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nSearch for ...")
+        return ones(size)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", cards.__getitem__)
+    monkeypatch.setattr(torch, "ones", made)
+    monkeypatch.setattr(models, "dtype_name", lambda: "bfloat16")
+    first, second = (check for check in doctor.doctor() if check.what.startswith("GPU"))
+    assert str(first) == "ok       GPU 0: H100, 80 GiB"
+    assert str(second).startswith("missing  GPU 1: GTX 1080, 8 GiB: CUDA error: no kernel image is available")
+    assert "->  install the build of PyTorch" in str(second)

@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from acclimate.base.errors import AcclimateError
+from acclimate.base.text import single_spaced
 from acclimate.base.version import __version__
 from acclimate.llm import BACKENDS
 
@@ -31,6 +32,7 @@ class Check(NamedTuple):
         return f"{mark}  {self.what}" + (f"   ->  {self.command}" if self.command and not self.well else "")
 
 
+_SAID = 200  # characters of an error
 _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
 _OPTIONAL = {
     "ray": ("workers of a cluster", "pip install 'acclimate[ray]'"),
@@ -73,12 +75,24 @@ def _devices() -> Iterator[Check]:
     threads = torch.get_num_threads()
     yield Check(True, f"CPU: {os.cpu_count()} cores, {threads} threads, computing in {models.dtype_name()}")
     if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            yield Check(True, f"GPU {number}: {torch.cuda.get_device_name(number)}")
+        yield from (_gpu(number) for number in range(torch.cuda.device_count()))
     elif models.device() == "mps":
         yield Check(True, "Apple GPU (MPS); models run on it")
     else:
         yield Check(True, "no GPU; everything runs on the CPU")
+
+
+def _gpu(number: int) -> Check:
+    """Whether one computes: this build of torch may have no code for it."""
+    import torch
+
+    card = torch.cuda.get_device_properties(number)
+    about = f"GPU {number}: {card.name}, {card.total_memory / 2**30:.0f} GiB"
+    try:
+        well = torch.ones(2, device=f"cuda:{number}").sum().item() == 2
+    except RuntimeError as error:
+        about, well = f"{about}: {single_spaced(str(error))[:_SAID]}", False
+    return Check(well, about, "install the build of PyTorch that has it: https://pytorch.org/get-started/locally")
 
 
 def _backends() -> Iterator[Check]:
