@@ -120,7 +120,20 @@ def test_batches_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch):
     ours, theirs = noisy(64, 0.02)
     whole = compared(ours, theirs)
     monkeypatch.setattr("acclimate.measure.compare._CELLS", 640)
-    assert compared(ours, theirs) == whole
+    monkeypatch.setattr("acclimate.measure.compare._KEPT_CELLS", 0)
+    assert compared(ours, theirs).for_report() == whole.for_report()
+
+
+@pytest.mark.parametrize("kept_cells", [0, 2**26])
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_an_interval_is_that_of_the_means_of_resampled_queries(count, kept_cells, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("acclimate.measure.compare._KEPT_CELLS", kept_cells)
+    values = np.random.default_rng(count).random(count)
+    drawn = np.random.default_rng([7, 1]).integers(count, size=(500, count))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    by_query = {f"{number:03}": value for number, value in enumerate(values)}
+    for _ in range(2):
+        assert interval(by_query, seed=7, samples=500) == pytest.approx((low, high), abs=1e-12)
 
 
 @given(st.lists(st.floats(0, 1, width=16), min_size=2, max_size=30))

@@ -8,6 +8,7 @@ percentile bootstrap over queries. It covers the mean of queries like these, not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ ALPHA = 0.05  # p below which a difference is told from chance
 ERROR_WITHOUT_LABELS = 0.025
 EXACT_PAIRS = 14  # up to so many different pairs, all 2**14 assignments of signs are tried
 _CELLS = 2**21  # random numbers held at once
+_KEPT_CELLS = 2**26  # of bootstrap samples, a byte each, that are kept for the next values of as many queries
 
 Verdict = Literal["WIN", "NO DIFFERENCE", "REGRESSION"]
 Floats = NDArray[np.float64]
@@ -128,11 +130,27 @@ def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
 
 
 def _interval(values: Floats, seed: int, samples: int) -> tuple[float, float]:
-    random = np.random.default_rng([seed, 1])
     count = len(values)
-    means = [values[random.integers(count, size=(rows, count))].mean(axis=1) for rows in _batches(samples, count)]
+    resampled = _kept if samples * count <= _KEPT_CELLS else _resampled
+    means = [times.astype(np.float64) @ values / count for times in resampled(count, seed, samples)]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+def _resampled(count: int, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:
+    """(rows, count) how often each query is in each bootstrap sample, some samples at a time: once on average.
+
+    They follow from how many queries there are: systems and measures that are compared on the same ones share them.
+    """
+    random = np.random.default_rng([seed, 1])
+    for rows in _batches(samples, count):
+        drawn = random.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _kept(count: int, seed: int, samples: int) -> list[NDArray[np.uint8]]:
+    return [*_resampled(count, seed, samples)]
 
 
 def _batches(samples: int, width: int) -> Iterator[int]:
