@@ -175,12 +175,12 @@ def _asked(
 
 
 def _in_order(queries: Sequence[Query], seed: int) -> list[Query]:
-    """As they are drawn: fewer are among more."""
+    """The queries as they are drawn: fewer of them are always among more."""
     return subset(queries, len(queries), seed)
 
 
 def _of_log(log: QueryLog, seed: int) -> list[Query]:
-    """The same, what is searched for often sooner."""
+    """The queries of a log as they are drawn, what is searched for often sooner."""
     return [query.as_query() for query in log.draw(len(log), seed)]
 
 

@@ -55,7 +55,7 @@ def say(what: str, text: str) -> None:
 
 
 def warn(what: str, text: str) -> None:
-    """The same for what a person should know before going on."""
+    """A warning in the log, of what a person should know before going on; only the first process gives it."""
     if is_main():
         logger.warning("%-10s warning: %s", what, on_one_line(text))
 
@@ -133,7 +133,7 @@ def helped() -> Iterator[None]:
 
 
 class Workers(Protocol):
-    """Those of a cluster, who do units of work for this process."""
+    """The processes of a cluster that do units of work for this one."""
 
     def results(self, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterable[Unit]) -> Iterator[T]:
         """`work(tool, unit)` of each unit, in order, with tools that `make` makes there."""

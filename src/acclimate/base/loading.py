@@ -124,7 +124,7 @@ def transformer_folder(folder: Path) -> Path | None:
 
 
 def shapes(path: Path) -> Shapes:
-    """Of each tensor in a safetensors file, from its header. Raises DataError for a file that is cut short or none."""
+    """The shape of each tensor in a safetensors file, by its header. Raises DataError for one cut short or none."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)

@@ -87,7 +87,7 @@ class FakeLLM:
         return text if len(words) <= max_tokens else " ".join(words[:max_tokens])
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """The same: words are its tokens."""
+        """The first `max_tokens` words, which are its tokens."""
         return self.cut(text, max_tokens)
 
     def _answer(self, prompt: str) -> Completion:

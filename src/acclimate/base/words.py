@@ -33,7 +33,7 @@ _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 
 
 def folded(text: str, *, is_turkish: bool = False) -> str:
-    """The same for all ways to write a text: NFKC, without case, vowel points and characters that show nothing.
+    """One text for all ways to write it: NFKC, without case, vowel points and characters that show nothing.
 
     is_turkish: the small letter of I is not i.
     """

@@ -127,7 +127,7 @@ def _centroids(vectors: NDArray[np.float32], n_clusters: int, seed: int) -> NDAr
 def _nearest(
     vectors: NDArray[np.float32], rows: NDArray[np.int64], centroids: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Of each row, the cluster and the cosine of its centroid, block by block."""
+    """The cluster of each row and its cosine with the centroid, block by block."""
     cluster = np.empty(len(rows), dtype=np.int64)
     closeness = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), _BLOCK_ROWS):

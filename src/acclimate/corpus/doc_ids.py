@@ -83,7 +83,7 @@ class DocIds(Sequence[str]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the ids and their order: that of a list of them."""
+        """Digest of the ids in their order: that of a list of them."""
         hashed, before = hashlib.sha256(b"[["), ""
         for column in self._columns:
             listed = json.dumps(column.to_pylist(), ensure_ascii=False, separators=(",", ":"))

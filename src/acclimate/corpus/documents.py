@@ -132,7 +132,7 @@ class Corpus(Mapping[str, Doc]):
             yield from map(stored_fields.of_text, texts)
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
-        """Those of a doc; {} where there is none."""
+        """The other fields that a doc came with; {} for a doc that is not here."""
         row = None if self.field_names is None else self.ids.row(doc_id)
         return {} if row is None else stored_fields.of_text(self._cell(row, _FIELDS))
 

@@ -77,7 +77,7 @@ class Judged:
         )
 
     def mean(self, values: Mapping[str, float]) -> float:
-        """Of a value of each query, by its id, as much as it counts."""
+        """The mean of a value per query, each weighted by what the query counts. values: query_id -> value."""
         weights = {query.query_id: self.weights.get(query.query_id, 1.0) for query in sorted(self.queries)}
         return sum(weight * values[query_id] for query_id, weight in weights.items()) / sum(weights.values())
 
@@ -90,7 +90,7 @@ class Judged:
         return grades
 
     def among(self, queries: Iterable[Query]) -> Judged:
-        """These of its queries with their judgments."""
+        """What is known of these queries alone."""
         queries = list(queries)
         query_ids = {query.query_id for query in queries}
         return replace(self, queries=queries, qrels=[qrel for qrel in self.qrels if qrel.query_id in query_ids])
@@ -100,7 +100,7 @@ NOTHING_JUDGED = Judged("", [], [])
 
 
 def unseen(judged: Judged, shown: Collection[str], documents: Mapping[str, Doc]) -> Judged:
-    """Those of the queries that no prompt shows. shown: texts of queries, normalized."""
+    """The queries that no prompt shows, with their judgments. shown: texts of queries, normalized."""
     judged = judged.among(query for query in judged.queries if normalized(query.text) not in shown)
     return replace(judged, self_matches=self_matches(judged.queries, judged.qrels, documents))
 
@@ -118,7 +118,7 @@ class Labels:
 
     @property
     def test_share(self) -> float:
-        """Of the documents that queries are written for: those whose queries only measure."""
+        """The share of documents, of those that queries are written for, whose queries only measure."""
         return 0.0 if self.measuring.queries else SYNTHETIC_TEST_SHARE
 
     @cached_property

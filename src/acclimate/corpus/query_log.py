@@ -62,7 +62,7 @@ class QueryLog:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the queries, with their counts and clicks."""
+        """Digest of the queries, with their counts and clicks."""
         return fingerprint([(query.query_id, query.text, query.count, query.clicks) for query in self.queries])
 
     def account(self) -> dict[str, Any]:

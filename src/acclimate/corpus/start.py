@@ -111,7 +111,7 @@ class Start:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all of it."""
+        """Digest of queries, examples and what was left out."""
         known = [query._replace(logprob=0.0 if math.isnan(query.logprob) else query.logprob) for query in self.queries]
         return fingerprint(known, self.examples, dict(self.dropped), self.n_other_texts)
 

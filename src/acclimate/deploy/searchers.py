@@ -120,7 +120,7 @@ class Searchers:
         return self.outputs["evaluate"].servable(system)
 
     def _hits_of_block(self, queries: Sequence[Query], k: int, retriever: Retriever) -> dict[str, list[Hit]]:
-        """Those of each query by its id."""
+        """query_id -> its hits."""
         search = retriever.passages if isinstance(retriever, Folded) else retriever.search
         scored: dict[str, list[ScoredDoc]] = {query.query_id: [] for query in queries}
         for hit in search(queries, _checked(k)):

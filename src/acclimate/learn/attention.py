@@ -42,7 +42,7 @@ def _attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers asks for it: (n_texts, n_heads, n_tokens, dim) to (n_texts, n_tokens, n_heads, dim)."""
+    """Attention as transformers asks for it: (n_texts, n_heads, n_tokens, dim) to (n_texts, n_tokens, n_heads, dim)."""
     drop = getattr(module, "dropout", None)
     with torch.autocast("cpu", enabled=False):
         if dropout and isinstance(drop, torch.nn.Module) and options.get("position_bias") is None:

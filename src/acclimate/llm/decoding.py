@@ -65,7 +65,7 @@ class Decoding:
         return f"{self.seed}:{self.sample}\0{prompt}"
 
     def draw_seed(self, prompt: str) -> int:
-        """The same as a number in [0, 2**31), for backends that draw by themselves."""
+        """What `draws` says as a number in [0, 2**31), for backends that draw by themselves."""
         digest = hashlib.sha256(self.draws(prompt).encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:4], "big") >> 1
 

@@ -28,7 +28,7 @@ class Kappa(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """Of the pairs that both graded."""
+    """How far people and an LLM agree, on the pairs that both graded."""
 
     pairs: int
     queries: int
@@ -57,7 +57,7 @@ class Agreement(NamedTuple):
 
 
 def agreement(people: Grades, llm: Grades, *, seed: int = 0) -> Agreement | None:
-    """Of the pairs in both; None where there are none.
+    """How far people and an LLM agree, on the pairs that both graded; None where there are none.
 
     People's grades below 0 count as 0, those above 3 as 3. Where people's are 0 and 1 alone, the kappas are of relevant
     or not, which the LLM says with 2 and 3.

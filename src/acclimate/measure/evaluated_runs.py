@@ -91,7 +91,7 @@ class _Seen:
     has_judged_doc: bool = False
 
     def watch(self, hits: Iterable[ScoredDoc], *, remove_unjudged: bool) -> Iterator[ScoredDoc]:
-        """The same hits, maybe without those that are not judged."""
+        """The hits as they pass by, maybe without those that are not judged."""
         for hit in hits:
             self.queries.add(hit.query_id)
             self.first_doc = self.first_doc or hit.doc_id

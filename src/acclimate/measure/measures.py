@@ -40,7 +40,7 @@ def per_query(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequenc
 
 
 def measured(run: Iterable[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> PerQuery:
-    """The same of a run whose hits of a query come together, read a part at a time: it may be larger than memory."""
+    """`per_query` of a run whose hits of a query come together, read a part at a time: it may be larger than memory."""
     if not measures:
         raise DataError("no measures to compute; expected some, for example nDCG@10")
     if all(qrel.relevance <= 0 for qrel in qrels):

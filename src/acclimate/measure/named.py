@@ -47,7 +47,7 @@ class Measure(NamedTuple):
         return isinstance(self.computed.aggregator(), library().SumAgg)
 
     def with_threshold(self, grade: int) -> Measure:
-        """The same where documents are relevant from `grade` on, if it asks that and says nothing else."""
+        """The measure with documents relevant from `grade` on, if it has a threshold that its name leaves open."""
         known = self.computed.SUPPORTED_PARAMS
         asks = "rel" in known and known["rel"].default == 1 and "rel" not in self.computed.params
         return measure_of(repr(self.computed(rel=grade))) if asks and grade != 1 else self
@@ -75,7 +75,7 @@ def measures_of(names: Iterable[str] | str) -> list[Measure]:
 
 
 def means_of(names: Iterable[str] | str) -> list[Measure]:
-    """The same, of measures that each query has a value of. Raises SettingError for counts, too."""
+    """`measures_of`, for measures that each query has a value of. Raises SettingError for counts, too."""
     measures = measures_of(names)
     for measure in measures:
         if measure.is_count:

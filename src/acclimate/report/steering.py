@@ -17,7 +17,7 @@ def steering(seen: Mapping[str, Any], chosen: Chosen) -> dict[str, Any]:
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """The same for people; nothing for a report by a version that did not steer."""
+    """What `steering` says, for people; nothing for a report by a version that did not steer."""
     if "steering" not in report:
         return []
     seen, disagreement = report["steering"]["seen"], report["steering"]["disagreement"]

@@ -24,7 +24,7 @@ _LOOKED_UP = ("embed", "shared", "wte", "lm_head")  # weights of which a token r
 
 
 class Estimate(NamedTuple):
-    """Of one stage."""
+    """What a stage will compute, and ask of an LLM."""
 
     flop: float = 0.0
     calls: Calls | None = None  # of its LLM, if it asks one
@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
 
 @cache
 def token_flop(model: str) -> float:
-    """Of a token that a model reads, by its weights; as of the embedded ones where these are not here, or packed."""
+    """FLOP of a token that a model reads, by its weights; the embedded model's where they are not here, or packed."""
     name = models.resolve(model)
     if name.gguf_file:
         return LLM_FLOP
@@ -43,7 +43,7 @@ def token_flop(model: str) -> float:
 
 
 def asking(llm: str, calls: Calls, doc_tokens: int, flop: float = 0.0) -> Estimate:
-    """Of a stage that asks an LLM; what its prompts share is read once. flop: of all else that it does."""
+    """What a stage takes that asks an LLM; what its prompts share is read once. flop: of all else that it does."""
     if not is_served(llm):
         flop += LLM_FLOP * (calls.completion_tokens + calls.calls * doc_tokens)
     return Estimate(flop, calls)

@@ -47,7 +47,7 @@ class Given:
 
     @property
     def changes(self) -> dict[str, dict[str, Any]]:
-        """Of a recipe, stage -> setting -> value: whoever made training examples has chosen their queries already."""
+        """What a recipe sets otherwise, by stage: whoever made training examples has chosen their queries already."""
         return {} if self.from_nway is None else {"filter": {"filters": ()}}
 
     def as_json(self) -> dict[str, str | None]:

@@ -154,7 +154,7 @@ class Input:
 
     @property
     def as_kept(self) -> Input:
-        """The same, to be read from the files of this folder alone."""
+        """The input, to be read from the files of this folder alone."""
         return replace(self, kept=self.files())
 
     def keep(self) -> None:

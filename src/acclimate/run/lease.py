@@ -30,7 +30,7 @@ _TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to get the lock of a file
 
 
 class Lease:
-    """Of one process on one folder, as long as it says so."""
+    """The hold of one process on one folder, as long as it says so."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME

@@ -46,7 +46,7 @@ class StageOutput:
 
     @property
     def fingerprint(self) -> str:
-        """Of what it made, not of how: a stage that comes to the same bytes leaves later ones as they are."""
+        """Digest of what it made, not of how: a stage that comes to the same bytes leaves later ones as they are."""
         return fingerprint(self.manifest["outputs"])
 
     @property

@@ -50,7 +50,7 @@ class BaseRetrievers:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the encoder, without loading it."""
+        """Digest of the encoder, without loading it."""
         base, index = self.settings["distill"]["base"], self.settings["index"]
         read = [index[name] for name in ("max_tokens", "query_prompt", "document_prompt")]
         return fingerprint(models.weights_fingerprint(base), read, models.dtype_name())
@@ -64,7 +64,7 @@ class BaseRetrievers:
 
     @property
     def _prompts(self) -> dict[Task, str]:
-        """Those that are in the place of the model's own."""
+        """The prompts that are in the place of the model's own."""
         from acclimate.search.encoded import AUTO
 
         index = self.settings["index"]
@@ -84,7 +84,7 @@ class BaseRetrievers:
 
     @cached_property
     def ids(self) -> Ids:
-        """Of what is searched, by row of the index."""
+        """The ids of what is searched, by row of the index."""
         from acclimate.search.members import Ids
 
         return Ids(self.input.corpus.ids, self.input.parents)

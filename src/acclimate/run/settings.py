@@ -53,7 +53,7 @@ class Setting(NamedTuple):
 
     @property
     def values(self) -> str:
-        """The same, shorter, for a table."""
+        """What values it can have, shorter, for a table."""
         return str(self.domain or _spoken(self.type))
 
 

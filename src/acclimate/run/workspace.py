@@ -269,7 +269,7 @@ def _finished(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str,
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON will give them back."""
+    """Settings as JSON will give them back: with lists for tuples."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
 

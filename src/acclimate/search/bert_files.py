@@ -64,14 +64,14 @@ class BertModel(nn.Module):
             self.encoder = _parts(layer=nn.ModuleList(layer() for _ in range(config["num_hidden_layers"])))
 
     def read(self, tensors: dict[str, torch.Tensor]) -> Self:
-        """The same with the tensors of its file, whose names may begin with that of the model."""
+        """The model with the tensors of its file, whose names may begin with that of the model."""
         named = {name.removeprefix("bert."): value for name, value in tensors.items()}
         self.load_state_dict(named, assign=True)
         return self.eval()
 
 
 class BertClassifier(BertModel):
-    """The same with a head of so many labels, which reads the first token."""
+    """A `BertModel` with a head of so many labels, which reads the first token."""
 
     def __init__(self, config: Mapping[str, Any], n_labels: int) -> None:
         super().__init__(config)
@@ -150,7 +150,7 @@ def special_tokens(words: Mapping[str, Any]) -> set[str]:
 
 
 def tensors_of(transformer: Path) -> dict[str, torch.Tensor]:
-    """Of its weights, memory-mapped, in float32."""
+    """The tensors of its weights, by name, memory-mapped, in float32."""
     with safe_open(transformer / "model.safetensors", framework="pt") as file:
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     return {name: value for name, value in tensors.items() if not name.endswith("embeddings.position_ids")}

@@ -154,7 +154,7 @@ class Weights:
 def _blocks(
     analyzed: Iterable[list[str]], vocabulary: dict[str, int], lengths: array[int], block: int
 ) -> Iterator[NDArray[np.void]]:
-    """Of so many terms at a time, how often each is in each document: by term, then by document.
+    """How often each term is in each document, so many occurrences at a time: by term, then by document.
 
     Terms are numbered as they come, in `vocabulary`; `lengths` gets how many each document has.
     """

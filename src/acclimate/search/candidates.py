@@ -42,7 +42,7 @@ class Candidates(NamedTuple):
         )
 
     def named_by(self, sources: Sequence[str], joined_row: int | None = None) -> Candidates:
-        """Those that these sources named: the candidates of a system that has no others; and the row that joined."""
+        """The candidates that these sources named: those of a system that has no others; and the row that joined."""
         assert self.rows_by_source is not None
         rows_by_source = {name: self.rows_by_source[name] for name in sources}
         joined = np.array([] if joined_row is None else [joined_row], dtype=np.int64)

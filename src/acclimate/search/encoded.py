@@ -54,7 +54,7 @@ class Cut:
 
     @property
     def is_alike(self) -> bool:
-        """As of the encoder."""
+        """What the encoder says of itself."""
         return getattr(self.encoder, "is_alike", False)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:

@@ -32,7 +32,7 @@ class FirstStage:
 
     @classmethod
     def read(cls, path: Path, ids: Ids, query_ids: Collection[str]) -> FirstStage:
-        """Those of these queries that the run has. Raises DataError for a document that is not among the ids."""
+        """What the run has for these queries. Raises DataError for a document that is not among the ids."""
         rows_of = _passages(ids)
         hits: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         for query_id, ranked in groupby(read_run(path), key=lambda hit: hit.query_id):

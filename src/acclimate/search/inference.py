@@ -98,7 +98,7 @@ _OURS = ("keep", "is_whole")
 
 
 def _vectors(model: SentenceTransformer | MultiVectorEncoder, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same of what the transformer said."""
+    """Text by text the arrays of `by_text`, of what the transformer said."""
     out = {name: value for name, value in features.items() if name not in _OURS}
     for module in list(model)[1:]:
         out = module(out)

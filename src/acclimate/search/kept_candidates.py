@@ -89,7 +89,7 @@ class Finding:
 def _best_first(
     rows: NDArray[np.int64], scores: NDArray[np.float32], is_named: NDArray[np.bool_], ids: Ids
 ) -> NDArray[np.int64]:
-    """Those of the rows that a source named, as it ranked them."""
+    """The rows that a source named, as it ranked them."""
     named = rows[is_named]
     return named[ids.order(scores[is_named], named)]
 

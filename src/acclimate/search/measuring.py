@@ -44,7 +44,7 @@ def ndcg(retriever: Retriever, judged: Judged) -> dict[str, float]:
 
 
 def mean(values: Mapping[str, float]) -> float:
-    """Of the values of at least one query."""
+    """The mean of the values of at least one query."""
     return sum(values[query_id] for query_id in sorted(values)) / len(values)
 
 

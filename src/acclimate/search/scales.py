@@ -33,7 +33,7 @@ _LOW, _HIGH = 1, 99
 
 
 def of_rated(to_scale: Scale) -> Scale:
-    """The same scale, fitted to what was asked for; the rest counts as the worst of it."""
+    """The scale fitted to what was asked for; the rest counts as the worst of it."""
 
     def scaled(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         missing = np.isnan(scores)

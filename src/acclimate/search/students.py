@@ -115,7 +115,7 @@ class Students:
         return DenseMember(self.vectors(kind), encoder)
 
     def vectors(self, kind: str) -> Vectors:
-        """Those of the documents that the student compares with: the base's, or its own."""
+        """The vectors of the documents that the student compares with: the base's, or its own."""
         from acclimate.search.vectors import Vectors
 
         return (

@@ -104,7 +104,7 @@ class System:
         rows: NDArray[np.int64],
         rows_by_source: Mapping[str, NDArray[np.int64]],
     ) -> Candidates:
-        """These rows as candidates."""
+        """These rows as candidates of the query, with what each view says of them."""
         scores = {name: view.scores(rows) for name, view in views.items()}
         return Candidates(query, rows, scores, *self.ids.documents_of(rows), rows_by_source)
 

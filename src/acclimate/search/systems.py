@@ -115,7 +115,7 @@ def sources_of(names: Iterable[str], members: Mapping[str, Member]) -> list[str]
 
 
 def of_documents(retriever: Retriever, ids: Ids) -> Retriever:
-    """The same, finding documents also where the corpus is one of passages."""
+    """The retriever, finding documents also where the corpus is one of passages."""
     return Folded(retriever, ids.parents) if ids.parents else retriever
 
 

@@ -38,7 +38,7 @@ class TermCounts:
 
     @classmethod
     def of(cls, texts: Iterable[str], analyzer: Analyzer) -> TermCounts:
-        """Of these texts, in their order."""
+        """The counts of these texts, in their order."""
         vocabulary: dict[str, int] = {}
         ends, terms, counts = array("q", [0]), array("i"), array("i")
         for text in texts:

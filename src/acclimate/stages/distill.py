@@ -191,7 +191,7 @@ class Distilled(StageOutput):
         return self.students(run).members()
 
     def students(self, run: Run) -> Students:
-        """The same, with their indexes."""
+        """The students, with their indexes."""
         return replace(_students(run, self.folder, self.notes), index_folder=run.updated_folder)
 
 

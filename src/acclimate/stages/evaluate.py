@@ -133,7 +133,7 @@ def evaluate(
 
 
 def drawn(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
-    """Those that are measured on, by their ids."""
+    """The queries that are measured on, by their ids."""
     return sorted(subset(queries, max_queries or len(queries), seed), key=lambda query: query.query_id)
 
 
@@ -154,7 +154,7 @@ class Evaluated(StageOutput):
 
     @property
     def names(self) -> list[SystemName]:
-        """Of the systems that were measured."""
+        """The names of the systems that were measured."""
         return [SystemName(row["name"]) for row in self.measured["systems"]]
 
     def servable(self, system: str | None) -> SystemName:

@@ -46,7 +46,7 @@ def hits_in(path: Path) -> Iterator[ScoredDoc]:
 
 
 def in_the_run(queries: Sequence[SyntheticQuery], path: Path, corpus: Mapping[str, Doc]) -> list[SyntheticQuery]:
-    """Those of the queries that the run has. Raises DataError where it has none of them."""
+    """The queries that the run has hits of. Raises DataError where it has none of them."""
     query_ids = queries_in(path, corpus)
     known = [query for query in queries if query.query_id in query_ids]
     if queries and not known:

@@ -219,7 +219,7 @@ def make(run: Run) -> Indexed:
 
 
 def _manifest(run: Run) -> dict[str, Any] | None:
-    """Of the index as it was made; None where it is not, or damaged and so will be made again."""
+    """The manifest of the index as it was made; None where it is not, or damaged and so will be made again."""
     try:
         return run.workspace.manifest("index")
     except DataError:

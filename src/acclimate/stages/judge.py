@@ -70,12 +70,12 @@ class Graded(StageOutput):
 
     @cached_property
     def measured(self) -> dict[str, Any]:
-        """As `Evaluation.for_report`, and of the grades themselves: see docs/files.md."""
+        """What `Evaluation.for_report` says, and figures of the grades themselves: see docs/files.md."""
         return read_json(self.folder / "measured.json")
 
     @property
     def queries(self) -> list[Query]:
-        """Those that were judged."""
+        """The queries that were judged."""
         return [Query(row["_id"], row["text"]) for _, row in read_jsonl(self.folder / "queries.jsonl")]
 
     @property
@@ -210,7 +210,7 @@ def _runs(
 
 
 def _row(pair: Pair, answer: str) -> dict[str, Any]:
-    """As `pairs.jsonl` has it."""
+    """The pair and the LLM's answer as `pairs.jsonl` has them."""
     grade = read_grade(answer)
     value = int(grade) if grade == grade else None
     said = {} if value is not None else {"answer": answer[:200]}

@@ -194,7 +194,7 @@ def sample(
 
 
 def _one_of_each(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the places of equal keys, 16 bytes each, the one of the least precedence."""
+    """One place for each key, 16 bytes, of those with equal ones that of the least precedence."""
     halves = np.frombuffer(keys, np.uint64).reshape(-1, 2)
     order = np.lexsort((precedence, halves[:, 1], halves[:, 0]))
     halves = halves[order]
@@ -204,7 +204,7 @@ def _one_of_each(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.i
 
 
 def drawn_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
-    """As many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
+    """So many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()
     for pair in sorted(pairs, key=lambda pair: (uniform(seed, "example", pair.query_id), pair.query_id, pair.doc_id)):

@@ -102,7 +102,7 @@ def select(
 
 
 def _rounded(score: float | None) -> float | None:
-    """As JSON has it: infinite ranks and scores that are none become null."""
+    """Rows as JSON has them: infinite ranks and scores that are none become null."""
     if score is None or not math.isfinite(score):
         return None
     return int(score) if score == int(score) else round(score, 6)

@@ -290,6 +290,6 @@ def _is_enough(labelled: Judged) -> bool:
 
 
 def _row(query: JudgedQuery) -> dict[str, Any]:
-    """As a file has it."""
+    """The query as a file has it."""
     query_id, text = query.query
     return {"query_id": query_id, "text": text, "weight": query.weight, "group": query.group, "grades": query.grades}

@@ -53,7 +53,7 @@ def check_first_stage(run: Run) -> None:
 
 
 def to_weigh(run: Run, trained: Trained | None) -> list[str]:
-    """The same as `choice.choose` has them: those of `evaluate.rerank` by their first stage, if there is a reranker."""
+    """Reranked systems as `choice.choose` names them: those of `evaluate.rerank` by first stage, with a reranker."""
     settings = run.settings["evaluate"]
     return [
         *(settings["rerank"] if trained else ()),
@@ -84,7 +84,7 @@ def members_of(run: Run, distilled: Distilled | None) -> Lazy[Member]:
 
 
 def approximate_recall(run: Run, members: Mapping[str, Member], queries: Sequence[Query]) -> dict[str, float]:
-    """Of members with an approximate index, what share of the nearest documents of these queries they find; said."""
+    """Member -> the share of the nearest documents of these queries that its approximate index finds; said, too."""
     recalls = measuring.approximate_recall(members, queries, run.seed)
     for name, recall in recalls.items():
         tell = distributed.say if recall >= approximate.ENOUGH else distributed.warn

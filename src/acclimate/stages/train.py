@@ -180,7 +180,7 @@ class Trained(StageOutput):
         return {name: scorers.load(self.folder / name, run.input.corpus, max_tokens=limit) for name in names}
 
     def reranker(self, run: Run) -> Scorer:
-        """As one: several rerankers rate together."""
+        """The rerankers as one: several rate together."""
         from acclimate.search.scorers.ensemble import Ensemble
 
         by_name = self.scorers(run)

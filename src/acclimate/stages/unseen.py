@@ -47,7 +47,7 @@ def check_unseen(run: Run, sampled: Sampled, filtered: Filtered) -> None:
 
 
 def unseen(queries: Sequence[SyntheticQuery], taught: Collection[str], folder: Path) -> list[SyntheticQuery]:
-    """Those of the queries that taught no reranker. Raises DataError where all of them did. folder: where they are."""
+    """The queries that taught no reranker. Raises DataError where all of them did. folder: where they are."""
     others = [query for query in queries if query.query_id not in taught]
     if not others:
         raise _nothing_unseen(len(queries), folder)

@@ -223,7 +223,7 @@ def line_number(name: str, place: Place) -> int:
 
 
 def _example(place: Place, qid: Any, pairs: list[list[Any]]) -> Row[Example]:
-    """Of [pid, score] pairs, or of [pid] alone."""
+    """The training example in a list of [pid, score] pairs, or of [pid] alone."""
     widths = {len(pair) for pair in pairs}
     if widths not in ({1}, {2}):
         raise place.error("found documents with scores and documents without; expected [pid, score] for each")

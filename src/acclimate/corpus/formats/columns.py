@@ -154,7 +154,7 @@ def write_lists(path: Path, source: Source) -> int:
 
 
 def _negatives(value: Any, name: str, place: Place) -> list[str]:
-    """Of one column: a text, or a list of them, which `negatives` of a table of text holds as its JSON."""
+    """The negatives in a column: a text, or a list of them, which `negatives` of a table of text holds as its JSON."""
     texts = json_list(value, name, place) if name.endswith("negatives") or isinstance(value, list) else [value]
     return [text(negative, name, place) for negative in texts]
 

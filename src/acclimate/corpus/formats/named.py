@@ -73,7 +73,7 @@ class Keys(NamedTuple):
     def _scores(
         self, values: dict[str, Any], n_positives: int, n_negatives: int, place: Place
     ) -> tuple[list[float], list[float]]:
-        """Those of positives and of negatives; none at all, or one for each document."""
+        """The scores of positives and of negatives: none at all, or one for each document."""
         scores: list[list[float]] = []
         for name, n_docs in ((self.positive_scores, n_positives), (self.negative_scores, n_negatives)):
             listed = optional_list(values, name, place) if name else []

@@ -60,7 +60,7 @@ def json_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def json_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """The same, and none of an empty file."""
+    """Each line of a JSON Lines file, as `objects`; none of an empty file."""
     for number, value in read_json_lines(path):
         if isinstance(value, list):
             raise _list_of_objects(path, number)

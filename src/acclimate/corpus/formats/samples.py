@@ -189,7 +189,7 @@ def are_texts(sample: Sample) -> bool:
 
 
 def is_texts(sample: Sample) -> int:
-    """The same, each id once."""
+    """As `are_texts`, each id once."""
     return int(are_texts(sample) and len({row[0] for row in sample.cells}) == len(sample.cells))
 
 

@@ -39,7 +39,7 @@ def are_docs(sample: Sample) -> int:
 
 
 def are_topics(sample: Sample) -> int:
-    """The same with a topic."""
+    """Lines that begin with a topic, or with tags around the first."""
     return _begins_with(_TOPIC, sample)
 
 
@@ -49,7 +49,7 @@ def read_docs(path: Path) -> Content:
 
 
 def located_docs(path: Path) -> Located[Doc]:
-    """The same, each with its place."""
+    """Each <DOC>, streamed, with its place."""
     return Located(_docs(path))
 
 
@@ -59,7 +59,7 @@ def read_topics(path: Path) -> Content:
 
 
 def listed_topics(path: Path) -> list[Query]:
-    """The same as queries, in the order of the file."""
+    """The queries of a file of topics, in its order."""
     return fields.queries(map(_topic, _elements(path, _TOPIC)), path)
 
 

@@ -41,7 +41,7 @@ def check(source: Source, search: Callable[[str, int], Sequence[tuple[Any, ...]]
 
 
 def line(checked: dict[str, Any], engine: str) -> str:
-    """The same for people."""
+    """What `check` gave, as a line for people."""
     return (
         f"{engine} finds {checked['overlap']:.2f} of this run's first ten for {checked['queries']:,} queries, "
         f"in {checked['median_ms']:,.{0 if checked['median_ms'] > 10 else 1}f} ms each"

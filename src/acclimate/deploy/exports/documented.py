@@ -19,7 +19,7 @@ from acclimate.search.candidates import RANK_CONSTANT, min_max
 
 
 def weights_of(source: Source, engine: str) -> dict[str, float]:
-    """Of the members that the engine has, adding to 1; none where ranks are added.
+    """Member -> weight, of those that the engine has, adding to 1; none where ranks are added.
 
     Raises SettingError for a system of which nothing would be left.
     """

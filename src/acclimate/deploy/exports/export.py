@@ -175,7 +175,7 @@ def _refuse_to_lose(out: Path) -> None:
 
 
 def _keeping_others_out(run: Run, place: Path) -> AbstractContextManager[None]:
-    """Of the run, where the export is in its folder: whoever works there sweeps up what is unfinished."""
+    """The lock of the run where the export is in its folder: whoever works there sweeps up what is unfinished."""
     is_inside = place.is_relative_to(os.path.realpath(run.workspace.folder))
     return run.workspace.lock() if is_inside else nullcontext()
 

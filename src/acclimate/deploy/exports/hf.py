@@ -97,7 +97,7 @@ def _checked(
 
 
 def _overview(source: Source, names: list[str]) -> str:
-    """Of the whole folder: which models there are, and what the system makes of them."""
+    """The card of the whole folder: which models there are, and what the system makes of them."""
     first = source.name.first
     weights = source.outputs["evaluate"].chosen.weights[first]
     fused = ", ".join(f"{member} {weight:g}" for member, weight in weights.items() if weight)

@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 
 
 def reading_of(query: Side, document: Side) -> Reading:
-    """Of a model that reads both, or of two that read a side each.
+    """How a model that reads both sides reads them, or two that read a side each.
 
     Raises DataError for modules that neither library has.
     """

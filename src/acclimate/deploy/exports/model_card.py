@@ -24,7 +24,7 @@ _TITLES = {"dense": "Dense", "late-interaction": "Late-interaction", "sparse": "
 
 
 def card(source: Source, member: str, side: Side) -> str:
-    """Of one side of a member."""
+    """The model card of one side of a member, in Markdown."""
     base = source.run.settings["distill"]["base"]
     name = SystemName(member)
     what = "queries" if side.task == "query" else "documents"
@@ -52,7 +52,7 @@ def card(source: Source, member: str, side: Side) -> str:
 
 
 def reranker_card(source: Source, base: str) -> str:
-    """Of the cross-encoder."""
+    """The model card of the cross-encoder, in Markdown."""
     return "\n".join(
         [
             "---",
@@ -137,7 +137,7 @@ def _short(value: Any) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """Of a file or folder of this machine its name alone."""
+    """The name alone of what is a file or folder of this machine, without where it is."""
     return Path(name).stem if Path(name).is_absolute() or Path(name).exists() else name
 
 

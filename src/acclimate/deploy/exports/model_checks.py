@@ -137,7 +137,7 @@ def hits_with(source: Source, encoders: Mapping[str, QueryEncoder]) -> list[Scor
 
 
 def share_of_top(ours: Sequence[ScoredDoc], theirs: Sequence[ScoredDoc]) -> float:
-    """Of the documents that we find for a query, how many they find, on average over the queries."""
+    """The share of the documents that we find for a query that they find, too; the mean over the queries."""
     by_query: dict[str, set[str]] = {}
     for hit in ours:
         by_query.setdefault(hit.query_id, set()).add(hit.doc_id)

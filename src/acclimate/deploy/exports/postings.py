@@ -59,7 +59,7 @@ def rounded(weights: NDArray[np.float32]) -> list[float]:
 
 
 def postings_of(member: Member) -> Postings:
-    """Those of a BM25 or a sparse member."""
+    """The postings of a BM25 or a sparse member."""
     if isinstance(member, BM25Member):
         postings = member.index.postings
         return Postings(postings.starts, postings.rows, postings.weights, terms_of(member))
@@ -68,7 +68,7 @@ def postings_of(member: Member) -> Postings:
 
 
 def terms_of(member: BM25Member | SparseMember) -> list[str]:
-    """Its terms by their numbers."""
+    """The terms of a member by their numbers."""
     if isinstance(member, SparseMember):
         return member.query.tokenizer.convert_ids_to_tokens(range(len(member.query.weights)))
     vocabulary = member.index.postings.vocabulary
@@ -79,14 +79,14 @@ def terms_of(member: BM25Member | SparseMember) -> list[str]:
 
 
 class Rows(NamedTuple):
-    """The same by document: row i has `terms[starts[i]:starts[i + 1]]`, ascending, with these `weights`."""
+    """Postings by document: row i has `terms[starts[i]:starts[i + 1]]`, ascending, with these `weights`."""
 
     starts: NDArray[np.int64]  # (n_docs + 1,)
     terms: NDArray[np.int32]
     weights: NDArray[np.float32]
 
     def of(self, rows: range) -> Rows:
-        """Of rows that follow each other, which are 0 and on there."""
+        """The part about rows that follow each other, which are numbered from 0 there."""
         starts = self.starts[rows.start : rows.stop + 1]
         span = slice(starts[0], starts[-1])
         return Rows(starts - starts[0], np.asarray(self.terms[span]), np.asarray(self.weights[span]))

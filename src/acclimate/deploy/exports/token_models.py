@@ -115,5 +115,5 @@ def _write_side(
 
 
 def _loading(lines: Sequence[str]) -> list[str]:
-    """As a section of a card."""
+    """How to load it, as a section of a card."""
     return ["## How to load it", "", "```python", *lines, "```", ""]

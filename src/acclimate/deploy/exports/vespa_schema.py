@@ -106,7 +106,7 @@ def _system(source: Source) -> str:
 
 
 def _reciprocal_rank(source: Source, name: str) -> str:
-    """Of those that the source named: its first `depth`, which all are candidates, where it finds them at all."""
+    """The reciprocal rank of what a source named: its first `depth`, all candidates, where it finds them at all."""
     rank = f"reciprocal_rank({score_of(name)}, {RANK_CONSTANT})"
     rank = f"if ({rank} > {1 / (RANK_CONSTANT + source.system.depth + 0.5):.8f}, {rank}, 0)"
     return f"if ({score_of(name)} > 0, {rank}, 0)" if source.kinds[name] in LEXICAL else rank

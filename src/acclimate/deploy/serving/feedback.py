@@ -153,7 +153,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Of the file that is there, whatever it is called; None where none is."""
+    """Device and inode of the file, so that another one in its place is told from it; None where there is none."""
     try:
         stat = path.stat()
     except OSError:

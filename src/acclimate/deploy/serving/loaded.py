@@ -68,7 +68,7 @@ class LoadedRun:
         return self._rows_by_filters[filters]
 
     def _field_values(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Of each document the values of at least these fields; whatever is not asked for is not read."""
+        """The values of at least these fields, document by document; whatever is not asked for is not read."""
         documents = self._run.input.documents
         titles = (doc.title for doc in documents.values()) if "title" in names else repeat("")
         others = documents.fields() if {*names}.difference(_ALWAYS) else repeat(dict[str, Any]())
@@ -126,7 +126,7 @@ class LoadedRun:
 
     @cached_property
     def queries_to_judge(self) -> list[Query]:
-        """Those of a log that nobody judged, which people asked, then those that measured the run."""
+        """Queries of a log, which people asked and nobody judged, then those that measured the run; each text once."""
         log = [Query(query.query_id, query.text) for query in self._run.input.unjudged_log.queries]
         measuring = self._outputs["steer"].measuring(self._run, self._outputs["sample"]).queries
         return list({query.text: query for query in (*log, *measuring)}.values())

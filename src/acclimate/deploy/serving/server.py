@@ -137,7 +137,7 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
 
 
 def _raise_file_limit(connections: int) -> None:
-    """As many files as connections may need, where the system lets us."""
+    """Let this process open as many files as connections may need, where the system permits it."""
     if sys.platform == "win32":
         return
     import resource

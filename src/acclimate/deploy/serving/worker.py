@@ -89,7 +89,7 @@ class Worker:
                     self._answer_together(group[start : start + most])
 
     def _answer_together(self, tasks: Sequence[_Task]) -> None:
-        """Those of one group that are still wanted."""
+        """Answer those tasks of one group that are still wanted."""
         if wanted := [task for task in tasks if task.answer.set_running_or_notify_cancel()]:
             self._on_batch(len(wanted))
             _answer(self.run, wanted)

@@ -68,7 +68,7 @@ class Changes:
         yield from (doc for doc in self.new.values() if doc.doc_id not in self.now)
 
     def documents_with_fields(self) -> Located[Doc]:
-        """The same, each with the other fields that it came with."""
+        """All documents that will be there, as `documents` orders them, each with the other fields it came with."""
         return Located(self._documents_with_fields())
 
     def _documents_with_fields(self) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:

@@ -51,7 +51,7 @@ def drift(
 
 
 def sentences(figures: Mapping[str, Any]) -> list[str]:
-    """Those that suggest adapting again, in words."""
+    """The figures that suggest adapting again, in words."""
     said: list[str] = []
     if (words := figures.get("new_words")) and words["came"] > words["limit"]:
         said.append(
@@ -97,7 +97,7 @@ def _new_words(counts: TermCounts, came: NDArray[np.int64]) -> tuple[NDArray[np.
 def _distances(
     before: Run, outputs: Outputs, now: Run, came: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
-    """Of each document to the nearest of those that queries were written for."""
+    """How far documents are from the nearest that queries were written for: those that came, those that were there."""
     ids = before.base.ids
     written_for = sorted({query.doc_id for query in outputs["filter"].queries if query.doc_id in ids.row})
     sampled = np.array([ids.row[doc_id] for doc_id in written_for[:: max(1, len(written_for) // _MOST)]], np.int64)

@@ -70,7 +70,7 @@ class Hyperparameters:
         return -(-batches // self.gradient_accumulation) * self.epochs
 
     def in_smaller_batches(self) -> Hyperparameters:
-        """The same steps, each of smaller batches that are added up. Raises OutOfMemory where none is smaller."""
+        """These with the same steps, each of smaller batches, added up. Raises OutOfMemory where none is smaller."""
         size = max((size for size in range(1, self.batch_size) if self.batch_size % size == 0), default=0)
         if not size or distributed.size() > 1:
             raise OutOfMemory(

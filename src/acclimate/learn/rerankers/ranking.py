@@ -45,7 +45,7 @@ def by_list(lists: Sequence[NWay], scores: Iterable[float]) -> list[list[float]]
 
 
 def ranking_of(lists: Sequence[Sequence[float]]) -> Ranking:
-    """Of the scores of lists, positive first."""
+    """How scores rank. lists: the scores of each, positive first."""
     ranks = [
         1 + sum(not negative < positive for negative in negatives) if math.isfinite(positive) else math.inf
         for positive, *negatives in lists

@@ -113,7 +113,7 @@ def collapse(note: Mapping[str, Any]) -> str:
 
 
 def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
-    """The same with as many queries, drawn, and the first documents of each."""
+    """The group with at most `max_queries` examples, drawn, and the first `n_ways` documents of each."""
     examples = sorted(subset(group.examples, max_queries, seed), key=lambda example: example.query_id)
     dev = sorted(group.dev, key=lambda example: example.query_id)
     return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
@@ -126,7 +126,7 @@ def _cut(examples: Sequence[NWay], n_ways: int) -> list[NWay]:
 
 
 def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], settings: Mapping[str, Any]) -> str:
-    """Of all that a reranker is made from."""
+    """Digest of all that a reranker is made from."""
     alone = {name: value for name, value in settings.items() if name not in ("rerankers", "merge", "min_queries")}
     sides = (group.examples, group.dev)
     docs = sorted({doc_id for side in sides for example in side for doc_id in example.doc_ids})

@@ -90,7 +90,7 @@ def train_students(
 
 
 def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
-    """Those that learn at once."""
+    """The students that learn at once, side by side; none where that is not worth it."""
     from acclimate.learn.students.kinds import STUDENTS
 
     small = [name for name in names if STUDENTS[name].student.keeps_index]

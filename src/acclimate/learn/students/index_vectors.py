@@ -51,7 +51,7 @@ class IndexVectors:
 
     @cached_property
     def _rows(self) -> NDArray[np.int64] | None:
-        """Those of the documents that are drawn, ascending; None: all are. Which they are follows from the ids."""
+        """The rows of the documents that are drawn, ascending; None: all are. Which they are follows from the ids."""
         ids = self.lesson.ids
         if len(ids) <= AT_MOST:
             return None

@@ -17,7 +17,7 @@ _DOCUMENTS_AT_ONCE = 512
 
 
 class Occurrences(NamedTuple):
-    """Of each token of a vocabulary, over a corpus; special tokens never occur."""
+    """How often each token of a vocabulary occurs in a corpus; special tokens never do."""
 
     counts: NDArray[np.int64]  # (n_vocabulary,)
     documents: NDArray[np.int64]  # (n_vocabulary,) that have it

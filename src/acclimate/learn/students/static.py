@@ -53,7 +53,7 @@ class Bags(NamedTuple):
 
     @classmethod
     def of(cls, texts: Sequence[Sequence[int]]) -> Bags:
-        """Of each text's tokens."""
+        """The tokens of texts, given text by text."""
         starts = torch.tensor([0, *np.cumsum([len(text) for text in texts])[:-1].tolist()])
         tokens = torch.tensor([token for text in texts for token in text], dtype=torch.long)
         return cls(pinned(tokens), pinned(starts))
@@ -80,7 +80,7 @@ class StaticTable(torch.nn.Module):
         return self.mean(Bags.of(_token_ids(self.tokenizer, texts)))
 
     def mean(self, texts: Bags) -> torch.Tensor:
-        """The same for texts that are tokens already."""
+        """`forward` for texts that are tokens already."""
         tokens, starts = on_device(texts.tokens), on_device(texts.starts)
         return normalize(embedding_bag(tokens, self.table, starts, mode="mean"), dim=-1)
 

@@ -281,7 +281,7 @@ def _ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[s
 
 
 def _mean_entropy(lists: Iterable[Sequence[float]], *, is_raw: bool) -> float:
-    """Of the lists' softmax, in [0, 1]: 1 where that is uniform, 0 where it is one document; 0 without lists.
+    """The mean entropy of the lists' softmax, in [0, 1]: 1 if uniform, 0 if it is one document; 0 without lists.
 
     is_raw: scores are logits, where others lie in [0, 1].
     """

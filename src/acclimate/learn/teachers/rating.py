@@ -87,7 +87,7 @@ class Ratings:
     def _by_document(
         self, name: str, unrated: Mapping[Query, NDArray[np.int64]], total: int
     ) -> Iterator[tuple[Query, NDArray[np.float32]]]:
-        """The same, asked about one document at a time."""
+        """Each query with the scores of its rows, asked about one document at a time."""
         readers: dict[str, list[tuple[Query, int]]] = {}  # document -> queries, and the place of its score among theirs
         for query, rows in sorted(unrated.items(), key=lambda item: item[0].text):
             for place, row in enumerate(rows):

@@ -46,7 +46,7 @@ class Prompt:
         return self.instruction + filled(self.example, self.shots)
 
     def shuffled(self, seed: int, doc_id: str) -> Prompt:
-        """The same with its examples in an order that follows from the seed and a document's id."""
+        """The prompt with its examples in an order that follows from the seed and a document's id."""
         order = sorted(range(len(self.shots)), key=lambda place: (draw(seed, "shot", place, doc_id), place))
         return replace(self, shots=tuple(self.shots[place] for place in order))
 

@@ -193,7 +193,7 @@ def _time_of(date: str) -> float:
 
 
 def _wait_in(words: str) -> float | None:
-    """The same, told in words: "Please try again in 6m32.5s"."""
+    """Seconds that a server asked to wait, told in words: "Please try again in 6m32.5s"."""
     match = _WAIT.search(words[: 20 * _LONGEST_MESSAGE])
     times = _TIME.findall(match["times"]) if match else []
     return math.fsum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None

@@ -54,7 +54,7 @@ class Terms:
         )
 
     def dump(self) -> str:
-        """As JSON."""
+        """What was learned, as JSON."""
         return json.dumps(asdict(self))
 
     def add(self, others: Terms) -> None:

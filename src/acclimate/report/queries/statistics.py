@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Of a group of answers. Shares are from 0 to 1, and None where there is nothing to take a share of."""
+    """What a group of answers is like. Shares are from 0 to 1, and None where there is nothing to take a share of."""
 
     answers: int
     queries: int

@@ -52,7 +52,7 @@ class _File:
 
     @property
     def identity(self) -> str:
-        """The same however the file is named."""
+        """What tells it from other recipes, however its file is named: one of ours by name, another by where it is."""
         return self.source if self.folder is None else os.path.realpath(self.source)
 
     def text(self, key: str) -> str:

@@ -36,7 +36,7 @@ class ByDocument(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Of weights, prompt, precision and length."""
+        """Digest of weights, prompt, precision and length."""
         weights = models.weights_fingerprint(self.name)
         return fingerprint(self.kind, weights, self.prompt, models.dtype_name(), self.max_doc_tokens)
 
@@ -56,7 +56,7 @@ class ByDocument(ABC):
         return distributed.shared(self, self.maker, ByDocument.score_docs, asked)
 
     def score_docs(self, pairs: Sequence[tuple[Query, Doc]]) -> list[float]:
-        """The same of documents that are at hand."""
+        """`score_calls` for documents that are at hand."""
         if not pairs:
             return []
         docs = {doc.doc_id: doc for _, doc in pairs}

@@ -16,7 +16,7 @@ _PAIRS = (["label_0", "label_1"], ["0", "1"])  # of two without names the second
 
 
 def labels(config: Mapping[str, Any]) -> dict[int, str]:
-    """Of a configuration as transformers reads it, by number."""
+    """The labels of a configuration as transformers reads it, by number."""
     named = config.get("id2label")
     if isinstance(named, dict) and all(str(number).isdecimal() for number in named):
         return {int(number): str(label) for number, label in named.items()}

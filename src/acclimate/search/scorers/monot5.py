@@ -27,7 +27,7 @@ class MonoT5(Prompted):
         return answered.logits[:, 0]
 
     def answer_loss(self, features: Mapping[str, torch.Tensor], is_true: torch.Tensor) -> torch.Tensor:
-        """Of all tokens of the answers and of their end, as T5 learns any text."""
+        """The loss of all tokens of the answers and of their end, as T5 learns any text."""
         answers = [self.tokenizer(text)["input_ids"] for text in (self.template.false, self.template.true)]
         padded = torch.full((2, max(map(len, answers))), _NO_TOKEN)
         for row, ids in enumerate(answers):
