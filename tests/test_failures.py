@@ -269,3 +269,9 @@ def test_a_page_is_known_by_its_start_and_told_by_its_title():
     assert page_title("\n<h1>Bad gateway</h1>") == "Bad gateway"
     assert page_title('{"choices": []}') is None
     assert page_title("<think>no</think>") is None
+
+
+def test_more_tokens_than_a_server_gives_name_the_setting():
+    words = "max_tokens is too large: 64. This model supports at most 32 completion tokens"
+    found = failure(400, {"error": {"message": words, "param": "max_tokens"}})
+    assert (found.means, "generate.max_new_tokens" in found.hint) == (Means.STOP, True)

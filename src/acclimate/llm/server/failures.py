@@ -129,6 +129,7 @@ _WAIT = re.compile(
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|s|m|h)[a-z]*", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "mil": 0.001, "s": 1, "m": 60, "h": 3600}
 _ADDRESS = "does the address end as the server's API does, such as in /v1?"
+_MAX_TOKENS = r"\bmax_(?:completion_|output_|new_)?tokens\b"  # more than the server lets a model write
 _TABLE = (
     _Row(Means.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
     _Row(Means.STOP, statuses=(402,), hint="the account has no credit or quota left"),
@@ -151,6 +152,7 @@ _TABLE = (
     _Row(Means.STOP, statuses=(404, 405, 410, 501, 505), hint=_ADDRESS),
     _Row(Means.AGAIN, statuses=tuple(range(500, 600))),
     _Row(Means.AGAIN, statuses=(400,), words=_BUSY),  # of a server that names no better status
+    _Row(Means.STOP, statuses=(400, 422), words=_MAX_TOKENS, hint="lower generate.max_new_tokens"),
     _Row(Means.STOP, statuses=tuple(range(400, 500))),
     _Row(Means.AGAIN, words=_MAY_PASS),
     _Row(Means.STOP),
