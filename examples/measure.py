@@ -25,6 +25,10 @@ qrels = [acclimate.Qrel(query_id, doc_id, int(relevance)) for query_id, doc_id, 
 run = acclimate.open(arguments.run)
 measures = [ir_measures.parse_measure(name) for name in ("nDCG@10", "P@5", "R@100")]
 for system in run.report.systems:
-    scored = run(queries, k=100, system=system.name)  # ScoredDocs, as ir_measures takes them
+    try:
+        scored = run(queries, k=100, system=system.name)  # ScoredDocs, as ir_measures takes them
+    except acclimate.AcclimateError as error:  # what your engine found: its file has no other queries
+        print(f"{system.name:28} {error}")
+        continue
     values = ir_measures.calc_aggregate(measures, qrels, scored)
     print(f"{system.name:28}", *(f"{measure} {values[measure]:.3f}" for measure in measures))

@@ -116,7 +116,7 @@ def test_the_reranker_is_a_plain_cross_encoder(folders):
 
 
 def test_a_system_without_a_model_has_nothing_to_export(finished, tmp_path):
-    with pytest.raises(DataError, match="bm25 has no model to export; expected another system, with --system"):
+    with pytest.raises(DataError, match="bm25 has no model to export; expected --system with one that has, of "):
         acclimate.open(finished).export("hf", tmp_path / "out", system="bm25")
 
 

@@ -33,7 +33,9 @@ def write(source: Source, folder: Path) -> Written:
     """Write and check every encoder of the system. Raises DataError for one whose vectors come back as others."""
     names = [name for name in source.members if name != "bm25"]
     if not names and not source.name.is_reranked:
-        raise DataError(f"{source.name} has no model to export; expected another system, with --system")
+        names = [SystemName(system["name"]) for system in source.outputs["evaluate"].measured["systems"]]
+        others = ", ".join(sorted(name for name in names if name.is_servable and name != source.name))
+        raise DataError(f"{source.name} has no model to export; expected --system with one that has, of {others}")
     counts, lines, notes = {"models": 0}, list[str](), dict[str, Any]()
     encoders: dict[str, checks.Exported] = {}
     for name in names:
