@@ -48,6 +48,17 @@ def test_the_page_is_well_nested_and_loads_nothing(report):
     assert len(ids) == len(set(ids)) > 4
 
 
+def test_what_a_run_takes_is_not_known_wherever_it_stands(report):
+    """It is read from its file: no latency, no index, no place in the picture of both."""
+    given = system("first-stage", 0.7, 0.0123, kind="run", index_bytes=0, adapted=False, untouched=True)
+    report = {**report, "systems": [*report["systems"], given]}
+    page, (line,) = render(report), [line for line in terminal.text(report).splitlines() if "first-stage  " in line]
+    assert line.split()[-2:] == ["-", "-"]
+    assert not re.search(r"0\.01 ms|first-stage 0\.700 at", page)
+    assert not [label for label in re.findall(r"<text[^>]*>([^<]*)</text>", page) if label == "first-stage"]
+    assert "first-stage" in Page(page).text
+
+
 def test_hostile_text_is_text_wherever_it_stands(report):
     plain, hostile = Page(render(report)), Page(render(with_text(report, HOSTILE)))
     plain_tags, hostile_tags = ([tag for tag in page.tags if tag != "line"] for page in (plain, hostile))

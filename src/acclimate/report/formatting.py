@@ -73,6 +73,21 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def latency(system: Mapping[str, Any], part: str = "p50") -> str:
+    """`12 ms`; `-` of a run that was given, which is read from its file."""
+    return milliseconds(system["latency_ms"][part]) if is_timed(system) else "-"
+
+
+def index_size(system: Mapping[str, Any]) -> str:
+    """`41 MB`; `-` of a run that was given."""
+    return size(system["index_bytes"]) if is_timed(system) else "-"
+
+
+def is_timed(system: Mapping[str, Any]) -> bool:
+    """Whether what a system takes is known."""
+    return system["kind"] != "run"
+
+
 def usd(cost: float | None) -> str:
     """`$0.42`; `-` when nothing was paid for."""
     return "-" if cost is None else f"${cost:,.2f}" if cost >= 0.01 or cost == 0 else "< $0.01"

@@ -42,6 +42,7 @@ def render(report: Mapping[str, Any]) -> str:
     systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
     goal = report["against_reranked"][0]["reranked"] if report["against_reranked"] else ""
     caveat = sentences.PICTURED[report["verdict_basis"]]
+    timed = [system for system in systems if formatting.is_timed(system)]
     pictured = {"recommended": report["recommended"], "caveat": caveat, "goal": goal}
     verdict_rests_on = sentences.key_comparison(report)
     return template("report.html.jinja").render(
@@ -57,8 +58,8 @@ def render(report: Mapping[str, Any]) -> str:
         key_comparison=verdict_rests_on,
         comparisons=_folded(report),
         charts=[
-            tradeoff(systems, **pictured, key="wide"),
-            tradeoff(systems, **pictured, width=360, height=340, key="narrow"),
+            tradeoff(timed, **pictured, key="wide"),
+            tradeoff(timed, **pictured, width=360, height=340, key="narrow"),
         ],
         **_query_by_query(report, verdict_rests_on),
         first_shown=_FIRST_SHOWN,

@@ -133,7 +133,7 @@ def _has_untouched(report: Mapping[str, Any]) -> bool:
 def starts(report: Mapping[str, Any]) -> str:
     """What untouched sparse and static systems are, which no base brings, and a run; nothing where there are none."""
     yours = (
-        f"{FIRST_STAGE} is read from its file: how long it took and what its index takes is not known."
+        f"{FIRST_STAGE} is read from its file: what it takes is not known, so it is in no picture of that."
         if any(system["kind"] == "run" for system in report["systems"])
         else ""
     )

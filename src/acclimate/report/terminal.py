@@ -10,7 +10,19 @@ from acclimate.base.progress import duration
 from acclimate.base.text import columns
 from acclimate.measure.measures import MAIN, MEASURES
 from acclimate.report import against_reranked, combinations, forgetting, sentences, steering, steps
-from acclimate.report.formatting import between, excerpt, milliseconds, p_value, safe, score, signed, size, usd
+from acclimate.report.formatting import (
+    between,
+    excerpt,
+    index_size,
+    latency,
+    milliseconds,
+    p_value,
+    safe,
+    score,
+    signed,
+    size,
+    usd,
+)
 
 WIDTH = 100
 _NAME = 30  # longest name of a system shown whole
@@ -75,10 +87,10 @@ def _steps(report: Mapping[str, Any]) -> str:
         return ""
     rows = [["step", "makes", MAIN, "p", "p50", "index", ""]]
     for step in report["steps"]:
-        latency = steps.change(step["latency_ms"], milliseconds)
+        taken = steps.change(step["latency_ms"], milliseconds)
         index = steps.change(step["index_bytes"], size)
         names = (step["step"], _name(step["to"], 16))
-        rows.append([*names, signed(step["delta"]), p_value(step["p"]), latency, index, steps.in_a_word(step)])
+        rows.append([*names, signed(step["delta"]), p_value(step["p"]), taken, index, steps.in_a_word(step)])
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     return "\n".join(
         [
@@ -103,8 +115,8 @@ def _systems(report: Mapping[str, Any]) -> str:
                 score(system["measures"][main]),
                 between(interval),
                 *(score(system["measures"].get(measure)) for measure in others),
-                milliseconds(system["latency_ms"]["p50"]),
-                size(system["index_bytes"]),
+                latency(system),
+                index_size(system),
             ]
         )
     caveat = sentences.CAVEATS[report["verdict_basis"]]
