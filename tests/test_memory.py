@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -157,6 +158,16 @@ def test_a_cuda_gpu_comes_before_it_in_bfloat16_where_it_has_that(apple, monkeyp
     monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)  # a T4 can hold such numbers
     assert models.device() == "cuda"
     assert models.dtype() == dtype
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_attention_makes_no_plan_for_each_shape_unless_somebody_wants_that(monkeypatch, given, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("TORCH_CUDNN_SDPA_DEPRIORITIZED", "0")
+    if given is None:
+        monkeypatch.delenv("TORCH_CUDNN_SDPA_DEPRIORITIZED")
+    models.device()
+    assert os.environ["TORCH_CUDNN_SDPA_DEPRIORITIZED"] == expected
 
 
 def test_no_function_of_cuda_is_called_on_apples_gpu(folder, request):

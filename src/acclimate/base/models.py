@@ -230,7 +230,11 @@ def device() -> str:
     """`cuda` where there is a usable GPU, else `mps` on Apple's, else `cpu`."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if torch.cuda.is_available():
+        # An H100's attention would be cuDNN's, which takes tens of milliseconds to plan for each new shape of a batch.
+        os.environ.setdefault("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def free_memory() -> None:
@@ -245,11 +249,8 @@ def free_memory() -> None:
 
 @cache
 def fast_bf16() -> bool:
-    """True where bfloat16 matrix products are faster than float32 ones: on GPUs that have them (not on NVIDIA's before
-    Ampere, such as the T4, which emulate them), and on CPUs with AVX512-BF16 or AMX.
-
-    Not on MPS: the first of Apple's GPUs and older macOS have no bfloat16, where they do it gains little, and float32
-    is what every operation there is sure to take.
+    """True where bfloat16 products are faster than float32 ones: on CPUs with AVX512-BF16 or AMX, and on GPUs. Not on
+    NVIDIA's before Ampere (a T4), which emulate them, and Apple's, where little is gained and not every one has them.
     """
     import torch
 
