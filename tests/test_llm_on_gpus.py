@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -72,6 +73,18 @@ def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, mon
     assert len(llm._loaded.decoder._fixed._caches) == packed_cache.KEPT_SHAPES
     assert llm._loaded.forget()
     assert not llm._loaded.forget()
+
+
+def test_a_model_that_nobody_uses_any_more_is_gone_at_once_with_its_caches(folder, monkeypatch):
+    monkeypatch.setattr(packed_cache, "Captured", lambda step, device: object())  # a recorded step keeps no function
+    decoder = Packed(local(folder)._loaded.model, for_gpu=True)
+    decoder.start(decoder.prefix([]), [[1, 2, 3]], 4)
+    weights, keys = weakref.ref(decoder._head), weakref.ref(next(iter(decoder._fixed._caches.values())).suffix)
+    assert weights() is not None
+    assert keys() is not None
+    del decoder
+    assert weights() is None
+    assert keys() is None
 
 
 def test_without_a_graph_a_step_is_called_and_that_is_said_once(monkeypatch, caplog):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,8 @@ from acclimate.base import models
 from acclimate.base.errors import AcclimateError
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoding import Decoding
+from acclimate.run.output import Account
+from acclimate.run.workspace import Workspace
 
 DECODING = Decoding(max_new_tokens=6, stop=())
 MANY = [f"{PROMPTS[0]} {n}" for n in range(13)]
@@ -178,3 +182,28 @@ def test_no_function_of_cuda_is_called_on_apples_gpu(folder, request):
     assert len(llm.complete(MANY)) == len(MANY)
     assert apple
     assert any("Apple GPU" in str(check) for check in doctor())
+
+
+class Holding:
+    """What refers to itself, as a trainer does."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_a_stage_leaves_behind_is_gone_from_the_device_before_the_next(apple, tmp_path):
+    gone = []
+
+    def work(folder, progress):
+        weakref.finalize(Holding(), lambda: gone.append(len(apple)))
+        return Account(1, 1)
+
+    Workspace(tmp_path / "run").make("index", work, settings={}, inputs={}, seed=0)
+    assert gone == [0]  # then memory is given back
+    assert len(apple) == 1
+
+
+def test_a_stage_without_models_loads_nothing_for_that(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(models, "device", forbidden)
+    Workspace(tmp_path / "run").make("index", lambda *_: Account(1, 1), settings={}, inputs={}, seed=0)

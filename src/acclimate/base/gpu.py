@@ -3,6 +3,7 @@ room for."""
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,24 @@ def reader() -> ThreadPoolExecutor:
 def fuses_steps() -> bool | None:
     """Whether an optimizer changes all weights in one pass over them; None, which leaves it to torch, on MPS."""
     return models.device() in ("cpu", "cuda") or None
+
+
+def free_memory() -> None:
+    """Give memory that nothing uses any more back to the device: what refers to itself, as all that has trained does,
+    would keep it until Python looks for such."""
+    import torch
+
+    gc.collect()
+    if models.device() == "cuda":
+        torch.cuda.empty_cache()
+    elif models.device() == "mps":
+        torch.mps.empty_cache()
+
+
+def leave_room() -> None:
+    """What nothing uses any more leaves the device, where that is another than the CPU."""
+    if models.device() != "cpu":
+        free_memory()
 
 
 def free_bytes() -> int:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from acclimate.base import models
 from acclimate.base.errors import OutOfMemory, is_out_of_memory
+from acclimate.base.gpu import free_memory
 
 TOKENS_AT_ONCE = 8192  # after padding
 _ON_A_GPU = 65_536  # a smaller share of the time goes into calls; where memory has no room, they are halved
@@ -55,7 +56,7 @@ class Halving:
                 raise
         # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
         had_spare = spare()
-        models.free_memory()
+        free_memory()
         if len(rows) == 1:
             if not had_spare:
                 raise OutOfMemory(f"no room in memory for {what}")

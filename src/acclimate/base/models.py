@@ -237,16 +237,6 @@ def device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def free_memory() -> None:
-    """Give memory that nothing uses any more back to the device."""
-    import torch
-
-    if device() == "cuda":
-        torch.cuda.empty_cache()
-    elif device() == "mps":
-        torch.mps.empty_cache()
-
-
 @cache
 def fast_bf16() -> bool:
     """True where bfloat16 products are faster than float32 ones: on CPUs with AVX512-BF16 or AMX, and on GPUs. Not on

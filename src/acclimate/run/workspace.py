@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -190,12 +191,12 @@ class Workspace:
                 _make_way(folder, aside if reason else None)
             make_folder(folder)
             write_json(begun, {"key": key})
-
         distributed.broadcast(False)
         progress = Progress(stage, unit, self.lease.check)
         started = time.monotonic()
         with writing(folder), nullcontext() if together else distributed.helped():
             account = run(folder, progress)
+        _leave_device()
         self.lease.check()
         manifest = {
             **recipe,
@@ -224,9 +225,18 @@ class Workspace:
             if together:
                 run(self.folder / stage, Progress(stage, ""))
             distributed.help_first()
+            _leave_device()
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
+
+
+def _leave_device() -> None:
+    """What a stage loaded to a GPU leaves it, before the next one loads what it needs."""
+    if "torch" in sys.modules:  # which nothing is imported for
+        from acclimate.base.gpu import leave_room
+
+        leave_room()
 
 
 def _sweep(folder: Path) -> None:

@@ -28,6 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 from acclimate.base import distributed, models
 from acclimate.base.errors import is_out_of_memory
 from acclimate.base.files import atomic_folder, read_state, write_json
+from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
 from acclimate.learn.divided import divided
 from acclimate.learn.rerankers.divergence import StopDivergence
@@ -87,7 +88,7 @@ def train_reranker(
         if _has_room(trainer, checkpoint):
             break
         del model, trainer
-        models.free_memory()
+        free_memory()
         settings = settings.in_smaller_batches()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

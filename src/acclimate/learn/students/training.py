@@ -26,7 +26,7 @@ from acclimate.base.ahead import ahead
 from acclimate.base.cores import go_on
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
-from acclimate.base.gpu import fuses_steps, reader
+from acclimate.base.gpu import free_memory, fuses_steps, reader
 from acclimate.learn.divided import divided
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.lesson import CORPUS
@@ -227,7 +227,7 @@ class StudentTraining:
                     raise
             # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
             self.optimizer.zero_grad()
-            models.free_memory()
+            free_memory()
             if not isinstance(encoder, Encoder) or encoder.tokens_at_once < encoder.max_tokens:
                 raise OutOfMemory(
                     f"no room in memory for {self.batch_size} queries of the {self.student.kind} student and their "

@@ -68,7 +68,7 @@ class Packed:
             Layer.of(layer, sights[kind], architecture, config) for layer, kind in zip(text.layers, kinds, strict=True)
         ]
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
-        self._fixed = FixedCaches(self._advance) if self._for_gpu else None
+        self._fixed = FixedCaches() if self._for_gpu else None
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Tensor:
@@ -84,7 +84,8 @@ class Packed:
         """Read what follows the prefix in each prompt (one token at least); `room` tokens may be added to each."""
         lengths = [len(row) for row in rows]
         longest, shared = max(lengths), prefix.shape[3]
-        cache = (self._fixed.empty if self._fixed else empty)(prefix, len(rows), longest + room)
+        make = partial(self._fixed.empty, step=self._advance) if self._fixed else empty
+        cache = make(prefix, len(rows), longest + room)
         last = []
         for first, end in _groups(lengths, self._group_tokens):
             go_on()

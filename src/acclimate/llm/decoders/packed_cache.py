@@ -59,15 +59,16 @@ class FixedCaches:
     A cache has rows enough for as many prompts as are asked for: those behind them write what nobody reads.
     """
 
-    def __init__(self, step: Callable[[Cache], Tensor]) -> None:
-        """step: on the tensors of a cache."""
-        self._step = step
+    def __init__(self) -> None:
         self._caches: dict[
             tuple[int, int, int], Cache
         ] = {}  # by rows, columns and prefix tokens; the last used is last
 
-    def empty(self, prefix: Tensor, rows: int, columns: int) -> Cache:
-        """Room for so many prompts behind a prefix, at least; it is given to one batch at a time."""
+    def empty(self, prefix: Tensor, rows: int, columns: int, step: Callable[[Cache], Tensor]) -> Cache:
+        """Room for so many prompts behind a prefix, at least; it is given to one batch at a time.
+
+        step: on the tensors of a cache; always the same, and not kept: it would keep whose it is, and that this.
+        """
         rows = max(FEWEST_ROWS, 1 << (rows - 1).bit_length())
         columns = -(-columns // ROUND_COLUMNS) * ROUND_COLUMNS
         shape = rows, columns, prefix.shape[3]
@@ -76,7 +77,7 @@ class FixedCaches:
             while len(self._caches) >= KEPT_SHAPES:
                 self._caches.pop(next(iter(self._caches))).advance = None  # which refers to its cache
             cache = empty(prefix.clone(), rows, columns)
-            cache.advance = Captured(lambda: self._step(cache), prefix.device)
+            cache.advance = Captured(lambda: step(cache), prefix.device)
         self._caches[shape] = cache
         cache.prefix.copy_(prefix)
         cache.mask.fill_(float("-inf"))
