@@ -13,7 +13,7 @@ from test_formats import put, quick, refusal
 
 from acclimate.base.errors import DataError
 from acclimate.corpus import formats
-from acclimate.corpus.formats.folder import read_folder
+from acclimate.corpus.formats.folder import _markdown, read_folder
 from acclimate.records import Doc
 
 
@@ -188,3 +188,18 @@ def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such name")
     assert "'caf\\udce9.txt' is no name in UTF-8; rename the file" in refusal(lambda: list(read_folder(tmp_path)))
+
+
+@pytest.mark.parametrize("start", ["", "# a", "```", "---\n"])
+def test_markdown_is_read_in_a_time_that_follows_its_length(start):
+    """Whatever is repeated: no pattern goes over the same characters again and again."""
+    began = time.process_time()
+    for piece in ("`", "~", "#", " ", " \t", "-", "=", "<!--", "\\", "`a", "\n", "\n- "):
+        for end in ("x", "\n"):
+            _markdown(start + piece * (20_000 // len(piece)) + end)
+    assert time.process_time() - began < 5  # a tenth of a second is usual; one that does takes minutes
+
+
+def test_number_signs_close_a_heading_only_behind_a_blank():
+    lines = {"# One ##": "One", "# C#": "C#", "## two \t# \t": "two", "# ##": "##", "#none": "", "####### seven": ""}
+    assert {line: _markdown(line)[0] for line in lines} == lines

@@ -38,7 +38,7 @@ _ADVICE = {  # by the ends of names of what is no text or table yet
     ".xls .xlsx .ods": "save it as CSV",
 }
 
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*(?:[ \t]#+)?[ \t]*")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _MERGE = re.compile(r"<<\s*:")  # a few lines of YAML that merges mappings may stand for billions
@@ -47,9 +47,9 @@ _FENCE = re.compile(r" {0,3}(```|~~~)")
 _COMMENT_OR_CODE = re.compile(  # in which the mark of a comment is text
     r"""
     (?P<comment><!--)
-    | ^[ ]{0,3}(?P<fence>`{3,}|~{3,})[^\n]*\n(?:.*?^[ ]{0,3}(?P=fence)|.*)
+    | ^[ ]{0,3}(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n(?:.*?^[ ]{0,3}(?P=fence)|.*)
     | ^(?:[ ]{4}|\t)[^\n]*
-    | (?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)*?(?<!`)(?P=ticks)(?!`)
+    | (?P<ticks>`++)(?:(?!\n\s*\n).)*?(?<!`)(?P=ticks)(?!`)
     | `+ | \\[`<]
     """,
     re.DOTALL | re.MULTILINE | re.VERBOSE,
@@ -174,6 +174,14 @@ def _without_comments(content: str) -> str:
     return "".join([*kept, content[start:]])
 
 
+def _heading(line: str) -> str:
+    """The words of a heading that begins with number signs, without those that close it; "" where it is none."""
+    mark = _HEADING.match(line)
+    title = line[mark.end() :].strip(" \t") if mark else ""
+    before = title.rstrip("#")
+    return before.rstrip(" \t") if before.endswith((" ", "\t")) else title
+
+
 def _markdown(content: str) -> tuple[str, str]:
     content = _without_comments(content)
     lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
@@ -185,8 +193,8 @@ def _markdown(content: str) -> tuple[str, str]:
         line = lines[n].rstrip()
         if mark := _FENCE.match(line):
             fence = "" if fence == mark[1] else fence or mark[1]
-        elif not fence and (heading := _HEADING.fullmatch(line)) and heading["title"]:
-            return heading["title"], "".join(lines[n + 1 :]).lstrip("\r\n") if n == first else content
+        elif not fence and (title := _heading(line)):
+            return title, "".join(lines[n + 1 :]).lstrip("\r\n") if n == first else content
         elif not fence and line.strip() and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()):
             return line.strip(), "".join(lines[n + 2 :]).lstrip("\r\n") if n == first else content
     return "", content
