@@ -57,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with computing_on("cpu", in_float32=True):
             expected = answers(docs, reranker, folder / "cpu")
         with computing_on(device, in_float32=True):
-            found = answers(docs, reranker, folder / "float32")
+            computed = answers(docs, reranker, folder / "float32")
         own, again = (answers(docs, reranker, folder / name) for name in ("own", "again"))
     faults: list[str] = []
     for what, answer in expected.items():
         in_float32, in_own, twice = (
-            furthest(*pair) for pair in ((found[what], answer), (own[what], answer), (again[what], own[what]))
+            furthest(*pair) for pair in ((computed[what], answer), (own[what], answer), (again[what], own[what]))
         )
         print(f"{what:<32} float32 {in_float32:.2g}   {dtype} {in_own:.2g}   twice {twice:.2g}", flush=True)
         if not in_float32 <= FURTHEST[what.split()[-1]]:

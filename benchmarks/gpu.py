@@ -120,7 +120,7 @@ def in_parts(given: argparse.Namespace) -> int:
             if left <= 0:
                 failed.append(f"{name}: no time was left")
                 continue
-            lines, problem = made(command_of(name, given), given.out / f"{name}.log", left, say)
+            lines, problem = output_of(command_of(name, given), given.out / f"{name}.log", left, say)
             if problem:
                 failed.append(f"{name}: {problem}")
             elif name in TABLES:
@@ -153,7 +153,7 @@ def command_of(name: str, given: argparse.Namespace) -> list[str]:
     return [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
 
 
-def made(command: Sequence[str], log: Path, seconds: float, say: Callable[[str], None]) -> tuple[list[str], str]:
+def output_of(command: Sequence[str], log: Path, seconds: float, say: Callable[[str], None]) -> tuple[list[str], str]:
     """What a process printed, and what went wrong if anything did. log: for its stderr."""
     lines, begun = list[str](), time.monotonic()
     with log.open("w", encoding="utf-8") as errors:

@@ -74,7 +74,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.timed_only:
         settings = [f"sample.n_docs={given.docs}", *given.set]
-        for work in made(given.out / "profile", given.collection, settings, nullcontext):
+        for work in stages_of(given.out / "profile", given.collection, settings, nullcontext):
             print(json.dumps(work._asdict()), flush=True)
     else:
         print(profile(given.collection, given.docs, given.out, given.set))
@@ -84,8 +84,8 @@ def profile(collection: str, n_docs: int, out: Path, changes: Sequence[str] = ()
     """The table in Markdown, with the ceilings that were measured for it."""
     settings = [f"sample.n_docs={n_docs}", *changes]
     limits = ceilings()
-    timed = list(made(out / "profile", collection, settings, nullcontext))
-    counted = {work.stage: work for work in made(out / "profile-counted", collection, settings, Counting)}
+    timed = list(stages_of(out / "profile", collection, settings, nullcontext))
+    counted = {work.stage: work for work in stages_of(out / "profile-counted", collection, settings, Counting)}
     rows = [work._replace(flop=counted[work.stage].flop, bytes=counted[work.stage].bytes).row(limits) for work in timed]
     total = sum(work.seconds for work in timed)
     about = (
@@ -98,7 +98,7 @@ def profile(collection: str, n_docs: int, out: Path, changes: Sequence[str] = ()
     return f"{table(HEADER[:n_columns], [row[:n_columns] for row in rows])}\n\n{about}"
 
 
-def made(
+def stages_of(
     folder: Path, collection: str, changes: Sequence[str], watch: Callable[[], AbstractContextManager[object]]
 ) -> Iterator[Work]:
     """Make a run from nothing, stage by stage."""

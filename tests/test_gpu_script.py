@@ -45,9 +45,11 @@ def test_a_part_that_fails_leaves_the_others_and_what_they_made(gpu, tmp_path, m
         "profile": "raise SystemExit(1)",
     }
     monkeypatch.setattr(gpu, "command_of", lambda name, given: [sys.executable, "-c", code[name]])
-    made = gpu.made
+    output_of = gpu.output_of
     monkeypatch.setattr(
-        gpu, "made", lambda command, log, left, say: made(command, log, 1 if "sleep" in command[-1] else left, say)
+        gpu,
+        "output_of",
+        lambda command, log, left, say: output_of(command, log, 1 if "sleep" in command[-1] else left, say),
     )
     assert gpu.main(["--out", str(tmp_path), "--write"]) == 1
     said = capsys.readouterr().out
