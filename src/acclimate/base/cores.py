@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TypeVar
@@ -22,6 +22,7 @@ from acclimate.base import models
 T = TypeVar("T")
 R = TypeVar("R")
 _WORTH_DIVIDING = 1024  # numbers per token, from which on a model's products for a few texts are
+_EVERY = 0.2  # seconds, who waits for others does something meanwhile
 _AHEAD = 1  # items for each core that wait, begun or done, to be asked for
 
 _within = threading.local()
@@ -60,11 +61,18 @@ def alone(width: int = 0) -> Iterator[None]:
         _have(n_threads)
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = None) -> Iterator[R]:
+def side_by_side(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    most: int | None = None,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[R]:
     """`work` of each item, in order, on several cores at once; on this one alone where there is one item.
 
     items: read little further than they are worked on, by this thread. most: items at once; None: one a core. `work`
-    is called in other threads, which share whatever it works with.
+    is called in other threads, which share whatever it works with. meanwhile: called by this one every now and then,
+    as long as it waits for them.
     """
     n_threads = count()
     n_cores = min(n_threads, most or n_threads)
@@ -83,15 +91,21 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], most: int | None = 
                 for item in chain(first, items):
                     waiting.append(cores.submit(work, item))
                     if len(waiting) > (1 + _AHEAD) * n_cores:
-                        yield waiting.popleft().result()
+                        yield _result(waiting.popleft(), meanwhile)
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield _result(waiting.popleft(), meanwhile)
             finally:
                 is_over.set()
                 for future in waiting:
                     future.cancel()
     finally:
         _have(n_threads)  # a part of what a thread sets is the whole program's
+
+
+def _result(future: Future[R], meanwhile: Callable[[], None]) -> R:
+    while not wait([future], timeout=_EVERY).done:
+        meanwhile()
+    return future.result()
 
 
 class _Unwanted(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import cores, distributed
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CONTRASTIVE = "contrastive"  # the loss that asks no teacher
 AUTO = "auto"
 BEST, RANDOM = "best", "random"
+_COURSE = ("epochs", "max_steps", "batch_size")  # settings that say how many steps a training has
 _STATE = ".state"  # ends the name of a file with what a student that is learning knows
 _LEARNED = ".learned.json"  # ends the name of a student's notes, until all is done
 Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the queries that teach, and that choose
@@ -63,14 +64,18 @@ def train_students(
     if n_queries := settings["max_queries"]:
         turns = [(_of_some(lists, n_queries, seed), checks) for lists, checks in turns]
     made_of = [encoder.fingerprint, *(sorted(map(fingerprint, lists)) for turn in turns for lists in turn)]
-    names = settings["student"]
-    steps_done, counting = dict.fromkeys(names, 0), Lock()
+    names, caller = settings["student"], get_ident()
+    steps_done = dict.fromkeys(names, 0)
+    n_steps = len(names) * sum(_steps(turns, settings))
+
+    def report() -> None:
+        progress(sum(steps_done.values()), n_steps)
 
     def learn(name: str) -> dict[str, Any]:
-        def step(done: int, total: int) -> None:
-            with counting:
-                steps_done[name] = done
-                progress(sum(steps_done.values()), len(names) * total)
+        def step(done: int) -> None:
+            steps_done[name] = done
+            if get_ident() == caller:
+                report()
 
         kind, key = STUDENT_KINDS[name], fingerprint(name, settings, seed, made_of)
         learned = distributed.broadcast(read_state(folder / f"{kind}{_LEARNED}", key))
@@ -84,7 +89,9 @@ def train_students(
         return learned["note"]
 
     at_once = _at_once(names, encoder)
-    notes = dict(zip(at_once, cores.side_by_side(learn, at_once), strict=True))
+    notes = dict(zip(at_once, cores.side_by_side(learn, at_once, meanwhile=report), strict=True))
+    if at_once:
+        report()
     notes |= {name: learn(name) for name in names if name not in notes}
     return {STUDENT_KINDS[name]: notes[name] for name in names}
 
@@ -96,6 +103,13 @@ def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
     small = [name for name in names if STUDENTS[name].student.keeps_index]
     is_worth_it = len(small) > 1 and distributed.size() == 1 and cores.are_apart(encoder.token_dim)
     return small if is_worth_it else []
+
+
+def _steps(turns: Sequence[Sides], settings: Mapping[str, Any]) -> list[int]:
+    """Steps of the optimizer, by teacher: as many for every student."""
+    from acclimate.learn.students.training import steps_of
+
+    return [steps_of(len(train), *(settings[name] for name in _COURSE)) for train, _ in turns]
 
 
 def learned_nothing(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -147,15 +161,15 @@ def _train_student(
     folder: Path,
     settings: Mapping[str, Any],
     seed: int,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Train one student into its folder; returns the notes of its training."""
+    """Train one student into its folder; returns the notes of its training. progress: told how many steps are done."""
     from acclimate.learn.students.kinds import STUDENTS, save
     from acclimate.learn.students.lesson import BATCH, LIST
     from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.sparse import Sparse
     from acclimate.learn.students.static import Static
-    from acclimate.learn.students.training import StudentTraining, kept_of, steps_of
+    from acclimate.learn.students.training import StudentTraining, kept_of
 
     kind = STUDENTS[name]
     options = _options(name, settings, encoder.dim)
@@ -185,8 +199,7 @@ def _train_student(
         settings["contrastive_temperature"],
     )
     states = [folder / f"{student.kind}-{turn}{_STATE}" for turn in range(len(turns))]
-    course = {name: settings[name] for name in ("epochs", "max_steps", "batch_size")}
-    steps = [steps_of(len(train), **course) for train, _ in turns]
+    course, steps = {name: settings[name] for name in _COURSE}, _steps(turns, settings)
     history: list[float] = []
     for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
         training = StudentTraining(
@@ -203,7 +216,7 @@ def _train_student(
             cut=cut,
         )
         before = sum(steps[:turn])
-        history = training.run(lambda step, before=before: progress(before + step, sum(steps)))
+        history = training.run(lambda step, before=before: progress(before + step))
     dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
     notes = {
         "student": name,
