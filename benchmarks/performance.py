@@ -67,7 +67,7 @@ def reading(out: Path) -> str:
 
 
 def generation(out: Path) -> str:
-    text = printed("generation.py", "--out", str(out))
+    text = printed("generation.py", "--out", str(out)).partition(" Commit ")[0]  # which is said of all parts
     ratio = next(line.split("|")[6].strip(" ×") for line in text.splitlines() if line.startswith("| **acclimate**"))
     return f"{text}\n\n**generate {ratio}x**"
 
