@@ -41,6 +41,7 @@ from acclimate.llm.server.gate import Gate, Patience
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
+_UNREAD = 2  # answers for each request at once that wait for whoever counts what they cost, at most
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
 _ERRORS = ("errors", "detail", "msg")  # beside "error", the names of an error under a status that is none
 _UNUSABLE_TRIES = 3  # for a prompt whose answers cannot be used
@@ -120,9 +121,15 @@ class ServerLLM:
         stop = self._asks_no_more = threading.Event()  # of this call: what an earlier one stopped stays stopped
         failed: BaseException | None = None
         pool = ThreadPoolExecutor(max(1, min(self.concurrency, len(prompts))))
+        unread = threading.Semaphore(_UNREAD * self.concurrency)
+
+        def ask(prompt: str) -> Completion | None:
+            unread.acquire()
+            return self._ask(prompt, stop)
+
         try:
             futures: dict[Future[Completion | None], int] = {
-                pool.submit(self._ask, p, stop): place for place, p in enumerate(prompts)
+                pool.submit(ask, prompt): place for place, prompt in enumerate(prompts)
             }
             coming = as_completed(futures)
             while futures:
@@ -139,8 +146,10 @@ class ServerLLM:
                     stop.set()
                 elif (completion := future.result()) is not None:
                     yield place, completion
+                unread.release()
         finally:
             stop.set()
+            unread.release(max(1, len(prompts)))
             pool.shutdown(wait=False)
         if failed is not None:
             raise failed
