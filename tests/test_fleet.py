@@ -9,6 +9,7 @@ import serving
 
 from acclimate.base.errors import LLMError, SettingError
 from acclimate.llm.backends.server import ServerLLM
+from acclimate.llm.decoding import Decoding
 from acclimate.llm.server import fleet
 from acclimate.llm.server.address import parse
 from acclimate.llm.server.fleet import Fleet
@@ -38,6 +39,11 @@ def test_addresses_are_read_and_belong_together():
     ):
         with pytest.raises(SettingError, match=words):
             parse(name)
+
+
+def test_as_many_are_asked_at_once_however_it_decodes():
+    llm = together("http://a/v1", "http://b/v1")
+    assert llm.decoding_as(Decoding(5)).decoding_as(Decoding(6)).concurrency == llm.concurrency == 32
 
 
 def test_another_server_more_does_not_ask_again_for_what_was_answered():

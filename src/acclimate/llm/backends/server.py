@@ -102,7 +102,8 @@ class ServerLLM:
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
         """The same server's model, decoding so; what was learned of it is shared."""
-        llm = ServerLLM(self._name, decoding, concurrency=self.concurrency, patience=self.patience)
+        llm = ServerLLM(self._name, decoding, patience=self.patience)
+        llm.concurrency = self.concurrency
         llm.terms, llm._gate, llm._unusable, llm._fleet = self.terms, self._gate, self._unusable, self._fleet
         return llm
 
