@@ -126,8 +126,7 @@ class Bert:
         """(N, C) what tokens, or the first `queries` of each text, gather of their text; qkv: (N, 3 * C)."""
         gathered: list[Tensor] = []
         for part, block in zip(qkv.split(_sizes(blocks)), blocks, strict=True):
-            heads = part.view(*block.ids.shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4).contiguous()
-            q, k, v = heads.unbind(0)  # (B, H, T, D) each
+            q, k, v = part.view(*block.ids.shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
             attend = None if block.attend is None else block.attend[:, None, None].bool()
             gathered.append(_attention(q[:, :, :queries], k, v, attend).transpose(1, 2).flatten(0, 1).flatten(1))
         return torch.cat(gathered)
@@ -153,13 +152,15 @@ def _sizes(blocks: Iterable[Block]) -> list[int]:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None) -> Tensor:
-    """(B, H, queries, D) of queries that are scaled already."""
-    if q.device.type != "cpu" or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
+    """(B, H, queries, D) of queries that are scaled already. PyTorch's own is the faster one on a CPU whose products
+    take tiles (AMX); elsewhere on a CPU two products and a softmax are, as long as scores stay in the cache."""
+    takes_tiles = q.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    if q.device.type != "cpu" or takes_tiles or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attend, scale=1.0)
-    scores = q @ k.mT
+    scores = q.contiguous() @ k.contiguous().mT
     if attend is not None:
         scores.masked_fill_(~attend, float("-inf"))
-    return torch.softmax(scores, -1, out=scores) @ v
+    return torch.softmax(scores, -1, out=scores) @ v.contiguous()
 
 
 _EXACT, _STEP = 64, 16  # rows: a product of more is filled up to the next step
