@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.records import Query
-from acclimate.search import views
+from acclimate.search import max_sim, views
 from acclimate.search.bm25 import BM25
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
@@ -65,9 +65,11 @@ def test_a_query_has_the_same_bytes_in_any_company(members, asked, order, at_onc
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 50))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("place", ["cpu", "as on a GPU"])
-def test_vectors_are_compared_the_same_in_any_company(place, seed, dim, n_docs):
+@pytest.mark.parametrize("in_bytes", [True, False])
+def test_vectors_are_compared_the_same_in_any_company(in_bytes, place, monkeypatch, seed, dim, n_docs):
+    monkeypatch.setattr(max_sim, "_multiplies_bytes", lambda: in_bytes)
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 30, n_docs)
     vectors = rng.normal(size=(lengths.sum(), dim)).astype(np.float32)
@@ -79,12 +81,26 @@ def test_vectors_are_compared_the_same_in_any_company(place, seed, dim, n_docs):
         vars(vectors)["_on_device"] = OnDevice(pooled, tokens, scales, vectors.offsets, "cpu")
         assert vectors.dense_scores(queries) == pytest.approx(plain.dense_scores(queries), abs=1e-4)
         every = np.arange(n_docs)
-        assert vectors.max_sim(queries, every) == pytest.approx(plain.max_sim(queries, every), abs=1e-4)
+        assert vectors.max_sim(queries, every) == pytest.approx(plain.max_sim(queries, every), abs=1e-3)  # of about 10
     together = vectors.dense_scores(queries)
     assert [vectors.dense_scores(query[None])[0].tobytes() for query in queries] == [one.tobytes() for one in together]
     every = vectors.max_sim(queries, np.arange(n_docs))
     some = rng.permutation(n_docs)[: rng.integers(n_docs + 1)]
     assert vectors.max_sim(queries, some).tobytes() == every[some].tobytes()
+
+
+@pytest.mark.parametrize("way", [max_sim._in_bytes, max_sim._in_floats])
+@pytest.mark.parametrize("dim", [2, 384, 1100])
+@pytest.mark.parametrize("n_query_tokens", [1, 8, 9])
+def test_inner_products_are_exact_where_they_are_largest(n_query_tokens, dim, way):
+    """No processor's way of adding up bytes may lose what does not fit."""
+    rng = np.random.default_rng(dim)
+    tokens = rng.choice(np.array([-127, 127], np.int8), (2100, dim))
+    tokens[:3] = [[127]] * 3
+    query = rng.choice(np.array([-1, 1, 0.003], np.float32), (n_query_tokens, dim))
+    query[0] = 1
+    expected = tokens.astype(np.float64) @ query.T.astype(np.float64)
+    assert way(query)(tokens, [0, 5, 2000]) == pytest.approx(expected, abs=127 * dim * 2**-15)
 
 
 def test_each_query_is_looked_at_once_by_each_member_however_many_systems_ask(members, encoder, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,13 +79,14 @@ def _computed(
     hits: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Mapping[str, Measure]
 ) -> Iterator[tuple[str, str, float]]:
     """(name, query_id, value) of each measure and query."""
-    # Grades below 0 (spam, in TREC's web tracks) gain nothing, and pytrec_eval expects none.
+    # Grades below 0 (spam, in TREC's web tracks) gain nothing, and pytrec_eval expects none. It ends an id, or the
+    # process, at a NUL.
     grades = [
-        Qrel(_plain(qrel.query_id), _plain(qrel.doc_id), max(qrel.relevance, 0), qrel.iteration) for qrel in qrels
+        Qrel(escaped(qrel.query_id), escaped(qrel.doc_id), max(qrel.relevance, 0), qrel.iteration) for qrel in qrels
     ]
     ranked: dict[str, dict[str, float]] = {}
     for hit in ranks_as_scores(hits):
-        ranked.setdefault(_plain(hit.query_id), {})[_plain(hit.doc_id)] = hit.score
+        ranked.setdefault(escaped(hit.query_id), {})[escaped(hit.doc_id)] = hit.score
     for provider in dict.fromkeys(measure.provider for measure in measures.values()):
         names: dict[Any, list[str]] = {}
         for name, measure in measures.items():
@@ -112,11 +114,6 @@ def _dcg(grades: NDArray[Any], ranks: NDArray[Any], k: int) -> NDArray[np.float6
     return np.where(ranks <= k, grades / np.log2(1.0 + ranks), 0.0).sum(axis=-1)
 
 
-def _plain(name: str) -> str:
-    """An id that a library written in C can hold: pytrec_eval ends an id, or the process, at a NUL."""
-    return name if name.isascii() and name.isprintable() and " " not in name and "\\" not in name else escaped(name)
-
-
 def provider_of(measure: str) -> str:
     """The library that computes a measure, for the manifest: `pytrec_eval (pytrec_eval-terrier 0.5.11)`."""
     from importlib.metadata import version
@@ -135,15 +132,16 @@ def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
     ranked: list[ScoredDoc] = []
     seen: set[str] = set()
     rank = 0
-    by_doc = sorted(run, key=lambda hit: hit.doc_id, reverse=True)
-    for hit in sorted(by_doc, key=lambda hit: (hit.query_id, -hit.score)):
+    by_doc = sorted(run, key=attrgetter("doc_id"), reverse=True)
+    by_score = sorted(by_doc, key=attrgetter("score"), reverse=True)
+    for hit in sorted(by_score, key=attrgetter("query_id")):
         if not ranked or ranked[-1].query_id != hit.query_id:
             rank, seen = 0, set()
         if hit.doc_id in seen:
             raise DataError(f"query {hit.query_id!r}: doc {hit.doc_id!r} is in the run twice")
         seen.add(hit.doc_id)
         rank += 1
-        ranked.append(hit._replace(score=-float(rank)))
+        ranked.append(ScoredDoc(hit.query_id, hit.doc_id, -float(rank)))
     return ranked
 
 

@@ -234,8 +234,11 @@ def _product(
     laid_out = onednn._reorder_linear_weight(weight, ROWS_AT_ONCE)
 
     def multiply(x: Tensor) -> Tensor:
-        n_rows = max(2, len(x)) if len(x) <= _EXACT else -(-len(x) // _STEP) * _STEP
-        rows = x if len(x) == n_rows else F.pad(x, (0, 0, 0, n_rows - len(x)))
-        return onednn._linear_pointwise(rows, laid_out, bias, kind, [], algorithm)[: len(x)]
+        wanted = x.shape[0]
+        n_rows = max(2, wanted) if wanted <= _EXACT else -(-wanted // _STEP) * _STEP
+        if n_rows == wanted:
+            return onednn._linear_pointwise(x, laid_out, bias, kind, [], algorithm)
+        filled = F.pad(x, (0, 0, 0, n_rows - wanted))
+        return onednn._linear_pointwise(filled, laid_out, bias, kind, [], algorithm)[:wanted]
 
     return multiply

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acclimate.base.cores import side_by_side
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
@@ -69,9 +70,9 @@ class System:
             rows_by_source = {name: views[name].named(depth, self.ids, self.within) for name in self.sources}
             rows = np.setdiff1d(np.concatenate([*rows_by_source.values()]), known)
             candidates = self._scored(query, views, rows, rows_by_source)
-            hits += self._ranked(candidates, below=hits[-1].score if hits else None)
+            hits += self._ranked(candidates, k - len(hits), below=hits[-1].score if hits else None)
             if len(hits) >= k or all(len(named) < depth for named in rows_by_source.values()):
-                return hits[:k]
+                return hits
             known, depth = np.concatenate([known, rows]), 2 * depth
 
     def candidates(self, queries: Sequence[Query], joined_rows: Sequence[int] = ()) -> Iterator[Candidates]:
@@ -91,11 +92,16 @@ class System:
         for block in blocks(queries, len(self.ids)):
             views = Views() if self.views is None else self.views
             of_block = views.of(block, members)
-            for of_query in of_block:  # a GPU goes through the block before it is waited for
-                rows = np.unique(np.concatenate([of_query[name].named(self.depth, self.ids) for name in self.sources]))
-                for view in of_query.values():
-                    view.begin(rows)
+            reads = any(member.encoder is not None for member in members.values())
+            for _ in (side_by_side if reads else map)(self._begin, of_block):
+                pass  # a GPU goes through the block before it is waited for
             yield from zip(block, of_block, strict=True)
+
+    def _begin(self, views: Mapping[str, Seen]) -> None:
+        """Begin to score what the sources name for a query."""
+        rows = np.unique(np.concatenate([views[name].named(self.depth, self.ids) for name in self.sources]))
+        for view in views.values():
+            view.begin(rows)
 
     def _scored(
         self,
@@ -108,11 +114,11 @@ class System:
         scores = {name: view.scores(rows) for name, view in views.items()}
         return Candidates(query, rows, scores, *self.ids.documents_of(rows), rows_by_source)
 
-    def _ranked(self, candidates: Candidates, below: float | None) -> list[ScoredDoc]:
-        """The candidates, best first; where they would reach the score `below`, all are moved beneath it."""
+    def _ranked(self, candidates: Candidates, k: int, below: float | None) -> list[ScoredDoc]:
+        """The `k` best candidates, best first; where any would reach the score `below`, all are moved beneath it."""
         total = fuse(candidates, self.weights).astype(np.float64)
         if below is not None and len(total) and total.max() >= below:
             total += below - 1 - total.max()
         query_id, doc_ids = candidates.query.query_id, self.ids.doc_ids
-        order = self.ids.order(total, candidates.rows)
+        order = self.ids.order(total, candidates.rows)[:k]
         return [ScoredDoc(query_id, doc_ids[candidates.rows[place]], float(total[place])) for place in order]

@@ -33,6 +33,7 @@ from acclimate.search import approximate, four_bits
 from acclimate.search.approximate import ApproximateIndex
 from acclimate.search.encoded import cut
 from acclimate.search.four_bits import FourBits
+from acclimate.search.max_sim import max_sim
 from acclimate.search.on_device import OnDevice, has_room
 from acclimate.search.tokenized import TokenizedTexts
 
@@ -51,7 +52,6 @@ _NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other 
 _ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
 _LARGE = 1 << 30  # bytes of vectors on disk from which on what was read does not stay: to read it again takes time
 _RESIDENT = 1 << 28  # bytes of them that are read before they are given up
-_BLOCK_DOCS = 64  # whose similarities are reduced at once
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,16 @@ class Vectors:
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(token vectors of these documents one after the other, where each one starts)."""
         spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
-        tokens, scales = (np.concatenate([part[span] for span in spans]) for part in (self.tokens, self.scales))
+        tokens, scales = self._gathered(spans)
         starts = np.cumsum([0, *(span.stop - span.start for span in spans[:-1])]).astype(np.int64)
         return torch.from_numpy(tokens).float().mul_(torch.from_numpy(scales)[:, None]).numpy(), starts
+
+    def _gathered(self, spans: Sequence[slice]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """The token vectors of these spans one after the other, in eight bits, and their scales."""
+        stored, scales = np.asarray(_stored(self.tokens)), np.asarray(self.scales)  # to cut a memory map takes longer
+        tokens = np.concatenate([stored[span] for span in spans])
+        whole = FourBits(tokens)[:] if isinstance(self.tokens, FourBits) else tokens
+        return whole, np.concatenate([scales[span] for span in spans])
 
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
@@ -129,26 +136,10 @@ class Vectors:
     def begin_max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Callable[[], NDArray[np.float32]]:
         """What waits for a GPU that has begun to compare them; on a CPU they are compared."""
         if self._on_device is None:
-            scores = self._max_sim_here(query, rows)
+            scores = max_sim(self._gathered, self.offsets, query, rows)
             return lambda: scores
         scores_there = self._on_device.max_sim(query, rows)
         return lambda: scores_there.cpu().numpy()
-
-    def _max_sim_here(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        scores = np.empty(len(rows), dtype=np.float32)
-        wanted = np.ascontiguousarray(query.T)
-        for start in range(0, len(rows), _BLOCK_DOCS):
-            block = rows[start : start + _BLOCK_DOCS]
-            spans = [
-                slice(first, last) for first, last in zip(self.offsets[block], self.offsets[block + 1], strict=True)
-            ]
-            ends = np.concatenate(([0], np.cumsum(self.offsets[block + 1] - self.offsets[block])))
-            similarity = np.empty((ends[-1], len(query)), dtype=np.float32)
-            for span, first, last in zip(spans, ends[:-1], ends[1:], strict=True):
-                np.matmul(self.tokens[span].astype(np.float32), wanted, out=similarity[first:last])
-            similarity *= np.concatenate([self.scales[span] for span in spans])[:, None]
-            scores[start : start + _BLOCK_DOCS] = np.maximum.reduceat(similarity, ends[:-1], axis=0).mean(axis=1)
-        return scores
 
 
 def arrays_of(folder: Path, mode: Literal["c", "r+"]) -> tuple[Any, Any, Any, Any]:

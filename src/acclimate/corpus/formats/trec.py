@@ -36,6 +36,8 @@ _LARGEST = 2.0**127  # of the scores written: below it single precision has room
 
 def escaped(name: str, breaks: str = _BREAKS) -> str:
     """An id as one word of a line; `unescaped` gives it back. breaks: characters that no word may have."""
+    if breaks == _BREAKS and name.isascii() and name.isprintable() and " " not in name and "\\" not in name:
+        return name
     return re.sub(rf"[{breaks}]|\\(?=u[0-9a-f]{{4}})", lambda match: f"\\u{ord(match[0]):04x}", name)
 
 
@@ -46,7 +48,7 @@ def unescaped(word: str) -> str:
         character = chr(int(match[1], 16))
         return character if character == "\\" or re.match(f"[{_BREAKS}]", character) else match[0]
 
-    return _ESCAPE.sub(decoded, word)
+    return _ESCAPE.sub(decoded, word) if "\\" in word else word
 
 
 def read_run(path: Path) -> Located[ScoredDoc]:
