@@ -33,7 +33,7 @@ def plain(monkeypatch):
                 if part.number == module.stops:
                     raise Killed
                 module.parts.append(part.number)
-                write_jsonl(path, ([row, doc.doc_id] for row, doc in zip(part.rows, part.docs, strict=True)))
+                write_jsonl(path, ([row, doc.id] for row, doc in enumerate(part.documents, part.span.start)))
             count += len(path.read_text().splitlines())
         return Written({"documents": count - module.loses}, {}, ["as plain as can be"])
 

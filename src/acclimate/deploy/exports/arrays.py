@@ -17,8 +17,7 @@ import numpy as np
 
 from acclimate.base.files import atomic_write, read_jsonl, write_jsonl
 from acclimate.deploy.exports.postings import Rows, by_document, postings_of
-from acclimate.deploy.exports.source import LEXICAL, Part, Source
-from acclimate.search.members import DenseMember, LateInteractionMember
+from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Part, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,28 +38,17 @@ def parts(source: Source, folder: Path) -> Iterator[tuple[Part, Arrays]]:
 
 
 def _arrays(source: Source, part: Part, lexical: dict[str, Rows]) -> Arrays:
-    arrays: Arrays = {"number": source.numbers[part.start : part.rows.stop]}
-    for name in source.members:
-        member = source.system.members[name]
-        if isinstance(member, DenseMember):
-            arrays[name] = np.asarray(member.vectors.pooled[part.start : part.rows.stop], np.float32)
-        elif isinstance(member, LateInteractionMember):
-            starts = np.asarray(member.vectors.offsets[part.start : part.rows.stop + 1])
-            span = slice(starts[0], starts[-1])
-            arrays[f"{name}.tokens"] = np.asarray(member.vectors.tokens[span])
-            arrays[f"{name}.scales"] = np.asarray(member.vectors.scales[span])
-            arrays[f"{name}.starts"] = starts - starts[0]
+    arrays: Arrays = {"number": source.numbers[part.span]}
+    for name, kind in source.kinds.items():
+        if kind == DENSE:
+            arrays[name] = source.dense_vectors(name, part)
+        elif kind == LATE_INTERACTION:
+            starts, tokens, scales = source.token_vectors(name, part)
+            arrays |= {f"{name}.tokens": tokens, f"{name}.scales": scales, f"{name}.starts": starts}
         else:
-            rows = lexical[name].of(part.rows)
+            rows = lexical[name].of(part.span)
             arrays |= {f"{name}.{field}": value for field, value in rows._asdict().items()}
     return arrays
-
-
-def documents(source: Source, part: Part, numbers: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """What is kept of each document beside its vectors."""
-    for number, doc in zip(numbers.tolist(), part.docs, strict=True):
-        document = source.document(doc.doc_id)
-        yield {"number": number, "id": doc.doc_id, "document": document, "title": doc.title, "text": doc.text}
 
 
 def write(source: Source, folder: Path) -> int:
@@ -68,7 +56,7 @@ def write(source: Source, folder: Path) -> int:
     for part, arrays in parts(source, folder):
         path = folder / f"part-{part.number:05}.npz"
         if not path.exists():
-            write_jsonl(path.with_suffix(".jsonl"), documents(source, part, arrays["number"]))
+            write_jsonl(path.with_suffix(".jsonl"), (document._asdict() for document in part.documents))
             with atomic_write(path) as partial, partial.open("wb") as sink:
                 np.savez(sink, allow_pickle=False, **arrays)
     return sum(len(rows) for rows, _ in read(folder))

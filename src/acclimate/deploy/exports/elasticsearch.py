@@ -13,7 +13,6 @@ from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.fusion import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
 from acclimate.search.candidates import RANK_CONSTANT
-from acclimate.search.members import DenseMember
 
 _CANDIDATES = 4  # of the graph, for each that is named
 
@@ -29,12 +28,10 @@ def _mapping(source: Source) -> dict[str, Any]:
     fields: dict[str, Any] = {name: {"type": "keyword"} for name in ("id", "document")}
     fields |= {"number": {"type": "integer"}, "title": {"type": "text"}, "text": {"type": "text"}}
     for name, kind in source.kinds.items():
-        member = source.system.members[name]
         if kind in LEXICAL:
             fields[identifier(name)] = {"type": "sparse_vector"}
-        elif isinstance(member, DenseMember):
-            dims = member.vectors.pooled.shape[1]
-            fields[identifier(name)] = {"type": "dense_vector", "dims": dims, "similarity": "dot_product"}
+        elif kind == DENSE:
+            fields[identifier(name)] = {"type": "dense_vector", "dims": source.dim(name), "similarity": "dot_product"}
     return {"mappings": {"dynamic": "strict", "properties": fields}}
 
 

@@ -13,13 +13,13 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from acclimate.deploy.exports import arrays, queries
+from acclimate.deploy.exports import queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.client import Fusion
 from acclimate.deploy.exports.formats import Written, needed
 from acclimate.deploy.exports.fusion import identifier
 from acclimate.deploy.exports.postings import postings_of
-from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Source
+from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Document, Source
 
 _READER = Path(__file__).parent / "readers" / "lancedb.py"  # which needs the library
 
@@ -73,26 +73,15 @@ def _documents(source: Source) -> Iterator[Any]:
     import pyarrow as pa
 
     for part in source.parts():
-        numbers = source.numbers[part.start : part.rows.stop]
-        columns = {"number": pa.array(numbers)}
-        rows = list(arrays.documents(source, part, numbers))
-        columns |= {
-            name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "document", "title", "text")
-        }
+        columns = dict(zip(Document._fields, map(pa.array, zip(*part.documents, strict=True)), strict=True))
         for name, kind in source.kinds.items():
-            member: Any = source.system.members[name]
             if kind == DENSE:
-                vectors = member.vectors.pooled[part.start : part.rows.stop]
-                columns[identifier(name)] = pa.FixedSizeListArray.from_arrays(
-                    pa.array(vectors.ravel()), vectors.shape[1]
-                )
+                components = pa.array(source.dense_vectors(name, part).ravel())
+                columns[identifier(name)] = pa.FixedSizeListArray.from_arrays(components, source.dim(name))
             elif kind == LATE_INTERACTION:
-                offsets = member.vectors.offsets
-                spans = [slice(offsets[row], offsets[row + 1]) for row in part.rows]
-                for field, kept in (("tokens", member.vectors.tokens), ("scales", member.vectors.scales)):
-                    columns[f"{identifier(name)}_{field}"] = pa.array(
-                        [kept[span].tobytes() for span in spans], pa.binary()
-                    )
+                tokens, scales = zip(*source.token_vectors(name, part).in_bytes(), strict=True)
+                columns[f"{identifier(name)}_tokens"] = pa.array(tokens, pa.binary())
+                columns[f"{identifier(name)}_scales"] = pa.array(scales, pa.binary())
         yield pa.table(columns)
 
 

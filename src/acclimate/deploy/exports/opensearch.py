@@ -12,7 +12,6 @@ from acclimate.deploy.exports import documented, search_engines
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.fusion import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
-from acclimate.search.members import DenseMember
 
 
 def write(source: Source, folder: Path) -> Written:
@@ -30,12 +29,10 @@ def _mapping(source: Source) -> dict[str, Any]:
     fields |= {"number": {"type": "integer"}, "title": {"type": "text"}, "text": {"type": "text"}}
     method = {"name": "hnsw", "engine": "faiss", "space_type": "innerproduct"}
     for name, kind in source.kinds.items():
-        member = source.system.members[name]
         if kind in LEXICAL:
             fields[identifier(name)] = {"type": "rank_features"}
-        elif isinstance(member, DenseMember):
-            dimension = member.vectors.pooled.shape[1]
-            fields[identifier(name)] = {"type": "knn_vector", "dimension": dimension, "method": method}
+        elif kind == DENSE:
+            fields[identifier(name)] = {"type": "knn_vector", "dimension": source.dim(name), "method": method}
     return {"settings": {"index.knn": True}, "mappings": {"dynamic": "strict", "properties": fields}}
 
 

@@ -27,8 +27,7 @@ from acclimate.deploy.exports.formats import Written, needed
 from acclimate.deploy.exports.fusion import identifier
 from acclimate.deploy.exports.postings import postings_of
 from acclimate.deploy.exports.readers import pgvector as reader
-from acclimate.deploy.exports.source import LEXICAL, Part, Source
-from acclimate.search.members import DenseMember, LateInteractionMember
+from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Part, Source, TokenVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,37 +131,29 @@ def _load_script(data: Path) -> str:
 
 def _write_part(source: Source, part: Part, data: Path) -> int:
     """The files of some documents, if they are not there; how many of these have zero bytes."""
-    for doc in part.docs:
-        if "\0" in doc.doc_id:
-            raise DataError(f"the id {quoted(doc.doc_id)} has a zero byte, which PostgreSQL cannot hold; expected none")
-    numbers = source.numbers[part.start : part.rows.stop].astype(np.int32)
+    for doc in part.documents:
+        if "\0" in doc.id:
+            raise DataError(f"the id {quoted(doc.id)} has a zero byte, which PostgreSQL cannot hold; expected none")
     if not (path := data / f"documents-{part.number:05}{TEXT}").exists():
-        rows = (
-            (number, doc.doc_id, source.document(doc.doc_id), doc.title, doc.text)
-            for number, doc in zip(numbers.tolist(), part.docs, strict=True)
-        )
-        write_lines(path, map(text_line, rows))
-    for name in source.members:
-        _write_vectors(source, name, part, numbers, data)
-    return sum("\0" in doc.text or "\0" in doc.title for doc in part.docs)
+        write_lines(path, map(text_line, part.documents))
+    numbers = source.numbers[part.span].astype(np.int32)
+    for name, kind in source.kinds.items():
+        table, end = identifier(name), f"{part.number:05}{BINARY}"
+        if kind == DENSE and not (path := data / f"{table}_vectors-{end}").exists():
+            write_binary(path, {"doc": numbers, "vector": source.dense_vectors(name, part)})
+        elif kind == LATE_INTERACTION and not (path := data / f"{table}_tokens-{end}").exists():
+            write_binary(path, _token_columns(source.token_vectors(name, part), numbers))
+    return sum("\0" in doc.text or "\0" in doc.title for doc in part.documents)
 
 
-def _write_vectors(source: Source, name: str, part: Part, numbers: NDArray[np.int32], data: Path) -> None:
-    member, end = source.system.members[name], f"{part.number:05}{BINARY}"
-    if isinstance(member, DenseMember):
-        if not (path := data / f"{identifier(name)}_vectors-{end}").exists():
-            vectors = np.asarray(member.vectors.pooled[part.start : part.rows.stop], np.float32)
-            write_binary(path, {"doc": numbers, "vector": vectors})
-    elif isinstance(member, LateInteractionMember) and not (path := data / f"{identifier(name)}_tokens-{end}").exists():
-        offsets = np.asarray(member.vectors.offsets[part.start : part.rows.stop + 1])
-        lengths, span = np.diff(offsets), slice(offsets[0], offsets[-1])
-        columns = {
-            "doc": np.repeat(numbers, lengths),
-            "place": (np.arange(*offsets[[0, -1]]) - np.repeat(offsets[:-1], lengths)).astype(np.int32),
-            "scale": np.asarray(member.vectors.scales[span], np.float32),
-            "vector": member.vectors.tokens[span].astype(np.float16),
-        }
-        write_binary(path, columns)
+def _token_columns(tokens: TokenVectors, numbers: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+    lengths = np.diff(tokens.starts)
+    return {
+        "doc": np.repeat(numbers, lengths),
+        "place": (np.arange(len(tokens.vectors)) - np.repeat(tokens.starts[:-1], lengths)).astype(np.int32),
+        "scale": np.asarray(tokens.scales, np.float32),
+        "vector": tokens.vectors.astype(np.float16),
+    }
 
 
 def _write_postings(source: Source, name: str, data: Path) -> None:

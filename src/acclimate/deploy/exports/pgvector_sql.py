@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from acclimate.deploy.exports.fusion import Fragment, fused, identifier
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Source
-from acclimate.search.members import DenseMember, LateInteractionMember
 
 _MARK = "made by acclimate export"
 _MOST_INDEXED = 2000  # dimensions of a vector in an HNSW index of pgvector
@@ -89,13 +88,11 @@ def schema(source: Source) -> str:
     """The tables."""
     parts = [_SCHEMA]
     for name, kind in source.kinds.items():
-        member, table = source.system.members[name], identifier(name)
+        table = identifier(name)
         if kind in LEXICAL:
             parts.append(_POSTINGS.format(name=table))
-        elif isinstance(member, DenseMember):
-            parts.append(_VECTORS.format(name=table, dim=member.vectors.pooled.shape[1]))
-        elif isinstance(member, LateInteractionMember):
-            parts.append(_TOKENS.format(name=table, dim=member.vectors.tokens.shape[1]))
+        else:
+            parts.append((_VECTORS if kind == DENSE else _TOKENS).format(name=table, dim=source.dim(name)))
     return "".join(parts)
 
 
@@ -173,11 +170,10 @@ def indexes(source: Source) -> str:
 
 def hnsw(source: Source) -> str:
     """Approximate indexes of dense vectors: large collections need them, and they miss a document now and then."""
-    members = {name: source.system.members[name] for name, kind in source.kinds.items() if kind == DENSE}
     return "".join(
         f"create index on acclimate.{identifier(name)}_vectors using hnsw (vector vector_ip_ops);\n"
-        for name, member in members.items()
-        if isinstance(member, DenseMember) and member.vectors.pooled.shape[1] <= _MOST_INDEXED
+        for name, kind in source.kinds.items()
+        if kind == DENSE and source.dim(name) <= _MOST_INDEXED
     )
 
 

@@ -85,8 +85,8 @@ class Rows(NamedTuple):
     terms: NDArray[np.int32]
     weights: NDArray[np.float32]
 
-    def of(self, rows: range) -> Rows:
-        """The part about rows that follow each other, which are numbered from 0 there."""
+    def of(self, rows: slice) -> Rows:
+        """The part about some rows, which are numbered from 0 there."""
         starts = self.starts[rows.start : rows.stop + 1]
         span = slice(starts[0], starts[-1])
         return Rows(starts - starts[0], np.asarray(self.terms[span]), np.asarray(self.weights[span]))

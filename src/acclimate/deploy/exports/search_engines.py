@@ -55,7 +55,7 @@ def _write_bulk(source: Source, folder: Path, engine: str) -> int:
             member: Any = source.system.members[name]
             words[name] = [reader.feature(word) for word in terms_of(member)]
     for part, of_part in arrays.parts(source, folder):
-        for first in range(0, len(part.docs), _AT_ONCE):
+        for first in range(0, len(part.documents), _AT_ONCE):
             path = folder / f"bulk-{part.number:05}-{first:04}.ndjson"
             if not path.exists():
                 write_lines(path, _lines(source, part, of_part, words, range(first, first + _AT_ONCE)))
@@ -65,9 +65,8 @@ def _write_bulk(source: Source, folder: Path, engine: str) -> int:
 def _lines(
     source: Source, part: Part, of_part: arrays.Arrays, words: Mapping[str, list[str]], places: range
 ) -> Iterator[str]:
-    documents = list(arrays.documents(source, part, of_part["number"]))
-    for place in places[: len(documents) - places.start]:
-        row = documents[place]
+    for place in places[: len(part.documents) - places.start]:
+        row = part.documents[place]._asdict()
         for name, kind in source.kinds.items():
             if kind == DENSE:
                 row[identifier(name)] = [round(value, _DIGITS) for value in of_part[name][place].tolist()]

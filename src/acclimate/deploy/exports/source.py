@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from acclimate.base.draw import subset
 from acclimate.base.progress import Progress
-from acclimate.records import Doc, Query, ScoredDoc
-from acclimate.search.members import BM25Member, LateInteractionMember, Member, SparseMember
+from acclimate.records import Query, ScoredDoc
+from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember, Member, SparseMember
 from acclimate.search.names import SystemName
 from acclimate.search.system import System
 from acclimate.search.systems import of_documents, system_of
@@ -18,11 +21,11 @@ from acclimate.search.views import Views
 from acclimate.stages.systems import members_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from acclimate.corpus.documents import Corpus
     from acclimate.run.run import Run
+    from acclimate.search.vectors import Vectors
     from acclimate.stages.chain import Outputs
 
 BM25, SPARSE, DENSE, LATE_INTERACTION = "bm25", "sparse", "dense", "late-interaction"  # kinds of members
@@ -31,16 +34,35 @@ PART_DOCS, PART_CHARS = 4096, 1 << 24  # of a part at most
 _MOST_QUERIES = 100  # that an export is checked with
 
 
+class Document(NamedTuple):
+    """A document, or a passage of one, as engines keep it beside its vectors."""
+
+    number: int  # the place of its id among all sorted ids, which breaks ties
+    id: str
+    document: str  # the id of the document that a passage is of, else its own
+    title: str
+    text: str
+
+
 class Part(NamedTuple):
-    """Some documents that follow each other: rows `start` and on."""
+    """Some documents that follow each other."""
 
     number: int  # from 0
-    start: int
-    docs: list[Doc]
+    span: slice  # of rows of the index
+    documents: list[Document]
 
-    @property
-    def rows(self) -> range:
-        return range(self.start, self.start + len(self.docs))
+
+class TokenVectors(NamedTuple):
+    """Document i has the token vectors `vectors[starts[i]:starts[i + 1]]`, of unit length once they are scaled."""
+
+    starts: NDArray[np.int64]  # (n_docs + 1,)
+    vectors: NDArray[np.int8]  # (n_tokens, dim)
+    scales: NDArray[np.float32]  # (n_tokens,)
+
+    def in_bytes(self) -> Iterator[tuple[bytes, bytes]]:
+        """Vectors and scales of each document."""
+        for span in itertools.starmap(slice, itertools.pairwise(self.starts)):
+            yield self.vectors[span].tobytes(), self.scales[span].tobytes()
 
 
 @dataclass(frozen=True)
@@ -80,8 +102,24 @@ class Source:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """(n_docs,) by row, the place of each id among all sorted ids: what breaks ties."""
+        """(n_docs,) by row, see `Document.number`."""
         return self.system.ids.rank
+
+    def dim(self, name: str) -> int:
+        """The components of a vector of this member."""
+        vectors = _vectors(self.system.members[name])
+        return (vectors.pooled if self.kinds[name] == DENSE else vectors.tokens).shape[1]
+
+    def dense_vectors(self, name: str, part: Part) -> NDArray[np.float32]:
+        """(n_docs, dim) of a dense member."""
+        return np.asarray(_vectors(self.system.members[name]).pooled[part.span], np.float32)
+
+    def token_vectors(self, name: str, part: Part) -> TokenVectors:
+        """Those of a late-interaction member."""
+        vectors = _vectors(self.system.members[name])
+        starts = np.asarray(vectors.offsets[part.span.start : part.span.stop + 1])
+        span = slice(starts[0], starts[-1])
+        return TokenVectors(starts - starts[0], np.asarray(vectors.tokens[span]), np.asarray(vectors.scales[span]))
 
     def document(self, doc_id: str) -> str:
         """The id of the document that a passage is of, or that this is."""
@@ -92,19 +130,19 @@ class Source:
         progress = Progress("export", "documents")
         for part in self._parts():
             yield part
-            progress(part.rows.stop, len(self.corpus))
+            progress(part.span.stop, len(self.corpus))
 
     def _parts(self) -> Iterator[Part]:
-        docs: list[Doc] = []
-        number = start = n_chars = 0
-        for doc in self.corpus.values():
-            docs.append(doc)
+        documents: list[Document] = []
+        number = start = stop = n_chars = 0
+        for stop, (place, doc) in enumerate(zip(self.numbers.tolist(), self.corpus.values(), strict=True), 1):
+            documents.append(Document(place, doc.doc_id, self.document(doc.doc_id), doc.title, doc.text))
             n_chars += len(doc.text)
-            if len(docs) == PART_DOCS or n_chars >= PART_CHARS:
-                yield Part(number, start, docs)
-                number, start, docs, n_chars = number + 1, start + len(docs), [], 0
-        if docs:
-            yield Part(number, start, docs)
+            if len(documents) == PART_DOCS or n_chars >= PART_CHARS:
+                yield Part(number, slice(start, stop), documents)
+                number, start, documents, n_chars = number + 1, stop, [], 0
+        if documents:
+            yield Part(number, slice(start, stop), documents)
 
     @cached_property
     def queries(self) -> list[Query]:
@@ -123,3 +161,8 @@ def _kind(member: Member) -> str:
     if isinstance(member, SparseMember):
         return SPARSE
     return LATE_INTERACTION if isinstance(member, LateInteractionMember) else DENSE
+
+
+def _vectors(member: Member) -> Vectors:
+    assert isinstance(member, DenseMember | LateInteractionMember)
+    return member.vectors

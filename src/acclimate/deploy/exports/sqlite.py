@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from acclimate.base.files import write_text
 from acclimate.deploy.exports import queries
 from acclimate.deploy.exports.check import check, line
@@ -23,7 +21,6 @@ from acclimate.deploy.exports.fusion import Fragment, fused, identifier
 from acclimate.deploy.exports.postings import postings_of
 from acclimate.deploy.exports.readers import sqlite as reader
 from acclimate.deploy.exports.source import BM25, DENSE, LATE_INTERACTION, LEXICAL, SPARSE, Part, Source
-from acclimate.search.members import DenseMember, LateInteractionMember
 
 _DOCUMENTS = """
 create table if not exists finished (step text primary key);
@@ -101,26 +98,17 @@ def _step(database: sqlite3.Connection, name: str) -> Iterator[bool]:
 
 
 def _insert_documents(database: sqlite3.Connection, source: Source, part: Part) -> None:
-    numbers = source.numbers[part.start : part.rows.stop].tolist()
-    rows = (
-        (number, doc.doc_id, source.document(doc.doc_id), doc.title, doc.text)
-        for number, doc in zip(numbers, part.docs, strict=True)
-    )
-    database.executemany("insert into documents values (?, ?, ?, ?, ?)", rows)
-    for name in source.members:
-        member = source.system.members[name]
-        if isinstance(member, DenseMember):
-            vectors = np.asarray(member.vectors.pooled[part.start : part.rows.stop], "<f4")
-            blobs = ((number, vector.tobytes()) for number, vector in zip(numbers, vectors, strict=True))
-            database.executemany(f"insert into {identifier(name)}_vectors values (?, ?)", blobs)
-        elif isinstance(member, LateInteractionMember):
-            offsets = member.vectors.offsets
-            spans = [slice(offsets[row], offsets[row + 1]) for row in part.rows]
-            blobs = (
-                (number, member.vectors.tokens[span].tobytes(), member.vectors.scales[span].astype("<f4").tobytes())
-                for number, span in zip(numbers, spans, strict=True)
-            )
-            database.executemany(f"insert into {identifier(name)}_tokens values (?, ?, ?)", blobs)
+    database.executemany("insert into documents values (?, ?, ?, ?, ?)", part.documents)
+    numbers = [document.number for document in part.documents]
+    for name, kind in source.kinds.items():
+        if kind == DENSE:
+            vectors = (vector.tobytes() for vector in source.dense_vectors(name, part))
+            rows = zip(numbers, vectors, strict=True)
+            database.executemany(f"insert into {identifier(name)}_vectors values (?, ?)", rows)
+        elif kind == LATE_INTERACTION:
+            tokens = source.token_vectors(name, part).in_bytes()
+            rows = ((number, *blobs) for number, blobs in zip(numbers, tokens, strict=True))
+            database.executemany(f"insert into {identifier(name)}_tokens values (?, ?, ?)", rows)
 
 
 def _insert_postings(database: sqlite3.Connection, source: Source, name: str) -> None:

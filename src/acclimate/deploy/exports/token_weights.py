@@ -39,6 +39,6 @@ def _rows(source: Source, member: SparseMember, folder: Path) -> Iterator[dict[s
     strings = token_strings(member)
     with by_document(postings_of(member), len(source.corpus), folder) as rows:
         for row, doc_id in enumerate(source.corpus.ids):
-            _, terms, weights = rows.of(range(row, row + 1))
+            _, terms, weights = rows.of(slice(row, row + 1))
             tokens = (strings[term] for term in terms)
             yield {"_id": doc_id, "tokens": dict(zip(tokens, rounded(weights), strict=True))}

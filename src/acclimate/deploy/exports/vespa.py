@@ -80,8 +80,8 @@ def _write_feed(source: Source, folder: Path) -> tuple[int, int]:
     folder.mkdir(exist_ok=True)
     n_replaced = 0
     for part, of_part in arrays.parts(source, folder):
-        documents = list(arrays.documents(source, part, of_part["number"]))
-        rows = [_row(document) for document in documents]
+        documents = [document._asdict() for document in part.documents]
+        rows = list(map(_row, documents))
         n_replaced += sum(
             row[name] != document[name] for row, document in zip(rows, documents, strict=True) for name in _TEXTS
         )

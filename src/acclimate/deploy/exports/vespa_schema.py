@@ -8,7 +8,7 @@ its reciprocal rank, both over the hits that the phase orders, which are the can
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from acclimate.deploy.exports.fusion import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
@@ -73,7 +73,6 @@ def most_candidates(source: Source) -> int:
 
 
 def _part(source: Source, name: str) -> _Part:
-    member: Any = source.system.members[name]
     kind, field = source.kinds[name], identifier(name)
     if kind in LEXICAL:
         terms = _block(f"field {field}_terms type weightedset<int>", "indexing: attribute", "attribute: fast-search")
@@ -81,12 +80,12 @@ def _part(source: Source, name: str) -> _Part:
         score = f"sum(query({field}) * attribute({field}_weights))"
         return _Part([terms, weights], f"query({field}) tensor<float>(term{{}})", score)
     if kind == DENSE:
-        type_ = f"tensor<float>(x[{member.vectors.pooled.shape[1]}])"
+        type_ = f"tensor<float>(x[{source.dim(name)}])"
         index = _block("index", _block("hnsw", "max-links-per-node: 16", "neighbors-to-explore-at-insert: 200"))
         metric = _block("attribute", "distance-metric: dotproduct")
         vector = _block(f"field {field}_vector type {type_}", "indexing: attribute | index", metric, index)
         return _Part([vector], f"query({field}) {type_}", f"sum(query({field}) * attribute({field}_vector))")
-    dim = member.vectors.tokens.shape[1]
+    dim = source.dim(name)
     tokens = _block(f"field {field}_tokens type tensor<int8>(token{{}}, x[{dim}])", *_FAST_RANK)
     scales = _block(f"field {field}_scales type tensor<float>(token{{}})", *_FAST_RANK)
     products = f"sum(query({field}) * attribute({field}_tokens), x) * attribute({field}_scales)"
