@@ -229,10 +229,11 @@ class Run:
         >>> print(acclimate.open("run").update("docs"))  # doctest: +ELLIPSIS
         Nothing changed: ... documents are searched.
         """
-        from acclimate.api.update import update
+        from acclimate.deploy.updating.update import update
 
-        new, ids = (None if path is None else str(path) for path in (newdocs, remove))
-        result = update(self.folder, new, ids, replaces=all, progress=progress)
+        new, ids = None if newdocs is None else str(newdocs), None if remove is None else Path(remove)
+        with shown(progress):
+            result = update(self.folder, new, ids, replaces=all)
         for name in ("_searchers", "report"):
             self.__dict__.pop(name, None)
         return result

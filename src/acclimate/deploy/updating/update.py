@@ -26,13 +26,14 @@ from acclimate.corpus.documents import Corpus
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.deploy.updating.drift import drift, sentences
 from acclimate.records import Doc
+from acclimate.report import assemble
 from acclimate.run.input import Kept
 from acclimate.run.manifests import versions
 from acclimate.run.run import Run
 from acclimate.run.updated import FOLDER, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
 from acclimate.stages.chain import Outputs
-from acclimate.stages.runs import current, made_of, opened
+from acclimate.stages.runs import current, described, made_of, opened
 
 _CORPUS = "update-{}.arrow"  # among the files of the corpus; passages beside it
 
@@ -63,11 +64,19 @@ class Updated:
 
 
 def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool) -> Updated:
-    """Take documents in. The folder is locked by the caller.
+    """Take documents in; the report is written anew, and says what came and went.
 
     new: a collection, as `adapt` takes it. remove: a file of ids. replaces: what is not in `new` goes.
     Raises SettingError where nothing is given, and what readers raise.
     """
+    with described(folder).workspace.lock():
+        updated = _update(folder, new, remove, replaces)
+        if any(updated.changes.values()):
+            assemble.write(*opened(folder, "evaluate"))
+    return updated
+
+
+def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) -> Updated:
     if new is None and remove is None:
         raise SettingError("nothing to update with; expected documents, or ids to remove with --remove")
     if new is None and replaces:
