@@ -6,7 +6,6 @@ counted: published queries are often for another version of a corpus. So are doc
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from acclimate.corpus.formats import (
     write_nway,
     write_synthetic,
 )
+from acclimate.corpus.formats.lookup import text_key
 from acclimate.records import Doc, NWay, SyntheticQuery
 
 FILES = QUERIES, EXAMPLES, ACCOUNT = "given-queries.jsonl", "given-nway.jsonl", "given.json"  # where a run keeps it
@@ -71,7 +71,7 @@ class Start:
                 continue
             if queries.setdefault((query.doc_id, query.text), query) is not query:
                 dropped[AGAIN] += 1
-            if text is not None and _key(text) not in {_key(doc.text), _key(doc.default_text())}:
+            if text is not None and text_key(text) not in {text_key(doc.text), text_key(doc.default_text())}:
                 other_texts.add(doc.doc_id)
         counts = _counts(dropped, rows.dropped)
         if unknown and not queries:
@@ -141,8 +141,3 @@ def _counts(*parts: Mapping[str, int]) -> dict[str, int]:
     """Reasons in the order of the alphabet, without those that nothing was left out for."""
     total = sum((Counter(part) for part in parts), Counter[str]())
     return {reason: count for reason, count in sorted(total.items()) if count}
-
-
-def _key(text: str) -> bytes:
-    """Equal for texts that differ in white space alone: writers of tables turn line ends into blanks."""
-    return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
