@@ -121,7 +121,7 @@ def test_a_system_without_a_model_has_nothing_to_export(finished, tmp_path):
 
 
 def test_a_model_that_comes_back_as_another_is_refused(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.deploy.exports.hf.LEAST_COSINE", 1.1)
+    monkeypatch.setattr("acclimate.deploy.exports.model_checks.LEAST_COSINE", 1.1)
     with pytest.raises(DataError, match=r"dense: read back, the query cosine with ours is 1\.0000; expected 1"):
         acclimate.open(finished).export("hf", tmp_path / "out", system="dense")
 

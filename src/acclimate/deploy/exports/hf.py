@@ -26,8 +26,6 @@ from acclimate.search.encoded import Task
 from acclimate.search.members import SparseMember
 from acclimate.search.names import RERANKER, SystemName
 
-LEAST_COSINE = 0.999  # of a vector that was read back; the index keeps token vectors in eight bits
-
 
 def write(source: Source, folder: Path) -> Written:
     """Write and check every encoder of the system. Raises DataError for one whose vectors come back as others."""
@@ -89,12 +87,7 @@ def _checked(
         if kind == "dense" and pooling_in_words(side):
             plain = checks.by_transformers(exported[task].folder, side, texts[task])
             lowest[f"{task} cosine by transformers"] = checks.least_cosine(ours[task], list(plain))
-    for what, cosine in lowest.items():
-        if cosine < LEAST_COSINE:
-            raise DataError(
-                f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1",
-                path=exported["query"].folder.parent,
-            )
+    checks.refuse_others(name, lowest, exported["query"].folder.parent)
     return lowest
 
 

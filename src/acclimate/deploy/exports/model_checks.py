@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
 
+from acclimate.base.errors import DataError
 from acclimate.base.loading import loading, quiet
 from acclimate.deploy.exports.model_sides import Side
 from acclimate.deploy.exports.source import Source
@@ -24,6 +25,7 @@ from acclimate.search.views import Views
 
 _DOCUMENTS = 50  # whose vectors are compared with the index's
 TOP = 10
+LEAST_COSINE = 0.999  # of two vectors that should be one; the index keeps token vectors in eight bits
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,13 @@ def least_cosine(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> fl
     if any(left.shape != right.shape for left, right in zip(ours, theirs, strict=True)):
         return -1.0
     return min(float(_cosines(left, right).min()) for left, right in zip(ours, theirs, strict=True))
+
+
+def refuse_others(name: str, cosines: Mapping[str, float], folder: Path) -> None:
+    """Raises DataError for a model of a member whose vectors come back as others. cosines: by what was compared."""
+    for what, cosine in cosines.items():
+        if cosine < LEAST_COSINE:
+            raise DataError(f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1", path=folder)
 
 
 def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -8,13 +8,12 @@ vectors are left out.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.base.files import read_lines, write_json, write_lines
+from acclimate.base.files import read_lines, write_json, write_jsonl
 from acclimate.deploy.exports import arrays, documented, queries
 from acclimate.deploy.exports.check import check
 from acclimate.deploy.exports.formats import Written
@@ -58,13 +57,13 @@ def _write_bulk(source: Source, folder: Path, engine: str) -> int:
         for first in range(0, len(part.documents), _AT_ONCE):
             path = folder / f"bulk-{part.number:05}-{first:04}.ndjson"
             if not path.exists():
-                write_lines(path, _lines(source, part, of_part, words, range(first, first + _AT_ONCE)))
+                write_jsonl(path, _rows(source, part, of_part, words, range(first, first + _AT_ONCE)))
     return sum(1 for path in folder.glob("bulk-*.ndjson") for _ in read_lines(path)) // 2
 
 
-def _lines(
+def _rows(
     source: Source, part: Part, of_part: arrays.Arrays, words: Mapping[str, list[str]], places: range
-) -> Iterator[str]:
+) -> Iterator[dict[str, Any]]:
     for place in places[: len(part.documents) - places.start]:
         row = part.documents[place]._asdict()
         for name, kind in source.kinds.items():
@@ -74,5 +73,5 @@ def _lines(
                 span = slice(*of_part[f"{name}.starts"][place : place + 2])
                 terms, weights = of_part[f"{name}.terms"][span].tolist(), rounded(of_part[f"{name}.weights"][span])
                 row[identifier(name)] = {words[name][term]: weight for term, weight in zip(terms, weights, strict=True)}
-        yield json.dumps({"index": {"_id": str(row["number"])}})
-        yield json.dumps(row, ensure_ascii=False)
+        yield {"index": {"_id": str(row["number"])}}
+        yield row

@@ -26,8 +26,6 @@ from acclimate.deploy.exports.source import Source
 from acclimate.search.encoded import Encoded
 from acclimate.search.names import SystemName
 
-LEAST_COSINE = 0.999
-
 
 @dataclass(frozen=True)
 class WithoutEnds:
@@ -90,9 +88,7 @@ def _compared(source: Source, name: str, of_queries: checks.Exported, of_documen
         "document cosine": checks.least_cosine(our_documents, their_documents),
         "cosine of a query's words": checks.least_cosine(our_queries, list(map(_words, our_queries, their_queries))),
     }
-    for what, cosine in lowest.items():
-        if cosine < LEAST_COSINE:
-            raise DataError(f"{name}: read back, the {what} is {cosine:.4f}; expected 1", path=of_documents.parent)
+    checks.refuse_others(name, lowest, of_documents.parent)
     return lowest
 
 

@@ -8,7 +8,6 @@ compute from the exported files. `wand`, and `nearestNeighbor` without a graph, 
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import read_lines, write_json, write_lines, write_text
+from acclimate.base.files import read_lines, write_json, write_jsonl, write_text
 from acclimate.base.text import quoted
 from acclimate.deploy.exports import arrays, queries, vespa_schema
 from acclimate.deploy.exports.formats import Written
@@ -88,7 +87,7 @@ def _write_feed(source: Source, folder: Path) -> tuple[int, int]:
         for first in range(0, len(rows), _AT_ONCE):
             path = folder / f"feed-{part.number:05}-{first:04}.jsonl"
             if not path.exists():
-                write_lines(path, _puts(source, of_part, rows, range(first, min(first + _AT_ONCE, len(rows)))))
+                write_jsonl(path, _puts(source, of_part, rows, range(first, min(first + _AT_ONCE, len(rows)))))
     return sum(1 for path in folder.glob("feed-*.jsonl") for _ in read_lines(path)), n_replaced
 
 
@@ -101,12 +100,14 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"number": document["number"], **ids, **{name: _NO_TEXT.sub("\ufffd", document[name]) for name in _TEXTS}}
 
 
-def _puts(source: Source, of_part: arrays.Arrays, rows: list[dict[str, Any]], places: range) -> Iterator[str]:
+def _puts(
+    source: Source, of_part: arrays.Arrays, rows: list[dict[str, Any]], places: range
+) -> Iterator[dict[str, Any]]:
     for place in places:
         fields = {**rows[place]}
         for name, kind in source.kinds.items():
             fields |= _of_member(identifier(name), name, kind, of_part, place)
-        yield json.dumps({"put": f"id:acclimate:acclimate::{fields['number']}", "fields": fields}, ensure_ascii=False)
+        yield {"put": f"id:acclimate:acclimate::{fields['number']}", "fields": fields}
 
 
 def _of_member(field: str, name: str, kind: str, of_part: arrays.Arrays, place: int) -> Mapping[str, Any]:
