@@ -1,4 +1,4 @@
-"""`acclimate convert`: one format of files becomes another."""
+"""The commands that convert: files of one format into another, and pickled weights into safetensors."""
 
 from __future__ import annotations
 
@@ -66,6 +66,22 @@ def convert(
     for note, count in conversion.notes.items():
         print(f"{note}: {count:,}", file=sys.stderr)
     print(f"{target}: {conversion}")
+
+
+def convert_model(source: str, out: Path) -> None:
+    """Write a model whose weights are pickles (pytorch_model.bin) as safetensors, which every command takes.
+
+    Opening a pickle may run code, so no other command does; here nothing but tensors is read from it, and a file that
+    holds anything else is refused.
+
+    Parameters
+    ----------
+    source
+        A folder, or a Hugging Face id with an optional @revision.
+    out
+        A new folder for the converted model.
+    """
+    print(f"Converted: {acclimate.convert_model(source, out)}")
 
 
 def _print_formats() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from acclimate.base.domains import Between
 from acclimate.base.errors import SettingError
+from acclimate.base.secrets import redacted
+from acclimate.base.text import on_one_line, shortened
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 _WIDTHS = Between(20, 1000)
@@ -35,6 +37,11 @@ def check_folder() -> None:
         Path.cwd()
     except FileNotFoundError:
         raise SettingError("the folder that this was started in is not there any more; change to one that is") from None
+
+
+def say(message: str) -> None:
+    """A line on stderr."""
+    print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)
 
 
 @contextmanager
