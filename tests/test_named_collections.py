@@ -13,7 +13,7 @@ import pytest
 from test_collections import DOCS, QRELS, QUERIES, content, refusal
 
 from acclimate.base.errors import MissingExtra, SettingError
-from acclimate.corpus import collections, formats, named
+from acclimate.corpus import collections, formats, named_collections
 from acclimate.corpus.collections import load
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import beir
@@ -98,7 +98,7 @@ def test_without_ir_datasets_the_error_says_what_to_install(cache: Path, monkeyp
     ],
 )
 def test_a_usual_name_is_the_id_of_ir_datasets(name: str, dataset_id: str) -> None:
-    assert named.is_named(name) and named.ir_datasets_id(name) == dataset_id
+    assert named_collections.is_named(name) and named_collections.ir_datasets_id(name) == dataset_id
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from acclimate.api.reproduce import Reproduced, Reproduction, by_name, folder_of
 from acclimate.base.errors import AcclimateError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
-from acclimate.corpus import named
+from acclimate.corpus import named_collections
 from acclimate.corpus.collections import check_name
 
 
@@ -22,7 +22,7 @@ def test_figures_are_shares_of_collections_that_have_a_name_and_a_source():
             assert figures.source.startswith("arXiv ")
             assert figures.values
             assert all(0 < value < 1 for value in figures.values.values())
-            assert all(named.is_named(collection) for collection in figures.values)
+            assert all(named_collections.is_named(collection) for collection in figures.values)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from acclimate.base.errors import SettingError, unknown
 from acclimate.base.files import read_toml, write_json
 from acclimate.base.progress import Shown
 from acclimate.base.text import columns
-from acclimate.corpus import named
+from acclimate.corpus import named_collections
 from acclimate.corpus.collections import check_name, is_path
 from acclimate.run.settings import Changes, as_typed, resolve, tables
 from acclimate.stages.chain import STAGES
@@ -177,8 +177,8 @@ def folder_of(collection: str) -> str:
 
     A usual name as it is, others with a digest: a/b and a-b read alike once they are names of folders.
     """
-    if named.is_named(collection) and not is_path(collection):
-        return named.ir_datasets_id(collection).replace("/", "-")
+    if named_collections.is_named(collection) and not is_path(collection):
+        return named_collections.ir_datasets_id(collection).replace("/", "-")
     readable = re.sub(r"[^\w.-]+", "-", Path(collection).name).strip("-.")
     return f"{readable[:_LONGEST_NAME] or 'collection'}-{fingerprint(collection)[:8]}"
 

@@ -19,7 +19,7 @@ from acclimate.base import files
 from acclimate.base.digests import fingerprint, is_sealed, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError, closest_name
 from acclimate.base.version import __version__
-from acclimate.corpus import hub, lotte, named
+from acclimate.corpus import hub, lotte, named_collections
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.corpus.formats.beir import SPLITS
@@ -56,7 +56,7 @@ class Collection:
 
 def is_path(name: str) -> bool:
     """True for the name of a file or folder."""
-    if named.is_named(name):
+    if named_collections.is_named(name):
         return files.exists(name) or lotte.find(Path(name)) is not None
     return name != BUILT_IN and not name.startswith((IR_DATASETS, hub.PREFIX))
 
@@ -79,8 +79,8 @@ def check_name(name: str) -> None:
     if (path := path_of(name)) is not None:
         if not files.exists(path):
             raise _no_such(path)
-    elif named.is_named(name):
-        named.ir_datasets_id(name)
+    elif named_collections.is_named(name):
+        named_collections.ir_datasets_id(name)
     elif hub.is_on_hub(name):
         raise SettingError(f"{name} is read once it is converted: acclimate convert {name} NEW --to beir, and give NEW")
 
@@ -226,7 +226,9 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Source:
 
     Published judgments cannot be mended, so those of unknown documents are left out here, as ir_measures would.
     """
-    dataset_id = named.ir_datasets_id(name) if named.is_named(name) else name.removeprefix(IR_DATASETS)
+    dataset_id = (
+        named_collections.ir_datasets_id(name) if named_collections.is_named(name) else name.removeprefix(IR_DATASETS)
+    )
     try:
         import ir_datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -238,7 +240,7 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Source:
         )
     built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, f'irds:{dataset_id}', ir_datasets.__version__)}.arrow"
     if not is_sealed(built):
-        with named.downloading(name):
+        with named_collections.downloading(name):
             Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
     corpus = Corpus.open(built, source=name)
     if whole.has_qrels():
@@ -249,13 +251,13 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Source:
 
     def queries() -> list[Query]:
         sources = [part for part in (*parts.values(), whole) if part.has_queries()]
-        with named.downloading(name):
+        with named_collections.downloading(name):
             texts = {query.query_id: _text(query) for source in sources for query in source.queries_iter()}
         return [Query(query_id, text) for query_id, text in texts.items()]
 
     def located() -> LocatedQrels:
         place = Place(Path(name))
-        with named.downloading(name):
+        with named_collections.downloading(name):
             return {
                 split: [
                     (place, Qrel(qrel.query_id, qrel.doc_id, int(qrel.relevance)))
@@ -288,7 +290,7 @@ def _text(record: Any) -> str:
 
 def _no_such(path: Path) -> DataError:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    meant = named.suggestion(path.name)
+    meant = named_collections.suggestion(path.name)
     if meant is None and (name := closest_name(path.name, [*siblings, BUILT_IN])):
         meant = str(path.parent / name) if name in siblings else name
     hint = f" Did you mean {meant!r}?" if meant else ""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.corpus.formats import colbert, headless
+from acclimate.corpus.formats import colbert, headerless
 from acclimate.corpus.formats.content import Content
 from acclimate.corpus.formats.fields import Located
-from acclimate.corpus.named import KINDS
+from acclimate.corpus.named_collections import KINDS
 from acclimate.records import Doc
 
 COLLECTION = "collection.tsv"
@@ -30,7 +30,7 @@ def find(path: Path) -> tuple[Path, str] | None:
 
 def docs(folder: Path) -> Located[Doc]:
     """The documents in their order."""
-    return headless.located_docs(folder / COLLECTION)
+    return headerless.located_docs(folder / COLLECTION)
 
 
 def labels(folder: Path, kind: str) -> Content:
@@ -50,7 +50,7 @@ def labels(folder: Path, kind: str) -> Content:
         raise DataError(f"no queries of the kind {kind}; there are {', '.join(present) or 'none'}", path=folder)
     if answers:
         return colbert.read_qas(answers[kind], split="test")
-    return headless.read_queries(questions[kind])
+    return headerless.read_queries(questions[kind])
 
 
 def _by_kind(folder: Path, stem: str) -> dict[str, Path]:

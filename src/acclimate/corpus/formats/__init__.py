@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.corpus.formats import beir, colbert, fields, headless, sgml, tables, trec
+from acclimate.corpus.formats import beir, colbert, fields, headerless, sgml, tables, trec
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
 from acclimate.corpus.formats.fields import Field, Located
@@ -52,8 +52,8 @@ __all__ = [
 def read_corpus(path: Path) -> Located[Doc]:
     """The docs of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's SGML, which
     may have any name; streamed in the order of the file."""
-    if _is_headless(path, fields.DOC_ID, fields.DOC_TEXT):
-        return headless.located_docs(path)
+    if _is_headerless(path, fields.DOC_ID, fields.DOC_TEXT):
+        return headerless.located_docs(path)
     if _is_sgml(path, sgml.are_docs):
         return sgml.located_docs(path)
     return (beir if _is_jsonl(path, DOCS) else tables).read_corpus(path)
@@ -62,8 +62,8 @@ def read_corpus(path: Path) -> Located[Doc]:
 def read_queries(path: Path) -> list[Query]:
     """The queries of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's topics,
     which may have any name; in the order of the file."""
-    if _is_headless(path, fields.QUERY_ID, fields.QUERY_TEXT):
-        return headless.listed_queries(path)
+    if _is_headerless(path, fields.QUERY_ID, fields.QUERY_TEXT):
+        return headerless.listed_queries(path)
     if _is_sgml(path, sgml.are_topics):
         return sgml.listed_topics(path)
     return (beir if _is_jsonl(path, QUERIES) else tables).read_queries(path)
@@ -95,7 +95,7 @@ def _is_sgml(path: Path, matches: Callable[[Sample], int]) -> bool:
     return sample is not None and matches(sample) > 0
 
 
-def _is_headless(path: Path, id_column: Field, text_column: Field) -> bool:
+def _is_headerless(path: Path, id_column: Field, text_column: Field) -> bool:
     """True for a TSV file whose first line is a row like the others: a number or a text of words, and no name."""
     sample = _sample(path) if path.name.lower().endswith((".tsv", ".tsv.gz")) else None
     if sample is None or not are_texts(sample):  # an id that comes twice is for its reader to refuse

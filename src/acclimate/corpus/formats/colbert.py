@@ -23,10 +23,10 @@ from typing import Any
 from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text, without
-from acclimate.corpus.formats.headless import write_ids
+from acclimate.corpus.formats.headerless import write_ids
 from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
-from acclimate.corpus.formats.tables import headless_rows
+from acclimate.corpus.formats.tables import headerless_rows
 from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Qrel, Query, ScoredDoc
 
@@ -128,7 +128,7 @@ def located_ranking(path: Path) -> Located[ScoredDoc]:
 
 
 def _ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
-    for place, cells in headless_rows(path, is_raw=True):
+    for place, cells in headerless_rows(path, is_raw=True):
         if len(cells) not in (3, 4):
             raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")
         if not _LINE_NUMBER.fullmatch(cells[2]):

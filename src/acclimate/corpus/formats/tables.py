@@ -45,7 +45,7 @@ def named_rows(path: Path, *needed: Field, is_csv: bool) -> Iterator[tuple[Place
     return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path), *needed)
 
 
-def headless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
+def headerless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
     """The cells of each record of a TSV file whose columns have no names, in the dialect that explains it.
 
     is_raw: a quotation mark is a letter, whatever it looks like.

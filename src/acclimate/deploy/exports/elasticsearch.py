@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from acclimate.deploy.exports import documented, search_engines
+from acclimate.deploy.exports import search_engines, simulated_engine
 from acclimate.deploy.exports.formats import Written
-from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
 from acclimate.search.candidates import RANK_CONSTANT
 
@@ -19,7 +19,7 @@ _CANDIDATES = 4  # of the graph, for each that is named
 
 def write(source: Source, folder: Path) -> Written:
     """See the package."""
-    weights = documented.weights_of(source, "Elasticsearch")
+    weights = simulated_engine.weights_of(source, "Elasticsearch")
     requests = {"mapping.json": _mapping(source), "query.json": query(source, weights)}
     return search_engines.write(source, folder, "Elasticsearch", requests, weights)
 

@@ -15,13 +15,13 @@ import numpy as np
 from acclimate.base.errors import DataError
 from acclimate.base.files import write_text
 from acclimate.deploy.exports import model_checks as checks
-from acclimate.deploy.exports.exported_reranker import write_reranker
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.model_card import pooling_in_words, provenance
 from acclimate.deploy.exports.model_folders import write_sides, write_with_card
 from acclimate.deploy.exports.model_sides import Side, sides_of
+from acclimate.deploy.exports.reranker_folder import write_reranker
 from acclimate.deploy.exports.source import Source
-from acclimate.deploy.exports.token_weights import write_documents, write_query_weights
+from acclimate.deploy.exports.sparse_strings import write_documents, write_query_weights
 from acclimate.search.encoded import Task
 from acclimate.search.members import SparseMember
 from acclimate.search.names import RERANKER, SystemName

@@ -17,7 +17,7 @@ from acclimate.deploy.exports import queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.client import Fusion
 from acclimate.deploy.exports.formats import Written, needed
-from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.postings import postings_of
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Document, Source
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from acclimate.deploy.exports import documented, search_engines
+from acclimate.deploy.exports import search_engines, simulated_engine
 from acclimate.deploy.exports.formats import Written
-from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
 
 
 def write(source: Source, folder: Path) -> Written:
     """See the package."""
-    weights = documented.weights_of(source, "OpenSearch")
+    weights = simulated_engine.weights_of(source, "OpenSearch")
     names = list(weights or source.system.sources)
     requests = {"mapping.json": _mapping(source), "query.json": query(source, names)}
     if len(names) > 1:

@@ -22,9 +22,9 @@ from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
 from acclimate.deploy.exports import pgvector_sql, queries
 from acclimate.deploy.exports.check import check, line
-from acclimate.deploy.exports.copy_files import BINARY, TEXT, count_rows, text_line, write_binary
 from acclimate.deploy.exports.formats import Written, needed
-from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.fusion_sql import identifier
+from acclimate.deploy.exports.pgvector_copy import BINARY, TEXT, count_rows, text_line, write_binary
 from acclimate.deploy.exports.postings import postings_of
 from acclimate.deploy.exports.readers import pgvector as reader
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Part, Source, TokenVectors

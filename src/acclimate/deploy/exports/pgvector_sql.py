@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acclimate.deploy.exports.fusion import Fragment, fused, identifier
+from acclimate.deploy.exports.fusion_sql import Fragment, fused, identifier
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Source
 
 _MARK = "made by acclimate export"
@@ -124,7 +124,7 @@ def functions(source: Source) -> str:
 
 
 def _fragment(name: str, kind: str, depth: int) -> Fragment:
-    """See `fusion`. The function's parameters are called search.NAME: a column of that name would go before them."""
+    """The function's parameters are called search.NAME: a column of that name would go before them."""
     if kind in LEXICAL:
         scored = (
             "  select doc, sum(cast(posting.weight as double precision) * asked.weight) as score\n"

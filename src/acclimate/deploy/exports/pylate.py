@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from acclimate.deploy.exports.formats import Written
+from acclimate.deploy.exports.late_interaction import write_members
 from acclimate.deploy.exports.late_interaction_folders import write_pylate
 from acclimate.deploy.exports.source import Source
-from acclimate.deploy.exports.token_models import write_members
 
 _LOADING = (
     "from pylate import models",
@@ -20,5 +20,5 @@ _LOADING = (
 
 
 def write(source: Source, folder: Path) -> Written:
-    """See `token_models.write_members`."""
+    """See `late_interaction.write_members`."""
     return write_members(source, folder, write_pylate, _LOADING)

@@ -1,9 +1,9 @@
 """What exports to Elasticsearch and OpenSearch share: documents as bulk files, and how they are checked.
 
-No such engine can be run by this package's tests, so what they would find is computed (see `documented`), and said to
-be. BM25's weights are features of a document, with words for names. Both engines keep a feature's weight in nine bits,
-so scores are within half a percent of the run's; their own BM25 over `text` analyzes and weighs otherwise. Token
-vectors are left out.
+This package's tests can run neither engine, so what they would find is computed (see `simulated_engine`), and said to
+be. BM25's weights are features of a document, named by its words. Both engines keep a feature's weight in nine bits, so
+scores are within half a percent of the run's; their own BM25 over `text` analyzes and weighs otherwise. Token vectors
+are left out.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.files import read_lines, write_json, write_jsonl
-from acclimate.deploy.exports import arrays, documented, queries
+from acclimate.deploy.exports import arrays, queries, simulated_engine
 from acclimate.deploy.exports.check import check
 from acclimate.deploy.exports.formats import Written
-from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.postings import rounded, terms_of
 from acclimate.deploy.exports.readers import search_engines as reader
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Part, Source
@@ -36,7 +36,7 @@ def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any]
     for name, request in requests.items():
         write_json(folder / name, request)
     shutil.copyfile(reader.__file__, folder / "search.py")
-    share = check(source, documented.search(source, weights))
+    share = check(source, simulated_engine.search(source, weights))
     expected = {"queries": share["queries"], "overlap": share["overlap"]}
     line = (
         f"not run here: by its documentation {engine} finds {share['overlap']:.2f} of this run's first ten for "

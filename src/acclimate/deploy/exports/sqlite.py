@@ -2,7 +2,7 @@
 
 Vectors are float32, little-endian, one after the other, which sqlite-vec reads as they are and so does numpy. BM25 is
 exact: a document's score is a sum of weights that the index holds. FTS5 has the words, too, for phrases and snippets;
-its own bm25() analyzes and weighs otherwise. Documents are numbered in the order of their ids (see `fusion`).
+its own bm25() analyzes and weighs otherwise. Documents are numbered in the order of their ids (see `fusion_sql`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from acclimate.base.files import write_text
 from acclimate.deploy.exports import queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.formats import Written
-from acclimate.deploy.exports.fusion import Fragment, fused, identifier
+from acclimate.deploy.exports.fusion_sql import Fragment, fused, identifier
 from acclimate.deploy.exports.postings import postings_of
 from acclimate.deploy.exports.readers import sqlite as reader
 from acclimate.deploy.exports.source import BM25, DENSE, LATE_INTERACTION, LEXICAL, SPARSE, Part, Source

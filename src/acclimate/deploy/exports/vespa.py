@@ -21,7 +21,7 @@ from acclimate.base.files import read_lines, write_json, write_jsonl, write_text
 from acclimate.base.text import quoted
 from acclimate.deploy.exports import arrays, queries, vespa_schema
 from acclimate.deploy.exports.formats import Written
-from acclimate.deploy.exports.fusion import identifier
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.readers import vespa as reader
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Source
 

@@ -1,4 +1,4 @@
-"""Folders of ColBERT and LoTTE, whose ids are numbers of lines, from 0.
+"""Folders of ColBERT and LoTTE, whose ids are line numbers from 0.
 
 colbert  collection.tsv, queries.tsv, and triples.json, or examples.json with scores
 lotte    collection.tsv, questions.KIND.tsv, qas.KIND.jsonl, KIND being search or forum
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import atomic_folder, exists, write_jsonl, write_lines
-from acclimate.corpus.formats import colbert, headless, trec
+from acclimate.corpus.formats import colbert, headerless, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.source import Source
-from acclimate.corpus.named import KINDS
+from acclimate.corpus.named_collections import KINDS
 from acclimate.records import Query
 
 COLLECTION, QUERIES, EXAMPLES, TRIPLES = "collection.tsv", "queries.tsv", "examples.json", "triples.json"
@@ -30,8 +30,8 @@ def read_colbert(path: Path) -> Content:
     has_scores = exists(path / EXAMPLES)
     training = colbert.read_examples(path / EXAMPLES) if has_scores else colbert.read_triples(path / TRIPLES)
     content = Content(
-        docs=headless.read_docs(path / COLLECTION).docs,
-        queries=headless.read_queries(path / QUERIES).queries,
+        docs=headerless.read_docs(path / COLLECTION).docs,
+        queries=headerless.read_queries(path / QUERIES).queries,
         examples=training.examples,
     )
     return _named(content, path)
@@ -74,7 +74,7 @@ def read_lotte(path: Path) -> Content:
     for file in sorted(path.glob("qas.*")) or sorted(path.glob("questions*.tsv")):
         kind = file.name.split(".")[1]
         is_judged = file.name.startswith("qas.")
-        contents[kind] = colbert.read_qas(file, split=kind) if is_judged else headless.read_queries(file)
+        contents[kind] = colbert.read_qas(file, split=kind) if is_judged else headerless.read_queries(file)
 
     def queries() -> Iterator[Row[Query]]:
         kind_of: dict[str, str] = {}
@@ -88,7 +88,7 @@ def read_lotte(path: Path) -> Content:
                 yield row
 
     content = Content(
-        docs=headless.read_docs(path / COLLECTION).docs,
+        docs=headerless.read_docs(path / COLLECTION).docs,
         queries=queries if contents else None,
         qrels={kind: rows for content in contents.values() for kind, rows in content.qrels.items()},
     )
@@ -176,7 +176,7 @@ def _renamed(row: Row[Any], docs: Mapping[str, str] | None, queries: Mapping[str
 def _map(path: Path) -> Mapping[str, str] | None:
     if not exists(path):
         return None
-    return {number: trec.unescaped(name) for _, (number, name) in headless.same_width(path)}
+    return {number: trec.unescaped(name) for _, (number, name) in headerless.same_width(path)}
 
 
 def _name(number: str, names: Mapping[str, str], place: Place) -> str:

@@ -1,4 +1,4 @@
-"""Training examples as JSON objects with names of their own: a query, its positives and its negatives.
+"""Training examples as flat JSON objects: a query, its positives and its negatives, under each format's own names.
 
 format          query id    query         positives                 negatives                 scores
 FlagEmbedding               query         pos                       neg                       pos_scores, neg_scores

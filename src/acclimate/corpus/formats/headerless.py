@@ -1,4 +1,4 @@
-"""Files of tab-separated cells without names: what the columns hold is told by their number and by what is in them.
+"""TSV files without a header: what the columns hold is told by their number and by what is in them.
 
 triples        query⇥positive text⇥negative text (InPars), quoted like CSV; triples-raw: a quote is a letter
 triples-ids    query_id⇥pos_id⇥neg_id, and more negatives in further columns
@@ -212,7 +212,7 @@ def _write(path: Path, lines: Iterator[str]) -> int:
 
 
 def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False) -> Iterator[tuple[Place, list[str]]]:
-    for place, cells in tables.headless_rows(path, is_raw=is_raw):
+    for place, cells in tables.headerless_rows(path, is_raw=is_raw):
         if len(cells) < width or (len(cells) > width and not or_more):
             raise place.error(f"found {len(cells)} cells; expected {width}{' or more' * or_more} between tabs")
         yield place, cells
@@ -221,7 +221,7 @@ def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False
 def same_width(path: Path) -> Iterator[tuple[Place, list[str]]]:
     """The cells of each line, as many as in the first, two at least; a quotation mark is a letter."""
     width = 0
-    for place, cells in tables.headless_rows(path, is_raw=True):
+    for place, cells in tables.headerless_rows(path, is_raw=True):
         width = width or len(cells)
         if len(cells) != width or width < 2:
             raise place.error(f"found {len(cells)} cells; expected {max(width, 2)} between tabs, as in the first line")
