@@ -251,6 +251,13 @@ def fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def takes_tiles(dtype: torch.dtype) -> bool:
+    """Whether this processor multiplies tiles of such numbers (AMX): torch's own attention is the faster one there."""
+    import torch
+
+    return dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+
+
 def dtype() -> torch.dtype:
     """What to compute in: bfloat16 where it is fast, else float32. Training keeps its own copy in float32."""
     import torch

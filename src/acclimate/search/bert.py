@@ -152,10 +152,9 @@ def _sizes(blocks: Iterable[Block]) -> list[int]:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None) -> Tensor:
-    """(B, H, queries, D) of queries that are scaled already. PyTorch's own is the faster one on a CPU whose products
-    take tiles (AMX); elsewhere on a CPU two products and a softmax are, as long as scores stay in the cache."""
-    takes_tiles = q.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
-    if q.device.type != "cpu" or takes_tiles or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
+    """(B, H, queries, D) of queries that are scaled already: by torch's own kernel, but on most CPUs by two products
+    and a softmax, as long as scores stay in the cache."""
+    if q.device.type != "cpu" or models.takes_tiles(q.dtype) or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attend, scale=1.0)
     scores = q.contiguous() @ k.contiguous().mT
     if attend is not None:

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+_TAKE_A_MASK = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]  # flash: on a CPU alone
+
 
 class Seen(NamedTuple):
     """What is added to scores: 0 where a key is seen, -inf where it is hidden."""
@@ -73,7 +75,7 @@ def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: Seen, scale: float) 
 
 
 def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, seen: Seen, scale: float) -> Tensor:
-    """The same by one kernel that writes no scores, which on a GPU are most of what would be written and read.
+    """The same by one kernel that writes no scores, which are most of what would be written and read.
 
     Each prompt has a copy of the prefix for the time of a layer.
     """
@@ -84,7 +86,7 @@ def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, seen: Seen, scal
         F.pad(seen.suffix, (shared.shape[2], 0)) if seen.prefix is None else torch.cat([seen.prefix, seen.suffix], -1)
     )
     mask = mask.expand(-1, groups, -1, -1).flatten(1, 2)[None]  # (1, B or 1, G * T, P + S)
-    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):  # those that take such a mask
+    with sdpa_kernel(_TAKE_A_MASK):
         mixed = F.scaled_dot_product_attention(_by_key_head(q, groups), keys, values, attn_mask=mask, scale=scale)
     return _by_token(mixed, q.shape[1])
 

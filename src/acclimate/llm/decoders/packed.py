@@ -13,6 +13,7 @@ heads, G query heads per key-value head, D numbers per head, L layers, C numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate.base import models
 from acclimate.base.cores import go_on
 from acclimate.llm.decoders.architectures import WINDOWED, architecture_of
 from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, rotated
@@ -33,6 +35,7 @@ PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys a
 GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache
 GPU_GROUP_TOKENS = 16384  # there is no such cache on a GPU, and small products leave most of it idle
 LONGEST_PIECE = 2048  # tokens of a prompt
+WORTH_TILES = 32  # tokens of each prompt at once, from which on a CPU's own attention is the faster one, where it is
 HEAD_ROWS = 8192  # tokens of the vocabulary, whose logits are computed at once where texts are rated
 
 
@@ -69,6 +72,8 @@ class Packed:
         ]
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches() if self._for_gpu else None
+        fewest = WORTH_TILES if models.takes_tiles(self._head.dtype) else math.inf
+        self._fewest_unwritten = 2 if self._for_gpu else fewest  # tokens at once, from which on no scores are written
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Tensor:
@@ -234,7 +239,7 @@ class Packed:
             sight: [angles[:, :, None] for angles in sight.rotary(x, reading.positions)]  # (B or 1, T, 1, D)
             for sight in sights
         }
-        mixed = attend_unwritten if self._for_gpu and x.shape[1] > 1 else attend
+        mixed = attend_unwritten if x.shape[1] >= self._fewest_unwritten else attend
         for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
             seen = seen_by[layer.sight]
             qkv = layer.qkv(layer.before_attention(x)).unflatten(-1, (-1, self._head_size))
