@@ -96,5 +96,8 @@ def _in_bytes(query: NDArray[np.float32]) -> Compare:
 @cache
 def _multiplies_bytes() -> bool:
     """Whether the processor adds up products of bytes in 32 bits. Instructions before VNNI add pairs in 16, which are
-    too few."""
-    return torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
+    too few: so it is tried."""
+    if not (torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):
+        return False
+    most = torch.full((64, 64), _MOST, dtype=torch.int8)
+    return bool((torch.ops.aten._int_mm(most, -most) == -64 * _MOST**2).all())
