@@ -11,7 +11,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 
 from acclimate.base import cores
 from acclimate.learn.attention import attending
-from acclimate.learn.divided import PARTS, _Dropout, divided, parts_of, with_gradients
+from acclimate.learn.divided import PARTS, _Draws, _Dropout, divided, parts_of, with_gradients
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LENGTHS = 2 * [60, 3, 41, 57, 59, 17, 22, 9, 50, 38, 60, 44, 31, 60]
@@ -137,10 +137,11 @@ def test_what_is_dropped_follows_from_the_seed_and_not_from_the_number_of_cores(
     assert at_rest.numpy() == pytest.approx(whole(**batch).logits.detach().numpy(), abs=1e-4)
 
 
-@given(st.floats(0.05, 0.9))
-def test_as_much_is_dropped_as_is_said_and_the_mean_stays(share):
-    dropout = _Dropout(share, torch.Generator().manual_seed(0))
-    kept = dropout(torch.ones(20_000))
+@given(st.floats(0.05, 0.9), st.integers(0, 2**32), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_as_much_is_dropped_as_is_said_and_the_mean_stays(share, seed, dtype):
+    draws = _Draws()
+    draws.begin(seed)
+    kept = _Dropout(share, draws)(torch.ones(3, 6_667, dtype=dtype).T)
     assert (kept == 0).float().mean().item() == pytest.approx(share, abs=0.02)
     assert kept.mean().item() == pytest.approx(1, abs=0.1)
 

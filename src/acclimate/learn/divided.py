@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
@@ -70,7 +71,7 @@ class _Replica(NamedTuple):
     """A model's weights, with gradients of their own, and what draws for its dropout."""
 
     model: torch.nn.Module
-    draws: torch.Generator
+    draws: _Draws
 
 
 class _Part(NamedTuple):
@@ -174,7 +175,7 @@ class _Pass:
     def _of_part(self, number: int, *, keeps: bool) -> dict[str, torch.Tensor]:
         """What the model says of a part; `keeps` what gradients need."""
         model, draws = self.replicas[number]
-        draws.manual_seed(self.seed + number)
+        draws.begin(self.seed + number)
         with torch.set_grad_enabled(keeps), self.precision():
             output = model(**self.parts[number].inputs, **self.options)
         self.kind = type(output)
@@ -207,18 +208,31 @@ class _WithGradients(torch.autograd.Function):
         return None, *ctx.passed.backward(gradients)
 
 
+class _Draws:
+    """What is drawn at random in a pass of one part. A draw takes sixteen bits: torch's own take six times as long."""
+
+    def begin(self, seed: int) -> None:
+        """From here on what follows from this seed."""
+        self._bits = np.random.SFC64(seed)
+
+    def kept(self, values: torch.Tensor, share: float) -> torch.Tensor:
+        """As many numbers as `values`, of its kind: 0 for this share of them, 1 for the others."""
+        words = self._bits.random_raw(-(-values.numel() // 4))
+        drawn = torch.from_numpy(words.view(np.int16)[: values.numel()]).view(values.shape)
+        return torch.ge(drawn, round(share * 2**16) - 2**15, out=torch.empty_like(values))
+
+
 class _Dropout(torch.nn.Module):
     """Dropout of a share `p` that draws for itself."""
 
-    def __init__(self, p: float, draws: torch.Generator) -> None:
+    def __init__(self, p: float, draws: _Draws) -> None:
         super().__init__()
         self.p, self.draws = p, draws
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return values
-        kept = torch.empty_like(values).bernoulli_(1 - self.p, generator=self.draws)
-        return values * kept.div_(1 - self.p)
+        return values * self.draws.kept(values.detach(), self.p).div_(1 - self.p)
 
 
 def _replica(model: torch.nn.Module) -> _Replica:
@@ -227,7 +241,7 @@ def _replica(model: torch.nn.Module) -> _Replica:
     replica = copy.deepcopy(model, dict[int, Any](shared) | {divides: None})
     vars(replica).pop("forward", None)
     owners = Counter(id(weight) for module in replica.modules() for weight in module.parameters(recurse=False))
-    draws = torch.Generator()
+    draws = _Draws()
     for module in list(replica.modules()):
         for name, child in module.named_children():
             if type(child) is torch.nn.Dropout and child.p:
