@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from acclimate.api.adapt import adapt, plan
     from acclimate.api.answers import Answers, Spending
     from acclimate.api.compare import compare
-    from acclimate.api.convert import convert, formats
     from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.evaluate_run import evaluate_run
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
         MissingExtra,
         SettingError,
     )
-    from acclimate.corpus.conversion import Conversion
+    from acclimate.corpus.conversion import Conversion, convert, formats
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.searchers import Hit
     from acclimate.deploy.serving.limits import Limits
@@ -57,7 +56,6 @@ _HOMES = {
     "acclimate.api.answers": "Answers Spending",
     "acclimate.api.compare": "compare",
     "acclimate.api.convert_model": "convert_model",
-    "acclimate.api.convert": "convert formats",
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.evaluate_run": "evaluate_run",
     "acclimate.api.forgetting": "Forgetting forgetting",
@@ -73,7 +71,7 @@ _HOMES = {
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.api.status": "StageStatus Status status",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
-    "acclimate.corpus.conversion": "Conversion",
+    "acclimate.corpus.conversion": "Conversion convert formats",
     "acclimate.deploy.exports.export": "Exported",
     "acclimate.deploy.updating.update": "Updated",
     "acclimate.measure.compare": "Comparison",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from os import PathLike, fspath
 from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
@@ -57,21 +58,38 @@ class Conversion:
         return f"{self.source_format} to {self.target_format}: {self.records:,} written"
 
 
+def formats() -> list[Format]:
+    """The formats that `convert` knows, by kind.
+
+    >>> [form.name for form in acclimate.formats() if form.kind == "runs"]
+    ['trec-run', 'colbert-ranking']
+    """
+    return list(registry.FORMATS)
+
+
 def convert(
-    source: str,
-    target: Path,
+    source: str | PathLike[str],
+    target: str | PathLike[str],
     *,
     source_format: str = "",
     target_format: str = "",
-    corpus: str = "",
-    queries: str = "",
+    corpus: str | PathLike[str] | None = None,
+    queries: str | PathLike[str] | None = None,
     recognized: Callable[[Format], object] = lambda _: None,
 ) -> Conversion:
-    """Write as one format what is read as another. Empty names: the format is told by what is in the file, and by the
-    end of the target's name.
+    """Read a file or folder of any known format and write it as another: see `formats` for their names.
 
-    recognized: told what the source is, before anything is written.
+    What the source is, is told by what is in it, unless `source_format` says it; what the target is, by the end of its
+    name, unless `target_format` does. corpus: any collection, where texts or ids of documents are missing. queries: any
+    file of queries, where texts or ids of theirs are. hf:OWNER/NAME and hf:OWNER/NAME/PATH are data sets on Hugging
+    Face's hub, or files in them. Ids stay as they are; unknown keys are written where the format has room for them.
+    recognized: told what the source is, before anything is written. Raises DataError with file and line for what cannot
+    be converted, and SettingError for a name that is no format's.
+
+    >>> print(acclimate.convert("run/filter/queries.jsonl", "run-queries", target_format="beir"))  # doctest: +ELLIPSIS
+    synthetic to beir: ... written
     """
+    source, target = fspath(source), Path(target)
     for name in filter(None, (source_format, target_format)):
         named_format(name)
     if target.is_dir() and any(target.iterdir()):
@@ -87,19 +105,20 @@ def convert(
 
         @cache
         def documents() -> Corpus | None:
-            given = _read(corpus, "", folder, registry.DOCS, registry.COLLECTIONS)[1] if corpus else content
+            name = fspath(corpus) if corpus else ""
+            given = _read(name, "", folder, registry.DOCS, registry.COLLECTIONS)[1] if name else content
             if given.docs is None:
-                if corpus:
-                    raise DataError(f"holds {given}, not documents", path=corpus)
+                if name:
+                    raise DataError(f"holds {given}, not documents", path=name)
                 return None
             rows = given.docs()
-            return Corpus.build(Located(row[:2] for row in rows), folder / "documents.arrow", source=corpus or source)
+            return Corpus.build(Located(row[:2] for row in rows), folder / "documents.arrow", source=name or source)
 
         records = Source(
             content,
             Path(source),
             documents=documents,
-            queries=_texts(queries, folder) if queries else None,
+            queries=_texts(fspath(queries), folder) if queries else None,
             room=wanted.room,
         )
         count = wanted.write(target, records)
