@@ -30,7 +30,7 @@ def find(path: Path) -> tuple[Path, str] | None:
 
 def docs(folder: Path) -> Located[Doc]:
     """The documents in their order."""
-    return headerless.located_docs(folder / COLLECTION)
+    return Located(headerless.docs(folder / COLLECTION))
 
 
 def labels(folder: Path, kind: str) -> Content:

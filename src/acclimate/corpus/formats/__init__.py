@@ -53,9 +53,9 @@ def read_corpus(path: Path) -> Located[Doc]:
     """The docs of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's SGML, which
     may have any name; streamed in the order of the file."""
     if _is_headerless(path, fields.DOC_ID, fields.DOC_TEXT):
-        return headerless.located_docs(path)
+        return Located(headerless.docs(path))
     if _is_sgml(path, sgml.are_docs):
-        return sgml.located_docs(path)
+        return Located(sgml.docs(path))
     return (beir if _is_jsonl(path, DOCS) else tables).read_corpus(path)
 
 
@@ -63,16 +63,16 @@ def read_queries(path: Path) -> list[Query]:
     """The queries of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's topics,
     which may have any name; in the order of the file."""
     if _is_headerless(path, fields.QUERY_ID, fields.QUERY_TEXT):
-        return headerless.listed_queries(path)
+        return headerless.queries(path)
     if _is_sgml(path, sgml.are_topics):
-        return sgml.listed_topics(path)
+        return sgml.queries(path)
     return (beir if _is_jsonl(path, QUERIES) else tables).read_queries(path)
 
 
 def read_run(path: Path) -> Located[ScoredDoc]:
     """The lines of a TREC run or of ColBERT's ranking in the order of the file, streamed, those of a query together."""
     sample = _sample(path)
-    return colbert.located_ranking(path) if sample and is_ranking(sample) else trec.read_run(path)
+    return Located(colbert.ranking(path)) if sample and is_ranking(sample) else trec.read_run(path)
 
 
 def _is_unnamed(path: Path) -> bool:

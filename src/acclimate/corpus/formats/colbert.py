@@ -22,7 +22,7 @@ from typing import Any
 
 from acclimate.base.files import write_jsonl
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
 from acclimate.corpus.formats.headerless import write_ids
 from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
@@ -119,15 +119,11 @@ def write_scores(path: Path, source: Source) -> int:
 def read_ranking(path: Path) -> Content:
     """A run; without scores, a rank counts as the lower score."""
 
-    return Content(run=lambda: (Row(*hit) for hit in _ranking(path)))
+    return Content(run=lambda: (Row(*hit) for hit in ranking(path)))
 
 
-def located_ranking(path: Path) -> Located[ScoredDoc]:
-    """The lines of such a file, streamed."""
-    return Located(_ranking(path))
-
-
-def _ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
+def ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
+    """The lines of such a file with their places, streamed."""
     for place, cells in headerless_rows(path, is_raw=True):
         if len(cells) not in (3, 4):
             raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")

@@ -23,7 +23,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import write_lines
 from acclimate.corpus.formats import fields, tables
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Located, Place, as_json, identifier
+from acclimate.corpus.formats.fields import Place, as_json, identifier
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc, Query
 
@@ -138,10 +138,10 @@ def write_margins(path: Path, source: Source) -> int:
 def read_queries(path: Path) -> Content:
     """The first two columns of each row; where there are more, all rows have as many."""
 
-    return Content(queries=lambda: (Row(Place(path), query) for query in listed_queries(path)))
+    return Content(queries=lambda: (Row(Place(path), query) for query in queries(path)))
 
 
-def listed_queries(path: Path) -> list[Query]:
+def queries(path: Path) -> list[Query]:
     """The queries of such a file in its order."""
     rows = ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in same_width(path))
     return fields.queries(rows, path)
@@ -157,15 +157,11 @@ def write_queries(path: Path, source: Source) -> int:
 def read_docs(path: Path) -> Content:
     """Id, text and perhaps title of each document."""
 
-    return Content(docs=lambda: (Row(*doc) for doc in _docs(path)))
+    return Content(docs=lambda: (Row(*doc) for doc in docs(path)))
 
 
-def located_docs(path: Path) -> Located[Doc]:
-    """The documents of such a file, streamed in its order."""
-    return Located(_docs(path))
-
-
-def _docs(path: Path) -> Iterator[tuple[Place, Doc]]:
+def docs(path: Path) -> Iterator[tuple[Place, Doc]]:
+    """The documents of such a file with their places, in its order."""
     for place, (doc_id, text, *title) in same_width(path):
         yield place, Doc(identifier(doc_id, "document id", place), text, title[0] if title else "")
 

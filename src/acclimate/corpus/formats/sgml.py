@@ -17,7 +17,7 @@ from typing import Any
 from acclimate.base.files import LONGEST, read_lines
 from acclimate.corpus.formats import fields
 from acclimate.corpus.formats.content import Content, Row
-from acclimate.corpus.formats.fields import Located, Place, as_json, identifier
+from acclimate.corpus.formats.fields import Place, as_json, identifier
 from acclimate.corpus.formats.html import read_page
 from acclimate.corpus.formats.samples import Sample
 from acclimate.records import Doc, Query
@@ -45,20 +45,15 @@ def are_topics(sample: Sample) -> int:
 
 def read_docs(path: Path) -> Content:
     """Each <DOC>, streamed."""
-    return Content(docs=lambda: (Row(*doc) for doc in _docs(path)))
-
-
-def located_docs(path: Path) -> Located[Doc]:
-    """Each <DOC>, streamed, with its place."""
-    return Located(_docs(path))
+    return Content(docs=lambda: (Row(*doc) for doc in docs(path)))
 
 
 def read_topics(path: Path) -> Content:
     """Each topic as the query that it asks."""
-    return Content(queries=lambda: (Row(Place(path), query) for query in listed_topics(path)))
+    return Content(queries=lambda: (Row(Place(path), query) for query in queries(path)))
 
 
-def listed_topics(path: Path) -> list[Query]:
+def queries(path: Path) -> list[Query]:
     """The queries of a file of topics, in its order."""
     return fields.queries(map(_topic, _elements(path, _TOPIC)), path)
 
@@ -100,7 +95,8 @@ def _elements(path: Path, name: str) -> Iterator[tuple[Place, str, str]]:
         raise place.error(f"{tag} does not end")
 
 
-def _docs(path: Path) -> Iterator[tuple[Place, Doc]]:
+def docs(path: Path) -> Iterator[tuple[Place, Doc]]:
+    """Each <DOC> with its place, streamed."""
     for place, tag, content in _elements(path, _DOC):
         doc_id = _DOCNO.search(content) or _ID.search(tag)
         if not doc_id or not doc_id[1]:
