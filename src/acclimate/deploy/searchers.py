@@ -62,8 +62,8 @@ class Hit(NamedTuple):
 
 
 class Searchers:
-    """The systems of a finished run, put together of members and rerankers that all of them share and that are loaded
-    when the first one needs them. Not safe for threads."""
+    """The systems of a finished run. They share members and rerankers, which are loaded when first needed. Not safe for
+    threads."""
 
     def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
@@ -79,10 +79,10 @@ class Searchers:
     def hits(
         self, texts: Sequence[str], k: int, system: str | None = None, within: NDArray[np.int64] | None = None
     ) -> list[list[Hit]]:
-        """At most `k` documents for each text, best first. Systems that are asked the same texts one after the other,
-        some dozens at most, share what they see of them.
+        """At most `k` documents for each text, best first. Systems that are asked the same texts in turn, some dozens
+        at most, share their views of them.
 
-        within: the rows of the index that the search is about, ascending; None: all of them.
+        within: the rows of the index to search, ascending; None: all of them.
         """
         hits_by_text = dict[str, list[Hit]]()
         with self._answering(system):
@@ -102,14 +102,14 @@ class Searchers:
 
     @contextmanager
     def _answering(self, system: str | None) -> Iterator[None]:
-        """Within it a system answers, which loads what it needs when it is first asked; see `reading`."""
+        """Around answers of a system, which loads its files when first asked; see `reading`."""
         name = self.checked_name(system)
         with reading(self.run, self.outputs, loads=name not in self._loaded):
             yield
         self._loaded.add(name)
 
     def named(self, system: str | None) -> Retriever:
-        """The system of that name, or without one what is recommended."""
+        """The system of that name; without one, the recommended system."""
         name = self.checked_name(system)
         if name not in self._systems:
             self._systems[name] = self._system(name, self._views, _Noting)
@@ -144,7 +144,7 @@ class Searchers:
         return rerankers(self.run, self.outputs.get("train"))
 
     def _system(self, name: SystemName, views: Views, noting: Callable[[str, Scorer], Scorer]) -> Retriever:
-        """That system, which remembers how it saw the last queries; nothing is loaded that it does not need."""
+        """A system that remembers its views of the last queries; only its own members are loaded."""
         scorers = {name.reranker: noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
         chosen = self.outputs["evaluate"].chosen.only(name)
         systems = contenders(self.run, self._members, chosen, scorers, views=views)
@@ -153,7 +153,7 @@ class Searchers:
 
 @dataclass(frozen=True)
 class _Noting:
-    """A scorer that remembers what it said of the last queries, so that hits can tell without a second reading."""
+    """A scorer that remembers its last scores, so that hits can show them without scoring again."""
 
     name: str
     scorer: Scorer
@@ -175,19 +175,19 @@ class _Noting:
         return scores
 
     def taken(self) -> dict[tuple[Query, str], float]:
-        """What it remembers, which it then forgets."""
+        """Return the remembered scores and forget them."""
         scores = dict(self.scores)
         self.scores.clear()
         return scores
 
 
 def _plain(name: str, scorer: Scorer) -> Scorer:
-    """A scorer that remembers nothing, however many queries there are."""
+    """The scorer as it is, without memory, for any number of queries."""
     return scorer
 
 
 def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
-    """The same system, searching these rows alone."""
+    """The same system restricted to these rows."""
     if isinstance(retriever, Folded | Reranked):
         return replace(retriever, first=_within(retriever.first, rows))
     assert isinstance(retriever, System)
@@ -197,7 +197,7 @@ def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
 def _scores_by_member(
     retriever: Retriever, queries: Sequence[Query], hits: Mapping[str, Sequence[ScoredDoc]]
 ) -> dict[str, list[dict[str, float]]]:
-    """By query what each part of a system says of each hit, by the part's name; a reranker speaks of the first ones."""
+    """For each query and hit, the scores by each member of a system; by the reranker only for the first hits."""
     if isinstance(retriever, Folded):
         retriever = retriever.first
     reranker, reranked = "", dict[tuple[Query, str], float]()

@@ -4,17 +4,17 @@ A format is a module of its name in this folder, and an entry of `formats.FORMAT
 
     def write(source: Source, folder: Path) -> Written
 
-writes files into `folder` and says what it wrote, once it has read them back and counted. `folder` may hold what a
-killed command left of the very same export: a file that is there is finished (files are written by
-`base.files.atomic_write` and its like, documents in the parts that `Source.parts` names), so only what is missing is
-made. `Source` has the run, what its stages left, the system to export (`--system`, else what the run recommends;
-without a reranker) as members, sources and weights, and documents to stream. A format that can also fill a server has
+writes files into `folder`, reads them back, and returns their counts. A killed export may have left files in `folder`:
+they are whole, because files are written atomically and documents in the parts of `Source.parts`, so `write` makes only
+those that are missing. `Source` has the run, the outputs of its stages, the system to export (`--system`, else the
+recommended one; without a reranker) as members, sources and weights, and streams the documents. A format that can also
+fill a server has
 
     def load(source: Source, folder: Path, *, url: str) -> dict
 
-beside `write`: it loads what `write` wrote into the server at `url`, and returns what is to be noted of it.
+which loads what `write` wrote into the server at `url`, and returns notes for the manifest.
 
-`export.export` does the rest: the folder beside the output, which is renamed when all is there, with the manifest last;
-what is there already; counts; what must not be overwritten. Heavy libraries are imported where they are used, by
-`formats.needed`, and are extras of the package, one by engine.
+`export.export` does the rest: it writes beside the output and renames, the manifest last; finds an export that is there
+already; checks counts; and refuses to overwrite anything else. Heavy libraries are imported where they are used, by
+`formats.needed`, and are extras of the package, one for each engine.
 """

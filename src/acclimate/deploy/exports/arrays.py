@@ -1,9 +1,9 @@
 """Parts of a corpus as NumPy arrays, for engines that a client loads: `part-00000.npz`, and a `.jsonl` beside it.
 
-Of each document `number` (the place of its id among all sorted ids); of a dense member NAME the vectors (n, dim); of
-late interaction NAME.tokens (n_tokens, dim) int8, NAME.scales and NAME.starts (n + 1,): a token's vector is its scale
-times its row; of a lexical member NAME.terms, NAME.weights and NAME.starts. The lines have number, id, document, title
-and text.
+The arrays hold `number` for each document (the place of its id among all sorted ids); vectors (n, dim) for a dense
+member NAME; NAME.tokens (n_tokens, dim) int8, NAME.scales and NAME.starts (n + 1,) for late interaction, where a
+token's vector is its scale times its row; NAME.terms, NAME.weights and NAME.starts for a lexical member. The lines hold
+number, id, document, title and text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Arrays = dict[str, "NDArray[Any]"]
 
 
 def parts(source: Source, folder: Path) -> Iterator[tuple[Part, Arrays]]:
-    """The corpus part by part with its arrays. folder: where entries are sorted meanwhile."""
+    """Each part of the corpus with its arrays. folder: for temporary files, in which postings are sorted."""
     with ExitStack() as stack:
         lexical = {
             name: stack.enter_context(by_document(postings_of(source.system.members[name]), len(source.corpus), folder))
@@ -52,7 +52,7 @@ def _arrays(source: Source, part: Part, lexical: dict[str, Rows]) -> Arrays:
 
 
 def write(source: Source, folder: Path) -> int:
-    """Write the parts that are not there; returns how many documents all have, as read back."""
+    """Write the missing parts; returns the number of documents in all parts, as read back."""
     for part, arrays in parts(source, folder):
         path = folder / f"part-{part.number:05}.npz"
         if not path.exists():
@@ -63,7 +63,7 @@ def write(source: Source, folder: Path) -> int:
 
 
 def read(folder: Path) -> Iterator[tuple[list[dict[str, Any]], Arrays]]:
-    """Part by part, documents and arrays. Raises ValueError for a part whose files are of different documents."""
+    """Documents and arrays of each part. Raises ValueError for a part whose two files do not belong together."""
     for path in sorted(folder.glob("part-*.npz")):
         rows = [row for _, row in read_jsonl(path.with_suffix(".jsonl"))]
         with np.load(path) as arrays:
@@ -73,6 +73,6 @@ def read(folder: Path) -> Iterator[tuple[list[dict[str, Any]], Arrays]]:
 
 
 def token_vectors(arrays: Arrays, name: str, place: int) -> NDArray[np.float32]:
-    """(n_tokens, dim) of a document in a part, unit length."""
+    """(n_tokens, dim) unit vectors of the document at a place in a part."""
     span = slice(*arrays[f"{name}.starts"][place : place + 2])
     return arrays[f"{name}.tokens"][span].astype(np.float32) * arrays[f"{name}.scales"][span, None]

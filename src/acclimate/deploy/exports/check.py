@@ -1,4 +1,4 @@
-"""Whether an engine finds what the run finds: the first ten of some of the queries that the run is measured on."""
+"""How well an engine agrees with the run: overlap of the first ten on some of the queries that measure the run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FIRST = 10
 
 
 def check(source: Source, search: Callable[[str, int], Sequence[tuple[Any, ...]]]) -> dict[str, Any]:
-    """Of the exported system, or of one that should be the same. search: (query, k) -> rows that
-    begin with the id of a document, best first.
+    """Compare an engine's search with the run's. search: (query, k) -> rows that begin with a document id, best first.
 
-    overlap: the mean share of the first ten that both have. median_ms: from text to ids.
+    Returns the number of `queries`; `overlap`, the mean share of the first ten that both find; and `median_ms`, the
+    engine's time from text to ids.
     """
     queries, progress = source.queries, Progress("export", "queries asked")
     expected: dict[str, set[str]] = {query.query_id: set() for query in queries}
@@ -41,7 +41,7 @@ def check(source: Source, search: Callable[[str, int], Sequence[tuple[Any, ...]]
 
 
 def line(checked: dict[str, Any], engine: str) -> str:
-    """What `check` gave, as a line for people."""
+    """The result of `check` as a sentence."""
     return (
         f"{engine} finds {checked['overlap']:.2f} of this run's first ten for {checked['queries']:,} queries, "
         f"in {checked['median_ms']:,.{0 if checked['median_ms'] > 10 else 1}f} ms each"

@@ -1,7 +1,7 @@
-"""For engines that do not fuse scores as a system does: the client asks them for candidates and scores, and adds here.
+"""Fusion in the client, for engines that cannot fuse scores as a system does: they give candidates and scores.
 
-`system.json` in an export says who names candidates, how many, and what each member counts for. What adds is what the
-run itself adds with, `search.candidates.fuse`; documents are numbered in the order of their ids, which breaks ties.
+`system.json` in an export has the sources of candidates, their depth, and the weight of each member. Scores are fused
+as in the run, by `search.candidates.fuse`. Documents are numbered in the order of their ids, which breaks ties.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def _mapping(source: Source) -> dict[str, Any]:
 
 
 def query(source: Source, weights: dict[str, float]) -> dict[str, Any]:
-    """With {{k}} and {{MEMBER}} in the place of what a text gives."""
+    """A search body with placeholders: {{k}}, and {{MEMBER}} for what a member makes of the query."""
     depth = source.system.depth
     retrievers = {name: _retriever(source, name) for name in weights or source.system.sources}
     if len(retrievers) == 1:

@@ -1,7 +1,7 @@
-"""A finished run becomes a folder in another format: written beside, renamed when it is whole, the manifest last.
+"""Export a finished run to a folder in another format: written beside it, renamed when whole, the manifest last.
 
-Repeated, the command finds that nothing is to be done; killed, it goes on with the files that are finished. An export
-whose run has changed is made again; a folder that holds anything else is refused.
+A repeated command does nothing; one that was killed goes on with the files that are finished. An export is made again
+when its run has changed; a folder that holds anything else is refused.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def export(
 ) -> Exported:
     """Write a system of a finished run as `format_name` into `out`, by default the run's `exports/FORMAT`.
 
-    url: a server to load it into. Raises SettingError for a format or a system that there is not, and for a url that
-    the format takes none of, AcclimateError for an `out` that holds
-    something else, DataError where what is read back is not what was to be written.
+    url: a server to load it into. Raises SettingError for an unknown format or system, and for a url where the format
+    loads into no server; AcclimateError for an `out` that holds something else; DataError where other counts are read
+    back than were written.
     """
     form = named(format_name)
     if url is not None and form.load is None:
@@ -103,7 +103,7 @@ def export(
 
 
 def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of an export, once it is in `folder`: begun anew, or gone on with where it is the same."""
+    """Write an export into `folder`, or go on with it where the same was begun; returns its manifest."""
     if not read_state(folder / _BEGUN, recipe["fingerprint"]):
         for path in folder.iterdir():
             if path.name != _LOCK:
@@ -135,7 +135,7 @@ def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, An
 
 
 def _finished(out: Path, key: str) -> dict[str, Any] | None:
-    """The manifest of this very export; None where it is not there, or not as it was made."""
+    """The manifest of this export; None where it is missing, another one, or its files were changed."""
     manifest = _manifest(out)
     return manifest if manifest and manifest["fingerprint"] == key and not manifests.harmed(out, manifest) else None
 
@@ -149,7 +149,7 @@ def _manifest(out: Path) -> dict[str, Any] | None:
 
 
 def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
-    """Raises AcclimateError for what is there and is not an export of the same format and system."""
+    """Raises AcclimateError where `out` is anything but an export of the same format and system."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():
@@ -163,7 +163,7 @@ def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _refuse_to_lose(out: Path) -> None:
-    """Raises AcclimateError for an export that is to be replaced, and into which somebody put a file."""
+    """Raises AcclimateError where an export to be replaced holds a file that somebody else put there."""
     known = {manifests.NAME, *(_manifest(out) or {"outputs": ()})["outputs"]}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out)
@@ -175,14 +175,14 @@ def _refuse_to_lose(out: Path) -> None:
 
 
 def _keeping_others_out(run: Run, place: Path) -> AbstractContextManager[None]:
-    """The lock of the run where the export is in its folder: whoever works there sweeps up what is unfinished."""
+    """The lock of the run, where the export is inside its folder: others who work there sweep up partial files."""
     is_inside = place.is_relative_to(os.path.realpath(run.workspace.folder))
     return run.workspace.lock() if is_inside else nullcontext()
 
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """The folder beside `out` to write to, for one process at a time. It stays where the work does not end."""
+    """The folder beside `out` to write to, locked for one process. It stays when the work is interrupted."""
     folder = out.with_name(f".{out.name}.export")
     make_folder(folder)
     with (folder / _LOCK).open("a", encoding="utf-8") as handle:

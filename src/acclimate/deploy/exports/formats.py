@@ -1,4 +1,4 @@
-"""The formats of exports by name, and what they share."""
+"""The export formats by name, and what they share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acclimate.base.errors import MissingExtra, unknown
 
 @dataclass(frozen=True)
 class Written:
-    """What a format wrote, counted as it was read back."""
+    """What a format wrote, as read back."""
 
     counts: dict[str, int]  # what -> how many: "documents" must be as many as the run has
     notes: dict[str, Any] = field(default_factory=dict)  # for the manifest, JSON-able
@@ -20,7 +20,7 @@ class Written:
 
 
 class Format(NamedTuple):
-    """A form that a run can be exported in; the module of its name in this folder writes it."""
+    """A format to export to, written by the module of its name in this folder."""
 
     name: str
     summary: str
@@ -33,7 +33,7 @@ class Format(NamedTuple):
 
     @property
     def load(self) -> Callable[..., dict[str, Any]] | None:
-        """See the package; None where there is no server to load into."""
+        """See the package; None for a format without a server."""
         return getattr(self._module, "load", None)
 
     @property
@@ -67,7 +67,7 @@ def named(name: str) -> Format:
 
 
 def needed(module: str, what: str, extra: str) -> Any:
-    """An optional library. Raises MissingExtra, which says how to install it, where it is not there."""
+    """Import an optional library. Raises MissingExtra, which says how to install it."""
     try:
         return import_module(module)
     except ImportError:

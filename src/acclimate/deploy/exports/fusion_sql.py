@@ -1,8 +1,8 @@
-"""A system as SQL: candidates named by its sources, scored by its members, brought to [0, 1] and added; or their ranks.
+"""A system as SQL: candidates of its sources, scored by its members, scaled to [0, 1] and added; or ranks added.
 
-What databases differ in (how a member names documents, and what it says of one) is given as fragments; the rest is
-plain SQL that PostgreSQL and SQLite both take. It computes what `search.system` does, as far as that looks at first.
-Documents are numbered in the order of their ids, so that a tie is broken by the number as it is by the id.
+How a member names candidates and scores them differs between databases and is given as fragments; the rest is plain SQL
+for both PostgreSQL and SQLite. It computes what `search.system` computes first. Documents are numbered in the order of
+their ids, so the number breaks ties as the id does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Fragment(NamedTuple):
 
 
 def identifier(member: str) -> str:
-    """What tables and columns of a member are called."""
+    """The name of a member in tables, columns and fields."""
     return member.replace(":", "_").replace("-", "_")
 
 
@@ -63,6 +63,6 @@ def fused(system: System, fragments: Mapping[str, Fragment]) -> list[str]:
 
 
 def _min_max(column: str) -> str:
-    """A score of one query brought to [0, 1]; 0 where none differ."""
+    """A query's scores scaled to [0, 1]; 0 where all are equal."""
     low, high = f"min({column}) over ()", f"max({column}) over ()"
     return f"coalesce(({column} - {low}) / nullif({high} - {low}, 0), 0)"

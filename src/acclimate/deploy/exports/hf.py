@@ -1,7 +1,7 @@
-"""Model folders: the encoders of a system, queries and documents apart, and its reranker, each with a card.
+"""Model folders: the encoders of a system, one for queries and one for documents, and its reranker, each with a card.
 
-`MEMBER/query` and `MEMBER/document` are plain folders, also where a student was saved with two routes. They are checked
-by reading them back with sentence-transformers, and dense ones with transformers alone.
+`MEMBER/query` and `MEMBER/document` are plain folders even where a student was saved as a router with two routes. They
+are checked by reading them back with sentence-transformers, dense ones with transformers alone too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from acclimate.search.names import RERANKER, SystemName
 
 
 def write(source: Source, folder: Path) -> Written:
-    """Write and check every encoder of the system. Raises DataError for one whose vectors come back as others."""
+    """Write and check every encoder of the system. Raises DataError where one read back gives other vectors."""
     names = [name for name in source.members if name != "bm25"]
     if not names and not source.name.is_reranked:
         names = [SystemName(system["name"]) for system in source.outputs["evaluate"].measured["systems"]]
@@ -69,7 +69,7 @@ def write(source: Source, folder: Path) -> Written:
 def _checked(
     source: Source, name: str, sides: dict[Task, Side], exported: dict[Task, checks.Exported]
 ) -> dict[str, float]:
-    """The lowest cosines with the run's own vectors, by what was read and by which library."""
+    """The lowest cosine with the run's own vectors, for each side and library that read it."""
     member: Any = source.system.members[name]
     kind, documents = sides["query"].kind, checks.documents(source)
     queries = [query.text for query in source.queries]

@@ -1,8 +1,8 @@
 """LanceDB: a table of documents with their vectors, a table of BM25's weights, and a reader in Python.
 
-LanceDB finds the nearest vectors and the postings of a query's terms, exactly as long as no approximate index is made;
-the reader adds. Its own full-text index (`create_fts_index`) analyzes and weighs words otherwise. Token vectors are
-bytes, which only score candidates.
+LanceDB finds the nearest vectors and the postings of a query's terms, exactly unless an approximate index is made; the
+reader fuses them. LanceDB's own full-text index (`create_fts_index`) analyzes and weighs words differently. Token
+vectors are kept as bytes and only score candidates.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def write(source: Source, folder: Path) -> Written:
 
 
 def _filled(database: Any, name: str, batches: Iterator[Any]) -> Any:
-    """The table with all batches: each is added as a whole, so those are left out whose rows are there."""
+    """The table with all batches. Each is added as a whole, so those whose rows are there already are skipped."""
     table = database.open_table(name) if name in database.list_tables().tables else None
     there, passed = table.count_rows() if table else 0, 0
     for batch in batches:
@@ -60,7 +60,7 @@ def _filled(database: Any, name: str, batches: Iterator[Any]) -> Any:
 
 
 def _index(table: Any, column: str) -> None:
-    """A tree of its values, as the version of the library has it: later ones make every index in one way."""
+    """Index a column by a B-tree, through the API that this version of the library has."""
     if "config" not in signature(table.create_index).parameters:
         table.create_scalar_index(column)
         return

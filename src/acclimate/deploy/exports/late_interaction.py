@@ -1,7 +1,7 @@
-"""What the formats of late interaction share: which members they write, and how these are checked.
+"""What the late-interaction formats share: which members they write, and how they check them.
 
-sentence-transformers 6 reads both layouts, so it is what reads them back: its vectors of documents, and of the words of
-queries, are compared with the run's, and the ranking that all of them make.
+sentence-transformers 6 reads both layouts back: its vectors of documents and of the words of queries are compared with
+the run's, and so is the ranking that they give.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from acclimate.search.names import SystemName
 
 @dataclass(frozen=True)
 class WithoutEnds:
-    """Queries without the vectors of their first and last token, which the run leaves out, too."""
+    """Encodes queries without the vectors of the first and last token, which the run leaves out too."""
 
     whole: checks.Exported
 
@@ -45,9 +45,9 @@ class WithoutEnds:
 def write_members(
     source: Source, folder: Path, write_side: Callable[[Side, Reading, Path], None], loading: Sequence[str]
 ) -> Written:
-    """Write and check the late-interaction members of the system. loading: lines of a card, for a folder FOLDER.
+    """Write and check the late-interaction members of the system. loading: code for the card, which loads the model.
 
-    Raises DataError for a system without one, and for one whose vectors come back as others.
+    Raises DataError for a system without such a member, and where a model read back gives other vectors.
     """
     names = [name for name in source.members if SystemName(name).retriever == "late-interaction"]
     if not names:

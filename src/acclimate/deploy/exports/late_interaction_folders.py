@@ -1,8 +1,8 @@
 """Late-interaction encoders as folders of PyLate (arXiv 2508.03555) and of ColBERT (Khattab and Zaharia 2020).
 
-Both libraries keep marks and lengths beside the weights, and a projection of token vectors; a model without one has the
-identity in its place. What is read of a text is what `search.encoder` reads of it, as far as the library can: PyLate
-compares the vectors of all tokens of a query, also of [CLS] and [SEP], where a bi-encoder is the base.
+Both libraries keep prefixes, lengths and a projection of token vectors beside the weights; a model without a projection
+gets the identity. Texts are read as `search.encoder` reads them, as far as the library allows: of a query, PyLate also
+compares the vectors of [CLS] and [SEP] where the base is a bi-encoder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 
 
 def reading_of(query: Side, document: Side) -> Reading:
-    """How a model that reads both sides reads them, or two that read a side each.
+    """How both sides are read, by one model or by one each.
 
     Raises DataError for modules that neither library has.
     """
@@ -101,10 +101,9 @@ def write_pylate(side: Side, reading: Reading, folder: Path) -> None:
 
 
 def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
-    """Write one side as ColBERT's own checkpoints are.
+    """Write one side as a checkpoint of ColBERT.
 
-    Raises DataError for one that was not trained with ColBERT's marks, which it puts before every text: it would read
-    other texts than those that the model knows.
+    Raises DataError for a model that was not trained with ColBERT's marks: ColBERT puts them before every text.
     """
     marks = [prefix.strip() for prefix in (reading.query_prefix, reading.document_prefix)]
     if not all(marks) or not reading.is_filled:

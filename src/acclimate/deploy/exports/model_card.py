@@ -1,6 +1,6 @@
-"""README.md of an exported model: what it was made from and how, what was measured, and how to load it.
+"""The README.md of an exported model: how it was made and from what, what was measured, and how to load it.
 
-It tells of the documents how many there are, and none of their text.
+It gives the number of documents, but none of their text.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def reranker_card(source: Source, base: str) -> str:
 
 
 def provenance(source: Source, names: tuple[SystemName, ...]) -> list[str]:
-    """What it was made from and how, and what was measured: of these systems, the baseline, and what is recommended."""
+    """How it was made and from what, and what these systems, the baseline and the recommended one reach."""
     run, outputs = source.run, source.outputs
     report = Report.read(run.workspace.folder)
     generated, kept = outputs["generate"].manifest["out"], outputs["filter"].manifest["out"]
@@ -137,7 +137,7 @@ def _short(value: Any) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """The name alone of what is a file or folder of this machine, without where it is."""
+    """The last part alone of a path on this machine, so that cards name no local folders."""
     return Path(name).stem if Path(name).is_absolute() or Path(name).exists() else name
 
 
@@ -157,7 +157,7 @@ _SIMILARITY = {
 
 
 def _front(base: str, side: Side) -> list[str]:
-    """What the hub reads of a card."""
+    """The front matter of a card, which the hub reads."""
     return [
         "---",
         "library_name: sentence-transformers",
@@ -172,7 +172,7 @@ def _front(base: str, side: Side) -> list[str]:
 
 
 def _license(base: str) -> list[str]:
-    """The base, and its license as its own card says it."""
+    """The base, and the license that its own card names."""
     is_hub = not base.startswith("embedded:") and "/" in base and not Path(base).exists()
     named = [f"base_model: {base.partition('@')[0]}"] if is_hub else []
     try:
@@ -230,7 +230,7 @@ def _loading(side: Side) -> list[str]:
 
 
 def pooling_in_words(side: Side) -> str | None:
-    """The line of torch that makes `vectors` of `states` and `batch`; None where one does not do."""
+    """The line of PyTorch that pools `states` and `batch` into `vectors`; None where one line is not enough."""
     if [type(module).__name__ for module in side.modules] != ["Transformer", "Pooling", "Normalize"]:
         return None
     if side.prompt and not side.modules[1].include_prompt:

@@ -1,4 +1,4 @@
-"""Exported folders, read back by their own libraries: the vectors and the ranking that they make, against ours."""
+"""Checks of exported models: read back by their own libraries, their vectors and rankings are compared with ours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_COSINE = 0.999  # of two vectors that should be one; the index keeps token
 
 @dataclass(frozen=True)
 class Exported:
-    """A folder as its own library, plain sentence-transformers, reads it; in the place of what a member reads with."""
+    """An encoder that reads an exported folder with plain sentence-transformers; can replace a member's own."""
 
     folder: Path
     kind: str
@@ -41,7 +41,7 @@ class Exported:
         return f"exported {self.folder}"
 
     def vectors(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """A vector of each text; of late interaction one per token, of a sparse model one as long as the vocabulary."""
+        """A vector for each text: one per token for late interaction, one over the vocabulary for a sparse model."""
         is_newer = self.kind in ("sparse", "late-interaction")
         encode = getattr(self._model, f"encode_{self.task}") if is_newer else self._model.encode
         return [_plain(vectors) for vectors in encode(list(texts), show_progress_bar=False)]
@@ -64,7 +64,7 @@ class Exported:
 
 
 def by_transformers(folder: Path, side: Side, texts: Sequence[str]) -> np.ndarray:
-    """(n_texts, dim) what plain transformers makes of texts, as the card says it; of mean and first-token pooling."""
+    """(n_texts, dim) vectors by plain transformers, computed as the card says; for mean and first-token pooling."""
     from transformers import AutoModel, AutoTokenizer
 
     with quiet():  # sentence-transformers has read the same files
@@ -87,7 +87,7 @@ def documents(source: Source) -> list[tuple[int, Doc]]:
 
 
 def in_index(member: Any, rows: Sequence[int]) -> list[np.ndarray]:
-    """The vectors of these documents as the run compares them; of a sparse index, rows of the vocabulary's length."""
+    """The vectors of these documents in the run's index; for a sparse index, as long as the vocabulary."""
     if isinstance(member, SparseMember):
         wanted = {row: place for place, row in enumerate(rows)}
         weights = np.zeros((len(rows), len(member.index.starts) - 1), np.float32)
@@ -102,7 +102,7 @@ def in_index(member: Any, rows: Sequence[int]) -> list[np.ndarray]:
 
 
 def of_queries(member: Any, queries: Sequence[Query]) -> list[np.ndarray]:
-    """What the run makes of queries."""
+    """The run's own vectors of queries."""
     texts = [query.text for query in queries]
     if isinstance(member, SparseMember):
         vectors = np.zeros((len(texts), len(member.query.weights)), np.float32)
@@ -115,14 +115,14 @@ def of_queries(member: Any, queries: Sequence[Query]) -> list[np.ndarray]:
 
 
 def least_cosine(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """The lowest cosine of two vectors that should be one; -1 where their shapes differ."""
+    """The lowest cosine between vectors that should be equal; -1 where shapes differ."""
     if any(left.shape != right.shape for left, right in zip(ours, theirs, strict=True)):
         return -1.0
     return min(float(_cosines(left, right).min()) for left, right in zip(ours, theirs, strict=True))
 
 
 def refuse_others(name: str, cosines: Mapping[str, float], folder: Path) -> None:
-    """Raises DataError for a model of a member whose vectors come back as others. cosines: by what was compared."""
+    """Raises DataError where a member's model, read back, gives other vectors. cosines: by what was compared."""
     for what, cosine in cosines.items():
         if cosine < LEAST_COSINE:
             raise DataError(f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1", path=folder)
@@ -135,7 +135,7 @@ def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def hits_with(source: Source, encoders: Mapping[str, QueryEncoder]) -> list[ScoredDoc]:
-    """The ten best documents for each query, of the same system with other encoders of queries, by member."""
+    """The ten best documents for each query, by the same system with other query encoders (member -> encoder)."""
     system = source.system
     members = {name: system.members[name] for name in source.members}
     for name, encoder in encoders.items():
@@ -146,7 +146,7 @@ def hits_with(source: Source, encoders: Mapping[str, QueryEncoder]) -> list[Scor
 
 
 def share_of_top(ours: Sequence[ScoredDoc], theirs: Sequence[ScoredDoc]) -> float:
-    """The share of the documents that we find for a query that they find, too; the mean over the queries."""
+    """The share of the documents we find that they find too, averaged over queries."""
     by_query: dict[str, set[str]] = {}
     for hit in ours:
         by_query.setdefault(hit.query_id, set()).add(hit.doc_id)
@@ -159,7 +159,7 @@ def share_of_top(ours: Sequence[ScoredDoc], theirs: Sequence[ScoredDoc]) -> floa
 
 
 def rated(folder: Path, pairs: Sequence[tuple[str, str]], max_tokens: int) -> np.ndarray:
-    """(n,) what plain `CrossEncoder` says of texts of a query and a document each."""
+    """(n,) scores by plain `CrossEncoder` for pairs of query and document texts."""
     with loading(folder):
         model = CrossEncoder(str(folder), max_length=max_tokens, device="cpu")
     return np.asarray(model.predict(list(pairs), show_progress_bar=False), dtype=np.float64).reshape(-1)

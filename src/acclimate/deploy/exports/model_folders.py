@@ -1,5 +1,5 @@
-"""A side of an encoder as a folder that sentence-transformers 4 to 6, transformers, Text Embeddings Inference and vLLM
-load: the transformer in the folder itself, plain modules beside it, under the names that all of these versions know.
+"""Write one side of an encoder as a folder that sentence-transformers 4 to 6, transformers, Text Embeddings Inference
+and vLLM load: the transformer in the folder itself, plain modules beside it, under names that all these versions know.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MODES = dict(zip(("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean",
 
 
 def write_sides(sides: Mapping[Task, Side], folder: Path, write: Callable[[Side, Path], None]) -> None:
-    """`folder`/query and `folder`/document, each as `write` makes it; one that is there is finished."""
+    """Write `folder`/query and `folder`/document by `write`; one that exists is finished."""
     for task, side in sides.items():
         if not (folder / task).exists():
             with atomic_folder(folder / task) as unfinished:
@@ -39,7 +39,7 @@ def write_sides(sides: Mapping[Task, Side], folder: Path, write: Callable[[Side,
 
 
 def write_with_card(source: Source, name: str, side: Side, folder: Path) -> None:
-    """Write one side of a member, and what it was made from and how it is loaded. Raises as `write_folder` does."""
+    """Write one side of a member with its model card. Raises as `write_folder` does."""
     write_folder(side, folder)
     write_text(folder / "README.md", card(source, name, side))
 
@@ -66,7 +66,7 @@ def write_folder(side: Side, folder: Path) -> None:
 
 
 def let_read(folder: Path) -> None:
-    """Whoever may read the folder may read its weights: safetensors lets none but the user who wrote them."""
+    """Make weights readable by all: safetensors writes files that only their owner may read."""
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)
 
@@ -106,7 +106,7 @@ def write_transformer(transformer: Any, max_tokens: int, folder: Path) -> None:
 
 
 def mend_tokenizer(path: Path) -> None:
-    """Names of transformers 5 that 4 does not know."""
+    """Replace names that transformers 5 writes and 4 does not know."""
     settings = read_json(path)
     for name in ("is_local", "local_files_only"):  # of the tokenizer that was saved
         settings.pop(name, None)

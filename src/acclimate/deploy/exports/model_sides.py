@@ -1,6 +1,6 @@
-"""The encoders of a run as plain stacks of modules: of each member of a system what reads queries, and what documents.
+"""The encoders of a run as plain stacks of modules: for each member, one that reads queries and one for documents.
 
-Students are saved with two routes; here each route stands by itself.
+Students are saved as routers with two routes; here each route stands by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TASKS: tuple[Task, ...] = ("query", "document")
 
 @dataclass(frozen=True)
 class Side:
-    """What reads one kind of text."""
+    """The encoder of queries, or of documents."""
 
     task: Task
     kind: str  # dense, late-interaction, sparse or static: of the member
@@ -83,7 +83,7 @@ def _of_folder(folder: Path, kind: str, max_tokens: int) -> dict[Task, Side]:
 
 
 def with_unit_length(modules: list[Any]) -> list[Any]:
-    """Modules whose vectors have length 1, as those of the index have."""
+    """The modules, with a normalization at the end: vectors in the index have unit length."""
     return modules if isinstance(modules[-1], Normalize) else [*modules, Normalize()]
 
 

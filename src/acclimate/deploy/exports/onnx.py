@@ -1,8 +1,8 @@
-"""ONNX: dense encoders for runtimes without torch, in full and with weights of eight bits, and what these lose.
+"""ONNX: dense encoders for runtimes without torch, in full precision and in eight bits, and what eight bits lose.
 
-`MEMBER/query` and `MEMBER/document` are the plain folders of the format `hf`, and in `onnx/` is the graph: the last
-states of the transformer, and the vector of the text as pooling and normalization leave it. Weights of eight bits are
-onnxruntime's dynamic quantization, which needs no texts to calibrate on.
+`MEMBER/query` and `MEMBER/document` are plain folders, as in the format `hf`. Their `onnx/` holds the graph: it gives
+the last hidden states and the pooled, normalized vector. Eight-bit weights are onnxruntime's dynamic quantization,
+which needs no calibration texts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WHAT, _EXTRA = "An export to ONNX", "onnx"
 
 @dataclass(frozen=True)
 class Graph:
-    """A folder's graph as onnxruntime computes it, in the place of the encoder of a member."""
+    """An encoder that computes a folder's graph with onnxruntime; can replace a member's own."""
 
     path: Path
     prompt: str
@@ -78,8 +78,8 @@ class Graph:
 def write(source: Source, folder: Path) -> Written:
     """Write and check the dense encoders of the system.
 
-    Raises MissingExtra without onnx, onnxscript and onnxruntime, DataError for a system without a dense encoder, and
-    for a graph whose vectors are others.
+    Raises MissingExtra without onnx, onnxscript and onnxruntime; DataError for a system without a dense encoder, and
+    for a graph that gives other vectors.
     """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         needed(library, _WHAT, _EXTRA)
@@ -144,7 +144,7 @@ def _write_graphs(side: Side, folder: Path) -> None:
 
 
 def _compared(source: Source, name: str, graph: Graph, *, is_query: bool) -> dict[str, float]:
-    """Cosines with the vectors of the run."""
+    """Mean and lowest cosine with the run's own vectors."""
     member: Any = source.system.members[name]
     if is_query:
         texts, ours = [query.text for query in source.queries], checks.of_queries(member, source.queries)

@@ -34,7 +34,7 @@ class _Whole(torch.nn.Module):
 
 
 def write_graph(side: Side, path: Path) -> None:
-    """Write it. Raises DataError for pooling that leaves out the prompt, whose length a graph does not know."""
+    """Write the graph. Raises DataError for pooling that excludes the prompt, whose length a graph does not know."""
     if side.prompt and not getattr(side.modules[1], "include_prompt", True):
         raise DataError("its pooling leaves out the prompt, which a graph cannot; use the format hf", path=path)
     modules = models.for_saving(side.modules)

@@ -46,7 +46,7 @@ def _processor(names: list[str], weights: dict[str, float]) -> dict[str, Any]:
 
 
 def query(source: Source, names: list[str]) -> dict[str, Any]:
-    """With {{k}} and {{MEMBER}} in the place of what a text gives."""
+    """A search body with placeholders: {{k}}, and {{MEMBER}} for what a member makes of the query."""
     clauses = [_clause(source, name) for name in names]
     depth = source.system.depth
     hybrid = {"hybrid": {"queries": clauses, "pagination_depth": depth}} if len(clauses) > 1 else clauses[0]

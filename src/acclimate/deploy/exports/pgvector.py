@@ -1,8 +1,8 @@
 """PostgreSQL with pgvector: a schema `acclimate` with documents, vectors, BM25's weights, and the system as a function.
 
-`load.sql` makes it with psql: schema.sql (tables), the files in `data` that COPY reads, indexes.sql, functions.sql,
-hnsw.sql. BM25 and late interaction are exact. Dense vectors are, too, without the HNSW index, and nearly so with it. A
-token's vector is kept as it is in the run: whole numbers up to 127, which a halfvec holds exactly, and their scale.
+`load.sql` creates it with psql: schema.sql (tables), the files in `data` that COPY reads, indexes.sql, functions.sql,
+hnsw.sql. BM25 and late interaction are exact, and so are dense vectors without the HNSW index; with it they nearly are.
+A token vector is kept as in the run: integers up to 127, which a halfvec holds exactly, and a scale.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write(source: Source, folder: Path) -> Written:
 
 
 def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
-    """Load it into a database, in the place of what an earlier export left there, and check what is found."""
+    """Load it into a database, replacing an earlier export, and check what the database finds."""
     psycopg = needed("psycopg", "Loading into PostgreSQL", "pgvector")
     try:
         with psycopg.connect(url, client_encoding="utf8") as connection:
@@ -108,7 +108,7 @@ def _table(path: Path) -> str:
 
 
 def _counts(data: Path) -> dict[str, int]:
-    """Table -> its rows."""
+    """Table -> number of rows."""
     counts: dict[str, int] = {}
     for path in _files(data):
         what = _table(path).replace("_", " ")
@@ -130,7 +130,7 @@ def _load_script(data: Path) -> str:
 
 
 def _write_part(source: Source, part: Part, data: Path) -> int:
-    """The files of some documents, if they are not there; how many of these have zero bytes."""
+    """Write the missing files of a part; returns how many of its documents have zero bytes."""
     for doc in part.documents:
         if "\0" in doc.id:
             raise DataError(f"the id {quoted(doc.id)} has a zero byte, which PostgreSQL cannot hold; expected none")

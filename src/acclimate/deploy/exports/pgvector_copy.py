@@ -1,4 +1,4 @@
-"""Files that PostgreSQL's COPY reads: text, escaped; and numbers in its binary format, which NumPy writes at once.
+"""Files for PostgreSQL's COPY: escaped text, and numbers in its binary format, which NumPy writes as a whole.
 
 https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS; a vector in binary is its dimensions, two
 unused bytes and its components (`vector_send`, `halfvec_send` of pgvector).
@@ -26,12 +26,12 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "
 
 
 def text_line(cells: Iterable[Any]) -> str:
-    """A row without its end. A zero byte, which PostgreSQL cannot hold, becomes a replacement character."""
+    """A row without a line end. Zero bytes, which PostgreSQL cannot hold, become replacement characters."""
     return "\t".join(str(cell).translate(_ESCAPES) for cell in cells)
 
 
 def write_binary(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Columns of numbers (n,), or of vectors (n, dim): of 32 bits, or 16 for the components of a halfvec."""
+    """Write columns of numbers (n,) or vectors (n, dim), in 32 bits, or 16 for the components of a halfvec."""
     fields: list[tuple[Any, ...]] = [("n_fields", ">i2")]
     for name, column in columns.items():
         kind, shape = column.dtype.newbyteorder(">"), column.shape[1:]
@@ -53,7 +53,7 @@ def write_binary(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a file of either kind, by its content. Raises DataError for a binary one that is not whole."""
+    """The number of rows in a file of either kind. Raises DataError for a truncated binary file."""
     if path.suffix != BINARY:
         return sum(1 for _ in read_lines(path))
     n_bytes = path.stat().st_size - len(_HEADER) - len(_TRAILER)

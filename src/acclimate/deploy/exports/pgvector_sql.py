@@ -97,7 +97,7 @@ def schema(source: Source) -> str:
 
 
 def functions(source: Source) -> str:
-    """The members that find, and the system."""
+    """A function for each member that retrieves, and one for the system."""
     settings = {"ef_search": _EF_SEARCH}
     parts: list[str] = []
     parameters: list[str] = []
@@ -157,7 +157,7 @@ def _fragment(name: str, kind: str, depth: int) -> Fragment:
 
 
 def indexes(source: Source) -> str:
-    """What keeps it fast and changes nothing that is found."""
+    """Indexes that make it faster and change no result."""
     lines = ["create unique index on acclimate.documents (id);", "create index on acclimate.documents (document);"]
     for name, kind in source.kinds.items():
         table = f"acclimate.{identifier(name)}"
@@ -169,7 +169,7 @@ def indexes(source: Source) -> str:
 
 
 def hnsw(source: Source) -> str:
-    """Approximate indexes of dense vectors: large collections need them, and they miss a document now and then."""
+    """Approximate indexes of dense vectors: large collections need them, and they sometimes miss a document."""
     return "".join(
         f"create index on acclimate.{identifier(name)}_vectors using hnsw (vector vector_ip_ops);\n"
         for name, kind in source.kinds.items()

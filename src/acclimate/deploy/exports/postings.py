@@ -1,7 +1,7 @@
-"""What a lexical member's index holds: for each term the documents that have it, and the weight of each.
+"""The index of a lexical member as postings: for each term its documents, with a weight for each.
 
-A score is a sum over a query's terms: BM25's weight of a term in a document does not depend on the query, so any engine
-that adds products computes the very scores.
+A score is a sum over the query's terms. BM25's weight of a term in a document does not depend on the query, so any
+engine that adds products computes exactly the same scores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENTRIES_AT_ONCE = 1 << 20
 
 
 class Entries(NamedTuple):
-    """Some entries: of each its term, the row of its document, its weight (above 0)."""
+    """Some entries of an index: the term, the row of the document and the weight (above 0) of each."""
 
     terms: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -94,7 +94,7 @@ class Rows(NamedTuple):
 
 @contextmanager
 def by_document(postings: Postings, n_docs: int, folder: Path) -> Iterator[Rows]:
-    """Within it, the entries by document: sorted on disk, in a folder of `folder` that goes again."""
+    """The entries by document, sorted on disk in a temporary folder inside `folder`."""
     counts = np.zeros(n_docs, np.int64)
     for entries in postings.blocks():
         counts += np.bincount(entries.rows, minlength=n_docs)

@@ -1,8 +1,8 @@
 """Qdrant: a collection with dense, sparse and multivectors, as parts that a script loads into a server or a folder.
 
 BM25's weights are a sparse vector, so Qdrant's inner product is BM25. Late interaction is a multivector under MaxSim,
-in 16 bits; it is summed where the run averages, which ranks alike. Qdrant adds ranks itself (RRF with k = 61 counts as
-the run does), but has no minimum-maximum per query, so the reader adds scores.
+in 16 bits; it is a sum where the run takes a mean, which ranks alike. Qdrant can fuse by rank (RRF with k = 61 equals
+the run's), but cannot scale scores by a query's minimum and maximum, so the reader fuses scores.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(source: Source, folder: Path) -> Written:
 
 
 def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
-    """Load it into a server, or into a folder without one, and check what is found."""
+    """Load it into a server, or into a local folder, and check what Qdrant finds."""
     needed("qdrant_client", "Loading into Qdrant", "qdrant")
     from acclimate.deploy.exports.readers import qdrant as reader
 

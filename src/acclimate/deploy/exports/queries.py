@@ -1,7 +1,7 @@
-"""The query side of an export: what each member of a system makes of a text, from the export's folder `query` alone.
+"""The query side of an export: encodes queries for each member of a system, from the export's folder `query` alone.
 
-`query/members.json` says of each member what it is and which model reads its queries; transformers are folders beside
-it that sentence-transformers loads. `bm25.txt` has BM25's terms, a line each, numbered from 0.
+`query/members.json` has the kind of each member and the model that reads its queries. Transformers are folders beside
+it, which sentence-transformers loads. `bm25.txt` has BM25's terms, one a line, numbered from 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ANY_LENGTH = 1 << 20  # tokens: the model says itself how many it reads
 
 
 class Terms(NamedTuple):
-    """A query as a lexical member sees it: a document's score is the sum over terms of this weight times its own."""
+    """A query for a lexical member. A document's score is the sum over terms of this weight times the document's."""
 
     ids: list[int]  # ascending
     terms: list[str]
@@ -43,7 +43,7 @@ Read = Callable[[str], "Terms | NDArray[np.float32]"]
 
 
 def save(source: Source, folder: Path) -> None:
-    """Write the query side of a system to a folder; where that is there, it is finished."""
+    """Write the query side of a system to a folder; one that exists is finished."""
     if folder.exists():
         return
     with atomic_folder(folder) as unfinished:
@@ -60,7 +60,7 @@ def save(source: Source, folder: Path) -> None:
 
 
 def _save_model(source: Source, name: str, member: Member, folder: Path) -> dict[str, Any]:
-    """Save what reads a member's queries, unless it is there; how it is to be used."""
+    """Save the query encoder of a member, unless another member has saved it; returns how to use it."""
     from acclimate.base.loading import quiet
     from acclimate.search.encoder import Encoder
     from acclimate.search.static import StaticQuery
@@ -88,7 +88,7 @@ def _save_model(source: Source, name: str, member: Member, folder: Path) -> dict
 
 
 class QuerySide:
-    """What the members of an exported system make of a text: the same as in the run that was exported.
+    """Encodes queries for the members of an exported system exactly as in the run that was exported.
 
     >>> side = QuerySide("exported/query")  # doctest: +SKIP
     >>> side("lava and ash")["bm25"].terms  # doctest: +SKIP
@@ -106,7 +106,7 @@ class QuerySide:
         return read_json(self.folder / _MEMBERS)
 
     def __call__(self, text: str) -> dict[str, Terms | NDArray[np.float32]]:
-        """By member: terms, a vector (dim,) or token vectors (n_tokens, dim), of unit length."""
+        """For each member its terms, a unit vector (dim,) or unit token vectors (n_tokens, dim)."""
         return {name: read(text) for name, read in self._readers.items()}
 
     def _reader(self, name: str, facts: dict[str, Any]) -> Read:
@@ -121,7 +121,7 @@ class QuerySide:
         return lambda text: cut(encode(text).pooled, dim) if dim else encode(text).pooled
 
     def _encoder(self, model: str, prompt: str | None) -> Callable[[str], Encoded]:
-        """One for all members that read queries alike, which remembers the last one."""
+        """An encoder that members which read queries alike share; it remembers the last query."""
         from acclimate.search.static import StaticQuery
 
         folder = self.folder / model
@@ -133,7 +133,7 @@ class QuerySide:
 
 
 def _from_files(folder: Path) -> Any:
-    """The encoder as `query_side` computes it, which imports no library of models; None where it cannot."""
+    """The encoder as `query_side` computes it, without a model library; None where that is not possible."""
     from acclimate.search import query_side
 
     return query_side.opened(folder, partial(folder_fingerprint, folder), max_tokens=_ANY_LENGTH)

@@ -21,9 +21,9 @@ _CLOSE = 1e-3  # of logits
 
 
 def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
-    """Write and check what the run trained; how many there are, and a line about it.
+    """Write and check the trained rerankers; returns their number, and a sentence on how they compare.
 
-    Raises DataError for one that was given, or is no classifier: these are models already.
+    Raises DataError for a reranker that was given to the run, and for one that is no classifier.
     """
     trained = source.outputs.get("train")
     assert trained is not None

@@ -30,7 +30,7 @@ _DIGITS = 6  # of a vector's component
 
 
 def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any], weights: dict[str, float]) -> Written:
-    """requests: by name of a file (mapping.json, query.json, ...), what goes into it."""
+    """Write an export for an engine. requests: contents of JSON files (mapping.json, query.json, ...) by name."""
     queries.save(source, folder / "query")
     n_docs = _write_bulk(source, folder / "bulk", engine)
     for name, request in requests.items():
@@ -46,7 +46,7 @@ def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any]
 
 
 def _write_bulk(source: Source, folder: Path, engine: str) -> int:
-    """Files for `_bulk`, those that are not there yet; how many documents all have, as read back."""
+    """Write the missing files for `_bulk`; returns the number of documents in all of them, as read back."""
     folder.mkdir(exist_ok=True)
     words: dict[str, list[str]] = {}
     for name, kind in source.kinds.items():

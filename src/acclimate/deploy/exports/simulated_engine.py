@@ -1,8 +1,8 @@
-"""What engines that cannot be run here would find, computed from what their documentation says.
+"""What Elasticsearch and OpenSearch would find, computed as their documentation says: neither can be run here.
 
-Each member that finds has a list of its own; scores are brought to [0, 1] within it, by its least and its largest, and
-added with the weights, and what is not in a list gets nothing from it (the run scores every candidate by every member).
-Reciprocal ranks are added as the run adds them. Late interaction is left out: the other weights remain.
+Each retrieving member has a list of its own. Its scores are scaled to [0, 1] by the list's minimum and maximum and
+added with the weights; a document that is not in a list gets nothing from it, whereas the run scores every candidate by
+every member. Reciprocal ranks are added as in the run. Late interaction is left out: the other weights remain.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from acclimate.search.candidates import RANK_CONSTANT, min_max
 
 
 def weights_of(source: Source, engine: str) -> dict[str, float]:
-    """Member -> weight, of those that the engine has, adding to 1; none where ranks are added.
+    """Weights of the members that the engine has, summing to 1; empty where ranks are added.
 
-    Raises SettingError for a system of which nothing would be left.
+    Raises SettingError for a system of which nothing would remain.
     """
     weights = {name: weight for name, weight in source.system.weights.items() if source.kinds[name] != LATE_INTERACTION}
     if source.system.weights and not weights:

@@ -1,4 +1,4 @@
-"""What an export reads: a finished run, one of its systems taken apart, and its documents in parts."""
+"""What an export reads: a finished run, the members of one of its systems, and its documents in parts."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TokenVectors(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run, and the system of it that is exported."""
+    """A finished run, and the system to export."""
 
     run: Run
     outputs: Outputs
@@ -75,24 +75,24 @@ class Source:
 
     @classmethod
     def of(cls, run: Run, outputs: Outputs, system: str | None) -> Source:
-        """Raises SettingError for a system that the run does not have, or that answers its own queries only."""
+        """Raises SettingError for an unknown system, and for a given run, which answers no other queries."""
         return cls(run, outputs, outputs["evaluate"].servable(system or None))
 
     @cached_property
     def system(self) -> System:
-        """Members, sources and weights, without what reranks them. Members are loaded when they are first used."""
+        """Members, sources and weights, without a reranker. Members are loaded when first used."""
         members = members_of(self.run, self.outputs.get("distill"))
         weights = self.outputs["evaluate"].chosen.weights[self.name.first]
         return system_of(self.run.base.ids, members, weights, Views())
 
     @property
     def members(self) -> list[str]:
-        """The names of the members that find or score: sources first."""
+        """The names of the members that retrieve or score, sources first."""
         return list(dict.fromkeys([*self.system.sources, *self.system.parts]))
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """Member -> what queries are to it: terms (BM25, SPARSE), a vector, or a vector of each token."""
+        """Member -> kind: queries are terms (BM25, SPARSE), a vector (DENSE), or a vector for each token."""
         return {name: _kind(self.system.members[name]) for name in self.members}
 
     @property
@@ -106,7 +106,7 @@ class Source:
         return self.system.ids.rank
 
     def dim(self, name: str) -> int:
-        """The components of a vector of this member."""
+        """The dimension of a member's vectors."""
         vectors = _vectors(self.system.members[name])
         return (vectors.pooled if self.kinds[name] == DENSE else vectors.tokens).shape[1]
 
@@ -115,18 +115,18 @@ class Source:
         return np.asarray(_vectors(self.system.members[name]).pooled[part.span], np.float32)
 
     def token_vectors(self, name: str, part: Part) -> TokenVectors:
-        """Those of a late-interaction member."""
+        """The token vectors of a late-interaction member."""
         vectors = _vectors(self.system.members[name])
         starts = np.asarray(vectors.offsets[part.span.start : part.span.stop + 1])
         span = slice(starts[0], starts[-1])
         return TokenVectors(starts - starts[0], np.asarray(vectors.tokens[span]), np.asarray(vectors.scales[span]))
 
     def document(self, doc_id: str) -> str:
-        """The id of the document that a passage is of, or that this is."""
+        """The id of the document that a passage belongs to; a document's own id."""
         return self.run.input.parents.get(doc_id, doc_id)
 
     def parts(self) -> Iterator[Part]:
-        """The corpus in its order; where parts end follows from the documents alone."""
+        """The corpus in its order. The boundaries of parts depend on the documents alone."""
         progress = Progress("export", "documents")
         for part in self._parts():
             yield part
@@ -146,12 +146,12 @@ class Source:
 
     @cached_property
     def queries(self) -> list[Query]:
-        """Some of those that the run is measured on."""
+        """Some of the queries that measure the run."""
         judged = self.outputs["steer"].measuring(self.run, self.outputs["sample"])
         return sorted(subset(judged.queries, _MOST_QUERIES, self.run.seed), key=lambda query: query.query_id)
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
-        """What the system finds here, documents where passages are indexed; best first, ties by doc_id."""
+        """The run's own results, with documents in place of passages; best first, ties by doc_id."""
         return of_documents(self.system, self.system.ids).search(queries, k)
 
 

@@ -1,6 +1,6 @@
-"""A sparse student in strings: what `sparse_vector` of Elasticsearch and `rank_features` of OpenSearch take.
+"""A sparse student with tokens as strings, for Elasticsearch's `sparse_vector` and OpenSearch's `rank_features`.
 
-Neither takes a dot within a token, so tokens have `%2E` in its place, and `%25` in that of a percent sign.
+Neither takes a dot in a token: it is written as `%2E`, and a percent sign as `%25`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def token_strings(member: SparseMember) -> list[str]:
 
 
 def write_query_weights(member: SparseMember, folder: Path) -> None:
-    """query_weights.json: token -> what it counts for in a query that has it; others count nothing."""
+    """Write query_weights.json: the weight of each token in a query; others have none."""
     strings = token_strings(member)
     weights = {strings[token]: float(member.query.weights[token]) for token in np.flatnonzero(member.query.weights)}
     write_json(folder / "query_weights.json", weights)
 
 
 def write_documents(source: Source, member: SparseMember, folder: Path) -> int:
-    """documents.jsonl: an object a document, its id and its tokens with their weights; how many."""
+    """Write documents.jsonl: the id and the weighted tokens of each document. Returns the number of documents."""
     return write_jsonl(folder / "documents.jsonl", _rows(source, member, folder))
 
 

@@ -1,8 +1,8 @@
 """SQLite: one file with documents, vectors and BM25's weights; the system as one SELECT; and a reader in Python.
 
-Vectors are float32, little-endian, one after the other, which sqlite-vec reads as they are and so does numpy. BM25 is
-exact: a document's score is a sum of weights that the index holds. FTS5 has the words, too, for phrases and snippets;
-its own bm25() analyzes and weighs otherwise. Documents are numbered in the order of their ids (see `fusion_sql`).
+Vectors are blobs of little-endian float32, which both sqlite-vec and NumPy read. BM25 is exact: a document's score is a
+sum of weights that the index holds. FTS5 indexes the words too, for phrases and snippets; its own bm25() analyzes and
+weighs differently. Documents are numbered in the order of their ids (see `fusion_sql`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def write(source: Source, folder: Path) -> Written:
 
 
 def _fill(database: sqlite3.Connection, source: Source) -> None:
-    """All tables, step by step; a step that is finished is not repeated."""
+    """Fill all tables step by step; finished steps are not repeated."""
     tokenizer = "porter unicode61" if source.run.settings["index"]["language"] == "en" else "unicode61"
     database.execute("pragma synchronous = off")  # a killed process loses nothing; where the machine stops, begin anew
     database.executescript(_DOCUMENTS.format(tokenizer=tokenizer))
@@ -87,7 +87,7 @@ def _fill(database: sqlite3.Connection, source: Source) -> None:
 
 @contextmanager
 def _step(database: sqlite3.Connection, name: str) -> Iterator[bool]:
-    """A transaction; within it, whether the step is still to be done."""
+    """A transaction for a step; yields whether the step is still to be done."""
     database.execute("begin immediate")
     try:
         yield database.execute("insert or ignore into finished values (?)", (name,)).rowcount == 1
@@ -126,7 +126,7 @@ def _insert_postings(database: sqlite3.Connection, source: Source, name: str) ->
 
 
 def select(source: Source) -> str:
-    """The system as one statement: what members make of a query go in by their names, and :k; documents come out."""
+    """The system as one SELECT of documents. Its parameters are the encoded query of each member, by name, and :k."""
     system = source.system
     fragments = {name: _fragment(identifier(name), kind, system.depth) for name, kind in source.kinds.items()}
     tables = ",\n".join(fused(system, fragments))

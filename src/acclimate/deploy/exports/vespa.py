@@ -1,9 +1,9 @@
 """Vespa: an application package (schema, rank profile, services), a feed, and the system as a query.
 
-Sources name candidates in YQL: `wand` over BM25's weights as whole numbers, `nearestNeighbor` over dense vectors. Every
-member scores every candidate by tensors, and the global phase adds: `normalize_linear` is the run's minimum-maximum,
-`reciprocal_rank` its reciprocal rank. No Vespa could be run here; what its documentation says of these, the tests
-compute from the exported files. `wand`, and `nearestNeighbor` without a graph, may name more than they are asked for.
+Sources retrieve candidates in YQL: `wand` over BM25's weights as integers, `nearestNeighbor` over dense vectors. Every
+member scores every candidate by tensors, and the global phase fuses: `normalize_linear` is the run's min-max scaling,
+`reciprocal_rank` its reciprocal rank. No Vespa could be run here; the tests compute from the exported files what its
+documentation says. `wand`, and `nearestNeighbor` without a graph, may retrieve more than they are asked for.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def write(source: Source, folder: Path) -> Written:
 
 
 def _query(source: Source) -> dict[str, Any]:
-    """What the reader makes a query of: of each source the operator, and the body around them."""
+    """The template of a query for the reader: an operator for each source, and the body around them."""
     named: dict[str, str] = {}
     for name in source.system.sources:
         field, is_lexical = identifier(name), source.kinds[name] in LEXICAL
@@ -74,8 +74,8 @@ def _query(source: Source) -> dict[str, Any]:
 
 
 def _write_feed(source: Source, folder: Path) -> tuple[int, int]:
-    """Files for `vespa feed`, those that are not there yet; how many documents all have, and how many texts and titles
-    had characters in them that are replaced."""
+    """Write the missing files for `vespa feed`; returns the number of documents in all of them, and of texts and titles
+    in which characters were replaced."""
     folder.mkdir(exist_ok=True)
     n_replaced = 0
     for part, of_part in arrays.parts(source, folder):
@@ -92,7 +92,7 @@ def _write_feed(source: Source, folder: Path) -> tuple[int, int]:
 
 
 def _row(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields that no member has. Raises DataError for an id that no string of Vespa can be."""
+    """The fields that belong to no member. Raises DataError for an id that Vespa cannot hold as a string."""
     ids = {field: document[name] for name, field in vespa_schema.IDS.items()}
     for doc_id in ids.values():
         if _NO_TEXT.search(doc_id):
@@ -111,7 +111,7 @@ def _puts(
 
 
 def _of_member(field: str, name: str, kind: str, of_part: arrays.Arrays, place: int) -> Mapping[str, Any]:
-    """The fields of a document that a member has."""
+    """The fields that a member adds to a document."""
     if kind == DENSE:
         return {f"{field}_vector": _rounded(of_part[name][place].tolist())}
     span = slice(*of_part[f"{name}.starts"][place : place + 2])

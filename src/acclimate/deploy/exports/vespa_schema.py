@@ -1,8 +1,8 @@
-"""What Vespa is told of a system: the fields of a document, and a rank profile that scores by every member and adds.
+"""The Vespa schema of a system: the fields of a document, and a rank profile that fuses the scores of all members.
 
 https://docs.vespa.ai/en/reference/schemas/schemas.html and, for the global phase,
-https://docs.vespa.ai/en/ranking/phased-ranking.html: `normalize_linear` is the run's minimum-maximum, `reciprocal_rank`
-its reciprocal rank, both over the hits that the phase orders, which are the candidates.
+https://docs.vespa.ai/en/ranking/phased-ranking.html: `normalize_linear` is the run's min-max scaling, `reciprocal_rank`
+its reciprocal rank, both over the hits that the phase ranks, which are the candidates.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def schema(source: Source) -> str:
 
 
 def score_of(member: str) -> str:
-    """The function of the rank profile that is a member's score."""
+    """The rank profile's function for a member's score."""
     return f"score_{identifier(member)}"
 
 
 def most_candidates(source: Source) -> int:
-    """That all sources together name."""
+    """The most candidates that all sources together retrieve."""
     return source.system.depth * len(source.system.sources)
 
 
@@ -105,7 +105,7 @@ def _system(source: Source) -> str:
 
 
 def _reciprocal_rank(source: Source, name: str) -> str:
-    """The reciprocal rank of what a source named: its first `depth`, all candidates, where it finds them at all."""
+    """The reciprocal rank in a source's list, which ends at `depth`, and for lexical sources at a score of 0."""
     rank = f"reciprocal_rank({score_of(name)}, {RANK_CONSTANT})"
     rank = f"if ({rank} > {1 / (RANK_CONSTANT + source.system.depth + 0.5):.8f}, {rank}, 0)"
     return f"if ({score_of(name)} > 0, {rank}, 0)" if source.kinds[name] in LEXICAL else rank

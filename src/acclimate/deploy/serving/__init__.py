@@ -1,4 +1,4 @@
-"""A finished run over HTTP: search, comparison, feedback and grading, for programs and for the page that comes with it.
+"""Serve a finished run over HTTP: search, comparison, feedback and grading, for programs and for the built-in page.
 
 One thread owns what is searched with (`worker`); one guard stands before everything else (`guard`).
 """

@@ -40,9 +40,9 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 def create_app(
     service: Service, *, api_key: str | None = None, hosts: Iterable[str] = (), reload_seconds: float = 2.0
 ) -> Any:
-    """An ASGI application over a service, which it closes when it ends.
+    """The ASGI application of a service, which it closes at the end.
 
-    hosts: that requests may name; none: any. reload_seconds: between looks at the run's folder; 0: none.
+    hosts: names that requests may use; empty: any. reload_seconds: between checks of the run's folder; 0: no checks.
     """
 
     @asynccontextmanager
@@ -143,7 +143,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
 
 def _add_page(app: FastAPI) -> list[str]:
-    """The files of the page, each under its name; returns the paths."""
+    """Add a route for each file of the page; returns their paths."""
     paths: list[str] = []
     for file in sorted(PAGE.iterdir()):
         if file.suffix in _TYPES:
@@ -154,7 +154,7 @@ def _add_page(app: FastAPI) -> list[str]:
 
 
 def _giving(file: Path) -> Callable[[], Awaitable[Response]]:
-    """A route that gives a file, as it was when the service began."""
+    """A route that serves a file as it was when the service started."""
     content, kind = file.read_bytes(), f"{_TYPES[file.suffix]}; charset=utf-8"
 
     async def give() -> Response:
@@ -164,7 +164,7 @@ def _giving(file: Path) -> Callable[[], Awaitable[Response]]:
 
 
 async def _look(service: Service, seconds: float) -> None:
-    """Look after the run, for ever."""
+    """Check for a newer run, forever."""
     while True:
         await asyncio.sleep(seconds)
         if outcome := await asyncio.to_thread(service.reloading.check):

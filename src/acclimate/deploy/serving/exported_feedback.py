@@ -1,4 +1,4 @@
-"""What people graded as queries and judgments in BEIR's layout, with which a run can be measured."""
+"""Export people's grades as BEIR queries and judgments, on which a run can be measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUERIES, QRELS = "queries.jsonl", "qrels/test.tsv"
 
 
 class ExportedFeedback(NamedTuple):
-    """What came of it."""
+    """Counts of an export."""
 
     queries: int  # that have a relevant document among their grades
     judgments: int

@@ -1,4 +1,4 @@
-"""What people say of answers: grades, preferences and clicks, committed to an SQLite file as they come."""
+"""Feedback of people on answers: grades, preferences and clicks, committed to an SQLite file at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Grade(NamedTuple):
 
 
 class Preference(NamedTuple):
-    """Which of two lists somebody found better."""
+    """Which of two result lists somebody prefers."""
 
     query: str
     left: str  # system
@@ -53,7 +53,7 @@ class Preference(NamedTuple):
 
 
 class Click(NamedTuple):
-    """A document that somebody opened, where it stood in a list."""
+    """A document that somebody opened, with its rank."""
 
     query: str
     doc_id: str
@@ -62,8 +62,8 @@ class Click(NamedTuple):
 
 
 class Feedback:
-    """The file of one run. Every method may be called from any thread, and raises DataError where the file cannot be
-    used. A file that is not there, or is moved away, is made when the next word comes."""
+    """The feedback file of a run. Methods may be called from any thread, and raise DataError where the file cannot be
+    used. A missing or moved file is created with the next feedback."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -88,7 +88,7 @@ class Feedback:
             connection.execute("INSERT INTO clicks VALUES (NULL, ?, ?, ?, ?, ?, ?)", (_now(), rater, *row))
 
     def grades(self, query: str | None = None) -> list[Grade]:
-        """The last grade of each document, of one query or of all, in the order in which they were first graded."""
+        """The last grade of each document, for one query or all, in the order of their first grades."""
         select, by_pair = "SELECT query, doc_id, grade FROM grades", dict[tuple[str, str], int]()
         where, values = ("", ()) if query is None else (" WHERE query = ?", (query,))
         for text, doc_id, grade in self._rows(f"{select}{where} ORDER BY id", values):

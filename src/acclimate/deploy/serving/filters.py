@@ -1,8 +1,8 @@
-"""Filters: what the fields of a document must be, and which documents are so.
+"""Filters on the fields of documents.
 
-Two values that both read as numbers are compared as numbers, all others as texts, by code points: dates as in
-2026-11-27 are in their order. Two texts are equal only when they are the same. A document without the field does not
-pass; of a field with several values, one must.
+Values that both parse as numbers are compared as numbers, all others as text by code point, so dates such as 2026-11-27
+sort correctly. Two texts are equal only when they are identical. A document without the field does not pass; of a field
+with several values, one must match.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def canonical(filters: Mapping[str, Any]) -> str:
-    """The same text for the same filters, so that they can be told apart; empty where there are none.
+    """Filters as canonical text, equal for equal filters; empty where there are none.
 
     filters: field -> a value, a list of values, or conditions by name: any_of, gt, gte, lt, lte, prefix.
     """
@@ -47,9 +47,9 @@ def _condition(value: Any) -> dict[str, Any]:
 
 
 def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Filters as a URL has them: `field=value`, of which several for a field mean any of them, and `>= <= > < ^=`.
+    """Filters from a URL: `field=value`, several for a field meaning any of them, and `>= <= > < ^=`.
 
-    Raises Refused for what is none.
+    Raises Refused for anything else.
     """
     filters: dict[str, dict[str, Any]] = {}
     for text in texts:
@@ -66,12 +66,12 @@ def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def fields_named(filters: str) -> list[str]:
-    """The fields that filters, as `canonical` writes them, are about."""
+    """The fields that canonical filters name."""
     return sorted(json.loads(filters)) if filters else []
 
 
 def passing(filters: str, fields: Iterable[Mapping[str, Any]]) -> list[int]:
-    """The places of the documents that pass. filters: as `canonical` writes them; fields: of each document."""
+    """The positions of documents that pass canonical filters. fields: of each document."""
     conditions: dict[str, dict[str, Any]] = json.loads(filters)
     return [
         place

@@ -1,8 +1,7 @@
-"""What stands before the service: who may ask, how much at once, how large and for how long.
+"""The guard before a service: access, concurrency, and limits on sizes and times.
 
-Plain ASGI. A request is read whole, within its limits, before anything of the service sees it; so whatever a client
-does (sends slowly, sends too much, goes away) ends here. Every answer gets the headers that keep browsers from doing
-more with it than show it.
+Plain ASGI. A request is read whole, within its limits, before the service sees it, so misbehaving clients (slow, too
+large, gone) are handled here. Every response gets headers that let browsers do no more than show it.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ class Refused(Exception):
 
 
 def again(status: int, message: str) -> Refused:
-    """An answer that asks the client to come again in a second."""
+    """A refusal that asks the client to retry after a second."""
     return Refused(status, message, {"retry-after": "1"})
 
 
 class Guard:
-    """`app`, behind the limits. open_paths: what needs no key and is answered however many are at work."""
+    """`app` behind the limits. open_paths: need no key and are answered under any load."""
 
     def __init__(
         self,
@@ -160,7 +159,7 @@ class Guard:
 
 
 class _Answer:
-    """`send`, with our headers, and what was answered."""
+    """`send` with our headers; remembers the status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

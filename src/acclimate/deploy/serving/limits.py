@@ -1,4 +1,4 @@
-"""How much a service takes on: what is beyond is refused with a clear answer, and nothing waits without an end."""
+"""Limits of a service: what exceeds them is refused with a clear answer, and nothing waits forever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acclimate.base.text import quoted
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a service takes on; all of them above 0. Raises SettingError for one that is not.
+    """Limits of a service, all above 0. Raises SettingError for one that is not.
 
     >>> acclimate.Limits(max_k=20).max_k
     20

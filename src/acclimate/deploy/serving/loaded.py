@@ -1,4 +1,4 @@
-"""A finished run as it is served: opened, warm, and known by what it was made from."""
+"""A finished run as it is served: opened, warmed up, and with a fingerprint of what it was made from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WARM_UP = "where to begin"
 
 
 class LoadedRun:
-    """What a worker searches with, and what of it everybody may read.
+    """What a worker searches with; everything but search may be read by any thread.
 
     Raises DataError for a folder without a finished run, and SettingError for a `system` that it does not have.
     """
@@ -46,7 +46,7 @@ class LoadedRun:
         self.fingerprint = fingerprint("served", stages, str(self._run.updated_folder), str(self._run.kept))
 
     def warm(self) -> None:
-        """Answer a query with each system that is likely to be asked, so that the first person need not wait."""
+        """Answer a query with each system that is likely to be asked, so that the first user need not wait."""
         for name in dict.fromkeys((self.system, *self.sides)):
             self.hits([_WARM_UP], 1, name)
         self.marker.marked(_WARM_UP, _WARM_UP)
@@ -56,7 +56,7 @@ class LoadedRun:
         return self._searchers.hits(texts, k, system, self._rows(filters) if filters else None)
 
     def _rows(self, filters: str) -> NDArray[np.int64]:
-        """The rows of the index whose documents pass, remembered for some of the last filters."""
+        """The rows of the index whose documents pass, cached for the last filters."""
         if filters not in self._rows_by_filters:
             while len(self._rows_by_filters) >= _FILTERS:
                 self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
@@ -68,7 +68,7 @@ class LoadedRun:
         return self._rows_by_filters[filters]
 
     def _field_values(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The values of at least these fields, document by document; whatever is not asked for is not read."""
+        """The values of at least these fields for each document; other fields are not read."""
         documents = self._run.input.documents
         titles = (doc.title for doc in documents.values()) if "title" in names else repeat("")
         others = documents.fields() if {*names}.difference(_ALWAYS) else repeat(dict[str, Any]())
@@ -76,7 +76,7 @@ class LoadedRun:
             yield {**fields, "doc_id": doc_id, "title": title}
 
     def named(self, system: str | None) -> SystemName:
-        """The name of that system, or of the one that is served. Raises SettingError for one that there is not."""
+        """The checked name of a system; None means the served one. Raises SettingError for an unknown system."""
         return self.system if system is None else self._searchers.checked_name(system)
 
     @property
@@ -86,13 +86,13 @@ class LoadedRun:
 
     @cached_property
     def verdict(self) -> str:
-        """With what it rests on, in words."""
+        """The verdict and its basis, in words."""
         basis = Basis.of(self._run, self._outputs)
         return sentences.verdict({"verdict": basis.measured["verdict"], "verdict_basis": basis.name})
 
     @cached_property
     def sides(self) -> tuple[SystemName, SystemName]:
-        """The two systems to compare: the best of the untouched ones, and what is served, or was made here."""
+        """The two systems to compare: the best untouched one, and the served one or another that was adapted."""
         measured = self.measured
         untouched = [measured["baseline"], *(name for name in self.names if name.is_untouched), *self.names]
         before = next(name for name in untouched if name in self.names)
@@ -102,7 +102,7 @@ class LoadedRun:
 
     @cached_property
     def marker(self) -> Marker:
-        """Tells which words of a document are words of a query."""
+        """Marks the words of a document that are words of a query."""
         return Marker(Analyzer(self._run.base.bm25.analyzer.language))  # one of its own: the worker has the other
 
     @property
@@ -117,7 +117,7 @@ class LoadedRun:
         return [*_ALWAYS, *(name for name in names if name not in _ALWAYS)]
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
-        """What a document came with, besides title and text."""
+        """A document's fields besides title and text."""
         return self._run.input.documents.fields_of(doc_id)
 
     def has(self, doc_id: str) -> bool:
@@ -126,7 +126,7 @@ class LoadedRun:
 
     @cached_property
     def queries_to_judge(self) -> list[Query]:
-        """Queries of a log, which people asked and nobody judged, then those that measured the run; each text once."""
+        """Unjudged queries of the log, then those that measured the run, each text once."""
         log = [Query(query.query_id, query.text) for query in self._run.input.unjudged_log.queries]
         measuring = self._outputs["steer"].measuring(self._run, self._outputs["sample"]).queries
         return list({query.text: query for query in (*log, *measuring)}.values())

@@ -1,7 +1,7 @@
-"""Which words of a text are words of a query, as BM25 counts them, and the part of a text that has most of them.
+"""Highlighting: the words of a text that match a query by BM25's terms, and the part of the text with most of them.
 
-BM25 counts "how" and "can" of an English query, too, whose list of stop words is short; they explain no ranking and are
-in every text, so they are marked only where a query has nothing else.
+BM25 also counts words such as "how" and "can", as the list of English stop words is short. They explain no ranking and
+are in every text, so they are marked only where a query has nothing else.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Marker:
 
 
 def _window(spans: list[tuple[int, int]], length: int, chars: int | None) -> tuple[int, int]:
-    """Where to begin and end: so that as many spans as can be are within, the first such place."""
+    """The first window of `chars` characters that contains the most spans."""
     if chars is None or length <= chars:
         return 0, length
     best, most = 0, 0

@@ -1,4 +1,4 @@
-"""What a service counts, as the text that Prometheus reads."""
+"""Metrics of a service in Prometheus' text format."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Notices that a run was made anew, and gives the worker the new one once that is loaded and has answered a query.
+"""Reload a run that was made anew: the worker gets the new one once it is loaded and has answered a query.
 
-What tells is the size, time and place of the manifests and the report, looked at every few seconds. While `adapt` is at
-work there is no manifest of `evaluate`, so nothing is loaded; what was loaded before stays in use until then, and as
-long as the new one cannot be used.
+A change is seen by the size, time and inode of the manifests and the report, checked every few seconds. While `adapt`
+works there is no manifest of `evaluate`, so nothing is loaded. The old run stays in use until then, and as long as the
+new one cannot be used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ State = tuple[tuple[str, int, int, int], ...]
 
 
 class Reloading:
-    """Looks after the run of a worker. `check` is called by one thread at a time."""
+    """Keeps the run of a worker current. `check` is called by one thread at a time."""
 
     def __init__(self, worker: Worker, load: Callable[[], LoadedRun], folder: Path) -> None:
         self._worker, self._load, self._folder = worker, load, folder
@@ -28,8 +28,8 @@ class Reloading:
         self.problem: str | None = None  # why a newer run is not served
 
     def check(self) -> str | None:
-        """Load what is new and has come to rest since the last look. Returns `swapped`, `same` or `failed` where there
-        was something."""
+        """Load a changed run that has not changed again since the last check. Returns `swapped`, `same` or `failed`;
+        None where nothing is to be loaded."""
         state = state_of(self._folder)
         is_at_rest, self._last = state == self._last, state
         if state == self._loaded or not is_at_rest or not (self._folder / _LAST_STAGE / "manifest.json").is_file():
@@ -53,7 +53,7 @@ class Reloading:
 
 
 def state_of(folder: Path) -> State:
-    """What changes when a stage or the report is made again."""
+    """A state that changes when a stage or the report is made again."""
     states: list[tuple[str, int, int, int]] = []
     for path in sorted([*folder.glob("[!.]*/manifest.json"), folder / "report.json"]):
         try:

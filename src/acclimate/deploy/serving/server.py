@@ -1,4 +1,4 @@
-"""uvicorn, as we run it: slow and idle clients are let go, and what is at work is answered before it stops."""
+"""uvicorn as we run it: slow and idle clients are disconnected, and requests at work are answered before it stops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TURNED_AWAY = (
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket of that address; nobody is answered yet. Raises SettingError where there can be none."""
+    """A socket bound to that address, not yet listening. Raises SettingError where that is not possible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -44,7 +44,7 @@ def run(app: Any, listener: socket.socket, limits: Limits) -> None:
 
 
 def server(app: Any, limits: Limits) -> uvicorn.Server:
-    """One that serves until `should_exit` is set, or a signal comes where it is in the main thread."""
+    """A server that runs until `should_exit` is set or, in the main thread, a signal comes."""
     _raise_file_limit(limits.max_connections)
     config = uvicorn.Config(
         app,
@@ -63,7 +63,7 @@ def server(app: Any, limits: Limits) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
-    """Signals end it, and end nothing else: the caller decides what comes then."""
+    """Signals end the server and nothing else: the caller decides what comes then."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,7 +81,7 @@ class _Server(uvicorn.Server):
 
 
 def _protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """HTTP/1.1 that waits for ever neither for the head of a request nor for an answer to be read."""
+    """HTTP/1.1 with timeouts for the head of a request and for the client to read the answer."""
 
     class Protocol(H11Protocol):
         head: asyncio.TimerHandle | None = None

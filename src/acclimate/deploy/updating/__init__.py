@@ -1,1 +1,1 @@
-"""Documents that came, changed and went since a run was made."""
+"""Updates of a finished run with documents that are new, changed or gone."""

@@ -1,4 +1,4 @@
-"""Which documents came, changed and went: told by their ids, and what is in them decides."""
+"""Which documents are new, changed or gone: matched by id, compared by content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from acclimate.run.input import Input
 
 
 def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
-    """Ids to remove, one a line. Raises DataError for one that is no document's."""
+    """Ids of documents to remove, one a line. Raises DataError for an unknown id."""
     doc_ids: set[str] = set()
     for number, line in read_lines(path):
         doc_id = line if line in documents else line.strip()
@@ -38,10 +38,10 @@ def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Changes:
-    """The documents that a run searches, and those that it is to search.
+    """The documents that a run searches, and how they are to change.
 
-    new: documents that came or changed, perhaps among others that are as they were. removed: ids of those that go.
-    replaces: all that are not in `new` go, too.
+    new: new and changed documents; unchanged ones among them are ignored. removed: ids of documents to remove.
+    replaces: documents that are not in `new` go too.
     """
 
     now: Corpus
@@ -50,7 +50,7 @@ class Changes:
     replaces: bool = False
 
     def __post_init__(self) -> None:
-        """Raises DataError for a document that is to come and to go."""
+        """Raises DataError for a document that is both in `new` and to be removed."""
         for doc_id in sorted(self.removed):
             if doc_id in self.new:
                 raise DataError(
@@ -58,7 +58,7 @@ class Changes:
                 )
 
     def documents(self) -> Iterator[Doc]:
-        """All that will be there: in their order, what came at the end; where `new` replaces them, in its order."""
+        """All documents after the change: in their order with new ones at the end, or in the order of a full `new`."""
         if self.replaces:
             yield from self.new.values()
             return
@@ -68,7 +68,7 @@ class Changes:
         yield from (doc for doc in self.new.values() if doc.doc_id not in self.now)
 
     def documents_with_fields(self) -> Located[Doc]:
-        """All documents that will be there, as `documents` orders them, each with the other fields it came with."""
+        """`documents`, each with its other fields."""
         return Located(self._documents_with_fields())
 
     def _documents_with_fields(self) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
@@ -76,17 +76,17 @@ class Changes:
             yield Place(Path(self.now.source)), doc, self.fields_of(doc.doc_id)
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
-        """The other fields of a document that will be there."""
+        """The other fields of a document after the change."""
         return _fields(self.new if doc_id in self.new else self.now, doc_id)
 
     @cached_property
     def came(self) -> frozenset[str]:
-        """Ids that were not there."""
+        """Ids of new documents."""
         return frozenset(doc_id for doc_id in self.new if doc_id not in self.now)
 
     @cached_property
     def changed(self) -> frozenset[str]:
-        """Ids whose title, text or other fields are another."""
+        """Ids of documents whose title, text or other fields changed."""
         return frozenset(
             doc.doc_id
             for doc in self.new.values()
@@ -96,7 +96,7 @@ class Changes:
 
     @cached_property
     def went(self) -> frozenset[str]:
-        """Ids that will not be there."""
+        """Ids of documents that are gone."""
         gone = frozenset(doc_id for doc_id in self.now if doc_id not in self.new) if self.replaces else frozenset()
         return gone | self.removed
 
@@ -111,18 +111,19 @@ def _fields(documents: Mapping[str, Doc], doc_id: str) -> dict[str, Any]:
 
 
 class Rows:
-    """What is indexed, documents or passages of them, and the row of the index now that each is, where it is as it was.
+    """Where each row of the new index comes from: a row of the present index, or a text that must be encoded.
 
-    `rows` are filled while `units` is read: those of the index now, and from its length on those of `fresh`, in order.
+    `rows` fills while `units` is read. Rows below the length of the present index are its own; from there on they count
+    through `fresh`, in order. What is indexed are documents, or passages of them.
     """
 
     def __init__(self, changes: Changes, now: Input) -> None:
         self._changes, self._now = changes, now
         self._rows = array("q")
-        self.fresh: list[str] = []  # ids of what is to be read
+        self.fresh: list[str] = []  # ids of what must be encoded
 
     def units(self, documents: Corpus) -> Iterator[Doc]:
-        """Every document, or passages in its place, as `collections.passages` has them."""
+        """Every document, or its passages, as `collections.passages` splits it."""
         corpus, is_fresh = self._now.corpus, self._changes.came | self._changes.changed
         words, overlap = self._now.passage_words, self._now.passage_overlap
         for doc in documents.values():
@@ -138,12 +139,12 @@ class Rows:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(n,) where each comes from."""
+        """(n,) the origin of each row of the new index."""
         return np.frombuffer(self._rows, np.int64)
 
     @cached_property
     def _of_document(self) -> dict[str, range]:
-        """The rows of each document, where some are passages."""
+        """The rows of each document, where documents were split."""
         rows: dict[str, range] = {}
         for row, doc_id in enumerate(self._now.corpus.ids):
             document = self._now.parents.get(doc_id, doc_id)

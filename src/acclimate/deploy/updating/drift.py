@@ -1,16 +1,16 @@
-"""Whether what came since a run was made is unlike what it was made from, so that adapting again may pay.
+"""Drift: whether new documents are unlike those that a run was made from, so that adapting again may pay.
 
-Three figures, each held against the run's own documents and queries rather than against a number somebody chose:
+Three figures, each compared with the run's own documents and queries rather than with a chosen threshold:
 
-- the share of a document's words that no document of the run had: of the median document that came, against the run's
-  own documents, each against all others (a word that is in no other document is new in this one);
-- the distance (1 less the cosine of dense vectors) to the nearest of the documents that queries were written for: of
-  the median document that came, against those of the run, each without itself;
-- the cosine of the best document for each query that was measured: its mean now, against that before.
+- the share of a document's words that no document of the run had: the median over new documents, against the run's own
+  documents, each against all others (a word in no other document is new in this one);
+- the distance (1 - cosine of dense vectors) to the nearest document that queries were written for: the median over new
+  documents, against those of the run, each without itself;
+- the cosine of the best document for each query that measured the run: its mean now, against that before.
 
-The first two suggest adapting again where the median of what came lies above 95 in 100 of the run's documents (of
-documents like those, one in twenty does by chance alone); the third where the mean fell by more than its standard error
-over the queries, which is the least that measuring on them again could notice.
+The first two suggest adapting again where the median of new documents lies above 95% of the run's documents (of similar
+documents, one in twenty does by chance); the third where the mean fell by more than its standard error over queries,
+the least that measuring again could notice.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _QUANTILE = 0.95
 def drift(
     before: Run, outputs: Outputs, now: Run, came: Sequence[str], counts: TermCounts, *, only_more: bool
 ) -> dict[str, Any]:
-    """The figures, by name: `came` and `before` (or `now` and `before`), and the `limit` beyond which they suggest it.
+    """The figures by name, each with `came` (or `now`), `before`, and the `limit` beyond which it suggests adapting.
 
-    came: ids, of what is searched now, that came or changed since the stages were made. counts: of what is searched
-    now. only_more: none changed or went, so that the best scores cannot have fallen.
+    came: ids of new and changed documents or passages since the stages were made. counts: of everything searched now.
+    only_more: nothing changed or was removed, so the best scores cannot have fallen.
     """
     figures: dict[str, Any] = {}
     if came:
@@ -51,7 +51,7 @@ def drift(
 
 
 def sentences(figures: Mapping[str, Any]) -> list[str]:
-    """The figures that suggest adapting again, in words."""
+    """A sentence on the figures that suggest adapting again, if any do."""
     said: list[str] = []
     if (words := figures.get("new_words")) and words["came"] > words["limit"]:
         said.append(
@@ -81,7 +81,7 @@ def _figure(came: NDArray[np.floating], before: NDArray[np.floating]) -> dict[st
 
 
 def _new_words(counts: TermCounts, came: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """The share of new words, of each document that came and of each that was there."""
+    """The share of new words in each new document, and in each old one."""
     n_docs = len(counts.ends) - 1
     rows = np.repeat(np.arange(n_docs), np.diff(counts.ends))
     is_old = np.ones(n_docs, bool)
@@ -97,7 +97,7 @@ def _new_words(counts: TermCounts, came: NDArray[np.int64]) -> tuple[NDArray[np.
 def _distances(
     before: Run, outputs: Outputs, now: Run, came: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
-    """How far documents are from the nearest that queries were written for: those that came, those that were there."""
+    """Distances to the nearest document that queries were written for: of new documents, and of old ones."""
     ids = before.base.ids
     written_for = sorted({query.doc_id for query in outputs["filter"].queries if query.doc_id in ids.row})
     sampled = np.array([ids.row[doc_id] for doc_id in written_for[:: max(1, len(written_for) // _MOST)]], np.int64)

@@ -1,6 +1,6 @@
-"""Indexes of documents of which some changed: what did not is copied from those that are there, the rest is encoded.
+"""Indexes for changed documents: rows of unchanged ones are copied from the present indexes, the rest is encoded.
 
-In each, rows below the number of documents now are of the index now, and those from there on of what is fresh.
+`rows` says where each row comes from: below the length of the present index from there, else from the fresh documents.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _ROWS_AT_ONCE = 4096  # that are copied
 def index(
     run: Run, distilled: Distilled | None, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path
 ) -> None:
-    """Write every index of the run into `folder`: those that the stages `index` and `distill` have.
+    """Write every index of the stages `index` and `distill` anew, into `folder`.
 
-    fresh: what came or changed. rows: (n,) where each document comes from.
+    fresh: new and changed documents. rows: (n,) the origin of each row.
     """
     exact_up_to = run.settings["index"]["exact_up_to"]
     approximate.check(len(rows), exact_up_to)
@@ -59,7 +59,7 @@ def index(
 
 
 def _bm25(run: Run, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path) -> None:
-    """The first update reads the terms of every document, and keeps how often each is where; later ones go on."""
+    """The first update counts the terms of every document and keeps the counts; later ones extend these."""
     analyzer, settings = run.base.bm25.analyzer, run.settings["index"]
     counted = run.folder("index") / TERMS
     if counted.is_dir():
@@ -81,7 +81,7 @@ def _vectors(
 
 
 def joined(sources: list[Vectors], rows: NDArray[np.int64], folder: Path) -> Vectors:
-    """Vectors of these rows, which count through the sources, written to `folder`."""
+    """Write the vectors of these rows, which count through the sources one after the other, to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     lengths = np.concatenate([np.diff(source.offsets) for source in sources])[rows]
     first, has_tokens = sources[0], bool(len(sources[0].tokens))

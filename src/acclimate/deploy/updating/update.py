@@ -1,8 +1,8 @@
-"""Documents that came, changed and went become searchable, without training anything.
+"""Update the documents that a run searches, without training anything.
 
-What did not change is copied, what is new is encoded by the base and the students, and BM25 is computed anew from
-counts that are kept. The new indexes are written beside and renamed; then one file says that they are the newest, so a
-kill at any moment leaves either the old or the new. Those before stay until the next update: who reads them is not
+Unchanged rows are copied, new documents are encoded by the base and the students, and BM25 is computed anew from kept
+counts. The new indexes are written beside the old and renamed; then one file names them as current, so a kill at any
+moment leaves either the old or the new. The previous indexes stay until the next update, so their readers are not
 disturbed.
 """
 
@@ -64,9 +64,9 @@ class Updated:
 
 
 def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool) -> Updated:
-    """Take documents in; the report is written anew, and says what came and went.
+    """Update a run's documents, and write its report anew, which says how many came and went.
 
-    new: a collection, as `adapt` takes it. remove: a file of ids. replaces: what is not in `new` goes.
+    new: a collection, as `adapt` takes it. remove: a file of ids. replaces: documents that are not in `new` go.
     Raises SettingError where nothing is given, and what readers raise.
     """
     with described(folder).workspace.lock():
@@ -137,7 +137,7 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
 
 
 def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mapping[str, Doc], Corpus]:
-    """Documents; their files; where each row of the index comes from; what is to be read; what is searched."""
+    """The new documents, their files, the origin of each index row, what must be encoded, and what is searched."""
     into = now.input.folder
     fresh = changes.came | changes.changed
     others = [(*doc, changes.fields_of(doc.doc_id)) for doc in changes.new.values() if doc.doc_id in fresh]
@@ -157,7 +157,7 @@ def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mappi
 
 @dataclass(frozen=True)
 class _Some(Mapping[str, Doc]):
-    """Some documents of a corpus, in an order of their own; each is read when it is wanted."""
+    """Some documents of a corpus, in an order of their own, read on access."""
 
     corpus: Corpus
     doc_ids: list[str]
@@ -173,7 +173,7 @@ class _Some(Mapping[str, Doc]):
 
 
 def _tidy(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> None:
-    """Remove what is older than the update before."""
+    """Remove the files of all updates but the last two."""
     stay = {update.folder.name for update in (last, earlier) if update}
     for path in (folder / FOLDER).iterdir():
         if path.is_dir() and path.name not in stay and not path.name.startswith("."):
