@@ -68,6 +68,20 @@ def test_what_is_too_small_is_told_before_anything_is_made(case, tmp_path):
     assert made <= {"corpus"}
 
 
+def test_documents_that_were_only_not_drawn_need_not_be_added(tmp_path):
+    """One long document has most of the passages here, so nearly all that are drawn are its own."""
+    long = DOCS[0]._replace(doc_id="long", text=" ".join(f"{doc.text} Part {n}." for n in range(20) for doc in DOCS))
+    for docs, changes, remedy in (
+        (DOCS, ["sample.n_docs=5"], r"draw more \(sample.n_docs\)$"),
+        ([long, *DOCS[:20]], ["sample.n_docs=10", "index.passage_words=20"], "or fewer .* of each .*max_per_source"),
+        (DOCS[:5], ["sample.n_docs=5"], "add documents$"),
+    ):
+        with pytest.raises(DataError, match=f"expected 8 at least.*: .*{remedy}"):
+            check_size(run_of(tmp_path, docs, *changes, out=f"run{len(docs)}"), holds_out=True)
+    followed = "sample.n_docs=20", "index.passage_words=20", "sample.max_per_source=1"
+    check_size(run_of(tmp_path, [long, *DOCS[:20]], *followed, out="few of each"), holds_out=True)
+
+
 def test_the_whole_chain_checks_it_before_models_are_loaded(tmp_path, tiny_encoder, monkeypatch):
     monkeypatch.setattr("acclimate.llm.check", lambda name: None)
     bases = f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}"

@@ -66,7 +66,7 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
         raise DataError(
-            f"{shortage}; expected {needed} at least{why}: {'give more queries' if is_given else 'add documents'}",
+            f"{shortage}; expected {needed} at least{why}: {_remedy(dropped, is_given, bool(run.input.parents))}",
             path=run.input.corpus.source or None,
         )
     raise SettingError(
@@ -117,6 +117,16 @@ def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: 
         value = f" (sample.{setting}={settings[setting]})" if setting else ""
         reasons += [f"{reason} {count:,}{value}"] if count else []
     return f"; {kind} passed over: {', '.join(reasons)}" if reasons else ""
+
+
+def _remedy(dropped: Mapping[str, int], is_given: bool, has_passages: bool) -> str:
+    """What to do about too few documents: what was only not drawn need not be added."""
+    if is_given:
+        return "give more queries"
+    if not dropped.get("not drawn"):
+        return "add documents"
+    # One long document may have most of the passages, and then nearly all that are drawn are its own.
+    return _MORE[False] + (", or fewer passages of each document (sample.max_per_source)" if has_passages else "")
 
 
 def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
