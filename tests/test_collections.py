@@ -122,6 +122,7 @@ def test_judgments_that_no_run_reads_are_refused_and_so_are_two_files_of_one_spl
         ("a.jsonl.zst", "unpack it"),
         ("a.zip", "unpack it"),
         ("a.xlsx", "save it as CSV"),
+        ("a.json", "jq -c '.[]'"),
         ("sub/corpus.jsonl", "did you mean {}/sub?"),
     ],
 )

@@ -36,6 +36,7 @@ _ADVICE = {  # by the ends of names of what is no text or table yet
     ".pdf .doc .docx .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc or pdftotext for one",
     ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
     ".xls .xlsx .ods": "save it as CSV",
+    ".json": "of one JSON list make an object a line first: jq -c '.[]' FILE.json > FILE.jsonl",
 }
 
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
