@@ -203,6 +203,22 @@ def test_a_mistake_is_the_same_mistake_in_both(home, capsys, wrong, typed):
     assert not Path("wrong").exists()
 
 
+def test_what_is_no_path_is_never_taken_for_the_name_of_one(run, tmp_path):
+    """Documents at hand, and not in a file: a message with all of them in it would help nobody."""
+    rows = [{"_id": str(n), "text": "lava"} for n in range(100)]
+    for call in (
+        lambda: acclimate.adapt(rows, out=tmp_path / "run"),
+        lambda: run.update(rows),
+        lambda: run.update(remove=["1"]),
+        lambda: acclimate.rerank("a.trec", "model", tmp_path / "b.trec", corpus=rows),
+        lambda: acclimate.rerank("a.trec", rows, tmp_path / "b.trec", corpus="docs"),
+        lambda: acclimate.convert_model(rows, tmp_path / "model"),
+    ):
+        with pytest.raises(TypeError, match="PathLike object, not list"):
+            call()
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("seed", [-1, "x", 1.5])
 def test_a_seed_that_is_none(home, seed):
     with pytest.raises(acclimate.SettingError, match=r"seed is .*; expected a whole number"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 
@@ -25,5 +25,5 @@ def convert_model(source: str | PathLike[str], out: str | PathLike[str]) -> Path
     """
     from acclimate.base.pickled import convert
 
-    convert(str(source), Path(out))
+    convert(fspath(source), Path(out))
     return Path(out)

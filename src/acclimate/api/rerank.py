@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 from acclimate.base.domains import AtLeast
@@ -57,7 +57,7 @@ def rerank(
     """
     depth = whole_number(depth, "depth", AtLeast(1))
     max_tokens = whole_number(max_tokens, "max_tokens", AtLeast(_FEWEST_TOKENS))
-    source, target, name = Path(run), Path(out), str(model)
+    source, target, name, documents = Path(run), Path(out), fspath(model), fspath(corpus)
     if target.is_dir():
         raise DataError("is a folder; expected a file to write to", path=target)
     _check_model(name)
@@ -66,7 +66,7 @@ def rerank(
     with tidied_above(partial):
         make_folder(partial)
         try:
-            collection = collections.load(str(corpus), partial)
+            collection = collections.load(documents, partial)
             asked = collection.queries if queries is None else _queries(Path(queries))
             texts = {query.query_id: query for query in asked}
             if not texts:

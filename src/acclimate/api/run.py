@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -231,7 +231,7 @@ class Run:
         """
         from acclimate.deploy.updating.update import update
 
-        new, ids = None if newdocs is None else str(newdocs), None if remove is None else Path(remove)
+        new, ids = None if newdocs is None else fspath(newdocs), None if remove is None else Path(remove)
         with shown(progress):
             result = update(self.folder, new, ids, replaces=all)
         for name in ("_searchers", "report"):
