@@ -118,6 +118,35 @@ def test_the_next_run_is_measured_by_what_people_graded(copied, corpus, run_adap
     assert {row["text"] for row in rows} == {*texts.values()}
 
 
+def test_what_was_graded_before_and_after_an_update_is_what_adapt_takes_with_the_documents_of_today(
+    copied, corpus, run_adapt, tmp_path, capsys
+):
+    """Documents that were graded go, and documents that came are graded."""
+    (kept, gone), run = (QRELS[0], QRELS[1]), acclimate.open(copied)
+    store = Feedback(copied)
+    for qrel in (kept, gone):
+        store.grade([Grade(f"query {qrel.query_id}", qrel.doc_id, 3)])
+    store.grade([Grade(f"query {kept.query_id}", gone.doc_id, 1)])
+    assert run.feedback(tmp_path / "before")[-2:] == (0, 0)
+    lines = corpus.read_text().splitlines(keepends=True)
+    today = tmp_path / "today.jsonl"
+    came = json.dumps({"_id": "came", "title": "", "text": f"{kept.query_id} is answered by what came today."}) + "\n"
+    today.write_text("".join(line for line in lines if json.loads(line)["_id"] != gone.doc_id) + came)
+    run.update(today, all=True)
+    store.grade([Grade("query of today", "came", 2)])
+    store.close()
+    out = tmp_path / "graded"
+    assert main(["feedback", str(copied), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 queries with 2 judgments" in printed
+    assert "2 judgments left out: their documents are not in the run any more" in printed
+    assert "1 judgments are of documents that came by an update: adapt to the documents of today" in printed
+    options = ("--queries", str(out / "queries.jsonl"), "--qrels", str(out / "qrels" / "test.tsv"))
+    with fake_answers():
+        assert run_adapt(today, tmp_path / "run-of-today", *options, changes=FAST) == 0
+    assert report_of(tmp_path / "run-of-today")["verdict_basis"] == "qrels"
+
+
 def test_an_export_replaces_an_export_and_nothing_else(copied, tmp_path):
     run = acclimate.open(copied)
     with pytest.raises(acclimate.DataError, match="no feedback yet; collect some with: acclimate serve"):

@@ -206,5 +206,9 @@ def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:
     documents = run.input.documents
     unknown = next((qrel.doc_id for qrel in known if qrel.doc_id not in documents), None)
     if unknown is not None:
-        raise DataError(f"document {quoted(unknown)} is graded here and is not in the corpus of the run", path=path)
+        raise DataError(
+            f"document {quoted(unknown)} is graded here and is not in the corpus of the run, before any update; remove "
+            "the lines of such documents, or judge a run of the documents of today",
+            path=path,
+        )
     return known
