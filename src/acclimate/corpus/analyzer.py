@@ -1,8 +1,8 @@
-"""What BM25 counts in a text: one analyzer for documents and queries, with stop words and stemming of a language.
+"""The analyzer of BM25, one for documents and queries, with the stop words and stemming of a language.
 
-Words are folded (see `words`); those of scripts without blanks, and Korean ones, which carry particles, become their
-characters and their overlapping pairs of characters (bigrams), so no dictionary is needed and a query of one character
-finds something, too. Words of one letter stay (C, R), but not the letters of abbreviations and elisions (e.g., it's).
+Words are folded (see `words`). Words of scripts without blanks, and of Korean, which attaches particles, become their
+characters and overlapping bigrams, so no dictionary is needed and a query of one character works too. Words of one
+letter stay (C, R), but not the letters of abbreviations and elisions (e.g., it's).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _STOP_WORDS_TOO = {"en": ("i",)}  # of one letter, which bm25s' lists for words 
 
 
 class Analyzer:
-    """Text to terms, those of a document or of a query. Raises SettingError for a language that it does not know."""
+    """Text to terms, for documents and queries. Raises SettingError for an unknown language."""
 
     def __init__(self, language: str) -> None:
         if language not in LANGUAGES:
@@ -107,7 +107,7 @@ def _terms(word: str) -> list[str]:
 
 @cache
 def stop_words_of(name: str) -> Sequence[str]:
-    """bm25s' list of that name, from its file alone: the library imports SciPy. Nothing where it has none."""
+    """bm25s' stop words of that name, or none. Read from its file alone, as importing the library imports SciPy."""
     spec = importlib.util.find_spec("bm25s")
     assert spec
     assert spec.origin
@@ -121,7 +121,7 @@ def stop_words_of(name: str) -> Sequence[str]:
 
 @cache
 def bm25s() -> Any:
-    """The library bm25s, without JAX: where that is installed bm25s imports it, and it takes most of a GPU's memory."""
+    """The library bm25s, kept from importing JAX, which would take most of a GPU's memory."""
     with _missing("jax"):
         import bm25s
 
@@ -130,7 +130,7 @@ def bm25s() -> Any:
 
 @contextmanager
 def _missing(name: str) -> Iterator[None]:
-    """Whoever imports this package finds that it is not installed."""
+    """Within it, importing this package fails as if it were not installed."""
     before = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
     sys.modules[name] = None  # pyright: ignore[reportArgumentType] (documented: an import of it fails)
     try:

@@ -1,10 +1,10 @@
-"""A name becomes a collection: a corpus with the queries and judgments that come with it, if any do.
+"""Load a collection by name: a corpus, with its queries and judgments if it has any.
 
 CORPUS is a folder of BEIR or LoTTE, a corpus file (JSON Lines, CSV, TSV, Parquet, TREC's SGML), a folder of text,
 Markdown or HTML files, the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an
-id of ir_datasets, or `pydocs`. What is there as a file or folder comes before a collection of that name. The corpus is
-built once into the cache folder, under a name made of the bytes of its source: the second run opens it at once, and a
-changed byte makes another.
+id of ir_datasets, or `pydocs`. A file or folder takes precedence over a collection of the same name. The corpus is
+built once, into the cache folder under a hash of its source's bytes: the second run opens it at once, and a changed
+byte builds another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LocatedQrels = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place o
 
 @dataclass(frozen=True)
 class Collection:
-    """A corpus, and what is known about searching it."""
+    """A corpus with its queries and judgments."""
 
     name: str
     corpus: Corpus
@@ -62,7 +62,7 @@ def is_path(name: str) -> bool:
 
 
 def path_of(name: str) -> Path | None:
-    """The file or folder that a name means; None where it means none."""
+    """The file or folder that a name refers to, if any."""
     if not is_path(name):
         return None
     place = lotte.find(Path(name))
@@ -70,12 +70,12 @@ def path_of(name: str) -> Path | None:
 
 
 def located(name: str) -> str:
-    """The name that means the same collection in every folder."""
+    """A name that refers to the same collection from any working directory."""
     return str(Path(name).absolute()) if is_path(name) else name
 
 
 def check_name(name: str) -> None:
-    """Raises DataError for a path that leads nowhere, and SettingError for a name that is no collection's."""
+    """Raises DataError for a missing file or folder, and SettingError for an unknown collection."""
     if (path := path_of(name)) is not None:
         if not files.exists(path):
             raise _no_such(path)
@@ -88,9 +88,9 @@ def check_name(name: str) -> None:
 def load(
     name: str | Path, cache_dir: Path, *, queries: str | Path | None = None, qrels: str | Path | None = None
 ) -> Collection:
-    """The collection that `name` means. Files of queries and qrels, when given, replace those that it brings.
+    """Load the collection of that name. Files of queries and qrels, when given, replace the collection's own.
 
-    Judgments given as a file are the split `test`.
+    Judgments given as a file become the split `test`.
     """
     check_name(str(name))
     if is_path(str(name)):
@@ -110,9 +110,9 @@ def load(
 
 
 def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Corpus:
-    """The corpus with passages in place of its longer docs, out of the cache if it was split so before.
+    """The corpus with longer docs split into passages, from the cache if it was split so before.
 
-    The corpus itself when `words` is 0. Raises DataError where a passage would have the id of a doc that is there.
+    The corpus itself when `words` is 0. Raises DataError where a passage would get the id of an existing doc.
     """
     check(words, overlap)
     if not words:
@@ -139,7 +139,7 @@ def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Co
 
 @dataclass(frozen=True)
 class _Source:
-    """A collection of which queries and judgments are read only if they are wanted."""
+    """A collection whose queries and judgments are read only when needed."""
 
     name: str
     corpus: Corpus
@@ -187,7 +187,7 @@ def _lotte(folder: Path, kind: str, cache_dir: Path) -> _Source:
 
 
 def _data_file(folder: Path, stem: str) -> Path | None:
-    """The file of this name with one of the suffixes that are read."""
+    """The file with this stem and a known suffix, if there is one."""
     paths = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
     for path in paths:
         if path.is_dir():
@@ -199,7 +199,7 @@ def _data_file(folder: Path, stem: str) -> Path | None:
 
 
 def _cached(source: Path, cache_dir: Path) -> Corpus:
-    """The corpus of a file or folder, out of the cache if these very bytes were read before."""
+    """The corpus of a file or folder, from the cache if the same bytes were read before."""
     paths = find_files(source)[0] if source.is_dir() else [source]
     names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in paths]
     key = fingerprint(READERS_VERSION, names, [sha256(path) for path in paths])
@@ -222,9 +222,9 @@ def _pydocs(cache_dir: Path) -> _Source:
 
 
 def _ir_dataset(name: str, cache_dir: Path) -> _Source:
-    """A dataset of ir_datasets; one without judgments brings those of its parts test, dev and train.
+    """A dataset of ir_datasets; where it has no judgments, with those of its parts test, dev and train.
 
-    Published judgments cannot be mended, so those of unknown documents are left out here, as ir_measures would.
+    Users cannot fix published judgments, so those of unknown documents are dropped here, as ir_measures would.
     """
     dataset_id = (
         named_collections.ir_datasets_id(name) if named_collections.is_named(name) else name.removeprefix(IR_DATASETS)

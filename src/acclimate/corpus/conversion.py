@@ -1,7 +1,7 @@
-"""One format of files becomes another: read by what is in it, completed by documents and queries given beside, written.
+"""Convert files of one format to another: recognized by content, and completed from given documents and queries.
 
-Decided: what is read streams. Documents that are looked up, by id or by text, go into a corpus in a folder beside the
-target that is removed at the end. A file takes the place of one that is there; a folder never does.
+Decided: input is streamed. Documents to be looked up, by id or text, go into a corpus in a temporary folder beside the
+target. An existing file is replaced; an existing folder never is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.registry import Format, named_format, recognize
 from acclimate.corpus.formats.source import Source
 
-# What a file is written as where nobody says: by the end of its name and by what was read.
+# The default target format, by the suffix of the target's name and the kind of content.
 BY_SUFFIX = {
     ".jsonl": {
         registry.DOCS: "documents",
@@ -43,7 +43,7 @@ BY_SUFFIX[".parquet"] = BY_SUFFIX[".jsonl"]
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was read as which format, and written as which; `notes` count what was left out or changed, by reason.
+    """The outcome of a conversion; `notes` count what was left out or changed, by reason.
 
     >>> print(acclimate.Conversion("inpars", "beir", 1200, {}))
     inpars to beir: 1,200 written
@@ -129,7 +129,7 @@ def convert(
 
 
 def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Format, Content]:
-    """What a file or folder holds, here or on the hub, or a collection that has a name and no file."""
+    """The format and content of a file or folder, local or on the hub, or of a collection by name."""
     path = hub.download(name) if hub.is_on_hub(name) else Path(name)
     if format_name:
         form = named_format(format_name)
@@ -165,7 +165,7 @@ def _remove(target: Path) -> None:
 
 
 def _has_data(folder: Path) -> bool:
-    """True for a folder with files of data: then it is none of documents, whatever text there is beside them."""
+    """True for a folder with data files; then texts beside them do not make it a folder of documents."""
     return any(path.suffix.lower() in DATA for path in folder.rglob("*"))
 
 
@@ -188,7 +188,7 @@ def _texts(name: str, folder: Path) -> Mapping[str, str]:
 
 @contextmanager
 def _room_for(target: Path) -> Iterator[Path]:
-    """A passing folder beside the target."""
+    """A temporary folder beside the target."""
     with tidied_above(target):
         make_folder(target.parent)
         with _temporary(target) as folder:

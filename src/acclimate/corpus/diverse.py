@@ -1,13 +1,12 @@
-"""A draw that covers the corpus: some documents of each cluster, after DUQGen (arXiv 2404.02489, section 3.1).
+"""Draw a diverse sample: documents of every cluster, after DUQGen (arXiv 2404.02489, section 3.1).
 
-Documents are clustered by k-means on their vectors. Each cluster gives documents in proportion to its size, one at
-least as long as there are enough; within a cluster they come in an order drawn by the softmax of their closeness to
-the centroid, and of the next few in that order the one is taken that is close to the centroid and unlike what the
-cluster gave before (maximal marginal relevance, Carbonell and Goldstein 1998). Documents may have weights: one of
-weight 2 counts as two.
+Documents are clustered by k-means on their vectors. Each cluster gives documents in proportion to its size, at least
+one while there are enough. Within a cluster they come in an order drawn by the softmax of their closeness to the
+centroid; of the next few in that order, the one is taken that is close to the centroid and unlike those taken before
+(maximal marginal relevance, Carbonell and Goldstein 1998). A document of weight 2 counts as two.
 
-Places are given out one at a time, to the cluster that is farthest below its share (Sainte-Lague), not computed
-beforehand: so a document that is passed over is made up for by another of its own cluster.
+Places are given one at a time to the cluster that is farthest below its share (Sainte-Lague), not computed beforehand,
+so that a skipped document is replaced by another of its own cluster.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ def draw_diverse(
 
     rows: the row in `vectors` of each candidate; vectors: (n, dim), unit length, read in blocks.
     chances: a number in [0, 1) for each candidate, drawn by its id; weights: above 0, what it counts for beside others.
-    `accepts` may pass a position over. n_clusters: 0 is one for each document to draw, a thousand at most. The order
-    of the candidates decides what k-means sees, and nothing else.
+    `accepts` may skip a position. n_clusters: 0 means one for each document to draw, up to a thousand. The order of the
+    candidates decides only which of them k-means is fitted on.
     """
     n_wanted = n_clusters or min(n_docs, MAX_CLUSTERS)
     luck = np.clip(chances, 1e-12, 1 - 1e-12)
@@ -78,7 +77,7 @@ def draw_diverse(
 
 
 class _Cluster(Iterator[int]):
-    """The candidates of a cluster, the next best first, given what was kept."""
+    """The candidates of a cluster, the best next one given those kept."""
 
     def __init__(
         self,
@@ -107,7 +106,7 @@ class _Cluster(Iterator[int]):
         return int(best)
 
     def keep(self, position: int) -> None:
-        """What comes next should be unlike this one."""
+        """Keep a document, which later ones should be unlike."""
         self.kept.append(np.array(self._vectors[self._rows[position]]))
 
 

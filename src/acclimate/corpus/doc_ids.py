@@ -1,6 +1,6 @@
-"""The ids of a corpus in its order, in its file: one is read when it is asked for, and found again by a hash.
+"""The ids of a corpus, read from its file on access and looked up by a hash.
 
-In memory are 16 bytes of each, once the first is looked for: the hashes of all ids, sorted, and the row of each.
+The first lookup loads 16 bytes for each id: the sorted hashes of all ids, and their rows.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class DocIds(Sequence[str]):
         return bisect_right(self.starts, row) - 1
 
     def row(self, doc_id: object) -> int | None:
-        """Where an id is; None for what is none."""
+        """The row of an id; None if there is no such id."""
         if not isinstance(doc_id, str):
             return None
         hashes, rows = self._index
@@ -83,7 +83,7 @@ class DocIds(Sequence[str]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the ids in their order: that of a list of them."""
+        """Digest of the ids in order, equal to that of a list of them."""
         hashed, before = hashlib.sha256(b"[["), ""
         for column in self._columns:
             listed = json.dumps(column.to_pylist(), ensure_ascii=False, separators=(",", ":"))
@@ -93,7 +93,7 @@ class DocIds(Sequence[str]):
         return hashed.hexdigest()[:32]
 
     def of_equal_hashes(self) -> list[int]:
-        """The rows of ids whose hash is that of another, ascending."""
+        """The rows of ids whose hashes collide, ascending."""
         import numpy as np
 
         hashes, rows = self._index

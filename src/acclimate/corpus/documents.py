@@ -1,12 +1,12 @@
 """The documents of a collection by id: one Arrow file, memory-mapped, whatever its size.
 
-Building streams: a batch of docs and 24 bytes per doc are in memory, no more. A doc is looked up by the hash of its id,
-see `doc_ids`.
+Building streams: only a batch of docs and 24 bytes per doc are in memory. A doc is looked up by the hash of its id, see
+`doc_ids`.
 
-Decided: the fingerprint is a sum of one hash per doc, so the order of the docs does not matter and any changed byte
-does, but for fields that no model reads. A doc with neither title nor text is kept, because published collections
-have a few and their judgments name them, and listed in `blank`; when more than one doc in a hundred is blank the wrong
-column was read, and it is refused.
+Decided: the fingerprint is a sum of one hash per doc, so any changed byte changes it, but neither the order of the docs
+nor fields that no model reads. A doc with neither title nor text is kept and listed in `blank`, because published
+collections have a few and judge them; when more than one doc in a hundred is blank, the wrong column was read, and the
+corpus is refused.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Corpus(Mapping[str, Doc]):
 
     @classmethod
     def build(cls, docs: Iterable[Doc], path: Path, *, source: str | Path = "") -> Corpus:
-        """Writes docs, as they come, to an Arrow file and opens it. `source` is the name that errors say.
+        """Stream docs to an Arrow file and open it. `source` is named in errors.
 
-        Refused: no docs, an empty or repeated id, what is not text, more than one blank doc in a hundred.
+        Refused: no docs, an empty or repeated id, a value that is no text, more than one blank doc in a hundred.
         """
         import pyarrow as pa
 
@@ -81,7 +81,7 @@ class Corpus(Mapping[str, Doc]):
 
     @classmethod
     def open(cls, path: Path, *, source: str | Path = "") -> Corpus:
-        """A corpus that was built before; nothing is read but its table of contents. `source` renames its source."""
+        """Open a built corpus; only its header is read. `source` renames its source."""
         import pyarrow as pa
 
         if not path.is_file():
@@ -186,7 +186,7 @@ def _again(docs: list[Doc], source: str) -> Corpus:
 
 @dataclass
 class _Tally:
-    """Checks the docs that pass by, and knows the facts about all of them at the end."""
+    """Checks docs as they stream by, and collects the facts of the header."""
 
     source: str
     lines: array[int] = field(default_factory=lambda: array("q"))  # of each doc; 0 where not known
@@ -254,7 +254,7 @@ def _batches(rows: Iterable[tuple[str, str, str, int, str]]) -> Iterator[list[tu
 
 
 def _digest(doc: Doc, place: Place) -> bytes:
-    """A hash of id, title and text, each preceded by its length, once they are known to be text."""
+    """A hash of id, title and text, each preceded by its length. Raises DataError for a value that is no text."""
     if not isinstance(doc.doc_id, str) or not doc.doc_id:
         raise place.error(f"'doc_id' is {as_json(doc.doc_id)}; expected an id: text that is not empty")
     hashed = hashlib.blake2b(digest_size=16)

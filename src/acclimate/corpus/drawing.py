@@ -1,8 +1,8 @@
-"""In which order documents are drawn: by numbers that follow from the seed and each one's own id and length.
+"""The order in which documents are drawn, by numbers derived from the seed and each document's own id and length.
 
-A share of the documents is for windows: they are drawn with chances in proportion to a power of their length, to be
-read from anywhere in them; all others are equally likely. Which one a document is for is drawn by its own id, too, so
-another document changes neither that nor the order of those that are there.
+A share of the documents is for windows: they are drawn in proportion to a power of their length, and may be read from
+anywhere in their text; all others are equally likely. Which kind a document is follows from its own id too, so adding a
+document changes neither the kinds nor the order of the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Drawing(NamedTuple):
 def in_order(
     doc_ids: Iterable[str], lengths: NDArray[np.integer], seed: int, *, windows: float, length_power: float
 ) -> Drawing:
-    """The documents in the order in which they are drawn, each kind spread evenly over the order of both.
+    """The documents in the order in which they are drawn, both kinds spread evenly over it.
 
     doc_ids: ascending. lengths: (n_docs,). windows: share of them that are for windows, in [0, 1].
     """

@@ -19,9 +19,9 @@ def is_on_hub(name: str) -> bool:
 
 
 def download(name: str) -> Path:
-    """Where a file or folder of a data set is, once it is downloaded; out of the hub's cache if it was before.
+    """Download a file or folder of a data set, or find it in the hub's cache; returns its path.
 
-    Raises SettingError for what is no name of one, and DataError where it cannot be had.
+    Raises SettingError for a malformed name, and DataError where the download fails.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 

@@ -1,7 +1,6 @@
-"""Queries whose relevant documents are known: those that measure, and those that choose.
+"""Queries with judgments: those that measure, and those that choose.
 
-Judgments are of documents, by their ids. Who works on rows of an index turns them into rows itself
-(`search.weights.answers_of`).
+Judgments name documents by id; `search.weights.answers_of` turns them into rows of an index.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ class Judged:
         return self.split == SYNTHETIC
 
     def beside(self, judged: Judged) -> Judged:
-        """These queries, and some that somebody judged, of which fifty count as much as all of these together.
+        """These queries together with judged ones, fifty of which count as much as all of these together.
 
-        On our collections fifty judged queries alone rank systems no better than queries that nobody judged
-        (docs/log.md). A query that is among both is a judged one: people may grade the very queries that an LLM wrote.
+        On our collections fifty judged queries alone rank systems no better than unjudged ones (docs/log.md). A query
+        in both counts as judged: people may grade queries that an LLM wrote.
         """
         judged_ids = dict.fromkeys(query.query_id for query in judged.queries)
         others = self.among(query for query in self.queries if query.query_id not in judged_ids)
@@ -77,7 +76,7 @@ class Judged:
         )
 
     def mean(self, values: Mapping[str, float]) -> float:
-        """The mean of a value per query, each weighted by what the query counts. values: query_id -> value."""
+        """The mean of a value per query, weighted by query. values: query_id -> value."""
         weights = {query.query_id: self.weights.get(query.query_id, 1.0) for query in sorted(self.queries)}
         return sum(weight * values[query_id] for query_id, weight in weights.items()) / sum(weights.values())
 
@@ -90,7 +89,7 @@ class Judged:
         return grades
 
     def among(self, queries: Iterable[Query]) -> Judged:
-        """What is known of these queries alone."""
+        """These queries alone, with their judgments."""
         queries = list(queries)
         query_ids = {query.query_id for query in queries}
         return replace(self, queries=queries, qrels=[qrel for qrel in self.qrels if qrel.query_id in query_ids])
@@ -100,14 +99,14 @@ NOTHING_JUDGED = Judged("", [], [])
 
 
 def unseen(judged: Judged, shown: Collection[str], documents: Mapping[str, Doc]) -> Judged:
-    """The queries that no prompt shows, with their judgments. shown: texts of queries, normalized."""
+    """The queries that are not shown in any prompt. shown: normalized texts of queries."""
     judged = judged.among(query for query in judged.queries if normalized(query.text) not in shown)
     return replace(judged, self_matches=self_matches(judged.queries, judged.qrels, documents))
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a collection brings."""
+    """The labelled queries of a collection."""
 
     collection: collections.Collection
 
@@ -118,12 +117,13 @@ class Labels:
 
     @property
     def test_share(self) -> float:
-        """The share of documents, of those that queries are written for, whose queries only measure."""
+        """The share of the sampled documents whose synthetic queries only measure."""
         return 0.0 if self.measuring.queries else SYNTHETIC_TEST_SHARE
 
     @cached_property
     def choosing(self) -> Judged:
-        """The dev split where another one measures: test judgments choose nothing. Only queries that can tell."""
+        """The dev split, where the test split measures: test judgments choose nothing. Queries with a relevant document
+        only."""
         if self.measuring.split != "test":
             return NOTHING_JUDGED
         dev = self._judged("dev")

@@ -1,6 +1,6 @@
-"""In which language a text is, as far as its letters and its most frequent words tell: enough to see a wrong one.
+"""Detect the language of a text by its letters and most frequent words: enough to notice a wrong one.
 
-Whoever is not sure says None: search words have no frequent words, and a name may be in any script.
+The answer is None when unsure: keyword queries have no frequent words, and a name may be in any script.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ DETECTABLE = {*LANGUAGES, *_OF_SCRIPT.values(), "ar", "fa", "ja", "zh"}  # by fr
 
 
 def code_of(name: str) -> str | None:
-    """The code of a language that can be told here, by its code or name: `German` is de."""
+    """The code of a language that can be detected, from its code or name: `German` is de."""
     name = name.strip().casefold()
     codes = {english: code for code, english in LANGUAGES.items()} | _OWN_NAMES
     return name if name in LANGUAGES else codes.get(name)
 
 
 def language_of(text: str) -> str | None:
-    """The code of the language of a text's frequent words: two different ones at least, and twice as many as of any
+    """The code of the language of a text's frequent words: at least two different ones, and twice as many as of any
     other language."""
     counts = Counter(code for word in set(words_of(text)) for code in _languages_of().get(word, ()))
     if not counts:
@@ -65,7 +65,7 @@ def language_of(text: str) -> str | None:
 
 
 def language_of_most(texts: Iterable[str]) -> str | None:
-    """The code of the language of at least half of the texts, by their letters or their frequent words."""
+    """The code of the language of at least half of the texts, by letters or frequent words."""
     counts = Counter(_language_by_letters(text) or language_of(text) for text in texts)
     code, count = counts.most_common(1)[0] if counts else (None, 0)
     return code if 2 * count >= counts.total() else None
@@ -82,7 +82,7 @@ def script_of(text: str) -> str | None:
 
 @cache
 def stop_words(code: str) -> frozenset[str]:
-    """The most frequent words of a language, folded, which say little of what it is about; none of an unknown one."""
+    """The stop words of a language, folded; none for an unknown language."""
     name = "EN_PLUS" if code == "en" else LANGUAGES.get(code, "").upper()
     return frozenset(map(folded, stop_words_of(name)))
 

@@ -1,8 +1,8 @@
-"""LoTTE's folders as they are published: collection.tsv, and queries of two kinds with their answers.
+"""LoTTE's folders as published: collection.tsv, and two kinds of queries with their answers.
 
-The kinds, search and forum, number their queries alike, so one of them is read: FOLDER/search is the folder with what
-people typed into a search engine, FOLDER/forum with the titles of posts. A folder with one kind needs no choice, nor do
-those that UDAPDR made of BEIR (qas.jsonl, questions.tsv).
+The kinds, search and forum, use the same query ids, so only one is read: FOLDER/search has queries typed into a search
+engine, FOLDER/forum titles of posts. A folder with one kind needs no choice, nor do those that UDAPDR made of BEIR
+(qas.jsonl, questions.tsv).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLLECTION = "collection.tsv"
 
 
 def find(path: Path) -> tuple[Path, str] | None:
-    """The folder with collection.tsv that `path` means, and the kind of queries that it names, if any."""
+    """The folder with collection.tsv that `path` refers to, and the kind of queries that it names, if any."""
     if (path / COLLECTION).is_file():
         return path, ""
     if path.name in KINDS and (path.parent / COLLECTION).is_file() and not path.exists():
@@ -34,9 +34,9 @@ def docs(folder: Path) -> Located[Doc]:
 
 
 def labels(folder: Path, kind: str) -> Content:
-    """Queries of that kind with their answers, as the split `test`; queries alone where there are no answers.
+    """Queries of a kind with their answers as the split `test`, or without judgments where there are no answers.
 
-    Raises DataError where there are none of that kind, and where there are several and none is named.
+    Raises DataError for a missing kind, and where there are several kinds and none is named.
     """
     answers, questions = _by_kind(folder, "qas"), _by_kind(folder, "questions")
     present = answers or questions
@@ -54,6 +54,6 @@ def labels(folder: Path, kind: str) -> Content:
 
 
 def _by_kind(folder: Path, stem: str) -> dict[str, Path]:
-    """stem.KIND.suffix by kind, "all" where there is none in the name."""
+    """The files stem.KIND.suffix by kind; the kind is "all" where the name has none."""
     paths = [path for suffix in ("jsonl", "tsv") for path in sorted(folder.glob(f"{stem}.*{suffix}"))]
     return {path.name.split(".")[1] if path.name.count(".") > 1 else "all": path for path in paths}

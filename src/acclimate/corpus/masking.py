@@ -1,4 +1,4 @@
-"""Personal data in people's queries: what is cut out of them before they are kept or shown to anybody.
+"""Mask personal data in people's queries before they are kept or shown.
 
     e-mail addresses       whole
     URLs                   name and password before the host, and what follows `?` or `#`
@@ -13,8 +13,8 @@ of one digit (10.0.19041.1, ISBN and CAS numbers), DOIs, arXiv ids, and up to ni
 (KB5034441, CVE-2024-12345, 0x80070057). What may be either, such as a part number of digits alone, is cut. Names,
 street addresses and dates of birth are not recognized.
 
-It is cut, not replaced: a placeholder would be searched for. The time taken grows with the length of a text, whatever
-is in it.
+It is cut, not replaced: a placeholder would be searched for. The time grows with the length of a text, whatever its
+content.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _NUMBER = re.compile(
 
 
 def masked(text: str) -> str:
-    """A tidied query without the personal data in it; "" where nothing is left."""
+    """The tidied query without personal data; "" where nothing is left."""
     text = tidied(text)
     while _SUSPECT.search(text) and (shorter := _without(text)) != text:  # what a cut brings together is looked at too
         text = shorter
@@ -80,7 +80,7 @@ def masked(text: str) -> str:
 
 
 def tidied(text: str) -> str:
-    """A text in single blanks, without characters that show nothing; of the ways to write one that shows, NFKC's."""
+    """The text with single blanks, without invisible characters, in Unicode's form NFKC."""
     text = _UNSEEN.sub("", printable(text))
     return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
 
@@ -131,7 +131,7 @@ def _without_iban(text: str) -> str:
 
 
 def _is_secret(token: str) -> bool:
-    """True for a word of letters and digits with a key or with somebody's number in it."""
+    """True for a word of letters and digits that contains a key or a personal number."""
     if not re.search(r"[^\W\d]", token) or re.match(_DOI, token):
         return False
     for run in _LETTERS_AND_DIGITS.findall(token):

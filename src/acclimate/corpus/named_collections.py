@@ -1,7 +1,7 @@
-"""Collections of the field by their usual names: `beir/scifact`, `lotte/lifestyle/dev/search`.
+"""Well-known collections by their usual names: `beir/scifact`, `lotte/lifestyle/dev/search`.
 
-ir_datasets holds most of them, under ids of its own. Other spellings, such as InPars' files have them, mean the same;
-of what ir_datasets has not, this says where it is to be had.
+ir_datasets has most of them, under ids of its own. Other spellings, such as InPars', are accepted; for a collection
+that ir_datasets lacks, an error says where to get it.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ KINDS = ("search", "forum")  # of LoTTE's queries: what people typed into a sear
 
 
 def is_named(name: str) -> bool:
-    """True for what begins as the name of a collection of BEIR or LoTTE does."""
+    """True for a name that begins with beir/ or lotte/."""
     return _plain(name).split("/")[0] in ("beir", "lotte")
 
 
 def ir_datasets_id(name: str) -> str:
-    """The id that ir_datasets has for the collection of that name, which `is_named`.
+    """The id in ir_datasets of a collection of BEIR or LoTTE.
 
-    Raises SettingError for a name that is none, and for a collection that ir_datasets has not.
+    Raises SettingError for an unknown name, and for a collection that ir_datasets lacks.
     """
     family, *parts = [part for part in _plain(name).split("/") if part]
     return "/".join([family, *(_beir(parts) if family == "beir" else _lotte(parts))])
 
 
 def suggestion(name: str) -> str | None:
-    """The collection that a name without its family may mean."""
+    """The collection that a name without beir/ may refer to."""
     canonical = _CANONICAL.get(_plain(name))
     return f"beir/{canonical}" if canonical else None
 
@@ -102,7 +102,7 @@ def _lotte(parts: list[str]) -> list[str]:
 
 @contextmanager
 def downloading(name: str) -> Iterator[None]:
-    """Around what downloads a collection when it is first read: a failure is said in one line."""
+    """Around reading a collection that is downloaded on first use: reports a failure in one line."""
     try:
         yield
     except AcclimateError:

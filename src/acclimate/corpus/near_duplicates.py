@@ -1,11 +1,10 @@
-"""Near-duplicates, by Jaccard similarity: of documents by their runs of three words, of queries by their words.
+"""Near-duplicates by Jaccard similarity: of documents by shingles of three words, of queries by words.
 
-What is compared differs because what is the same differs. Two documents about one thing have most of their words in
-common and are two documents: only equal runs of words (shingles, Broder 1997) show that one is a copy. A query has a
-handful of words, and with another order it asks the same.
+Two documents on one topic share most of their words and are still different; only equal runs of words (shingles, Broder
+1997) show that one is a copy. A query has a handful of words, and their order changes little.
 
-Documents may be many: MinHash (datasketch) finds who may be alike and estimates how much, and the last word has a count
-of the runs themselves. Queries are compared exactly, with those that share one of their rarest words.
+Documents may be many: MinHash (datasketch) finds and estimates likely pairs, and the exact Jaccard similarity of their
+shingles decides. Queries are compared exactly, with those that share one of their rarest words.
 """
 
 from __future__ import annotations
@@ -33,10 +32,9 @@ _SLACK = 0.15  # how far below its similarity a pair may be estimated: three sta
 
 
 class DistinctTexts:
-    """Texts of which no two are near-duplicates: `add` keeps one unless it nearly repeats one that was kept.
+    """A set of texts without near-duplicates: `add` keeps a text unless it nearly repeats a kept one.
 
-    A text is compared only with those that were kept before it, so the work grows with what is kept, not with the
-    corpus.
+    A text is compared only with kept ones, so the work grows with those, not with the corpus.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -50,12 +48,12 @@ class DistinctTexts:
         self._signatures = np.empty((0, _HASHES), dtype=self._empty.hashvalues.dtype)
 
     def add(self, text: str) -> bool:
-        """Keep a text; False, and it is not kept, when it nearly repeats one that was."""
+        """Keep a text, or return False where it nearly repeats a kept one."""
         count = len(self._shingles)
         return self.number(text) == count
 
     def number(self, text: str) -> int:
-        """That of the first text kept that this one nearly repeats, from 0; where there is none it is kept itself."""
+        """The number, from 0, of the first kept text that this one nearly repeats; if there is none, it is kept."""
         shingles = _shingles(text)
         minhash = self._empty.copy()
         minhash.update_batch(shingles.tolist())
@@ -83,10 +81,10 @@ def groups_of(
     parents: Mapping[str, str],
     together: Iterable[tuple[str, str]],
 ) -> dict[str, str]:
-    """The documents by id, each with the name of its group: near-duplicates are of one group, and so is what they share
-    a group with; passages of one document are, and the two of each pair in `together`.
+    """Each document's group: the transitive closure of near-duplicates, passages of one document, and the pairs in
+    `together`. Returns doc_id -> name of its group.
 
-    threshold: as for `DistinctTexts`; at 1 equal texts alone are.
+    threshold: as for `DistinctTexts`; at 1 only equal texts are duplicates.
     """
     doc_ids = sorted(set(doc_ids))
     group: dict[str, str] = {}  # of a document, another of its group, and so on to the one that names it
@@ -113,7 +111,7 @@ def groups_of(
 
 
 class NearDuplicateDocs:
-    """Whether two documents of a corpus are near-duplicates. The shingles of those looked at last are kept."""
+    """Tells whether two documents of a corpus are near-duplicates. Caches the shingles of recent documents."""
 
     def __init__(self, corpus: Mapping[str, Doc], threshold: float) -> None:
         """threshold: as for `DistinctTexts`."""
@@ -128,7 +126,7 @@ class NearDuplicateDocs:
 
 
 class NearDuplicateQueries:
-    """Finds, among the queries that were added, the near-duplicates of a given one.
+    """Finds the near-duplicates of a query among those that were added.
 
     Only queries that share one of their rarest words are compared, so the work does not grow with the square.
     """

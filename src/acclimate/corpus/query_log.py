@@ -1,8 +1,8 @@
-"""A log of real queries: what people searched for and how often, without any judgment.
+"""A log of real queries: what people searched for and how often, without judgments.
 
-Queries that differ in spacing, case or ways to write a character are one, with the most frequent way to write it. What
-is personal is cut out of a query before it is looked at for anything else (`masking`), and what is then no query any
-more is left out and counted.
+Queries that differ only in spacing, case or the encoding of a character are merged, in their most frequent spelling.
+Personal data is cut out of a query before anything else sees it (`masking`); what is then no query any more is dropped
+and counted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PERSONAL = "nothing but personal data"
 
 @dataclass(frozen=True, slots=True)
 class LoggedQuery:
-    """A query that people searched for. `query_id` follows from its text, whatever its case and spacing."""
+    """A query that people searched for. `query_id` is a hash of its normalized text."""
 
     query_id: str
     text: str
@@ -51,7 +51,7 @@ class LoggedQuery:
 
 @dataclass(frozen=True)
 class QueryLog:
-    """The queries of a log, the most frequent first, and then by id; and what became of the rest of it."""
+    """The queries of a log, by frequency and then by id, and counts of the entries that were masked or dropped."""
 
     queries: Sequence[LoggedQuery] = ()
     masked: int = 0  # entries (lines, rows) that something was cut out of
@@ -71,8 +71,8 @@ class QueryLog:
         return {"queries": len(self), "asked": asked, "masked": self.masked, "dropped": dict(self.dropped)}
 
     def draw(self, n: int, seed: int) -> list[LoggedQuery]:
-        """`n` of the queries, or all when there are fewer: each as likely to come next as it is frequent. Fewer are
-        always among more (Efraimidis and Spirakis, Information Processing Letters 97, 2006)."""
+        """Draw `n` queries, or all when there are fewer, in proportion to frequency and without replacement. A smaller
+        draw is a subset of a larger one (Efraimidis and Spirakis, Information Processing Letters 97, 2006)."""
 
         def arrival(query: LoggedQuery) -> tuple[float, str]:
             return -math.log(1 - uniform(seed, "log", query.query_id)) / query.count, query.query_id
@@ -80,12 +80,12 @@ class QueryLog:
         return heapq.nsmallest(n, self.queries, key=arrival)
 
     def unlike(self, texts: Iterable[str]) -> list[LoggedQuery]:
-        """Those whose text is none of these, whatever its case and spacing."""
+        """The queries whose normalized text is none of these."""
         known = set(map(normalized, texts))
         return [query for query in self.queries if normalized(query.text) not in known]
 
     def write(self, path: Path) -> None:
-        """Keep it in a file of JSON Lines: what became of the rest, then the queries."""
+        """Write it as JSON Lines: the counts first, then the queries."""
         write_jsonl(path, self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -106,10 +106,10 @@ def kept(path: Path) -> QueryLog:
 
 
 def read(path: Path) -> QueryLog:
-    """The log in a file that somebody exported (`formats/query_log.py` says which there are).
+    """Read an exported log (`formats/query_log.py` lists the formats).
 
-    Memory follows the number of different queries. Raises DataError for a file that cannot be read, and for one
-    without a query that is left.
+    Memory grows with the number of distinct queries. Raises DataError for a file that cannot be read, and for one in
+    which no query is left.
     """
     from acclimate.corpus.masking import masked, tidied  # whose patterns take a while to compile
 
@@ -142,7 +142,7 @@ def read(path: Path) -> QueryLog:
 
 
 def _why_none(text: str, count: int) -> str:
-    """Why an entry is no query, as far as that can be told before it is masked."""
+    """Why an entry is no query, as far as it shows before masking; "" if it may be one."""
     if not text:
         return EMPTY
     if len(text) > LONGEST or text.count(" ") >= MOST_WORDS:
@@ -156,7 +156,7 @@ def _add(totals: list[int], *numbers: int) -> None:
 
 
 def _merged(key: str, spellings: Mapping[str, Sequence[int]]) -> LoggedQuery:
-    """One query of all the ways to write it."""
+    """Merge the spellings of a query."""
     text = min(spellings, key=lambda text: (-spellings[text][0], text))
     count, clicks = map(sum, zip(*spellings.values(), strict=True))
     return LoggedQuery(hashlib.sha256(key.encode()).hexdigest()[:16], text, count, clicks)

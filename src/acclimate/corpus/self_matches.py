@@ -1,9 +1,8 @@
-"""Queries that are documents of the collection themselves, as in ArguAna and Quora, and so would find themselves first.
+"""Queries that are documents of the collection themselves, as in ArguAna and Quora, and would find themselves first.
 
-Where most of a collection's queries are, they are left out of their own results, as BEIR leaves them out of ArguAna's
-and Quora's: what is asked for is another document. A query is a document when their texts are the same, or nearly so
-under the same id; one id for two texts means nothing. A document that is judged relevant is an answer, whatever its
-text.
+Where most queries of a collection are, each is left out of its own results, as in BEIR's evaluation of ArguAna and
+Quora: the answer is another document. A query is a document when their texts are the same, or nearly the same under the
+same id; an equal id alone means nothing. A document that is judged relevant is an answer, whatever its text.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ NO_SELF_MATCHES = SelfMatches({}, are_usual=False)
 
 
 def self_matches(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[str, Doc]) -> SelfMatches:
-    """Which documents of the corpus the queries are, those left aside that are judged relevant for them."""
+    """The documents that the queries are themselves, without those that are judged relevant for them."""
     relevant = {(qrel.query_id, qrel.doc_id) for qrel in qrels if qrel.relevance > 0}
     by_text: dict[str, list[str]] = {}
     for query in queries:

@@ -1,4 +1,4 @@
-"""The side of each document that queries are written for: they teach (train), choose (dev) or measure (test)."""
+"""Split the sampled documents into sides: their queries train, choose (dev) or measure (test)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FEWEST = 2  # documents on a side, where there are eight or more; of four to se
 
 
 def sides_of(draws: Mapping[str, float], dev_share: float, test_share: float) -> dict[str, Side]:
-    """The side of each document: that in whose share its draw falls.
+    """The side of each document: the one in whose share its draw falls.
 
-    Of few documents chance may give a side too few: it gets those whose draws come nearest to its share.
+    With few documents chance may give a side too few; it then gets those whose draws are nearest to its share.
     """
     sides: dict[str, Side] = {key: _side(draw, dev_share, test_share) for key, draw in draws.items()}
     fewest = min(_FEWEST, len(draws) // 4)

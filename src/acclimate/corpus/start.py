@@ -1,7 +1,7 @@
-"""What a run begins with where somebody wrote its queries already: synthetic queries, and perhaps training examples.
+"""Given synthetic queries, and perhaps training examples, with which a run starts instead of writing its own.
 
-Files of every format that is known are read. What they say of documents that the corpus does not have is left out and
-counted: published queries are often for another version of a corpus. So are documents whose text was another then.
+Files of any known format are read. Records of unknown documents are dropped and counted, because published queries are
+often for another version of a corpus; documents whose text was different then are counted too.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Start:
 
     @classmethod
     def of_queries(cls, path: Path, corpus: Mapping[str, Doc], parents: Mapping[str, str] = NO_PARENTS) -> Start:
-        """Synthetic queries of a file or folder; those with one text and one source are one.
+        """Read synthetic queries from a file or folder; duplicates (text and source) are dropped.
 
-        parents: passage -> document. A query for a document that was split is for the passage with most of its words.
-        Raises DataError for a file that holds none, or none for a document of the corpus.
+        parents: passage -> document. A query for a document that was split goes to the passage with most of its words.
+        Raises DataError for a file without queries, or without queries for documents of the corpus.
         """
         rows = read_any_written(path)
         queries: dict[tuple[str, str], SyntheticQuery] = {}
@@ -133,11 +133,11 @@ def _refuse(path: Path, unknown: str, count: int, corpus: Mapping[str, Doc]) -> 
 
 
 def left_out(counts: Mapping[str, int]) -> str:
-    """How many records of the file are not among the queries, by reason, to go behind something else."""
+    """The counts of dropped records by reason, to be appended to a message."""
     return "".join(f"; {reason}: {count:,}" for reason, count in counts.items())
 
 
 def _counts(*parts: Mapping[str, int]) -> dict[str, int]:
-    """Reasons in the order of the alphabet, without those that nothing was left out for."""
+    """The sum of counts by reason, in alphabetical order, without zeros."""
     total = sum((Counter(part) for part in parts), Counter[str]())
     return {reason: count for reason, count in sorted(total.items()) if count}

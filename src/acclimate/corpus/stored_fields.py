@@ -1,8 +1,8 @@
-"""The other fields that documents come with, kept beside id, text and title so that a search can be limited by them.
+"""Other fields of documents, stored beside id, text and title so that searches can filter by them.
 
-No model reads them, and no fingerprint is of them. Kept are texts, numbers, true and false, dates as texts, and lists
-of these; BEIR's `metadata` is taken apart, and so is any other object, with dots between the names. Long texts are no
-fields to filter by, and are left out with whatever else there is.
+No model reads them, and they are in no fingerprint. Stored are strings, numbers, booleans, dates as strings, and lists
+of these. Objects are flattened, with dots between the names; names in BEIR's `metadata` stand alone. Long texts and
+anything else are dropped.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _LOOKED_AT = 10_000  # fields of a document: YAML can say in a line what has bil
 
 
 def kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a document's other values is kept, by name, the names in order."""
+    """The values of a document that are stored, by name, sorted."""
     return dict(sorted(dict(islice(_flat(values, "", 0), _LOOKED_AT)).items())[:_MOST]) if values else {}
 
 
 def as_text(fields: Mapping[str, Any]) -> str:
-    """What `kept` gave as JSON; empty where there is nothing."""
+    """Stored fields as JSON; empty where there are none."""
     return json.dumps(fields) if fields else ""
 
 
 def of_text(text: str) -> dict[str, Any]:
-    """What `as_text` wrote."""
+    """Stored fields from `as_text`."""
     return json.loads(text) if text else {}
 
 
@@ -53,7 +53,7 @@ def _flat(values: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    """A value that JSON has; None for one that is not kept."""
+    """The value as JSON can hold it; None for one that is not stored."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, str):
