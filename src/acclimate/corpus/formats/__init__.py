@@ -1,5 +1,5 @@
-"""The files of the field, read and written. One module per family; the functions here choose between them: by the
-file's name, and where columns have no names, as those of ColBERT, LoTTE and InPars, by what is in them.
+"""Read and write the files of the field. One module per family; the functions here choose between them by the file's
+name, and by its content for files without a header, as those of ColBERT, LoTTE and InPars.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ __all__ = [
 
 
 def read_corpus(path: Path) -> Located[Doc]:
-    """The docs of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's SGML, which
-    may have any name; streamed in the order of the file."""
+    """Stream the docs of a JSON Lines, CSV, TSV or Parquet file, with or without a header, or of TREC's SGML under any
+    name; in the order of the file."""
     if _is_headerless(path, fields.DOC_ID, fields.DOC_TEXT):
         return Located(headerless.docs(path))
     if _is_sgml(path, sgml.are_docs):
@@ -60,8 +60,8 @@ def read_corpus(path: Path) -> Located[Doc]:
 
 
 def read_queries(path: Path) -> list[Query]:
-    """The queries of a file of JSON Lines, CSV, TSV or Parquet, columns by name if they have one, or of TREC's topics,
-    which may have any name; in the order of the file."""
+    """The queries of a JSON Lines, CSV, TSV or Parquet file, with or without a header, or of TREC's topics under any
+    name; in the order of the file."""
     if _is_headerless(path, fields.QUERY_ID, fields.QUERY_TEXT):
         return headerless.queries(path)
     if _is_sgml(path, sgml.are_topics):
@@ -70,7 +70,7 @@ def read_queries(path: Path) -> list[Query]:
 
 
 def read_run(path: Path) -> Located[ScoredDoc]:
-    """The lines of a TREC run or of ColBERT's ranking in the order of the file, streamed, those of a query together."""
+    """Stream the hits of a TREC run or a ranking of ColBERT in the file's order. Lines of a query stand together."""
     sample = _sample(path)
     return Located(colbert.ranking(path)) if sample and is_ranking(sample) else trec.read_run(path)
 
@@ -96,7 +96,7 @@ def _is_sgml(path: Path, matches: Callable[[Sample], int]) -> bool:
 
 
 def _is_headerless(path: Path, id_column: Field, text_column: Field) -> bool:
-    """True for a TSV file whose first line is a row like the others: a number or a text of words, and no name."""
+    """True for a TSV file whose first line is a row like the others, with a number or text of words, and no header."""
     sample = _sample(path) if path.name.lower().endswith((".tsv", ".tsv.gz")) else None
     if sample is None or not are_texts(sample):  # an id that comes twice is for its reader to refuse
         return False

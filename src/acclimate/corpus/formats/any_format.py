@@ -1,4 +1,4 @@
-"""Synthetic queries and training examples out of any file that is known, for runs that begin with them."""
+"""Read synthetic queries and training examples of any known format, for runs that start from them."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
 
     A file of queries with its folder of qrels beside it, of BEIR or GPL, is read with it.
 
-    Each query id once, with its first relevant document; what is left out is counted in `dropped`. A folder with
-    judgments of several splits gives those of train. Raises DataError for a file of another kind, or of none.
+    Each query id appears once, with its first relevant document; others are counted in `dropped`. Of a folder with
+    several splits, train is read. Raises DataError for a file of another or unknown kind.
     """
     source = _written(path)
     return Located(((row.place, row.record) for row in _each_once(source)), dropped=source.notes)
 
 
 def read_any_written(path: Path) -> Located[tuple[SyntheticQuery, str | None]]:
-    """The same, each with the text of the document that it was written for, where the file has that."""
+    """`read_any_synthetic`, each query with the text of its source document where the file has it."""
     source = _written(path)
     rows = ((row.place, (row.record, row.others.get("text"))) for row in _each_once(source))
     return Located(rows, dropped=source.notes)
 
 
 def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None = None) -> Training:
-    """Training examples of any format, by the ids of documents in `corpus`; texts without ids are looked up in it.
+    """Training examples of any format, with ids of documents in `corpus`, in which texts without ids are looked up.
 
-    queries: a file of queries, for formats that carry their ids alone. Without it, queries that come as texts get ids
-    as synthetic queries do. Raises DataError for a document that is not in the corpus, and for a query without text.
+    queries: a file of queries, for formats that have only their ids. Without it, queries given as texts get the ids of
+    synthetic queries. Raises DataError for a document that is not in the corpus, and for a query without text.
     """
     texts = None
     if queries is not None:
@@ -74,7 +74,7 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
 
 
 def are_rated(path: Path) -> bool:
-    """True for training examples with scores; the first one tells. Raises DataError for a file of another kind."""
+    """True where the first training example has scores. Raises DataError for a file of another kind."""
     content = _content(path, registry.EXAMPLES)
     first = next(iter(content.examples()), None) if content.examples else None
     return first is not None and bool(first.record.scores)
@@ -85,7 +85,7 @@ def _content(path: Path, *kinds: str) -> Content:
 
 
 def _with_judgments(path: Path) -> Content | None:
-    """BEIR's or GPL's file of queries with the judgments beside it; None for any other file."""
+    """The queries of a file of BEIR or GPL with the judgments beside it; None for any other file."""
     prefix = path.name.removesuffix("queries.jsonl")
     if prefix == path.name or not files_of_judgments(path.parent, prefix=prefix):
         return None

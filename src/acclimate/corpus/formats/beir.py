@@ -5,8 +5,8 @@ queries.jsonl  {"_id", "text"}
 qrels          query-id⇥corpus-id⇥score with that header, in any order; grades are integers, 0 may be there; a tab or
                line end in an id is written as in JSON, `\\u0009` (see `trec`)
 
-Qrels without a header are read only when they are TREC's four columns beyond doubt. As JSON Lines, CSV or Parquet, as
-hubs have them, they are read by the same names.
+Qrels without a header are read only when they are clearly TREC's four columns. JSON Lines, CSV and Parquet, as on hubs,
+are read by the same names.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def located_qrels(path: Path) -> list[tuple[Place, Qrel]]:
 
 
 def files_of_judgments(folder: Path, *, prefix: str = "") -> dict[str, Path]:
-    """Split -> the file of its judgments: those in qrels/ by their names, or else qrels.tsv beside it, which is `test`.
+    """Split -> file of judgments: the files in qrels/ by name, or else qrels.tsv in the folder, which is `test`.
 
     prefix: before `qrels`. Raises DataError for two files of one split.
     """
@@ -113,12 +113,12 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
 
 
 def _is_of_objects(first: str) -> bool:
-    """Whether a first line is JSON's, or a CSV file's with names."""
+    """Whether a first line is a JSON object or a CSV header."""
     return first.lstrip()[:1] == "{" or ("," in first and not first.split()[1:])
 
 
 def _named_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
-    """Judgments as objects, such as the data sets of a hub have them."""
+    """Judgments as objects, as in data sets on hubs."""
     for place, values in objects(path):
         query_id, doc_id, grade = (fields.pick(values, field, place) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE))
         yield (

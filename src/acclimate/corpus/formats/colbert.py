@@ -8,8 +8,8 @@ colbert-ranking    qid⇥pid⇥rank, perhaps ⇥score
 qas                {"qid", "query", "answer_pids", perhaps "answer_scores"}: LoTTE's, and UDAPDR's synthetic queries
 udapdr-results     one object: qids, pids, logits, labels, lists that go together (read only)
 
-ColBERT takes ids for line numbers, so only whole numbers are written; `folder` (a collection.tsv and what belongs to
-it) numbers others, and says in collection.ids.tsv and queries.ids.tsv which they were.
+ColBERT takes ids for line numbers, so only whole numbers are written. `colbert_folders` numbers other ids, and lists
+them in collection.ids.tsv and queries.ids.tsv.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def write_examples(path: Path, source: Source) -> int:
 
 
 def read_scores(path: Path) -> Content:
-    """[qid, [[score, pid], ...]]: the first is taken for the best, as no document is known to be a positive."""
+    """[qid, [[score, pid], ...]]: no positive is known, so the best by score comes first."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in lists(path):
@@ -117,7 +117,7 @@ def write_scores(path: Path, source: Source) -> int:
 
 
 def read_ranking(path: Path) -> Content:
-    """A run; without scores, a rank counts as the lower score."""
+    """A run; without scores, those of ranks: the first has the highest."""
 
     return Content(run=lambda: (Row(*hit) for hit in ranking(path)))
 
@@ -172,7 +172,7 @@ def read_qas(path: Path, *, split: str = "") -> Content:
 
 
 def write_qas(path: Path, source: Source) -> int:
-    """A query with all its answers in a row, those graded above 0; grades where some are not 1."""
+    """A row for each query with all its answers, graded above 0; with grades where some are not 1."""
     answers = source.relevant()
     graded = any(grade != 1 for grades in answers.values() for grade in grades.values())
 
@@ -190,7 +190,7 @@ def write_qas(path: Path, source: Source) -> int:
 
 
 def read_results(path: Path) -> Content:
-    """UDAPDR's reranker results: the rows of a query that stand together, the source first."""
+    """UDAPDR's reranker results, grouped by query, the source document first."""
 
     def examples() -> Iterator[Row[Example]]:
         place, results = Place(path), whole_object(path)

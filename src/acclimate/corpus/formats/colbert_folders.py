@@ -3,8 +3,8 @@
 colbert  collection.tsv, queries.tsv, and triples.json, or examples.json with scores
 lotte    collection.tsv, questions.KIND.tsv, qas.KIND.jsonl, KIND being search or forum
 
-Which ids the numbers stand for is in collection.ids.tsv and queries.ids.tsv beside, written as TREC files have them, so
-that reading the folder gives them back. Folders of others have no such files: there the numbers are the ids.
+The original ids are in collection.ids.tsv and queries.ids.tsv, escaped as in TREC's files, so that reading the folder
+restores them. Folders of others have no such files: there the numbers are the ids.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _number(doc_id: str, numbers: Mapping[str, int], place: Place) -> int:
 
 
 def _named(content: Content, folder: Path) -> Content:
-    """A content with the ids that its numbers stand for, where a folder has maps of them."""
+    """The content with the original ids in place of numbers, where the folder has maps of them."""
     docs, queries = (_map(folder / name) for name in (DOC_MAP, QUERY_MAP))
 
     def renamed(rows: Rows[Any] | None) -> Rows[Any] | None:
@@ -161,7 +161,7 @@ def _named(content: Content, folder: Path) -> Content:
 
 
 def _renamed(row: Row[Any], docs: Mapping[str, str] | None, queries: Mapping[str, str] | None) -> Any:
-    """A record with any of the fields query_id, doc_id and doc_ids, by names."""
+    """A record with the original ids in its fields query_id, doc_id and doc_ids."""
     place, record, _ = row
     names: dict[str, Any] = {}
     if queries is not None and hasattr(record, "query_id"):

@@ -1,10 +1,10 @@
-"""Collections: documents, queries and judgments, in the one layout or the other.
+"""Collections: documents, queries and judgments in several layouts.
 
 beir         a folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; with training examples, nway.jsonl too
 gpl          a BEIR folder with qgen-queries.jsonl and qgen-qrels/train.tsv in it, or another prefix before -queries
 llama-index  one JSON object: queries {id: text}, corpus {id: text}, relevant_docs {query id: [doc ids]}
 
-Each file of its own is a format too: documents, queries, qrels and trec-qrels.
+Each file is also a format by itself: documents, queries, qrels and trec-qrels.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def write_queries(path: Path, source: Source) -> int:
 
 
 def read_qrels(path: Path) -> Content:
-    """Judgments, BEIR's or TREC's; the split is the file's name, where it is one's, else test."""
+    """Judgments, BEIR's or TREC's; the split is the file's name where that is a split, else test."""
     split = path.name.split(".")[0]
     return Content(qrels={split if split in beir.SPLITS else "test": _qrels(path)})
 

@@ -6,9 +6,9 @@ columns-scores  query, positive, negative_1 ... negative_n, label (n + 1 scores)
 columns-pairs   text_a, text_b, label: the score, or 1 for the positive and 0         BinaryCrossEntropy and MSE losses
 columns-lists   query, docs (a list), labels (a list): scores, or 1 and 0             LambdaLoss and other list losses
 
-All rows have the same columns, so all examples as many negatives, but for lists and pairs. Nothing but these columns
-is written: one more text is one more negative. Read are these names, those that mine_hard_negatives gives, and the
-negatives of a row as a list in one column.
+All rows have the same columns, so all examples have the same number of negatives, except in lists and pairs. Only these
+columns are written, because any further text would be one more negative. These names are read, those of
+mine_hard_negatives, and negatives as a list in one column.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def write_scores(path: Path, source: Source) -> int:
 
 
 def read_pairs(path: Path) -> Content:
-    """The rows of a query that stand together: label 1 marks a positive; of scores, the first row is the positive."""
+    """Consecutive rows of a query: label 1 marks a positive; with scores, the first row is the positive."""
 
     def examples() -> Iterator[Row[Example]]:
         def named(row: tuple[Place, Mapping[str, Any]]) -> str:
@@ -119,7 +119,7 @@ def write_pairs(path: Path, source: Source) -> int:
 
 
 def read_lists(path: Path) -> Content:
-    """A list a row: the document with the label 1 is the positive; of scores, the first."""
+    """A list in each row: the document with label 1 is the positive; with scores, the first."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
@@ -154,7 +154,7 @@ def write_lists(path: Path, source: Source) -> int:
 
 
 def _negatives(value: Any, name: str, place: Place) -> list[str]:
-    """The negatives in a column: a text, or a list of them, which `negatives` of a table of text holds as its JSON."""
+    """The negatives in a column: a text, or a list of texts, which a text table holds as JSON."""
     texts = json_list(value, name, place) if name.endswith("negatives") or isinstance(value, list) else [value]
     return [text(negative, name, place) for negative in texts]
 
@@ -184,7 +184,7 @@ def _of_one_width(source: Source) -> Iterator[Row[Example]]:
 
 
 def _scores(value: Any, name: str, n_docs: int, place: Place) -> tuple[float, ...]:
-    """One score per document, or the margins of the positive over each negative, which are its scores against 0."""
+    """One score per document, or margins of the positive over each negative, read as negative scores against its 0."""
     value = _as_number(value)
     if n_docs == 2 and isinstance(value, int | float):
         value = [value]  # the margin of a triple
@@ -202,7 +202,7 @@ def _label(values: Mapping[str, Any], place: Place) -> float:
 
 
 def _as_number(value: Any) -> Any:
-    """The number that a cell of a table of text stands for, if any."""
+    """The number in a cell of a text table, or the value as it is."""
     if isinstance(value, str):
         with suppress(ValueError):
             return float(value)

@@ -1,6 +1,6 @@
-"""What files of any format hold, once they are read: six kinds of records, each streamed when it is asked for.
+"""The content of files of any format: six kinds of records, each streamed on demand.
 
-A row carries beside its record the keys that no field of the record has, so that they can be written back.
+Beside its record, a row carries the keys that have no field in the record, so that they can be written back.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ T = TypeVar("T")
 
 
 class Example(NamedTuple):
-    """A training example as files have it: by ids, by texts or by both; the positive first.
+    """A training example as read from a file: with ids, texts or both, the positive first.
 
-    Empty strings and tuples stand for what the format does not carry; where ids and texts are both there, they are
-    parallel, and so are the scores.
+    Empty strings and tuples stand for what the format lacks. Ids, texts and scores that are present are parallel.
     """
 
     query_id: str = ""
@@ -45,7 +44,7 @@ class Example(NamedTuple):
 
 
 class Row(NamedTuple, Generic[T]):
-    """A record, where it was read, and what else was there."""
+    """A record, its place, and its other keys."""
 
     place: Place
     record: T

@@ -1,8 +1,8 @@
-"""What every reader here shares: columns by name, values that are checked, and records that know where they were read.
+"""What all readers share: columns by name, checked values, and the places of records.
 
-Decided: ids are text and are never cast. A JSON or Parquet integer is taken as its decimal text, which loses nothing;
-a float, a boolean or null is refused. A column is found by its name, in any order; a few other tools' names are
-accepted, the first one listed wins, and two of the others at once are refused.
+Decided: ids are text and never cast. A JSON or Parquet integer becomes its decimal text, which loses nothing; a float,
+boolean or null is refused. Columns are found by name, in any order. Names of a few other tools are accepted: the first
+listed wins, and two of the others together are refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Field(NamedTuple):
-    """What a field is, and the column names it may have."""
+    """A field and its accepted column names."""
 
     what: str
     names: tuple[str, ...]
@@ -48,10 +48,10 @@ class Place(NamedTuple):
 
 
 class Located(Iterator[T], Generic[T]):
-    """Records one by one; `place` is where the last one was read, `others` what its row has besides, and `dropped`
-    counts by reason what was passed over.
+    """An iterator of records. `place` and `others` belong to the last record: where it was read, and its other keys;
+    `dropped` counts skipped records by reason.
 
-    The first record is read at once, so that a file that cannot be used is refused where it is named.
+    The first record is read at once, so that an unusable file is refused where it is named.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ def pick(names: Iterable[str], field: Field, place: Place) -> str:
 
 
 def missing(columns: list[str], field: Field) -> str:
-    """What to say where no column holds `field`."""
+    """The error message for a missing field."""
     listed = ", ".join(as_json(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
     message = f"no {field.what}: found {listed or 'nothing'}; expected {' or '.join(map(repr, field.names))}"
     if len(columns) == 1 and (mark := next((mark for mark in ";\t|," if mark in columns[0]), "")):
@@ -99,7 +99,7 @@ def missing(columns: list[str], field: Field) -> str:
 
 
 def closest(columns: list[str], field: Field) -> str | None:
-    """The name that may be meant for one of a field's; None where none is like them."""
+    """The column name most similar to a field's names, if any."""
     taken = {name for each in (DOC_ID, DOC_TEXT, QUERY_ID, QUERY_TEXT) for name in each.names} - {*field.names}
     folded = {name.strip().casefold()[:40]: name for name in columns[:1000] if name not in taken}
     matches = [n for wanted in field.names for n in difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)]
@@ -123,7 +123,7 @@ def text(value: Any, name: str, place: Place) -> str:
 
 
 def unbroken(value: str, name: str, place: Place) -> str:
-    """`value`, once it is sure that it can be written as UTF-8."""
+    """`value`. Raises DataError where it cannot be written as UTF-8."""
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise place.error(f"{name!r} has half a surrogate pair (\\ud800-\\udfff), which is no character; remove it")
     return value
@@ -140,7 +140,7 @@ def number(value: Any, name: str, place: Place) -> float:
 
 
 def as_json(value: Any) -> str:
-    """A value as an error shows it: as JSON, cut to a few words."""
+    """A value for an error message: as JSON, shortened."""
     try:
         text = json.dumps(value, ensure_ascii=True, default=repr)
     except (ValueError, RecursionError):  # what is nested too deeply, or a number of thousands of digits
@@ -149,7 +149,7 @@ def as_json(value: Any) -> str:
 
 
 def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Place, Doc, dict[str, Any]]]:
-    """A Doc from each row that has a document id, a text and perhaps a title, and what else it has."""
+    """A Doc from each row with a document id, a text and perhaps a title, and the row's other keys."""
     for place, row in rows:
         id_name, text_name = pick(row, DOC_ID, place), pick(row, DOC_TEXT, place)
         title = row.get("title")

@@ -4,9 +4,9 @@ title   Markdown: the first heading, taken out of the text when the file begins 
 text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts and styles
 others  Markdown: the front matter, which stays in the text too
 
-Hidden files and folders are passed over. Links that lead out of the folder or to nothing, pipes and the like, empty
-files and files of other types are passed over and counted. A file that is not UTF-8 text is an error: a corpus with
-silent holes is worse than no corpus.
+Hidden files and folders are skipped. Links out of the folder or to nothing, pipes and the like, empty files and files
+of other types are skipped and counted. A file that is not UTF-8 text is an error: a corpus with silent holes is worse
+than no corpus.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ _COMMENT_OR_CODE = re.compile(  # in which the mark of a comment is text
 
 
 def read_folder(folder: Path) -> Located[Doc]:
-    """The docs in the order of their ids, streamed; `dropped` counts the files that gave none, by reason.
+    """Stream the docs in the order of their ids; `dropped` counts the skipped files by reason.
 
-    Raises DataError for a data set of which only the card is text.
+    Raises DataError for a data set in which only the card is text.
     """
     files, dropped = find_files(folder)
     if [file.name for file in files] == [CARD] and (conversion := conversion_of(folder)):
@@ -69,7 +69,7 @@ def read_folder(folder: Path) -> Located[Doc]:
 
 
 def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The files that are documents, sorted by id, and how many others there are, by reason."""
+    """The files that are documents, sorted by id, and counts of the others by reason."""
     if not folder.is_dir():
         raise DataError("is a file; expected a folder" if folder.exists() else "no such folder", path=folder)
     paths: list[Path] = []
@@ -122,9 +122,9 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
 
 
 def advice_on(path: Path, *, kind: str = DOCS) -> str:
-    """What to do with a file that holds no records yet, to go behind an error; "" where nothing is known to help.
+    """Advice on a file without records, to be appended to an error; "" where there is none.
 
-    kind: of the records that are wanted, documents or queries.
+    kind: of the wanted records, documents or queries.
     """
     name = path.name.lower()
     if path.suffix.lower() in TEXT | MARKDOWN | HTML:
@@ -137,7 +137,7 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
 
 
 def _joining(folder: Path) -> str:
-    """What makes one file of TREC's documents, which lie in many, to go behind an error; "" where there are none."""
+    """Advice to join TREC's documents from many files, to be appended to an error; "" where there are none."""
     first = next((path for path in sorted(folder.iterdir()) if is_file(path)), None)
     try:
         is_sgml = first is not None and sgml.are_docs(look(first)) > 0
@@ -147,7 +147,7 @@ def _joining(folder: Path) -> str:
 
 
 def front_matter(content: str) -> Mapping[str, Any]:
-    """The fields that a Markdown file begins with, between lines of three hyphens; {} where there are none."""
+    """The YAML front matter of a Markdown file; {} where there is none."""
     match = _FRONT_MATTER.match(content)
     if match is None or len(match[1]) > _LONGEST_FRONT_MATTER or _MERGE.search(match[1]):
         return {}
@@ -161,7 +161,7 @@ def front_matter(content: str) -> Mapping[str, Any]:
 
 
 def _without_comments(content: str) -> str:
-    """Markdown without what its reader does not see. A comment that does not end is text."""
+    """Markdown without comments. A comment that does not end is text."""
     kept: list[str] = []
     start = place = 0
     while mark := _COMMENT_OR_CODE.search(content, place):
@@ -176,7 +176,7 @@ def _without_comments(content: str) -> str:
 
 
 def _heading(line: str) -> str:
-    """The words of a heading that begins with number signs, without those that close it; "" where it is none."""
+    """The text of a heading with number signs, without closing ones; "" where the line is none."""
     mark = _HEADING.match(line)
     title = line[mark.end() :].strip(" \t") if mark else ""
     before = title.rstrip("#")

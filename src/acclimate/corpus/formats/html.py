@@ -1,8 +1,8 @@
-"""A web page as its reader sees it.
+"""The visible text of a web page.
 
-The page is cut into tokens as the HTML standard has it (html.spec.whatwg.org, 13.2.5), and of the tree no more is kept
-than which elements are open. So the time follows from the length, however deep or broken a page is nested: parsers that
-build the tree look through all that is open for whatever ends.
+The page is tokenized as in the HTML standard (html.spec.whatwg.org, 13.2.5); of the tree only the open elements are
+kept. So the time grows with the length, however deeply or badly a page is nested: parsers that build the tree search
+all open elements at each end tag.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Kind = Literal["start", "end", "text"]
 
 
 def read_page(page: str) -> tuple[str, str]:
-    """Title and text, a line for each block; nothing of scripts, styles and what else is not seen."""
+    """Title and text, a line for each block, without scripts, styles and other invisible content."""
     title: list[str] = []
     text: list[str] = []
     opened: list[str] = []  # the elements that are not closed, the outermost first
@@ -61,7 +61,7 @@ def read_page(page: str) -> tuple[str, str]:
 
 
 def _tokens(page: str) -> Iterator[tuple[Kind, str]]:
-    """Tags by their names in lower case, and the text between them; elements that hold nothing end at once."""
+    """Tags by lower-case name, and the text between them; void elements end at once."""
     place = 0
     while (start := page.find("<", place)) >= 0:
         yield "text", page[place:start]

@@ -1,6 +1,6 @@
-"""Synthetic queries in the middle of a conversion: ours and InPars' files, with every key that comes with them.
+"""Convert synthetic queries, ours and InPars', with all their keys.
 
-InPars' own filter reads `log_probs`, a list with one number per token, of every query: queries without it are written
+InPars' own filter needs `log_probs`, a list with one number per token, for every query: queries without it are written
 and counted.
 """
 
@@ -27,7 +27,7 @@ USED = {"query_id", "doc_id", "query", "question", "logprob", "log_probs", "prom
 
 
 def read(path: Path) -> Content:
-    """Ours and InPars' alike. In InPars' files, which have no ids, lines without a query are passed over."""
+    """Read ours and InPars'. In InPars' files, which have no ids, lines without a query are skipped and counted."""
 
     notes: Counter[str] = Counter()
 
@@ -89,7 +89,7 @@ def _rows(source: Source, names: tuple[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _kept(query: SyntheticQuery, others: Any, place: Place) -> dict[str, Any]:
-    """What InPars has no name for; of query ids, those that reading its file would not give again."""
+    """The keys that InPars has no name for, and a query id that reading its file would not restore."""
     kept = {name: value for name, value in others.items() if name != "text"}
     if query.query_id != synthetic.synthetic_id(query.doc_id, query.text):
         kept["query_id"] = query.query_id

@@ -1,7 +1,7 @@
-"""Texts by id and ids by text, of documents and queries that are given beside a file.
+"""Look up texts by id and ids by text, in documents and queries given beside a file.
 
-A text is found as models read it, white space aside, because writers of tables turn line ends into blanks. What cannot
-be found is an error that names the option to give.
+Texts are compared as models read them and regardless of white space, because writers of tables turn line ends into
+blanks. A failed lookup is an error that names the option to give.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from acclimate.records import Doc
 
 
 class Lookup:
-    """What is known beside a file. Of documents with the same text, the first is meant."""
+    """Documents and queries given beside a file. Of documents with the same text, the first is found."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class Lookup:
         *,
         has_query_ids: bool,
     ) -> None:
-        """path: of the file, for errors. documents, queries: asked for once, when something is looked up first.
+        """path: of the file, for errors. documents, queries: called once, at the first lookup.
 
-        has_query_ids: whether queries that come as texts have their ids among `queries`; if not, they get those that
-        synthetic queries have.
+        has_query_ids: whether queries given as texts have their ids in `queries`; if not, they get the ids of synthetic
+        queries.
         """
         self._path, self._documents, self._queries, self._has_query_ids = path, documents, queries, has_query_ids
 

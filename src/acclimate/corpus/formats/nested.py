@@ -1,4 +1,4 @@
-"""Training examples whose parts are objects themselves.
+"""Training examples as nested JSON objects.
 
 ours           {"query_id", "doc_ids", "scores", "has_positive"}: see `nway`
 GPL            {"qid", "pos": [ids], "neg": {miner: [ids]}}
@@ -156,7 +156,7 @@ def write_swift(path: Path, source: Source) -> int:
 
 
 def _of_each(positives: Sequence[Any], negatives: Sequence[Any], place: Place) -> Iterator[tuple[Any, ...]]:
-    """The documents of an example for each positive, the other positives not among its negatives."""
+    """The documents of one example per positive; other positives are not among its negatives."""
     if not positives:
         raise place.error("no positive; expected one, or remove the line")
     for positive in positives:

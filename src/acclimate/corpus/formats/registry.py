@@ -1,4 +1,4 @@
-"""Every format that is known: its name, what it is, how it is told from others, who reads it and who writes it."""
+"""All known formats: name, description, how to recognize them, reader and writer."""
 
 from __future__ import annotations
 
@@ -160,9 +160,9 @@ _METRICS = Has("num_q|ndcg_cut_10 map|recip_rank|P_10|recall_1000")
 
 
 def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
-    """The format of a file or folder, by what is in it. Raises DataError where it is none that is known, or several.
+    """Recognize the format of a file or folder by its content. Raises DataError for an unknown or ambiguous one.
 
-    kinds: those that are wanted; a format of another kind is the answer only where none of these fits.
+    kinds: those that are wanted; another kind is returned only where none of these matches.
     """
     sample = look(path)
     facts = {form.name: form.matches(sample) for form in FORMATS}
@@ -192,9 +192,7 @@ def named_format(name: str) -> Format:
 
 
 def conversion_of(path: Path, kind: str = DOCS) -> str:
-    """What makes documents or queries of a file or folder that only `convert` reads, to go behind an error; "" for
-    none.
-    """
+    """The command that converts a file or folder that only `convert` reads, to be appended to an error, or ""."""
     try:
         form = recognize(path, (kind,))
         content = form.read(path)

@@ -1,6 +1,6 @@
-"""Rows of any file, whatever carries them: JSON Lines, CSV or TSV with names, Parquet, or a data set that was saved.
+"""Rows of any file: JSON Lines, CSV or TSV with a header, Parquet, or a saved data set.
 
-What a file is, is told from its first bytes, not from its name.
+A file is recognized by its first bytes, not by its name.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def lists(path: Path) -> Iterator[tuple[Place, list[Any]]]:
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """pandas has no other number for what is missing."""
+    """A row with None in place of NaN, by which pandas marks missing values."""
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
@@ -123,7 +123,7 @@ def first_line(path: Path) -> str:
 
 
 def table(folder: Path, stem: str) -> Path | None:
-    """The file of this name in a folder, whatever carries its rows, or a saved data set of this name."""
+    """The file of rows with this stem in a folder, or the saved data set of this name."""
     paths = [*([folder / stem] if is_dataset(folder / stem) else []), *sorted(folder.glob(f"{stem}.*"))]
     if len(paths) > 1:
         raise DataError(f"found {' and '.join(path.name for path in paths)}; keep one", path=folder)
@@ -148,8 +148,8 @@ def _list_of_objects(path: Path, line: int | None = None) -> DataError:
 
 
 def _shards(path: Path) -> list[Path]:
-    """The files of a data set in several parts, in order, where nothing else is in a folder. Raises DataError for those
-    of several splits: what tests must not teach.
+    """The shards of a data set, in order, where a folder holds nothing else. Raises DataError for shards of several
+    splits, because test data must not be trained on.
     """
     files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     splits = [match["split"] for file in files if (match := _SHARD.fullmatch(file.name))]
@@ -190,12 +190,12 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def optional_list(values: Mapping[str, Any], name: str, place: Place) -> list[Any]:
-    """The list of this name; an empty one where there is none, or null."""
+    """The list of this name; an empty one where it is missing or null."""
     return [] if values.get(name) is None else json_list(values[name], name, place)
 
 
 def json_list(value: Any, name: str, place: Place) -> list[Any]:
-    """A list, which tables may hold as its text, JSON's or Python's."""
+    """A list, which tables may hold as JSON or Python text."""
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
             value = json.loads(value)

@@ -1,5 +1,5 @@
-"""What of a file is looked at to tell its format: its kind, the names in it and its first rows. Its own name decides
-nothing, except between formats that all agree with what is in it.
+"""Samples of files, by which formats are recognized: the kind of content, its names and its first rows. The name of a
+file decides only between formats that all match its content.
 """
 
 from __future__ import annotations

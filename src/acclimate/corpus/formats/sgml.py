@@ -64,7 +64,7 @@ def _begins_with(name: str, sample: Sample) -> int:
 
 
 def _elements(path: Path, name: str) -> Iterator[tuple[Place, str, str]]:
-    """Each element of that name: where it begins, its first tag, and what is in it. Raises DataError by line."""
+    """Place, start tag and content of each element of that name. Raises DataError by line."""
     tags = re.compile(rf"(</?{name}(?:\s[^<>]*)?>)", re.IGNORECASE)
     place: Place | None = None
     tag, pieces, size = "", list[str](), 0
@@ -117,7 +117,7 @@ def _seen(content: str) -> str:
 
 
 def _parts(content: str, place: Place) -> Mapping[str, str]:
-    """What is in the parts that are known, by their names in small letters; the rest by "". No part is in another."""
+    """The content of the known parts by lower-case name, and of the rest by "". Parts within parts are ignored."""
     parts: dict[str, list[str]] = {}
     name, start = "", 0
     for mark in _PARTS.finditer(content):

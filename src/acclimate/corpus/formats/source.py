@@ -1,7 +1,7 @@
-"""What a writer asks for: the records of one content, with the ids and texts that its format carries.
+"""Records for writers: those of one content, completed with the ids and texts that the target format needs.
 
-Kinds follow from each other: judged queries are synthetic ones with their relevant documents and the other way round,
-and either are training examples of a positive alone; a training example is a judged query by its positive.
+Kinds are derived from each other: judged queries are synthetic queries with their relevant documents, and the other way
+round; both are training examples with a positive alone; a training example is a query judged by its positive.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class Source:
         queries: Mapping[str, str] | None = None,
         room: str = "others scores positive",
     ) -> None:
-        """documents: those that texts and ids are looked up in; None where there are none. queries: id -> text.
+        """documents: in which texts and ids are looked up; None where there are none. queries: id -> text.
 
-        room: what the format written has room for, beside texts and ids: keys of any other name, scores, and whether a
-        document is known to be the positive.
+        room: what the target format can hold beside texts and ids: other keys, scores, and whether the positive is
+        known.
         """
         self.content, self.path, self.notes, self.room = content, path, content.notes, frozenset(room.split())
         self._queries = queries
         self.lookup = Lookup(path, documents, self._texts, has_query_ids=queries is not None)
 
     def docs(self) -> Iterator[Row[Doc]]:
-        """The documents that it holds, or else those given beside it. Raises DataError for an id that comes twice."""
+        """The documents of the content, or those given beside it. Raises DataError for a repeated id."""
         if self.content.docs:
             return _of_new_ids(self._fitting(self.content.docs()))
         if self.lookup.documents is not None:
@@ -60,7 +60,7 @@ class Source:
         raise self._lacks("documents; give them with --corpus FILE")
 
     def queries(self) -> Iterator[Row[Query]]:
-        """The queries that it holds, or those of its synthetic queries or examples, or those given, each id once.
+        """The queries of the content, of its synthetic queries or examples, or those given beside it, each id once.
 
         Raises DataError for an id with two texts.
         """
@@ -88,7 +88,7 @@ class Source:
         raise self._lacks("queries; give them with --queries FILE")
 
     def judgments(self) -> Mapping[str, Callable[[], Iterator[Row[Qrel]]]]:
-        """Judgments by split; the documents that queries were written for, and positives, are judged 1 in `train`."""
+        """Judgments by split; source documents and positives count as judged 1, in the split `train`."""
         if self.content.qrels:
             return self.content.qrels
         if self.content.synthetic:
@@ -98,7 +98,7 @@ class Source:
         raise self._lacks("judgments")
 
     def relevant(self) -> dict[str, dict[str, int]]:
-        """The grades above 0, by query and document, of all splits."""
+        """The grades above 0 of all splits, by query and document."""
         grades: dict[str, dict[str, int]] = {}
         for rows in self.judgments().values():
             for _, qrel, _ in rows():
@@ -113,7 +113,7 @@ class Source:
         raise self._lacks("a run")
 
     def synthetic(self) -> Iterator[Row[SyntheticQuery]]:
-        """Synthetic queries; of judged queries, each with each document that is relevant."""
+        """Synthetic queries, or judged queries paired with each relevant document."""
         if self.content.synthetic:
             return self._fitting(self.content.synthetic())
         if self.content.qrels:
@@ -121,10 +121,10 @@ class Source:
         raise self._lacks("synthetic queries")
 
     def examples(self, *, ids: bool = True, texts: bool = False, negatives: bool = False) -> Iterator[Row[Example]]:
-        """Training examples with ids, texts or both, each document once; of synthetic queries, their positives alone.
+        """Training examples with ids, texts or both, each document once; from synthetic queries, with positives alone.
 
-        negatives: examples without one are left out, because the format has a row for each negative. Raises DataError
-        where some examples have scores and others have not.
+        negatives: drop examples without a negative, because the format has a row for each negative. Raises DataError
+        where only some examples have scores.
         """
         counted: Counter[str] = Counter()
         scored = None
@@ -202,7 +202,7 @@ class Source:
         return example
 
     def _fitting(self, rows: Iterator[Row[T]]) -> Iterator[Row[T]]:
-        """Rows, after counting what else is in them where the format has no room for it."""
+        """The rows; counts their other keys where the target format has no room for them."""
         counted: Counter[str] = Counter()
         for row in rows:
             if "others" not in self.room:

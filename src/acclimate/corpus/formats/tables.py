@@ -1,9 +1,9 @@
 """Tables with named columns: CSV, TSV and Parquet, of documents or queries.
 
-CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. TSV comes in two dialects, raw (a quote
-is a letter, a cell holds no tab and no line end) and quoted like CSV, and nothing in the file says which; reading one
-as the other swallows lines. So a TSV is looked through first and read in the dialect that fits; where both fit and
-disagree it is refused, never guessed.
+CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. TSV has two dialects, raw (quotes are
+letters; a cell holds neither tab nor line end) and quoted like CSV, and nothing in the file says which; reading one as
+the other swallows lines. So a TSV file is scanned first and read in the dialect that fits; where both fit and differ it
+is refused, never guessed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def named_rows(path: Path, *needed: Field, is_csv: bool) -> Iterator[tuple[Place
 
 
 def headerless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
-    """The cells of each record of a TSV file whose columns have no names, in the dialect that explains it.
+    """The cells of each record of a TSV file without a header, in the dialect that fits.
 
-    is_raw: a quotation mark is a letter, whatever it looks like.
+    is_raw: quotation marks are always letters.
     """
     records = _raw_cells(path) if is_raw else _tsv_cells(path, has_header=False)
     return ((Place(path, line), cells) for line, cells in records)
@@ -100,7 +100,7 @@ def _raw_cells(path: Path) -> Cells:
 
 
 def _tsv_cells(path: Path, *, has_header: bool = True) -> Cells:
-    """The records of a TSV file in the one dialect that explains it."""
+    """The records of a TSV file in the only dialect that fits."""
     marked = next((line for line, cells in _raw_cells(path) if any(cell.startswith('"') for cell in cells)), None)
     if marked is None:  # both dialects read the same
         return _raw_cells(path)
@@ -138,7 +138,7 @@ def _shape(records: Cells) -> bool:
 
 
 def _quotes(cell: str) -> str:
-    """What the quotation mark that begins a cell would be for, if the cell were quoted."""
+    """What the quotation mark at the start of a cell would be for, if the file were quoted."""
     if len(cell) < 2 or not cell.endswith('"') or '"' in cell[1:-1].replace('""', ""):
         return "open"  # the cell would go on behind the next tab or in the next line
     return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
@@ -147,7 +147,7 @@ def _quotes(cell: str) -> str:
 def _parquet_rows(
     path: Path, needed: tuple[Field, ...] | None, others: bool = False
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """needed: None: every column is. others: what one may filter by is read too."""
+    """needed: fields to read; None: all columns. others: also read columns to filter by."""
     import pyarrow
     from pyarrow import parquet
 
@@ -178,7 +178,7 @@ def _parquet_rows(
 
 
 def _check_type(kind: Any, name: str, place: Place) -> None:
-    """Texts and whole numbers are read as what they are; of anything else it would be guessed how it is written."""
+    """Raises DataError for a column of anything but text and integers, whose text form would be a guess."""
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
@@ -202,7 +202,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _cells(batch: Any) -> Iterable[dict[str, Any]]:
-    """The rows of a batch: one by one where one of them cannot be decoded, so that its number is known."""
+    """The rows of a batch; one by one where some cannot be decoded, so that their row number is known."""
     batch.validate()
     try:
         return batch.to_pylist()
