@@ -241,6 +241,22 @@ def test_drift_is_told_with_its_figures_where_words_are_new(copied, tmp_path):
     assert "Adapting to the documents of today may pay." in str(result)
 
 
+@pytest.mark.parametrize("way", ["every text is another", "every document has another id", "half of them went"])
+def test_words_that_a_document_had_which_changed_or_went_are_not_new(way, copied, tmp_path):
+    """Held against what the run was made from, not against what is left of it."""
+    docs = documents_of(copied)
+    if way == "every text is another":
+        docs = [doc._replace(text=f"{doc.text} {doc.text}") for doc in docs]
+    elif way == "every document has another id":
+        docs = [doc._replace(doc_id=f"{doc.doc_id}-b") for doc in docs]
+    else:
+        docs = [doc._replace(doc_id=f"{doc.doc_id}-b") for doc in docs[::2]] + docs[1::4]
+    words = acclimate.open(copied).update(write_corpus(tmp_path / "today.jsonl", docs), all=True).drift["new_words"]
+    assert words["documents"] > 0
+    assert words["came"] == 0
+    assert words["before"] > 0  # the run's own documents, each against all others
+
+
 def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path):
     from acclimate.stages.runs import current
 

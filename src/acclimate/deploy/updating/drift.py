@@ -36,7 +36,8 @@ def drift(
 ) -> dict[str, Any]:
     """The figures by name, each with `came` (or `now`), `before`, and the `limit` beyond which it suggests adapting.
 
-    came: ids of new and changed documents or passages since the stages were made. counts: of everything searched now.
+    came: ids of new and changed documents or passages since the stages were made. counts: of everything searched now,
+    and behind it of what is searched no longer, or is another by now, as it was.
     only_more: nothing changed or was removed, so the best scores cannot have fallen.
     """
     figures: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     searched = after.input.parents
     came = [doc_id for doc_id in corpus.ids if searched.get(doc_id, doc_id) in others]
     counts, only_more = TermCounts.open(folder / FOLDER / name / TERMS), not since.changed | since.went
+    counts = counts.joined(_counts_before(before, since.changed | since.went))
     figures = drift(before, outputs, after, came, counts, only_more=only_more)
     drifted = sentences(figures)
     facts = {
@@ -134,6 +135,13 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     _tidy(folder, last, earlier)
     seconds = round(time.monotonic() - started, 3)
     return Updated(len(documents), changes.counts, since.counts, figures, drifted, seconds)
+
+
+def _counts_before(before: Run, doc_ids: Set[str]) -> TermCounts:
+    """The terms that these documents had when the stages were made."""
+    parents, corpus = before.input.parents, before.input.corpus
+    texts = (corpus[doc_id].default_text() for doc_id in corpus.ids if parents.get(doc_id, doc_id) in doc_ids)
+    return TermCounts.of(texts, before.base.bm25.analyzer)
 
 
 def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mapping[str, Doc], Corpus]:
