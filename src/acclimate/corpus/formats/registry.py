@@ -46,6 +46,11 @@ def _is_pair(value: Any) -> bool:
 
 DOCS, QUERIES, JUDGMENTS, RUNS = "documents", "queries", "judgments", "runs"
 COLLECTIONS, SYNTHETIC, EXAMPLES = "collections", "synthetic queries", "training examples"
+_EXPECTED = {  # of kinds whose name alone does not say what one must have
+    COLLECTIONS: "a collection with judged queries",
+    SYNTHETIC: "synthetic queries with the documents that they were written for",
+    EXAMPLES: "training examples: queries with positives and negatives",
+}
 NEVER: Callable[[Sample], int] = lambda _: 0  # noqa: E731 (a format that only --from can name)
 _DOC = "_id|doc_id|docid|docno|id|document_id text|contents|document_text|doc_text|passage"
 _ANCHOR = "anchor|query|question|sentence1 positive|document_1|answer|sentence2"
@@ -173,15 +178,18 @@ def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
     if not most:
         if _METRICS(sample):
             raise DataError("holds measures of a run, which are not converted", path=path)
-        raise DataError(
-            f"what this is cannot be told: found {sample}; say it with --from FORMAT (acclimate convert --list)",
-            path=path,
-        )
+        raise DataError(f"what this is cannot be told: found {sample}; {_remedy(kinds, 'it')}", path=path)
     hinted = [name for name in names if any(hint in path.name.lower() for hint in BY_NAME[name].hints.split())]
     candidates = hinted if len(hinted) == 1 else names
     if len(candidates) > 1:
-        raise DataError(f"could be {' or '.join(candidates)}; say which with --from FORMAT", path=path)
+        raise DataError(f"could be {' or '.join(candidates)}; {_remedy(() if wanted else kinds, 'which')}", path=path)
     return BY_NAME[candidates[0]]
+
+
+def _remedy(kinds: Collection[str], what: str) -> str:
+    """What is expected; where anything is, it is `convert` that asks, which can be told."""
+    expected = " or ".join(_EXPECTED.get(kind, kind) for kind in kinds)
+    return f"expected {expected}" if kinds else f"say {what} with --from FORMAT (acclimate convert --list)"
 
 
 def named_format(name: str) -> Format:
