@@ -104,6 +104,8 @@ def test_bad_queries_are_refused(tmp_path: Path, content: str, line: int, field:
         ("query-id\tcorpus-id\tscore\n1\t2\t1\n1\t2\t1\n1\t2\t0\n", 4, "graded 0 here and 1 in line 2"),
         ("1 0 2 1\n1 0 3 x\n", 2, "'grade' is \"x\""),
         ("1 0 2 1\n1 0 3\n", 2, "found 3 columns"),
+        ("q1 Q0 d1 1 2.5 x\n", 0, "a TREC run; expected judgments"),
+        ("q1\tQ0\td1\t1\t2.5\tx\n", 0, "a TREC run; expected judgments"),
     ],
 )
 def test_bad_qrels_are_refused(tmp_path: Path, content: str, line: int, field: str) -> None:

@@ -66,7 +66,9 @@ def test_a_file_that_may_be_two_things_is_refused_unless_its_name_says_which(tmp
 @pytest.mark.parametrize("rows", [[{"_id": "1", "text": "lava"}], [{"body": "snow"}]])
 def test_only_convert_is_told_a_format_and_others_say_what_they_expect(tmp_path: Path, rows: list[dict]) -> None:
     path, corpus = put(tmp_path / "x", *rows), {"d": Doc("d", "lava")}
-    assert "with --from FORMAT" in refusal(lambda: acclimate.convert(path, tmp_path / "y.jsonl", target_format="queries"))
+    assert "with --from FORMAT" in refusal(
+        lambda: acclimate.convert(path, tmp_path / "y.jsonl", target_format="queries")
+    )
     expected = "expected synthetic queries with the documents that they were written for or a collection"
     assert expected in refusal(lambda: read_any_synthetic(path))
     assert "expected training examples: queries with positives" in refusal(lambda: read_any_nway(path, corpus))

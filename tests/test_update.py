@@ -165,6 +165,13 @@ def test_an_id_to_remove_is_a_line_as_it_is_or_without_blanks_around_it(tmp_path
     assert read_ids(tmp_path / "gone.txt", documents) == {"a b", " edge ", "c"}
 
 
+def test_some_documents_stay_and_the_file_that_removes_all_is_named(finished, tmp_path):
+    (tmp_path / "gone.txt").write_text("\n".join(doc.doc_id for doc in documents_of(finished)))
+    with pytest.raises(DataError, match=r"gone.txt: removes all \d+ documents of the run; expected some to stay"):
+        acclimate.open(finished).update(remove=tmp_path / "gone.txt")
+    assert not (finished / "updated" / "manifest.json").exists()
+
+
 def test_a_document_cannot_come_and_go(finished, tmp_path):
     old = documents_of(finished)
     (tmp_path / "gone.txt").write_text(old[0].doc_id)

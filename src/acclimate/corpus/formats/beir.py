@@ -55,6 +55,8 @@ def located_qrels(path: Path) -> list[tuple[Place, Qrel]]:
         raise DataError("an empty file; expected the header query-id⇥corpus-id⇥score and judgments", path=path)
     if _is_trec(first):
         return trec.judged_once(trec.qrel_rows(path), path)
+    if len(words := first.split()) == 6 and words[1] == "Q0":  # compare and evaluate-run take both, in an order
+        raise DataError("a TREC run; expected judgments: qid 0 docid grade, or a table of such columns", path=path)
     return trec.judged_once(_named_qrels(path) if _is_of_objects(first) else _rows_of_qrels(path), path)
 
 

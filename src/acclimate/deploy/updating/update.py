@@ -19,7 +19,7 @@ import numpy as np
 
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
-from acclimate.base.errors import SettingError
+from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import atomic_folder, make_folder, sweep
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
@@ -90,6 +90,8 @@ def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) 
         came = collections.load(new, scratch).corpus if new is not None else dict[str, Doc]()
         removed = frozenset[str]() if remove is None else read_ids(remove, now.input.documents)
         changes = Changes(now.input.documents, came, removed, replaces)
+        if len(removed) == len(now.input.documents) and not came:
+            raise DataError(f"removes all {len(removed):,} documents of the run; expected some to stay", path=remove)
         if any(changes.counts.values()):
             return _written(folder, now, outputs, changes, started)
     finally:
