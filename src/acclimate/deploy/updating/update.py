@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
@@ -104,13 +102,16 @@ def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) 
 def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started: float) -> Updated:
     from acclimate.deploy.updating.indexes import index
 
-    documents, kept, rows, fresh, corpus = _corpus(now, changes)
+    documents, corpus, rows = _corpora(now, changes)
+    assert documents.path
+    assert corpus.path
+    kept = Kept(documents.path.name, corpus.path.name)
     stages = made_of(outputs)
     name = fingerprint(stages, corpus.fingerprint, kept)[:16]
     distilled = outputs.get("distill")
     if not (folder / FOLDER / name).is_dir():
         with atomic_folder(folder / FOLDER / name) as partial:
-            index(now, distilled, fresh, rows, partial)
+            index(now, distilled, _Some(corpus, rows.fresh), rows.rows, partial)
     before, _ = opened(folder, "evaluate")
     since = Changes(before.input.documents, documents, replaces=True)
     after, _ = opened(folder, "evaluate")
@@ -146,8 +147,8 @@ def _counts_before(before: Run, doc_ids: Set[str]) -> TermCounts:
     return TermCounts.of(texts, before.base.bm25.analyzer)
 
 
-def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mapping[str, Doc], Corpus]:
-    """The new documents, their files, the origin of each index row, what must be encoded, and what is searched."""
+def _corpora(now: Run, changes: Changes) -> tuple[Corpus, Corpus, Rows]:
+    """The documents after the change, what of them is searched, and where the rows of its index come from."""
     into = now.input.folder
     fresh = changes.came | changes.changed
     others = [(*doc, changes.fields_of(doc.doc_id)) for doc in changes.new.values() if doc.doc_id in fresh]
@@ -161,8 +162,7 @@ def _corpus(now: Run, changes: Changes) -> tuple[Corpus, Kept, np.ndarray, Mappi
             pass
     else:
         corpus = Corpus.build(rows.units(documents), path.with_stem(f"{path.stem}-passages"), source=documents.source)
-    assert corpus.path
-    return documents, Kept(path.name, corpus.path.name), rows.rows, _Some(corpus, rows.fresh), corpus
+    return documents, corpus, rows
 
 
 @dataclass(frozen=True)
