@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from reports import HOSTILE, VERDICTS, Page, full_report, system, with_text
 
-from acclimate.report import sentences, terminal
+from acclimate.report import layout, sentences, terminal
 from acclimate.report.html import render
 from acclimate.report.pictures.tradeoff import tradeoff
 
@@ -190,7 +190,7 @@ def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report, basis:
     report["verdict_basis"] = basis
     report = with_text(report, "-with-a-name-that-goes-on-and-on")
     for written in (terminal.text(report), terminal.examples(report)):
-        assert max(map(len, written.splitlines())) <= terminal.WIDTH
+        assert max(map(len, written.splitlines())) <= layout.WIDTH
         assert all(line == line.rstrip() for line in written.splitlines())
         assert written.endswith("\n")
 

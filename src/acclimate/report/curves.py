@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_json, write_text
-from acclimate.base.text import columns
 from acclimate.measure.compare import ALPHA
 from acclimate.report.formatting import between, p_value, safe, score
+from acclimate.report.layout import cut, table, wrap
 from acclimate.report.pictures.curve import learning_curve
 from acclimate.report.template import template
-from acclimate.report.terminal import WIDTH, cut
 
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
 RULE = (
@@ -47,8 +45,8 @@ def text(curves: Mapping[str, Any]) -> str:
             cells = [cell for name in curves["sets"] for cell in _cells(point[name])]
             rows.append([count, curve["system"], *cells])
     titles = [f"{name}: {title(curves, name)}" for name in curves["sets"]]
-    table = [*columns(rows, "><" + ">>" * len(heads)), *titles]
-    paragraphs = ["\n".join(map(cut, table)), *(textwrap.fill(text, WIDTH) for text in [*sentences(curves), RULE])]
+    lines = [*table(rows, "><" + ">>" * len(heads)), *map(cut, titles)]
+    paragraphs = ["\n".join(lines), *map(wrap, [*sentences(curves), RULE])]
     return "\n\n".join(paragraphs) + "\n"
 
 

@@ -10,7 +10,7 @@ from acclimate.base.text import columns
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.formatting import between, p_value, safe, score, share, signed
-from acclimate.report.terminal import WIDTH, cut
+from acclimate.report.layout import WIDTH, table
 
 _LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
 
@@ -89,7 +89,7 @@ def _systems(judgment: Mapping[str, Any]) -> str:
         row = against.get(system["name"])
         difference = [signed(row["delta"]), p_value(row["p"])] if row else ["", ""]
         rows.append([system["name"], score(system["measures"][MAIN]), between(system["intervals"][MAIN]), *difference])
-    return "\n".join(map(cut, columns(rows, "<>>>>")))
+    return "\n".join(table(rows, "<>>>>"))
 
 
 def _confusion(judgment: Mapping[str, Any]) -> str:
@@ -116,7 +116,7 @@ def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
         f"As people would have it: their grades of {first['people_queries']:,} queries correct the LLM's of "
         f"{first['judged_queries']:,} more (prediction-powered)."
     )
-    return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>>>>"))])
+    return "\n".join([_wrap(head), *table(rows, "<>>>>>>")])
 
 
 def _wrap(text: str) -> str:

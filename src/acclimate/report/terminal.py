@@ -1,4 +1,4 @@
-"""The report for a terminal or a log: aligned plain text of at most 100 columns, readable without color."""
+"""The report for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from acclimate.report.formatting import (
     size,
     usd,
 )
+from acclimate.report.layout import WIDTH, cut, table, wrap
 
-WIDTH = 100
 _NAME = 30  # longest name of a system shown whole
 _MEASURES_IN_A_ROW = 6
 
@@ -34,10 +34,10 @@ def text(report: Mapping[str, Any]) -> str:
     report = safe(report)
     parts = [_verdict(report), _steps(report), _systems(report), _combinations(report), _outside(report)]
     parts += [_comparisons(report), _stages(report["stages"])]
-    parts.append("\n".join(_wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
-    parts.append("\n".join(map(_wrap, steering.sentences(report))))
-    parts.append("\n".join(map(_wrap, sentences.spending(report))))
-    parts.append("\n".join(_wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
+    parts.append("\n".join(wrap(against_reranked.sentence(trade)) for trade in report.get("against_reranked", [])))
+    parts.append("\n".join(map(wrap, steering.sentences(report))))
+    parts.append("\n".join(map(wrap, sentences.spending(report))))
+    parts.append("\n".join(wrap(f"warning: {warning}") for warning in report.get("warnings", [])))
     parts = [part for part in parts if part]
     return "\n\n".join(parts) + "\n"
 
@@ -53,8 +53,7 @@ def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
             lines.append(cut(f"  {when}  {side['system']}"))
             lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:docs], 1)]
         parts.append("\n".join(lines))
-    caveat = sentences.CAVEATS[report["verdict_basis"]]
-    return "\n\n".join([*([f"({caveat})"] if caveat and parts else []), *parts]) + "\n" if parts else ""
+    return "\n\n".join([*_caveat(report), *parts]) + "\n" if parts else ""
 
 
 def funnel(manifest: Mapping[str, Any]) -> str:
@@ -73,11 +72,11 @@ def _verdict(report: Mapping[str, Any]) -> str:
     numbers = [(what, number, f"({note})") for what, number, note in sentences.evidence(report)]
     return "\n".join(
         [
-            _wrap(headline),
-            _wrap(sentences.outcome(report)),
+            wrap(headline),
+            wrap(sentences.outcome(report)),
             *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
-            _wrap(f"{sentences.advice(report)} {sentences.why(report)}".rstrip()),
-            _wrap(f"{sentences.basis(report)} {sentences.worth(report)}".rstrip()),
+            wrap(f"{sentences.advice(report)} {sentences.why(report)}".rstrip()),
+            wrap(f"{sentences.basis(report)} {sentences.worth(report)}".rstrip()),
         ]
     )
 
@@ -91,13 +90,12 @@ def _steps(report: Mapping[str, Any]) -> str:
         index = steps.change(step["index_bytes"], size)
         names = (step["step"], _name(step["to"], 16))
         rows.append([*names, signed(step["delta"]), p_value(step["p"]), taken, index, steps.in_a_word(step)])
-    caveat = sentences.CAVEATS[report["verdict_basis"]]
     return "\n".join(
         [
             cut(f"What each step adds to {report['steps'][0]['from']}, and costs:"),
-            *map(cut, columns(rows, "<<>>>><")),
-            *([f"({caveat})"] if caveat else []),
-            _wrap(steps.summary(report["steps"])),
+            *table(rows, "<<>>>><"),
+            *_caveat(report),
+            wrap(steps.summary(report["steps"])),
         ]
     )
 
@@ -119,10 +117,9 @@ def _systems(report: Mapping[str, Any]) -> str:
                 index_size(system),
             ]
         )
-    caveat = sentences.CAVEATS[report["verdict_basis"]]
-    note = f"* serve this   ({caveat})" if caveat else "* serve this"
-    notes = [_wrap(sentence) for sentence in (sentences.timing(report), sentences.starts(report)) if sentence]
-    return "\n".join([*map(cut, columns(rows, "<>>" + ">" * len(others) + ">>")), note, *notes, *_more(systems, more)])
+    note = "   ".join(["* serve this", *_caveat(report)])
+    notes = [wrap(sentence) for sentence in (sentences.timing(report), sentences.starts(report)) if sentence]
+    return "\n".join([*table(rows, "<>>" + ">" * len(others) + ">>"), note, *notes, *_more(systems, more)])
 
 
 def _others(systems: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
@@ -139,21 +136,20 @@ def _more(systems: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Iter
         rows = [["system", *some]]
         rows += [[_name(system["name"]), *(score(system["measures"].get(name)) for name in some)] for system in systems]
         yield ""
-        yield from map(cut, columns(rows, "<" + ">" * len(some)))
+        yield from table(rows, "<" + ">" * len(some))
 
 
 def _combinations(report: Mapping[str, Any]) -> str:
     if not report.get("combinations"):
         return ""
     rows = combinations.table(report["combinations"])
-    caveat = sentences.CAVEATS[report["verdict_basis"]]
-    head = f"{MAIN} of retrievers and rerankers, old and new" + (f" ({caveat}):" if caveat else ":")
+    head = " ".join([f"{MAIN} of retrievers and rerankers, old and new", *_caveat(report)]) + ":"
     missing = combinations.unmeasured(report)
-    return "\n".join([_wrap(head), *map(cut, columns(rows, "<>>>><")), *([_wrap(missing)] if missing else [])])
+    return "\n".join([wrap(head), *table(rows, "<>>>><"), *([wrap(missing)] if missing else [])])
 
 
 def _outside(report: Mapping[str, Any]) -> str:
-    return "\n".join(_wrap(line) for outside in report.get("forgetting", []) for line in forgetting.sentences(outside))
+    return "\n".join(wrap(line) for outside in report.get("forgetting", []) for line in forgetting.sentences(outside))
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
@@ -167,8 +163,7 @@ def _comparisons(report: Mapping[str, Any]) -> str:
         rows.append(
             [*names, comparison["measure"], signed(comparison["delta"]), interval, p_value(comparison["p"]), counts]
         )
-    caveat = sentences.CAVEATS[report["verdict_basis"]]
-    return "\n".join([*map(cut, columns(rows, "<<<>>>>")), *([f"({caveat})"] if caveat else [])])
+    return "\n".join([*table(rows, "<<<>>>>"), *_caveat(report)])
 
 
 def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
@@ -215,10 +210,7 @@ def _line(text: str) -> str:
     return excerpt(text, WIDTH)
 
 
-def cut(line: str) -> str:
-    """A line that is no longer than the report is wide."""
-    return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH)
+def _caveat(report: Mapping[str, Any]) -> list[str]:
+    """The line that stands by scores which no person's judgments are behind; none where they are."""
+    caveat = sentences.CAVEATS[report["verdict_basis"]]
+    return [f"({caveat})"] if caveat else []

@@ -14,10 +14,10 @@ from acclimate.base.text import columns, single_spaced
 from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc
 from acclimate.report.formatting import excerpt, share
+from acclimate.report.layout import WIDTH, table
 from acclimate.report.queries import statistics
 from acclimate.report.queries.answers import read
 from acclimate.report.queries.statistics import FOUND_AT, Answer, Statistics, statistics_of
-from acclimate.report.terminal import WIDTH, cut
 from acclimate.stages.sample import Sampled
 
 if TYPE_CHECKING:
@@ -111,16 +111,16 @@ def rows(inspection: Inspection) -> list[Row]:
     def row(name: str, note: str, cell: Callable[[Statistics], str]) -> Row:
         return Row(name, note, [single_spaced(cell(group)) for group in groups])
 
-    table = [
+    lines = [
         row("answers", "what the LLM wrote, for a document and a prompt each", lambda group: f"{group.answers:,}"),
         row("queries", "answers that are a query", lambda group: f"{group.queries:,}"),
     ]
     if inspection.filters is not None:
-        table += [
+        lines += [
             row("kept", "queries that passed every filter", lambda group: f"{group.kept:,}"),
             row("kept, of answers", "", lambda group: share(group.kept / group.answers if group.answers else None)),
         ]
-    table += [
+    lines += [
         row("words", "of a query, mean", lambda group: _number(group.words, 1)),
         row("overlap", _NOTES["overlap"], lambda group: share(group.overlap)),
         row(
@@ -143,14 +143,14 @@ def rows(inspection: Inspection) -> list[Row]:
         row("near-duplicates", "queries with nearly another's words", lambda group: share(group.near_duplicates)),
     ]
     if any(group.searched for group in groups):
-        table += [
+        lines += [
             row("source first", "a search finds their document first", lambda group: share(group.source_first)),
             row(f"source in top {FOUND_AT}", "", lambda group: share(group.source_in_top)),
         ]
     for score in dict.fromkeys(score for group in groups for score in group.scores):
         read = note(score) if score in _NOTES else f"mean of {note(score)}"
-        table.append(row(score_name(score), read, lambda group, score=score: _number(group.scores.get(score))))
-    return table
+        lines.append(row(score_name(score), read, lambda group, score=score: _number(group.scores.get(score))))
+    return lines
 
 
 def note(score: str) -> str:
@@ -178,19 +178,19 @@ def headline(inspection: Inspection) -> str:
 def text(inspection: Inspection) -> str:
     """Statistics and reasons for a terminal, at most 100 columns wide."""
     parts = [excerpt(f"{headline(inspection)} (LLM: {inspection.llm})", WIDTH)]
-    table = rows(inspection)
+    statistics_rows = rows(inspection)
     for first in range(1, max(len(inspection.groups), 2), _PROMPTS_A_BLOCK):
         shown = [0, *range(first, min(first + _PROMPTS_A_BLOCK, len(inspection.groups)))]
         room = min(24, (WIDTH - 20) // len(shown) - 2)
         head = ["", *(excerpt(inspection.groups[column].name, room) for column in shown)]
-        body = [[row.name, *(excerpt(row.cells[column], room) for column in shown)] for row in table]
+        body = [[row.name, *(excerpt(row.cells[column], room) for column in shown)] for row in statistics_rows]
         parts.append("\n".join(columns([head, *body], "<" + ">" * len(shown))))
     if inspection.reasons:
         lines = [["turned down", "", "for example"]]
         for reason, count, (example, *_) in inspection.reasons:
             doc_id, written = excerpt(example.query.doc_id, 40), excerpt(example.query.text, WIDTH)
             lines.append([excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])
-        parts.append("\n".join(map(cut, columns(lines, "<><"))))
+        parts.append("\n".join(table(lines, "<><")))
     if inspection.filters is None:
         parts.append(NOT_FILTERED)
     return "\n\n".join(parts) + "\n"
