@@ -89,6 +89,6 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
         folder=tmp_path / "filter",
     )
     labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
-    run = SimpleNamespace(input=SimpleNamespace(labels=labels, start=None))
+    run = SimpleNamespace(input=SimpleNamespace(labels=labels, start=None), settings={"sample": {"n_docs": 15}})
     with pytest.raises(DataError, match=told) if told else nullcontext():
         sizes.check_sides(run, sampled, filtered)

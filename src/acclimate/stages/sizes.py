@@ -134,6 +134,8 @@ def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
     drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
     uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
     more = _MORE[run.input.start is not None]
+    if run.input.start is None and len(sampled.splits) < run.settings["sample"]["n_docs"]:  # there are no more to draw
+        more = "have more queries written of each (generate.per_doc), add documents"
     uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
     for side, use in uses.items():
         if not sides[side]:
