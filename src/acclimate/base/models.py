@@ -251,11 +251,12 @@ def fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def takes_tiles(dtype: torch.dtype) -> bool:
-    """Whether this processor multiplies tiles of such numbers (AMX): torch's own attention is the faster one there."""
+def takes_tiles(numbers: torch.Tensor) -> bool:
+    """Whether they are multiplied by tiles, on a CPU with AMX: torch's own attention is the faster one there."""
     import torch
 
-    return dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    is_taken = numbers.device.type == "cpu" and numbers.dtype == torch.bfloat16
+    return is_taken and torch.cpu._is_amx_tile_supported()
 
 
 def dtype() -> torch.dtype:

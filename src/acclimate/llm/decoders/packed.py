@@ -72,7 +72,7 @@ class Packed:
         ]
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches() if self._for_gpu else None
-        fewest = WORTH_TILES if models.takes_tiles(self._head.dtype) else math.inf
+        fewest = WORTH_TILES if models.takes_tiles(self._head) else math.inf
         self._fewest_unwritten = 2 if self._for_gpu else fewest  # tokens at once, from which on no scores are written
 
     @torch.inference_mode()
