@@ -161,7 +161,10 @@ def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side
     sampled, filtered = Sampled(tmp_path / "sample", {}, False), Filtered(tmp_path / "filter", {}, False)
     write_json(sampled.folder / "splits.json", {doc_id: name for name in drawn for doc_id in drawn[name]})
     write_synthetic(filtered.folder / "queries.jsonl", written)
-    for n_docs, more in ((6, r"draw more \(sample.n_docs\)"), (7, "have more queries written of each .*, add documents")):
+    for n_docs, more in (
+        (6, r"draw more \(sample.n_docs\)"),
+        (7, "have more queries written of each .*, add documents"),
+    ):
         run = run_of(tmp_path, DOCS, f"sample.n_docs={n_docs}", out=f"run{n_docs}")
         with pytest.raises(DataError, match=f"4 queries are left .* none to {use}, where 2 documents .*; {more}"):
             check_sides(run, sampled, filtered)
