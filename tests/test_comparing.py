@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,21 @@ from acclimate.records import Qrel, ScoredDoc
 
 QRELS = [Qrel(f"q{n}", f"d{n}", 1) for n in range(8)]
 RUN = [ScoredDoc(f"q{n}", f"d{m}", -float(m)) for n in range(8) for m in range(n + 1)]
+
+
+def of_each_query(path, _):
+    acclimate.evaluate_run(path.with_name("qrels.tsv"), path.with_name("good.trec")).write_per_query(path)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("write", "rows"),
+    [(formats.write_qrels, QRELS), (trec.write_qrels, QRELS), (formats.write_run, RUN), (of_each_query, [])],
+)
+def test_what_is_called_gz_is_packed(write, rows, tmp_path):
+    write(tmp_path / "rows", rows)
+    write(tmp_path / "rows.gz", rows)
+    assert gzip.decompress((tmp_path / "rows.gz").read_bytes()) == (tmp_path / "rows").read_bytes() != b""
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     """Lines of UTF-8 text, given without their ends; gzip when the name ends in .gz. Returns how many."""
     count = 0
-    with atomic_write(path) as partial, _open_to_write(partial, path.name.endswith(".gz")) as sink:
+    with text_writer(path) as sink:
         for line in lines:
             sink.write(line + "\n")
             count += 1
@@ -233,10 +233,12 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
 
 
 @contextmanager
-def _open_to_write(path: Path, compress: bool) -> Iterator[IO[str]]:
-    with path.open("wb") as raw, ExitStack() as stack:
+def text_writer(path: Path) -> Iterator[IO[str]]:
+    """A file of UTF-8 text, written beside and renamed; gzip when the name ends in .gz."""
+    with atomic_write(path) as partial, partial.open("wb") as raw, ExitStack() as stack:
         # Neither time nor name inside: the same rows give the same bytes.
-        sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if compress else raw
+        packs = path.name.endswith(".gz")
+        sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if packs else raw
         yield stack.enter_context(io.TextIOWrapper(sink, encoding="utf-8", newline="\n"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_write
+from acclimate.base.files import text_writer
 from acclimate.base.text import columns, on_one_line, quoted
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.trec import escaped
@@ -72,7 +72,7 @@ class EvaluatedRuns(Rows[EvaluatedRun]):
 
     def write_per_query(self, path: Path) -> None:
         """A row for each run, query and measure, tabs between; ids are written as in TREC's files."""
-        with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+        with text_writer(path) as lines:
             lines.write("run\tquery_id\tmeasure\tvalue\n")
             for row in self.rows:
                 for measure, values in row.per_query.items():

@@ -9,7 +9,7 @@ from acclimate.api.inpars.work import bm25_hits, partial
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_write
+from acclimate.base.files import text_writer
 from acclimate.base.progress import Progress, shown
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_any_synthetic, registry
@@ -38,7 +38,7 @@ def generate_triples(dataset: str, input: Path, output: Path, *, n_samples: int,
         ).examples  # fmt: skip
         text_of = {query.query_id: query.text for query in queries}
         count = 0
-        with atomic_write(output) as path, path.open("w", encoding="utf-8", newline="") as lines:
+        with text_writer(output) as lines:
             writer = csv.writer(lines, delimiter="\t", lineterminator="\n")
             for example in examples:
                 positive, *negatives = (_flat(corpus[doc_id].default_text()) for doc_id in example.doc_ids)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_write, read_lines, write_jsonl
+from acclimate.base.files import read_lines, text_writer, write_jsonl
 from acclimate.corpus.formats import fields, trec
 from acclimate.corpus.formats.fields import Field, Located, Place
 from acclimate.corpus.formats.rows import is_dataset, is_parquet, json_rows, objects
@@ -105,7 +105,7 @@ def write_queries(path: Path, queries: Iterable[Query]) -> int:
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     """A qrels TSV with BEIR's header. Returns how many judgments."""
     count = 0
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+    with text_writer(path) as lines:
         lines.write("query-id\tcorpus-id\tscore\n")
         for qrel in qrels:
             cells = (trec.escaped(name, _BREAKS) for name in (qrel.query_id, qrel.doc_id))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import atomic_write, open_bytes, read_lines
+from acclimate.base.files import open_bytes, read_lines, text_writer
 from acclimate.corpus.formats.fields import Located, Place, as_json
 from acclimate.records import Qrel, ScoredDoc
 
@@ -76,7 +76,7 @@ def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -
 def run_writer(path: Path, *, tag: str = "acclimate") -> Iterator[Callable[[Iterable[ScoredDoc]], int]]:
     """What writes a run part by part, as `write_run` does, the hits of a query in one part."""
     tag, done = _word(tag, "tag", path), set[str]()
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+    with text_writer(path) as lines:
         yield lambda hits: _write_hits(lines, hits, path, tag, done)
 
 
@@ -114,7 +114,7 @@ def read_qrels(path: Path) -> list[Qrel]:
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
     """Four columns, tabs between. Returns how many judgments."""
     count = 0
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as lines:
+    with text_writer(path) as lines:
         for qrel in qrels:
             names = {"query id": qrel.query_id, "iteration": qrel.iteration, "doc id": qrel.doc_id}
             words = [_word(name, what, path) for what, name in names.items()]
