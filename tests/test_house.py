@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,23 @@ def test_nothing_is_left_unwritten():
         if isinstance(node, ast.Name) and node.id in ("NotImplementedError", "NotImplemented")
     ]
     assert unwritten == []
+
+
+def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
+    """By `base.text.command`: a folder may have blanks in its name."""
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    commands = "|".join(re.findall(r"(?m)^## ([a-z-]+)", page))
+    begun = re.compile(rf"\bacclimate ({commands})( [^ ;,]+)* $")
+    unquoted = [
+        f"{module}:{node.lineno}"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part, after in pairwise(node.values)
+        if isinstance(part, ast.Constant) and begun.search(str(part.value)) and isinstance(after, ast.FormattedValue)
+    ]
+    assert "adapt" in commands
+    assert unquoted == []
 
 
 def imports_of(module: str) -> Iterator[str]:

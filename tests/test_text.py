@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import AcclimateError, DataError, closest_name, unknown
-from acclimate.base.text import on_one_line, printable, quoted, shortened, single_spaced
+from acclimate.base.text import command, on_one_line, printable, quoted, shortened, single_spaced
 from acclimate.cli.main import main
 from acclimate.deploy.searchers import Hit
 from acclimate.records import Doc
@@ -48,6 +49,11 @@ def bomb(depth: int) -> list:
     for _ in range(depth):
         found = [found] * 9
     return found
+
+
+@given(st.lists(any_text))
+def test_a_shell_reads_the_words_of_a_command_that_is_named(words):
+    assert shlex.split(command("adapt", *words)) == ["acclimate", "adapt", *words]
 
 
 def test_long_values_are_cut():

@@ -255,7 +255,7 @@ def test_a_stage_behind_a_link_is_made_again_and_only_the_link_is_replaced(works
 def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path, theirs):
     (tmp_path / theirs).parent.mkdir(exist_ok=True)
     (tmp_path / theirs).write_text("[1]")
-    with pytest.raises(AcclimateError, match="is not empty, and what it holds is no run"):
+    with pytest.raises(AcclimateError, match="is not empty, and holds no run"):
         Workspace(tmp_path).refuse_foreign()
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
     assert (tmp_path / theirs).read_text() == "[1]"
@@ -264,5 +264,5 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path, theirs):
 @pytest.mark.parametrize("text", ['"settings"', '{"settings": {}}', '["settings", "corpus", "recipe", "seed"]', "null"])
 def test_another_program_s_run_json_makes_no_folder_a_run_s(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(AcclimateError, match="what it holds is no run"):
+    with pytest.raises(AcclimateError, match="holds no run"):
         Workspace(tmp_path).refuse_foreign()

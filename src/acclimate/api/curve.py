@@ -19,6 +19,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
+from acclimate.base.text import command
 from acclimate.corpus.judged import Judged
 from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
@@ -58,7 +59,9 @@ def learning_curves(
     labeled, chosen_on = outputs.get("label"), run.input.labels.choosing.fingerprint
     if labeled and chosen_on != labeled.manifest["inputs"].get("dev", chosen_on):
         folder = run.workspace.folder
-        raise DataError(f"the judged queries are not those of label; go on with: acclimate label {folder}", path=folder)
+        raise DataError(
+            f"the judged queries are not those of label; go on with: {command('label', folder)}", path=folder
+        )
     curves = _Curves(run, outputs)
     if not curves.sets[HELD_OUT].queries:
         raise DataError("nothing is held out to measure on; draw more documents (sample.n_docs)")

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from acclimate.base.text import on_one_line, quoted, shortened
+from acclimate.base.text import command, on_one_line, quoted, shortened
 
 # What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
 FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
@@ -104,7 +104,7 @@ class BatchWritten(AcclimateError):
         before = f" ({again:,} of them were in an earlier batch, too)" if again else ""
         super().__init__(
             f"{stage}: {requests:,} requests are in {path}{before}; have them answered, then: "
-            f"acclimate cache fill {run} RESULTS, and the same command without --batch"
+            f"{command('cache', 'fill', run, 'RESULTS')}, and the same command without --batch"
         )
 
 

@@ -13,7 +13,6 @@ import copy
 import importlib.util
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, sha256_once
 from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
-from acclimate.base.text import quoted, single_spaced
+from acclimate.base.text import command, quoted, single_spaced
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +127,7 @@ def no_weights(folder: Path, model: str | None = None) -> DataError:
     """The error for a folder whose weights are pickles, or nowhere. model: what the folder is part of."""
     expected = "expected the weights of a model"
     if model or any(path.suffix in _PICKLED for path in folder.glob("*")):
-        convert = shlex.join(["acclimate", "convert-model", model or str(folder), "NEW-FOLDER"])
+        convert = command("convert-model", model or folder, "NEW-FOLDER")
         expected = f"pickled weights are never loaded; convert them: {convert}"
     return DataError(f"no *.safetensors in this folder; {expected}", path=folder)
 

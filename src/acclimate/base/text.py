@@ -6,6 +6,7 @@ What a terminal would obey or turn around is taken out, and what is long is cut.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from reprlib import Repr
 
@@ -46,6 +47,11 @@ def shortened(text: str, longest: int = 1000) -> str:
         return text
     half = longest // 2
     return f"{text[:half]} ... ({len(text) - 2 * half:,} more characters) ... {text[-half:]}"
+
+
+def command(*words: object) -> str:
+    """What to type: `acclimate` and these words, quoted where a shell would cut them."""
+    return shlex.join(["acclimate", *map(str, words)])
 
 
 def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:

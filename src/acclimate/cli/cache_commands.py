@@ -8,7 +8,7 @@ from cyclopts import App
 
 import acclimate
 from acclimate.base.errors import DataError
-from acclimate.base.text import single_spaced
+from acclimate.base.text import command, single_spaced
 from acclimate.cli.options import FilePath
 
 cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
@@ -49,7 +49,7 @@ def verify_cache(run_dir: Path) -> None:
     damaged = answers.damaged()
     print(f"{len(answers):,} answers, {damaged:,} damaged")
     if damaged:
-        raise DataError(f"damaged answers; remove them with: acclimate cache prune {run_dir}", path=run_dir)
+        raise DataError(f"damaged answers; remove them with: {command('cache', 'prune', run_dir)}", path=run_dir)
 
 
 @cache_app.command(name="prune")

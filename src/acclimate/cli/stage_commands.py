@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 
 import acclimate
 from acclimate.base.domains import AtLeast, OneOf
+from acclimate.base.text import command
 from acclimate.cli.options import Executor, Folder
 from acclimate.run.settings import Setting, settings_of
 
@@ -40,7 +41,7 @@ def show(report: acclimate.Report) -> None:
     if examples := terminal.examples(report):
         print(examples)
     print(f"Report: {report.folder / 'report.html'}")
-    print(f'Search: acclimate search {report.folder} "your query"')
+    print(f'Search: {command("search", report.folder)} "your query"')
 
 
 def texts() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, is_sealed, sha256
 from acclimate.base.errors import DataError, MissingExtra, SettingError, closest_name
+from acclimate.base.text import command
 from acclimate.base.version import __version__
 from acclimate.corpus import hub, lotte, named_collections
 from acclimate.corpus.documents import Corpus
@@ -82,7 +83,8 @@ def check_name(name: str) -> None:
     elif named_collections.is_named(name):
         named_collections.ir_datasets_id(name)
     elif hub.is_on_hub(name):
-        raise SettingError(f"{name} is read once it is converted: acclimate convert {name} NEW --to beir, and give NEW")
+        convert = command("convert", name, "NEW", "--to", "beir")
+        raise SettingError(f"{name} is read once it is converted: {convert}, and give NEW")
 
 
 def load(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
+from acclimate.base.text import command
 from acclimate.corpus.judged import SYNTHETIC
 from acclimate.learn.students.distillation import learned_nothing
 from acclimate.learn.teachers.selection import TEACHER
@@ -49,7 +50,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     if any("verdict" not in step for step in evaluated.measured.get("steps", [{}])):
         raise DataError(
             "measured by an earlier version, whose hybrid had weights chosen on held-out queries; make it anew, with "
-            f"documents drawn as now, by: acclimate evaluate {run.workspace.folder}",
+            f"documents drawn as now, by: {command('evaluate', run.workspace.folder)}",
             path=evaluated.folder,
         )
     basis, measured, judgment = Basis.of(run, outputs)

@@ -5,13 +5,13 @@ Read from what a finished run keeps (runs, judgments, answers, curves), so no mo
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, read_text
+from acclimate.base.text import command
 from acclimate.corpus.formats.trec import read_qrels, read_run, read_top
 from acclimate.measure import graded
 from acclimate.measure.before_after import before_after
@@ -74,7 +74,7 @@ def _curves(run: Run) -> Any:
         curves.drawn(content)
     except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError):
         raise DataError(
-            f"no learning curves of this version; draw them again with: acclimate curve {run.workspace.folder}",
+            f"no learning curves of this version; draw them again with: {command('curve', run.workspace.folder)}",
             path=path,
         ) from None
     return content
@@ -83,9 +83,9 @@ def _curves(run: Run) -> Any:
 def _command(run: Run) -> str:
     """What makes the run again, elsewhere."""
     given = [(option(name), value) for name, value in asdict(run.given).items() if value is not None]
-    words = ["acclimate", "adapt", run.input.source, "--out", "again"]
-    words += ["--recipe", str(run.workspace.folder / "recipe.toml"), *(word for pair in given for word in pair)]
-    return shlex.join(words)
+    recipe = run.workspace.folder / "recipe.toml"
+    words = (word for pair in given for word in pair)
+    return command("adapt", run.input.source, "--out", "again", "--recipe", recipe, *words)
 
 
 def _recipe(run: Run) -> str:

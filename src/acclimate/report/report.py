@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from acclimate.base.content import Content
 from acclimate.base.errors import DataError, unknown
 from acclimate.base.files import read_json
+from acclimate.base.text import command
 from acclimate.measure.compare import Comparison
 from acclimate.measure.measures import MAIN
 from acclimate.measure.rows import data_frame
@@ -67,7 +68,7 @@ class Report(Content):
     @classmethod
     def read(cls, folder: Path) -> Report:
         """The report in a run's folder. Raises DataError where there is none, or one that is damaged."""
-        path, again = folder / "report.json", f"write it again with: acclimate report {folder}"
+        path, again = folder / "report.json", f"write it again with: {command('report', folder)}"
         if not path.is_file():
             raise DataError(f"no report here; {again}", path=path)
         content = read_json(path)

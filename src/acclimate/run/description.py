@@ -10,7 +10,7 @@ from typing import Any
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import read_json, write_json
-from acclimate.base.text import quoted
+from acclimate.base.text import command, quoted
 from acclimate.llm.prices import Budget, as_options, read_limits
 from acclimate.run.given import Given
 from acclimate.run.recipes import write_recipe
@@ -74,7 +74,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         budget = Budget(read_limits(*limits), Path(prices) if prices else None)
     except AcclimateError as error:
         where = "" if str(path) in str(error) else f"{path}: "
-        again = f"write it again with the command that began the run: acclimate adapt CORPUS --out {folder}"
+        again = f"write it again with the command that began the run: {command('adapt', 'CORPUS', '--out', folder)}"
         raise DataError(f"{where}{error}; {again}") from None
     if changes:
         settings = resolve(stages, recorded, changes, path)

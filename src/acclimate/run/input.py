@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from acclimate.base.digests import is_sealed, seal
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_jsonl, write_jsonl
+from acclimate.base.text import command
 from acclimate.corpus import collections, passages, query_log
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus
@@ -181,7 +182,7 @@ class Input:
     def _sealed(self, name: str) -> Path:
         path = self.folder / name
         if not is_sealed(path):
-            how = f"read the documents again with: acclimate adapt CORPUS --out {self.folder.parent}"
+            how = f"read the documents again with: {command('adapt', 'CORPUS', '--out', self.folder.parent)}"
             raise DataError(f"not what the run kept (damaged, or removed); {how}", path=path)
         return path
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
+from acclimate.base.text import command
 
 
 @dataclass
@@ -68,7 +69,7 @@ class StageOutput:
             f"{self.name}: {self.kept_nothing}: {counts}",
             self.advice.get(commonest, ""),
             *self.examples_of(commonest),
-            f"look at them with: acclimate inspect {self.folder.parent}",
+            f"look at them with: {command('inspect', self.folder.parent)}",
         ]
         raise DataError("; ".join(filter(None, parts)))
 

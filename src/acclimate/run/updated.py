@@ -13,6 +13,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
+from acclimate.base.text import command
 from acclimate.run.input import Kept
 
 FOLDER, MANIFEST = "updated", "manifest.json"
@@ -56,7 +57,7 @@ class LastUpdate:
         if not path.is_file():
             return None
         facts = read_json(path)
-        again = f"remove {path.parent}, and update again with: acclimate update {run_folder} NEWDOCS"
+        again = f"remove {path.parent}, and update again with: {command('update', run_folder, 'NEWDOCS')}"
         if not _is_whole(facts):
             raise DataError(f"damaged, or written by another version; {again}", path=path)
         for name, size in facts["files"].items():

@@ -24,6 +24,7 @@ from acclimate.base.disk import staying, writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
 from acclimate.base.progress import Progress, duration
+from acclimate.base.text import command
 from acclimate.base.version import __version__
 from acclimate.run import lease, manifests, status
 from acclimate.run.lease import Lease
@@ -47,14 +48,13 @@ class Workspace:
     def refuse_foreign(self) -> None:
         """Raises AcclimateError for a folder that holds something, and no run: stages would replace what is there."""
         if not self._is_own():
-            raise AcclimateError(
-                f"{self.folder} is not empty, and what it holds is no run; choose a new folder, or empty it"
-            )
+            raise AcclimateError(f"{self.folder} is not empty, and holds no run; choose a new folder, or empty it")
 
     def refuse_nothing(self) -> None:
         """Raises DataError for a folder that no run is described in."""
         if not (self.folder / RUN).exists():
-            raise DataError(f"no run here; make one with: acclimate adapt CORPUS --out {self.folder}", path=self.folder)
+            make = command("adapt", "CORPUS", "--out", self.folder)
+            raise DataError(f"no run here; make one with: {make}", path=self.folder)
 
     def _is_own(self) -> bool:
         """True for a folder that holds a run, or nothing."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from acclimate.base import distributed
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.text import quoted
+from acclimate.base.text import command, quoted
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
 from acclimate.run import description, lease, manifests
@@ -29,7 +29,9 @@ class MadeAgain(DataError):
     """Stages that were read are others now, or gone."""
 
     def __init__(self, folder: Path) -> None:
-        what = f"its stages are made again just now; try again when that is done, which acclimate status {folder} says"
+        what = (
+            f"its stages are made again just now; try again when that is done, which {command('status', folder)} says"
+        )
         super().__init__(what if folder.is_dir() else "was moved or removed while it was read", path=folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError, unknown
+from acclimate.base.text import command
 from acclimate.corpus.formats import (
     colbert,
     colbert_folders,
@@ -208,7 +209,6 @@ def conversion_of(path: Path, kind: str = DOCS) -> str:
         return ""
     if (content.docs if kind == DOCS else content.queries) is None:
         return ""
-    target = "NEW --to beir" if form.kind == COLLECTIONS else f"NEW.jsonl --to {kind}"
-    return (
-        f". Its {kind}, of the format {form.name}, are read once they are converted: acclimate convert {path} {target}"
-    )
+    target = ["NEW", "--to", "beir"] if form.kind == COLLECTIONS else ["NEW.jsonl", "--to", kind]
+    convert = command("convert", path, *target)
+    return f". Its {kind}, of the format {form.name}, are read once they are converted: {convert}"

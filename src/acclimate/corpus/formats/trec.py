@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import open_bytes, read_lines, text_writer
@@ -80,7 +80,7 @@ def run_writer(path: Path, *, tag: str = "acclimate") -> Iterator[Callable[[Iter
         yield lambda hits: _write_hits(lines, hits, path, tag, done)
 
 
-def _write_hits(lines: TextIO, hits: Iterable[ScoredDoc], path: Path, tag: str, done: set[str]) -> int:
+def _write_hits(lines: IO[str], hits: Iterable[ScoredDoc], path: Path, tag: str, done: set[str]) -> int:
     """Returns how many lines. done: ids of the queries that are written."""
     import numpy as np
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder, write_jsonl
+from acclimate.base.text import command
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import beir
 from acclimate.deploy.serving.feedback import FILE, Feedback
@@ -58,7 +59,7 @@ def export(run_folder: Path, out: Path) -> ExportedFeedback:
     finally:
         store.close()
     if not grades and not preferences:
-        raise DataError(f"no feedback yet; collect some with: acclimate serve {run_folder}", path=run_folder / FILE)
+        raise DataError(f"no feedback yet; collect some with: {command('serve', run_folder)}", path=run_folder / FILE)
     if out.exists() and not (
         out.is_dir()
         and {path.name for path in out.iterdir()} <= {QUERIES, "qrels", "preferences.jsonl", "clicks.jsonl"}

@@ -28,7 +28,7 @@ from typing import Any
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import AcclimateError, SettingError, unknown
 from acclimate.base.files import is_file, read_text, read_toml, write_text
-from acclimate.base.text import quoted
+from acclimate.base.text import command, quoted
 from acclimate.base.toml import as_toml
 from acclimate.base.version import __version__
 from acclimate.run.settings import Layer, Recipe, Settings, tables, whole_number
@@ -212,5 +212,5 @@ def write_recipe(folder: Path, settings: Settings, seed: int) -> None:
     head = (
         f"# Every setting of a run by acclimate {__version__}. The same bytes again, of the same documents and queries:"
     )
-    again = f"# acclimate adapt CORPUS --out ANOTHER --recipe {NAME}"
+    again = f"# {command('adapt', 'CORPUS', '--out', 'ANOTHER', '--recipe', NAME)}"
     write_text(folder / NAME, "\n".join([head, again, f"run.seed = {seed}", *lines_of(settings)]) + "\n")
