@@ -58,7 +58,7 @@ def test_a_lock_makes_no_folder_a_run_s(tmp_path):
     (tmp_path / ".mine.part").write_text("")
     with Workspace(tmp_path).lock():
         assert (tmp_path / ".mine.part").exists()
-    with pytest.raises(AcclimateError, match="is no run"):
+    with pytest.raises(AcclimateError, match="holds no run"):
         Workspace(tmp_path).refuse_foreign()
 
 
