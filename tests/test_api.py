@@ -160,7 +160,7 @@ def test_commands_print_what_functions_return(home, run, capsys):
     assert main(["search", "run", "烧水壶", "--system", "bm25"]) == 0
     captured = capsys.readouterr()
     assert not captured.out
-    assert captured.err.endswith("acclimate: no document has a word of the query\n")
+    assert captured.err.endswith("acclimate: no document contains a word of the query\n")
     assert printed(capsys, "inspect", "run", "--sample", 3) == (
         f"{acclimate.open('run').inspect(sample=3)}\nPage: run/queries.html\n"
     )

@@ -108,6 +108,6 @@ def test_a_signal_stops_a_run_and_the_same_command_goes_on(number, code, said, c
     assert processes.end(process) == code, log.read_text()
     written = log.read_text()
     assert "Traceback" not in written
-    assert written.endswith(f"acclimate: {said}; what is made is kept, and the same command goes on\n")
+    assert written.endswith(f"acclimate: {said}; completed work is kept; run the same command again to resume\n")
     assert Path(f"{log}.out").read_text() == ""
     assert (out / "index" / "manifest.json").exists()

@@ -116,7 +116,7 @@ def test_a_plan_is_refused_as_the_run_would_be(tmp_path, tiny_encoder, monkeypat
                 whole(corpus, out=tmp_path / "refused", **{"settings": settings, **more})
             refusals.append((type(error.value), str(error.value)))
         assert refusals[0] == refusals[1]
-    assert "Nothing was done" in acclimate.plan(enough, out=tmp_path / "refused", settings=settings)
+    assert "Nothing was run" in acclimate.plan(enough, out=tmp_path / "refused", settings=settings)
 
 
 def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):

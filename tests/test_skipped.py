@@ -69,7 +69,7 @@ def test_with_neither_there_is_what_one_has_and_weights_chosen_here(corpus, run_
     changes = (*NO_STUDENT, *NO_RERANKER)
     assert run_adapt(corpus, out, "--dry-run", changes=changes) == 0
     foretold = capsys.readouterr().out
-    assert [line.split()[0] for line in foretold.splitlines() if "skipped: nothing reads it" in line] == [
+    assert [line.split()[0] for line in foretold.splitlines() if "skipped: its output is not needed" in line] == [
         "mine", "train", "label", "distill",
     ]  # fmt: skip
     assert run_adapt(corpus, out, changes=changes) == 0

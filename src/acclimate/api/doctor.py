@@ -35,7 +35,7 @@ class Check(NamedTuple):
 _SAID = 200  # characters of an error
 _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
 _OPTIONAL = {
-    "ray": ("workers of a cluster", "pip install 'acclimate[ray]'"),
+    "ray": ("cluster workers", "pip install 'acclimate[ray]'"),
     "ir_datasets": ("collections by name", "pip install 'acclimate[datasets]'"),
     "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "pip install 'acclimate[sentencepiece]'"),
 }
@@ -92,7 +92,7 @@ def _gpu(number: int) -> Check:
         well = torch.ones(2, device=f"cuda:{number}").sum().item() == 2
     except RuntimeError as error:
         about, well = f"{about}: {single_spaced(str(error))[:_SAID]}", False
-    return Check(well, about, "install the build of PyTorch that has it: https://pytorch.org/get-started/locally")
+    return Check(well, about, "install a PyTorch build that supports it: https://pytorch.org/get-started/locally")
 
 
 def _backends() -> Iterator[Check]:

@@ -68,18 +68,18 @@ class Status(NamedTuple):
 
     def _progress(self, stage: StageStatus) -> str:
         if stage.name != self.stage or not self.total:
-            return "at work" if stage.state == "works" else "-"
+            return "running" if stage.state == "works" else "-"
         left = f", {duration(self.seconds_left)} left" if self.seconds_left is not None else ""
         return f"{self.done:,} of {self.total:,} {self.unit}{left}"
 
 
 _WORDS = {
-    "works": "at work",
+    "works": "running",
     "finished": "finished",
-    "stopped": "stopped; the same command goes on",
-    "failed": "failed; once that is mended the same command goes on",
-    KILLED: "ended without a word, as a killed process does; the same command goes on",
-    "": "nobody works here",
+    "stopped": "stopped; run the same command again to resume",
+    "failed": "failed; fix the problem and run the same command again to resume",
+    KILLED: "ended without a message, probably killed; run the same command again to resume",
+    "": "not running",
 }
 
 

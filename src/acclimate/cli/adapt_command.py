@@ -28,54 +28,51 @@ def adapt(
     executor: Executor = None,
     seed: Seed | None = None,
 ) -> None:
-    """Adapt search to a corpus and say whether it helped. The same command again goes on where it was.
+    """Adapt search to a corpus and measure whether it helped. Run the same command again to resume.
 
     Parameters
     ----------
     corpus
-        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file, or one of TREC's <DOC>s; a folder of .txt, .md
-        and .html files; a collection of the field by name, such as beir/scifact or lotte/lifestyle/dev/search;
-        irds:ID; or pydocs, the documentation of this Python.
+        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv, .parquet or TREC <DOC> file; a folder of .txt, .md and .html
+        files; a public collection by name, such as beir/scifact or lotte/lifestyle/dev/search; irds:ID; or pydocs,
+        the documentation of this Python.
     out
-        Folder for everything that is made.
+        Output folder.
     recipe
-        Settings by name (acclimate recipes list), or a TOML file of your own; several by commas, of which the later
-        counts.
+        A named recipe (see acclimate recipes list) or a TOML file; separate several with commas, later ones take
+        precedence.
     queries
-        Queries of your own to measure on, as BEIR queries.jsonl; with --qrels.
+        Queries to measure on, as BEIR queries.jsonl. Needs --qrels.
     qrels
-        Judgments for them, as BEIR or TREC qrels.
+        Judgments for --queries, as BEIR or TREC qrels.
     log
-        Real queries without judgments: a .txt file with a query a line, or a .jsonl, .csv or .tsv file as search
-        engines and analytics export them. Personal data is cut out of them first.
+        Real queries without judgments: a .txt file with one query per line, or a .jsonl, .csv or .tsv export of a
+        search engine or analytics tool. Personal data is removed first.
     from_queries
-        Synthetic queries, your own or published ones, in the place of those that an LLM would write: ours, those of
-        InPars or GPL, or a BEIR folder.
+        Existing synthetic queries to use instead of asking an LLM: of acclimate, InPars or GPL, or a BEIR folder.
     from_nway
-        Training examples, in the place of those that would be mined, or, with scores, of the lists that a teacher would
-        rate. --from-queries has the texts of their queries where they carry none.
+        Existing training examples to use instead of mining or, if they have scores, instead of labelling. If they lack
+        query texts, give them with --from-queries.
     first_stage
-        A TREC run or a ranking of ColBERT, by an engine of your own for the queries that measure, to compare with.
+        Results of your own engine for the evaluation queries, to compare with: a TREC run or a ColBERT ranking.
     reranker
-        Somebody's reranker, by folder, Hugging Face id or as label.teachers has them, in the place of one that would be
-        trained here. It reads train.max_tokens.
+        Existing reranker to use instead of training one: a folder, a Hugging Face id, or a scorer as in label.teachers.
+        It reads train.max_tokens.
     dry_run
-        Say what would be done, and do nothing; what could not begin is refused as without it.
+        Check everything and print what would be done, without doing it.
     max_cost
-        Stop when LLM calls have cost this many US dollars in all; STAGE=USD for those of one stage. Local LLMs cost
-        nothing.
+        Stop when LLM calls have cost this many US dollars in total; STAGE=USD limits one stage. Local LLMs are free.
     max_tokens
-        Stop when LLMs have read and written this many tokens in all; STAGE=N for those of one stage.
+        Stop when LLMs have read and written this many tokens in total; STAGE=N limits one stage.
     prices
-        TOML file with the prices of LLMs: ["openai:MODEL"] with prompt and completion, dollars per million tokens.
+        TOML file with LLM prices: a table ["openai:MODEL"] with prompt and completion, in dollars per million tokens.
     batch
-        Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop; the results come in
-        with: acclimate cache fill.
+        Write the LLM requests to this file for a batch endpoint, and stop. Load the results with acclimate cache fill.
     executor
-        A Ray cluster whose workers encode, write, search and rate: ray://HOST:10001, or ray for that of RAY_ADDRESS or
-        of this machine. Behind it, as far as wanted: ,workers=N ,cpus=N ,gpus=N (of each worker; parts of a GPU, too).
+        Ray cluster whose workers encode, generate, search and score: ray://HOST:10001, or ray for RAY_ADDRESS or a
+        cluster on this machine. Options to append: ,workers=N ,cpus=N ,gpus=N (per worker; fractions of a GPU work).
     seed
-        Every draw follows from it; that of the recipe, or 0, where none is given.
+        Random seed; by default the recipe's, or 0.
     """
     run = acclimate.plan if dry_run else acclimate.adapt
     result = run(

@@ -11,19 +11,19 @@ from acclimate.base.errors import DataError
 from acclimate.base.text import command, single_spaced
 from acclimate.cli.options import FilePath
 
-cache_app = App(name="cache", help="The answers of LLMs that a run keeps.", help_format="plaintext")
+cache_app = App(name="cache", help="Manage the LLM answers that a run stores.", help_format="plaintext")
 
 
 @cache_app.command(name="stats")
 def cache_stats(run_dir: Path, *, prices: FilePath = None) -> None:
-    """What the LLM's answers kept with a run come to: how many, of whom, for how much.
+    """Show how many LLM answers a run stores, from which LLMs, and what they cost.
 
     Parameters
     ----------
     run_dir
         Folder of a run.
     prices
-        TOML file with the prices of LLMs; see adapt.
+        TOML file with LLM prices; see adapt.
     """
     from acclimate.report.formatting import usd
 
@@ -38,7 +38,7 @@ def cache_stats(run_dir: Path, *, prices: FilePath = None) -> None:
 
 @cache_app.command(name="verify")
 def verify_cache(run_dir: Path) -> None:
-    """Read every kept answer; exit code 2 when some cannot be read.
+    """Check every stored answer. The exit code is 2 if any is damaged.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def verify_cache(run_dir: Path) -> None:
 
 @cache_app.command(name="prune")
 def prune_cache(run_dir: Path) -> None:
-    """Remove the answers that cannot be read; a run asks for them again if it needs them.
+    """Remove damaged answers; a run asks for them again if it needs them.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def prune_cache(run_dir: Path) -> None:
 
 @cache_app.command(name="fill")
 def fill_cache(run_dir: Path, results: Path) -> None:
-    """Take in the results of a batch that `adapt --batch` wrote the requests of.
+    """Load the results of a batch whose requests `adapt --batch` wrote.
 
     Parameters
     ----------
     run_dir
         Folder of the run.
     results
-        What the batch endpoint gave back: JSON Lines with custom_id and response.
+        Output of the batch endpoint: JSON Lines with custom_id and response.
     """
     taken = acclimate.Answers(run_dir).fill(results)
     print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()) + sum(taken.refused.values()):,} failed")

@@ -27,27 +27,27 @@ def convert(
     queries: File = None,
     list_: Annotated[bool, Parameter(name="--list", show_default=False)] = False,
 ) -> None:
-    """Convert files of the field: collections, runs, judgments, synthetic queries and training examples.
+    """Convert collections, runs, judgments, synthetic queries and training examples between formats.
 
-    What FROM is, is told by what is in it.
+    The format of FROM is detected from its content.
 
     Parameters
     ----------
     source
-        A file or folder; or hf:OWNER/NAME or hf:OWNER/NAME/PATH, on Hugging Face's hub.
+        A file or folder; or hf:OWNER/NAME or hf:OWNER/NAME/PATH on the Hugging Face hub.
     target
-        The file or folder to write.
+        File or folder to write.
     from_
-        The format of FROM, where it cannot be told.
+        Format of FROM, if it cannot be detected.
     to
-        The format of TO, where its name does not say it.
+        Format of TO, if its name does not determine it.
     corpus
-        The documents, where FROM has ids and TO texts, or the other way round: a collection, as adapt takes it, or a
-        file of documents.
+        Documents, needed if only one of FROM and TO has document texts: a collection as for adapt, or a file of
+        documents.
     queries
-        The queries, where FROM has their ids and TO their texts, or the other way round.
+        Queries, needed if only one of FROM and TO has query texts.
     list_
-        Say which formats there are.
+        List the formats.
     """
     if list_:
         _print_formats()
@@ -69,17 +69,17 @@ def convert(
 
 
 def convert_model(source: str, out: Path) -> None:
-    """Write a model whose weights are pickles (pytorch_model.bin) as safetensors, which every command takes.
+    """Convert a model from pickled weights (pytorch_model.bin) to safetensors, which every command reads.
 
-    Opening a pickle may run code, so no other command does; here nothing but tensors is read from it, and a file that
-    holds anything else is refused.
+    Opening a pickle can execute code, so no other command does it. This one reads only tensors and refuses files that
+    contain anything else.
 
     Parameters
     ----------
     source
         A folder, or a Hugging Face id with an optional @revision.
     out
-        A new folder for the converted model.
+        New folder for the converted model.
     """
     print(f"Converted: {acclimate.convert_model(source, out)}")
 

@@ -27,15 +27,15 @@ def compare(
     qrels
         Judgments, as BEIR or TREC qrels.
     run
-        The run that should be better.
+        Run expected to be better.
     baseline
-        The run that it is compared with.
+        Run to compare it with.
     others
-        More runs to compare it with.
+        Further runs to compare it with.
     measure
-        By a name of ir-measures, such as nDCG@10, R@1000, RR or AP.
+        An ir-measures name, such as nDCG@10, R@1000, RR or AP.
     seed
-        Of the test's and the interval's draws.
+        Random seed of the test and the interval.
     """
     print(acclimate.compare(qrels, run, baseline, *others, measure=measure, seed=seed))
 
@@ -49,27 +49,27 @@ def evaluate_run(
     json: Flag = False,
     per_query: FilePath = None,
 ) -> None:
-    """Measure TREC runs by themselves, as trec_eval and ir_measures do: a table with a row for each.
+    """Measure TREC runs, as trec_eval and ir_measures do; prints a table with one row per run.
 
-    Every judged query counts; one that a run has nothing for is 0 (trec_eval -c). Of equal scores the larger id is
-    first, whatever the ranks in the file.
+    Every judged query counts; a query without results in a run scores 0 (trec_eval -c). Ties are broken by document id,
+    the larger first; the ranks in the file are ignored.
 
     Parameters
     ----------
     qrels
         Judgments, as BEIR or TREC qrels.
     runs
-        TREC runs, or rankings of ColBERT; .gz, too.
+        TREC runs or ColBERT rankings, optionally gzipped.
     measures
-        Names of ir-measures, with blanks or commas between them: "nDCG@10 R@1000 RR AP(rel=2) Judged@10".
+        ir-measures names, separated by spaces or commas: "nDCG@10 R@1000 RR AP(rel=2) Judged@10".
     relevance_threshold
-        Grade from which on a document is relevant, for measures that know relevant or not.
+        Lowest grade that counts as relevant, for measures with binary relevance.
     remove_unjudged
-        Take out of the runs what nobody judged.
+        Remove unjudged documents from the runs.
     json
-        Print JSON: queries, providers (which library computed what), runs.
+        Print JSON: queries, providers (the library that computed each measure), runs.
     per_query
-        Write each query's values to this file, too: run, query_id, measure, value, with tabs between.
+        Also write the values of each query to this file: tab-separated run, query_id, measure, value.
     """
     result = acclimate.evaluate_run(
         qrels,
@@ -94,29 +94,29 @@ def rerank(
     out: FilePath = None,
     tag: Name = None,
 ) -> None:
-    """Re-rank a TREC run with any reranker: its scores, best first; what lies deeper follows in its old order.
+    """Rerank a TREC run with any reranker. Documents below the depth follow in their old order.
 
-    With --out a killed command loses a batch, and the same command goes on.
+    With --out, a killed command loses at most one batch; run the same command again to resume.
 
     Parameters
     ----------
     run
-        A TREC run, or a ranking of ColBERT; .gz, too.
+        A TREC run or ColBERT ranking, optionally gzipped.
     model
-        A reranker: a folder, one that train made, too, or a Hugging Face id; or KIND:MODEL, of cross-encoder, monot5,
-        decoder, yes-no:LLM and likelihood:LLM.
+        A reranker: a folder (such as train's), a Hugging Face id, or KIND:MODEL: cross-encoder:MODEL, monot5:MODEL,
+        decoder:MODEL, yes-no:LLM or likelihood:LLM.
     corpus
-        Documents, as adapt takes them; a BEIR folder brings queries.
+        Documents, as for adapt; a BEIR folder includes queries.
     queries
-        Queries of your own, as BEIR queries.jsonl, or a table of ids and texts.
+        Queries, as BEIR queries.jsonl or a table of ids and texts.
     depth
-        Documents of each query to put in order.
+        Documents per query to rerank.
     max_tokens
-        Tokens of query and document together; the document is cut.
+        Maximum tokens of query and document together; the document is truncated.
     out
-        File for the run; without it, it is printed.
+        File to write the run to; by default it is printed.
     tag
-        Last column of the run; by default the model's name.
+        Last column of the run; by default the name of the model.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = out or Path(folder) / "run.trec"

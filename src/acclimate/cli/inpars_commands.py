@@ -14,7 +14,7 @@ from acclimate.cli.options import Count, File, FilePath, Flag, Positive
 
 inpars_app = App(
     name="inpars",
-    help="The commands of the InPars toolkit, with its option names and files. See docs/inpars.md.",
+    help="Commands of the InPars toolkit, with its option names and files. See docs/inpars.md.",
     help_format="plaintext",
     default_parameter=Parameter(negative=(), name_transform=lambda name: name.rstrip("_")),
 )
@@ -36,7 +36,7 @@ def generate(
     max_generations: Count = 100_000,
     seed: Count = 1,
 ) -> None:
-    """Have an LLM write a query for each of so many documents. --dataset: a collection as adapt takes it."""
+    """Have an LLM write a query for each of a number of documents. --dataset is a collection as for adapt."""
     from acclimate.api.inpars import queries
 
     count = queries.generate(
@@ -67,7 +67,7 @@ def filter_command(
     max_tokens: Positive = 1000,
     skip_questions_copied_from_context: Flag = False,
 ) -> None:
-    """Keep the queries that the LLM was surest of, or that a reranker likes best with their documents."""
+    """Keep the queries with the highest LLM log-probabilities, or the highest reranker scores."""
     from acclimate.api.inpars import queries
 
     count = queries.filter(
@@ -87,7 +87,7 @@ def filter_command(
 def generate_triples(
     *, dataset: str, input: Path, output: Path, n_samples: Count = 100, max_hits: Count = 1000, seed: Count = 1
 ) -> None:
-    """Put negatives of BM25's first hits beside each query and its document."""
+    """Sample negatives from BM25's top results for each query and its document."""
     from acclimate.api.inpars import training
 
     count = training.generate_triples(dataset, input, output, n_samples=n_samples, max_hits=max_hits, seed=seed)
@@ -107,7 +107,7 @@ def train(
     gradient_accumulation_steps: Count = 16,
     seed: Count = 1,
 ) -> None:
-    """Train a reranker on triples or pairs; by default 156 steps of 128 rows, as the papers have it."""
+    """Train a reranker on triples or pairs; by default 156 steps of 128 rows, as in the papers."""
     from acclimate.api.inpars import training
 
     folder = training.train(
@@ -133,7 +133,7 @@ def rerank(
     input_run: _Run = None,
     top_k: Count = 1000,
 ) -> None:
-    """Put the first documents of a run in the order of a reranker; of BM25 where no run is named."""
+    """Rerank the top documents of a run, or of BM25 if no run is given."""
     from acclimate.api.inpars import ranking
 
     print(f"run: {ranking.rerank(dataset, model, input_run or ranking.BM25_RUN, output_run, top_k=top_k)}")
@@ -149,7 +149,7 @@ def evaluate(
     remove_unjudged: Flag = False,
     json: FilePath = None,
 ) -> None:
-    """Measure a TREC run, or bm25 over a collection; --json FILE has the same."""
+    """Measure a TREC run, or bm25 over a collection; --json FILE also writes the result to a file."""
     from acclimate.api.inpars import ranking
 
     values = ranking.evaluate(

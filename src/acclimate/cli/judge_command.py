@@ -23,40 +23,40 @@ def judge(
     max_tokens: Tokens = None,
     prices: FilePath = None,
 ) -> None:
-    """Have an LLM grade what every system of a finished run finds first, 0 to 3, and measure all of them on its grades.
+    """Have an LLM grade the top results of every system of a run, 0 to 3, and measure the systems on its grades.
 
-    Where nobody labelled queries, the verdict rests on these grades then, and the report is written anew. The same
-    command again asks nothing twice. docs/judging.md says what such a verdict is worth.
+    Without labelled queries, the verdict then rests on these grades, and the report is rewritten. Running the command
+    again repeats no LLM call. See docs/judging.md for how reliable such a verdict is.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     llm
-        LLM that grades, named as in generate.llm; that of filter.llm by default.
+        LLM that grades, named as in generate.llm; by default filter.llm.
     queries
-        Queries to judge on, with ids, as BEIR queries.jsonl. Without these and --log: the labelled queries that
-        measured the run; else those of its log that nothing learned from; else the held-out synthetic ones.
+        Queries to judge on, as BEIR queries.jsonl. Without --queries and --log: the run's labelled test queries; else
+        log queries that were not used for training; else the held-out synthetic queries.
     log
-        Real queries to judge on, as people keep or export them: see adapt.
+        Log of real queries to judge on; see adapt.
     grades
-        What people said of some of these queries, as BEIR or TREC qrels: how far the LLM agrees with them is measured,
-        and they correct it. Labelled queries bring theirs.
+        Human grades for some of these queries, as BEIR or TREC qrels, to measure and correct the LLM's agreement with
+        people. For labelled queries, their qrels are used.
     n
-        Queries to judge on, 20 to 200; drawn where there are more.
+        Number of queries to judge on, 20 to 200; sampled if there are more.
     depth
-        First documents of each system that are graded, 10 to 100.
+        Number of top documents to grade per system, 10 to 100.
     prompt
-        What the LLM is asked: relevance, grade, or a TOML file whose target holds {query} and {document}.
+        Prompt: relevance, grade, or a TOML file whose target contains {query} and {document}.
     max_doc_tokens
-        Of a document, that the LLM reads.
+        Maximum tokens of a document that the LLM reads.
     max_cost
-        Stop when LLM calls have cost this many US dollars in all, those of the run included; judge=USD for those of
-        this command.
+        Stop when LLM calls have cost this many US dollars in total, the run's included; judge=USD limits this command
+        alone.
     max_tokens
-        Stop when LLMs have read and written this many tokens in all; judge=N for those of this command.
+        Stop when LLMs have read and written this many tokens in total; judge=N limits this command alone.
     prices
-        TOML file with the prices of LLMs; see adapt.
+        TOML file with LLM prices; see adapt.
     """
     run = acclimate.open(run_dir)
     judgment = run.judge(

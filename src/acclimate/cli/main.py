@@ -28,10 +28,10 @@ from acclimate.cli.recipe_commands import recipes_app, reproduce
 from acclimate.cli.run_commands import curve, export, forgetting, inspect, report, search, status, update
 from acclimate.cli.serve_command import feedback, serve
 
-_HELP = """Tune a search engine to documents that have no labels.
+_HELP = """Adapt a search engine to your documents without labelled data.
 
-An LLM writes the queries that people might ask of your documents; bad ones are filtered out; rerankers and fast
-retrievers learn from the rest; and a paired comparison with the untouched systems says whether it helped.
+An LLM writes queries for your documents; bad ones are filtered out; rerankers and fast retrievers are trained on the
+rest; and a paired comparison with the systems you already have shows whether it helped.
 
 Start with: acclimate adapt FOLDER --out run
 """
@@ -46,7 +46,7 @@ app = App(
 
 
 def doctor() -> None:
-    """Say what is installed, which devices there are, what is missing, and the command that installs it."""
+    """Show what is installed, which devices are available, what is missing, and how to install it."""
     print("\n".join(map(str, acclimate.doctor())))
 
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, MemoryError) as error:
         if getattr(error, "errno", None) not in FILE_ERRORS and not is_out_of_memory(error):
             raise
-        shell.say(f"{str(error) or 'out of memory'}; what is made is kept, and the same command goes on")
+        shell.say(f"{str(error) or 'out of memory'}; completed work is kept; run the same command again to resume")
         return 2
     distributed.leave()
     return 0

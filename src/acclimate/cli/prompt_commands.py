@@ -9,12 +9,12 @@ from cyclopts import App
 import acclimate
 from acclimate.base.text import on_one_line, printable
 
-prompts_app = App(name="prompts", help="The prompts that ask an LLM for queries.", help_format="plaintext")
+prompts_app = App(name="prompts", help="Prompts that ask an LLM for queries.", help_format="plaintext")
 
 
 @prompts_app.command(name="list")
 def list_prompts() -> None:
-    """The prompts that generate.prompt may name, each with what it is for."""
+    """List the prompts that generate.prompt accepts."""
     prompts = acclimate.prompts()
     labelled = [name for name in prompts if name.startswith("promptagator-")]
     width = max(len(name) for name in prompts if name not in labelled)
@@ -22,31 +22,31 @@ def list_prompts() -> None:
         if name not in labelled:
             print(f"{name:{width}}  {description}")
     collections = ", ".join(name.removeprefix("promptagator-") for name in labelled)
-    print(f"\npromptagator-NAME takes the labels of another collection: {collections}")
+    print(f"\npromptagator-NAME shows labelled examples of another collection: {collections}")
 
 
 @prompts_app.command(name="show")
 def show_prompt(prompt: str, *, document: str = "{document}") -> None:
-    """Print a prompt as an LLM reads it.
+    """Print a prompt as the LLM sees it.
 
     Parameters
     ----------
     prompt
         A name from `acclimate prompts list`, or a TOML file.
     document
-        Text to show in place of a document.
+        Text to insert as the document.
     """
     print(printable(acclimate.prompt(prompt).render(document)))
 
 
 @prompts_app.command(name="check")
 def check_prompt(path: Path) -> None:
-    """Say whether a TOML file is a prompt, and what it comes to.
+    """Check a prompt file and summarize it.
 
     Parameters
     ----------
     path
-        The file.
+        TOML file.
     """
     from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
 

@@ -14,13 +14,13 @@ from acclimate.run.settings import Setting, as_typed, check
 Parts = Annotated[str | None, Parameter(metavar="A,B,...")]
 
 recipes_app = App(
-    name="recipes", help="The recipes: settings under a name, most of them those of a paper.", help_format="plaintext"
+    name="recipes", help="Named collections of settings, most of them from papers.", help_format="plaintext"
 )
 
 
 @recipes_app.command(name="list")
 def list_recipes() -> None:
-    """The recipes that adapt --recipe may name, each with what it is and the paper that it follows."""
+    """List the recipes that adapt --recipe accepts, with the papers they follow."""
     recipes = acclimate.recipes()
     width = max(map(len, recipes))
     for name, recipe in recipes.items():
@@ -29,26 +29,26 @@ def list_recipes() -> None:
 
 @recipes_app.command(name="show")
 def show_recipe(recipe: str) -> None:
-    """Print every setting of a recipe as TOML, those that it changes first, with where each is from.
+    """Print every setting of a recipe as TOML, changed ones first, with the source of each.
 
     Parameters
     ----------
     recipe
-        A name from `acclimate recipes list`, a TOML file, or the folder of a run; several by commas.
+        A name from `acclimate recipes list`, a TOML file, or the folder of a run; separate several with commas.
     """
     print(printable(str(acclimate.recipe(recipe))))
 
 
 @recipes_app.command(name="diff")
 def diff_recipes(first: str, second: str) -> None:
-    """Print the settings in which two recipes differ, a line each with both values.
+    """Print the settings in which two recipes differ, with both values.
 
     Parameters
     ----------
     first
         A name, a TOML file, or the folder of a run.
     second
-        Another.
+        A name, a TOML file, or the folder of a run.
     """
     differences = acclimate.recipe(first).differences(acclimate.recipe(second))
     rows = [("", first, second), *((name, as_typed(ours), as_typed(theirs)) for name, ours, theirs in differences)]
@@ -56,22 +56,22 @@ def diff_recipes(first: str, second: str) -> None:
 
 
 def reproduce(recipe: str, *, out: Folder, collections: Parts = None, seeds: Parts = "0", set_: Changes = None) -> None:
-    """Run a paper's recipe over collections and seeds, and put what it reaches beside what was published.
+    """Run a paper's recipe on collections and seeds, and compare the results with the published ones.
 
-    Each collection and seed is a run of its own in a folder of DIR, and the same command goes on where it was. Below
-    the table stands in what the runs differ from what the paper had. DIR/reproduction.json has the same for programs.
+    Each collection and seed is a separate run in a folder of DIR; run the same command again to resume. Notes below the
+    table list the differences to the paper's setup. DIR/reproduction.json has the same for programs.
 
     Parameters
     ----------
     recipe
-        inpars-v1, inpars-v2, promptagator-plus or udapdr; others may follow, by commas, as in inpars-v2,embedded.
+        inpars-v1, inpars-v2, promptagator-plus or udapdr; append others with commas, as in inpars-v2,embedded.
     out
-        Folder for everything that is made.
+        Output folder.
     collections
-        By their usual names, such as beir/scifact or lotte/lifestyle/dev/forum, or folders that end in such a name; if
-        none are named, all that have published figures and can be had by name.
+        Usual names, such as beir/scifact or lotte/lifestyle/dev/forum, or folders that end in such a name; by default
+        all collections with published results that are available by name.
     seeds
-        Seeds, by commas.
+        Seeds, separated by commas.
     """
     typed = check(seeds, Setting("seeds", tuple[int, ...], (), "", None), "--seeds")
     names = None if collections is None else [name for name in map(str.strip, collections.split(",")) if name]

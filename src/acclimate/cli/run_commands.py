@@ -17,7 +17,7 @@ Url = Annotated[str | None, Parameter(metavar="URL")]
 
 
 def report(run_dir: Path) -> None:
-    """Print the report of a finished run again, and write report.json and report.html anew. No stage is made.
+    """Print the report of a finished run and rewrite report.json and report.html. Runs no stage.
 
     Parameters
     ----------
@@ -28,16 +28,16 @@ def report(run_dir: Path) -> None:
 
 
 def status(run_dir: Path, *, json: Flag = False) -> None:
-    """Say what a run is doing, from any terminal: the stage at work, how far it is and the time left; or how it ended.
+    """Show the current stage, progress and remaining time of a run, or how it ended. Works from any terminal.
 
-    RUN-DIR/run.log has every line that was said since the run was begun.
+    RUN-DIR/run.log has all messages since the run was started.
 
     Parameters
     ----------
     run_dir
-        Folder of a run, begun or finished.
+        Folder of a run, finished or not.
     json
-        As JSON, for programs.
+        Print JSON.
     """
     state = acclimate.status(run_dir)
     if json:
@@ -47,20 +47,20 @@ def status(run_dir: Path, *, json: Flag = False) -> None:
 
 
 def inspect(run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: Name = None, reason: Text = None) -> None:
-    """Show the synthetic queries of a run: what they are like, what was turned down and why; and a sample, as a page.
+    """Show statistics of the synthetic queries of a run, what was rejected and why, and write a page with a sample.
 
     Parameters
     ----------
     run_dir
-        Folder of a run in which queries are generated.
+        Folder of a run with generated queries.
     sample
-        Answers of the LLM to show on the page, rejected ones among them.
+        Number of LLM answers to show on the page, rejected ones included.
     seed
-        Of the draw of the sample and of the examples.
+        Random seed of the sample and the examples.
     prompt
-        Draw the sample only from the answers to this prompt.
+        Sample only answers to this prompt.
     reason
-        Draw the sample only from what was turned down for this reason.
+        Sample only answers rejected for this reason.
     """
     page = acclimate.open(run_dir).inspect(sample=sample, seed=seed, prompt=prompt, reason=reason)
     print(page)
@@ -68,46 +68,45 @@ def inspect(run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: Name =
 
 
 def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None:
-    """Search the corpus of a run with the system that it recommends.
+    """Search the corpus of a run with the recommended system.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     query
-        What to search for.
+        Query text.
     k
-        Documents to show.
+        Number of documents to show.
     system
-        Another system of the run, by name.
+        Name of another system of the run.
     """
     if hits := acclimate.open(run_dir).search(query, k, system):
         print(*hits, sep="\n")
     else:
-        say("no document has a word of the query")
+        say("no document contains a word of the query")
 
 
 def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> None:
-    """Show how search gets better with more synthetic queries and more labelled lists, so that you know when to stop.
+    """Show how results change with more synthetic queries and more labelled lists, so that you know when to stop.
 
-    Trains anew on parts of what a run has: rerankers on synthetic queries, students on the lists that its teacher
-    labelled; the teacher stays as it is. Each part lies within the next larger one. Every point is measured on the
-    held-out queries that choices are made on, and on those that measure the run: they chose nothing, so only they say
-    what is more than chance. Each is kept in RUN-DIR/curve, so an interrupted command goes on; the run stays as it is,
-    and its report has the curves from then on.
+    Trains rerankers on nested subsets of the run's synthetic queries, and students on nested subsets of its labelled
+    lists, with the same teacher. Each point is measured on the held-out queries used for choices and on the evaluation
+    queries; only the latter chose nothing, so only they can tell an effect from chance. Points are stored in
+    RUN-DIR/curve, so an interrupted command resumes. The run is not changed, but its report then shows the curves.
 
     Read the sentence below the table first. To get more queries, raise sample.n_docs or generate.per_doc; to train the
-    reranker on more of them, train.max_queries.
+    reranker on more of them, raise train.max_queries.
 
     Parameters
     ----------
     run_dir
-        Folder of a run that is labelled: acclimate label RUN-DIR is enough.
+        Folder of a run up to the stage label: acclimate label RUN-DIR is enough.
     queries
-        Numbers of synthetic queries to train rerankers on, such as 100,200,400; none leaves them out. By default 100,
-        then double as many each time, up to all.
+        Numbers of synthetic queries to train rerankers on, such as 100,200,400; none skips the rerankers. By default
+        100, 200, 400 and so on, up to all.
     lists
-        Numbers of labelled lists to train the students on, in the same way.
+        Numbers of labelled lists to train students on, as for queries.
     """
     page = acclimate.open(run_dir).curve(queries=queries, lists=lists)
     print(page)
@@ -115,58 +114,58 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
 
 
 def export(run_dir: Path, format: str, *, out: Folder | None = None, system: Name = None, url: Url = None) -> None:
-    """Write the system that a run recommends, or another of it, for an engine that you run; see docs/exports.md.
+    """Export the recommended system of a run, or another one, to a search engine; see docs/exports.md.
 
-    A killed command goes on where it was; where the same export is there already, nothing is done.
+    Run a killed command again to resume. If the same export exists already, nothing is done.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     format
-        pgvector, sqlite and so on; an unknown one says which there are.
+        pgvector, sqlite and so on; an unknown name lists all formats.
     out
-        A folder for it, new or empty; by default exports/FORMAT in RUN-DIR.
+        New or empty folder to write to; by default exports/FORMAT in RUN-DIR.
     system
-        Another system of the run, by name.
+        Name of another system of the run.
     url
-        A server to load it into.
+        Server to load the export into.
     """
     print(acclimate.open(run_dir).export(format, out, system=system, url=url))
 
 
 def update(run_dir: Path, newdocs: str | None = None, *, remove: FilePath = None, all: bool = False) -> None:
-    """Search documents that are new or changed, and no longer those that are gone. Nothing is trained.
+    """Add, change and remove documents of a finished run, without training.
 
-    Documents are told apart by their ids: one that the run does not have is added, one whose title or text is another
-    takes the place of what was there, one that is as it was costs nothing. What was measured stays as it is in the
-    report, which says how many documents came and went since. A killed command leaves the run as it was.
+    Documents are matched by id: new ids are added, documents with a changed title or text are replaced, and unchanged
+    ones cost nothing. The report keeps its measurements and states how many documents were added and removed since. A
+    killed command leaves the run as it was.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     newdocs
-        Documents that are new or changed, in any form that `acclimate adapt` takes; others among them do no harm.
+        New and changed documents, in any form that `acclimate adapt` takes; unchanged ones may be among them.
     remove
-        A file of ids of documents to remove, one a line.
+        File with the ids of documents to remove, one per line.
     all
-        These are all documents: remove those of the run that are not among them.
+        NEWDOCS is the whole collection: remove all other documents.
     """
     print(acclimate.open(run_dir).update(newdocs, remove=remove, all=all))
 
 
 def forgetting(run_dir: Path, collection: str) -> None:
-    """Say what the adapted retrievers of a run lost, or gained, on a labelled collection outside of it.
+    """Measure what the adapted retrievers of a run lost or gained on another labelled collection.
 
     The collection is indexed with the untouched base and with each student, and both are measured on its labelled
-    queries. The report says it, too, from then on.
+    queries. The result is added to the report.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     collection
-        A labelled collection, as adapt takes it: a BEIR folder, or one by name.
+        Labelled collection: a BEIR folder, or a name as for adapt.
     """
     print(acclimate.forgetting(run_dir, collection))

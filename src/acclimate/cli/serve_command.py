@@ -38,38 +38,38 @@ def serve(
 ) -> None:
     """Serve a finished run over HTTP, with a page to try it: search, compare, grade. Needs acclimate[serve].
 
-    When adapt makes the run anew, the new one takes the place of the old without a request being lost. SIGTERM and
-    Ctrl-C stop it once what is at work is answered.
+    When the run is rebuilt or updated, the service switches to the new one without losing a request. SIGTERM and Ctrl-C
+    stop it after pending requests are answered.
 
     Parameters
     ----------
     run_dir
         Folder of a finished run.
     host
-        Address to listen on; 0.0.0.0 is all of them, and then others can reach it.
+        Address to listen on; 0.0.0.0 listens on all interfaces and exposes the service to the network.
     port
-        Port to listen on; 0 takes any that is free.
+        Port to listen on; 0 selects a free one.
     system
-        What answers where a request names no system; by default what the run recommends.
+        Default system for requests that name none; by default the recommended one.
     api_key
-        That requests must have, as "Authorization: Bearer KEY". The environment variable ACCLIMATE_API_KEY does the
-        same, and no other user of the machine sees it.
+        Key that requests must send, as "Authorization: Bearer KEY". The environment variable ACCLIMATE_API_KEY does the
+        same and is not visible to other users of the machine.
     allow_host
-        A name that browsers reach it by, besides those of this machine; repeatable.
+        Additional host name by which browsers reach the service; repeatable.
     reload_seconds
-        Between looks for a newer run in the folder; 0 for none.
+        Seconds between checks for a newer run in the folder; 0 disables them.
     max_query_chars
-        Characters of a query.
+        Maximum characters of a query.
     max_k
-        Documents of an answer.
+        Maximum documents in an answer.
     max_body_bytes
-        Bytes of a request.
+        Maximum bytes of a request.
     max_requests
-        Requests that are at work or wait; others are told to come again.
+        Maximum running and waiting requests; others are told to retry.
     max_connections
-        Connections that are open.
+        Maximum open connections.
     request_seconds
-        For an answer.
+        Maximum seconds for an answer.
     """
     key = os.environ.get(_KEY) if api_key is None else api_key
     if key is not None and not key.strip():
@@ -94,16 +94,16 @@ def serve(
 
 
 def feedback(run_dir: Path, *, out: Folder) -> None:
-    """Write what people graded as queries and judgments, with which a run is measured:
+    """Export the grades given on the serving page as queries and judgments, to measure a run on:
 
     acclimate adapt CORPUS --out run --queries OUT/queries.jsonl --qrels OUT/qrels/test.tsv
 
     Parameters
     ----------
     run_dir
-        Folder of a run that was served.
+        Folder of a served run.
     out
-        Folder to write to: queries.jsonl, qrels/test.tsv, preferences.jsonl and clicks.jsonl.
+        Output folder for queries.jsonl, qrels/test.tsv, preferences.jsonl and clicks.jsonl.
     """
     print(acclimate.open(run_dir).feedback(out))
     print(f"Judgments: {out / 'qrels' / 'test.tsv'}")

@@ -22,7 +22,7 @@ from acclimate.base.text import command
 from acclimate.cli.options import Executor, Folder
 from acclimate.run.settings import Setting, settings_of
 
-_MADE_TOO = "The stages before it are made too, as far as they are not."
+_MADE_TOO = "Earlier stages that have not run yet are run first."
 _METAVARS = {
     int: "INT",
     int | None: "INT",
@@ -90,10 +90,8 @@ def __getattr__(stage: str) -> Callable[..., None]:
 
     kinds = inspect.Parameter
     run_dir = Annotated[Folder, Parameter(help="Folder of the run.", name="RUN-DIR")]
-    corpus = Annotated[
-        str | None, Parameter(help="Documents to begin a run with, as adapt takes them.", metavar="CORPUS")
-    ]
-    executor = Annotated[Executor, Parameter(help="A Ray cluster whose workers do what adapt says of it.")]
+    corpus = Annotated[str | None, Parameter(help="Documents to start a new run with, as for adapt.", metavar="CORPUS")]
+    executor = Annotated[Executor, Parameter(help="Ray cluster to work on; see adapt.")]
     parameters = [
         kinds("run_dir", kinds.POSITIONAL_ONLY, annotation=run_dir),
         kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=corpus),

@@ -51,7 +51,7 @@ _SERVER = Backend(
 )
 BACKENDS = {  # by prefix; the last one takes every name
     "openai:": _SERVER,
-    "openai-completions:": _SERVER._replace(about="such a server's model that is no chat model"),
+    "openai-completions:": _SERVER._replace(about="the same, for models without chat training"),
     "vllm:": Backend("vllm", "VllmLLM", "MODEL", "folder or Hugging Face id, on this machine's GPUs", "vllm", "vllm"),
     "llama.cpp:": Backend("llama_cpp", "LlamaCppLLM", "FILE.gguf", "in its own quantization", "llama_cpp", "llama-cpp"),
     "": Backend("local", "LocalLLM", "MODEL", "folder, .gguf file, Hugging Face id or embedded:NAME", "transformers"),

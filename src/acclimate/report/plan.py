@@ -38,13 +38,13 @@ def describe(run: Run) -> str:
         "seed": f"{run.settings['seed']['n_docs']:,} {unit}",
         "generate": f"{len(sampled.splits):,} {unit}",
     }
-    rows = [["stage", "works on", "LLM calls", "LLM tokens", "about"]]
+    rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
     total = 0.0
     skips, takes = skipped(run), taken(run)
     n_queries = calls["generate"].calls if start is None else len(start.queries)
     for stage in STAGES:
         if stage in skips:
-            rows += [] if stage == "seed" else [[stage, "skipped: nothing reads it", "", "", ""]]
+            rows += [] if stage == "seed" else [[stage, "skipped: its output is not needed", "", "", ""]]
             continue
         estimate = stages[stage]
         is_made, asked = run.workspace.is_made(stage), estimate.calls
@@ -56,11 +56,11 @@ def describe(run: Run) -> str:
                 works_on.get(stage, f"{n_queries:,} queries"),
                 f"{asked.calls:,}" if asked else "",
                 f"{asked.prompt_tokens + asked.completion_tokens:,}" if asked else "",
-                "made" if is_made else "given" if stage in takes else duration(seconds),
+                "done" if is_made else "given" if stage in takes else duration(seconds),
             ]
         )
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
-    last = f"In all about {duration(total)}; {costs or 'no LLM is asked'}. Nothing was done."
+    last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
     return "\n".join([*columns(rows, "<<>>>"), "", last])
 
 
@@ -69,9 +69,9 @@ def _cost(run: Run, llm: str, calls: Calls) -> str:
         return f"{llm} runs on this machine and costs nothing"
     per_token = price(llm, run.budget.prices)
     if per_token is None:
-        return f"the price of {llm} is not known (see --prices), nor how long its server takes"
+        return f"price of {llm} unknown (see --prices), and so is the speed of its server"
     most = per_token.of(calls.prompt_tokens, calls.completion_tokens)
-    return f"{llm} costs ${most:,.2f} at most, and how long its server takes is not known"
+    return f"{llm} costs at most ${most:,.2f}; the speed of its server is unknown"
 
 
 def _flop_per_second() -> float:

@@ -109,65 +109,65 @@ def distill(
     Parameters
     ----------
     student
-        Which retrievers to train: dense, late-interaction, sparse (SPLADE), or dense-query, late-interaction-query,
-        sparse-query (the query side only, the index stays valid), or static (the dense index stays valid). Queries of
-        sparse and static ones need no transformer.
+        Retrievers to train: dense, late-interaction, sparse (SPLADE); dense-query, late-interaction-query, sparse-query
+        (only the query side, so the index stays valid); or static (the dense index stays valid). Sparse and static
+        students encode queries without a transformer.
     base
-        Encoder that is adapted, and compared with.
+        Encoder to adapt and to compare with.
     epochs
-        Times that every list is read, where max_steps does not say when to stop.
+        Passes over the lists; ignored if max_steps is set.
     max_steps
-        Exactly so many steps of batch_size lists, whatever number of lists there is: each is read once before any is
-        read twice. 0: by epochs.
+        Number of steps of batch_size lists, regardless of the number of lists; every list is read once before any is
+        repeated. 0 trains by epochs.
     evaluations
-        Times that the loss on held-out queries is taken; the weights kept are those where it was lowest, of the start
-        too. 0: after every epoch, or ten times by steps; 1: at the end, whose weights are kept.
+        How often to compute the loss on held-out queries; the weights with the lowest loss are kept, possibly the
+        initial ones. 0: after every epoch, or ten times with max_steps. 1: at the end, and the final weights are kept.
     learning_rate
-        AdamW's learning rate, or its peak.
+        AdamW's learning rate (peak, with a linear schedule).
     schedule
-        linear (a tenth of the steps up to the peak, then down to nothing) or constant.
+        linear (warm-up over a tenth of the steps, then decay to zero) or constant.
     batch_size
-        Lists per step, of a query each.
+        Lists per step, one query each.
     document_ways
-        Documents of a list that students read whose documents change as they learn, the source document among them.
+        Documents per list, the source document included, for students whose document vectors change during training.
     token_ways
-        The same for students that compare token vectors with those of the index.
+        Documents per list for students that compare token vectors with those of the index.
     ways_by
-        Which ones: best (by the teacher's score), or random (others each time: GPL reads 2 at random).
+        Which documents of a list to read: best (by teacher score) or random (new ones each time; GPL reads 2).
     negatives
-        Documents that share a softmax with those of a list: list (none), batch (those of the other lists of a step),
-        corpus (all; for students that keep the dense index), or auto (corpus, else batch; list for late interaction
-        that has a teacher).
+        Additional documents in the softmax of a list: list (none), batch (those of the other lists of the step), corpus
+        (all; only for students that keep the dense index), or auto (corpus if possible, else batch; list for late
+        interaction with a teacher).
     loss
-        How the student follows the teacher: kl (the distribution over the list), margin-mse (the margins between
-        source document and others); or contrastive (InfoNCE over mined documents and those of the batch: no teacher).
+        kl (KL divergence from the teacher's distribution over the list), margin-mse (margins between the source
+        document and the others), or contrastive (InfoNCE over mined and in-batch documents, without a teacher).
     teacher_temperature
-        Divides the teacher's scores, which lie in [0, 1] unless label.normalize is none: lower is sharper.
+        Divisor of the teacher's scores, which lie in [0, 1] unless label.normalize is none; lower is sharper.
     student_temperature
-        Divides the student's similarities; 0 is what suits its kind.
+        Divisor of the student's similarities; 0 selects a value suited to its kind.
     max_sim
-        Similarity of late interaction over the query's tokens, before that: mean, or sum (as ColBERT; it suits 1).
+        Late interaction over the tokens of the query: mean, or sum (as in ColBERT; use student_temperature 1).
     contrastive
-        Share of InfoNCE in the loss, which is towards the source document whatever the teacher says, 0 to 1.
+        Weight of InfoNCE in the loss, 0 to 1. Its positive is always the source document, whatever the teacher says.
     contrastive_temperature
-        Divides the student's similarities in InfoNCE; 0 is student_temperature.
+        Divisor of the student's similarities in InfoNCE; 0 uses student_temperature.
     mask_above
-        InfoNCE passes over documents that the teacher rates above this share of the source document's score, as
-        suspected false negatives; 1 or more passes over none.
+        Mask suspected false negatives in InfoNCE: documents that the teacher scores above this share of the source
+        document's score; 1 or more masks none.
     table_learning_rate
-        Peak learning rate of sparse and static students, whose weights are tables by token.
+        Peak learning rate of sparse and static students, whose weights are per-token tables.
     sparsity
-        Weight of the sparse student's penalty on how much its documents' weights add to searching (FLOPS).
+        Weight of the sparse student's FLOPS regularizer on document weights.
     max_active_dims
-        Tokens that a document of the sparse index keeps a weight for, at most; 0 keeps all.
+        Maximum number of weighted tokens per document in the sparse index; 0 keeps all.
     matryoshka
-        Lengths that dense students learn beside the whole, such as 64,128: vectors that may be cut there.
+        Additional vector lengths that dense students learn, such as 64,128, so that vectors can be truncated to them.
     dim
-        Components that the index of a dense student keeps; 0 keeps all.
+        Number of components that a dense student's index keeps; 0 keeps all.
     max_queries
-        Train on this many queries at most, drawn by the seed; 0: on all.
+        Train on at most this many queries, sampled by the seed; 0 for all.
     tune
-        Values to try, setting:value:value; those of one more setting after a comma. Each student is trained with every
+        Values to try, as setting:value:value, with more settings after a comma. Each student is trained with every
         combination, and the one that does best on held-out queries is kept.
     """
     given = locals()

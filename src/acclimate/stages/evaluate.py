@@ -82,7 +82,7 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure every system on the same queries, and say whether the candidate beats what people have.
+    """Measure every system on the same queries and test whether the candidate beats what you already have.
 
     Runs go to `folder/runs/NAME.trec`. `candidate` names the system that counts. Queries are answered in blocks; then
     some of them, drawn, are asked one at a time, as a person would: latencies are theirs, from text to ranking. The
@@ -94,19 +94,19 @@ def evaluate(
     Parameters
     ----------
     k
-        Documents per query in a run; more where a measure looks deeper, or a reranker puts more in order.
+        Documents per query in a run; more if a measure or a reranker needs a greater depth.
     max_queries
-        Measure on this many queries at most; drawn where there are more. 0: on all.
+        Measure on at most this many queries, sampled if there are more; 0 for all.
     measures
-        What to measure beside nDCG@10, R@100, RR@10 and Success@5, by names of ir-measures: R@1000, AP, Judged@10.
+        Measures besides nDCG@10, R@100, RR@10 and Success@5, by ir-measures names: R@1000, AP, Judged@10.
     rerank
-        Systems to measure with the reranker behind them, too.
+        Systems to measure also with the reranker as second stage.
     rerank_depth
-        Documents that a reranker puts in order.
+        Number of documents to rerank.
     systems
-        Other systems to measure, FIRST+RERANKER@DEPTH=WEIGHT, where RERANKER is reranker, or a scorer as in
-        label.teachers: bm25+reranker@1000=1 is the reranker alone over a thousand documents. Without =WEIGHT it is
-        chosen, without @DEPTH it is rerank_depth.
+        Additional systems to measure, as FIRST+RERANKER@DEPTH=WEIGHT, where RERANKER is reranker or a scorer named as
+        in label.teachers. bm25+reranker@1000=1 ranks BM25's first thousand documents by the reranker alone. By default
+        DEPTH is rerank_depth and WEIGHT is chosen.
     """
     judged = {qrel.query_id for qrel in qrels}
     asked = drawn([query for query in queries if query.query_id in judged], max_queries, seed)

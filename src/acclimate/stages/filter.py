@@ -97,40 +97,40 @@ def filter_queries(
     Parameters
     ----------
     filters
-        Filters by name, in order: length, copied, duplicates, logprob, round-trip, teacher, consistency,
-        reranker, percentile, judge.
+        Filters by name, in order: length, copied, duplicates, logprob, round-trip, teacher, consistency, reranker,
+        percentile, judge.
     min_tokens
-        length: drop queries of fewer tokens, as the LLM wrote them; words, where it gave no log-probabilities.
+        length: drop queries with fewer tokens of the LLM; words, if it returned no log-probabilities.
     max_tokens
-        length: drop queries of more.
+        length: drop queries with more tokens.
     keep_top_k
-        logprob, reranker: keep this many, those with the highest score.
+        logprob, reranker: keep this many queries, those with the highest scores.
     round_trip_k
-        round-trip: keep a query when its source document is among this many first ones.
+        round-trip: keep a query if its source document is among the top k results.
     retriever
-        round-trip: who searches: hybrid (BM25 and dense, half each), bm25, dense, late-interaction, or trained, a dense
-        retriever trained on the queries themselves (Promptagator, with round_trip_k 1).
+        round-trip: retriever to search with: hybrid (BM25 and dense, weighted equally), bm25, dense, late-interaction,
+        or trained (a dense retriever trained on the queries themselves; Promptagator, with round_trip_k 1).
     min_difference
-        duplicates: two queries are the same below this distance of their words (Jaccard, 0 to 1).
+        duplicates: two queries are duplicates if the Jaccard distance of their words (0 to 1) is below this value.
     consistency_k
-        consistency: keep a query when a reranker of train's settings, which learned from all that are left, ranks its
-        source document among this many first ones of BM25's first 100.
+        consistency: train a reranker (with the settings of train) on the remaining queries, and keep a query if the
+        reranker places its source document in the top k of BM25's first 100.
     reranker
-        reranker: a cross-encoder, a monoT5 or a decoder that rates, by path or Hugging Face id; or a scorer by name, as
-        in label.teachers.
+        reranker: a cross-encoder, monoT5 or decoder, by path or Hugging Face id; or a scorer named as in
+        label.teachers.
     reranker_tokens
-        reranker: tokens of query and document that it reads at most, its own limit where that is lower; the document
-        is cut.
+        reranker: maximum tokens of query and document together, or the model's own limit if that is lower; the document
+        is truncated.
     min_percentile
-        percentile: drop queries whose score is below this percentile (0 to 100) of those that are left.
+        percentile: drop queries whose score is below this percentile (0 to 100) of the remaining queries.
     percentile_of
-        percentile: of which score: logprob, reranker, or grade.
+        percentile: the score to use: logprob, reranker or grade.
     llm
-        judge: LLM that grades; named as in generate.llm.
+        judge: LLM that grades, named as in generate.llm.
     judge
         judge: prompt that asks for a grade from 0 to 3, by name or TOML file.
     min_grade
-        judge: keep queries of this grade or better.
+        judge: keep queries with this grade or better.
     """
     check_filters(filters=filters, reranker=reranker, percentile_of=percentile_of)
 

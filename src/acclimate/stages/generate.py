@@ -81,44 +81,44 @@ def generate(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
-    """Have an LLM write the queries that people might ask of each document drawn.
+    """Have an LLM write queries for each sampled document.
 
     material: examples of the task, prompts made from the corpus, its name and a log, for the prompts that draw on them.
 
     Parameters
     ----------
     llm
-        LLM that writes: a local path, a Hugging Face id, embedded:NAME, vllm:MODEL, llama.cpp:FILE.gguf, openai:MODEL
-        or openai:MODEL@URL, with more URLs by commas for servers that answer alike.
+        LLM that writes the queries: a local path, a Hugging Face id, embedded:NAME, vllm:MODEL, llama.cpp:FILE.gguf,
+        openai:MODEL or openai:MODEL@URL; separate the URLs of equivalent servers with commas.
     prompt
-        Prompts by name, or files of your own. Several share the documents out, NAME:2 with twice the share.
+        Prompts by name, or files. Several prompts divide the documents among them; NAME:2 gets twice the share.
     per_doc
-        Queries per document, each from another prompt where there are so many; with a temperature, more from each.
+        Queries per document, from different prompts if there are enough; with a temperature, several from each.
     task
-        What the queries are for, told to the LLM: questions of nurses about medication.
+        What the queries are for, told to the LLM. Example: questions of nurses about medication.
     language
-        Language that the queries are in, told to the LLM and checked; that of the documents when empty.
+        Language of the queries, told to the LLM and checked; by default the language of the document.
     style
-        How the queries should sound, told to the LLM: terse, with part numbers.
+        Style of the queries, told to the LLM. Example: terse, with part numbers.
     log_examples
-        Queries of the log (--log) that each prompt shows, so that the LLM asks as people do; frequent ones rather.
+        Number of queries from the log (--log) that each prompt shows as examples; frequent ones are preferred.
     shuffle_examples
-        Show the examples of a prompt in another order for each document, drawn from the seed and its id (Promptagator).
+        Shuffle the examples of a prompt for each document, depending on the seed and its id (Promptagator).
     max_doc_tokens
-        Tokens of each document that the LLM reads.
+        Maximum tokens of a document that the LLM reads.
     cut
-        Where a longer one ends: sentence (or a word, where none ends) or tokens (exactly behind so many, as in InPars).
+        Where to truncate longer documents: sentence (at a sentence end, else a word end) or tokens (exactly, as in
+        InPars).
     max_new_tokens
-        Tokens after which an unfinished query is dropped.
+        Maximum tokens of a query; unfinished ones are dropped.
     temperature
-        0 always takes the likeliest token; higher is more varied and less sure.
+        Sampling temperature; 0 is greedy decoding, higher values give more varied and less reliable queries.
     top_p
-        With a temperature: only the likeliest tokens that make up this share are drawn.
+        Nucleus sampling: with a temperature, sample only from the most likely tokens that make up this share.
     cleaning
-        What becomes of an answer: strict (what is wrapped around a query comes off, what is none is dropped) or inpars
-        (the first line, whatever it is).
+        strict (strip what surrounds the query, drop what is not a query) or inpars (take the first line as it is).
     seed
-        Of what is drawn.
+        Seed of all random draws.
     progress
         Called with (prompts answered, prompts in all) after each batch.
     """

@@ -53,7 +53,7 @@ def index(
     tokens: Annotated[str, OneOf(("int8", "int4", NO_TOKENS))] = "int8",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
-    """Read the documents, and index them for BM25 and for vectors.
+    """Read the documents and index them for BM25 and dense retrieval.
 
     Writes `folder/bm25` and `folder/vectors`, and says in words what BM25 will not find. An interrupted encoding goes
     on. `corpus` is already split where passages are asked for: all later stages read the same one.
@@ -61,29 +61,28 @@ def index(
     Parameters
     ----------
     language
-        Language of the documents, whose stop words and stemming BM25 uses; none uses neither.
+        Language of the documents: selects BM25's stop words and stemmer. none disables both.
     k1
         BM25's term frequency saturation.
     b
         BM25's length normalization.
     max_tokens
-        Tokens of a document that encoders read; what lies behind is cut.
+        Maximum tokens of a document that encoders read; the rest is truncated.
     query_prompt
-        What the encoder is given before a query, such as "query: "; auto: the prompt that the model brings, if any.
+        Prefix for queries given to the encoder, such as "query: "; auto uses the model's own prompt, if it has one.
     document_prompt
-        The same before a document.
+        Prefix for documents given to the encoder; auto as for query_prompt.
     passage_words
-        Split documents longer than this many words into passages of at most so many; 0 leaves documents whole.
+        Split longer documents into passages of at most this many words; 0 keeps documents whole.
     passage_overlap
-        Words that a passage repeats of the one before it.
+        Number of words that a passage repeats from the previous one.
     exact_up_to
-        Documents, or passages, up to which a dense search compares a query with all of them; with more, an approximate
-        index names those that are compared. How many of the nearest that misses is measured and said.
+        Up to this many documents (or passages), dense search is exact. Above it, an approximate index selects the
+        candidates; the share of nearest neighbors that it misses is measured and reported.
     tokens
-        How token vectors are kept, for late interaction: int8 (a byte for each number), or int4 (half of one: on two
-        collections nDCG@10 of late interaction and of a hybrid moved by less than 0.004); none: not at all, which
-        saves most of the disk. Then nothing that needs them is there: no late interaction, no such teacher, and no
-        student but dense ones.
+        Storage of token vectors for late interaction: int8 (one byte per number); int4 (half a byte: on two collections
+        nDCG@10 of late interaction and of a hybrid changed by less than 0.004); or none, which saves most of the disk
+        space but rules out late interaction, teachers that use it, and all students except dense ones.
     """
     from acclimate.search.bm25 import BM25
     from acclimate.search.encoder import Encoder

@@ -79,7 +79,7 @@ def label(
     log_queries: Annotated[int, AtLeast(0)] = 1000,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Labels:
-    """Choose the teacher, and let it rate the candidates of every synthetic query, and of those of a log.
+    """Choose the teacher and score the candidates of every synthetic query and log query with it.
 
     It is chosen on `held_out`. `find` gives candidates scored by `members`, the source of a synthetic query among them
     wherever it ranks. Scorers, which cost far more, rate the `reranker_ways` best of them: for the held-out queries to
@@ -96,40 +96,41 @@ def label(
     Parameters
     ----------
     teachers
-        Who may teach: bm25, dense, late-interaction, reranker (all that train made), and models as scorers:
+        Candidate teachers: bm25, dense, late-interaction, reranker (all rerankers of train), and models:
         cross-encoder:MODEL, monot5:MODEL, decoder:MODEL, yes-no:LLM, likelihood:LLM.
     queries
-        Which synthetic queries teach: all, or unseen (those that no reranker was trained on, as in UDAPDR).
+        Synthetic queries to label: all, or unseen (those that no reranker was trained on, as in UDAPDR).
     candidates
-        Who finds what is rated: hybrid (the best of all retrievers' mean), bm25, dense, or late-interaction (which puts
-        what the first two find in order).
+        Source of the candidates: hybrid (top documents by the mean score of all retrievers), bm25, dense, or
+        late-interaction (which reranks the results of the first two).
     normalize
-        The scale on which teachers are added: min-max, rank or z (per list), percentile (over all lists), or none (as
-        they are: students learn from raw scores).
+        Normalization before teacher scores are added: min-max, rank or z (per list), percentile (over all lists), or
+        none (students learn from raw scores).
     weights
-        chosen (on held-out queries), equal, or numbers by name: bm25=.3,dense=.7.
+        Weights of the teachers: chosen (on held-out queries), equal, or numbers by name: bm25=.3,dense=.7.
     mode
-        mean (teachers are added) or sequential (a student learns from one after the other).
+        mean (weighted sum of the teachers) or sequential (students learn from one teacher after another).
     n_ways
-        Candidates that the teacher rates per query, the source document among them.
+        Candidates that the teacher scores per query, the source document included.
     reranker_ways
-        How many of them, the best, rerankers and other scorers rate; with windows, all of them.
+        Number of top candidates that rerankers and other scorers score; with windows, they score all.
     windows
-        Lists of a query: 0: one of all its candidates; else the source document with this many of the best others, with
-        the next ones, and so on, as far as n_ways goes (UDAPDR: 15, and n_ways 91 for six).
+        0: one list per query with all its candidates. Otherwise several lists per query, each with the source document
+        and the next this many best candidates, up to n_ways (UDAPDR: 15, with n_ways 91 for six lists).
     min_gain
-        nDCG@10 on held-out queries that a scorer must add, or it does not teach; where weights are chosen.
+        With chosen weights: nDCG@10 on held-out queries that a scorer must add to be used as a teacher.
     source_within
-        Leave out queries whose source document the teacher does not rank among this many; 0: none (CADET: 1).
+        Drop queries whose source document the teacher ranks below this position; 0 drops none (CADET: 1).
     drop_lowest
-        Leave out this share of the queries, those whose best candidate the teacher gives the lowest score (CADET: .25).
+        Drop this share of the queries: those whose best candidate gets the lowest teacher scores (CADET: .25).
     false_negatives
-        Candidates rated near the source document: keep (with their scores), drop, or positive (with its score).
+        What to do with suspected false negatives: keep (with their scores), drop, or positive (give them the source
+        document's score).
     false_negative_share
-        Of the source document's score: what is rated above it counts as a false negative. Of raw scores, which have no
-        shares (normalize none): what is rated above the source document.
+        A candidate counts as a false negative above this share of the source document's score. Raw scores (normalize
+        none) have no shares: any candidate above the source document counts.
     log_queries
-        Queries of a log that teach beside the synthetic ones, at most; those asked most often. 0: none.
+        Maximum number of log queries to label besides the synthetic ones, most frequent first; 0 for none.
     """
     given = locals()
     settings = {name: given[name] for name in settings_of(label)}

@@ -70,7 +70,7 @@ def mine(
     sampling: Annotated[str, OneOf(SAMPLING)] = "random",
     seed: int = 0,
 ) -> Negatives:
-    """Find hard negatives for each query: documents that rank high and do not answer it.
+    """Find hard negatives for each query: documents that rank high but do not answer it.
 
     One n-way example per query, the source document first, from a run that holds each query's hits together, best
     first. It has the score of each source, wherever that ranks: without it, all hits may well be relevant. The run is
@@ -86,20 +86,20 @@ def mine(
     Parameters
     ----------
     retriever
-        Who finds them: hybrid (BM25 and dense, half each), bm25, dense, late-interaction (orders what BM25 and dense
-        retrieval find), or a TREC run's path, with the ids of the synthetic queries.
+        Retriever that finds the negatives: hybrid (BM25 and dense, weighted equally), bm25, dense, late-interaction
+        (reranks the results of BM25 and dense retrieval), or the path of a TREC run with the ids of the synthetic
+        queries.
     n_ways
-        Documents per training example: one positive and n_ways - 1 negatives; 1: no negatives, for students that
-        learn from those of other queries (distill.loss=contrastive).
+        Documents per training example: one positive and n_ways - 1 negatives. 1 mines no negatives, for students with
+        in-batch negatives (distill.loss=contrastive).
     skip_top
-        Pass over this many of the first hits.
+        Skip this many of the top results.
     depth
-        Negatives come from this many first hits.
+        Take negatives from this many top results.
     max_share
-        Pass over a document that scores above this share of the source document's score (1 or more: none).
+        Skip documents that score above this share of the source document's score; 1 or more skips none.
     sampling
-        Which of the candidates become negatives: top (the hardest), bottom (the last of them, as DUQGen does), or
-        random.
+        Which candidates become negatives: top (the hardest), bottom (the lowest ranked, as in DUQGen) or random.
     """
     doc_ids = ids_of(corpus)
     by_id = ascending(doc_ids)

@@ -86,7 +86,7 @@ def sample(
     n_examples: Annotated[int, Between(1, 1000)] = 3,
     seed: int = 0,
 ) -> Sample:
-    """Draw the documents that queries are written for.
+    """Sample the documents to write queries for.
 
     None is drawn twice. `test_share` of them are held out to measure on, where there are no labelled queries. `pairs`
     has what `examples` names. The documents of the examples that are drawn get no query of their own. `vectors` gives a
@@ -97,31 +97,32 @@ def sample(
     Parameters
     ----------
     n_docs
-        Documents to write queries for; all of them when the corpus has fewer.
+        Number of documents to write queries for; all documents if the corpus has fewer.
     method
-        How they are drawn: uniform (each equally likely), diverse (some of each cluster of the base encoder's vectors,
-        as DUQGen does) or first (none is; they come in the order of the corpus, as in InPars v1).
+        Sampling method: uniform (all documents equally likely), diverse (some documents from each cluster of the base
+        encoder's vectors, as in DUQGen) or first (no sampling: the first documents in corpus order, as in InPars v1).
     n_clusters
-        diverse: clusters to draw from; 0 is one for each document to draw, 1,000 at most, as in DUQGen.
+        diverse: number of clusters; 0 uses one per sampled document, at most 1,000, as in DUQGen.
     windows
-        Share of the documents that are drawn by their length, and read from the beginning of any of their sentences;
-        the others are equally likely, and read from their start.
+        Share of the documents that are sampled by length and read from the start of a random sentence; the others are
+        sampled uniformly and read from their beginning.
     length_power
-        windows: chances are in proportion to this power of a document's length; at 0 all are equally likely.
+        windows: a document's probability is proportional to its length to this power; 0 makes all equally likely.
     min_chars
-        Documents shorter than this many characters get no query; a Chinese, Japanese or Korean one counts as three.
+        Skip documents with fewer characters; a Chinese, Japanese or Korean character counts as three.
     max_per_source
-        Draw at most this many passages of one document, or files of one folder; 0 is as many as come.
+        Sample at most this many passages per document, or files per folder; 0 for no limit.
     near_duplicates
-        Pass over a document that shares this much with a drawn one (Jaccard of runs of three words, above 0; at 1 only
-        equal texts).
+        Skip a document whose Jaccard similarity (three-word shingles) to a sampled one reaches this value; 1 skips only
+        equal texts.
     dev_share
-        Share of the documents whose queries only choose: teachers, weights, when to stop.
+        Share of the documents whose queries are held out to choose teachers and weights and to decide when to stop
+        training.
     examples
-        Queries with a document each, which prompts such as promptagator show to the LLM: a JSON Lines file with query
-        and document (or doc_id), or train, for the collection's own training queries.
+        Query-document pairs that few-shot prompts such as promptagator show to the LLM: a JSON Lines file with query
+        and document (or doc_id), or train for the collection's own training queries.
     n_examples
-        How many of them are shown. They are left out of training and of what is measured.
+        Number of these pairs to show. They are excluded from training and evaluation.
     """
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = drawn_examples(pairs(examples) if examples else (), n_examples, seed)
@@ -257,7 +258,7 @@ class Sampled(StageOutput):
 
 
 def make(run: Run, indexed: Indexed) -> Sampled:
-    """Draw the documents that queries are written for."""
+    """Sample the documents to write queries for."""
     test_share = run.input.labels.test_share
 
     def work(folder: Path, progress: Progress) -> Account:

@@ -67,7 +67,7 @@ def seed_prompts(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedPrompts:
-    """Make prompts from the corpus: an expensive LLM writes questions for a few of its documents (UDAPDR).
+    """Build prompts from the corpus: a large LLM writes questions for a few documents (UDAPDR).
 
     Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few seeds, which
     are docs with two questions that differ; what the LLM answered is kept.
@@ -75,27 +75,28 @@ def seed_prompts(
     Parameters
     ----------
     llm
-        LLM that writes the seed questions: the expensive one. Named as in generate.llm.
+        LLM that writes the seed questions, usually a large one. Named as in generate.llm.
     prompt
         Prompts that ask for seed questions.
     n_docs
-        Documents that seed questions are written for (X).
+        Number of documents to write seed questions for (X).
     per_doc
-        Questions per document, each from another prompt; 1 shares the documents out, 5 shows each to all five.
+        Questions per document, each from a different prompt; 1 divides the documents among the prompts, 5 gives each
+        document to all five.
     n_prompts
-        Prompts to make of them (Y).
+        Number of prompts to build from the questions (Y).
     n_examples
-        Documents that each of those shows, with a question that is in no other.
+        Number of documents in each of these prompts, with questions that no other prompt uses.
     max_doc_tokens
-        Tokens of each document that are read and shown.
+        Maximum tokens of a document to read and show.
     max_new_tokens
-        Tokens after which an unfinished question is dropped.
+        Maximum tokens of a question; unfinished ones are dropped.
     temperature
-        0 always takes the likeliest token.
+        Sampling temperature; 0 is greedy decoding.
     top_p
-        With a temperature: only the likeliest tokens that make up this share are drawn.
+        Nucleus sampling: with a temperature, sample only from the most likely tokens that make up this share.
     cue
-        Whether these prompts end in their cue; UDAPDR's as released end with the document.
+        End the prompts with their cue; UDAPDR's released prompts end with the document.
     """
     fewest = fewest_docs(
         n_prompts=n_prompts, n_examples=n_examples, per_doc=per_doc, prompt=prompt, temperature=temperature

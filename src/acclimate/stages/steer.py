@@ -85,7 +85,7 @@ def steer(
     log_queries: Annotated[int, AtLeast(0)] = 200,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Steering:
-    """Say what is relevant to the queries that choices are made on and, where nobody labelled any, that measure.
+    """Assign relevance to the queries used for choices and, without labelled queries, for evaluation.
 
     dev, test: synthetic queries to choose on and to measure on. log: queries that people asked, to choose on. `find`
     gives candidates scored by BM25, dense retrieval and late interaction.
@@ -93,14 +93,14 @@ def steer(
     Parameters
     ----------
     neighbors
-        Documents that are among this many nearest to a query's source, for BM25 and for the encoder, are relevant to
-        it, too; 0 is the source alone.
+        Also treat documents as relevant to a query if both BM25 and the encoder rank them among this many nearest to
+        its source document; 0 counts only the source document.
     agreement
-        Where choices are made, documents that two or all of bm25, dense and late-interaction have among this many first
-        ones count a little, too; 0 leaves them out.
+        For choices, documents that at least two of bm25, dense and late-interaction rank among their first ones, up to
+        this rank, also count a little; 0 disables this.
     log_queries
-        Queries of the log that choices are made on, at most; n of them count n / (n + 50) of all. Those that are left
-        teach.
+        Maximum number of log queries used for choices; n of them get n / (n + 50) of the total weight. The others are
+        used for training.
     """
     rows = {query.query_id: ids.row[query.doc_id] for query in (*dev, *test)}
     graded: dict[str, dict[str, int]] = {}

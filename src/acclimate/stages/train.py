@@ -102,51 +102,53 @@ def train(
     base
         Model to start from: a reranker or any encoder; a T5, Flan-T5 or mT5; or a decoder LLM.
     template
-        What a language model is asked: monot5, mt5, flan, plain, chat; auto: what its folder or vocabulary says.
+        Prompt of a language model: monot5, mt5, flan, plain or chat; auto derives it from the model's folder or
+        vocabulary.
     loss
         listwise (softmax over the documents of a query), lambda (LambdaLoss), ranknet, margin-mse (margins of teacher
-        scores), bce (pairs by themselves), token (pairs, over the vocabulary, as monoT5 was made; language models).
+        scores), bce (pointwise) or token (pointwise over the vocabulary, as in monoT5; language models only).
     n_ways
-        Documents per query to learn from, the positive among them; 0: all that were mined.
+        Documents per query to train on, the positive included; 0 uses all that were mined.
     max_queries
-        Train each reranker on this many queries at most; drawn where there are more.
+        Train each reranker on at most this many queries, sampled if there are more.
     epochs
-        Times that every query is seen, where max_steps does not say when to stop.
+        Passes over the queries; ignored if max_steps is set.
     max_steps
-        Exactly so many steps of the optimizer, of batch_size x gradient_accumulation queries each, whatever number of
-        queries there is: each is seen once before any is seen twice. 0: by epochs.
+        Number of optimizer steps, each over batch_size x gradient_accumulation queries, regardless of the number of
+        queries; every query is seen once before any is repeated. 0 trains by epochs.
     optimizer
-        adamw, or adafactor, whose steps are in proportion to the weights, as T5's and monoT5's were; of the same
-        learning rate.
+        adamw, or adafactor with steps proportional to the weights, as for T5 and monoT5. Both use learning_rate.
     learning_rate
-        The learning rate, or its peak.
+        Learning rate (peak, with a linear schedule).
     schedule
-        linear (a tenth of the steps up to the peak, then down to nothing) or constant.
+        linear (warm-up over a tenth of the steps, then decay to zero) or constant.
     weight_decay
-        The optimizer's weight decay.
+        Weight decay of the optimizer.
     batch_size
-        Queries read together, with all their documents.
+        Queries per batch, each with all its documents.
     gradient_accumulation
-        Batches per step.
+        Batches per optimizer step.
     mini_batch_size
-        Pairs that listwise, lambda and ranknet send through the model together.
+        listwise, lambda, ranknet: number of pairs in one forward pass.
     precision
-        What training computes in: float32, bfloat16, or auto (bfloat16 where this machine is fast at it).
+        Precision of training: float32, bfloat16, or auto (bfloat16 if it is fast on this machine).
     evaluations
-        Times that the loss on held-out queries is taken; the weights kept are those where it was lowest, never those
-        of the start. 1: at the end, so the last weights are kept.
+        How often to compute the loss on held-out queries; the weights with the lowest loss are kept, never the initial
+        ones. 1 evaluates at the end, so the final weights are kept.
     patience
-        Stop after this many of them without a lower one; 0: never.
+        Stop after this many evaluations without improvement; 0 never stops early.
     lora_rank
-        Decoders: the rank of the adapters that are trained in place of the weights; 0 trains all weights.
+        Decoders: rank of the LoRA adapters that are trained instead of the weights; 0 trains all weights.
     max_tokens
-        Tokens of query and document together, prompt included; the document is cut.
+        Maximum tokens of query and document together, prompt included; the document is truncated.
     rerankers
-        one; prompt (one per prompt that wrote the queries, as UDAPDR); or a number of equal parts.
+        Rerankers to train: one; prompt (one per prompt that wrote queries, as in UDAPDR); or a number, which splits the
+        queries into that many equal parts.
     min_queries
-        Prompts with fewer queries teach one reranker together; a part with fewer is an error.
+        Minimum queries per reranker. Prompts with fewer are pooled into one reranker; a part with fewer is an error.
     merge
-        Of several rerankers make one: none (they rate together), average or slerp (of their weights).
+        How to combine several rerankers into one: none (use the mean of their scores), average or slerp (of their
+        weights).
     """
     given = locals()
     settings = {name: given[name] for name in (*settings_of(train), "seed")}
