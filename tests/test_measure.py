@@ -102,6 +102,19 @@ def test_grades_below_0_gain_nothing():
     assert values["nDCG@10"]["q"] == pytest.approx(1 / log2(3))
 
 
+@given(st.randoms(use_true_random=False))
+def test_grades_below_0_count_as_ir_measures_counts_them(chance: random.Random):
+    """Measures of what is judged, such as Bpref, take them for documents that nobody judged."""
+    names = ["nDCG@10", "AP", "Bpref", "infAP", "AP(judged_only=True)", "nDCG(judged_only=True)@3", "RR@5", "Judged@4"]
+    qrels = [Qrel("q", doc_id, chance.choice([-2, -1, 0, 1, 2])) for doc_id in "abcdef"] + [Qrel("q", "g", 1)]
+    run = run_of("q", *chance.sample("abcdefghi", 7))
+    values = per_query(run, qrels, names)
+    theirs = ir_measures.iter_calc([ir_measures.parse_measure(name) for name in names], qrels, run)
+    assert {name: of["q"] for name, of in values.items()} == {
+        str(metric.measure): pytest.approx(metric.value) for metric in theirs
+    }
+
+
 def test_cutoffs_cut():
     run = run_of("q", *"zyxwvutsrqp", "a")  # the relevant one is twelfth
     values = per_query(run, [Qrel("q", "a", 1)])

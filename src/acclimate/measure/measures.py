@@ -79,10 +79,17 @@ def _computed(
     hits: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Mapping[str, Measure]
 ) -> Iterator[tuple[str, str, float]]:
     """(name, query_id, value) of each measure and query."""
-    # Grades below 0 (spam, in TREC's web tracks) gain nothing, and pytrec_eval expects none. It ends an id, or the
-    # process, at a NUL.
+    # For trec_eval a grade below 0 (spam, in TREC's web tracks) is that of a document which nobody judged. Where a query
+    # has no other, pytrec_eval crashes. It ends an id, or the process, at a NUL.
+    measurable = {qrel.query_id for qrel in qrels if qrel.relevance >= 0}
     grades = [
-        Qrel(escaped(qrel.query_id), escaped(qrel.doc_id), max(qrel.relevance, 0), qrel.iteration) for qrel in qrels
+        Qrel(
+            escaped(qrel.query_id),
+            escaped(qrel.doc_id),
+            qrel.relevance if qrel.query_id in measurable else 0,
+            qrel.iteration,
+        )
+        for qrel in qrels
     ]
     ranked: dict[str, dict[str, float]] = {}
     for hit in ranks_as_scores(hits):
