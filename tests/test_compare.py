@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from acclimate.base.errors import DataError
-from acclimate.measure.compare import Comparison, compare, interval, verdict
+from acclimate.measure.compare import Comparison, compare, interval, interval_of, verdict
 
 Values = dict[str, float]
 pairs = st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1, max_size=30)
@@ -104,6 +104,21 @@ def test_noise_wins_about_as_often_as_alpha_says():
     assert 2 <= wins <= 22  # 10 expected; beyond 4 standard deviations on the high side
 
 
+@pytest.mark.parametrize(("n_baselines", "most_wins", "most_regressions"), [(1, 16, 16), (4, 4, 34)])
+def test_verdicts_on_equal_systems_err_as_rarely_as_is_said(n_baselines, most_wins, most_regressions):
+    """Against the best of what there is: in 300 cases 7 of either kind are expected, or 1 and 23 with four baselines;
+    what is allowed is over two standard deviations more."""
+    random = np.random.default_rng(n_baselines)
+    verdicts = []
+    for _ in range(300):
+        difficulty = random.random(50)
+        ours, *others = (difficulty + random.normal(0, 0.15, 50) for _ in range(1 + n_baselines))
+        best = max(others, key=lambda values: values.mean())
+        verdicts.append(verdict(compared(*systems([*zip(ours.tolist(), best.tolist(), strict=True)]))))
+    assert verdicts.count("WIN") <= most_wins
+    assert verdicts.count("REGRESSION") <= most_regressions
+
+
 @given(pairs, st.integers(0, 5))
 @settings(deadline=None, max_examples=25)
 def test_the_same_seed_gives_the_same_comparison(values, seed: int):
@@ -130,10 +145,22 @@ def test_an_interval_is_that_of_the_means_of_resampled_queries(count, kept_cells
     monkeypatch.setattr("acclimate.measure.compare._KEPT_CELLS", kept_cells)
     values = np.random.default_rng(count).random(count)
     drawn = np.random.default_rng([7, 1]).integers(count, size=(500, count))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    expected = interval_of(values[drawn].mean(axis=1), count)
     by_query = {f"{number:03}": value for number, value in enumerate(values)}
     for _ in range(2):
-        assert interval(by_query, seed=7, samples=500) == pytest.approx((low, high), abs=1e-12)
+        assert interval(by_query, seed=7, samples=500) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "students"), [(8, 2.365), (10, 2.262), (20, 2.093), (200, 1.972)])
+def test_an_interval_of_few_queries_is_as_wide_as_students(count: int, students: float):
+    """Else it would cover the mean less often than in 95 of 100 cases: of ten queries, in 90."""
+    values = np.random.default_rng(count).random(count)
+    low, high = interval({str(number): value for number, value in enumerate(values)})
+    assert (high - low) / (2 * students * values.std(ddof=1) / count**0.5) == pytest.approx(1, abs=0.06)
+
+
+def test_one_query_has_no_spread():
+    assert interval({"q": 0.25}) == (0.25, 0.25)
 
 
 @given(st.lists(st.floats(0, 1, width=16), min_size=2, max_size=30))

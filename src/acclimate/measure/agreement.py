@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from acclimate.measure.compare import interval_of
+
 GRADES = 4  # 0 to 3
 RELEVANT = 2  # an LLM's grade from which on a document is relevant, where people only said yes or no
 _SAMPLES = 4_000
@@ -115,5 +117,4 @@ def _with_interval(by_query: NDArray[np.int64], disagreement: NDArray[np.float64
     times = np.random.default_rng([seed, 2]).multinomial(count, np.full(count, 1 / count), size=_SAMPLES)
     samples = kappa(np.einsum("sq,qij->sij", times, by_query), disagreement)
     samples = samples[~np.isnan(samples)]
-    low, high = np.quantile(samples, [0.025, 0.975])
-    return Kappa(value, (float(low), float(high)))
+    return Kappa(value, interval_of(samples, count))

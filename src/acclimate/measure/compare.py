@@ -2,19 +2,22 @@
 
 Both answer the same queries. The p-value is of a two-sided paired randomization test: were the systems the same, each
 query's difference could as well have had the other sign (Smucker, Allan and Carterette, CIKM 2007). The interval is a
-percentile bootstrap over queries. It covers the mean of queries like these, not of other collections.
+bootstrap over queries (see `interval_of`). It covers the mean of queries like these, not of other collections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from math import sqrt
+from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.base.errors import DataError
+from acclimate.measure.prediction_powered import students_t
 
 TIE = 1e-9  # differences up to here are rounding
 ALPHA = 0.05  # p below which a difference is told from chance
@@ -113,6 +116,20 @@ def interval(values: Mapping[str, float], *, seed: int = 0, samples: int = 10_00
     return _interval(_by_query(values), seed, samples)
 
 
+def interval_of(samples: Floats, count: int) -> tuple[float, float]:
+    """The 95% interval of what was computed on bootstrap samples of so many queries.
+
+    Samples vary less than what they are drawn from, and their tails are not Student's: between their plain percentiles
+    an interval of ten queries covers the mean in 9 of 10 cases. So percentiles further out are taken (the expanded
+    percentile interval, Hesterberg, The American Statistician 2015).
+    """
+    beyond = 0.0
+    if count > 1:
+        beyond = NormalDist().cdf(-sqrt(count / (count - 1)) * students_t(0.975, count - 1))
+    low, high = np.quantile(samples, [beyond, 1 - beyond])
+    return float(low), float(high)
+
+
 def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
     """The share of sign assignments whose sum is at least as far from 0 as the sum found. No difference may be 0."""
     count = len(differences)
@@ -133,8 +150,7 @@ def _interval(values: Floats, seed: int, samples: int) -> tuple[float, float]:
     count = len(values)
     resampled = _kept if samples * count <= _KEPT_CELLS else _resampled
     means = [times.astype(np.float64) @ values / count for times in resampled(count, seed, samples)]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return float(low), float(high)
+    return interval_of(np.concatenate(means), count)
 
 
 def _resampled(count: int, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:

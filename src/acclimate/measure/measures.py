@@ -79,8 +79,8 @@ def _computed(
     hits: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Mapping[str, Measure]
 ) -> Iterator[tuple[str, str, float]]:
     """(name, query_id, value) of each measure and query."""
-    # For trec_eval a grade below 0 (spam, in TREC's web tracks) is that of a document which nobody judged. Where a query
-    # has no other, pytrec_eval crashes. It ends an id, or the process, at a NUL.
+    # For trec_eval a document with a grade below 0 (spam, in TREC's web tracks) is one that nobody judged; where a
+    # query has no others, pytrec_eval crashes. It ends an id, or the process, at a NUL.
     measurable = {qrel.query_id for qrel in qrels if qrel.relevance >= 0}
     grades = [
         Qrel(
