@@ -86,6 +86,23 @@ def test_suspected_false_negatives_do_not_count_as_negatives():
     assert loss_of(logs, (0.0, 0.9, 0.5), contrastive=1.0, mask_above=0.8) < masked  # both others are rated above it
 
 
+@pytest.mark.parametrize("lead", [0.0, 0.1, 0.2, 1.0])
+def test_a_suspected_false_negative_is_not_pushed_away_however_far_ahead_it_is(lead):
+    """At CADET's temperatures a lead of 0.14 leaves less than a millionth of the softmax to all others."""
+    cosines = torch.tensor([[[0.5, 0.5 + lead, 0.49, 0.3]]], requires_grad=True)  # the last one is of another query
+    similarities = Similarities(cosines, torch.tensor([[0, 1, 2]]))
+    loss = DistillationLoss(contrastive=1.0, mask_above=0.6, student_temperature=0.05, contrastive_temperature=0.01)(
+        similarities, torch.tensor([[1.0, 0.95, 0.1]])
+    )
+    loss.sum().backward()
+    expected = np.exp(np.array([0.5, 0.49, 0.3]) / 0.01)
+    expected = expected / expected.sum() - [1, 0, 0]
+    assert loss.item() == pytest.approx(-np.log(1 + expected[0]), rel=1e-4)
+    assert cosines.grad is not None
+    assert cosines.grad.flatten()[[0, 2, 3]].tolist() == pytest.approx((expected / 0.01).tolist(), rel=1e-3, abs=1e-6)
+    assert cosines.grad.flatten()[1] == 0
+
+
 @pytest.mark.parametrize("scores", [(0.0, 0.0, 0.7, 0.0), (0.2, 0.2, 0.9, 0.5)])
 def test_a_source_rated_worst_makes_no_positives_of_documents_rated_as_badly(scores):
     logs = np.log([0.1, 0.2, 0.3, 0.4]).tolist()

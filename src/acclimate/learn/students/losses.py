@@ -49,9 +49,11 @@ class DistillationLoss:
         if contrastive < 1:
             loss = loss + (1 - contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, priors)
         if contrastive:
-            if self.contrastive_temperature:
-                logs = similarities.log_probs(self.contrastive_temperature)
-            loss = loss + contrastive * info_nce(logs, scores, self.mask_above)
+            left_out = suspected(scores, self.mask_above) if self.mask_above < 1 else None
+            if self.contrastive_temperature or left_out is not None:
+                temperature = self.contrastive_temperature or self.student_temperature
+                logs = similarities.log_probs(temperature, left_out)
+            loss = loss + contrastive * info_nce(logs, scores)
         return loss
 
 
@@ -81,20 +83,23 @@ def margin_mse(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | 
     return ((logs[:, :1] - logs[:, 1:]) - (logits[:, :1] - logits[:, 1:])).square().mean(dim=-1)
 
 
-def info_nce(logs: torch.Tensor, scores: torch.Tensor, mask_above: float) -> torch.Tensor:
-    """Negative log-probability of the source document where suspected false negatives count for nothing (CADET).
+def info_nce(logs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Negative log-probability of the source document, and of what is as good; the mean over these."""
+    positive = _positive(scores)
+    return -logs.where(positive, 0.0).sum(dim=-1) / positive.sum(dim=-1)
 
-    Documents with the very score of the source document are positives too: `label` made them so. Where that is the
-    lowest of the list, equal scores say nothing.
-    """
-    source = scores[:, :1]
-    positive = (scores == source) & (scores > scores.amin(dim=-1, keepdim=True))
+
+def suspected(scores: torch.Tensor, mask_above: float) -> torch.Tensor:
+    """(n, n_ways) True for suspected false negatives, which count for nothing in InfoNCE (CADET)."""
+    return (scores > mask_above * scores[:, :1]) & ~_positive(scores)
+
+
+def _positive(scores: torch.Tensor) -> torch.Tensor:
+    """(n, n_ways) True for the source document, and for those with its very score, which `label` made positives too.
+    Where that is the lowest of the list, equal scores say nothing."""
+    positive = (scores == scores[:, :1]) & (scores > scores.amin(dim=-1, keepdim=True))
     positive[:, 0] = True
-    loss = -logs.where(positive, 0.0).sum(dim=-1) / positive.sum(dim=-1)
-    if mask_above < 1:
-        suspected = (scores > mask_above * source) & ~positive
-        loss = loss + torch.log1p(-logs.exp().where(suspected, 0.0).sum(dim=-1).clamp(max=1 - _TINY))
-    return loss
+    return positive
 
 
 def _divergence(target: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:

@@ -21,13 +21,18 @@ class Similarities(NamedTuple):
     scores: torch.Tensor  # (n_lengths, n, n_docs), a row for each length that vectors are cut to; -inf: counts for none
     places: torch.Tensor  # (n, n_ways) of each example's own documents, in its order
 
-    def log_probs(self, temperature: float) -> torch.Tensor:
+    def log_probs(self, temperature: float, left_out: torch.Tensor | None = None) -> torch.Tensor:
         """(n, n_ways) log-probabilities of their own documents, in their order, with gradients; the mean over lengths.
 
         They add to less than 1 where other documents share the softmax. A KL divergence is linear in them, so its loss
         is the mean of the losses at each length: Matryoshka representation learning (Kusupati et al. 2022).
+        left_out: (n, n_ways) True for those of them that count for nothing, which are never found; None: none.
         """
-        logs = torch.log_softmax(self.scores.float() / temperature, dim=-1)
+        scores = self.scores.float() / temperature
+        if left_out is not None:
+            hidden = torch.zeros(scores.shape[1:], dtype=torch.bool, device=scores.device)
+            scores = scores.masked_fill(hidden.scatter(-1, self.places, left_out), -torch.inf)
+        logs = torch.log_softmax(scores, dim=-1)
         return logs.gather(-1, self.places.expand(len(logs), -1, -1)).mean(dim=0)
 
 
