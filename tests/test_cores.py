@@ -40,7 +40,7 @@ def test_results_come_in_order_and_items_are_read_as_they_are_worked_on(n_cores,
     try:
         taken, at_once = [], min(n_cores, most or n_cores)
         items = (taken.append(item) or item for item in range(n_items))
-        for place, result in enumerate(cores.side_by_side(lambda item: (10 * item, cores.count()), items, most)):
+        for place, result in enumerate(cores.parallel_map(lambda item: (10 * item, cores.count()), items, most)):
             assert result == (10 * place, 1)  # whatever works on a core has that one
             assert len(taken) - place <= 2 * at_once + 1
         assert len(taken) == n_items
@@ -52,12 +52,12 @@ def test_results_come_in_order_and_items_are_read_as_they_are_worked_on(n_cores,
 def test_as_many_are_at_work_as_there_are_cores(on):
     on(3)
     together = threading.Barrier(3, timeout=30)  # passed by three at once, or by nobody
-    assert list(cores.side_by_side(lambda item: together.wait() >= 0, range(6))) == [True] * 6
+    assert list(cores.parallel_map(lambda item: together.wait() >= 0, range(6))) == [True] * 6
 
 
 def test_what_goes_wrong_on_a_core_is_raised_where_its_result_is_asked_for(on):
     on(2)
-    results = cores.side_by_side(lambda item: 1 / (item - 3), range(9))
+    results = cores.parallel_map(lambda item: 1 / (item - 3), range(9))
     assert [next(results) for _ in range(3)] == [-1 / 3, -1 / 2, -1]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -68,7 +68,7 @@ def test_what_goes_wrong_on_a_core_is_raised_where_its_result_is_asked_for(on):
 def test_what_nobody_asks_for_any_more_is_not_worked_on(on):
     on(2)
     begun = []
-    results = cores.side_by_side(begun.append, range(40))
+    results = cores.parallel_map(begun.append, range(40))
     next(results)
     results.close()
     assert len(begun) <= 6
@@ -80,26 +80,26 @@ def test_long_work_ends_where_it_asks_whether_to_go_on(on):
 
     def work(item):
         while item and not ends.wait(0.001):  # all but the first take for ever
-            cores.go_on()
+            cores.check_cancelled()
 
     timer = threading.Timer(30, ends.set)
     timer.start()
-    results = cores.side_by_side(work, range(9))
+    results = cores.parallel_map(work, range(9))
     assert next(results) is None
     results.close()
     timer.cancel()
     assert not ends.is_set()
-    cores.go_on()  # who is not at work on a core goes on
+    cores.check_cancelled()  # who is not at work on a core goes on
 
 
 def test_a_thread_is_alone_as_long_as_it_says(on):
     on(3)
-    with cores.alone():
+    with cores.single_core():
         assert torch.get_num_threads() == cores.count() == 1
-        with cores.alone():
+        with cores.single_core():
             pass
         assert torch.get_num_threads() == 1
-    with cores.alone(4096):
+    with cores.single_core(4096):
         assert torch.get_num_threads() == cores.count() == 3
     assert torch.get_num_threads() == cores.count() == 3
 

@@ -145,7 +145,7 @@ def test_others_find_what_is_missing_and_this_process_keeps_it(tmp_path):
     others = processes.Elsewhere()
     with KeptValues(tmp_path / "kept.sqlite") as store:
         list(kept(store).candidates(queries[::3], rows[::3]))
-        with distributed.helped_by(others):
+        with distributed.using_workers(others):
             counts = []
             found = kept(store, refuse).candidates(queries, rows, lambda *count: counts.append(count))
             for one, other in zip(found, expected, strict=True):

@@ -103,7 +103,7 @@ def test_texts_are_cut_to_the_positions_that_a_model_has(limit, tiny_encoder, tm
 
 
 def test_positions_that_are_computed_have_no_end(tmp_path):
-    assert models.positions(torch.nn.Linear(2, 2)) > 10**9
+    assert models.max_positions(torch.nn.Linear(2, 2)) > 10**9
 
 
 NAMED = {

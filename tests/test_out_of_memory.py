@@ -184,7 +184,7 @@ def test_halves_keep_the_order_of_any_work():
         assert Halving()(work, rows, what="") == [-row for row in rows]
     halving = Halving()
     halving(lambda rows: work([9] * len(rows)), range(8), lengths=[10] * 8, what="")
-    assert halving.most == 10
+    assert halving.max_size == 10
     sizes = []
     halving(lambda rows: (sizes.append(len(rows)), rows)[1], range(8), lengths=[5] * 8, what="")
     assert sizes == [2] * 4  # of shorter rows there is room for more
@@ -198,7 +198,7 @@ def test_one_row_is_tried_once_more_where_something_could_be_spared():
         raise MemoryError
 
     with pytest.raises(OutOfMemory, match="room in memory for it"):
-        Halving()(full, [1, 2], what="it", spare=lambda: True)  # as one whose every try leaves something
+        Halving()(full, [1, 2], what="it", free_caches=lambda: True)  # as one whose every try leaves something
     assert tried == [2, 1, 1]
 
 

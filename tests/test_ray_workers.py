@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from acclimate.base import distributed, ray_cluster, ray_workers
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
-from acclimate.base.ray_workers import RayWorkers, Terms
+from acclimate.base.ray_workers import Environment, RayWorkers
 from acclimate.cli.main import main
 
 ONE_CPU = {"num_cpus": 1.0, "num_gpus": 0.0}
@@ -56,7 +56,7 @@ class FakeRay:
             return reference
 
         return SimpleNamespace(
-            terms=SimpleNamespace(remote=partial(ask, Terms.here)),
+            environment=SimpleNamespace(remote=partial(ask, Environment.current)),
             do=SimpleNamespace(remote=partial(ask, worker.helper.do)),
             worker=worker,
         )
@@ -149,9 +149,9 @@ def test_what_goes_wrong_in_a_worker_is_said_as_it_is():
 
 
 def test_a_worker_of_another_version_is_refused(monkeypatch):
-    ours = Terms.here()
+    ours = Environment.current()
     answers = iter([ours._replace(acclimate="0.0.1"), ours])
-    monkeypatch.setattr(ray_workers.Terms, "here", lambda: next(answers, ours))
+    monkeypatch.setattr(ray_workers.Environment, "current", lambda: next(answers, ours))
     with pytest.raises(AcclimateError, match=r"has acclimate 0\.0\.1, .* and this process acclimate"):
         RayWorkers(FakeRay(), 1, ONE_CPU).check()
 
@@ -160,7 +160,7 @@ def test_workers_that_end_as_they_start_are_not_started_for_ever(monkeypatch):
     def no_module():
         raise Killed
 
-    monkeypatch.setattr(ray_workers.Terms, "here", no_module)
+    monkeypatch.setattr(ray_workers.Environment, "current", no_module)
     ray = FakeRay()
     with pytest.raises(AcclimateError, match=r"end as they start; expected acclimate .* its process has ended$"):
         RayWorkers(ray, 1, ONE_CPU).check()
@@ -168,13 +168,13 @@ def test_workers_that_end_as_they_start_are_not_started_for_ever(monkeypatch):
 
 
 def test_a_cluster_without_room_is_waited_for_and_then_given_up(monkeypatch):
-    monkeypatch.setattr(ray_workers, "_PATIENCE_SECONDS", 0.001)
+    monkeypatch.setattr(ray_workers, "_TIMEOUT_SECONDS", 0.001)
     with pytest.raises(AcclimateError, match=r"has started no worker .* takes 1 CPU, 0\.5 GPU;"):
         RayWorkers(FakeRay(starts=False), 1, {"num_cpus": 1.0, "num_gpus": 0.5}).check()
 
 
 def test_one_unit_alone_is_done_here():
-    with distributed.helped_by(RayWorkers(FakeRay(starts=False), 1, ONE_CPU)):
+    with distributed.using_workers(RayWorkers(FakeRay(starts=False), 1, ONE_CPU)):
         assert distributed.is_shared()
         assert list(distributed.shared(3, ten, times, [2])) == [6]
         assert list(distributed.shared(3, ten, times, [])) == []

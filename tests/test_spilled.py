@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelling import DOC_IDS, HELD_OUT, IDS, MEMBERS, find
 
-from acclimate.base.spilled import Spilled, waiting
+from acclimate.base.spilled import Spilled, collect
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.stages.label import label
 from acclimate.stages.mine import mine
@@ -18,8 +18,8 @@ from acclimate.stages.mine import mine
 @settings(max_examples=30)
 @given(st.lists(st.one_of(st.text(), st.tuples(st.floats(allow_nan=False), st.integers()))))
 def test_a_spilled_list_is_the_list(tmp_path_factory, records):
-    spilled = waiting(iter(records), tmp_path_factory.getbasetemp())
-    assert isinstance(spilled, Spilled) and [*spilled] == records == waiting(iter(records), None)
+    spilled = collect(iter(records), tmp_path_factory.getbasetemp())
+    assert isinstance(spilled, Spilled) and [*spilled] == records == collect(iter(records), None)
     assert spilled[1:] == records[1:] and len(spilled) == len(records)
     spilled.append(example := NWay("q", ("a", "b"), (0.5, 0.25)))
     assert spilled[-1] == example and type(spilled[-1]) is NWay

@@ -1,1 +1,1 @@
-"""The ground: errors, files, models, processes, progress. Nothing here knows what a run, a stage or a query is."""
+"""Foundations: errors, files, models, processes, progress. Nothing here depends on runs, stages or queries."""

@@ -1,4 +1,4 @@
-"""What was read from a JSON file, or goes into it, as a mapping with a face of its own."""
+"""Read-only mapping over the content of a JSON object; subclasses add how it is displayed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Content(Mapping[str, Any]):
-    """An object of JSON, by its keys; whoever extends it says how it is shown."""
+    """A JSON object as a read-only mapping; base class of results that display themselves."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = content

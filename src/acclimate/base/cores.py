@@ -1,10 +1,9 @@
-"""A processor's cores, each with work of its own.
+"""Parallel inference on CPU cores: each core processes its own batch.
 
-One product of a few hundred rows is too small to be divided among cores: their threads would wait for one another at
-every step of a model, which gains little on idle cores; and where one of them is busy with something else, all wait
-for that, spinning, which took fifty times as long. So where no gradients are computed each core reads a batch by
-itself, and what comes out is the same, to the last bit, on any number of them. Queries of wide models, and LLMs that
-are wide or run through transformers, have all cores for one batch.
+A matrix product of a few hundred rows is too small to split among cores: the threads synchronise at every step of the
+model, which gains little when all cores are idle and was 50 times slower when one was busy, as the others spin. So
+without gradients each core processes a whole batch; results are bit-identical for any number of cores. Queries of
+wide models, and LLMs that are wide or run through transformers, use all cores for one batch.
 """
 
 from __future__ import annotations
@@ -21,58 +20,58 @@ from acclimate.base import models
 
 T = TypeVar("T")
 R = TypeVar("R")
-_WORTH_DIVIDING = 1024  # numbers per token, from which on a model's products for a few texts are
-_EVERY = 0.2  # seconds, who waits for others does something meanwhile
-_AHEAD = 1  # items for each core that wait, begun or done, to be asked for
+_MIN_WIDTH_TO_SPLIT = 1024  # hidden size from which even the products of a few texts gain from several cores
+_POLL_SECONDS = 0.2  # how often `meanwhile` is called while waiting for results
+_ITEMS_AHEAD = 1  # items queued per core beyond the one being processed
 
-_within = threading.local()
+_thread = threading.local()
 
 
 def count() -> int:
-    """How many cores there are for batches: the threads that torch would use (OMP_NUM_THREADS says how many); one where
-    a GPU computes, and within the work of one of them."""
-    if models.device() != "cpu" or getattr(_within, "alone", False):
+    """How many batches can be processed at once: torch's number of threads (set by OMP_NUM_THREADS); 1 with a GPU and
+    inside `single_core`."""
+    if models.device() != "cpu" or getattr(_thread, "is_single_core", False):
         return 1
     import torch
 
     return torch.get_num_threads()
 
 
-def are_apart(width: int) -> bool:
-    """Whether a model of so many numbers per token reads a few texts on one core, as others may read more beside it."""
-    return models.device() == "cpu" and width < _WORTH_DIVIDING
+def uses_single_core(width: int) -> bool:
+    """True if a model of this hidden size processes a few texts best on one core, leaving the other cores free."""
+    return models.device() == "cpu" and width < _MIN_WIDTH_TO_SPLIT
 
 
 @contextmanager
-def alone(width: int = 0) -> Iterator[None]:
-    """Within, this thread computes on one core; on all of them with a model so wide that it is worth it."""
-    if not are_apart(width) or count() == 1:
+def single_core(width: int = 0) -> Iterator[None]:
+    """Restrict this thread to one core, unless the model's hidden size makes all cores worthwhile."""
+    if not uses_single_core(width) or count() == 1:
         yield
         return
     import torch
 
     n_threads = torch.get_num_threads()
-    _have(1)
-    _within.alone = True
+    _set_num_threads(1)
+    _thread.is_single_core = True
     try:
         yield
     finally:
-        _within.alone = False
-        _have(n_threads)
+        _thread.is_single_core = False
+        _set_num_threads(n_threads)
 
 
-def side_by_side(
+def parallel_map(
     work: Callable[[T], R],
     items: Iterable[T],
     most: int | None = None,
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[R]:
-    """`work` of each item, in order, on several cores at once; on this one alone where there is one item.
+    """Yield `work(item)` for each item in order, computed on several cores at once (in this thread for one item).
 
-    items: read little further than they are worked on, by this thread. most: items at once; None: one a core. `work`
-    is called in other threads, which share whatever it works with. meanwhile: called by this one every now and then,
-    as long as it waits for them.
+    items: read by this thread, only a little ahead of the work. most: items at once; None: one per core. `work` runs
+    in other threads, so whatever it uses must be thread-safe. meanwhile: called by this thread every 0.2 seconds while
+    it waits.
     """
     n_threads = count()
     n_cores = min(n_threads, most or n_threads)
@@ -80,52 +79,51 @@ def side_by_side(
     first = list(islice(items, 2))
     if n_cores == 1 or len(first) < 2:
         for item in chain(first, items):
-            with alone():
+            with single_core():
                 result = work(item)
             yield result
         return
-    waiting, is_over = deque[Future[R]](), threading.Event()
+    pending, cancelled = deque[Future[R]](), threading.Event()
     try:
-        with ThreadPoolExecutor(n_cores, "core", _begin, (is_over,)) as cores:
+        with ThreadPoolExecutor(n_cores, "core", _start_thread, (cancelled,)) as threads:
             try:
                 for item in chain(first, items):
-                    waiting.append(cores.submit(work, item))
-                    if len(waiting) > (1 + _AHEAD) * n_cores:
-                        yield _result(waiting.popleft(), meanwhile)
-                while waiting:
-                    yield _result(waiting.popleft(), meanwhile)
+                    pending.append(threads.submit(work, item))
+                    if len(pending) > (1 + _ITEMS_AHEAD) * n_cores:
+                        yield _result(pending.popleft(), meanwhile)
+                while pending:
+                    yield _result(pending.popleft(), meanwhile)
             finally:
-                is_over.set()
-                for future in waiting:
+                cancelled.set()
+                for future in pending:
                     future.cancel()
     finally:
-        _have(n_threads)  # a part of what a thread sets is the whole program's
+        _set_num_threads(n_threads)  # the threads' setting leaks partly into the whole process
 
 
 def _result(future: Future[R], meanwhile: Callable[[], None]) -> R:
-    while not wait([future], timeout=_EVERY).done:
+    while not wait([future], timeout=_POLL_SECONDS).done:
         meanwhile()
     return future.result()
 
 
-class _Unwanted(Exception):
-    """Nobody waits for the result any more."""
+class _Cancelled(Exception):
+    """The caller no longer waits for the result."""
 
 
-def go_on() -> None:
-    """To be called within long work now and then: it ends there when a program is stopped that waits for it."""
-    if (is_over := getattr(_within, "is_over", None)) is not None and is_over.is_set():
-        raise _Unwanted
+def check_cancelled() -> None:
+    """Stop the work of this thread if its caller was stopped; long work calls it every now and then."""
+    if (cancelled := getattr(_thread, "cancelled", None)) is not None and cancelled.is_set():
+        raise _Cancelled
 
 
-def _begin(is_over: threading.Event | None = None) -> None:
-    """A thread of one core."""
-    _have(1)
-    _within.alone = True
-    _within.is_over = is_over
+def _start_thread(cancelled: threading.Event | None = None) -> None:
+    _set_num_threads(1)
+    _thread.is_single_core = True
+    _thread.cancelled = cancelled
 
 
-def _have(n_threads: int) -> None:
+def _set_num_threads(n_threads: int) -> None:
     import torch
 
     torch.set_num_threads(n_threads)

@@ -1,4 +1,4 @@
-"""Digests: of files, of what a stage was made from, and of files that must be as they were."""
+"""SHA-256 digests of files, fingerprints of values and folders, and detection of changed files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sha256(path: Path) -> str:
 
 
 def sha256_once(path: Path) -> str:
-    """The same, for files that are asked for again and again: read anew only once size or time of change are others."""
+    """`sha256`, cached until the file's size or modification time changes."""
     state = path.stat()
     return _sha256_of(path.absolute(), state.st_size, state.st_mtime_ns, state.st_ino)
 
@@ -32,21 +32,21 @@ def _sha256_of(path: Path, *_state: int) -> str:
 
 
 def changed(digests: Mapping[Path, str], record: Path) -> Path | None:
-    """The first of these files that has another digest than `record`, where they are written, says; or that is gone.
+    """The first file that is missing or whose digest differs from the given one; None if there is none.
 
-    Only files that are not older than `record` are read, and `record` is made newer than those that were: what is
-    known to be whole is read again once it is written to.
+    record: the file that holds these digests. Only files modified since `record` are read; if all are unchanged,
+    `record` is touched, so that they are not read again until they are written to.
     """
-    since, is_newer = record.stat().st_mtime_ns, False
+    since, was_read = record.stat().st_mtime_ns, False
     for path, digest in digests.items():
         if not path.is_file():
             return path
         if path.stat().st_mtime_ns >= since:
-            is_newer = True
+            was_read = True
             if sha256(path) != digest:
                 return path
-    if is_newer:
-        with suppress(OSError):  # somebody else's run is read each time
+    if was_read:
+        with suppress(OSError):  # a run owned by another user: read again each time
             os.utime(record)
     return None
 
@@ -57,7 +57,7 @@ def seal(path: Path) -> None:
 
 
 def is_sealed(path: Path) -> bool:
-    """True for a file that is as it was when it was sealed."""
+    """True if the file has a digest beside it and has not changed since."""
     try:
         digest = _seal(path).read_text(encoding="utf-8").partition(" ")[0]
     except (OSError, UnicodeDecodeError):
@@ -70,12 +70,12 @@ def _seal(path: Path) -> Path:
 
 
 def fingerprint(*parts: Any) -> str:
-    """32 hex digits over JSON-able parts; the same parts give the same fingerprint on every machine."""
+    """32 hex digits that identify JSON-serialisable values, the same on every machine."""
     payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """A fingerprint of every file below a folder, names and bytes."""
+    """Fingerprint of the names and bytes of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return fingerprint(*[(path.relative_to(folder).as_posix(), sha256(path)) for path in files])

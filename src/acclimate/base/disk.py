@@ -1,5 +1,5 @@
-"""What a full disk does, and files that vanish: one error that names a path, whichever library was at work, and never
-a signal."""
+"""Disk errors: a full disk or a vanished file raises one error that names the path, whichever library was writing, and
+never ends the process with a signal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _CHUNK = 1 << 20
-_NUMBERED = re.compile(r"\bos error (\d+)\b")  # safetensors
-# NumPy's message for a write cut short, and those of torch's zip file.
+_OS_ERROR = re.compile(r"\bos error (\d+)\b")  # in messages of safetensors
+# Messages of NumPy and of torch's zip writer for an incomplete write.
 _CUT_SHORT = re.compile(
     r"\d+ requested and \d+ written|inline_container\.cc.*unexpected pos|PytorchStreamWriter failed"
 )
@@ -30,20 +30,22 @@ _CUT_SHORT = re.compile(
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Where there is no room to write `path`, or below it, that is raised as an OSError that says so and names it."""
+    """Turn any library's error from a full disk into an OSError that names `path`."""
     try:
         yield
     except Exception as error:
-        code = _refusal(error)
+        code = _disk_full_code(error)
         if code is None or (isinstance(error, OSError) and error.filename):
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
 
 
 @contextmanager
-def staying(folder: Path) -> Iterator[None]:
-    """Where a file in this folder is not there within, that is raised as a DataError: none of ours is looked for in
-    vain, so it was moved or removed."""
+def missing_file_errors(folder: Path) -> Iterator[None]:
+    """Turn a FileNotFoundError below `folder` into a DataError that says the file was moved or removed.
+
+    The code never looks for a file of its own that may be missing, so that is the only explanation.
+    """
     try:
         yield
     except FileNotFoundError as error:
@@ -54,19 +56,19 @@ def staying(folder: Path) -> Iterator[None]:
         raise DataError(what, path=name) from error
 
 
-def _refusal(error: Exception) -> int | None:
-    """The number of the system's error behind a library's, where that is want of room."""
+def _disk_full_code(error: Exception) -> int | None:
+    """The errno behind a library's error if the disk (or quota) is full, else None."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno if error.errno in _FULL else None
-    if numbered := _NUMBERED.search(str(error)):
-        return int(numbered[1]) if int(numbered[1]) in _FULL else None
+        return error.errno if error.errno in _DISK_FULL else None
+    if match := _OS_ERROR.search(str(error)):
+        return int(match[1]) if int(match[1]) in _DISK_FULL else None
     return errno.ENOSPC if _CUT_SHORT.search(str(error)) else None
 
 
 def new_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """A .npy file of zeros, memory-mapped to be written to.
+    """Create a .npy file of zeros and memory-map it for writing.
 
-    Its room is taken at once: where a file has holes, a full disk ends the process at some write with SIGBUS.
+    All disk space is allocated at once: with a sparse file, a full disk would kill the process by SIGBUS on a write.
     """
     import numpy as np
     from numpy.lib import format as npy
@@ -81,9 +83,9 @@ def new_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> np.memmap[
 
 
 def release(array: object) -> None:
-    """Give up the memory that pages of a memory-mapped array take, where it is one: they are read again when needed.
+    """Drop the resident pages of a memory-mapped array (no-op for others); they are read again when needed.
 
-    The system would do so itself for want of memory; but until then a process looks as large as its files.
+    The system would do so itself under memory pressure, but until then the process looks as large as its files.
     """
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):

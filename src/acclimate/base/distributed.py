@@ -1,9 +1,8 @@
-"""Several processes of one run, as `torchrun` and `accelerate launch` start them: one does everything, all help.
+"""Runs of several processes, as started by `torchrun` and `accelerate launch`: the first leads, the others help.
 
-The first process works through the stages as if it were alone; the others join it where a model is trained, each on a
-GPU and on a share of every batch. Else they wait, and do what it shares out: units of work that it would do one after
-the other, whose results it alone keeps, in its own order. So do the workers of a cluster, see `ray_cluster`. Nothing
-here does anything in a run of one process.
+The first process runs the stages as if it were alone. The others join it for training, each with its own GPU and share
+of every batch; otherwise they wait for units of work from it (`shared`), whose results only it stores, in its own
+order. Workers of a Ray cluster do the same (`ray_cluster`). In a run of one process nothing here has any effect.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ logger = logging.getLogger("acclimate")
 T = TypeVar("T")
 Tool = TypeVar("Tool")
 Unit = TypeVar("Unit")
-_PATIENCE = timedelta(days=30)  # stages of the first process may take that long
-_helpers = 0  # processes that wait for the first one's work
+_TIMEOUT = timedelta(days=30)  # longer than any stage of the first process
+_n_helpers = 0  # processes that wait in `help_first`
 _workers: Workers | None = None  # of a cluster
 
 
@@ -39,32 +38,32 @@ def rank() -> int:
 
 
 def size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this is the process that does everything but training alone."""
+    """True in the first process, which does everything but training alone."""
     return rank() == 0
 
 
 def say(what: str, text: str) -> None:
-    """A line in the log on a stage, or on what else it is about; only the first process says it."""
+    """Log a line about a stage, or whatever `what` names; only in the first process."""
     if is_main():
         logger.info("%-10s %s", what, on_one_line(text))
 
 
 def warn(what: str, text: str) -> None:
-    """A warning in the log, of what a person should know before going on; only the first process gives it."""
+    """Log a warning that the user should know before going on; only in the first process."""
     if is_main():
         logger.warning("%-10s warning: %s", what, on_one_line(text))
 
 
 def take_gpu() -> None:
-    """Compute on a GPU of this process' own, one of several on a machine that has any.
+    """Select this process's own GPU, if the machine has any.
 
-    To be called before a model is loaded, which stays on the GPU that it was loaded to. Raises SettingError where there
-    are more processes than GPUs.
+    Call it before loading a model, which stays on the GPU it was loaded to. Raises SettingError if there are more
+    processes than GPUs.
     """
     if size() == 1:
         return
@@ -81,18 +80,18 @@ def take_gpu() -> None:
 
 
 def join() -> None:
-    """Meet the other processes."""
+    """Initialise the process group, unless that is done or there is one process."""
     import torch
     from torch import distributed
 
     if size() == 1 or distributed.is_initialized():
         return
     take_gpu()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_TIMEOUT)
 
 
 def leave() -> None:
-    """Part from the others at the end."""
+    """Destroy the process group at the end."""
     if size() > 1:
         from torch import distributed
 
@@ -101,20 +100,20 @@ def leave() -> None:
 
 
 def broadcast(value: T) -> T:
-    """The first process' value, for all of them; none goes on before it has it."""
+    """Send the first process's value to all processes; returns it in each, blocking until it arrives."""
     if size() == 1:
         return value
     from torch import distributed
 
     join()
     values: list[Any] = [value]
-    with _all_there():
+    with _peer_errors():
         distributed.broadcast_object_list(values, src=0)
     return values[0]
 
 
 class _Task(NamedTuple):
-    """Units of work, one for each process at most; `make` makes the tool that they take."""
+    """Units of work, at most one for each process; `make` creates the tool that `work` needs."""
 
     make: Callable[[], Any]
     work: Callable[[Any, Any], Any]
@@ -123,26 +122,26 @@ class _Task(NamedTuple):
 
 @contextmanager
 def helped() -> Iterator[None]:
-    """Within, the others are in `help_first`, and `shared` work is theirs, too."""
-    global _helpers
-    _helpers = size() - 1
+    """Let the other processes, which are in `help_first`, take part in `shared` work."""
+    global _n_helpers
+    _n_helpers = size() - 1
     try:
         yield
     finally:
-        _helpers = 0
+        _n_helpers = 0
 
 
 class Workers(Protocol):
-    """The processes of a cluster that do units of work for this one."""
+    """Workers of a cluster that do units of work for this process."""
 
     def results(self, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterable[Unit]) -> Iterator[T]:
-        """`work(tool, unit)` of each unit, in order, with tools that `make` makes there."""
+        """Yield `work(tool, unit)` for each unit in order; each worker creates its tool by `make()`."""
         ...
 
 
 @contextmanager
-def helped_by(workers: Workers) -> Iterator[None]:
-    """Within, `shared` work is that of a cluster's workers."""
+def using_workers(workers: Workers) -> Iterator[None]:
+    """Do `shared` work on the workers of a cluster."""
     global _workers
     _workers = workers
     try:
@@ -152,8 +151,8 @@ def helped_by(workers: Workers) -> Iterator[None]:
 
 
 def is_shared() -> bool:
-    """Whether `shared` work is done by others, too."""
-    return bool(_helpers or _workers)
+    """True if other processes or workers take part in `shared` work."""
+    return bool(_n_helpers or _workers)
 
 
 def shared(
@@ -164,21 +163,21 @@ def shared(
     *,
     cores: int | None = 1,
 ) -> Iterator[T]:
-    """`work(tool, unit)` of each unit, in order; those of as many as there are processes, or workers, together.
+    """Yield `work(tool, unit)` for each unit in order, distributed over the run's processes or cluster workers.
 
-    One unit alone is not shared: who asks for no more waits for it.
+    A single unit is done in this process.
 
-    make: what makes the same tool in another process, which keeps it until the next one. It, `work`, units and results
-    are pickled. units: read no further ahead than they are worked on. cores: of a processor, on which a process that
-    shares with no other does as many units at once, with one tool; None: all of them. Raises AcclimateError for what
-    went wrong in another process.
+    tool: what `work` needs, usually a model. make: creates the same tool in another process, which keeps it until a
+    different `make` arrives. `make`, `work`, units and results are pickled. units: read only a little ahead of the
+    work. cores: how many units a process without helpers does at once with its one tool; None: one per core. Raises
+    AcclimateError for an exception in another process.
     """
     if not is_shared():
         if cores == 1:
             return (work(tool, unit) for unit in units)
-        from acclimate.base.cores import side_by_side
+        from acclimate.base.cores import parallel_map
 
-        return side_by_side(lambda unit: work(tool, unit), units, cores)
+        return parallel_map(lambda unit: work(tool, unit), units, cores)
     return (_by_workers if _workers else _with_helpers)(tool, make, work, iter(units))
 
 
@@ -196,7 +195,7 @@ def _by_workers(
 def _with_helpers(
     tool: Tool, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], units: Iterator[Unit]
 ) -> Iterator[T]:
-    while group := list(islice(units, 1 + _helpers)):
+    while group := list(islice(units, 1 + _n_helpers)):
         task = _Task(make, work, group)
         if len(task.units) == 1:
             yield work(tool, task.units[0])
@@ -205,9 +204,9 @@ def _with_helpers(
         try:
             results = [work(tool, task.units[0])]
         except Exception:
-            _gathered(None)  # of the others, who would wait for ever
+            _gather(None)  # the helpers would block for ever
             raise
-        others = _gathered(None)[1 : len(task.units)]
+        others = _gather(None)[1 : len(task.units)]
         for number, (result, problem) in enumerate(others, 1):
             if problem is not None:
                 raise AcclimateError(f"process {number} of this run: {problem}")
@@ -216,45 +215,45 @@ def _with_helpers(
 
 
 def help_first() -> None:
-    """Do the units of work that the first process shares out, until it is done with all that it does alone."""
+    """Do units of work for the first process until it ends the phase by `broadcast(None)`."""
     helper = Helper()
     while isinstance(task := broadcast(None), _Task):
         is_needed = rank() < len(task.units)
-        _gathered(helper.do(task.make, task.work, task.units[rank()]) if is_needed else (None, None))
+        _gather(helper.do(task.make, task.work, task.units[rank()]) if is_needed else (None, None))
 
 
 class Helper:
-    """Does units of work for another process, and keeps the tool until they need another one."""
+    """Does units of work for another process; keeps the tool until a different one is needed."""
 
     def __init__(self) -> None:
         self._tool: Any = None
-        self._made_by = b""
+        self._pickled_make = b""
 
     def do(self, make: Callable[[], Tool], work: Callable[[Tool, Unit], T], unit: Unit) -> tuple[T | None, str | None]:
-        """The result, and what went wrong."""
+        """Return (result, None), or (None, error message)."""
         try:
-            if self._tool is None or self._made_by != pickle.dumps(make):
-                self._tool, self._made_by = None, pickle.dumps(make)  # there may be no room for two
+            if self._tool is None or self._pickled_make != pickle.dumps(make):
+                self._tool, self._pickled_make = None, pickle.dumps(make)  # memory may not hold two tools
                 self._tool = make()
             return work(self._tool, unit), None
-        except Exception as error:  # the first process says it
+        except Exception as error:  # reported by the first process
             logger.debug("process %d", rank(), exc_info=True)
             return None, str(error) or type(error).__name__
 
 
-def _gathered(value: Any) -> list[Any]:
-    """The values of all processes, in the first one; nothing in others."""
+def _gather(value: Any) -> list[Any]:
+    """Collect the values of all processes: a list by rank in the first process, [] in the others."""
     from torch import distributed
 
     values: list[Any] = [None] * size() if is_main() else []
-    with _all_there():
+    with _peer_errors():
         distributed.gather_object(value, values or None, dst=0)
     return values
 
 
 @contextmanager
-def _all_there() -> Iterator[None]:
-    """Raises AcclimateError where another process has ended, which said why."""
+def _peer_errors() -> Iterator[None]:
+    """Raise AcclimateError if another process has ended (it has logged why)."""
     try:
         yield
     except RuntimeError as error:
@@ -264,7 +263,7 @@ def _all_there() -> Iterator[None]:
 
 
 def main_first(work: Callable[[], T]) -> T:
-    """The result of `work`, done by the first process before the others, which then find its files."""
+    """Call `work` in the first process, then in the others, which find the files it has written."""
     if is_main():
         result = work()
         broadcast(None)
@@ -274,12 +273,12 @@ def main_first(work: Callable[[], T]) -> T:
 
 
 def share(batch: list[T]) -> list[T]:
-    """The part of a batch that is this process' own."""
+    """This process's part of a batch."""
     return batch[rank() :: size()]
 
 
 def sum_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
-    """Each gradient becomes the sum over all processes; one that got none counts as zeros."""
+    """Replace each gradient by its sum over all processes; a missing one counts as zeros."""
     if size() == 1:
         return
     import torch
@@ -290,5 +289,5 @@ def sum_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
         if weight.requires_grad:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
-            with _all_there():
+            with _peer_errors():
                 distributed.all_reduce(weight.grad)

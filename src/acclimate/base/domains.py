@@ -1,8 +1,8 @@
-"""What values a setting can have: its domain stands beside its default, in the signature of its stage.
+"""Domains: the values that a setting may have, written beside its default in the signature of the stage.
 
     n_docs: Annotated[int, AtLeast(1)] = 1000
 
-A domain is a container, and its text says what is in it. Where several values are given, it is of each of them.
+A domain supports `in`, and its text describes its values. For a setting with several values it applies to each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-MOST = 10**9  # of what has no limit by itself: more is a slip, and would count for hours or not fit into memory
+MOST = 10**9  # upper limit of otherwise unlimited numbers: more is a typo that would run for hours or exhaust memory
 
 
 class Domain(Protocol):
@@ -20,19 +20,19 @@ class Domain(Protocol):
     def __contains__(self, value: Any, /) -> bool: ...
 
     def __str__(self) -> str:
-        """What is in it, to end `expected ...` with."""
+        """Description of the values, to complete a message `expected ...`."""
         ...
 
 
 @dataclass(frozen=True)
 class Between:
-    """Numbers from `low` to `high`, both included, as numbers or as digits; and those `besides` that mean something
-    else, such as 0 for all."""
+    """Numbers from `low` to `high` inclusive, as numbers or strings of digits, plus the special values `besides`, such
+    as 0 for all."""
 
     low: float
     high: float
     besides: tuple[int | str, ...] = ()
-    above: bool = False  # `low` itself is left out
+    above: bool = False  # excludes `low` itself
 
     def __contains__(self, value: Any, /) -> bool:
         if value in self.besides:
@@ -40,7 +40,7 @@ class Between:
         if isinstance(value, str):
             is_number = value.isascii() and value.isdecimal() and len(value) <= len(str(self.high))
             return is_number and int(value) in self
-        return (self.low < value if self.above else self.low <= value) and value <= self.high  # never so of NaN
+        return (self.low < value if self.above else self.low <= value) and value <= self.high  # false for NaN
 
     def __str__(self) -> str:
         low = f"above {_plain(self.low)}, to" if self.above else f"{_plain(self.low)} to"
@@ -48,20 +48,20 @@ class Between:
 
 
 def AtLeast(low: int, *, besides: tuple[int | str, ...] = ()) -> Between:
-    """Counts from `low`."""
+    """Whole numbers from `low` upwards."""
     return Between(low, MOST, besides)
 
 
 def Above(low: float, high: float = MOST) -> Between:
-    """Numbers above `low`."""
+    """Numbers greater than `low`."""
     return Between(low, high, above=True)
 
 
-SEEDS = Between(0, 2**32 - 1)  # what every library takes
+SEEDS = Between(0, 2**32 - 1)  # accepted by every library
 
 
 class OneOf:
-    """Names that exist."""
+    """One of a fixed list of names."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(names)
@@ -75,7 +75,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Text:
-    """Texts that every file, terminal and server can take: no lone surrogates, no controls but white space."""
+    """Text that is safe in files, terminals and requests: no lone surrogates, no control characters but white space."""
 
     longest: int = 10_000
 

@@ -1,7 +1,7 @@
-"""The one seeded draw: a number that follows from a seed, a purpose and an id, by a hash of these and nothing else.
+"""Seeded random draws: each number is a hash of a seed, a purpose and an id.
 
-So the order in which things come, and what else there is, cannot matter. A sequence of draws for one thing is a
-`random.Random` seeded with the same parts as text.
+So a draw depends neither on order nor on what else is drawn. For a sequence of draws, seed a `random.Random` with the
+same parts joined as text.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Protocol, TypeVar
 from acclimate.base.digests import fingerprint
 
 
-class _OfQuery(Protocol):
+class _HasQueryId(Protocol):
     @property
     def query_id(self) -> str: ...
 
 
-T = TypeVar("T", bound=_OfQuery)
+T = TypeVar("T", bound=_HasQueryId)
 
 
 def draw(*parts: str | int) -> int:
@@ -33,5 +33,5 @@ def uniform(*parts: str | int) -> float:
 
 
 def subset(items: Sequence[T], count: int, seed: int) -> list[T]:
-    """`count` of the items, or all when there are fewer, drawn by query id: fewer are always among more."""
+    """Draw `count` items (all if there are fewer) by query id; a smaller subset is contained in a larger one."""
     return sorted(items, key=lambda item: fingerprint(seed, item.query_id))[:count]

@@ -1,12 +1,12 @@
-"""Everything acclimate raises on purpose. The command line prints one line of it and exits with `exit_code`.
+"""The exceptions of acclimate. The command line prints the message on one line and exits with `exit_code`.
 
 AcclimateError
-├── DataError        a file or a record is not what it should be
+├── DataError        a file or a record is unusable
 ├── SettingError     a setting, name or option is unknown or impossible
 ├── MissingExtra     an optional package is needed
-├── LLMError         an LLM's server refused, or did not answer
-├── OutOfMemory      the smallest part of some work has no room
-├── BatchWritten     --batch: what an LLM is to answer is in a file; no mistake
+├── LLMError         an LLM server refused, or did not answer
+├── OutOfMemory      not even a batch of one fits into memory
+├── BatchWritten     --batch: the LLM requests were written to a file (not a failure)
 └── BudgetExceeded   --max-cost or --max-tokens stopped the run; its state is kept
 """
 
@@ -21,17 +21,17 @@ from pathlib import Path
 
 from acclimate.base.text import command, on_one_line, quoted, shortened
 
-# What files and disks may be: no name, no place, no permission. Any other error of the system is ours.
+# Errors of the user's files and disks (no space, no permission, invalid name). Any other OSError is a bug of ours.
 FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 FILE_ERRORS |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
-# What allocators say that raise no type of their own: the CPU's, MPS, cuBLAS and cuDNN.
+# Messages of allocators that raise a plain RuntimeError: CPU, MPS, cuBLAS and cuDNN.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
-_CLOSE = 0.75  # of their letters that two names share in order, at least: one in four may be wrong
-_BEGINNING = 4  # letters that say which name they begin, if there is only one
+_MIN_SIMILARITY = 0.75  # of a misspelled name: about one letter in four may be wrong
+_MIN_PREFIX = 4  # letters that identify a name by its unique prefix
 
 
 class AcclimateError(Exception):
-    """A mistake that its reader can mend; the message says in one line where, what was found and what to do.
+    """Base class: an error that the user can fix; its one-line message says where, what was found and what to do.
 
     >>> try:
     ...     acclimate.open("nowhere")
@@ -59,7 +59,7 @@ class DataError(AcclimateError):
 
 
 class SettingError(AcclimateError):
-    """A setting or name that does not exist, or a value that it cannot have.
+    """An unknown setting or name, or an invalid value.
 
     >>> acclimate.mine("run", n_ways="many")
     Traceback (most recent call last):
@@ -69,7 +69,7 @@ class SettingError(AcclimateError):
 
 
 class MissingExtra(AcclimateError):
-    """Something optional is not installed; the message ends with the command that installs it.
+    """An optional package is not installed; the message ends with the command that installs it.
 
     >>> print(acclimate.MissingExtra("A chart", "pip install charts"))
     A chart needs an optional package: pip install charts
@@ -80,7 +80,7 @@ class MissingExtra(AcclimateError):
 
 
 class LLMError(AcclimateError):
-    """A server's LLM did not answer, however often it was asked, or will not; what it answered before is kept.
+    """An LLM server refused a request or failed after all retries; earlier completions are kept.
 
     >>> issubclass(acclimate.LLMError, acclimate.AcclimateError)
     True
@@ -88,13 +88,13 @@ class LLMError(AcclimateError):
 
 
 class OutOfMemory(AcclimateError):
-    """The smallest part of some work has no room in memory."""
+    """Not even a batch of one fits into memory."""
 
 
 class BatchWritten(AcclimateError):
-    """A stage's requests went into a file, so the run cannot go on before their results are there.
+    """A stage's LLM requests were written to a file; the run continues once their results are available.
 
-    >>> acclimate.BatchWritten.exit_code  # it is no mistake
+    >>> acclimate.BatchWritten.exit_code  # not a failure
     0
     """
 
@@ -109,7 +109,7 @@ class BatchWritten(AcclimateError):
 
 
 class BudgetExceeded(AcclimateError):
-    """The run reached its budget; what was paid for is kept and the same command goes on.
+    """The run reached its budget; everything paid for is kept, and the same command continues.
 
     >>> acclimate.BudgetExceeded.exit_code
     3
@@ -119,20 +119,19 @@ class BudgetExceeded(AcclimateError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the GPU or of the machine."""
-    torch = sys.modules.get("torch")  # which raised nothing where it is not imported
+    """True if the error means that GPU or main memory ran out."""
+    torch = sys.modules.get("torch")  # not imported: it cannot have raised the error
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY)
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:
-    """The name that a misspelled or shortened one stands for, whatever its case and hyphens; None where it would be a
-    guess."""
+    """The known name that a misspelled or abbreviated one stands for, ignoring case and hyphens; None if unclear."""
     by_letters = {_letters(each): each for each in known}
     letters = _letters(name)
-    matches = difflib.get_close_matches(letters, by_letters, n=1, cutoff=_CLOSE)
-    if not matches and len(letters) >= _BEGINNING:
+    matches = difflib.get_close_matches(letters, by_letters, n=1, cutoff=_MIN_SIMILARITY)
+    if not matches and len(letters) >= _MIN_PREFIX:
         longer = [each for each in by_letters if each.startswith(letters)]
         matches = longer if len(longer) == 1 else []
     return by_letters[matches[0]] if matches else None
@@ -143,7 +142,7 @@ def _letters(name: str) -> str:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> SettingError:
-    """The error for a name that is not in `known`: it says which was meant, if one is close, and which exist."""
+    """The error for a name that is not in `known`: suggests the closest one and lists them all."""
     names = sorted(known)
     meant = closest_name(str(name), names)
     hint = f" Did you mean {meant!r}?" if meant else ""

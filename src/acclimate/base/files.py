@@ -1,6 +1,7 @@
-"""Files: written beside and renamed, and read line by line with errors that say where.
+"""Reading and writing files: atomic writes, and errors that name file and line.
 
-A reader sees a whole file or none. JSON is written with sorted keys, so the same content has the same bytes.
+Files are written under a temporary name and renamed, so a reader sees a whole file or none. JSON is written with
+sorted keys, so the same content gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from acclimate.base.disk import writing
 from acclimate.base.errors import DataError
 from acclimate.base.json_values import json_value
 
-_LARGEST_TEXT = 1_000_000  # bytes of a file that people write by hand
-LONGEST = 100_000_000  # bytes of a line, and of a document that is a file
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # what it begins with
+_LARGEST_TEXT = 1_000_000  # bytes of a hand-written file
+LONGEST = 100_000_000  # bytes of a line, or of a file that is one document
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _DOTTED = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
-_UNPACKED = 100  # times its size that a gzip file of text may have when unpacked; of texts, 3 to 10 are usual
+_MAX_RATIO = 100  # of a gzip file's unpacked to its packed size; 3 to 10 are usual for text
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
+    """Yield a temporary path beside `path`: renamed to `path` on success, removed on an exception."""
     make_folder(path.parent)
     if path.is_dir():
         raise DataError("is a directory; expected a file, so move it out of the way", path=path)
@@ -46,9 +47,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to write to; it takes the place of `path` when the block ends well, is removed otherwise.
+    """Yield a temporary folder beside `path`: replaces `path` on success, is removed on an exception.
 
-    Libraries leave files of passing names behind when they are killed as they save: those would pass for results.
+    So a library that is killed while saving leaves no temporary files of its own among the results.
     """
     make_folder(path.parent)
     partial = _beside(path)
@@ -63,7 +64,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process was writing below `folder`."""
+    """Remove temporary files that a killed process left below `folder`."""
     for path in [*folder.rglob(".*.part")]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -76,7 +77,7 @@ def _beside(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """A folder, with those above it. Raises DataError where none can be."""
+    """Create a folder and its parents. Raises DataError where that is impossible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -87,29 +88,29 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def tidied_above(path: Path) -> Iterator[None]:
-    """Folders above a path that are made within, and have nothing in them at the end, go again."""
+    """Remove on exit the parent folders of `path` that were created inside the block and are still empty."""
     missing = [folder for folder in path.parents if not exists(folder)]
     try:
         yield
     finally:
         for folder in missing:
-            with suppress(OSError):  # something is in it
+            with suppress(OSError):  # not empty
                 folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8 with \\n line ends, whole or not at all."""
+    """Write `text` atomically, as UTF-8 with \\n line ends."""
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented JSON with sorted keys. NaN is refused: JSON has none."""
+    """Write indented JSON with sorted keys. Raises ValueError for NaN, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def is_file(path: str | Path) -> bool:
-    """True where a file is that can be read as one; a name that no system takes is none's."""
+    """True for a regular file; False, not an exception, for names that the system rejects."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (Path.stat is the same)
     except (OSError, ValueError):
@@ -117,7 +118,7 @@ def is_file(path: str | Path) -> bool:
 
 
 def exists(path: str | Path) -> bool:
-    """True where anything is; a name that no system takes is nothing's."""
+    """True if the path exists; False, not an exception, for names that the system rejects."""
     try:
         os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
@@ -126,12 +127,12 @@ def exists(path: str | Path) -> bool:
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
-    """A file, to read bytes from. Raises DataError for what is none, or may not be read."""
+    """Open a file for reading bytes. Raises DataError if it is no regular file or cannot be read."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise DataError("is a directory; expected a file", path=path)
-        if not stat.S_ISREG(mode):  # to read from a pipe might wait for ever
+        if not stat.S_ISREG(mode):  # reading from a pipe could block for ever
             raise DataError("is a pipe, a socket or a device; expected a file", path=path)
         return path.open("rb")
     except FileNotFoundError:
@@ -145,7 +146,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
 
 
 def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
-    """The text of a whole file, by default of a small one, as people write by hand. Raises DataError for no UTF-8."""
+    """The text of a UTF-8 file. Raises DataError if it is not UTF-8 or larger than `largest` bytes (None: no limit)."""
     with open_bytes(path) as stream:
         content = stream.read(-1 if largest is None else largest + 1)
     if largest is not None and len(content) > largest:
@@ -158,7 +159,7 @@ def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:
-    """A line of a UTF-8 file, which may begin with a byte order mark. Raises DataError for what is no UTF-8."""
+    """Decode a line of a UTF-8 file, without a byte order mark. Raises DataError if it is not UTF-8."""
     if number == 1 and (line.startswith(_UTF16) or line.count(0) > 0.4 * len(line) > 1):
         raise DataError("is UTF-16; save the file as UTF-8", path=path)
     try:
@@ -172,11 +173,11 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The table in a TOML file. Raises DataError for what is none."""
-    import tomllib  # which most commands do without
+    """The content of a TOML file. Raises DataError if it is not TOML."""
+    import tomllib  # not needed by most commands
 
     text = read_text(path)
-    if _DOTTED.search(text):  # tomllib takes a time that grows with the square of the parts
+    if _DOTTED.search(text):  # tomllib's time is quadratic in the number of parts
         raise DataError("not TOML that can be read: a name of 100 parts or more", path=path)
     try:
         return tomllib.loads(text)
@@ -193,11 +194,11 @@ def _cause(error: Exception) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises DataError naming file and line."""
+    """The content of a JSON file. Raises DataError naming file and line."""
     text = read_text(path, largest=None)
     try:
         value = json.loads(text)
-        if "\\u" in text:  # only an escape can be half a character, which nothing could write again
+        if "\\u" in text:  # only escapes can encode a lone surrogate, which could not be written again
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
@@ -209,7 +210,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_state(path: Path, key: str) -> dict[str, Any]:
-    """What interrupted work wrote down of itself; {} where that was other work, or cannot be read any more."""
+    """The state that interrupted work saved; {} if it is unreadable or its "key" differs, so belongs to other work."""
     try:
         state = read_json(path)
     except (DataError, OSError):
@@ -218,12 +219,12 @@ def read_state(path: Path, key: str) -> dict[str, Any]:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """One JSON value a line, keys in the order given; gzip when the name ends in .gz. Returns how many."""
+    """Write one JSON value per line, gzipped if the name ends in .gz. Returns the number of lines."""
     return write_lines(path, (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """Lines of UTF-8 text, given without their ends; gzip when the name ends in .gz. Returns how many."""
+    """Write lines of UTF-8 text, gzipped if the name ends in .gz. Returns the number of lines."""
     count = 0
     with text_writer(path) as sink:
         for line in lines:
@@ -234,38 +235,38 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
 
 @contextmanager
 def text_writer(path: Path) -> Iterator[IO[str]]:
-    """A file of UTF-8 text, written beside and renamed; gzip when the name ends in .gz."""
+    """Open a UTF-8 text file for atomic writing, gzipped if the name ends in .gz."""
     with atomic_write(path) as partial, partial.open("wb") as raw, ExitStack() as stack:
-        # Neither time nor name inside: the same rows give the same bytes.
+        # No time or name in the gzip header: the same rows give the same bytes.
         packs = path.name.endswith(".gz")
         sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if packs else raw
         yield stack.enter_context(io.TextIOWrapper(sink, encoding="utf-8", newline="\n"))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its end) of a UTF-8 text file, gzip by content.
+    """Yield (line number from 1, line without its end) of a UTF-8 text file; gzip is detected by content.
 
-    Only \\n ends a line (and a \\r before it goes with it): other Unicode line separators are text. Raises DataError
-    for a missing file, a directory and bytes that are not UTF-8.
+    Only \\n and \\r\\n end a line; other Unicode line separators are text. Raises DataError for a missing file, a
+    directory and bytes that are not UTF-8.
     """
     return ((number, line.removesuffix("\n").removesuffix("\r")) for number, line in read_raw_lines(path))
 
 
 def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """`read_lines` with the end of each line kept."""
+    """`read_lines`, keeping line ends."""
     number = 0
     try:
         with open_bytes(path) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             lines = gzip.GzipFile(fileobj=raw) if compressed else raw
-            most = max(LONGEST, _UNPACKED * path.stat().st_size)
+            max_bytes = max(LONGEST, _MAX_RATIO * path.stat().st_size)
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 1), b""), 1):
                 if len(line) > LONGEST:
                     raise DataError(f"a line of more than {LONGEST:,} bytes", path=path, line=number)
-                if compressed and lines.tell() > most:
+                if compressed and lines.tell() > max_bytes:
                     raise DataError(
-                        f"unpacks to more than {_UNPACKED} times its size, as a trap would; if it is what it should "
+                        f"unpacks to more than {_MAX_RATIO} times its size, as a trap would; if it is what it should "
                         f"be, unpack it first: gunzip {path.name}",
                         path=path,
                         line=number,
@@ -278,7 +279,7 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a JSON Lines file; blank lines are passed over. Raises DataError by line."""
+    """Yield (line number, object) of a JSON Lines file, skipping blank lines. Errors name the line."""
     for number, row in read_json_lines(path):
         if not isinstance(row, dict):
             raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
@@ -286,7 +287,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number, value) of a file with a JSON value a line; blank lines are passed over."""
+    """Yield (line number, value) of a file with one JSON value per line, skipping blank lines."""
     for number, line in read_lines(path):
         if not line.strip():
             continue

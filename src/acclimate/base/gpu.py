@@ -1,5 +1,4 @@
-"""What the device takes: copies that no GPU is waited for, threads of its own, steps in one pass, and as much as it has
-room for."""
+"""GPU helpers: non-blocking copies, a prefetch thread, fused optimizers, and free memory."""
 
 from __future__ import annotations
 
@@ -14,18 +13,17 @@ if TYPE_CHECKING:
 
 
 def pinned(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in memory that a GPU reads by itself, where there is one."""
+    """The tensor in pinned memory if there is a CUDA device, else the tensor itself."""
     return tensor.pin_memory() if models.device() == "cuda" and tensor.device.type == "cpu" else tensor
 
 
 def on_device(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor on the device, which copies it when it comes to it; until then it may not be changed."""
+    """Copy the tensor to the device; on CUDA without blocking, so it must not be changed until the copy is done."""
     return pinned(tensor).to(models.device(), non_blocking=models.device() == "cuda")
 
 
-def reader() -> ThreadPoolExecutor:
-    """A thread that reads ahead for this one, on the same GPU: which one that is, CUDA knows by thread, and a new
-    thread begins with the first."""
+def prefetch_thread() -> ThreadPoolExecutor:
+    """A one-thread executor for prefetching on this thread's GPU (CUDA's current device is per thread)."""
     import torch
 
     if models.device() != "cuda":
@@ -33,14 +31,13 @@ def reader() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),))
 
 
-def fuses_steps() -> bool | None:
-    """Whether an optimizer changes all weights in one pass over them; None, which leaves it to torch, on MPS."""
+def fused_optimizer() -> bool | None:
+    """The `fused` argument of torch's optimizers: True on CPU and CUDA; None (torch decides) on MPS."""
     return models.device() in ("cpu", "cuda") or None
 
 
 def free_memory() -> None:
-    """Give memory that nothing uses any more back to the device: what refers to itself, as all that has trained does,
-    would keep it until Python looks for such."""
+    """Release cached memory on the device, after collecting reference cycles (trained models have them)."""
     import torch
 
     gc.collect()
@@ -50,14 +47,14 @@ def free_memory() -> None:
         torch.mps.empty_cache()
 
 
-def leave_room() -> None:
-    """What nothing uses any more leaves the device, where that is another than the CPU."""
+def free_gpu_memory() -> None:
+    """`free_memory`, unless the device is the CPU."""
     if models.device() != "cpu":
         free_memory()
 
 
 def free_bytes() -> int:
-    """Memory that a GPU has left for this process; 0 where there is none."""
+    """GPU memory available to this process, in bytes; 0 without a CUDA device."""
     import torch
 
     if models.device() != "cuda":

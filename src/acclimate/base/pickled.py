@@ -1,8 +1,8 @@
-"""Pickled weights become safetensors, when someone asks for it.
+"""Conversion of pickled weights to safetensors (`acclimate convert-model`).
 
-Many published rerankers are pickles, and unpickling runs whatever code a file holds. Here torch reads them with all but
-tensors forbidden, and a file that holds anything else is refused by its name. What is written is a folder that every
-command takes: the same tensors, the configuration, and a tokenizer that needs no other library to be read.
+Many published rerankers are pickles, and unpickling runs whatever code a file holds. Here torch unpickles tensors only
+and a file with anything else is refused by name. The output is a folder that every command accepts: the same tensors,
+the configuration, and a tokenizer that needs no extra library.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Tensors = dict[str, "torch.Tensor"]
 
 
 def convert(name: str, out: Path) -> None:
-    """Write the model of that name, a folder or a Hugging Face id, with its pickled weights as safetensors to `out`.
+    """Write the model, a folder or a Hugging Face id, to `out` with its pickled weights as safetensors.
 
-    Raises DataError for pickles that hold more than tensors or are not whole, for a model that could not be loaded
-    afterwards, and where `out` is in use; MissingExtra for a tokenizer that no library here reads.
+    Raises DataError for pickles that are damaged or hold more than tensors, for a model that cannot be loaded
+    afterwards, and if `out` exists; MissingExtra if no installed library reads the tokenizer.
     """
     source = _source(name)
     parts = [part for part in _parts(source) if _pickles(part) and not any(part.glob("*.safetensors"))]
@@ -50,11 +50,11 @@ def convert(name: str, out: Path) -> None:
     with files.atomic_folder(out) as folder:
         try:
             for part in _parts(source):
-                shutil.copytree(part, folder / part.relative_to(source), ignore=_left_out, dirs_exist_ok=True)
+                shutil.copytree(part, folder / part.relative_to(source), ignore=_ignored, dirs_exist_ok=True)
             if transformer is not None:
                 _write_tokenizer(transformer, folder / transformer.relative_to(source))
             for part in parts:
-                model = loading.empty(part) if part == transformer else None
+                model = loading.empty_model(part) if part == transformer else None
                 _convert_weights(part, folder / part.relative_to(source), model)
             loading.check_model(str(folder), None)
         except DataError as error:
@@ -72,7 +72,7 @@ def _source(name: str) -> Path:
 
 
 def _parts(source: Path) -> list[Path]:
-    """The folder, and those of its modules where sentence-transformers saved it."""
+    """The folder, and the subfolders of its sentence-transformers modules."""
     listing = source / "modules.json"
     modules = files.read_json(listing) if listing.is_file() else []
     paths = [str(module.get("path", "")) for module in modules if isinstance(module, dict)]
@@ -83,14 +83,14 @@ def _parts(source: Path) -> list[Path]:
     return parts
 
 
-def _left_out(folder: str, names: list[str]) -> list[str]:
-    """What is no part of a model: subfolders and weights of other kinds."""
+def _ignored(folder: str, names: list[str]) -> list[str]:
+    """The names not to copy: subfolders, weights in other formats, and files that are no part of a model."""
     paths = (Path(folder, name) for name in names)
     return [path.name for path in paths if path.suffix not in _COPIED or path.is_dir() or path.name == _INDEX]
 
 
 def _write_tokenizer(source: Path, out: Path) -> None:
-    """A tokenizer.json, where there is only the vocabulary of sentencepiece."""
+    """Write a tokenizer.json if the source has only a sentencepiece vocabulary."""
     if models.sentencepiece_of(source) is None:
         return
     from transformers import AutoTokenizer
@@ -100,7 +100,7 @@ def _write_tokenizer(source: Path, out: Path) -> None:
 
 
 def _pickles(part: Path) -> list[Path]:
-    """The files of weights in a folder: one, or shards. Raises DataError where a shard is not there."""
+    """The pickled weights in a folder: one file, or shards. Raises DataError if a shard is missing."""
     matches = {path: match for path in sorted(part.glob("*.bin")) if (match := _WEIGHTS.fullmatch(path.name))}
     if (whole := part / "pytorch_model.bin") in matches:
         return [whole]
@@ -114,42 +114,42 @@ def _convert_weights(part: Path, target: Path, model: Any) -> None:
     from safetensors.torch import save_file
 
     index = files.read_json(part / _INDEX).get("weight_map", {}) if (part / _INDEX).is_file() else {}
-    homes: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     size = 0
     for path in _pickles(part):
         tensors = _tensors(path)
-        if lost := sorted(name for name, home in index.items() if home == path.name and name not in tensors):
-            raise DataError(f"no {lost[0]}, which {_INDEX} says is here; download it again", path=path)
-        tensors = dict(_once(tensors, model))
+        if missing := sorted(name for name, file in index.items() if file == path.name and name not in tensors):
+            raise DataError(f"no {missing[0]}, which {_INDEX} says is here; download it again", path=path)
+        tensors = dict(_untied(tensors, model))
         name = path.name.replace("pytorch_model", "model").replace(".bin", ".safetensors")
         save_file(tensors, target / name, metadata={"format": "pt"})
-        homes |= dict.fromkeys(tensors, name)
+        file_of |= dict.fromkeys(tensors, name)
         size += sum(tensor.nbytes for tensor in tensors.values())
-    if len(set(homes.values())) > 1:
-        content = {"metadata": {"total_size": size}, "weight_map": homes}
+    if len(set(file_of.values())) > 1:
+        content = {"metadata": {"total_size": size}, "weight_map": file_of}
         files.write_json(target / "model.safetensors.index.json", content)
 
 
 _DAMAGED = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError),
     *(LookupError, AttributeError, TypeError, AssertionError),
-)  # what torch raises of files that are cut, or have other bytes here and there
+)  # raised by torch for truncated and corrupted files
 
 
 def _tensors(path: Path) -> Tensors:
-    """What a pickle holds, by name. Raises DataError for one that holds anything but tensors."""
+    """The tensors in a pickle, by name. Raises DataError if it holds anything else."""
     import torch
 
     try:
-        is_zip = zipfile.is_zipfile(path)  # as torch has written them since 1.6
+        is_zip = zipfile.is_zipfile(path)  # torch's format since 1.6
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles that torch itself would have written otherwise
+            warnings.simplefilter("ignore")  # about pickles in older formats
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except _DAMAGED as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise DataError(
-            f"asks for {asked[1]}, which is no tensor, so it is not read: it could run code of its own"
-            if asked
+            f"asks for {forbidden[1]}, which is no tensor, so it is not read: it could run code of its own"
+            if forbidden
             else "no pickled tensors that could be read; download it again",
             path=path,
         ) from None
@@ -162,19 +162,19 @@ def _tensors(path: Path) -> Tensors:
     return content
 
 
-def _once(tensors: Mapping[str, torch.Tensor], model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each tensor with memory of its own, and of several names of one that the model ties only the first."""
+def _untied(tensors: Mapping[str, torch.Tensor], model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each tensor in its own memory (as safetensors requires); of names that the model ties, only the first."""
     import torch
 
     parameters = {} if model is None else dict(model.named_parameters(remove_duplicate=False))
-    order = {loading.plain(name, model): place for place, name in enumerate(parameters)}
-    tied = {loading.plain(name, model): id(parameter) for name, parameter in parameters.items()}
-    plain = {name: loading.plain(name, model) if model else name for name in tensors}
+    order = {loading.canonical_name(name, model): place for place, name in enumerate(parameters)}
+    tied = {loading.canonical_name(name, model): id(parameter) for name, parameter in parameters.items()}
+    canonical = {name: loading.canonical_name(name, model) if model else name for name in tensors}
     written: set[tuple[Any, ...]] = set()
-    for name in sorted(tensors, key=lambda name: (order.get(plain[name], len(order)), name)):
+    for name in sorted(tensors, key=lambda name: (order.get(canonical[name], len(order)), name)):
         tensor = tensors[name].detach()
         place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
-        parameter = (tied.get(plain[name], name), *place)
+        parameter = (tied.get(canonical[name], name), *place)
         if parameter not in written:
             written.add(parameter)
             yield name, tensor.clone(memory_format=torch.contiguous_format)

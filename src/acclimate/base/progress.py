@@ -1,8 +1,7 @@
-"""How far a stage is, told to whoever asked for it: a program's callback, a bar for people, or lines in a log.
+"""Progress of stages: reported to a callback, as a bar in a terminal, or as lines in the log.
 
-The library itself shows nothing: `shown` says who is told, and outside of it nobody is. A callback is called with the
-stage, how much is done, how much there is, and what is counted ("queries"); what it raises ends the run, of which
-everything made is kept.
+Nothing is reported outside of `shown`. A callback receives the stage, the number done, the total, and the unit
+("queries"); an exception from it stops the run, keeping everything made so far.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from typing import Any, Literal
 from acclimate.base import distributed
 
 Callback = Callable[[str, int, int, str], object]  # stage, done, total, unit
-Shown = Callback | Literal["auto"] | None  # a bar or lines, whichever fits; nothing
+Shown = Callback | Literal["auto"] | None  # "auto": a bar or log lines; None: nothing
 
 logger = logging.getLogger(__name__)
 
-_POINTS = 8  # lines that a rate is taken over
-_EVERY_SECONDS = 10.0  # a line in the log
-_AT_ONCE = 1.0  # seconds after the first call: what is done in them, an interrupted run had done
+_POINTS = 8  # log lines that the rate is averaged over
+_EVERY_SECONDS = 10.0  # between log lines
+_WARM_UP_SECONDS = 1.0  # after the first call; items done within it were resumed from an interrupted run
 
 _listener: ContextVar[Callback | None] = ContextVar("progress of acclimate", default=None)
 
 
 class Progress:
-    """A callable `(done, total)` for the work of one stage; `unit` is what is counted.
+    """A callable `(done, total)` that reports the progress of one stage, counted in `unit`.
 
-    check: raises what is to end the work.
+    check: called first each time; may raise to stop the work.
     """
 
     def __init__(self, stage: str, unit: str, check: Callable[[], None] = lambda: None) -> None:
@@ -50,7 +49,7 @@ class Progress:
 
 @contextmanager
 def also(listener: Callback) -> Iterator[None]:
-    """Within it, progress goes to this callback, too, before whoever else is told."""
+    """Report progress to this callback too, before any other listener."""
     before = _listener.get()
 
     def both(stage: str, done: int, total: int, unit: str) -> None:
@@ -67,7 +66,7 @@ def also(listener: Callback) -> Iterator[None]:
 
 @contextmanager
 def shown(progress: Shown = "auto") -> Iterator[None]:
-    """Within it, progress goes to a callback, or by default to a bar in a terminal or a notebook, else to the log."""
+    """Report progress to a callback, by default to a bar in a terminal or notebook and to the log elsewhere."""
     automatic = Bar() if _is_watched() else LogLines()
     listener = automatic if progress == "auto" else progress
     token = _listener.set(listener if distributed.is_main() else None)
@@ -79,10 +78,10 @@ def shown(progress: Shown = "auto") -> Iterator[None]:
 
 
 class Bar:
-    """A bar that goes when its work is done. Its time starts with the first call: models are loaded before it."""
+    """A progress bar, removed when the work is done. Timing starts with the first call, after models are loaded."""
 
     def __init__(self) -> None:
-        self._class = _bar_class()  # before a library imports it, and warns
+        self._class = _bar_class()  # imported now, without warnings, before a library imports it
         self._bar: Any = None
         self._work: tuple[str, str, int] | None = None
         self._started = 0.0
@@ -94,36 +93,36 @@ class Bar:
             self._bar = self._class(
                 desc=f"{stage:<10}", total=total, initial=done, unit=f" {unit}", leave=False, **_size()
             )
-        elif time.monotonic() - self._started < _AT_ONCE:
+        elif time.monotonic() - self._started < _WARM_UP_SECONDS:
             self._bar.initial = done
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
         self._bar = self._work = None
 
 
 class Pace:
-    """How fast a piece of work goes, by the last times that it was told.
+    """Speed of the current work, over the last few reports.
 
-    Time starts with the first call, and none of what is told within a second of it counts.
+    Timing starts one second after the first report, as what is done until then was resumed.
     """
 
     def __init__(self) -> None:
         self._work: tuple[str, str] | None = None
-        self._points: deque[tuple[float, int]] = deque(maxlen=_POINTS)  # when, how many done
+        self._points: deque[tuple[float, int]] = deque(maxlen=_POINTS)  # (time, number done)
         self.started = 0.0
 
     def goes_on(self, stage: str, done: int, unit: str) -> bool:
-        """False where a piece of work has only begun."""
+        """Note a report; False while the work is in its first second."""
         now = time.monotonic()
         if self._work != (stage, unit) or done < self._points[-1][1]:
             self._work, self.started = (stage, unit), now
-        if now - self.started < _AT_ONCE:
+        if now - self.started < _WARM_UP_SECONDS:
             self._points.clear()
             self._points.append((now, done))
             return False
@@ -131,11 +130,11 @@ class Pace:
 
     @property
     def silence(self) -> float:
-        """Seconds since a rate was taken."""
+        """Seconds since the last call of `rate`."""
         return time.monotonic() - self._points[-1][0]
 
     def rate(self, done: int) -> float:
-        """How many a second."""
+        """Items per second."""
         now = time.monotonic()
         then, done_then = self._points[0]
         self._points.append((now, done))
@@ -143,7 +142,7 @@ class Pace:
 
 
 class LogLines:
-    """A line in the log every few seconds: what is done, how fast by the last lines, and the time left."""
+    """Logs a line every ten seconds: number done, recent speed, time left."""
 
     def __init__(self) -> None:
         self._pace = Pace()
@@ -159,7 +158,7 @@ class LogLines:
             logger.info("%-10s %s", stage, f"{done:,} of {total:,} {unit}, {rate:,.3g} a second{left}")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing; `Bar` has it too."""
 
 
 def _is_watched() -> bool:
@@ -169,20 +168,20 @@ def _is_watched() -> bool:
 
 
 def _size() -> dict[str, int]:
-    """That of the terminal, where there is one: some say that they have no columns, and bars would believe them."""
+    """The terminal's size, passed explicitly because tqdm believes terminals that report 0 columns."""
     columns, lines = get_terminal_size()
     return {"ncols": columns, "nrows": lines} if sys.stderr.isatty() else {}
 
 
 def _bar_class() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of text
+        warnings.simplefilter("ignore")  # in a notebook without widgets tqdm falls back to text
         from tqdm.auto import tqdm
     return tqdm
 
 
 def duration(seconds: float) -> str:
-    """`4.2s`, `2m 10s`, `1h 05m`."""
+    """Format seconds as `4.2s`, `2m 10s` or `1h 05m`."""
     if seconds < 59.5:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
     minutes, rest = divmod(round(seconds), 60)

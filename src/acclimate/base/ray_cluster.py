@@ -1,9 +1,8 @@
-"""The Ray cluster that `--executor ray[://ADDRESS]` names: found and checked before work begins, and joined
-when there is work to share.
+"""Ray clusters (`--executor ray[://ADDRESS]`): the address is checked at the start, the cluster joined on first use.
 
-`ray` is the cluster that Ray itself would take: that of RAY_ADDRESS, one that runs on this machine, or else a new one
-of this machine alone. `ray://HOST:PORT` is another one, through Ray's client. Behind either may stand what a worker
-takes: `ray://head:10001,workers=8,gpus=0.5`.
+`ray` uses Ray's own choice: the cluster of RAY_ADDRESS, one already running on this machine, or else a new local one.
+`ray://HOST:PORT` connects to another cluster through Ray's client. Options for the workers may follow:
+`ray://head:10001,workers=8,gpus=0.5`.
 """
 
 from __future__ import annotations
@@ -29,83 +28,83 @@ from acclimate.base.text import quoted, single_spaced
 _FORM = re.compile(r"ray(?P<address>://[^\s,/]+:\d+)?(?P<options>(,\w+=[^\s,=]+)*)")
 _OPTIONS = {"workers": int, "cpus": float, "gpus": float}
 _EXPECTED = "ray or ray://HOST:PORT, and behind it, as far as wanted, ,workers=N ,cpus=N ,gpus=N"
-_REACHED_SECONDS = 10  # within which a cluster's machine must answer
+_CONNECT_TIMEOUT_SECONDS = 10
 
 
 class Executor(NamedTuple):
-    """What `--executor` says."""
+    """The parsed value of `--executor`."""
 
-    address: str | None  # as Ray has it; None: where Ray looks by itself
-    workers: int | None = None  # how many; None: as many as the cluster has room for
-    cpus: float = 1.0  # that each takes
-    gpus: float | None = None  # the same; None: one where this process computes on one
+    address: str | None  # for ray.init; None: Ray's own choice
+    workers: int | None = None  # their number; None: as many as fit the cluster
+    cpus: float = 1.0  # per worker
+    gpus: float | None = None  # per worker; None: 1 if this process uses a GPU, else 0
 
     @classmethod
     def parse(cls, text: str) -> Executor:
-        """Raises SettingError for a text that is none."""
-        if form := _FORM.fullmatch(text):
-            options = (option.split("=") for option in form["options"].split(",")[1:])
+        """Parse the option. Raises SettingError if it is invalid."""
+        if match := _FORM.fullmatch(text):
+            options = (option.split("=") for option in match["options"].split(",")[1:])
             with suppress(KeyError, ValueError):
                 values: dict[str, Any] = {name: _OPTIONS[name](value) for name, value in options}
-                executor = cls(form["address"] and f"ray{form['address']}", **values)
+                executor = cls(match["address"] and f"ray{match['address']}", **values)
                 if executor.is_possible:
                     return executor
         raise SettingError(f"the executor is {quoted(text)}; expected {_EXPECTED}")
 
     @property
     def is_possible(self) -> bool:
-        """Whether workers can be so many and take so much; more than one GPU would be of no use."""
+        """True if the numbers are in range; a worker cannot use more than one GPU."""
         workers = 1 if self.workers is None else self.workers
         return 0 < workers <= 100_000 and 0 < self.cpus <= 10_000 and 0 <= (self.gpus or 0) <= 1
 
     @property
-    def of_a_worker(self) -> dict[str, float]:
-        """What each worker takes, as Ray has it."""
+    def worker_resources(self) -> dict[str, float]:
+        """The resources of each worker, as arguments of `ray.remote`."""
         gpus = float(models.device() == "cuda") if self.gpus is None else self.gpus
         return {"num_cpus": self.cpus, "num_gpus": gpus}
 
 
 @contextmanager
 def workers(executor: str | None) -> Iterator[None]:
-    """Within, the workers of a cluster do what is `distributed.shared`; None: this process alone does.
+    """Run the work of `distributed.shared` on the workers of a Ray cluster; None: in this process.
 
-    It is joined when there is work to share. Raises SettingError for an executor that is none, MissingExtra where Ray
-    is not installed, and AcclimateError for a cluster that does not answer; within, AcclimateError where its workers
-    are others than this process: in versions, device or precision.
+    The cluster is joined when there is work. Raises SettingError for an invalid executor, MissingExtra if Ray is not
+    installed, and AcclimateError if the cluster does not answer; inside the block, AcclimateError if its workers differ
+    from this process in versions, device or precision.
     """
     if executor is None:
         yield
         return
-    wanted = Executor.parse(executor)
+    options = Executor.parse(executor)
     if distributed.size() > 1:
         raise SettingError("an executor and torchrun are two ways to share work; expected one of them")
     ray = _imported()
-    if not ray.is_initialized() and (address := wanted.address or os.environ.get("RAY_ADDRESS")):
-        _reach(address)
-    with ExitStack() as joined, distributed.helped_by(_JoinedLater(ray, wanted, joined)):
+    if not ray.is_initialized() and (address := options.address or os.environ.get("RAY_ADDRESS")):
+        _check_reachable(address)
+    with ExitStack() as exit_stack, distributed.using_workers(_LazyWorkers(ray, options, exit_stack)):
         yield
 
 
-class _JoinedLater:
-    """The workers of a cluster, which is joined when they are first asked; implements `distributed.Workers`."""
+class _LazyWorkers:
+    """Workers of a cluster that is joined on first use; implements `distributed.Workers`."""
 
-    def __init__(self, ray: Any, wanted: Executor, joined: ExitStack) -> None:
-        self._ray, self._wanted, self._joined = ray, wanted, joined
+    def __init__(self, ray: Any, options: Executor, exit_stack: ExitStack) -> None:
+        self._ray, self._options, self._exit_stack = ray, options, exit_stack
 
     @cached_property
     def _pool(self) -> RayWorkers:
-        return self._joined.enter_context(_pool(self._ray, self._wanted))
+        return self._exit_stack.enter_context(_pool(self._ray, self._options))
 
     def results(self, make: Callable[[], Any], work: Callable[[Any, Any], Any], units: Iterable[Any]) -> Iterator[Any]:
         return self._pool.results(make, work, units)
 
 
 @contextmanager
-def _pool(ray: Any, wanted: Executor) -> Iterator[RayWorkers]:
-    with _joined(ray, wanted):
-        resources = wanted.of_a_worker
-        count = wanted.workers or _room(ray.cluster_resources(), resources)
-        distributed.say("", f"Ray: {count:,} workers, each with {_said(resources)}")
+def _pool(ray: Any, options: Executor) -> Iterator[RayWorkers]:
+    with _connected(ray, options):
+        resources = options.worker_resources
+        count = options.workers or _capacity(ray.cluster_resources(), resources)
+        distributed.say("", f"Ray: {count:,} workers, each with {_described(resources)}")
         pool = RayWorkers(ray, count, resources)
         try:
             pool.check()
@@ -115,9 +114,9 @@ def _pool(ray: Any, wanted: Executor) -> Iterator[RayWorkers]:
 
 
 def _imported() -> Any:
-    """Ray. Raises MissingExtra where it is not installed."""
+    """The module `ray`. Raises MissingExtra if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning at each start
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # avoids a warning at each start
     try:
         import ray
     except ImportError:
@@ -126,14 +125,14 @@ def _imported() -> Any:
 
 
 @contextmanager
-def _joined(ray: Any, executor: Executor) -> Iterator[None]:
-    """Within, Ray has a cluster. One that the program has joined already is its own to leave."""
+def _connected(ray: Any, executor: Executor) -> Iterator[None]:
+    """Connect Ray to the cluster for the block. A connection that the program has already made is used and kept."""
     if ray.is_initialized():
         yield
         return
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with warnings.catch_warnings(action="ignore"):  # an error says the same
+        with warnings.catch_warnings(action="ignore"):  # errors repeat what they say
             ray.init(executor.address, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
     except ImportError:
         raise MissingExtra("Ray's client", "pip install 'acclimate[ray]'") from None
@@ -146,21 +145,21 @@ def _joined(ray: Any, executor: Executor) -> Iterator[None]:
         ) from None
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray's would end this process without a word
-    _hush()
+            signal.signal(signal.SIGTERM, handler)  # Ray's handler would end this process silently
+    _silence_worker_logs()
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
-    """Raises AcclimateError where nobody listens: Ray would try for a minute."""
+def _check_reachable(address: str) -> None:
+    """Raise AcclimateError at once if nothing listens there; Ray would keep trying for a minute."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not (host and port.isdecimal()):  # "auto" or "local", which are Ray's own words
+    if not (host and port.isdecimal()):  # "auto" or "local", special values of Ray
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise AcclimateError(
             f"no Ray cluster answers at {address} ({error}); expected the address of one: ray://HOST:10001 from "
@@ -168,19 +167,19 @@ def _reach(address: str) -> None:
         ) from None
 
 
-def _hush() -> None:
-    """What Ray says of lost workers it prints to stdout, where only results belong; they are counted and said here."""
+def _silence_worker_logs() -> None:
+    """Stop Ray from printing lost workers to stdout, where only results belong; we log them ourselves."""
     with suppress(AttributeError):
         sys.modules["ray._private.worker"]._worker_logs_enabled = False  # type: ignore[attr-defined]
 
 
-def _room(has: dict[str, float], takes: dict[str, float]) -> int:
-    """How many workers a cluster has room for; one where it has none yet."""
-    rooms = [has.get("CPU", 0) / takes["num_cpus"]]
-    rooms += [has.get("GPU", 0) / takes["num_gpus"]] if takes["num_gpus"] else []
-    return max(1, int(min(rooms)))
+def _capacity(total: dict[str, float], per_worker: dict[str, float]) -> int:
+    """How many workers fit the cluster; at least 1, as it may still grow."""
+    limits = [total.get("CPU", 0) / per_worker["num_cpus"]]
+    limits += [total.get("GPU", 0) / per_worker["num_gpus"]] if per_worker["num_gpus"] else []
+    return max(1, int(min(limits)))
 
 
-def _said(resources: dict[str, float]) -> str:
+def _described(resources: dict[str, float]) -> str:
     cpus, gpus = resources["num_cpus"], resources["num_gpus"]
     return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")

@@ -1,9 +1,9 @@
-"""Ray's workers: each is an actor that holds a model, and does units of work that a run shares out.
+"""A pool of Ray actors, each holding a model, that do the units of work of a run.
 
-Plain actors and no jobs of Ray Data: a run shares in many small calls, whose results decide on the next (a budget,
-what a filter leaves, what is kept already), and each job of Ray Data starts its actors, and so loads its model, anew.
-The actors stay, and a call of theirs takes a millisecond. This process alone keeps results, in the order of the units;
-so a worker that is lost costs the units that it had, which others do again, and nothing is kept twice.
+Plain actors rather than Ray Data: a run makes many small calls whose results decide the next ones (a budget, what a
+filter keeps, what is cached), and each Ray Data job would start new actors and load the model again. Here actors stay
+alive, and a call costs a millisecond. Only this process stores results, in order; if a worker dies, its units are done
+again by others, and nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from acclimate.base import distributed, models
 from acclimate.base.errors import AcclimateError
 from acclimate.base.version import __version__
 
-_UNITS_OF_A_WORKER = 2  # the one at hand, and the next
-_UNITS_AHEAD = 4  # for each worker, that are begun or done while an earlier one is not
-_LOSSES = 5  # workers that end with the same unit, after which it is at fault
-_SAID_SECONDS, _PATIENCE_SECONDS = 15.0, 900.0  # of waiting for a first worker: clusters may start machines for it
+_UNITS_PER_WORKER = 2  # submitted at once: the current one and the next
+_UNITS_AHEAD = 4  # per worker: units read, running or done beyond the next result
+_MAX_LOSSES = 5  # workers that died with the same unit, after which the unit is to blame
+_WARN_SECONDS, _TIMEOUT_SECONDS = 15.0, 900.0  # waiting for the first worker; clusters may have to start machines
 
 
-class Terms(NamedTuple):
-    """What makes the numbers of two processes the same."""
+class Environment(NamedTuple):
+    """What must agree between two processes for their numbers to be the same."""
 
     acclimate: str
     python: str
@@ -38,8 +38,8 @@ class Terms(NamedTuple):
     precision: str
 
     @classmethod
-    def here(cls) -> Terms:
-        python = ".".join(platform.python_version_tuple()[:2])  # what pickles depend on
+    def current(cls) -> Environment:
+        python = ".".join(platform.python_version_tuple()[:2])  # pickled functions depend on it
         return cls(__version__, python, models.device(), models.dtype_name())
 
     def __str__(self) -> str:
@@ -47,17 +47,17 @@ class Terms(NamedTuple):
 
 
 class _Actor:
-    """What runs in a worker's process."""
+    """The Ray actor: runs in the worker's process."""
 
     def __init__(self, folder: str, has_gpu: bool) -> None:
-        with suppress(OSError):  # names of models may be paths from there
+        with suppress(OSError):  # model names may be paths relative to it
             os.chdir(folder)
         if not has_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._helper = distributed.Helper()
 
-    def terms(self) -> Terms:
-        return Terms.here()
+    def environment(self) -> Environment:
+        return Environment.current()
 
     def do(self, make: Callable[[], Any], work: Callable[[Any, Any], Any], unit: Any) -> tuple[Any, str | None]:
         return self._helper.do(make, work, unit)
@@ -66,7 +66,7 @@ class _Actor:
 @dataclass(eq=False)
 class _Worker:
     actor: Any
-    terms: Any  # the reference to its answer to the first question
+    environment: Any  # reference to the result of its first call
     is_ready: bool = False
 
 
@@ -79,47 +79,47 @@ class _Unit:
 
 
 class RayWorkers:
-    """Workers of a cluster; implements `distributed.Workers`."""
+    """A pool of workers on a cluster; implements `distributed.Workers`."""
 
     def __init__(self, ray: Any, n_workers: int, resources: dict[str, float]) -> None:
-        """ray: the module, which has joined a cluster. resources: of each worker, as Ray has them."""
+        """ray: the module, connected to a cluster. resources: of each worker, as arguments of `ray.remote`."""
         self._ray = ray
-        self._lost = (
+        self._lost_errors = (
             ray.exceptions.RayActorError,
             ray.exceptions.NodeDiedError,
-            ray.exceptions.ObjectLostError,  # of a machine that ended with what it had done
+            ray.exceptions.ObjectLostError,  # its machine is gone, with the result
             ray.exceptions.OutOfMemoryError,
             ray.exceptions.WorkerCrashedError,
         )
         actor = ray.remote(**resources)(_Actor)
-        self._start: Callable[[], Any] = lambda: actor.remote(str(Path.cwd()), resources["num_gpus"] > 0)
+        self._start_actor: Callable[[], Any] = lambda: actor.remote(str(Path.cwd()), resources["num_gpus"] > 0)
         self._needs = ", ".join(f"{value:g} {name[4:-1].upper()}" for name, value in resources.items() if value)
         self._failed_starts = 0
-        self._workers = [self._started() for _ in range(n_workers)]
+        self._workers = [self._start_worker() for _ in range(n_workers)]
 
     def check(self) -> None:
-        """Wait for the first worker. Raises AcclimateError where it is another than this process, or none starts."""
+        """Wait for the first worker. Raises AcclimateError if its environment differs from ours, or if none starts."""
         while not any(worker.is_ready for worker in self._workers):
             self._wait({})
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Stop all workers."""
         for worker in self._workers:
             with suppress(Exception):
                 self._ray.kill(worker.actor)
 
     def results(self, make: Callable[[], Any], work: Callable[[Any, Any], Any], units: Iterable[Any]) -> Iterator[Any]:
-        """`work(tool, unit)` of each unit in order, by tools that `make` makes."""
-        fresh, waiting = map(_Unit, count(), units), deque[_Unit]()
-        running: dict[Any, _Unit] = {}  # by the reference to its result
-        done: dict[int, Any] = {}
+        """Yield `work(tool, unit)` for each unit in order; each worker creates its tool by `make()`."""
+        unread, waiting = map(_Unit, count(), units), deque[_Unit]()
+        running: dict[Any, _Unit] = {}  # by reference to the result
+        done: dict[int, Any] = {}  # results by place
         for place in count():
             while place not in done:
                 room = _UNITS_AHEAD * len(self._workers) - len(waiting) - len(running) - len(done)
-                waiting.extend(islice(fresh, max(0, room)))
+                waiting.extend(islice(unread, max(0, room)))
                 if not waiting and not running:
                     return
-                while waiting and (worker := self._free(running)):
+                while waiting and (worker := self._free_worker(running)):
                     unit = waiting.popleft()
                     unit.worker = worker
                     running[worker.actor.do.remote(make, work, unit.unit)] = unit
@@ -127,20 +127,20 @@ class RayWorkers:
                     unit = running.pop(reference)
                     try:
                         done[unit.place] = self._result(reference)
-                    except self._lost as error:
-                        self._replace(unit, error)
+                    except self._lost_errors as error:
+                        self._replace_worker(unit, error)
                         waiting = deque(sorted([unit, *waiting], key=lambda unit: unit.place))
             yield done.pop(place)
 
-    def _started(self) -> _Worker:
-        actor = self._start()
-        return _Worker(actor, actor.terms.remote())
+    def _start_worker(self) -> _Worker:
+        actor = self._start_actor()
+        return _Worker(actor, actor.environment.remote())
 
-    def _free(self, running: dict[Any, _Unit]) -> _Worker | None:
-        """The worker with the fewest units, if it takes another one."""
-        has = Counter(unit.worker for unit in running.values())
-        ready = [worker for worker in self._workers if worker.is_ready and has[worker] < _UNITS_OF_A_WORKER]
-        return min(ready, key=has.__getitem__, default=None)
+    def _free_worker(self, running: dict[Any, _Unit]) -> _Worker | None:
+        """The ready worker with the fewest units; None if all are full."""
+        n_units = Counter(unit.worker for unit in running.values())
+        free = [worker for worker in self._workers if worker.is_ready and n_units[worker] < _UNITS_PER_WORKER]
+        return min(free, key=n_units.__getitem__, default=None)
 
     def _result(self, reference: Any) -> Any:
         result, problem = self._get(reference)
@@ -151,76 +151,79 @@ class RayWorkers:
         return result
 
     def _get(self, reference: Any) -> Any:
-        """Raises what `_lost` has for a worker that is gone, AcclimateError for anything else."""
+        """Fetch a result. Raises one of `_lost_errors` if the worker died, AcclimateError for other errors of Ray."""
         try:
             return self._ray.get(reference)
-        except self._lost:
+        except self._lost_errors:
             raise
         except self._ray.exceptions.RayError as error:
-            raise AcclimateError(f"Ray: {_last(error)}; what is made is kept, and the same command goes on") from None
-
-    def _replace(self, unit: _Unit, error: Exception) -> None:
-        """Start a worker in the place of one that is gone, unless that is done. Raises AcclimateError for a unit that
-        no worker survives."""
-        unit.losses += 1
-        if unit.losses == _LOSSES:
             raise AcclimateError(
-                f"{_LOSSES} workers of the cluster ended at the same work, the last one so: {_last(error)}"
+                f"Ray: {_last_line(error)}; what is made is kept, and the same command goes on"
+            ) from None
+
+    def _replace_worker(self, unit: _Unit, error: Exception) -> None:
+        """Replace the unit's dead worker, unless that is already done. Raises AcclimateError if the unit has now ended
+        too many workers."""
+        unit.losses += 1
+        if unit.losses == _MAX_LOSSES:
+            raise AcclimateError(
+                f"{_MAX_LOSSES} workers of the cluster ended at the same work, the last one so: {_last_line(error)}"
                 "; what is made is kept, and the same command goes on"
             )
         if unit.worker in self._workers:
             distributed.warn("", "a worker of the cluster is gone; others do again what it had")
             with suppress(Exception):
-                self._ray.kill(unit.worker.actor)  # if only its connection is
-            self._workers[self._workers.index(unit.worker)] = self._started()
+                self._ray.kill(unit.worker.actor)  # in case only the connection was lost
+            self._workers[self._workers.index(unit.worker)] = self._start_worker()
 
     def _wait(self, running: dict[Any, _Unit]) -> list[Any]:
-        """References to results that are there; workers that have started are ready for work.
+        """Wait for a result or a starting worker; return references to the results available.
 
-        Raises AcclimateError for one that is another than this process, and where none has started for long.
+        Raises AcclimateError if a new worker's environment differs from ours, or if no worker starts in time.
         """
-        begun, is_said = time.monotonic(), False
+        started, has_warned = time.monotonic(), False
         while True:
-            starting = {worker.terms: worker for worker in self._workers if not worker.is_ready}
+            starting = {worker.environment: worker for worker in self._workers if not worker.is_ready}
             references = [*running, *starting]
-            there, _ = self._ray.wait(references, num_returns=1, timeout=_SAID_SECONDS)
-            for reference in there:
+            available, _ = self._ray.wait(references, num_returns=1, timeout=_WARN_SECONDS)
+            for reference in available:
                 if reference in starting:
-                    self._welcome(starting[reference])
-            if there:
-                return [reference for reference in there if reference in running]
+                    self._accept_worker(starting[reference])
+            if available:
+                return [reference for reference in available if reference in running]
             if running or any(worker.is_ready for worker in self._workers):
-                continue  # a unit may take as long as it likes
-            if time.monotonic() - begun > _PATIENCE_SECONDS:
+                continue  # units have no time limit
+            if time.monotonic() - started > _TIMEOUT_SECONDS:
                 raise AcclimateError(
-                    f"the cluster has started no worker for {_PATIENCE_SECONDS / 60:.0f} minutes; each takes "
+                    f"the cluster has started no worker for {_TIMEOUT_SECONDS / 60:.0f} minutes; each takes "
                     f"{self._needs}; what is made is kept, and the same command goes on"
                 )
-            if not is_said:
+            if not has_warned:
                 distributed.warn("", f"the cluster has no room for a worker yet, which takes {self._needs}; waiting")
-                is_said = True
+                has_warned = True
 
-    def _welcome(self, worker: _Worker) -> None:
-        """A worker that has started is ready, if its terms are ours; another is started for one that could not."""
+    def _accept_worker(self, worker: _Worker) -> None:
+        """Mark a started worker as ready if its environment is ours; replace one that failed to start."""
         try:
-            terms = self._get(worker.terms)
-        except self._lost as error:
+            environment = self._get(worker.environment)
+        except self._lost_errors as error:
             self._failed_starts += 1
-            if self._failed_starts == _LOSSES:
+            if self._failed_starts == _MAX_LOSSES:
                 raise AcclimateError(
                     f"workers of the cluster end as they start; expected acclimate {__version__} on every machine of "
-                    f"it: {_last(error)}"
+                    f"it: {_last_line(error)}"
                 ) from None
-            self._workers[self._workers.index(worker)] = self._started()
+            self._workers[self._workers.index(worker)] = self._start_worker()
             return
-        if terms != Terms.here():
+        current = Environment.current()
+        if environment != current:
             raise AcclimateError(
-                f"a worker of the cluster has {Terms(*terms)}, and this process {Terms.here()}; expected the same: "
-                "start the command on a machine like the workers', and install what it has on them"
+                f"a worker of the cluster has {Environment(*environment)}, and this process {current}; expected the "
+                "same: start the command on a machine like the workers', and install what it has on them"
             )
         worker.is_ready, self._failed_starts = True, 0
 
 
-def _last(error: Exception) -> str:
-    """The last line of an error of Ray, which says what it was; those before it say where."""
+def _last_line(error: Exception) -> str:
+    """The last line of an error of Ray: its message, after the traceback."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""How a program ends that is interrupted or terminated: with a line and no traceback, from the first import on."""
+"""Signals: an interrupted or terminated command ends with one line and no traceback, even during imports."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ TERMINATE = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, or SIGHUP, as of a terminal that was closed. What is under way ends as it does at Ctrl-C."""
+    """Raised on SIGTERM, and on SIGHUP (a closed terminal); handled like Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """End the program with the exit code of `main`. A signal that the program was started without stays so."""
+    """Run `main` and exit with its code. Signals that were ignored at the start stay ignored."""
     for number in TERMINATE:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
@@ -28,14 +28,14 @@ def run(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt as stop:
         code = stopped(stop)
     for number in (signal.SIGINT, *TERMINATE):
-        signal.signal(number, signal.SIG_IGN)  # a second one would only interrupt the end
+        signal.signal(number, signal.SIG_IGN)  # a second signal would only disturb the shutdown
     sys.exit(code)
 
 
 def stopped(stop: KeyboardInterrupt) -> int:
-    """Say how it ended; returns the exit code."""
+    """Print that the program was stopped; return the exit code."""
     what, number = ("terminated", stop.number) if isinstance(stop, Terminated) else ("interrupted", signal.SIGINT)
-    with suppress(OSError):  # of a terminal that is not there any more
+    with suppress(OSError):  # the terminal may be gone
         print(f"\nacclimate: {what}; what is made is kept, and the same command goes on", file=sys.stderr)
     return 128 + number
 

@@ -1,4 +1,4 @@
-"""Records that wait in a file without a name: memory holds eight bytes of each, and nothing stays behind."""
+"""A list of records kept in an anonymous temporary file; memory holds 8 bytes per record."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class Spilled(Sequence[T], Generic[T]):
-    """A list of records that are written when they are added, and read when they are asked for.
+    """A list whose items are pickled to a temporary file and read on access.
 
-    The file is pickled, and nobody but this process can name it.
+    Unpickling is safe here: the file has no name, so only this process can write it.
     """
 
     def __init__(self, folder: Path) -> None:
-        """folder: where there is room; the file ends with this object, or with the process."""
+        """folder: where the file is made; it is deleted with this object, or with the process."""
         self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed when nothing refers to it)
         self._ends = array("q", [0])
@@ -46,7 +46,7 @@ class Spilled(Sequence[T], Generic[T]):
     def __getitem__(self, place: int | slice) -> T | list[T]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        place = range(len(self))[place]  # counts from the end, too
+        place = range(len(self))[place]  # resolves negative indices
         with writing(self._folder):
             self._file.flush()
         start = self._ends[place]
@@ -59,8 +59,8 @@ class Spilled(Sequence[T], Generic[T]):
 Kept = list[T] | Spilled[T]
 
 
-def waiting(records: Iterable[T], folder: Path | None) -> Kept[T]:
-    """All of them: in a file in `folder`, or in memory where it is None."""
+def collect(records: Iterable[T], folder: Path | None) -> Kept[T]:
+    """The records as a list: in a temporary file in `folder`, or in memory if it is None."""
     if folder is None:
         return list(records)
     spilled = Spilled[T](folder)

@@ -1,6 +1,6 @@
-"""Small things to test with, here and in what is built on acclimate: docs, an LLM, a scorer and a retriever.
+"""Fakes for tests, here and in projects built on acclimate: a tiny corpus, an LLM, a scorer and a retriever.
 
-None needs a model, and each gives the same answer to the same question on every machine.
+None needs a model, and all are deterministic across machines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from acclimate.records import Completion, Doc, Qrel, Query, ScoredDoc
 
-# title | text | a query that this document alone answers
+# title | text | a query that only this document answers
 _FACTS = """
 Volcano | Molten rock below the crust rises and erupts through an opening as lava, ash and gas. | why does lava erupt
 Glacier | A river of compressed snow creeps downhill under its own weight and carves deep valleys. | creeping river of snow
@@ -65,9 +65,9 @@ QRELS = [Qrel(query.query_id, doc.doc_id, 1) for query, doc in zip(QUERIES, DOCS
 
 
 class FakeLLM:
-    """Asks for the four longest words of the last document in its prompt; sure of itself by a hash of them.
+    """Writes a query from the four longest words of the prompt's last document; its log-prob is a hash of the query.
 
-    Asked for a bad question it names one of them, asked for a grade it gives one.
+    A prompt that ends in "Bad Question:" gets one word, one that ends in "Grade:" a grade from 1 to 3.
     """
 
     name = "fake"
@@ -78,7 +78,7 @@ class FakeLLM:
         return [self._answer(prompt) for prompt in prompts]
 
     def decoding_as(self, decoding: object) -> FakeLLM:
-        """Itself: it has one way."""
+        """Itself: decoding does not matter."""
         return self
 
     def cut(self, text: str, max_tokens: int) -> str:
@@ -87,7 +87,7 @@ class FakeLLM:
         return text if len(words) <= max_tokens else " ".join(words[:max_tokens])
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """The first `max_tokens` words, which are its tokens."""
+        """The first `max_tokens` words, which count as tokens."""
         return self.cut(text, max_tokens)
 
     def _answer(self, prompt: str) -> Completion:
@@ -99,9 +99,9 @@ class FakeLLM:
             text = longest[0]
         elif prompt.endswith("Grade:"):
             text = str(1 + len(document) % 3)
-        doubt = hashlib.sha256(text.encode()).digest()[0] / 256
+        surprisal = hashlib.sha256(text.encode()).digest()[0] / 256
         n_tokens = len(text.split())
-        return Completion(f" {text}", (-doubt,) * n_tokens, len(prompt.split()), n_tokens, "stop")
+        return Completion(f" {text}", (-surprisal,) * n_tokens, len(prompt.split()), n_tokens, "stop")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class FakeScorer:
 
 @dataclass(frozen=True)
 class FakeRetriever:
-    """Finds what it is given: query text -> doc_id -> score."""
+    """Returns fixed scores: query text -> doc_id -> score."""
 
     scores: Mapping[str, Mapping[str, float]]
     fingerprint: str = "fake"

@@ -1,6 +1,6 @@
-"""Texts of others (documents, answers, names, values) as messages and terminals show them.
+"""Sanitising untrusted text (documents, LLM answers, names, values) for messages and terminals.
 
-What a terminal would obey or turn around is taken out, and what is long is cut.
+Control characters and marks of reading direction are removed, and long values shortened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import shlex
 from collections.abc import Sequence
 from reprlib import Repr
 
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _LONGEST = 100  # characters of a value
 
 _repr = Repr()
@@ -19,30 +21,30 @@ _repr.maxstring = _repr.maxlong = _repr.maxother = _LONGEST
 
 
 def printable(text: str) -> str:
-    """`text` without control characters but tabs and line ends, marks of reading direction, and half characters."""
-    return _OBEYED.sub("", text)
+    """`text` without control characters (except tabs and line ends), direction marks and lone surrogates."""
+    return _UNPRINTABLE.sub("", text)
 
 
 def on_one_line(text: str) -> str:
-    """The same, with a blank for each line end and tab."""
+    """`printable`, with a space for each line end and tab."""
     return printable(" ".join(text.expandtabs(1).splitlines()))
 
 
 def single_spaced(text: str) -> str:
-    """The same, with one blank for any white space."""
+    """`printable`, with one space for any run of white space."""
     return printable(" ".join(text.split()))
 
 
 def quoted(value: object) -> str:
-    """A value as Python writes it, without the middle of a long one and the depths of a nested one."""
+    """The `repr` of a value, with long values shortened and deep nesting elided."""
     try:
         return _repr.repr(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
+    except ValueError:  # Python refuses to format integers of more than 4,300 digits
         return "a number of thousands of digits"
 
 
 def shortened(text: str, longest: int = 1000) -> str:
-    """`text`, without its middle where it is longer than so many characters."""
+    """`text`, with its middle cut out if it is longer than `longest` characters."""
     if len(text) <= longest:
         return text
     half = longest // 2
@@ -50,12 +52,12 @@ def shortened(text: str, longest: int = 1000) -> str:
 
 
 def command(*words: object) -> str:
-    """What to type: `acclimate` and these words, quoted where a shell would cut them."""
+    """An `acclimate` command line of these words, quoted for a shell."""
     return shlex.join(["acclimate", *map(str, words)])
 
 
 def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Rows as lines of equally wide columns; `align` has `<` or `>` for each."""
+    """Format rows as lines with aligned columns; `align` has `<` or `>` for each column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""Values as TOML has them; `files.read_toml` reads them back."""
+"""Writing values as TOML; `files.read_toml` reads them back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def as_toml(value: Any) -> str:
-    """A text, a number, true or false, none (which TOML lacks, so it is text), or a list of them, on one line."""
+    """Format a string, number, boolean, None (as "none": TOML has no null) or a list of these on one line."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -20,6 +20,6 @@ def as_toml(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A basic string."""
+    """A TOML basic string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return '"' + "".join(c if c.isprintable() or ord(c) > 0x9F else f"\\u{ord(c):04x}" for c in escaped) + '"'

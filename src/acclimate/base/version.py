@@ -1,3 +1,3 @@
-"""The version: a part of every fingerprint, so below everything."""
+"""The version, a part of every fingerprint."""
 
 __version__ = "0.1.0"

@@ -36,7 +36,7 @@ def divided(model: Any, *, is_padded: bool = True) -> Iterator[None]:
     is_padded: whether what is not attended to at a row's end means nothing.
     """
     width = getattr(model.config, "hidden_size", None)
-    if not width or not cores.are_apart(width) or "forward" in vars(model):
+    if not width or not cores.uses_single_core(width) or "forward" in vars(model):
         yield
         return
     with attending(model):
@@ -145,7 +145,7 @@ class _Pass:
 
     def forward(self) -> tuple[torch.Tensor, ...]:
         """What the model says of all rows, as `names` says."""
-        outputs = list(cores.side_by_side(partial(self._of_part, keeps=self.keeps), range(len(self.parts))))
+        outputs = list(cores.parallel_map(partial(self._of_part, keeps=self.keeps), range(len(self.parts))))
         if self.keeps:
             self.outputs = outputs
         self.names = list(outputs[0])
@@ -167,7 +167,7 @@ class _Pass:
         replicas = self.replicas[: len(self.parts)]
         for replica in replicas:
             replica.model.zero_grad()  # of a pass that memory had no room for
-        for _ in cores.side_by_side(flow, range(len(self.parts))):
+        for _ in cores.parallel_map(flow, range(len(self.parts))):
             pass
         self.outputs = []
         return [_sum(weights) for weights in zip(*(replica.model.parameters() for replica in replicas), strict=True)]

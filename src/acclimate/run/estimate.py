@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.base import models
-from acclimate.base.loading import shapes
+from acclimate.base.loading import tensor_shapes
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 
@@ -37,7 +37,7 @@ def token_flop(model: str) -> float:
     if name.gguf_file:
         return LLM_FLOP
     files = sorted(Path(name.path_or_id).rglob("*.safetensors")) if name.is_local else []
-    weights = (item for path in files for item in shapes(path).items())
+    weights = (item for path in files for item in tensor_shapes(path).items())
     n_read = sum(prod(shape) for tensor, shape in weights if not any(part in tensor for part in _LOOKED_UP))
     return 2 * n_read or ENCODER_FLOP
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
-from acclimate.base.disk import staying, writing
+from acclimate.base.disk import missing_file_errors, writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
 from acclimate.base.progress import Progress, duration
@@ -102,7 +102,7 @@ class Workspace:
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
             if not lease.is_locked(handle):
                 raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it")
-            with self.lease.held(), staying(self.folder):
+            with self.lease.held(), missing_file_errors(self.folder):
                 if is_own:
                     if not handle.tell():
                         handle.write(_MARK)
@@ -234,9 +234,9 @@ class Workspace:
 def _leave_device() -> None:
     """What a stage loaded to a GPU leaves it, before the next one loads what it needs."""
     if "torch" in sys.modules:  # which nothing is imported for
-        from acclimate.base.gpu import leave_room
+        from acclimate.base.gpu import free_gpu_memory
 
-        leave_room()
+        free_gpu_memory()
 
 
 def _sweep(folder: Path) -> None:

@@ -127,7 +127,7 @@ class Bert:
         gathered: list[Tensor] = []
         for part, block in zip(qkv.split(_sizes(blocks)), blocks, strict=True):
             heads = part.view(*block.ids.shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            q, k, v = heads if models.takes_tiles(heads) else heads.contiguous()  # (B, H, T, D) each
+            q, k, v = heads if models.uses_amx(heads) else heads.contiguous()  # (B, H, T, D) each
             attend = None if block.attend is None else block.attend[:, None, None].bool()
             gathered.append(_attention(q[:, :, :queries], k, v, attend).transpose(1, 2).flatten(0, 1).flatten(1))
         return torch.cat(gathered)
@@ -155,7 +155,7 @@ def _sizes(blocks: Iterable[Block]) -> list[int]:
 def _attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None) -> Tensor:
     """(B, H, queries, D) of queries that are scaled already: by torch's own kernel, but on most CPUs by two products
     and a softmax, as long as scores stay in the cache."""
-    if q.device.type != "cpu" or models.takes_tiles(q) or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
+    if q.device.type != "cpu" or models.uses_amx(q) or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attend, scale=1.0)
     scores = q @ k.mT
     if attend is not None:

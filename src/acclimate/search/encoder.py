@@ -51,7 +51,7 @@ class Encoder:
         self.model = model.eval()
         self.name = name
         self.weights = weights
-        positions = models.positions(model)
+        positions = models.max_positions(model)
         if (model.max_seq_length or positions) > positions:
             model.max_seq_length = positions  # as RoBERTa's tokenizers say that count the padding's, too
         self.max_tokens = min(max_tokens, positions, model.max_seq_length or max_tokens)

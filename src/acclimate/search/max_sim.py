@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from acclimate.base.cores import alone
+from acclimate.base.cores import single_core
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def max_sim(
     firsts, lasts = offsets[rows], offsets[rows + 1]
     filled = np.cumsum(lasts - firsts) // _TOKENS_AT_ONCE
     scores = np.empty(len(rows), dtype=np.float32)
-    with alone():
+    with single_core():
         for start, end in pairwise([*np.flatnonzero(np.diff(filled, prepend=-1)), len(rows)]):
             spans = [slice(first, last) for first, last in zip(firsts[start:end], lasts[start:end], strict=True)]
             tokens, scales = gather(spans)

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
 from acclimate.base import models
-from acclimate.base.cores import alone
+from acclimate.base.cores import single_core
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
 from acclimate.base.gpu import on_device
@@ -76,7 +76,7 @@ class QuerySide:
         its rounding, and is waited for once."""
         if not texts:
             return []
-        with torch.inference_mode(), alone(self._bert.width):
+        with torch.inference_mode(), single_core(self._bert.width):
             tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
             blocks = [Block(on_device(torch.tensor([ids]))) for ids in tokens]
             calls = [blocks] if self._bert.is_alike else [[block] for block in blocks]

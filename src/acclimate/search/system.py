@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acclimate.base.cores import side_by_side
+from acclimate.base.cores import parallel_map
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
@@ -93,7 +93,7 @@ class System:
             views = Views() if self.views is None else self.views
             of_block = views.of(block, members)
             reads = any(member.encoder is not None for member in members.values())
-            for _ in (side_by_side if reads else map)(self._begin, of_block):
+            for _ in (parallel_map if reads else map)(self._begin, of_block):
                 pass  # a GPU goes through the block before it is waited for
             yield from zip(block, of_block, strict=True)
 

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from acclimate.base import distributed, models
-from acclimate.base.ahead import ahead
-from acclimate.base.cores import side_by_side
+from acclimate.base.cores import parallel_map
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import new_array, release
 from acclimate.base.files import read_state, write_json
 from acclimate.base.memory import batches, tokens_at_once
+from acclimate.base.prefetch import prefetch
 from acclimate.records import Doc
 from acclimate.search import approximate, four_bits
 from acclimate.search.approximate import ApproximateIndex
@@ -175,12 +175,12 @@ def encode_corpus(
             create_arrays(folder, encoder.dim, counts, token_dim, tokens_as)
         pooled, tokens, scales, offsets = arrays_of(folder, "r+")
         encoded = sum(len(rows) for rows in plan[:done])
-        texts = ahead(thread, tokenized.read, plan[done:])
+        texts = prefetch(thread, tokenized.read, plan[done:])
         read = {EIGHT: _in_eight_bits, FOUR: _in_four_bits, None: _pooled_alone}[tokens_as]
         if maker:
             read_batches = distributed.shared(encoder, maker, read, texts, cores=None)
         else:
-            read_batches = side_by_side(partial(read, encoder), texts)
+            read_batches = parallel_map(partial(read, encoder), texts)
         for number, (rows, batch) in enumerate(zip(plan[done:], read_batches, strict=True), done + 1):
             for row, (vector, *of_tokens) in zip(rows, batch, strict=True):
                 pooled[row] = vector

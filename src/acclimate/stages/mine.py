@@ -20,7 +20,7 @@ from acclimate.base.digests import sha256
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import DataError
 from acclimate.base.progress import Progress
-from acclimate.base.spilled import waiting
+from acclimate.base.spilled import collect
 from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.documents import ids_of
 from acclimate.corpus.formats import read_nway, write_nway
@@ -106,7 +106,7 @@ def mine(
     positives = _Positives(corpus, parents, _answers(queries, written), near_duplicates)
     dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
     filled = 0
-    examples = waiting(list[NWay](), scratch)
+    examples = collect(list[NWay](), scratch)
     place_of: dict[str, int] = {}  # among the examples, by the query
 
     def add(query: SyntheticQuery, hits: list[ScoredDoc]) -> None:
@@ -145,7 +145,7 @@ def mine(
     for query in without_hits.values():
         add(query, [])
     in_order = (examples[place_of[query.query_id]] for query in queries if query.query_id in place_of)
-    return Negatives(waiting(in_order, scratch), dropped, filled)
+    return Negatives(collect(in_order, scratch), dropped, filled)
 
 
 def _in_order(hits: list[ScoredDoc], sampling: str, rng: random.Random) -> list[ScoredDoc]:

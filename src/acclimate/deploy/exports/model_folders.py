@@ -50,7 +50,7 @@ def write_folder(side: Side, folder: Path) -> None:
     with quiet():
         prompts = {side.task: side.prompt} if side.prompt else {}
         if side.kind in _NEWER:
-            model = _NEWER[side.kind](modules=models.for_saving(side.modules), prompts=prompts, device="cpu")
+            model = _NEWER[side.kind](modules=models.copies_for_saving(side.modules), prompts=prompts, device="cpu")
             model.save_pretrained(str(folder), create_model_card=False)
         else:
             listing = [_write_module(number, module, side, folder) for number, module in enumerate(side.modules)]
@@ -93,7 +93,7 @@ def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[st
 
 def write_transformer(transformer: Any, max_tokens: int, folder: Path) -> None:
     """Weights, configuration and tokenizer, as transformers 4 reads them, too."""
-    (plain,) = models.for_saving([transformer])
+    (plain,) = models.copies_for_saving([transformer])
     plain.model.save_pretrained(folder)
     plain.tokenizer.model_max_length = max_tokens
     plain.tokenizer.save_pretrained(folder)

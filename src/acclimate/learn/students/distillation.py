@@ -89,7 +89,7 @@ def train_students(
         return learned["note"]
 
     at_once = _at_once(names, encoder)
-    notes = dict(zip(at_once, cores.side_by_side(learn, at_once, meanwhile=report), strict=True))
+    notes = dict(zip(at_once, cores.parallel_map(learn, at_once, meanwhile=report), strict=True))
     if at_once:
         report()
     notes |= {name: learn(name) for name in names if name not in notes}
@@ -101,7 +101,7 @@ def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
     from acclimate.learn.students.kinds import STUDENTS
 
     small = [name for name in names if STUDENTS[name].student.keeps_index]
-    is_worth_it = len(small) > 1 and distributed.size() == 1 and cores.are_apart(encoder.token_dim)
+    is_worth_it = len(small) > 1 and distributed.size() == 1 and cores.uses_single_core(encoder.token_dim)
     return small if is_worth_it else []
 
 

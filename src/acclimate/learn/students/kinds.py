@@ -84,13 +84,13 @@ def _save_encoder(student: Student, base: Encoder, path: Path, dim: int) -> None
 def _modules(model: SentenceTransformer | MultiVectorEncoder, kind: str, dim: int = 0) -> list[Any]:
     if kind != "dense":
         return token_modules(model)
-    modules, whole = models.for_saving(list(model)), model.get_embedding_dimension()
+    modules, whole = models.copies_for_saving(list(model)), model.get_embedding_dimension()
     return [*modules, *_cut(whole, dim)] if dim and whole else modules
 
 
 def token_modules(model: SentenceTransformer | MultiVectorEncoder) -> list[Any]:
     """Copies of a model's modules whose token vectors late interaction compares; a bi-encoder has those of words."""
-    modules = models.for_saving(list(model))
+    modules = models.copies_for_saving(list(model))
     if isinstance(model, MultiVectorEncoder):
         return modules
     special = [str(token) for token in model.tokenizer.all_special_tokens]

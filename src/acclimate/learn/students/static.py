@@ -23,9 +23,9 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from acclimate.base import models
-from acclimate.base.ahead import ahead
 from acclimate.base.errors import SettingError
-from acclimate.base.gpu import fuses_steps, on_device, pinned, reader
+from acclimate.base.gpu import fused_optimizer, on_device, pinned, prefetch_thread
+from acclimate.base.prefetch import prefetch
 from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.occurrences import count_occurrences
@@ -148,11 +148,11 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
     """Teach the table to find the document that a stretch of tokens was taken from (inverse cloze task, Lee et al.
     2019), by InfoNCE."""
     steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
-    optimizer = torch.optim.Adam([table.table], lr=_RATE, fused=fuses_steps())
+    optimizer = torch.optim.Adam([table.table], lr=_RATE, fused=fused_optimizer())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     doc_ids = sorted(lesson.ids.doc_ids)
-    with reader() as thread:
-        for read in ahead(thread, lambda step: _stretches(table.tokenizer, lesson, doc_ids, step), range(steps)):
+    with prefetch_thread() as thread:
+        for read in prefetch(thread, lambda step: _stretches(table.tokenizer, lesson, doc_ids, step), range(steps)):
             optimizer.zero_grad()
             scores = table.mean(read.texts) @ on_device(read.documents).T / _TEMPERATURE
             cross_entropy(scores, torch.arange(len(scores), device=scores.device)).backward()
@@ -180,7 +180,7 @@ def save(learner: StaticLearner, path: Path) -> None:
     """
     table = learner.model.table.detach().float().cpu()
     static: Any = StaticEmbedding(_tokenizer(learner.body), embedding_weights=table)
-    documents = models.for_saving(list(learner.body.model))
+    documents = models.copies_for_saving(list(learner.body.model))
     router: Any = Router.for_query_document([static, Normalize()], documents, default_route="query")
     prompts = {"document": learner.body.prompts["document"]}
     model = SentenceTransformer(modules=[router], prompts=prompts, device=models.device())

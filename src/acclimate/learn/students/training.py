@@ -22,11 +22,11 @@ from typing import TypeVar
 import torch
 
 from acclimate.base import distributed, models
-from acclimate.base.ahead import ahead
-from acclimate.base.cores import go_on
+from acclimate.base.cores import check_cancelled
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
-from acclimate.base.gpu import free_memory, fuses_steps, reader
+from acclimate.base.gpu import free_memory, fused_optimizer, prefetch_thread
+from acclimate.base.prefetch import prefetch
 from acclimate.learn.divided import divided
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.lesson import CORPUS
@@ -89,9 +89,9 @@ class StudentTraining:
         # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
         self.weights.eval()
         self.optimizer = torch.optim.AdamW(
-            self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=fuses_steps()
+            self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=fused_optimizer()
         )
-        self.reader = reader()  # of one thread: a tokenizer takes one call at a time
+        self.prefetch_thread = prefetch_thread()  # of one thread: a tokenizer takes one call at a time
         self.unchecked: list[torch.Tensor] = []  # losses of the last steps
         self.learning_rate = learning_rate
         self.steps_per_epoch = -(-len(train) // batch_size)
@@ -127,8 +127,8 @@ class StudentTraining:
         if not history:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
         steps = range(self.schedule.last_epoch, self.steps)
-        for step, (share, weight) in zip(steps, ahead(self.reader, self._share, steps), strict=True):
-            go_on()
+        for step, (share, weight) in zip(steps, prefetch(self.prefetch_thread, self._share, steps), strict=True):
+            check_cancelled()
             self._step(share, weight)
             progress(step + 1)
             if step + 1 in self.saved_after or len(self.unchecked) == _UNCHECKED:
@@ -187,7 +187,7 @@ class StudentTraining:
     def _in_batches(self, lists: Sequence[NWay]) -> Iterator[tuple[Sequence[NWay], ReadBatch]]:
         """All of these lists, and what is read of them."""
         batches = [lists[start : start + self.batch_size] for start in range(0, len(lists), self.batch_size)]
-        return zip(batches, ahead(self.reader, self._read, batches), strict=True)
+        return zip(batches, prefetch(self.prefetch_thread, self._read, batches), strict=True)
 
     @torch.no_grad()
     def _priors(self) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import SettingError
-from acclimate.base.spilled import waiting
+from acclimate.base.spilled import collect
 from acclimate.corpus.judged import Judged
 from acclimate.learn.teachers.lists import lists_of
 from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
@@ -77,7 +77,7 @@ def label_lists(
     places = [
         best_places(of_query, ids, order, n_rated, source) for of_query, source in zip(lists, sources, strict=True)
     ]
-    rated = waiting(ratings.rate(lists, asking, places), scratch) if asking else lists
+    rated = collect(ratings.rate(lists, asking, places), scratch) if asking else lists
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
     teaching = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acclimate.base.spilled import waiting
+from acclimate.base.spilled import collect
 from acclimate.records import Query, SyntheticQuery
 from acclimate.search.candidates import Candidates, Find, best, fuse
 from acclimate.search.members import Ids
@@ -47,7 +47,7 @@ def lists_of(
     pools = chain(find([query.as_query() for query in queries], rows), find(log, ()))
     sources = [*rows, *(None for _ in log)]
     lists = (best(pool, ids, order, n_ways, source) for pool, source in zip(pools, sources, strict=True))
-    return waiting(lists, scratch), sources
+    return collect(lists, scratch), sources
 
 
 def windows_of(

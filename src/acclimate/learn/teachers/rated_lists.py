@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.base.spilled import Kept, waiting
+from acclimate.base.spilled import Kept, collect
 from acclimate.learn.teachers.lists import rank_of_source, windows_of
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
@@ -148,7 +148,7 @@ def turns_of(
     turns: list[Turn] = []
     n_false, dropped = 0, Counter({EMPTY: 0} if rules.false_negatives != "keep" else {})
     for teacher, weights in teachers:
-        turn = Turn(teacher, waiting((), scratch), waiting((), scratch))
+        turn = Turn(teacher, collect((), scratch), collect((), scratch))
         is_asked_alone = all(name in asked for name, weight in weights.items() if weight)
 
         def lists(is_asked_alone: bool = is_asked_alone) -> Iterator[Candidates]:

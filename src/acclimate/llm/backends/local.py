@@ -2,7 +2,7 @@
 
 What the prompts of a batch share at their start, the few-shot examples, is read once and kept for later batches. The
 shared part ends at a line end, so that documents which happen to begin alike make no prefix of their own; it is a
-function of the batch alone, never of what was asked before, so the same batch always gets the same bytes.
+function of the batch single_core, never of what was asked before, so the same batch always gets the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property, partial
 import torch
 
 from acclimate.base import models
-from acclimate.base.cores import alone, are_apart, go_on
+from acclimate.base.cores import check_cancelled, single_core, uses_single_core
 from acclimate.base.digests import fingerprint
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.loaded import Loaded
@@ -84,7 +84,7 @@ class LocalLLM:
     def cores(self) -> int:
         """How many batches are answered at once on a CPU, each on a core; 1: one on all of them. Loads it."""
         is_packed = isinstance(self._loaded.decoder, Packed)  # which any number of threads may share
-        return CORES if is_packed and are_apart(self._loaded.width) else 1
+        return CORES if is_packed and uses_single_core(self._loaded.width) else 1
 
     @property
     def batch_size(self) -> BatchSize:
@@ -105,13 +105,13 @@ class LocalLLM:
         for first in range(0, len(order), self.batch_size.prompts):
             batch = order[first : first + self.batch_size.prompts]
             draws = [self.decoding.draws(prompts[index]) for index in batch]
-            with alone(model.width):
+            with single_core(model.width):
                 completions = model.halving(
                     self._decode,
                     list(zip([rows[index] for index in batch], draws, strict=True)),
                     what=f"one prompt of {max(len(rows[index]) for index in batch)} tokens; shorten "
                     f"generate.max_doc_tokens, or use a smaller model than {self.name}",
-                    spare=model.forget,
+                    free_caches=model.forget,
                 )
             answers.update(zip(batch, completions, strict=True))
         return [answers[index] for index in range(len(rows))]
@@ -129,7 +129,7 @@ class LocalLLM:
         unread = self._steps_unread
         tokens = torch.empty(0, dtype=torch.long)  # of the last step
         for left in range(decoding.max_new_tokens, 0, -unread):
-            go_on()
+            check_cancelled()
             points = [[draws[index].random() for index in live] for _ in range(min(unread, left))]
             chosen: list[tuple[torch.Tensor, torch.Tensor]] = []
             for step_points in torch.tensor(points, device=logits.device):

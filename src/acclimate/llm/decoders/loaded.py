@@ -85,7 +85,7 @@ class Loaded(Tokenizer):
     def context(self) -> int:
         """The most tokens that a prompt and its completion may have together."""
         configured = configuration.positions(self.model.config) or RELATIVE_CONTEXT
-        return min(configured, models.positions(self.model))
+        return min(configured, models.max_positions(self.model))
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.base import models
-from acclimate.base.cores import go_on
+from acclimate.base.cores import check_cancelled
 from acclimate.llm.decoders.architectures import WINDOWED, architecture_of
 from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, rotated
 from acclimate.llm.decoders.configuration import text_config
@@ -72,7 +72,7 @@ class Packed:
         ]
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches() if self._for_gpu else None
-        fewest = WORTH_TILES if models.takes_tiles(self._head) else math.inf
+        fewest = WORTH_TILES if models.uses_amx(self._head) else math.inf
         self._fewest_unwritten = 2 if self._for_gpu else fewest  # tokens at once, from which on no scores are written
 
     @torch.inference_mode()
@@ -93,7 +93,7 @@ class Packed:
         cache = make(prefix, len(rows), longest + room)
         last = []
         for first, end in _groups(lengths, self._group_tokens):
-            go_on()
+            check_cancelled()
             last.append(self._read(rows[first:end], shared, prefix, cache.suffix[:, :, :, first:end]))
         counts = torch.tensor(lengths, device=prefix.device)
         columns = torch.arange(longest, device=prefix.device)

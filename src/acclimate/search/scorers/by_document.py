@@ -80,7 +80,7 @@ class ByDocument(ABC):
             return self._rate([starts[start] for start in number], [asked[place] for place in places], start_of)
 
         what = f"a document and a query in {self.name}; choose a smaller model, or lower index.max_tokens"
-        return self._loaded.halving(rate, range(len(asked)), what=what, spare=self._loaded.forget)
+        return self._loaded.halving(rate, range(len(asked)), what=what, free_caches=self._loaded.forget)
 
     @abstractmethod
     def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:

@@ -49,7 +49,7 @@ def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
             device=models.device(),
             model_kwargs={"use_safetensors": True, "dtype": torch.float32, "ignore_mismatched_sizes": is_new},
         )
-    model.max_seq_length = min(max_tokens, models.positions(model))
+    model.max_seq_length = min(max_tokens, models.max_positions(model))
     return model
 
 
@@ -58,7 +58,7 @@ class CrossEncoderReader:
 
     def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
         self.model = model
-        self.max_tokens = min(max_tokens, models.positions(model))
+        self.max_tokens = min(max_tokens, models.max_positions(model))
         self.label = _label(model)
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
@@ -73,7 +73,7 @@ def reader_of(model: CrossEncoder, *, max_tokens: int) -> CrossEncoderReader | B
     """What reads pairs with a model whose weights stay as they are."""
     if is_bert(model):
         transformer: Any = model[0]
-        limit = min(max_tokens, models.positions(model))
+        limit = min(max_tokens, models.max_positions(model))
         return BertReader(transformer.model, model.tokenizer, max_tokens=limit, label=_label(model))
     fast = model if models.dtype() == torch.float32 else _faster(model)
     return CrossEncoderReader(fast, max_tokens=max_tokens)

@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 
 from acclimate.base import distributed, models
-from acclimate.base.ahead import ahead
-from acclimate.base.cores import side_by_side
+from acclimate.base.cores import parallel_map
 from acclimate.base.memory import Halving, batches, tokens_at_once
+from acclimate.base.prefetch import prefetch
 from acclimate.records import Doc
 from acclimate.search.scorers.lists import Pair
 
@@ -92,7 +92,7 @@ def rate(
     starts = range(0, len(texts), _PAIRS_TOKENIZED_AT_ONCE)
     done = 0
     with ThreadPoolExecutor(max_workers=1) as thread:
-        read = ahead(thread, lambda start: reader.tokens(texts[start : start + _PAIRS_TOKENIZED_AT_ONCE]), starts)
+        read = prefetch(thread, lambda start: reader.tokens(texts[start : start + _PAIRS_TOKENIZED_AT_ONCE]), starts)
         for start, tokens in zip(starts, read, strict=True):
             for rows, logits in _logits(reader, tokens, most, halving):
                 for row, logit in zip(rows, logits, strict=True):
@@ -116,4 +116,4 @@ def _logits(
         what = f"a query and a document of {lengths[rows[0]]} tokens"
         return rows, halving(logits, rows, lengths=[lengths[row] for row in rows], what=what)
 
-    yield from side_by_side(read, batches(lengths, max_tokens=most))
+    yield from parallel_map(read, batches(lengths, max_tokens=most))
