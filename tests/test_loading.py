@@ -21,7 +21,7 @@ from tiny import write_cross_encoder
 import acclimate
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, SettingError
-from acclimate.base.loading import check_model, loading, shapes
+from acclimate.base.loading import check_model, loading, tensor_shapes
 from acclimate.records import Doc, Query
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
@@ -57,7 +57,7 @@ def test_an_encoder_is_no_cross_encoder(tiny_encoder):
 
 def test_shapes_are_those_of_the_tensors(tiny_encoder):
     path = tiny_encoder / "model.safetensors"
-    assert shapes(path) == {name: tuple(one.shape) for name, one in load_file(path).items()}
+    assert tensor_shapes(path) == {name: tuple(one.shape) for name, one in load_file(path).items()}
 
 
 def test_loading_is_told_and_errors_of_libraries_name_the_model(caplog):

@@ -36,17 +36,17 @@ _SHOWN_IN_A_LIST = 80
 
 
 class Hit(NamedTuple):
-    """A document that was found.
+    """A search result.
 
     >>> hit = acclimate.open("run").search("lava and ash", system="hybrid:equal")[0]
     >>> hit.document_id, hit.doc.title, sorted(hit.members)
     ('volcano.md', 'Volcano', ['bm25', 'dense', 'late-interaction'])
     """
 
-    doc: Doc  # its best passage, where documents were split
+    doc: Doc  # the document, or its best passage if documents were split
     score: float  # higher is better
-    document_id: str  # that of `doc`, where documents were not split
-    members: Mapping[str, float]  # what each part of the system says of `doc`, on a scale of its own
+    document_id: str  # equal to `doc.doc_id` unless documents were split
+    members: Mapping[str, float]  # score of `doc` by each member of the system, each on its own scale
 
     def __str__(self) -> str:
         """Two lines for a terminal."""
@@ -55,7 +55,7 @@ class Hit(NamedTuple):
         return f"{self.score:8.4f}  {names}\n          {excerpt(self.doc.text, _SHOWN)}"
 
     def __repr__(self) -> str:
-        """A line for a list of them, as a notebook shows it: a whole document would bury the others."""
+        """One line, so that a list of hits stays readable in a notebook."""
         members = ", ".join(f"{name} {score:.4f}" for name, score in self.members.items())
         shown = excerpt(self.doc.default_text(), _SHOWN_IN_A_LIST)
         return f"<Hit {self.document_id!r} {self.score:.4f} ({members}): {shown}>"
@@ -79,10 +79,10 @@ class Searchers:
     def hits(
         self, texts: Sequence[str], k: int, system: str | None = None, within: NDArray[np.int64] | None = None
     ) -> list[list[Hit]]:
-        """At most `k` documents for each text, best first. Systems that are asked the same texts in turn, some dozens
-        at most, share their views of them.
+        """At most `k` documents for each text, best first.
 
-        within: the rows of the index to search, ascending; None: all of them.
+        Systems asked for the same texts (up to some dozens) in turn share encoded queries and scores. within: the rows
+        of the index to search, ascending; None: all.
         """
         hits_by_text = dict[str, list[Hit]]()
         with self._answering(system):
@@ -102,17 +102,17 @@ class Searchers:
 
     @contextmanager
     def _answering(self, system: str | None) -> Iterator[None]:
-        """Around answers of a system, which loads its files when first asked; see `reading`."""
+        """Context for answering with a system, which loads its files on first use; see `reading`."""
         name = self.checked_name(system)
         with reading(self.run, self.outputs, loads=name not in self._loaded):
             yield
         self._loaded.add(name)
 
     def named(self, system: str | None) -> Retriever:
-        """The system of that name; without one, the recommended system."""
+        """The system of that name; None: the recommended one."""
         name = self.checked_name(system)
         if name not in self._systems:
-            self._systems[name] = self._system(name, self._views, _Noting)
+            self._systems[name] = self._system(name, self._views, _RecordingScorer)
         return self._systems[name]
 
     def checked_name(self, system: str | None) -> SystemName:
@@ -143,17 +143,17 @@ class Searchers:
     def _rerankers(self) -> Mapping[str, Scorer]:
         return rerankers(self.run, self.outputs.get("train"))
 
-    def _system(self, name: SystemName, views: Views, noting: Callable[[str, Scorer], Scorer]) -> Retriever:
-        """A system that remembers its views of the last queries; only its own members are loaded."""
-        scorers = {name.reranker: noting(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
+    def _system(self, name: SystemName, views: Views, wrap: Callable[[str, Scorer], Scorer]) -> Retriever:
+        """Build a system, loading only its own members; it keeps the views of its last queries."""
+        scorers = {name.reranker: wrap(name.reranker, self._rerankers[name.reranker])} if name.is_reranked else {}
         chosen = self.outputs["evaluate"].chosen.only(name)
         systems = contenders(self.run, self._members, chosen, scorers, views=views)
         return next(system.retriever for system in systems if system.name == name)
 
 
 @dataclass(frozen=True)
-class _Noting:
-    """A scorer that remembers its last scores, so that hits can show them without scoring again."""
+class _RecordingScorer:
+    """A scorer that records its scores, so that hits can show them without scoring again."""
 
     name: str
     scorer: Scorer
@@ -174,15 +174,15 @@ class _Noting:
         self.scores.update(zip(pairs, map(float, scores), strict=True))
         return scores
 
-    def taken(self) -> dict[tuple[Query, str], float]:
-        """Return the remembered scores and forget them."""
+    def take_scores(self) -> dict[tuple[Query, str], float]:
+        """Return the recorded scores and clear them."""
         scores = dict(self.scores)
         self.scores.clear()
         return scores
 
 
 def _plain(name: str, scorer: Scorer) -> Scorer:
-    """The scorer as it is, without memory, for any number of queries."""
+    """The scorer itself, which records nothing, for any number of queries."""
     return scorer
 
 
@@ -197,13 +197,13 @@ def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
 def _scores_by_member(
     retriever: Retriever, queries: Sequence[Query], hits: Mapping[str, Sequence[ScoredDoc]]
 ) -> dict[str, list[dict[str, float]]]:
-    """For each query and hit, the scores by each member of a system; by the reranker only for the first hits."""
+    """Scores of each hit by each member of the system, by query; the reranker scores only the first hits."""
     if isinstance(retriever, Folded):
         retriever = retriever.first
     reranker, reranked = "", dict[tuple[Query, str], float]()
     if isinstance(retriever, Reranked):
-        assert isinstance(retriever.scorer, _Noting)
-        reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.taken(), retriever.first
+        assert isinstance(retriever.scorer, _RecordingScorer)
+        reranker, reranked, retriever = retriever.scorer.name, retriever.scorer.take_scores(), retriever.first
     assert isinstance(retriever, System)
     assert retriever.views is not None
     members = {name: retriever.members[name] for name in retriever.parts}

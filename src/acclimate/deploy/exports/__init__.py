@@ -1,20 +1,21 @@
-"""A finished run in the form that other programs run: search engines, databases, model folders.
+"""Exports of a finished run for other programs: search engines, databases, model folders.
 
-A format is a module of its name in this folder, and an entry of `formats.FORMATS`:
+Each format is a module of its name in this folder and an entry of `formats.FORMATS`. It has
+
 
     def write(source: Source, folder: Path) -> Written
 
-writes files into `folder`, reads them back, and returns their counts. A killed export may have left files in `folder`:
-they are whole, because files are written atomically and documents in the parts of `Source.parts`, so `write` makes only
-those that are missing. `Source` has the run, the outputs of its stages, the system to export (`--system`, else the
-recommended one; without a reranker) as members, sources and weights, and streams the documents. A format that can also
-fill a server has
+which writes files into `folder`, reads them back, and returns their counts. Files that a killed export left in `folder`
+are complete (they are written atomically, documents in the parts of `Source.parts`), so `write` adds only those that
+are missing. `Source` has the run, the outputs of its stages, the system to export (`--system`, else the recommended
+one; without a reranker) as members, sources and weights, and streams the documents. A format that can fill a server
+also has
 
     def load(source: Source, folder: Path, *, url: str) -> dict
 
 which loads what `write` wrote into the server at `url`, and returns notes for the manifest.
 
-`export.export` does the rest: it writes beside the output and renames, the manifest last; finds an export that is there
-already; checks counts; and refuses to overwrite anything else. Heavy libraries are imported where they are used, by
-`formats.needed`, and are extras of the package, one for each engine.
+`export.export` does the rest: it writes to a temporary folder and renames it, writes the manifest last, reuses an
+identical export, checks counts, and refuses to overwrite anything else. Heavy libraries are imported where they are
+used, by `formats.needed`; each engine has an extra of the package.
 """

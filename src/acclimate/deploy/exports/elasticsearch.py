@@ -14,7 +14,7 @@ from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
 from acclimate.search.candidates import RANK_CONSTANT
 
-_CANDIDATES = 4  # of the graph, for each that is named
+_CANDIDATES = 4  # num_candidates per returned candidate in approximate search
 
 
 def write(source: Source, folder: Path) -> Written:
@@ -36,7 +36,7 @@ def _mapping(source: Source) -> dict[str, Any]:
 
 
 def query(source: Source, weights: dict[str, float]) -> dict[str, Any]:
-    """A search body with placeholders: {{k}}, and {{MEMBER}} for what a member makes of the query."""
+    """A search body with placeholders: {{k}}, and {{MEMBER}} for the query as encoded by a member."""
     depth = source.system.depth
     retrievers = {name: _retriever(source, name) for name in weights or source.system.sources}
     if len(retrievers) == 1:

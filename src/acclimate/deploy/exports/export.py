@@ -30,7 +30,7 @@ from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import reading
 
 _BEGUN, _LOCK = "begun.json", ".lock"
-_STAGES = "index", "distill", "evaluate"  # what an export is made of
+_STAGES = "index", "distill", "evaluate"  # stages whose outputs an export depends on
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Exported:
 
     folder: Path
     manifest: dict[str, Any]
-    was_there: bool  # the same export was there already
+    was_there: bool  # the same export existed already
 
     @property
     def counts(self) -> dict[str, int]:
-        """What -> how many of it, as read back from what was written."""
+        """Counts by kind (documents, vectors, ...), read back from the files."""
         return self.manifest["counts"]
 
     def __str__(self) -> str:
@@ -64,9 +64,8 @@ def export(
 ) -> Exported:
     """Write a system of a finished run as `format_name` into `out`, by default the run's `exports/FORMAT`.
 
-    url: a server to load it into. Raises SettingError for an unknown format or system, and for a url where the format
-    loads into no server; AcclimateError for an `out` that holds something else; DataError where other counts are read
-    back than were written.
+    url: a server to load it into. Raises SettingError for an unknown format or system, and for a url if the format has
+    no server; AcclimateError if `out` holds something else; DataError if the counts read back differ from the run's.
     """
     form = named(format_name)
     if url is not None and form.load is None:
@@ -80,19 +79,19 @@ def export(
     out = out or run.workspace.folder / "exports" / form.name
     facts = {"format": form.name, "system": str(source.name)}
     made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}
-    # No format has options; exports of earlier versions are known by saying so.
+    # No format has options any more; the key stays so that exports of earlier versions are recognised.
     recipe = {**facts, "options": {}, "made_of": {**made_of, "documents": source.corpus.fingerprint}}
     key = fingerprint(recipe, __version__)
     _refuse_other(out, facts)
     manifest, was_there = _finished(out, key), True
     if manifest is None:
-        place = Path(os.path.realpath(out))  # it may be a link
+        place = Path(os.path.realpath(out))  # `out` may be a link
         _refuse_to_lose(place)
         if Path.cwd().is_relative_to(place):
             raise AcclimateError(
                 f"{out} is the folder you are in, which is to be replaced; type it from another folder"
             )
-        with _keeping_others_out(run, place), _beside(place) as folder:
+        with _run_lock(run, place), _beside(place) as folder:
             with reading(run, outputs):
                 manifest, was_there = _written(source, form, folder, {**recipe, "fingerprint": key}), False
             shutil.rmtree(place, ignore_errors=True)
@@ -103,7 +102,7 @@ def export(
 
 
 def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an export into `folder`, or go on with it where the same was begun; returns its manifest."""
+    """Write an export into `folder`, resuming an interrupted one of the same fingerprint; returns its manifest."""
     if not read_state(folder / _BEGUN, recipe["fingerprint"]):
         for path in folder.iterdir():
             if path.name != _LOCK:
@@ -135,7 +134,7 @@ def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, An
 
 
 def _finished(out: Path, key: str) -> dict[str, Any] | None:
-    """The manifest of this export; None where it is missing, another one, or its files were changed."""
+    """The manifest of this export; None if it is missing, of another export, or its files have changed."""
     manifest = _manifest(out)
     return manifest if manifest and manifest["fingerprint"] == key and not manifests.harmed(out, manifest) else None
 
@@ -149,7 +148,7 @@ def _manifest(out: Path) -> dict[str, Any] | None:
 
 
 def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
-    """Raises AcclimateError where `out` is anything but an export of the same format and system."""
+    """Raise AcclimateError if `out` holds anything but an export of the same format and system."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():
@@ -163,7 +162,7 @@ def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _refuse_to_lose(out: Path) -> None:
-    """Raises AcclimateError where an export to be replaced holds a file that somebody else put there."""
+    """Raise AcclimateError if an export to be replaced holds a file that is not part of it."""
     known = {manifests.NAME, *(_manifest(out) or {"outputs": ()})["outputs"]}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out)
@@ -174,15 +173,15 @@ def _refuse_to_lose(out: Path) -> None:
             )
 
 
-def _keeping_others_out(run: Run, place: Path) -> AbstractContextManager[None]:
-    """The lock of the run, where the export is inside its folder: others who work there sweep up partial files."""
+def _run_lock(run: Run, place: Path) -> AbstractContextManager[None]:
+    """The run's lock, if the export lies inside its folder, where other commands would sweep up its partial files."""
     is_inside = place.is_relative_to(os.path.realpath(run.workspace.folder))
     return run.workspace.lock() if is_inside else nullcontext()
 
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """The folder beside `out` to write to, locked for one process. It stays when the work is interrupted."""
+    """A folder beside `out` to write to, locked by this process; it remains if the work is interrupted."""
     folder = out.with_name(f".{out.name}.export")
     make_folder(folder)
     with (folder / _LOCK).open("a", encoding="utf-8") as handle:

@@ -14,7 +14,7 @@ from acclimate.base.errors import MissingExtra, unknown
 class Written:
     """What a format wrote, as read back."""
 
-    counts: dict[str, int]  # what -> how many: "documents" must be as many as the run has
+    counts: dict[str, int]  # by kind; "documents" must equal the run's
     notes: dict[str, Any] = field(default_factory=dict)  # for the manifest, JSON-able
     lines: list[str] = field(default_factory=list)  # for people
 
@@ -24,7 +24,7 @@ class Format(NamedTuple):
 
     name: str
     summary: str
-    takes_reranker: bool = False  # else a reranked system is exported as the one that is reranked
+    takes_reranker: bool = False  # if not, a reranked system is exported without its reranker
 
     @property
     def write(self) -> Callable[..., Written]:

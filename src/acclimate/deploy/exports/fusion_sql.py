@@ -1,8 +1,8 @@
-"""A system as SQL: candidates of its sources, scored by its members, scaled to [0, 1] and added; or ranks added.
+"""A system as SQL: candidates from its sources, scored by its members, fused by min-max scaling or reciprocal ranks.
 
-How a member names candidates and scores them differs between databases and is given as fragments; the rest is plain SQL
-for both PostgreSQL and SQLite. It computes what `search.system` computes first. Documents are numbered in the order of
-their ids, so the number breaks ties as the id does.
+How a member retrieves and scores differs between databases and is passed in as fragments; the rest is plain SQL for
+both PostgreSQL and SQLite. It computes the same as `search.system`. Documents are numbered in the order of their ids,
+so the number breaks ties as the id does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from acclimate.search.system import System
 class Fragment(NamedTuple):
     """A member in the SQL of a database."""
 
-    scored: str = ""  # a select of `doc` and `score` of all that it finds, which the others may read as `NAME_scored`
-    named: str = ""  # a select of `doc` and `score`, best first, of those that it names as candidates
-    joined: str = ""  # what is joined to `candidates` for its score of one
-    score: str = ""  # that score
+    scored: str = ""  # select of `doc` and `score` for all documents found; the others may use it as `NAME_scored`
+    named: str = ""  # select of `doc` and `score` for its candidates, best first
+    joined: str = ""  # join to `candidates` that makes `score` available
+    score: str = ""  # expression of a candidate's score
 
 
 def identifier(member: str) -> str:
@@ -29,7 +29,7 @@ def identifier(member: str) -> str:
 
 
 def fused(system: System, fragments: Mapping[str, Fragment]) -> list[str]:
-    """Common table expressions, the last of them `fused (doc, score)`: each candidate with the score of the system.
+    """Common table expressions, the last of them `fused (doc, score)`: each candidate with the system's score.
 
     fragments: of every source and every weighted member.
     """

@@ -21,7 +21,7 @@ from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.postings import postings_of
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Document, Source
 
-_READER = Path(__file__).parent / "readers" / "lancedb.py"  # which needs the library
+_READER = Path(__file__).parent / "readers" / "lancedb.py"  # importing it needs the library
 
 
 def write(source: Source, folder: Path) -> Written:

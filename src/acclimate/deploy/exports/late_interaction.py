@@ -63,7 +63,7 @@ def write_members(
         card = [*_loading(loading), *provenance(source, (SystemName(name),))]
         write_sides(sides, into, partial(_write_side, write_side, reading, name, card))
         whole[name] = checks.Exported(into / "query", "late-interaction", "query")
-        if not (reading.query_prefix or reading.is_filled):  # a bi-encoder's, whose ends are no words
+        if not (reading.query_prefix or reading.is_filled):  # from a bi-encoder: the run ignores [CLS] and [SEP]
             words[name] = WithoutEnds(whole[name])
         notes[name] = _compared(source, name, whole[name], into / "document")
         lines.append(f"{name}: " + ", ".join(f"{what} {value:.6f}" for what, value in notes[name].items()))
@@ -93,7 +93,7 @@ def _compared(source: Source, name: str, of_queries: checks.Exported, of_documen
 
 
 def _words(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Without the first and the last token, where these are more than ours by two."""
+    """Drop the first and last token vector if there are two more than ours."""
     return theirs[1:-1] if len(theirs) == len(ours) + 2 else theirs
 
 
@@ -111,5 +111,5 @@ def _write_side(
 
 
 def _loading(lines: Sequence[str]) -> list[str]:
-    """How to load it, as a section of a card."""
+    """The section of a model card on loading the model."""
     return ["## How to load it", "", "```python", *lines, "```", ""]

@@ -26,22 +26,22 @@ _IDENTITY = "torch.nn.modules.linear.Identity"
 
 
 class Reading(NamedTuple):
-    """How texts are read."""
+    """How a late-interaction model encodes texts."""
 
-    projection: torch.Tensor  # (dim, of the transformer) of token vectors
-    query_prefix: str  # a mark put before a text
+    projection: torch.Tensor  # (dim, hidden size) of token vectors
+    query_prefix: str  # marker put before the text
     document_prefix: str
-    query_length: int  # tokens at most; exactly so many where queries are filled up
+    query_length: int  # tokens: at most, or exactly if queries are filled up
     document_length: int
-    is_filled: bool  # whether queries are filled up with mask tokens
-    attends: bool  # whether other tokens look at these
-    skipped: list[str]  # tokens of documents that are not compared
+    is_filled: bool  # queries are filled up with mask tokens (ColBERT's query expansion)
+    attends: bool  # other tokens attend to the mask tokens
+    skipped: list[str]  # document tokens that are not compared
 
 
 def reading_of(query: Side, document: Side) -> Reading:
-    """How both sides are read, by one model or by one each.
+    """How queries and documents are encoded, by one model or two.
 
-    Raises DataError for modules that neither library has.
+    Raises DataError for modules that neither library supports.
     """
     modules = document.modules
     transformer: Any = modules[0]
@@ -103,7 +103,7 @@ def write_pylate(side: Side, reading: Reading, folder: Path) -> None:
 def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
     """Write one side as a checkpoint of ColBERT.
 
-    Raises DataError for a model that was not trained with ColBERT's marks: ColBERT puts them before every text.
+    Raises DataError for a model that was not trained with ColBERT's marker tokens, which ColBERT adds to every text.
     """
     marks = [prefix.strip() for prefix in (reading.query_prefix, reading.document_prefix)]
     if not all(marks) or not reading.is_filled:

@@ -93,7 +93,7 @@ def reranker_card(source: Source, base: str) -> str:
 
 
 def provenance(source: Source, names: tuple[SystemName, ...]) -> list[str]:
-    """How it was made and from what, and what these systems, the baseline and the recommended one reach."""
+    """How the model was made, from what, and the measures of these systems, the baseline and the recommended one."""
     run, outputs = source.run, source.outputs
     report = Report.read(run.workspace.folder)
     generated, kept = outputs["generate"].manifest["out"], outputs["filter"].manifest["out"]
@@ -137,7 +137,7 @@ def _short(value: Any) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """The last part alone of a path on this machine, so that cards name no local folders."""
+    """A model's name; for a local path only its last part, so that cards name no local folders."""
     return Path(name).stem if Path(name).is_absolute() or Path(name).exists() else name
 
 
@@ -172,7 +172,7 @@ def _front(base: str, side: Side) -> list[str]:
 
 
 def _license(base: str) -> list[str]:
-    """The base, and the license that its own card names."""
+    """Front matter naming the base model and, if its card states one, its license."""
     is_hub = not base.startswith("embedded:") and "/" in base and not Path(base).exists()
     named = [f"base_model: {base.partition('@')[0]}"] if is_hub else []
     try:
@@ -230,7 +230,7 @@ def _loading(side: Side) -> list[str]:
 
 
 def pooling_in_words(side: Side) -> str | None:
-    """The line of PyTorch that pools `states` and `batch` into `vectors`; None where one line is not enough."""
+    """The line of PyTorch that pools `states` and `batch` into `vectors`; None if one line is not enough."""
     if [type(module).__name__ for module in side.modules] != ["Transformer", "Pooling", "Normalize"]:
         return None
     if side.prompt and not side.modules[1].include_prompt:

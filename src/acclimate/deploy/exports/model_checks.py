@@ -23,9 +23,9 @@ from acclimate.search.system import System
 from acclimate.search.systems import of_documents
 from acclimate.search.views import Views
 
-_DOCUMENTS = 50  # whose vectors are compared with the index's
+_DOCUMENTS = 50  # compared with the index
 TOP = 10
-LEAST_COSINE = 0.999  # of two vectors that should be one; the index keeps token vectors in eight bits
+LEAST_COSINE = 0.999  # between vectors that should be equal; the index keeps token vectors in eight bits
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def least_cosine(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> fl
 
 
 def refuse_others(name: str, cosines: Mapping[str, float], folder: Path) -> None:
-    """Raises DataError where a member's model, read back, gives other vectors. cosines: by what was compared."""
+    """Raise DataError if a member's model, read back, gives other vectors. cosines: by what was compared."""
     for what, cosine in cosines.items():
         if cosine < LEAST_COSINE:
             raise DataError(f"{name}: read back, the {what} with ours is {cosine:.4f}; expected 1", path=folder)
@@ -146,7 +146,7 @@ def hits_with(source: Source, encoders: Mapping[str, QueryEncoder]) -> list[Scor
 
 
 def share_of_top(ours: Sequence[ScoredDoc], theirs: Sequence[ScoredDoc]) -> float:
-    """The share of the documents we find that they find too, averaged over queries."""
+    """The share of our documents that are also among theirs, averaged over queries."""
     by_query: dict[str, set[str]] = {}
     for hit in ours:
         by_query.setdefault(hit.query_id, set()).add(hit.doc_id)

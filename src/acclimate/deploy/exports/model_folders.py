@@ -24,7 +24,7 @@ from acclimate.deploy.exports.model_sides import Side
 from acclimate.deploy.exports.source import Source
 from acclimate.search.encoded import Task
 
-_MODULES = "sentence_transformers.models"  # where every version since 2 has them
+_MODULES = "sentence_transformers.models"  # importable in every version since 2
 _POOLING = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 _NEWER: dict[str, Any] = {"sparse": SparseEncoder, "late-interaction": MultiVectorEncoder}  # since version 5 and 6
 _MODES = dict(zip(("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"), _POOLING, strict=True))
@@ -72,7 +72,7 @@ def let_read(folder: Path) -> None:
 
 
 def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[str, Any]:
-    """Its files, and its row of modules.json."""
+    """Write the module's files; return its entry for modules.json."""
     name = type(module).__name__
     path = "" if type(module) is Transformer else f"{number}_{name}"
     make_folder(folder / path)
@@ -92,7 +92,7 @@ def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[st
 
 
 def write_transformer(transformer: Any, max_tokens: int, folder: Path) -> None:
-    """Weights, configuration and tokenizer, as transformers 4 reads them, too."""
+    """Write weights, configuration and tokenizer so that transformers 4 can read them too."""
     (plain,) = models.copies_for_saving([transformer])
     plain.model.save_pretrained(folder)
     plain.tokenizer.model_max_length = max_tokens
@@ -108,7 +108,7 @@ def write_transformer(transformer: Any, max_tokens: int, folder: Path) -> None:
 def mend_tokenizer(path: Path) -> None:
     """Replace names that transformers 5 writes and 4 does not know."""
     settings = read_json(path)
-    for name in ("is_local", "local_files_only"):  # of the tokenizer that was saved
+    for name in ("is_local", "local_files_only"):  # describe the machine that saved it
         settings.pop(name, None)
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"

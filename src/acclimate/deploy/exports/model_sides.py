@@ -1,6 +1,6 @@
-"""The encoders of a run as plain stacks of modules: for each member, one that reads queries and one for documents.
+"""The encoders of a run as plain stacks of modules: for each member, one for queries and one for documents.
 
-Students are saved as routers with two routes; here each route stands by itself.
+Students are saved as routers with two routes; here each route becomes a model of its own.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Graph:
         return f"onnx {self.path}"
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Vectors of each text, in the order given, each by itself."""
+        """Vectors of each text, in order; texts are encoded one at a time."""
         encoded: list[Encoded] = []
         for text in texts:
             tokens = self._tokenizer.encode(self.prompt + text)
@@ -103,7 +103,7 @@ def write(source: Source, folder: Path) -> Written:
                 lines.append(
                     f"{name} {task}, {file}: cosine {note['mean']:.5f} in the mean, {note['lowest']:.5f} at least"
                 )
-                if file == WHOLE:  # of eight bits it is only said
+                if file == WHOLE:  # for eight bits the difference is only reported
                     checks.refuse_others(name, {f"{task} cosine": note["lowest"]}, graph.path)
                 if task == "query":
                     by_member[name] = graph
@@ -121,7 +121,7 @@ def write(source: Source, folder: Path) -> Written:
 
 
 def _write_side(source: Source, name: str, there: Path | None, side: Side, folder: Path) -> None:
-    """there: the graphs of the query's side, where one model reads both."""
+    """there: the graphs of the query side, if one model encodes both."""
     write_with_card(source, name, side, folder)
     if there is not None and side.task == "document":
         shutil.copytree(there, folder / "onnx")
@@ -133,11 +133,11 @@ def _write_graphs(side: Side, folder: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir()
-    logging.disable(logging.WARNING)  # advice on quantization of other kinds
+    logging.disable(logging.WARNING)  # onnxruntime suggests other kinds of quantization
     try:
         with quiet(), warnings.catch_warnings(action="ignore"):
             write_graph(side, folder / WHOLE)
-            # With one scale for all of a matrix cosines are .97 in the mean, with one for each channel .994 (MiniLM).
+            # Mean cosine on MiniLM: .97 with one scale per matrix, .994 with one per channel.
             quantize_dynamic(folder / WHOLE, folder / EIGHT_BITS, weight_type=QuantType.QInt8, per_channel=True)
     finally:
         logging.disable(logging.NOTSET)
@@ -160,7 +160,7 @@ def _compared(source: Source, name: str, graph: Graph, *, is_query: bool) -> dic
 
 
 def _ndcg(source: Source, hits: Sequence[Any]) -> float:
-    """nDCG@10, in the mean over the queries."""
+    """nDCG@10, averaged over queries."""
     asked = {query.query_id for query in source.queries}
     judged = source.outputs["steer"].measuring(source.run, source.outputs["sample"]).qrels
     values = measured(hits, [qrel for qrel in judged if qrel.query_id in asked], [MAIN])

@@ -12,7 +12,7 @@ from acclimate.base.errors import DataError
 from acclimate.deploy.exports.model_sides import Side
 
 _OPSET = 18
-_EXAMPLE = ["a text of some words", "another"]  # whose shapes are two of any
+_EXAMPLE = ["a text of some words", "another"]  # for tracing; batch size and length are dynamic
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 

@@ -38,15 +38,17 @@ def _mapping(source: Source) -> dict[str, Any]:
 
 def _processor(names: list[str], weights: dict[str, float]) -> dict[str, Any]:
     if not weights:
-        return {"score-ranker-processor": {"combination": {"technique": "rrf"}}}  # whose constant is 60, as the run's
+        return {
+            "score-ranker-processor": {"combination": {"technique": "rrf"}}
+        }  # its rank constant is 60, as in the run
     parts = [weights[name] for name in names[:-1]]
-    parts.append(round(1 - sum(parts), 6))  # they must add to 1
+    parts.append(round(1 - sum(parts), 6))  # weights must sum to 1
     combination = {"technique": "arithmetic_mean", "parameters": {"weights": parts}}
     return {"normalization-processor": {"normalization": {"technique": "min_max"}, "combination": combination}}
 
 
 def query(source: Source, names: list[str]) -> dict[str, Any]:
-    """A search body with placeholders: {{k}}, and {{MEMBER}} for what a member makes of the query."""
+    """A search body with placeholders: {{k}}, and {{MEMBER}} for the query as encoded by a member."""
     clauses = [_clause(source, name) for name in names]
     depth = source.system.depth
     hybrid = {"hybrid": {"queries": clauses, "pagination_depth": depth}} if len(clauses) > 1 else clauses[0]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FILE = re.compile(rf"(?P<table>.+)-\d{{5}}({re.escape(TEXT)}|{re.escape(BINARY)})")
-_BLOCK = 1 << 20  # bytes that are sent at once
+_BLOCK = 1 << 20  # bytes sent at once
 
 
 def write(source: Source, folder: Path) -> Written:
@@ -121,7 +121,7 @@ def _copy(path: Path, source: str = "stdin") -> str:
 
 
 def _load_script(data: Path) -> str:
-    """For psql, which reads the files itself."""
+    """The script load.sql for psql, which reads the files itself."""
     copies = ["\\" + _copy(path, f"'data/{path.name}'") for path in _files(data)]
     begin = ["-- In this folder: psql DATABASE -f load.sql", "\\set ON_ERROR_STOP on", "\\encoding UTF8", "begin;"]
     return "\n".join(

@@ -6,8 +6,8 @@ from acclimate.deploy.exports.fusion_sql import Fragment, fused, identifier
 from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, Source
 
 _MARK = "made by acclimate export"
-_MOST_INDEXED = 2000  # dimensions of a vector in an HNSW index of pgvector
-_EF_SEARCH = 400  # of HNSW: twice as many as are asked of it, whose default of 40 would find fewer
+_MOST_INDEXED = 2000  # pgvector's limit of dimensions in an HNSW index
+_EF_SEARCH = 400  # candidates of HNSW search: twice the depth, as the default of 40 would find fewer
 
 _SCHEMA = f"""-- What an earlier export left in the schema is replaced; one that is anybody else's is left alone.
 do $$ begin
@@ -124,7 +124,7 @@ def functions(source: Source) -> str:
 
 
 def _fragment(name: str, kind: str, depth: int) -> Fragment:
-    """The function's parameters are called search.NAME: a column of that name would go before them."""
+    """The SQL of a member. Parameters are written search.NAME, because a column of the same name would shadow them."""
     if kind in LEXICAL:
         scored = (
             "  select doc, sum(cast(posting.weight as double precision) * asked.weight) as score\n"
@@ -135,14 +135,14 @@ def _fragment(name: str, kind: str, depth: int) -> Fragment:
         return Fragment(scored, named, f"left join {name}_scored using (doc)", f"coalesce({name}_scored.score, 0)")
     if kind == DENSE:
         distance = f"vector <#> search.{name}"
-        # The index knows no ties: more are asked for, and the first of them by score and number are named.
+        # The index does not break ties: fetch more, and keep the first by score and number.
         named = (
             "  select doc, score from (\n"
             f"    select doc, -({distance}) as score from {name}_vectors order by {distance} limit {2 * depth}\n"
             f"  ) as nearest order by score desc, doc limit {depth}"
         )
         return Fragment("", named, f"join {name}_vectors using (doc)", f"-({name}_vectors.{distance})")
-    # The nearest of the document's tokens to each of the query's, averaged.
+    # MaxSim: for each query token its most similar document token, averaged.
     scored = f"""join lateral (
     select avg(best) as score from (
       select max(-(token.vector <#> asked.vector) * token.scale) as best
@@ -157,7 +157,7 @@ def _fragment(name: str, kind: str, depth: int) -> Fragment:
 
 
 def indexes(source: Source) -> str:
-    """Indexes that make it faster and change no result."""
+    """Indexes that speed up search without changing results."""
     lines = ["create unique index on acclimate.documents (id);", "create index on acclimate.documents (document);"]
     for name, kind in source.kinds.items():
         table = f"acclimate.{identifier(name)}"
@@ -178,7 +178,7 @@ def hnsw(source: Source) -> str:
 
 
 def tables(source: Source) -> list[str]:
-    """Their names."""
+    """The names of all tables."""
     names = ["documents"]
     for name, kind in source.kinds.items():
         ends = ["terms", "postings"] if kind in LEXICAL else ["vectors"] if kind == DENSE else ["tokens"]

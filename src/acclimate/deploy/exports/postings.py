@@ -86,7 +86,7 @@ class Rows(NamedTuple):
     weights: NDArray[np.float32]
 
     def of(self, rows: slice) -> Rows:
-        """The part about some rows, which are numbered from 0 there."""
+        """The postings of some rows, renumbered from 0."""
         starts = self.starts[rows.start : rows.stop + 1]
         span = slice(starts[0], starts[-1])
         return Rows(starts - starts[0], np.asarray(self.terms[span]), np.asarray(self.weights[span]))

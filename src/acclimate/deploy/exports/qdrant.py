@@ -20,7 +20,7 @@ from acclimate.deploy.exports.client import Fusion
 from acclimate.deploy.exports.formats import Written, needed
 from acclimate.deploy.exports.source import Source
 
-_READER = Path(__file__).parent / "readers" / "qdrant.py"  # which needs the library
+_READER = Path(__file__).parent / "readers" / "qdrant.py"  # importing it needs the library
 
 
 def write(source: Source, folder: Path) -> Written:

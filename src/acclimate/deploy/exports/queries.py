@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MEMBERS, _TERMS = "members.json", "bm25.txt"
-_ROUTE = "query_0_"  # begins the folder of a student's query side, where that is no transformer
-_ANY_LENGTH = 1 << 20  # tokens: the model says itself how many it reads
+_ROUTE = "query_0_"  # prefix of the folder of a student's query route, if that is no transformer
+_ANY_LENGTH = 1 << 20  # tokens: no limit beyond the model's own
 
 
 class Terms(NamedTuple):
@@ -121,7 +121,7 @@ class QuerySide:
         return lambda text: cut(encode(text).pooled, dim) if dim else encode(text).pooled
 
     def _encoder(self, model: str, prompt: str | None) -> Callable[[str], Encoded]:
-        """An encoder that members which read queries alike share; it remembers the last query."""
+        """A query encoder that remembers its last query; shared by members with the same model and prompt."""
         from acclimate.search.static import StaticQuery
 
         folder = self.folder / model
@@ -133,7 +133,7 @@ class QuerySide:
 
 
 def _from_files(folder: Path) -> Any:
-    """The encoder as `query_side` computes it, without a model library; None where that is not possible."""
+    """The encoder by `query_side`, without a model library; None if the model is not supported there."""
     from acclimate.search import query_side
 
     return query_side.opened(folder, partial(folder_fingerprint, folder), max_tokens=_ANY_LENGTH)
@@ -146,7 +146,7 @@ def _by_its_library(folder: Path, prompt: str | None) -> Any:
 
 
 def _bm25(analyzer: Analyzer, terms: list[str]) -> Read:
-    numbers = {term: number for number, term in enumerate(terms) if term}  # what has no terms is found by none
+    numbers = {term: number for number, term in enumerate(terms) if term}  # "" marks documents without terms
 
     def read(text: str) -> Terms:
         counts = Counter(term for term in analyzer(text) if term in numbers)

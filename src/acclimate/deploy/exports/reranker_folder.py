@@ -15,7 +15,11 @@ from acclimate.deploy.exports.model_folders import mend_tokenizer
 from acclimate.deploy.exports.source import Source
 from acclimate.records import Query
 
-_OURS = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")  # of newer versions
+_OURS = (
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+)  # files of newer sentence-transformers
 _PAIRS = 20
 _CLOSE = 1e-3  # of logits
 
@@ -23,7 +27,7 @@ _CLOSE = 1e-3  # of logits
 def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
     """Write and check the trained rerankers; returns their number, and a sentence on how they compare.
 
-    Raises DataError for a reranker that was given to the run, and for one that is no classifier.
+    Raises DataError for a reranker that the run did not train, and for one that is no classifier.
     """
     trained = source.outputs.get("train")
     assert trained is not None
@@ -56,7 +60,7 @@ def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
 def _copy(saved: Path, folder: Path) -> None:
     for path in saved.iterdir():
         if path.is_file() and path.name not in _OURS:
-            shutil.copyfile(path, folder / path.name)  # without the mode, which is 600
+            shutil.copyfile(path, folder / path.name)  # not the mode, which is 600
     config = read_json(folder / "config.json")
     config["torch_dtype"] = config.get("dtype", "float32")
     config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity"}

@@ -1,9 +1,9 @@
 """What exports to Elasticsearch and OpenSearch share: documents as bulk files, and how they are checked.
 
-This package's tests can run neither engine, so what they would find is computed (see `simulated_engine`), and said to
-be. BM25's weights are features of a document, named by its words. Both engines keep a feature's weight in nine bits, so
-scores are within half a percent of the run's; their own BM25 over `text` analyzes and weighs otherwise. Token vectors
-are left out.
+Neither engine can be run here, so their results are computed (see `simulated_engine`), and labelled as such. BM25's
+weights are features of a document, named by its words. Both engines keep a feature's weight in nine bits, so scores are
+within half a percent of the run's; their own BM25 over `text` analyzes and weighs differently. Token vectors are left
+out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from acclimate.deploy.exports.source import DENSE, LEXICAL, Part, Source
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_AT_ONCE = 512  # documents of a bulk file
-_DIGITS = 6  # of a vector's component
+_DOCS_PER_FILE = 512
+_DIGITS = 6  # significant digits of a vector's component
 
 
 def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any], weights: dict[str, float]) -> Written:
@@ -54,10 +54,10 @@ def _write_bulk(source: Source, folder: Path, engine: str) -> int:
             member: Any = source.system.members[name]
             words[name] = [reader.feature(word) for word in terms_of(member)]
     for part, of_part in arrays.parts(source, folder):
-        for first in range(0, len(part.documents), _AT_ONCE):
+        for first in range(0, len(part.documents), _DOCS_PER_FILE):
             path = folder / f"bulk-{part.number:05}-{first:04}.ndjson"
             if not path.exists():
-                write_jsonl(path, _rows(source, part, of_part, words, range(first, first + _AT_ONCE)))
+                write_jsonl(path, _rows(source, part, of_part, words, range(first, first + _DOCS_PER_FILE)))
     return sum(1 for path in folder.glob("bulk-*.ndjson") for _ in read_lines(path)) // 2
 
 

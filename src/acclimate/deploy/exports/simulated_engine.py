@@ -1,8 +1,8 @@
-"""What Elasticsearch and OpenSearch would find, computed as their documentation says: neither can be run here.
+"""Simulation of Elasticsearch and OpenSearch, which cannot be run here: results as their documentation defines them.
 
-Each retrieving member has a list of its own. Its scores are scaled to [0, 1] by the list's minimum and maximum and
-added with the weights; a document that is not in a list gets nothing from it, whereas the run scores every candidate by
-every member. Reciprocal ranks are added as in the run. Late interaction is left out: the other weights remain.
+Each retrieving member gives its own list. Its scores are min-max scaled within the list and added with the weights; a
+document missing from a list gets nothing from it, whereas the run scores every candidate by every member. Reciprocal
+ranks are added as in the run. Late interaction is left out, keeping the other weights.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from acclimate.search.candidates import RANK_CONSTANT, min_max
 
 
 def weights_of(source: Source, engine: str) -> dict[str, float]:
-    """Weights of the members that the engine has, summing to 1; empty where ranks are added.
+    """Weights of the members that the engine supports, summing to 1; empty for reciprocal rank fusion.
 
-    Raises SettingError for a system of which nothing would remain.
+    Raises SettingError for a system without any such member.
     """
     weights = {name: weight for name, weight in source.system.weights.items() if source.kinds[name] != LATE_INTERACTION}
     if source.system.weights and not weights:

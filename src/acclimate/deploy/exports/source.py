@@ -1,4 +1,4 @@
-"""What an export reads: a finished run, the members of one of its systems, and its documents in parts."""
+"""The source of an export: a finished run, the members of one of its systems, and its documents in parts."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 BM25, SPARSE, DENSE, LATE_INTERACTION = "bm25", "sparse", "dense", "late-interaction"  # kinds of members
 LEXICAL = (BM25, SPARSE)
-PART_DOCS, PART_CHARS = 4096, 1 << 24  # of a part at most
-_MOST_QUERIES = 100  # that an export is checked with
+PART_DOCS, PART_CHARS = 4096, 1 << 24  # limits of a part
+_MOST_QUERIES = 100  # for checking an export
 
 
 class Document(NamedTuple):
-    """A document, or a passage of one, as engines keep it beside its vectors."""
+    """A document or passage, as engines store it beside its vectors."""
 
-    number: int  # the place of its id among all sorted ids, which breaks ties
+    number: int  # position of its id among all sorted ids, which breaks ties
     id: str
-    document: str  # the id of the document that a passage is of, else its own
+    document: str  # for a passage the id of its document, else its own
     title: str
     text: str
 
 
 class Part(NamedTuple):
-    """Some documents that follow each other."""
+    """Consecutive documents."""
 
     number: int  # from 0
     span: slice  # of rows of the index
@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 class TokenVectors(NamedTuple):
-    """Document i has the token vectors `vectors[starts[i]:starts[i + 1]]`, of unit length once they are scaled."""
+    """Document i has the token vectors `vectors[starts[i]:starts[i + 1]]`, to be multiplied by `scales`."""
 
     starts: NDArray[np.int64]  # (n_docs + 1,)
     vectors: NDArray[np.int8]  # (n_tokens, dim)
@@ -71,11 +71,11 @@ class Source:
 
     run: Run
     outputs: Outputs
-    name: SystemName  # as it was asked for, or is recommended; perhaps one with a reranker
+    name: SystemName  # requested or recommended; may have a reranker
 
     @classmethod
     def of(cls, run: Run, outputs: Outputs, system: str | None) -> Source:
-        """Raises SettingError for an unknown system, and for a given run, which answers no other queries."""
+        """Raises SettingError for an unknown system, and for a run file from elsewhere, which cannot answer queries."""
         return cls(run, outputs, outputs["evaluate"].servable(system or None))
 
     @cached_property
@@ -97,7 +97,7 @@ class Source:
 
     @property
     def corpus(self) -> Corpus:
-        """What is indexed: documents, or passages of them (see `parents`)."""
+        """The indexed documents, or passages of them (see `parents`)."""
         return self.run.input.corpus
 
     @property

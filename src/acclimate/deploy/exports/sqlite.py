@@ -68,7 +68,7 @@ def write(source: Source, folder: Path) -> Written:
 def _fill(database: sqlite3.Connection, source: Source) -> None:
     """Fill all tables step by step; finished steps are not repeated."""
     tokenizer = "porter unicode61" if source.run.settings["index"]["language"] == "en" else "unicode61"
-    database.execute("pragma synchronous = off")  # a killed process loses nothing; where the machine stops, begin anew
+    database.execute("pragma synchronous = off")  # a killed process loses nothing; after a power failure start anew
     database.executescript(_DOCUMENTS.format(tokenizer=tokenizer))
     for name, kind in source.kinds.items():
         database.executescript(_TABLES[kind].format(name=identifier(name)))

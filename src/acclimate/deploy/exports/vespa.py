@@ -2,8 +2,8 @@
 
 Sources retrieve candidates in YQL: `wand` over BM25's weights as integers, `nearestNeighbor` over dense vectors. Every
 member scores every candidate by tensors, and the global phase fuses: `normalize_linear` is the run's min-max scaling,
-`reciprocal_rank` its reciprocal rank. No Vespa could be run here; the tests compute from the exported files what its
-documentation says. `wand`, and `nearestNeighbor` without a graph, may retrieve more than they are asked for.
+`reciprocal_rank` its reciprocal rank. Vespa cannot be run here; the tests compute its results from the exported files
+as its documentation defines them. `wand`, and `nearestNeighbor` without a graph, may retrieve more than requested.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, So
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_AT_ONCE = 512  # documents of a file of the feed
+_DOCS_PER_FILE = 512
 _TEXTS = ("title", "text")
-_DIGITS = 6  # of a weight, and of a vector's component
+_DIGITS = 6  # significant digits of weights and vector components
 _NONCHARACTERS = "".join(
     map(chr, (end for plane in range(17) for end in (0x10000 * plane + 0xFFFE, 0x10000 * plane + 0xFFFF)))
 )
-_NO_TEXT = re.compile(f"[\0-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufdef{_NONCHARACTERS}]")  # in strings of Vespa
+_NO_TEXT = re.compile(f"[\0-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufdef{_NONCHARACTERS}]")  # not allowed in Vespa's strings
 
 
 def write(source: Source, folder: Path) -> Written:
@@ -84,10 +84,10 @@ def _write_feed(source: Source, folder: Path) -> tuple[int, int]:
         n_replaced += sum(
             row[name] != document[name] for row, document in zip(rows, documents, strict=True) for name in _TEXTS
         )
-        for first in range(0, len(rows), _AT_ONCE):
+        for first in range(0, len(rows), _DOCS_PER_FILE):
             path = folder / f"feed-{part.number:05}-{first:04}.jsonl"
             if not path.exists():
-                write_jsonl(path, _puts(source, of_part, rows, range(first, min(first + _AT_ONCE, len(rows)))))
+                write_jsonl(path, _puts(source, of_part, rows, range(first, min(first + _DOCS_PER_FILE, len(rows)))))
     return sum(1 for path in folder.glob("feed-*.jsonl") for _ in read_lines(path)), n_replaced
 
 
@@ -117,7 +117,7 @@ def _of_member(field: str, name: str, kind: str, of_part: arrays.Arrays, place: 
     span = slice(*of_part[f"{name}.starts"][place : place + 2])
     if kind == LATE_INTERACTION:
         tokens, scales = of_part[f"{name}.tokens"][span], of_part[f"{name}.scales"][span].tolist()
-        if not scales:  # a token of zeros, since a maximum over none is no number
+        if not scales:  # one token of zeros, since a maximum over no tokens is undefined
             tokens, scales = np.zeros((1, tokens.shape[1]), np.int8), [0.0]
         return {
             f"{field}_tokens": {str(number): vector.tobytes().hex() for number, vector in enumerate(tokens)},

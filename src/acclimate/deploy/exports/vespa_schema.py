@@ -14,7 +14,7 @@ from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
 from acclimate.search.candidates import RANK_CONSTANT
 
-IDS = {"id": "doc_id", "document": "document_id"}  # in a schema, these words mean something else
+IDS = {"id": "doc_id", "document": "document_id"}  # renamed: these words are reserved in schemas
 SERVICES = """<?xml version="1.0" encoding="utf-8"?>
 <services version="1.0">
   <container id="default" version="1.0">
@@ -54,7 +54,7 @@ def schema(source: Source) -> str:
         *(_block(f"function {score_of(name)}()", f"expression: {part.score}") for name, part in parts.items()),
         _block("first-phase", f"expression: {' + '.join(map(score_of, source.system.sources))}"),
         _block("global-phase", f"expression: {_system(source)}", f"rerank-count: {most_candidates(source)}"),
-        _block("match-features", *map(score_of, source.members)),  # so that content nodes compute them
+        _block("match-features", *map(score_of, source.members)),  # make content nodes compute them
     ]
     return (
         _block("schema acclimate", _block("document acclimate", *fields), _block("rank-profile system", *profile))

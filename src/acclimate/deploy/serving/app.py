@@ -1,4 +1,4 @@
-"""The HTTP of a service: its routes, each a few lines over `service`, and the page."""
+"""HTTP routes of the service, each a few lines over `service`, and the built-in page."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 def create_app(
     service: Service, *, api_key: str | None = None, hosts: Iterable[str] = (), reload_seconds: float = 2.0
 ) -> Any:
-    """The ASGI application of a service, which it closes at the end.
+    """The ASGI application of a service; closes the service on shutdown.
 
-    hosts: names that requests may use; empty: any. reload_seconds: between checks of the run's folder; 0: no checks.
+    hosts: allowed Host headers; empty: any. reload_seconds: between checks of the run's folder; 0: no checks.
     """
 
     @asynccontextmanager
@@ -148,12 +148,12 @@ def _add_page(app: FastAPI) -> list[str]:
     for file in sorted(PAGE.iterdir()):
         if file.suffix in _TYPES:
             path = "/" if file.name == "index.html" else f"/{file.name}"
-            app.add_api_route(path, _giving(file), include_in_schema=False)
+            app.add_api_route(path, _file_route(file), include_in_schema=False)
             paths.append(path)
     return paths
 
 
-def _giving(file: Path) -> Callable[[], Awaitable[Response]]:
+def _file_route(file: Path) -> Callable[[], Awaitable[Response]]:
     """A route that serves a file as it was when the service started."""
     content, kind = file.read_bytes(), f"{_TYPES[file.suffix]}; charset=utf-8"
 
@@ -184,11 +184,11 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
         return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
     if isinstance(error, SettingError):
         return _problem(422, str(error))
-    return _problem(503, str(error), {"retry-after": "5"})  # what was loaded cannot be read any more
+    return _problem(503, str(error), {"retry-after": "5"})  # a loaded file cannot be read any more
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
-    return _problem(500, OUR_ERROR)  # and the guard, which is told too, logs it
+    return _problem(500, OUR_ERROR)  # the guard sees the exception too and logs it
 
 
 def _problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

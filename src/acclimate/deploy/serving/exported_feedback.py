@@ -1,4 +1,4 @@
-"""Export people's grades as BEIR queries and judgments, on which a run can be measured."""
+"""Export users' grades as BEIR queries and judgments, for measuring a run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ QUERIES, QRELS = "queries.jsonl", "qrels/test.tsv"
 class ExportedFeedback(NamedTuple):
     """Counts of an export."""
 
-    queries: int  # that have a relevant document among their grades
+    queries: int  # with at least one document graded above 0
     judgments: int
-    without_relevant: int  # queries left out because nothing of theirs was graded above 0
-    preferred: Mapping[str, int]  # system, or `same` -> times that it was preferred
+    without_relevant: int  # queries left out because no document was graded above 0
+    preferred: Mapping[str, int]  # system, or `same` -> times preferred
     clicks: int
-    of_gone: int = 0  # judgments left out because their documents are not searched any more
-    of_came: int = 0  # judgments, among the others, of documents that an update brought
+    of_gone: int = 0  # judgments left out because their documents were removed
+    of_came: int = 0  # exported judgments of documents added by an update
 
     def __str__(self) -> str:
         lines = [f"{self.queries:,} queries with {self.judgments:,} judgments, {self.clicks:,} clicks"]
@@ -47,11 +47,10 @@ class ExportedFeedback(NamedTuple):
 
 
 def export(run_folder: Path, out: Path) -> ExportedFeedback:
-    """Write `queries.jsonl` and `qrels/test.tsv`, and beside them preferences.jsonl and clicks.jsonl.
+    """Write queries.jsonl, qrels/test.tsv, preferences.jsonl and clicks.jsonl.
 
-    The last grade of a document for a query counts, and none of a document that is not searched any more: `adapt`
-    refuses judgments of documents that there are not. Raises DataError where nobody graded anything, or `out` holds
-    something else.
+    The last grade of a document for a query counts. Grades of removed documents are left out, because `adapt` refuses
+    judgments of unknown documents. Raises DataError if there are no grades, or if `out` holds something else.
     """
     store = Feedback(run_folder)
     try:
@@ -89,7 +88,7 @@ def export(run_folder: Path, out: Path) -> ExportedFeedback:
 
 
 def _documents(run_folder: Path) -> tuple[Corpus, Corpus]:
-    """Those that are searched today, and those that the stages were made of."""
+    """(documents searched now, documents that the stages were made from)."""
     run, _ = current(run_folder)
     before_updates = run if run.updated_folder is None else opened(run_folder, "evaluate")[0]
     return run.input.documents, before_updates.input.documents

@@ -1,4 +1,4 @@
-"""Feedback of people on answers: grades, preferences and clicks, committed to an SQLite file at once."""
+"""Users' feedback: grades, preferences and clicks, committed to an SQLite file immediately."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CREATE TABLE clicks (id INTEGER PRIMARY KEY, time TEXT NOT NULL, rater TEXT NOT 
 
 
 class Grade(NamedTuple):
-    """How well a document answers a query: 0 not at all, 1 touches it, 2 answers in part, 3 fully."""
+    """How well a document answers a query: 0 not at all, 1 related, 2 in part, 3 fully."""
 
     query: str
     doc_id: str
@@ -37,23 +37,23 @@ class Grade(NamedTuple):
 
 
 class Preference(NamedTuple):
-    """Which of two result lists somebody prefers."""
+    """A user's choice between two result lists."""
 
     query: str
     left: str  # system
     right: str
     preference: Literal["left", "right", "same"]
-    blind: bool  # nobody saw which system was where
-    seed: int  # that drew the sides
+    blind: bool  # the systems' names were hidden
+    seed: int  # of the random assignment of sides
 
     @property
     def preferred(self) -> str:
-        """The system; `same` where neither is."""
+        """The preferred system, or `same`."""
         return {"left": self.left, "right": self.right, "same": "same"}[self.preference]
 
 
 class Click(NamedTuple):
-    """A document that somebody opened, with its rank."""
+    """A document that a user opened, and its rank."""
 
     query: str
     doc_id: str
@@ -62,8 +62,8 @@ class Click(NamedTuple):
 
 
 class Feedback:
-    """The feedback file of a run. Methods may be called from any thread, and raise DataError where the file cannot be
-    used. A missing or moved file is created with the next feedback."""
+    """The feedback file of a run. Thread-safe; methods raise DataError if the file cannot be used. A missing or moved
+    file is created anew with the next feedback."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -72,7 +72,7 @@ class Feedback:
         self._connected_to: tuple[int, int] | None = None
 
     def grade(self, rows: list[Grade], rater: str = "") -> None:
-        """All of them or none."""
+        """Store grades, all or none."""
         with self._writing() as connection:
             connection.executemany(
                 "INSERT INTO grades (time, rater, query, doc_id, grade) VALUES (?, ?, ?, ?, ?)",
@@ -153,7 +153,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file, so that another one in its place is told from it; None where there is none."""
+    """Device and inode of the file, to detect that it was replaced; None if it does not exist."""
     try:
         stat = path.stat()
     except OSError:

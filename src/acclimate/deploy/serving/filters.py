@@ -71,7 +71,7 @@ def fields_named(filters: str) -> list[str]:
 
 
 def passing(filters: str, fields: Iterable[Mapping[str, Any]]) -> list[int]:
-    """The positions of documents that pass canonical filters. fields: of each document."""
+    """Positions of the documents that pass canonical filters. fields: the fields of each document."""
     conditions: dict[str, dict[str, Any]] = json.loads(filters)
     return [
         place

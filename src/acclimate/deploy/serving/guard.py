@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_DISCARDED = 32 << 20  # bytes of a body that is too large, read so that the client is still there to hear why
+_DISCARDED = 32 << 20  # bytes read of a body that is too large, so that the client receives the refusal
 OUR_ERROR = "an error of the service; its log has more"
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -37,7 +37,7 @@ _HEADERS = {
 
 
 class Refused(Exception):
-    """A request that is answered with an error, in one line."""
+    """A request answered with a one-line error."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class Guard:
         api_key: str | None,
         hosts: Iterable[str],
     ) -> None:
-        """paths: that are counted by name. hosts: that a request may name; none: any."""
+        """paths: counted by name in metrics. hosts: allowed Host headers; empty: any."""
         self._app, self._limits, self._metrics = app, limits, metrics
         self._paths, self._open_paths = frozenset(paths), frozenset(open_paths)
         self._key = api_key.encode() if api_key else None
@@ -98,7 +98,7 @@ class Guard:
         is_open = scope["path"] in self._open_paths
         if not (is_open or self._key is None or self._has_key(headers)):
             raise Refused(401, "no valid key; send it as Authorization: Bearer KEY", {"www-authenticate": "Bearer"})
-        body = await self._body(headers, receive)  # however slowly it comes: it is not at work yet
+        body = await self._body(headers, receive)  # a slow body does not occupy a slot yet
         if is_open:
             await self._answered(scope, body, receive, answer)
             return
@@ -147,7 +147,7 @@ class Guard:
         async def replay() -> MutableMapping[str, Any]:
             nonlocal is_read
             if is_read:
-                return await receive()  # which says that the client left
+                return await receive()  # the disconnect message
             is_read = True
             return {"type": "http.request", "body": body, "more_body": False}
 

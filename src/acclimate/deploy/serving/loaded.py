@@ -1,4 +1,4 @@
-"""A finished run as it is served: opened, warmed up, and with a fingerprint of what it was made from."""
+"""A finished run loaded for serving: opened, warmed up, and identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ALWAYS = ("doc_id", "title")  # fields of every document
-_FILTERS = 32  # that are remembered
+_FILTERS = 32  # cached
 _WARM_UP = "where to begin"
 
 
 class LoadedRun:
-    """What a worker searches with; everything but search may be read by any thread.
+    """A run that the worker searches; everything but search is thread-safe.
 
-    Raises DataError for a folder without a finished run, and SettingError for a `system` that it does not have.
+    Raises DataError for a folder without a finished run, and SettingError for an unknown `system`.
     """
 
     def __init__(self, folder: Path, system: str | None = None) -> None:
         self._run, self._outputs = current(folder)
         self._searchers = Searchers(self._run, self._outputs)
         self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
-        self.system = self._searchers.checked_name(system)  # answers where none is named
+        self.system = self._searchers.checked_name(system)  # the default
         self.names = [name for name in self._outputs["evaluate"].names if name.is_servable]
         stages = {name: output.fingerprint for name, output in cast(dict[str, StageOutput], self._outputs).items()}
         self.fingerprint = fingerprint("served", stages, str(self._run.updated_folder), str(self._run.kept))
 
     def warm(self) -> None:
-        """Answer a query with each system that is likely to be asked, so that the first user need not wait."""
+        """Answer a query with each likely system, so that the first user need not wait."""
         for name in dict.fromkeys((self.system, *self.sides)):
             self.hits([_WARM_UP], 1, name)
         self.marker.marked(_WARM_UP, _WARM_UP)
 
     def hits(self, texts: Sequence[str], k: int, system: str, filters: str = "") -> list[list[Hit]]:
-        """At most `k` documents for each text. For the worker alone."""
+        """At most `k` documents for each text. Only the worker may call it."""
         return self._searchers.hits(texts, k, system, self._rows(filters) if filters else None)
 
     def _rows(self, filters: str) -> NDArray[np.int64]:
-        """The rows of the index whose documents pass, cached for the last filters."""
+        """Rows of the index whose documents pass the filters; cached."""
         if filters not in self._rows_by_filters:
             while len(self._rows_by_filters) >= _FILTERS:
                 self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
@@ -81,7 +81,7 @@ class LoadedRun:
 
     @property
     def measured(self) -> dict[str, Any]:
-        """What `evaluate` measured."""
+        """The output of `evaluate`."""
         return self._outputs["evaluate"].measured
 
     @cached_property
@@ -102,17 +102,17 @@ class LoadedRun:
 
     @cached_property
     def marker(self) -> Marker:
-        """Marks the words of a document that are words of a query."""
-        return Marker(Analyzer(self._run.base.bm25.analyzer.language))  # one of its own: the worker has the other
+        """Highlights the words of a document that match a query."""
+        return Marker(Analyzer(self._run.base.bm25.analyzer.language))  # a separate analyzer: the worker uses the other
 
     @property
     def n_docs(self) -> int:
-        """Documents that can be found."""
+        """Number of documents searched."""
         return len(self._run.input.documents)
 
     @cached_property
     def fields(self) -> list[str]:
-        """What filters may name."""
+        """Fields that filters may name."""
         names = self._run.input.documents.field_names or []
         return [*_ALWAYS, *(name for name in names if name not in _ALWAYS)]
 

@@ -1,7 +1,7 @@
 """Highlighting: the words of a text that match a query by BM25's terms, and the part of the text with most of them.
 
-BM25 also counts words such as "how" and "can", as the list of English stop words is short. They explain no ranking and
-are in every text, so they are marked only where a query has nothing else.
+BM25 also counts words such as "how" and "can", as its list of English stop words is short. They explain no ranking, so
+they are marked only if the query has no other words.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from acclimate.base.text import printable
 from acclimate.base.words import spans_of
 from acclimate.corpus.analyzer import Analyzer, stop_words_of
 
-_BEFORE = 60  # characters that are shown before the first word that is marked
-_LONGEST = 20_000  # characters of a document that are looked through
+_BEFORE = 60  # characters shown before the first marked word
+_LONGEST = 20_000  # characters of a document examined
 _FUNCTION_WORDS = {"en": "EN_PLUS", "ru": "RUSSIAN"}  # lists of bm25s, beyond what the analyzer drops
 
 
@@ -39,7 +39,7 @@ class Marker:
         terms = terms - self._function_words or terms
         spans = [(start, end) for start, end in spans_of(text) if terms.intersection(self._analyzer(text[start:end]))]
         start, end = _window(spans, len(text), chars)
-        if start:  # at the beginning of a word, where words have blanks between them
+        if start:  # start at the beginning of a word, if words are separated by spaces
             start = text.find(" ", start, start + _BEFORE) + 1 or start
         if end < len(text):
             end = max(text.rfind(" ", end - _BEFORE, end), end - _BEFORE)

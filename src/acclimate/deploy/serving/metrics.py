@@ -20,7 +20,7 @@ class Histogram:
         self._sums: Counter[str] = Counter()
 
     def observe(self, value: float, labels: str = "") -> None:
-        """labels: as they are written, such as `path="/search"`."""
+        """Count a value. labels: in Prometheus syntax, such as `path="/search"`."""
         counts = self._counts.setdefault(labels, [0] * (len(self.bounds) + 1))
         counts[sum(value > bound for bound in self.bounds)] += 1
         self._sums[labels] += value  # pyright: ignore[reportArgumentType] (a float)
@@ -48,26 +48,26 @@ class Metrics:
         self._seconds = Histogram("acclimate_request_seconds", "Seconds from request to answer.", _SECONDS)
         self._batches = Histogram("acclimate_batch_questions", "Questions that were answered together.", _SIZES)
         self._reloads: Counter[str] = Counter()
-        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}  # name -> what it is, and its value
+        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}  # name -> (help text, value)
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """A request was answered. path: that of a route, so that strangers cannot make new ones."""
+        """Count an answered request. path: that of a route, so that clients cannot create new labels."""
         with self._lock:
             self._requests[path, status] += 1
             self._seconds.observe(seconds, f'path="{path}"')
 
     def batch(self, size: int) -> None:
-        """So many questions are answered together."""
+        """Count a batch of questions."""
         with self._lock:
             self._batches.observe(size)
 
     def reload(self, outcome: str) -> None:
-        """Another run was loaded, or failed to."""
+        """Count a reload; outcome: `swapped`, `same` or `failed`."""
         with self._lock:
             self._reloads[outcome] += 1
 
     def text(self, info: Mapping[str, str]) -> str:
-        """All of it. info: of the run that is served."""
+        """All metrics in text format. info: labels of the served run."""
         with self._lock:
             lines = _counter("acclimate_requests_total", "Requests answered.", [
                 (f'path="{path}",status="{status}"', count) for (path, status), count in sorted(self._requests.items())

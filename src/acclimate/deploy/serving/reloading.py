@@ -1,8 +1,7 @@
-"""Reload a run that was made anew: the worker gets the new one once it is loaded and has answered a query.
+"""Hot reload: when a run is rebuilt, the worker switches to the new one once it is loaded and has answered a query.
 
-A change is seen by the size, time and inode of the manifests and the report, checked every few seconds. While `adapt`
-works there is no manifest of `evaluate`, so nothing is loaded. The old run stays in use until then, and as long as the
-new one cannot be used.
+Changes are detected by size, time and inode of the manifests and the report, checked every few seconds. While `adapt`
+is running there is no manifest of `evaluate`, so nothing is loaded. The old run stays in use until the new one works.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ State = tuple[tuple[str, int, int, int], ...]
 
 
 class Reloading:
-    """Keeps the run of a worker current. `check` is called by one thread at a time."""
+    """Keeps a worker's run up to date. `check` must not be called concurrently."""
 
     def __init__(self, worker: Worker, load: Callable[[], LoadedRun], folder: Path) -> None:
         self._worker, self._load, self._folder = worker, load, folder
@@ -28,8 +27,10 @@ class Reloading:
         self.problem: str | None = None  # why a newer run is not served
 
     def check(self) -> str | None:
-        """Load a changed run that has not changed again since the last check. Returns `swapped`, `same` or `failed`;
-        None where nothing is to be loaded."""
+        """Load a run that has changed, and not changed again since the last check.
+
+        Returns `swapped`, `same` or `failed`; None if there is nothing to load.
+        """
         state = state_of(self._folder)
         is_at_rest, self._last = state == self._last, state
         if state == self._loaded or not is_at_rest or not (self._folder / _LAST_STAGE / "manifest.json").is_file():
@@ -41,7 +42,7 @@ class Reloading:
                 self.problem = None
                 return "same"
             run.warm()
-        except Exception as error:  # a damaged file may come to any
+        except Exception as error:  # damaged files can raise any exception
             reason = str(error) if isinstance(error, AcclimateError) else f"{type(error).__name__}: {error}"
             self.problem = f"the run changed and cannot be used ({reason}); the old one is served"
             is_unexpected = not isinstance(error, AcclimateError)
@@ -58,7 +59,7 @@ def state_of(folder: Path) -> State:
     for path in sorted([*folder.glob("[!.]*/manifest.json"), folder / "report.json"]):
         try:
             stat = path.stat()
-        except OSError:  # it is being replaced
+        except OSError:  # the file is being replaced
             continue
         states.append((path.relative_to(folder).as_posix(), stat.st_mtime_ns, stat.st_size, stat.st_ino))
     return tuple(states)

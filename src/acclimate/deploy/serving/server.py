@@ -1,4 +1,4 @@
-"""uvicorn as we run it: slow and idle clients are disconnected, and requests at work are answered before it stops."""
+"""The uvicorn server: disconnects slow and idle clients, and answers running requests before it stops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TURNED_AWAY = (
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket bound to that address, not yet listening. Raises SettingError where that is not possible."""
+    """A socket bound to the address, not yet listening. Raises SettingError if that fails."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -39,12 +39,12 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def run(app: Any, listener: socket.socket, limits: Limits) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP, then answer what is at work and return."""
+    """Serve until SIGINT, SIGTERM or SIGHUP, then answer running requests and return."""
     asyncio.run(server(app, limits).serve(sockets=[listener]))
 
 
 def server(app: Any, limits: Limits) -> uvicorn.Server:
-    """A server that runs until `should_exit` is set or, in the main thread, a signal comes."""
+    """A server that runs until `should_exit` is set or, in the main thread, a signal arrives."""
     _raise_file_limit(limits.max_connections)
     config = uvicorn.Config(
         app,
@@ -52,7 +52,7 @@ def server(app: Any, limits: Limits) -> uvicorn.Server:
         ws="none",
         loop="asyncio",
         log_config=None,
-        log_level="error",  # what strangers send is no news
+        log_level="error",  # clients' invalid requests are not worth a warning
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=_HEAD_BYTES,
@@ -63,7 +63,7 @@ def server(app: Any, limits: Limits) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
-    """Signals end the server and nothing else: the caller decides what comes then."""
+    """Stops on signals without raising them again; the caller decides what follows."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,7 +81,7 @@ class _Server(uvicorn.Server):
 
 
 def _protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """HTTP/1.1 with timeouts for the head of a request and for the client to read the answer."""
+    """HTTP/1.1 with timeouts for receiving a request's head and for sending the answer."""
 
     class Protocol(H11Protocol):
         head: asyncio.TimerHandle | None = None
@@ -137,7 +137,7 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
 
 
 def _raise_file_limit(connections: int) -> None:
-    """Let this process open as many files as connections may need, where the system permits it."""
+    """Raise the limit of open files to what connections may need, if the system permits it."""
     if sys.platform == "win32":
         return
     import resource

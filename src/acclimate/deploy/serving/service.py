@@ -1,4 +1,4 @@
-"""What a service is made of, and the answers it gives, apart from HTTP."""
+"""The service behind the HTTP routes: search, comparison, feedback and grading."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from acclimate.deploy.serving.metrics import Metrics
 from acclimate.deploy.serving.reloading import Reloading
 from acclimate.deploy.serving.worker import Answer, Question, Worker
 
-COMPARED_DEPTH = 50  # so deep it is known where the other side has a document
-JUDGED_DEPTH = 10  # of each side, to be graded
-_TEXT = 2000  # of one that is to be graded
-_SHOWN = 320  # characters of a document's text where its words are marked
+COMPARED_DEPTH = 50  # ranks searched for a document of the other side
+JUDGED_DEPTH = 10  # documents of each side to grade
+_TEXT = 2000  # characters of a document to grade
+_SHOWN = 320  # characters of a document's text with highlighting
 
 T = TypeVar("T")
 
 
 class Service:
-    """One run, served."""
+    """Serves one run."""
 
     def __init__(self, folder: Path, system: str | None, limits: Limits) -> None:
         """Raises DataError and SettingError as `LoadedRun` does; returns when a query can be answered at once."""
@@ -48,11 +48,11 @@ class Service:
 
     @property
     def run(self) -> LoadedRun:
-        """The one that is served now."""
+        """The run served now."""
         return self.worker.run
 
     def close(self) -> None:
-        """Answer what was asked, and let go of everything."""
+        """Answer pending questions and release all resources."""
         self.worker.close()
         self.feedback.close()
 
@@ -67,7 +67,7 @@ class Service:
         return await asyncio.wrap_future(self.worker.ask(question))
 
     def check_query(self, query: str) -> None:
-        """Raises Refused."""
+        """Raise Refused for a query that is empty or too long."""
         if not query.strip():
             raise Refused(422, "the query is empty; expected what to search for")
         if len(query) > self.limits.max_query_chars:
@@ -94,7 +94,7 @@ class Service:
             left, right = right, left
         depth = min(max(asked.k, COMPARED_DEPTH), self.limits.max_k)
         answer = await self.answer(asked.query, tuple(sorted((left, right))), depth, filters)
-        return await asyncio.to_thread(self._compared, asked, answer, left, right, depth)  # which looks through texts
+        return await asyncio.to_thread(self._compared, asked, answer, left, right, depth)  # highlighting takes time
 
     def _compared(
         self, asked: schemas.Compare, answer: Answer, left: str, right: str, depth: int
@@ -129,7 +129,7 @@ class Service:
         )
 
     def keep(self, given: schemas.PreferenceGiven | schemas.GradeGiven | schemas.ClickGiven) -> None:
-        """Keep a word of feedback. Raises Refused for a document or a system that there is not."""
+        """Store feedback. Raises Refused for an unknown document or system."""
         self.check_query(given.query)
         run = self.run
         if isinstance(given, schemas.PreferenceGiven):
@@ -144,7 +144,7 @@ class Service:
             self._read(lambda: self.feedback.click(click, given.rater))
 
     def keep_grades(self, query: str, grades: Mapping[str, int], rater: str) -> None:
-        """Keep all of them or none."""
+        """Store grades, all or none."""
         self.check_query(query)
         self._check_documents(grades)
         self._read(lambda: self.feedback.grade([Grade(query, *pair) for pair in grades.items()], rater))
@@ -179,7 +179,7 @@ class Service:
         return {grade.query for grade in self._read(self.feedback.grades)}
 
     def grades_of(self, query: str) -> dict[str, int]:
-        """Document -> the grade that it has for a query."""
+        """Grades for a query: doc_id -> grade."""
         return {grade.doc_id: grade.grade for grade in self._read(lambda: self.feedback.grades(query))}
 
     def health(self) -> schemas.Health:
@@ -203,7 +203,7 @@ class Service:
 
     @staticmethod
     def _read(read: Callable[[], T]) -> T:
-        """What `read` gives. Raises Refused where the file of the feedback cannot be used."""
+        """Call `read`. Raises Refused if the feedback file cannot be used."""
         try:
             return read()
         except DataError as error:
@@ -211,7 +211,7 @@ class Service:
 
 
 def _facts(answer: Answer, hit: Hit, rank: int, chars: int) -> dict[str, Any]:
-    """A hit as an answer has it."""
+    """The fields of a hit in a response."""
     return {
         "rank": rank,
         "doc_id": hit.document_id,

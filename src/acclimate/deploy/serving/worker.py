@@ -1,7 +1,8 @@
-"""One thread that owns what is searched with: questions that came while it was at work are its next batch.
+"""The worker thread, which owns the models and indexes and answers questions in batches.
 
-Nobody waits for a batch to fill, so a single client loses nothing, and many share what a batch shares. A question that
-fails fails alone: the others of its batch are asked again without it.
+Questions that arrive while it works form its next batch. It never waits for a batch to fill, so a single client has no
+delay, and many share the cost of a batch. If a batch fails, its questions are answered one by one, so only the faulty
+one fails.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from acclimate.deploy.serving.loaded import LoadedRun
 from acclimate.search.names import SystemName
 
 MAX_BATCH = 64
-_MAX_RERANKED = 4  # a reranker reads every pair by itself: more of them would only wait for each other
+_MAX_RERANKED = 4  # rerankers gain nothing from larger batches, which would only add delay
 _CLOSING_SECONDS = 5.0
 
 
 class Question(NamedTuple):
-    """A query that each of these systems is to answer with `k` documents, of those that pass the filters."""
+    """A query for some systems: the best `k` documents of each that pass the filters."""
 
     text: str
     systems: tuple[str, ...]
     k: int
-    filters: str = ""  # as `filters.canonical` writes them
+    filters: str = ""  # canonical, see `filters.canonical`
 
     @property
     def group(self) -> tuple[tuple[str, ...], int, str]:
-        """What questions that are answered together have in common."""
+        """Key of questions that can be answered together."""
         return self.systems, self.k, self.filters
 
 
 class Answer(NamedTuple):
-    """The hits of each system, and the run that they are from."""
+    """The hits of each system, and the run they come from."""
 
     hits: dict[str, list[Hit]]
     run: LoadedRun
@@ -48,11 +49,11 @@ class _Task(NamedTuple):
 
 
 class Worker:
-    """Answers with the run that it has, until it is given another."""
+    """Answers questions with its current run, which may be replaced at any time."""
 
     def __init__(self, run: LoadedRun, *, on_batch: Callable[[int], None] = lambda size: None) -> None:
-        """on_batch: is told how many questions a batch has."""
-        self.run = run  # replaced as a whole; a batch at work ends with the one that it began with
+        """on_batch: called with the number of questions of each batch."""
+        self.run = run  # may be replaced; a running batch finishes with the old one
         self._on_batch = on_batch
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="searches", daemon=True)
@@ -60,17 +61,17 @@ class Worker:
 
     @property
     def n_waiting(self) -> int:
-        """Questions that no batch has taken yet."""
+        """Questions not yet in a batch."""
         return self._tasks.qsize()
 
     def ask(self, question: Question) -> Future[Answer]:
-        """The answer, once there is one; cancel it and it is passed over, unless it is at work already."""
+        """Queue a question. Cancelling the future skips it, unless it is already being answered."""
         answer: Future[Answer] = Future()
         self._tasks.put(_Task(question, answer))
         return answer
 
     def close(self) -> None:
-        """Answer what has been asked, then end; whoever still waited for what takes longer has left."""
+        """Answer the queued questions, within a time limit, then end the thread."""
         self._tasks.put(None)
         self._thread.join(_CLOSING_SECONDS)
 
@@ -89,13 +90,13 @@ class Worker:
                     self._answer_together(group[start : start + most])
 
     def _answer_together(self, tasks: Sequence[_Task]) -> None:
-        """Answer those tasks of one group that are still wanted."""
-        if wanted := [task for task in tasks if task.answer.set_running_or_notify_cancel()]:
-            self._on_batch(len(wanted))
-            _answer(self.run, wanted)
+        """Answer the tasks of one group that are not cancelled."""
+        if pending := [task for task in tasks if task.answer.set_running_or_notify_cancel()]:
+            self._on_batch(len(pending))
+            _answer(self.run, pending)
 
     def _batch(self) -> list[_Task | None]:
-        """What waits, at least one."""
+        """Wait for tasks, and take all that are queued."""
         tasks = [self._tasks.get()]
         while len(tasks) < MAX_BATCH:
             try:

@@ -22,7 +22,7 @@ from acclimate.run.input import Input
 
 
 def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
-    """Ids of documents to remove, one a line. Raises DataError for an unknown id."""
+    """Read ids of documents to remove, one per line. Raises DataError for an unknown id."""
     doc_ids: set[str] = set()
     for number, line in read_lines(path):
         doc_id = line if line in documents else line.strip()
@@ -40,8 +40,8 @@ def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
 class Changes:
     """The documents that a run searches, and how they are to change.
 
-    new: new and changed documents; unchanged ones among them are ignored. removed: ids of documents to remove.
-    replaces: documents that are not in `new` go too.
+    now: the documents before the change. new: new and changed documents; unchanged ones among them are ignored.
+    removed: ids of documents to remove. replaces: remove documents that are not in `new`.
     """
 
     now: Corpus
@@ -58,7 +58,7 @@ class Changes:
                 )
 
     def documents(self) -> Iterator[Doc]:
-        """All documents after the change: in their order with new ones at the end, or in the order of a full `new`."""
+        """All documents after the change: in present order, new ones last; with `replaces`, in the order of `new`."""
         if self.replaces:
             yield from self.new.values()
             return
@@ -102,7 +102,7 @@ class Changes:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of each."""
+        """The number of documents that came, changed and went."""
         return {name: len(getattr(self, name)) for name in ("came", "changed", "went")}
 
 
@@ -111,19 +111,19 @@ def _fields(documents: Mapping[str, Doc], doc_id: str) -> dict[str, Any]:
 
 
 class Rows:
-    """Where each row of the new index comes from: a row of the present index, or a text that must be encoded.
+    """Maps each row of the new index to a row of the present index or to a text to encode.
 
-    `rows` fills while `units` is read. Rows below the length of the present index are its own; from there on they count
-    through `fresh`, in order. What is indexed are documents, or passages of them.
+    `rows` fills while `units` is iterated: numbers below the length of the present index are its rows, higher ones
+    count through `fresh`. Rows are documents, or passages of them.
     """
 
     def __init__(self, changes: Changes, now: Input) -> None:
         self._changes, self._now = changes, now
         self._rows = array("q")
-        self.fresh: list[str] = []  # ids of what must be encoded
+        self.fresh: list[str] = []  # ids of documents or passages to encode
 
     def units(self, documents: Corpus) -> Iterator[Doc]:
-        """Every document, or its passages, as `collections.passages` splits it."""
+        """Every document, or its passages (see `corpus.passages.split`)."""
         corpus, is_fresh = self._now.corpus, self._changes.came | self._changes.changed
         words, overlap = self._now.passage_words, self._now.passage_overlap
         for doc in documents.values():
@@ -139,7 +139,7 @@ class Rows:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(n,) the origin of each row of the new index."""
+        """(n,) source of each row of the new index."""
         return np.frombuffer(self._rows, np.int64)
 
     @cached_property

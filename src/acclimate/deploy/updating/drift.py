@@ -1,4 +1,4 @@
-"""Drift: whether new documents are unlike those that a run was made from, so that adapting again may pay.
+"""Drift: whether new documents differ so much from those the run was made from that adapting again may pay.
 
 Three figures, each compared with the run's own documents and queries rather than with a chosen threshold:
 
@@ -8,9 +8,9 @@ Three figures, each compared with the run's own documents and queries rather tha
   documents, against those of the run, each without itself;
 - the cosine of the best document for each query that measured the run: its mean now, against that before.
 
-The first two suggest adapting again where the median of new documents lies above 95% of the run's documents (of similar
-documents, one in twenty does by chance); the third where the mean fell by more than its standard error over queries,
-the least that measuring again could notice.
+The first two suggest adapting again if the median of new documents lies above the 95th percentile of the run's
+documents; the third if the mean fell by more than its standard error over queries, the smallest change that measuring
+again could notice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from acclimate.run.run import Run
 from acclimate.search.term_counts import TermCounts
 from acclimate.stages.chain import Outputs
 
-_MOST = 2000  # documents, and sampled ones that they are compared with
+_MOST = 2000  # documents compared, and documents they are compared with
 _MOST_QUERIES = 200
 _QUANTILE = 0.95
 
@@ -36,8 +36,8 @@ def drift(
 ) -> dict[str, Any]:
     """The figures by name, each with `came` (or `now`), `before`, and the `limit` beyond which it suggests adapting.
 
-    came: ids of new and changed documents or passages since the stages were made. counts: of everything searched now,
-    and behind it of what is searched no longer, or is another by now, as it was.
+    came: ids of documents or passages that are new or changed since the stages were made. counts: term counts of
+    everything searched now, followed by those of removed documents and of changed ones as they were.
     only_more: nothing changed or was removed, so the best scores cannot have fallen.
     """
     figures: dict[str, Any] = {}
@@ -53,23 +53,23 @@ def drift(
 
 def sentences(figures: Mapping[str, Any]) -> list[str]:
     """A sentence on the figures that suggest adapting again, if any do."""
-    said: list[str] = []
+    reasons: list[str] = []
     if (words := figures.get("new_words")) and words["came"] > words["limit"]:
-        said.append(
+        reasons.append(
             f"of the words of what came, {words['came']:.1%} were in no document before "
             f"({words['before']:.1%} is usual, {words['limit']:.1%} in one of twenty)"
         )
     if (far := figures.get("distance")) and far["came"] > far["limit"]:
-        said.append(
+        reasons.append(
             f"what came is {far['came']:.3f} from the documents that queries were written for ({far['before']:.3f} is "
             f"usual, {far['limit']:.3f} in one of twenty)"
         )
     if (top := figures.get("top_scores")) and top["now"] < top["limit"]:
-        said.append(
+        reasons.append(
             f"the best documents for the measured queries are less like them: a cosine of {top['now']:.3f}, "
             f"{top['before']:.3f} before (its standard error is {top['before'] - top['limit']:.3f})"
         )
-    return [f"Drift: {'; '.join(said)}. Adapting to the documents of today may pay."] if said else []
+    return [f"Drift: {'; '.join(reasons)}. Adapting to the documents of today may pay."] if reasons else []
 
 
 def _figure(came: NDArray[np.floating], before: NDArray[np.floating]) -> dict[str, float]:
@@ -88,7 +88,7 @@ def _new_words(counts: TermCounts, came: NDArray[np.int64]) -> tuple[NDArray[np.
     is_old = np.ones(n_docs, bool)
     is_old[came] = False
     holders = np.bincount(counts.terms[is_old[rows]], minlength=len(counts.vocabulary))[counts.terms]
-    is_new = holders <= is_old[rows]  # in no old document but itself
+    is_new = holders <= is_old[rows]  # in no other old document
     shares = np.bincount(rows, weights=counts.counts * is_new, minlength=n_docs)
     shares /= np.maximum(np.bincount(rows, weights=counts.counts, minlength=n_docs), 1)
     old = shares[is_old]
@@ -98,7 +98,7 @@ def _new_words(counts: TermCounts, came: NDArray[np.int64]) -> tuple[NDArray[np.
 def _distances(
     before: Run, outputs: Outputs, now: Run, came: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
-    """Distances to the nearest document that queries were written for: of new documents, and of old ones."""
+    """(of new documents, of old ones): distance to the nearest document that queries were written for."""
     ids = before.base.ids
     written_for = sorted({query.doc_id for query in outputs["filter"].queries if query.doc_id in ids.row})
     sampled = np.array([ids.row[doc_id] for doc_id in written_for[:: max(1, len(written_for) // _MOST)]], np.int64)

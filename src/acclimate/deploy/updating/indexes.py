@@ -1,6 +1,7 @@
-"""Indexes for changed documents: rows of unchanged ones are copied from the present indexes, the rest is encoded.
+"""Updating indexes: rows of unchanged documents are copied from the present indexes, the rest is encoded.
 
-`rows` says where each row comes from: below the length of the present index from there, else from the fresh documents.
+`rows` gives the source of each new row: a number below the length of the present index is a row of it, a higher one
+counts through the fresh documents.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from acclimate.search.term_counts import TermCounts, places_of
 from acclimate.search.vectors import Vectors, arrays_of, create_arrays, cut_vectors, encode_corpus, flush
 from acclimate.stages.distill import Distilled
 
-_ROWS_AT_ONCE = 4096  # that are copied
+_ROWS_AT_ONCE = 4096  # copied
 
 
 def index(
     run: Run, distilled: Distilled | None, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path
 ) -> None:
-    """Write every index of the stages `index` and `distill` anew, into `folder`.
+    """Write updated indexes of the stages `index` and `distill` into `folder`.
 
-    fresh: new and changed documents. rows: (n,) the origin of each row.
+    fresh: new and changed documents. rows: (n,) source of each row.
     """
     exact_up_to = run.settings["index"]["exact_up_to"]
     approximate.check(len(rows), exact_up_to)
@@ -59,7 +60,7 @@ def index(
 
 
 def _bm25(run: Run, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: Path) -> None:
-    """The first update counts the terms of every document and keeps the counts; later ones extend these."""
+    """Write the BM25 index. The first update stores the term counts of all documents; later ones extend them."""
     analyzer, settings = run.base.bm25.analyzer, run.settings["index"]
     counted = run.folder("index") / TERMS
     if counted.is_dir():
@@ -81,7 +82,7 @@ def _vectors(
 
 
 def joined(sources: list[Vectors], rows: NDArray[np.int64], folder: Path) -> Vectors:
-    """Write the vectors of these rows, which count through the sources one after the other, to `folder`."""
+    """Write the vectors of these rows to `folder`; row numbers count through the concatenated sources."""
     folder.mkdir(parents=True, exist_ok=True)
     lengths = np.concatenate([np.diff(source.offsets) for source in sources])[rows]
     first, has_tokens = sources[0], bool(len(sources[0].tokens))
@@ -114,7 +115,7 @@ def _sparse(
     folder: Path,
     scratch: Path,
 ) -> None:
-    """The inverted index of a sparse student."""
+    """Write the inverted index of a sparse student."""
     head, n_vocabulary = Head.open(students.folder / name)
     indexes = [SparseIndex.open(students.indexes / f"{name}-index")]
     if fresh is not None:

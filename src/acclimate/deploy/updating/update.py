@@ -1,9 +1,9 @@
 """Update the documents that a run searches, without training anything.
 
-Unchanged rows are copied, new documents are encoded by the base and the students, and BM25 is computed anew from kept
-counts. The new indexes are written beside the old and renamed; then one file names them as current, so a kill at any
-moment leaves either the old or the new. The previous indexes stay until the next update, so their readers are not
-disturbed.
+Unchanged rows are copied, new documents are encoded by the base and the students, and BM25 is recomputed from stored
+term counts. The new indexes are written beside the old ones, then a single file switches to them, so a kill at any
+moment leaves either the old or the new. The previous indexes stay until the next update for processes that still read
+them.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from acclimate.search.term_counts import TermCounts
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import current, described, made_of, opened
 
-_CORPUS = "update-{}.arrow"  # among the files of the corpus; passages beside it
+_CORPUS = "update-{}.arrow"  # in the corpus folder; passages beside it
 
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update did.
+    """The result of an update.
 
     >>> sorted(acclimate.Updated.__dataclass_fields__)
     ['changes', 'documents', 'drift', 'drifted', 'seconds', 'since']
     """
 
-    documents: int  # that are searched now
-    changes: dict[str, int]  # came, changed, went: by this update
-    since: dict[str, int]  # the same, since the run was made
+    documents: int  # searched now
+    changes: dict[str, int]  # documents that came, changed and went by this update
+    since: dict[str, int]  # the same since the run was made
     drift: dict[str, Any]  # figures, see `deploy.updating.drift`
-    drifted: list[str]  # those of them that suggest adapting again, in words
+    drifted: list[str]  # sentences on those that suggest adapting again
     seconds: float
 
     def __str__(self) -> str:
@@ -62,10 +62,10 @@ class Updated:
 
 
 def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool) -> Updated:
-    """Update a run's documents, and write its report anew, which says how many came and went.
+    """Update a run's documents and rewrite its report.
 
-    new: a collection, as `adapt` takes it. remove: a file of ids. replaces: documents that are not in `new` go.
-    Raises SettingError where nothing is given, and what readers raise.
+    new: a collection, in any form that `adapt` accepts. remove: a file of ids. replaces: remove documents that are not
+    in `new`. Raises SettingError if neither is given, DataError for unreadable files.
     """
     with described(folder).workspace.lock():
         updated = _update(folder, new, remove, replaces)
@@ -82,7 +82,7 @@ def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) 
     started = time.monotonic()
     now, outputs = current(folder)
     sweep(folder / FOLDER)
-    scratch = folder / FOLDER / ".read.part"  # which the next command sweeps where this one is killed
+    scratch = folder / FOLDER / ".read.part"  # removed by the next command if this one is killed
     make_folder(scratch)
     try:
         came = collections.load(new, scratch).corpus if new is not None else dict[str, Doc]()
@@ -148,7 +148,7 @@ def _counts_before(before: Run, doc_ids: Set[str]) -> TermCounts:
 
 
 def _corpora(now: Run, changes: Changes) -> tuple[Corpus, Corpus, Rows]:
-    """The documents after the change, what of them is searched, and where the rows of its index come from."""
+    """The documents after the change, the searched units (documents or passages), and the sources of the index rows."""
     into = now.input.folder
     fresh = changes.came | changes.changed
     others = [(*doc, changes.fields_of(doc.doc_id)) for doc in changes.new.values() if doc.doc_id in fresh]
@@ -167,7 +167,7 @@ def _corpora(now: Run, changes: Changes) -> tuple[Corpus, Corpus, Rows]:
 
 @dataclass(frozen=True)
 class _Some(Mapping[str, Doc]):
-    """Some documents of a corpus, in an order of their own, read on access."""
+    """A selection of a corpus's documents in a given order, read on access."""
 
     corpus: Corpus
     doc_ids: list[str]

@@ -1,4 +1,4 @@
-"""What is written beside an export to search it: each file runs as it is, and is what the export is checked with."""
+"""Scripts that search an export, copied into it; the export is checked with the same code."""
 
 import sys
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from acclimate.report.formatting import excerpt
 
 
 def arguments(usage: str | None, least: int, most: int) -> list[str]:
-    """What a script is given. Raises SystemExit, with how it is used, where that is less or more."""
+    """The script's arguments. Raises SystemExit with the usage if there are fewer than `least` or more than `most`."""
     given = sys.argv[1:]
     if not least <= len(given) <= most:
         raise SystemExit(usage)
@@ -16,6 +16,6 @@ def arguments(usage: str | None, least: int, most: int) -> list[str]:
 
 
 def show(hits: Iterable[tuple[str, float, str, str]]) -> None:
-    """Print (id, score, title, text) of documents, whatever these hold."""
+    """Print (id, score, title, text) of documents, without control characters."""
     for document, score, title, text in hits:
         print(f"{score:8.4f}  {single_spaced(document)}  {single_spaced(title)}\n          {excerpt(text, 200)}")

@@ -35,7 +35,7 @@ def searcher(folder):
         def named(name):
             if name in postings:
                 hits = [hit for hit in all_scores[name].items() if hit[1] > 0]
-            else:  # an index knows no ties: more are asked for
+            else:  # an index does not break ties: fetch more
                 asked: Any = documents.search(members[name], vector_column_name=plain(name))
                 rows = asked.distance_type("dot").select(["number", "_distance"]).limit(2 * fusion.depth).to_arrow()
                 hits = zip(rows["number"].to_pylist(), (-d for d in rows["_distance"].to_pylist()), strict=True)
@@ -75,7 +75,7 @@ def searcher(folder):
 
 
 def similarity(query, row, name):
-    """The cosine; of token vectors, the nearest of the document's to each of the query's, averaged."""
+    """Cosine similarity; for token vectors MaxSim, averaged over the query's tokens."""
     if query.ndim == 1:
         return float(np.asarray(row[name], np.float32) @ query)
     scales = np.frombuffer(row[f"{name}_scales"], "<f4")
@@ -84,7 +84,7 @@ def similarity(query, row, name):
 
 
 def plain(name):
-    """A member's name, as that of a column or a table."""
+    """A member's name as a column or table name."""
     return name.replace(":", "_").replace("-", "_")
 
 

@@ -22,7 +22,7 @@ def searcher(connection, folder):
 
 
 def parameters(name, part):
-    """By name the type and the value of what goes in: words and their weights, a vector, or one for each token."""
+    """(type, value) of the function's parameters for a member: words and weights, a vector, or token vectors."""
     if hasattr(part, "terms"):
         return {f"{name}_words": ("text[]", part.terms), f"{name}_weights": ("real[]", part.weights)}
     if part.ndim == 1:

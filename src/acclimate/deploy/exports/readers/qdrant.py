@@ -15,7 +15,7 @@ from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
 COLLECTION = "acclimate"
-_POINTS = 64  # that are sent at once
+_POINTS = 64  # sent at once
 
 
 def connect(url):
@@ -23,9 +23,9 @@ def connect(url):
 
 
 def load(client, folder, progress=lambda done: None):
-    """Fill the collection, in the place of one of that name; returns how many points it has then.
+    """Create the collection anew and fill it; returns its number of points.
 
-    progress: called with how many are there."""
+    progress: called with the number of points loaded."""
     _, arrays = next(parts.read(folder / "parts"))
     sparse = [key.removesuffix(".terms") for key in arrays if key.endswith(".terms")]
     late = [key.removesuffix(".tokens") for key in arrays if key.endswith(".tokens")]
@@ -54,12 +54,12 @@ def load(client, folder, progress=lambda done: None):
 
 
 def plain(name):
-    """A member's name, as that of a vector."""
+    """A member's name as the name of a vector."""
     return name.replace(":", "_")
 
 
 def vectors_of(array, late=False):
-    """How they are compared; token vectors in 16 bits, and without a graph: they score candidates only."""
+    """The configuration of a vector; token vectors have 16 bits and no graph, as they only score candidates."""
     params = {"size": array.shape[1], "distance": models.Distance.DOT}
     if late:
         params["multivector_config"] = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
@@ -85,7 +85,7 @@ def searcher(client, folder, *, exact=False):
     params = models.SearchParams(exact=exact)
 
     def ask(name, part, limit, numbers=None):
-        """(number, score) of the best; among `numbers`, where there are any."""
+        """(number, score) of the best points, among `numbers` if given."""
         if hasattr(part, "ids"):
             if not part.ids:
                 return []
@@ -106,7 +106,7 @@ def searcher(client, folder, *, exact=False):
             scores = dict(ask(name, members[name], len(numbers), numbers)) if len(numbers) else {}
             return np.array([scores.get(number, 0.0) for number in numbers.tolist()], np.float32)
 
-        # An index knows no ties: more are asked for, and the first of them by score and number are named.
+        # An index does not break ties: fetch more, and keep the first by score and number.
         hits = {name: ask(name, members[name], 2 * fusion.depth)[: fusion.depth] for name in fusion.sources}
         named = {name: [number for number, _ in of_source] for name, of_source in hits.items()}
         ranked = fusion.ranked(named, scores_of)

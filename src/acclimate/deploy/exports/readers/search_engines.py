@@ -21,12 +21,12 @@ INDEX = "acclimate"
 
 
 def feature(word):
-    """A word as the name of a feature: without dots, which neither engine takes."""
+    """A word as a feature name, with dots escaped: neither engine accepts them."""
     return word.replace("%", "%25").replace(".", "%2E")
 
 
 def ask(url, method, path, body, kind="application/json"):
-    """What the engine answers. Raises SystemExit with what it says where it refuses, or with why there is no answer."""
+    """Send a request and return the answer. Raises SystemExit with the engine's error, or the reason for no answer."""
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}{path}"
     request = urllib.request.Request(address, body, {"content-type": kind}, method=method)
@@ -45,7 +45,7 @@ def ask(url, method, path, body, kind="application/json"):
 
 
 def load(url, folder):
-    """Make the index and fill it; returns how many documents it has then."""
+    """Create the index and fill it; returns its number of documents."""
     ask(url, "PUT", f"/{INDEX}", (folder / "mapping.json").read_bytes())
     if (pipeline := folder / "pipeline.json").exists():
         ask(url, "PUT", f"/_search/pipeline/{INDEX}", pipeline.read_bytes())
@@ -59,7 +59,7 @@ def load(url, folder):
 
 
 def filled(template, values):
-    """The query with what members make of a text in the place of {{NAME}}; a part without any term finds nothing."""
+    """The query template with each {{NAME}} replaced by its value; a clause without terms finds nothing."""
     if isinstance(template, dict):
         leaves = [values.get(leaf) for leaf in _leaves(template)]
         if len(template) == 1 and {*template} & {"sparse_vector", "neural_sparse"} and {} in leaves:

@@ -18,7 +18,7 @@ def open_index(folder):
 
         database.enable_load_extension(True)
         sqlite_vec.load(database)
-    except (ImportError, AttributeError):  # vectors are float32, one after the other: numpy reads them, too
+    except (ImportError, AttributeError):  # NumPy reads the float32 blobs too
         database.create_function("vec_distance_cosine", 2, lambda a, b: 1 - float(floats(a) @ floats(b)))
     database.create_function("max_sim", 3, max_sim)
     side, sql = QuerySide(folder / "query"), (folder / "search.sql").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def open_index(folder):
 
 
 def parameters(members):
-    """Of terms, their numbers and weights as JSON; of vectors, the bytes."""
+    """SQL parameters: numbers and weights of terms as JSON, vectors as bytes."""
     return {
         name.replace(":", "_").replace("-", "_"): (
             json.dumps(dict(zip(part.ids, part.weights, strict=True))) if hasattr(part, "ids") else part.tobytes()
@@ -40,7 +40,7 @@ def floats(blob):
 
 
 def max_sim(tokens, scales, query):
-    """Late interaction: the nearest of the document's tokens to each of the query's, averaged."""
+    """MaxSim, averaged over the query's tokens."""
     scales, query = floats(scales), floats(query)
     tokens = np.frombuffer(tokens, np.int8).reshape(len(scales), -1).astype(np.float32)
     return float((tokens @ query.reshape(-1, tokens.shape[1]).T * scales[:, None]).max(axis=0).mean())

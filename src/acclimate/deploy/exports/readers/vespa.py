@@ -11,11 +11,11 @@ from pathlib import Path
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
-WHOLE = 10_000  # that weights are multiplied by, where candidates are named by whole numbers
+WHOLE = 10_000  # factor of weights in `wand`, which takes integers
 
 
 def request_of(folder, side, query, k=10):
-    """The body of a search; None where no source has anything to find by."""
+    """The body of a search; None if no source has a term or vector for the query."""
     template = json.loads((folder / "query.json").read_text(encoding="utf-8"))
     operators, inputs = [], {}
     for member, part in side(query).items():
@@ -42,7 +42,7 @@ def literal(cells):
 
 
 def first_of_documents(hits, k):
-    """[(id, score, title, text)] of the k best documents: of each its best passage, ties by number."""
+    """[(id, score, title, text)] of the best passage of each of the k best documents, ties by number."""
     best = {}
     for hit in sorted(hits, key=lambda hit: (-hit["relevance"], hit["fields"]["number"])):
         best.setdefault(hit["fields"]["document_id"], hit)
@@ -51,7 +51,7 @@ def first_of_documents(hits, k):
 
 
 def search(url, folder, query, k=10):
-    """[(id, score, title, text)], best first. Raises SystemExit with what Vespa says where it refuses."""
+    """[(id, score, title, text)], best first. Raises SystemExit with Vespa's error message."""
     body = request_of(folder, QuerySide(folder / "query"), query, k)
     if body is None:
         return []
