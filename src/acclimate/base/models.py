@@ -239,11 +239,8 @@ def device() -> str:
 
 @cache
 def fast_bf16() -> bool:
-    """True where bfloat16 is faster than float32: CPUs with AVX512-BF16 or AMX, and NVIDIA GPUs since Ampere.
-
-    False for older NVIDIA GPUs (such as a T4), which emulate it, and for Apple's, where it gains little and is not
-    supported by all.
-    """
+    """True where bfloat16 is faster than float32: CPUs with AVX512-BF16 or AMX, and NVIDIA GPUs since Ampere. False for
+    older ones (a T4), which emulate it, and for Apple's, where it gains little and is not always supported."""
     import torch
 
     if device() == "mps":

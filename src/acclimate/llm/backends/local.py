@@ -2,7 +2,7 @@
 
 What the prompts of a batch share at their start, the few-shot examples, is read once and kept for later batches. The
 shared part ends at a line end, so that documents which happen to begin alike make no prefix of their own; it is a
-function of the batch single_core, never of what was asked before, so the same batch always gets the same bytes.
+function of the batch alone, never of what was asked before, so the same batch always gets the same bytes.
 """
 
 from __future__ import annotations
