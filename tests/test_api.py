@@ -108,9 +108,9 @@ def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
     [
         (lambda run: run.search(" "), "QUERY is empty"),
         (lambda run: run.search(None), "QUERY is None"),
-        (lambda run: run(["ab"]), "'ab' is no query; expected pairs"),
-        (lambda run: run([1]), "1 is no query"),
-        (lambda run: run({"1": None}), "None. is no query"),
+        (lambda run: run(["ab"]), "'ab' is not a query; expected pairs"),
+        (lambda run: run([1]), "1 is not a query"),
+        (lambda run: run({"1": None}), "None. is not a query"),
         (lambda run: run.report.to_frame("system"), "Did you mean 'systems'"),
         (lambda run: run.search("x", k=0), "k is 0; expected a whole number: 1 to 100,000"),
         (lambda run: run.search("x", system="bm52"), "Did you mean 'bm25'"),

@@ -220,7 +220,7 @@ def test_adapting_with_a_callback(home, monkeypatch, capsys):
     example("adapt.py", monkeypatch, "docs/", "run")
     shown = capsys.readouterr().out
     assert shown.startswith("NO DIFFERENCE (measured on synthetic)\n")
-    assert shown.count("serve this") == 1
+    assert shown.count("recommended") == 1
 
 
 def test_measuring_with_other_measures(home, monkeypatch, capsys):

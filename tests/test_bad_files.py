@@ -43,7 +43,7 @@ from acclimate.records import ScoredDoc
         ('{"_id": "2", "text": "\\ud800"}', "'text' has half a surrogate pair"),
         ('{"_id": ' + "1" * 5000 + ', "text": "x"}', "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ('{"_id": "2", "text": "x", "text": "y"}', "the key 'text' is there twice"),
+        ('{"_id": "2", "text": "x", "text": "y"}', "the key 'text' appears twice"),
         (b'{"_id": "2", "text": "caf\xe9"}', "0xe9, which is not UTF-8"),
     ],
 )
@@ -63,9 +63,9 @@ def test_an_id_that_comes_twice_in_a_table_without_names_is_said(tmp_path: Path)
     """It is no reason to take the first row for names."""
     content = "301\torganized crime\n302\tpolio\n301\twildlife\n"
     path = put(tmp_path / "topics.tsv", content)
-    assert "topics.tsv:3: '_id' '301' is there twice, first in line 1" in refusal(lambda: formats.read_queries(path))
+    assert "topics.tsv:3: '_id' '301' appears twice, first in line 1" in refusal(lambda: formats.read_queries(path))
     message = refusal(lambda: Corpus.of(formats.read_corpus(path), source=str(path)))
-    assert "topics.tsv:3: id '301' is there twice, first in line 1" in message
+    assert "topics.tsv:3: id '301' appears twice, first in line 1" in message
 
 
 def test_queries_without_ids_are_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_queries_without_ids_are_refused_with_what_to_do(tmp_path: Path) -> None
     ("content", "line", "field"),
     [
         ("", 0, "no queries"),
-        ('{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}', 2, "'_id' \"1\" is there twice, first in line 1"),
+        ('{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}', 2, "'_id' \"1\" appears twice, first in line 1"),
         ('{"_id": "1", "text": " "}', 1, "'text' of query \"1\" is empty"),
         ('{"_id": "1"}', 1, "no query text"),
         ('{"corpus": "1"}', 1, "no query id"),
@@ -145,7 +145,7 @@ def test_bad_tables_are_refused(tmp_path: Path, name: str, content: str | bytes,
         ("q Q0 d 1 nan tag\n", "'score' is \"nan\""),
         ("q Q0 d 1 1_0 tag\n", "'score' is \"1_0\""),
         ("q Q0 d 1 \u0663 tag\n", "'score' is \"\\u0663\""),
-        ("q Q0 e 1 2 t\n\nq Q0 e 2 1 t\n", "doc 'e' comes twice"),
+        ("q Q0 e 1 2 t\n\nq Q0 e 2 1 t\n", "doc 'e' appears twice"),
         ("q Q0 d 1 2 t\nr Q0 d 1 2 t\nq Q0 e 2 1 t\n", "query 'q' comes again"),
     ],
 )
@@ -213,7 +213,7 @@ def test_an_id_that_is_there_twice_in_one_object_is_refused(tmp_path: Path) -> N
     """Python's own reader would keep the last of two documents, and say nothing."""
     put(tmp_path / "all.json", '{"queries": {"q": "x"}, "relevant_docs": {"q": ["1"]}, "corpus": {"1": "a", "1": "b"}}')
     message = refusal(lambda: list(read_llama_index(tmp_path / "all.json").docs()))
-    assert "the key '1' is there twice" in message
+    assert "the key '1' appears twice" in message
 
 
 def test_half_a_gzip_file_is_refused(tmp_path: Path) -> None:

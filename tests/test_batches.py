@@ -94,7 +94,7 @@ def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(t
         rows = [answer(one, "what is it") for one in kept.requests.values()]
         strange = {**rows[0], "custom_id": "elsewhere"}
         taken = read_results(kept, write(tmp_path / "results.jsonl", [strange, *rows]))
-        assert taken[:2] == (1, {"custom_id is none that this run asked for": 1})
+        assert taken[:2] == (1, {"custom_id is not of this run": 1})
         with pytest.raises(DataError, match="are these its results"):
             read_results(kept, write(tmp_path / "results.jsonl", [strange]))
         (tmp_path / "page.html").write_text("<html>\n<body>Service unavailable</body>\n")

@@ -138,7 +138,7 @@ def test_every_recipe_that_comes_along_is_one(corpus, out, capsys):
         code = main(["adapt", corpus, "--out", out, "--recipe", recipe, *few, "--dry-run"])
         assert code == (2 if needs_examples else 0), recipe
         said = capsys.readouterr().err
-        assert ("brings no training judgments; expected a file" in said) == needs_examples
+        assert ("has no training judgments; expected a file" in said) == needs_examples
 
 
 def test_two_runs_of_the_same_queries_are_compared(tmp_path, capsys):

@@ -88,7 +88,7 @@ def test_a_folder_that_was_removed_under_a_shell_is_told(mistake, tmp_path, monk
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert "is not there any more" in mistake("adapt", "corpus.jsonl", "--out", "run")
+    assert "no longer exists" in mistake("adapt", "corpus.jsonl", "--out", "run")
 
 
 def test_a_folder_whose_name_is_not_utf8_is_told_before_anything_is_read(mistake, corpus, tmp_path, monkeypatch):

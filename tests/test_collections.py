@@ -248,7 +248,7 @@ def test_qrels_of_queries_that_are_not_there_are_refused(folder: Path, cache: Pa
     [
         ("{", "not JSON"),
         ('{"text": "x"}', "no document id"),
-        ('{"_id": "001", "text": "x"}', "'001' is there twice, first in line 1"),
+        ('{"_id": "001", "text": "x"}', "'001' appears twice, first in line 1"),
         ('{"_id": "x", "text": ""}', "'text' of document 'x' is empty"),
         (b'{"_id": "x", "text": "\xff"}', "not UTF-8"),
     ],

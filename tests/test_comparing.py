@@ -104,9 +104,9 @@ def test_what_counts_0_is_said(files, tmp_path):
     found = compare_runs(tmp_path / "more.tsv", put(RUN[:3]), good, measure="nDCG@10", seed=0)
     assert found[0].comparison.queries == 9
     assert [line.replace(str(tmp_path), "") for line in found.warnings] == [
-        "/bad.trec has nothing for 7 of 9 judged queries; they count 0 for it",
-        "/good.trec has nothing for 1 of 9 judged queries; they count 0 for it",
-        "1 of 9 judged queries have no relevant document; they count 0, as with trec_eval",
+        "/bad.trec has no results for 7 of 9 judged queries; they count 0",
+        "/good.trec has no results for 1 of 9 judged queries; they count 0",
+        "1 of 9 judged queries have no relevant document; they count 0, as in trec_eval",
     ]
     assert found[0].baseline_mean == pytest.approx(sum(per_query(RUN, QRELS)["nDCG@10"].values()) / 9)
 

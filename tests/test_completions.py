@@ -154,7 +154,7 @@ def test_text_of_any_kind_comes_back(path):
 def test_a_file_that_is_no_cache_is_refused_by_name(path):
     path.parent.mkdir()
     path.write_text("hello, I am not a database at all" * 100)
-    with pytest.raises(DataError, match=r"completions.sqlite: .*; remove it, and what it kept is asked for again"):
+    with pytest.raises(DataError, match=r"completions.sqlite: .*; remove it, and its answers are requested again"):
         Completions(path)
 
 
@@ -208,7 +208,7 @@ def test_a_cache_that_another_process_writes_to_says_so_in_time(path):
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
-    with pytest.raises(DataError, match=r"database is locked; the same command goes on"):  # noqa: SIM117
+    with pytest.raises(DataError, match=r"database is locked; run the same command again"):  # noqa: SIM117
         with Completions(path, busy_seconds=0.1) as completions:
             completions.prune()
     assert time.monotonic() - started < 5
@@ -228,7 +228,7 @@ def test_a_full_disk_loses_no_answer_and_says_so(path):
         first = completions.complete(llm, PROMPTS)
         pages = completions._rows.execute("PRAGMA page_count").fetchone()[0]
         completions._rows.execute(f"PRAGMA max_page_count = {pages + 100}")
-        with pytest.raises(DataError, match=r"full: an answer could not be kept.*same command goes on"):
+        with pytest.raises(DataError, match=r"full: an answer could not be stored.*same command again"):
             completions.complete(Wordy(), long)
         kept = len(completions)
         assert kept >= 100 + 32

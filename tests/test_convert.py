@@ -56,7 +56,7 @@ def test_a_format_is_told_by_what_is_in_a_file(tmp_path: Path, name: str, compre
 
 def test_a_file_that_may_be_two_things_is_refused_unless_its_name_says_which(tmp_path: Path) -> None:
     rows = ({"_id": "1", "text": "lava"}, {"_id": "2", "text": "snow"})
-    assert "could be documents or queries; say which with --from" in refusal(
+    assert "could be documents or queries; give which with --from" in refusal(
         lambda: recognize(put(tmp_path / "x", *rows))
     )
     assert recognize(put(tmp_path / "corpus.jsonl", *rows)).name == "documents"

@@ -91,7 +91,7 @@ def test_a_folder_of_unknown_data_is_not_read_for_the_text_beside_it(tmp_path: P
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "README.md").write_text("# About\n\nthis data\n")
     put(tmp_path / "data" / "part.jsonl", {"colour": 1})
-    assert "cannot be told" in refusal(lambda: acclimate.convert(tmp_path / "data", tmp_path / "corpus.jsonl"))
+    assert "unknown format" in refusal(lambda: acclimate.convert(tmp_path / "data", tmp_path / "corpus.jsonl"))
 
 
 def test_synthetic_queries_beside_the_judgments_of_others_are_themselves(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_file_of_a_data_set_on_the_hub_is_read_by_name(tmp_path: Path, monkeyp
     assert (tmp_path / "out").exists()
     monkeypatch.undo()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert "no data set that could be downloaded" in refusal(
+    assert "the data set could not be downloaded" in refusal(
         lambda: acclimate.convert("hf:a/b/c.jsonl", tmp_path / "o")
     )
     assert "names no data set" in refusal(lambda: acclimate.convert("hf:a", tmp_path / "o"))
@@ -191,7 +191,7 @@ def test_an_id_that_comes_twice_is_refused_where_it_would_be_lost(tmp_path: Path
     queries = put(tmp_path / "q.jsonl", {"query_id": "q", "doc_id": "1", "query": "why"})
     for name in ("llama-index", "gpl", "inpars"):
         message = refusal(lambda: acclimate.convert(queries, tmp_path / "o", target_format=name, corpus=corpus))  # noqa: B023
-        assert "id '1' is there twice" in message
+        assert "id '1' appears twice" in message
     twice = put(tmp_path / "t.jsonl", *({"query_id": "q", "doc_id": "1", "query": text} for text in "ab"))
     assert "has another text before" in refusal(
         lambda: acclimate.convert(twice, tmp_path / "o", target_format="queries")
@@ -202,7 +202,7 @@ def test_an_id_that_comes_twice_is_refused_where_it_would_be_lost(tmp_path: Path
 def test_documents_with_one_id_are_refused_and_no_folder_is_left(tmp_path: Path, name: str) -> None:
     twice = put(tmp_path / "corpus.jsonl", *({"_id": "1", "title": "", "text": text} for text in "ab"))
     target = tmp_path / "new" / "deeper" / "out"
-    assert "id '1' is there twice" in refusal(lambda: acclimate.convert(twice, target, target_format=name))
+    assert "id '1' appears twice" in refusal(lambda: acclimate.convert(twice, target, target_format=name))
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
 
 

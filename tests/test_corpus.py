@@ -120,7 +120,7 @@ def test_ids_whose_hashes_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch
     corpus = Corpus.of(DOCS)
     assert [corpus[doc.doc_id] for doc in DOCS] == DOCS
     assert "c" not in corpus
-    assert "'1' is there twice" in refusal(lambda: Corpus.of([*DOCS, Doc("1", "x")]))
+    assert "'1' appears twice" in refusal(lambda: Corpus.of([*DOCS, Doc("1", "x")]))
 
 
 def test_a_corpus_travels_to_another_process(corpus: Corpus) -> None:
@@ -132,9 +132,9 @@ def test_repeated_ids_are_refused_with_both_lines(tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     write_corpus(path, [*DOCS, Doc("c", "x"), Doc("001", "y")])
     message = refusal(lambda: Corpus.build(read_corpus(path), tmp_path / "c.arrow", source=path))
-    assert message == f"{path}:6: id '001' is there twice, first in line 2; ids must differ"
+    assert message == f"{path}:6: id '001' appears twice, first in line 2; ids must be unique"
     assert list(tmp_path.iterdir()) == [path]
-    assert "'001' is there twice, as documents 2 and 5" in refusal(lambda: Corpus.of([*DOCS, Doc("001", "y")]))
+    assert "'001' appears twice, as documents 2 and 5" in refusal(lambda: Corpus.of([*DOCS, Doc("001", "y")]))
 
 
 def test_a_blank_doc_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -209,12 +209,12 @@ def step(delta: float, ci95: tuple[float, float], p: float) -> dict:
     [
         (
             step(0.004, (-0.006, 0.015), 0.41),
-            "gained 0.004, no more than chance gives (p = 0.410 on 83): more lists will",
+            "gained 0.004, not significantly (p = 0.410 on 83): more lists will",
         ),
         (step(0.004, (-0.03, 0.06), 0.41), "these queries cannot tell whether more lists help"),
-        (step(0.05, (0.03, 0.06), 0.0001), "gained 0.050, more than chance gives (p < 0.001 on 83): more lists should"),
-        (step(-0.05, (-0.06, -0.03), 0.01), "lost 0.050, more than chance gives (p = 0.010 on 83): more lists like"),
-        (step(0.0, (-0.01, 0.01), 1.0), "stayed where it was, no more than chance"),
+        (step(0.05, (0.03, 0.06), 0.0001), "gained 0.050, significantly (p < 0.001 on 83): more lists should"),
+        (step(-0.05, (-0.06, -0.03), 0.01), "lost 0.050, significantly (p = 0.010 on 83): more lists like"),
+        (step(0.0, (-0.01, 0.01), 1.0), "did not change, not significantly"),
     ],
 )
 def test_the_sentence_follows_the_rule(one, expected):
@@ -226,7 +226,7 @@ def test_the_sentence_follows_the_rule(one, expected):
 def test_one_point_shows_no_trend():
     one = {"unit": "lists", "system": "dense", "last": None, "points": [{}]}
     assert "no trend" in curves.sentence(one, "")
-    assert "may be chance" in curves.sentence({**one, "points": [{}, {}]}, "")
+    assert "may be due to chance" in curves.sentence({**one, "points": [{}, {}]}, "")
 
 
 def test_table_and_page_say_every_figure_and_mark_synthetic_ones(drawn):
@@ -239,7 +239,7 @@ def test_table_and_page_say_every_figure_and_mark_synthetic_ones(drawn):
                 assert formatting.score(point[name]["nDCG@10"]) in page
     assert all(len(line) <= 100 for line in table.splitlines())
     for text in (table, page):
-        assert "held-out synthetic queries, which usually flatter" in text
+        assert "held-out synthetic queries, usually optimistic" in text
         assert "p &lt; 0.05" in text or "p < 0.05" in text
         assert "test queries, which" not in text
     assert page.count("<svg") == 2 * len(whole["curves"])

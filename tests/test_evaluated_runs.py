@@ -105,7 +105,7 @@ def test_a_table_has_a_row_for_each_run_and_says_what_is_missing(files, capsys):
     head, *rows = [line.split() for line in out.splitlines()]
     assert head == ["run", "RR", "Success@1"]
     assert rows == [[run, "0.4583", "0.2500"] for run in runs]
-    assert err.count("has nothing for 1 of 4 judged queries; they count 0") == 3
+    assert err.count("has no results for 1 of 4 judged queries; they count 0") == 3
     values = [line.split("\t") for line in each.read_text().splitlines()]
     assert values[0] == ["run", "query_id", "measure", "value"]
     assert values[1:5] == [[runs[0], f"q{n}", "RR", repr(value)] for n, value in enumerate([1.0, 0.5, 1 / 3, 0.0])]
@@ -132,7 +132,7 @@ def test_the_names_of_files_move_no_cursor(files, capsys):
         ("", "no line in this file"),
         ("0q1 Q0 d1 1 1 t\n", "none of its 1 queries, such as '0q1', is judged"),
         ("q1 Q0 D1 1 1 t\n", "none of its documents, such as 'D1', is judged"),
-        ("q1 Q0 d1 1 1 t\nq1 Q0 d1 2 0 t\n", "comes twice"),
+        ("q1 Q0 d1 1 1 t\nq1 Q0 d1 2 0 t\n", "appears twice"),
         ("q1\td1\t1\nq2\td2\t1\nq1\td3\t2\n", "do not come together"),
         ("q1\td1\tx\n", "rank"),
     ],

@@ -120,7 +120,7 @@ def test_what_is_no_export_is_not_overwritten(finished, tmp_path, plain, content
     if content != "stage":
         (out if content == "file" else tmp_path / "letters" / "letter").parent.mkdir(exist_ok=True)
         (out if content == "file" else out / "letter").write_text("Dear")
-    with pytest.raises(AcclimateError, match=r"is a file|is no export"):
+    with pytest.raises(AcclimateError, match=r"is a file|is not an export"):
         acclimate.open(finished).export("plain", out)
     assert out.exists()
 

@@ -105,7 +105,7 @@ def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
 
 
 def test_an_llm_that_cannot_grade_is_no_judge():
-    with pytest.raises(SettingError, match="no grade that could be read"):
+    with pytest.raises(SettingError, match="no readable grade"):
         filter_queries(queries_of("one", "two"), NOTHING, filters=("judge",))
 
 

@@ -42,7 +42,7 @@ def test_each_adapted_retriever_is_held_against_what_it_was_made_from(copied, ou
         assert row["baseline"] == ("hybrid:tuned" if name == "hybrid:adapted" else name.removesuffix(":adapted"))
         assert f"outside (20 labelled queries, 20 documents), {name} " in out
         assert f", {name} " in " ".join(str(report).split())
-        assert any(f", {name} forgot" in warning for warning in report.warnings) == (row["verdict"] == "REGRESSION")
+        assert any(f", {name} got worse" in warning for warning in report.warnings) == (row["verdict"] == "REGRESSION")
     assert "No queries from outside" not in " ".join(report.warnings)
     (path,) = copied.glob("forgetting/*/measured/measured.json")
     before = path.read_bytes()
@@ -52,10 +52,10 @@ def test_each_adapted_retriever_is_held_against_what_it_was_made_from(copied, ou
 
 
 def test_what_cannot_tell_is_refused(copied, outside, corpus):
-    with pytest.raises(DataError, match="brings no judged queries"):
+    with pytest.raises(DataError, match="has no judged queries"):
         acclimate.forgetting(copied, corpus, progress=None)
     (outside / "corpus.jsonl").write_bytes(corpus.read_bytes())
-    with pytest.raises(SettingError, match="has the documents of the run itself"):
+    with pytest.raises(SettingError, match="has the same documents as the run"):
         acclimate.forgetting(copied, outside, progress=None)
     with pytest.raises(DataError, match="nowhere"):
         acclimate.forgetting(copied, "nowhere/at-all", progress=None)

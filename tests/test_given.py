@@ -99,7 +99,7 @@ def test_a_run_that_was_given_queries_is_read_and_searched_from_its_folder_alone
     assert "40 answers, 40 queries" in capsys.readouterr().out
     assert main(["distill", str(run)]) == 0
     said = capsys.readouterr().err
-    assert "gone.jsonl is not there any more; going on with what the run keeps" in said
+    assert "gone.jsonl no longer exists; continuing with the run's own copy" in said
     assert "is made again" not in said
 
 

@@ -73,7 +73,7 @@ def test_the_verdict_is_about_the_reranker_alone_and_a_run_is_compared_with_and_
     assert undocumented(headline) == set()
     assert main(["report", str(headline)]) == 0
     shown = capsys.readouterr().out
-    assert "first-stage has nothing for 1 of the 40 queries" in " ".join(shown.split())
+    assert "first-stage has no results for 1 of the 40 queries" in " ".join(shown.split())
     assert "R@1000" in shown and "P@3" in shown
     page = (headline / "report.html").read_text()
     assert "the run that you gave" in page and "Judged@10" in page

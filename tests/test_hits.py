@@ -33,8 +33,8 @@ def test_hits_come_query_by_query_best_first_whatever_the_ranks_say(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([("q1", "d1", 1, 2), ("q1", "else/7", 2, 1)], r"run:2: 'else/7' is no document of this collection"),
-        ([("q1", "d1", 1, 2), ("q1", "d1", 2, 1)], r"run:2: doc 'd1' comes twice for query 'q1'"),
+        ([("q1", "d1", 1, 2), ("q1", "else/7", 2, 1)], r"run:2: 'else/7' is not a document of this collection"),
+        ([("q1", "d1", 1, 2), ("q1", "d1", 2, 1)], r"run:2: doc 'd1' appears twice for query 'q1'"),
         ([("q1", "d1", 1, 2), ("q2", "d1", 1, 1), ("q1", "d2", 2, 1)], r"run:3: query 'q1' comes again"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_run_of_somebody_else_s_is_mined_and_what_it_lacks_is_counted(copied, 
     assert json.loads((copied / "mine" / "manifest.json").read_text())["dropped"]["not in the run"] == 2
 
     path.write_text(f"{queries[0].query_id} Q0 elsewhere 1 1 x\n")
-    with pytest.raises(DataError, match="'elsewhere' is no document"):
+    with pytest.raises(DataError, match="'elsewhere' is not a document"):
         acclimate.mine(copied, retriever=path)
     path.write_text("")
     with pytest.raises(DataError, match="no hits in this run"):

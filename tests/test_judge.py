@@ -97,8 +97,8 @@ def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, ex
         system["name"]: system["measures"] for system in judgment["systems"]
     }
     assert str(report).startswith(f"{report.verdict} by an LLM's grades: ")
-    assert "Nobody has graded any of it" in report.verdict_note
-    assert report["queries"]["count"] == 20 and "queries that were given" in " ".join(str(report).split())
+    assert "There are no human grades" in report.verdict_note
+    assert report["queries"]["count"] == 20 and "given queries" in " ".join(str(report).split())
     assert "by an LLM&#39;s grades" in (copied / "report.html").read_text()
     assert acclimate.open(copied).write_report().verdict_basis == "judge"
 
@@ -137,7 +137,7 @@ def test_an_answer_that_is_no_grade_is_counted_and_left_out(copied, expert):
     assert json.loads((copied / "judge" / "manifest.json").read_text())["dropped"] == {
         "no grade in the answer": len(silent)
     }
-    assert plain["unreadable"] == 0 and "were no grade" in " ".join(str(judgment).split())
+    assert plain["unreadable"] == 0 and "were not a grade" in " ".join(str(judgment).split())
 
 
 def test_what_has_no_grade_is_taken_out_of_a_ranking_and_not_taken_for_a_0():
@@ -150,7 +150,7 @@ def test_what_has_no_grade_is_taken_out_of_a_ranking_and_not_taken_for_a_0():
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [("No idea.", "no grade that could be read"), ("0", "pairs 0; there is nothing to measure on")]
+    ("answer", "said"), [("No idea.", "no readable grade"), ("0", "pairs 0; there is nothing to measure on")]
 )
 def test_an_llm_without_grades_is_refused(copied, expert, answer, said, monkeypatch):
     monkeypatch.setattr(judge, "FIRST_ASKED", 5)
@@ -165,10 +165,10 @@ def test_an_llm_that_does_not_tell_found_from_drawn_decides_nothing(copied, expe
     expert.said = lambda self, prompt: str(len(prompt) % 4)
     judgment = judged(copied)
     lines = " ".join(str(judgment).split())
-    assert not judgment["usable"] and "is no judge of these documents: it hardly tells" in lines
+    assert not judgment["usable"] and "cannot judge these documents: it hardly distinguishes" in lines
     assert "grades: " not in lines and "no verdict" in repr(judgment)  # as a verdict has it
     report = acclimate.open(copied).report
-    assert any("is no judge of these documents" in warning for warning in report.warnings)
+    assert any("cannot judge these documents" in warning for warning in report.warnings)
     assert report.verdict_basis == "synthetic" and report["judge"]["usable"] is False
 
 
@@ -198,7 +198,7 @@ def test_without_queries_of_people_the_held_out_synthetic_ones_are_judged(copied
     judgment = acclimate.open(copied).judge(n=20, progress=None)
     assert judgment["queries"]["split"] == "synthetic"
     assert not (copied / "judge" / "runs").exists()  # they were searched already
-    assert "Scores on such queries usually flatter" in " ".join(str(acclimate.open(copied).report).split())
+    assert "Scores on such queries are usually too high" in " ".join(str(acclimate.open(copied).report).split())
 
 
 def test_a_budget_ends_it_and_what_was_answered_is_kept(copied, expert):
@@ -261,4 +261,4 @@ def test_what_a_judge_cost_is_no_part_of_what_a_kept_query_cost():
     for cost, each in ((0.5, "$0.05"), (None, "10 tokens")):
         llms = [usage("generate", cost), usage("judge", cost)]
         ledger = {"llms": llms, "tokens": 200, "cost_usd": cost and 2 * cost, "written_queries": 20, "kept_queries": 10}
-        assert sentences.spending({"ledger": ledger})[-1].startswith(f"A kept query: {each} ")
+        assert sentences.spending({"ledger": ledger})[-1].startswith(f"Per kept query: {each} ")

@@ -131,7 +131,7 @@ def test_a_file_system_without_locks_is_said_and_not_waited_for(workspace, monke
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(DataError, match="no lock can be had here: No locks available; choose"), workspace.lock():
+    with pytest.raises(DataError, match="cannot lock files here: No locks available; choose"), workspace.lock():
         pass
 
 

@@ -106,7 +106,7 @@ def test_a_run_goes_on_without_its_log_and_reads_what_it_kept(logged, tmp_path, 
     shutil.copytree(logged, copy)
     assert len(stored(copy).input.log) == 3
     assert main(["generate", str(copy)]) == 0
-    assert "is not there any more; going on with what the run keeps" in capsys.readouterr().err
+    assert "no longer exists; continuing with the run's own copy" in capsys.readouterr().err
     assert main(["report", str(copy)]) == 0
     assert contents(copy)["corpus/log.jsonl"] == contents(logged)["corpus/log.jsonl"]
 

@@ -127,7 +127,7 @@ def test_shards_stay_shards_with_an_index_of_their_own(t5, plain, tmp_path):
 
 
 BAD = {
-    "a command": ({"x": Command()}, r"asks for (posix|nt).system, which is no tensor"),
+    "a command": ({"x": Command()}, r"asks for (posix|nt).system, which is not a tensor"),
     "a class": ({"x": Doc("a", "b")}, "asks for acclimate.records.Doc"),
     "a model": (torch.nn.Linear(1, 1), "asks for torch.nn.modules.linear.Linear"),
     "a list": ([torch.ones(1)], "a list; expected tensors by name"),
@@ -135,10 +135,10 @@ BAD = {
     "a number": ({"step": 3}, "'step' is a int; expected tensors by name and nothing else"),
     "tensors of tensors": ({"state_dict": {"x": torch.ones(1)}}, "'state_dict' is a dict"),
     "a sparse tensor": ({"x": torch.ones(2, 2).to_sparse()}, "'x' is a sparse tensor"),
-    "half a file": (None, "no pickled tensors that could be read; download it again"),
-    "a page": (b"<!doctype html>", "no pickled tensors that could be read"),
-    "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "no pickled tensors that could be read"),
-    "an empty file": (b"", "no pickled tensors that could be read"),
+    "half a file": (None, "no readable pickled tensors; download it again"),
+    "a page": (b"<!doctype html>", "no readable pickled tensors"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "no readable pickled tensors"),
+    "an empty file": (b"", "no readable pickled tensors"),
     "a tensor less": ({"decoder.final_layer_norm.weight": None}, "1 of .* tensors are not in its weights"),
 }
 
@@ -247,9 +247,9 @@ def test_a_model_that_cannot_be_downloaded_is_named_in_one_line(monkeypatch):
         raise OSError("Cannot find it\nand outgoing traffic has been disabled")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
-    with pytest.raises(DataError, match="org/some-model: no model that could be downloaded: Cannot find it and"):
+    with pytest.raises(DataError, match="org/some-model: the model could not be downloaded: Cannot find it and"):
         models.weights_fingerprint("org/some-model")
-    with pytest.raises(DataError, match="org/some-model: no model that could be downloaded"):
+    with pytest.raises(DataError, match="org/some-model: the model could not be downloaded"):
         acclimate.convert_model("org/some-model", "out")
 
 

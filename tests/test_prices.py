@@ -78,7 +78,7 @@ def test_a_limit_that_is_no_number_or_of_no_stage_is_refused(text):
 def test_limits_stop_when_reached_and_not_when_all_is_done(own):
     ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000)}  # $1.00
     for budget in (Budget(read_limits([], ["1"]), own), Budget(read_limits(["925000"], []))):
-        with pytest.raises(BudgetExceeded, match=r"with 2 prompts left.* goes on"):
+        with pytest.raises(BudgetExceeded, match=r"with 2 prompts left.* to resume"):
             budget.check(ledger, 2)
     for budget in (Budget(read_limits([], ["1.01"]), own), Budget(read_limits(["925001"], [])), Budget()):
         budget.check(ledger, 2)

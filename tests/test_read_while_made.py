@@ -54,7 +54,7 @@ def test_while_another_process_works_there_what_is_missing_is_no_mistake(copied,
         fcntl.flock(handle, fcntl.LOCK_EX)
         for command in (["search", str(copied), "lava"], ["inspect", str(copied)], ["export", str(copied), "hf"]):
             assert main(command) == 2
-            said = f"{copied}: its stages are made again just now; try again when that is done, which acclimate status"
+            said = f"{copied}: its stages are being rebuilt; try again when that is done, see acclimate status"
             assert said in capsys.readouterr().err
 
 

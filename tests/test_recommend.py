@@ -105,10 +105,10 @@ def test_the_report_says_why():
     report = {"systems": rows, "recommended": "hybrid"}
     equals = [{"system": "hybrid", "p": 0.61}]
     assert sentences.why({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
-        "hybrid! measured best (0.520); not to be told apart from it: hybrid (p = 0.610). Of these hybrid "
-        "takes least (you have it already); where several take as little, the faster is served, then the better."
+        "hybrid! measured best (0.520); not significantly different from it: hybrid (p = 0.610). Of these, hybrid "
+        "costs least (you have it already); ties go to the faster system, then to the better one."
     )
     assert sentences.why({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
-        "can be told apart from it."
+        "every other system is significantly different."
     )
     assert sentences.why(report) == ""

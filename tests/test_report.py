@@ -98,7 +98,7 @@ def test_every_score_is_marked_when_people_did_not_label_the_queries(report, ver
         assert printed.count(caveat) == 3
         assert caveat in terminal.examples(report)
     else:
-        assert "flatter" not in printed
+        assert "optimistic" not in printed
 
 
 def test_a_report_of_an_earlier_version_reads_as_it_did(report):

@@ -18,14 +18,14 @@ def report() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("verdict", "ranks"),
-    [*zip(VERDICTS, ("ranks better than", "cannot be told apart from", "ranks worse than"), strict=True)],
+    [*zip(VERDICTS, ("ranks better than", "shows no significant difference from", "ranks worse than"), strict=True)],
 )
 @pytest.mark.parametrize("candidate", ["hybrid:adapted", "hybrid:tuned", "hybrid+reranker"])
 def test_the_verdict_in_words_is_the_verdict_whatever_the_candidate(report, verdict: str, ranks: str, candidate: str):
     report |= {"verdict": verdict, "candidate": candidate}
     for written in (Page(render(report)).text, terminal.text(report)):
         assert f"{candidate} {ranks} what you have" in " ".join(written.split())
-        assert "The best of these here is bm25" in " ".join(written.split())
+        assert "The best of these is bm25" in " ".join(written.split())
         assert "dapting" not in written
 
 
@@ -42,7 +42,7 @@ def test_what_each_step_adds_and_costs_is_said(report):
             "21 ms -> 1.3 s",
         ):
             assert text in written.replace("→", "->")
-        assert "Adds: late interaction. Adds nothing that can be told from chance: weights chosen here." in written
+        assert "Adds: late interaction. No significant effect: weights chosen here." in written
         assert "Makes it worse: reranker behind hybrid." in written
 
 
@@ -71,11 +71,11 @@ def test_numbers_and_excerpts(written: str, expected: str):
 def test_what_llms_were_asked_and_what_a_kept_query_cost(report):
     for shown in (terminal.text(report), Page(render(report)).text):
         shown = " ".join(shown.split())
-        assert "seed: dear was asked 60 times, read 40,000 tokens and wrote 900; cost not known" in shown
-        assert "generate: cheap was asked 2,947 times" in shown
-        assert "A kept query: $0.000223 (1,893 of 2,947 kept)" in shown
+        assert "seed: dear: 60 calls, 40,000 tokens read, 900 written; cost unknown" in shown
+        assert "generate: cheap: 2,947 calls" in shown
+        assert "Per kept query: $0.000223 (1,893 of 2,947 kept)" in shown
     report["ledger"]["cost_usd"] = None
-    assert "A kept query: 689 tokens" in terminal.text(report)
+    assert "Per kept query: 689 tokens" in terminal.text(report)
     report["ledger"]["kept_queries"] = 0
     assert "nothing was kept" in terminal.text(report)
 
@@ -92,8 +92,8 @@ def test_what_a_log_changed_and_what_is_quarrelled_about_is_said_wherever_it_is_
     report["tried"] = [{"what": "candidate", "value": "hybrid:tuned", "nDCG@10": 0.5, "chosen": True}]
     report["steering"] = {"seen": SEEN, "disagreement": {"hybrid:tuned": 0.42, "hybrid:adapted": 0.1}}
     lines = steering.sentences(report)
-    assert lines[0] == "Choices were made on 280 synthetic queries and 200 of a log."
-    for number in ("57.0%", "82.0%", "60.0%", "1,128", "812", "8.3", "5.1", "5.4", "43 that count the same"):
+    assert lines[0] == "Weights, teachers and the candidate were chosen on 280 synthetic queries and 200 of a log."
+    for number in ("57.0%", "82.0%", "60.0%", "1,128", "812", "8.3", "5.1", "5.4", "effective sample size is 43"):
         assert number in lines[1]
     assert "hybrid:tuned (0.42 of 1)" in lines[2]
     assert "hybrid:adapted" not in lines[2]
@@ -111,10 +111,10 @@ def test_without_a_log_or_a_quarrel_there_is_little_to_say(report):
 def test_a_report_says_what_became_of_a_log(report):
     account = {"queries": 1234, "asked": 56789, "masked": 0, "dropped": {}}
     report |= {"steering": {"seen": {}, "disagreement": {}}, "chosen_on": "7 synthetic queries", "log": account}
-    assert steering.sentences(report)[1] == "The log has 1,234 different queries, asked 56,789 times."
+    assert steering.sentences(report)[1] == "The log has 1,234 distinct queries, searched 56,789 times."
     report["log"] = {**account, "masked": 2, "dropped": {"empty": 1, "no letters": 3}}
     assert steering.sentences(report)[1].endswith(
-        "times; entries that personal data was cut out of: 2; left out: empty 1, no letters 3."
+        "times; personal data removed from 2 entries; dropped: empty 1, no letters 3."
     )
 
 
@@ -122,10 +122,10 @@ def test_latencies_say_on_how_many_queries_they_were_measured(report):
     assert sentences.timing(report) == ""  # of an earlier version
     for row in report["systems"]:
         row["latency_ms"] |= {"queries": 20 if row["kind"] == "reranked" else 100}
-    said = "Latency is that of single queries, asked one at a time: 100 drawn queries, 20 of what is reranked."
+    said = "Latency is that of single queries, one at a time: 100 sampled queries, 20 for reranked systems."
     assert sentences.timing(report) == said
     assert said in " ".join(terminal.text(report).split())
     assert said in render(report)
     for row in report["systems"]:
         row["latency_ms"] |= {"queries": 1_007}
-    assert sentences.timing(report).endswith("one at a time: 1,007 drawn queries.")
+    assert sentences.timing(report).endswith("one at a time: 1,007 sampled queries.")

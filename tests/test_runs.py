@@ -108,7 +108,7 @@ def test_a_moved_run_goes_on_with_what_it_keeps_where_the_source_is_gone(own, tm
     own.rename(moved)
     shutil.rmtree(tmp_path / "source")
     assert main(["evaluate", str(moved), "--rerank-depth", "4"]) == 0
-    assert "is not there any more" in capsys.readouterr().err
+    assert "no longer exists" in capsys.readouterr().err
     assert [one["name"] for one in report_of(moved)["stages"] if not one["resumed"]] == ["evaluate"]
 
 

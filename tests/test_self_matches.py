@@ -50,7 +50,7 @@ def test_where_few_queries_are_documents_nothing_is_left_out():
     found = self_matches(queries, ANSWERS, CORPUS)
     assert (len(found.documents), found.are_usual, found.left_out) == (5, False, {})
     told = sentences.of_queries({"identical": {"queries": 5, "left_out": False}}, 40)
-    assert told[0].startswith("5 of the 40 queries are documents of the collection themselves: they are few, so they")
+    assert told[0].startswith("5 of the 40 queries are themselves documents of the collection: they are few, so they")
 
 
 def test_what_is_judged_relevant_is_an_answer_whatever_its_text():

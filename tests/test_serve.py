@@ -268,7 +268,7 @@ def test_an_error_of_ours_says_nothing_of_the_inside(service, monkeypatch, caplo
     monkeypatch.setattr(service.worker.run, "hits", lambda *_: {}["secret"])
     answer = TestClient(create_app(service, reload_seconds=0), raise_server_exceptions=False).get("/search?q=lava")
     assert answer.status_code == 500
-    assert answer.json() == {"error": "an error of the service; its log has more"}
+    assert answer.json() == {"error": "internal error; see the log of the service"}
     assert "secret" in caplog.text
 
 

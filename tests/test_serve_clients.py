@@ -66,7 +66,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(site):
         slow.sendall(HEAD + b'content-length: 100\r\n\r\n{"que')
         status, body = answer(slow)
     assert status == 408
-    assert b"did not come within 0.4 seconds" in body
+    assert b"did not arrive within 0.4 seconds" in body
 
 
 def test_bodies_that_do_not_come_take_no_place_of_those_that_do(site, monkeypatch):

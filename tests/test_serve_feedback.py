@@ -108,7 +108,7 @@ def test_the_next_run_is_measured_by_what_people_graded(copied, corpus, run_adap
     assert main(["feedback", str(copied), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert f"{len(QUERIES)} queries with" in printed
-    assert "1 queries left out: nothing of theirs was graded above 0" in printed
+    assert "1 queries omitted: none of their documents was graded above 0" in printed
     options = ("--queries", str(out / "queries.jsonl"), "--qrels", str(out / "qrels" / "test.tsv"))
     with fake_answers():
         assert run_adapt(corpus, copied, *options, changes=FAST) == 0

@@ -133,7 +133,7 @@ def test_the_command_warns_of_what_others_can_reach_without_a_key(started, folde
     monkeypatch.setenv("ACCLIMATE_API_KEY", "secret")
     assert main(command) == 0
     shown = capsys.readouterr().err
-    assert "can be reached from other machines" in shown
+    assert "is reachable from other machines" in shown
     assert "secret" not in shown
     assert TestClient(started[-1][0]).get("/search?q=lava").status_code == 401
 
@@ -144,7 +144,7 @@ def test_the_command_warns_of_what_others_can_reach_without_a_key(started, folde
         (["--port", "70000"], "--port is 70000; expected a whole number: 0 to 65,535"),
         (["--api-key", " "], "the key (--api-key, or ACCLIMATE_API_KEY) is empty"),
         (["--system", "hybird", "--port", "0"], "Did you mean 'hybrid'?"),
-        (["--host", "127.0.0.1.5"], "cannot be listened on"),
+        (["--host", "127.0.0.1.5"], "cannot listen on"),
         (["--max-k", "0"], "--max-k is 0"),
         (["--request-seconds", "0"], "request_seconds is 0"),
     ],
@@ -160,6 +160,6 @@ def test_a_port_that_is_taken_and_a_run_that_is_none_are_said(started, folder, c
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["serve", str(folder), "--port", str(port)]) == 2
-    assert f"127.0.0.1:{port} cannot be listened on: Address already in use; choose another" in capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another" in capsys.readouterr().err
     assert main(["serve", str(tmp_path)]) == 2
     assert "no run here" in capsys.readouterr().err

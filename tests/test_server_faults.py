@@ -217,7 +217,7 @@ def test_what_will_not_pass_stops_at_once_with_a_reason(answer, said):
 
 def test_a_server_that_never_recovers_is_given_up():
     with serving(lambda request, nth: error(503, "down")) as server:
-        with pytest.raises(LLMError, match=r"failed 6 times, last with: .*down.*the same command goes on"):
+        with pytest.raises(LLMError, match=r"failed 6 times, last with: .*down.*run the same command again"):
             model(server, concurrency=1).complete(PROMPTS[:3])
         assert len(server.requests) == 6
 

@@ -86,7 +86,7 @@ def test_topics_are_the_queries_that_they_ask(tmp_path: Path, content: str, quer
         ("<top>\n<title> x\n</top>", "<top> has no <num>"),
         ("<top>\n<num> 1 <title>\n</top>", "is empty"),
         ("<top>\n<num> 1 <title> x\n", "<top> does not end"),
-        ("<top><num> 1 <title> x</top><top><num> 1 <title> y</top>", "is there twice"),
+        ("<top><num> 1 <title> x</top><top><num> 1 <title> y</top>", "appears twice"),
     ],
 )
 def test_broken_topics_are_refused(tmp_path: Path, content: str, field: str) -> None:

@@ -187,7 +187,7 @@ def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
         put(tmp_path / os.fsdecode(b"caf\xe9.txt"), "coffee")
     except OSError:
         pytest.skip("this file system takes no such name")
-    assert "'caf\\udce9.txt' is no name in UTF-8; rename the file" in refusal(lambda: list(read_folder(tmp_path)))
+    assert "'caf\\udce9.txt' is not a UTF-8 name; rename the file" in refusal(lambda: list(read_folder(tmp_path)))
 
 
 @pytest.mark.parametrize("start", ["", "# a", "```", "---\n"])

@@ -45,7 +45,7 @@ class Answers:
         self.folder = Path(folder)
         self.path = self.folder / "completions.sqlite"
         if not self.path.exists():
-            raise DataError("no answers of an LLM are kept here", path=self.folder)
+            raise DataError("no LLM answers are stored here", path=self.folder)
 
     def __len__(self) -> int:
         with self._completions() as completions:

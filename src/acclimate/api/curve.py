@@ -64,7 +64,7 @@ def learning_curves(
         )
     curves = _Curves(run, outputs)
     if not curves.sets[HELD_OUT].queries:
-        raise DataError("nothing is held out to measure on; draw more documents (sample.n_docs)")
+        raise DataError("no held-out queries to measure on; sample more documents (sample.n_docs)")
     parts = [
         ("queries", curves.n_queries, queries, curves.rerankers),
         ("lists", curves.n_lists, lists, curves.students),

@@ -129,7 +129,7 @@ def judge(
     }
     n = whole_number(n, "n", N)
     if queries is not None and log is not None:
-        raise SettingError("--queries and --log are two sets of queries; give one of them")
+        raise SettingError("--queries and --log are alternatives; give one of them")
     run, outputs = opened(folder, "evaluate")
     settings["llm"] = llm or run.settings["filter"]["llm"]
     check_no_secrets({"judge": settings})
@@ -138,7 +138,7 @@ def judge(
     asked = _asked(run, outputs, queries, log, grades, n)
     if len(asked.queries) < FEWEST:
         logger.warning(
-            "%s", f"judge: only {len(asked.queries)} queries; all but very large differences are lost in chance"
+            "%s", f"judge: only {len(asked.queries)} queries; only very large differences can be significant"
         )
     with run.workspace.lock(), shown(progress):
         graded = stage.make(run, outputs, asked, settings)

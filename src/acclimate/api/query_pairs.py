@@ -16,5 +16,5 @@ def as_query(pair: Any) -> Query:
     except TypeError:
         query = None
     if query is None or not isinstance(query.text, str):
-        raise SettingError(f"{quoted(pair)} is no query; expected pairs of an id and a text, or a dict of them")
+        raise SettingError(f"{quoted(pair)} is not a query; expected pairs of an id and a text, or a dict of them")
     return query

@@ -153,7 +153,10 @@ def reproduce(
     differs = _differences(recipe(first), changed, figures)
     if left_out:
         names = ", ".join(left_out)
-        differs = (f"without {names}, which cannot be had by name: give folders that end so as collections", *differs)
+        differs = (
+            f"without {names}, which not available by name: give folders whose names end like that as collections",
+            *differs,
+        )
     reproduction = Reproduction(name, tuple(rows), differs)
     write_json(Path(out) / NAME, asdict(reproduction))
     return reproduction

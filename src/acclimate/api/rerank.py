@@ -70,7 +70,7 @@ def rerank(
             asked = collection.queries if queries is None else _queries(Path(queries))
             texts = {query.query_id: query for query in asked}
             if not texts:
-                raise SettingError(f"{corpus} brings no queries; expected a file of them (--queries), or a BEIR folder")
+                raise SettingError(f"{corpus} has no queries; expected a file of queries (--queries), or a BEIR folder")
             n_queries = check_run(read_run(source), source, texts, collection.corpus, depth)
         except AcclimateError:
             if is_new:  # a mistake leaves nothing behind
@@ -98,7 +98,7 @@ def _queries(path: Path) -> list[Query]:
     seen = set[str]()
     for query in queries:
         if query.query_id in seen:
-            raise DataError(f"query {quoted(query.query_id)} comes twice; remove one", path=path)
+            raise DataError(f"query {quoted(query.query_id)} appears twice; remove one", path=path)
         seen.add(query.query_id)
     return queries
 

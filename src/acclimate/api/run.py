@@ -108,7 +108,7 @@ class Run:
         if not isinstance(text, str):
             raise SettingError(f"QUERY is {quoted(text)}; expected text to search for")
         if not text.strip():
-            raise SettingError("QUERY is empty; expected what to search for")
+            raise SettingError("QUERY is empty; expected text to search for")
         return self._asked(lambda searchers: searchers.search(text, k, system))
 
     def __call__(
@@ -184,7 +184,7 @@ class Run:
             try:
                 self.write_report()
             except DataError as error:  # measured otherwise, or in part: the curves stand by themselves
-                distributed.warn("curve", f"the report is without them: {error}")
+                distributed.warn("curve", f"the report omits them: {error}")
         return page
 
     def export(

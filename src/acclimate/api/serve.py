@@ -85,11 +85,11 @@ def serve(
             key = (
                 ""
                 if options.get("api_key")
-                else ", and without a key everybody can read the documents and leave feedback (--api-key)"
+                else ", and without a key anyone can read the documents and leave feedback (--api-key)"
             )
-            log.warning("serve: %s can be reached from other machines%s", host, key)
+            log.warning("serve: %s is reachable from other machines%s", host, key)
         shown = f"[{host}]" if ":" in host else host
-        log.info("serve: http://%s:%d answers; Ctrl-C stops it", shown, listener.getsockname()[1])
+        log.info("serve: running on http://%s:%d; press Ctrl-C to stop", shown, listener.getsockname()[1])
         server.run(app, listener, limits)
         log.info("serve: stopped")
 

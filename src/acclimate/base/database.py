@@ -21,7 +21,7 @@ _TRANSIENT = {  # the file itself may be fine: disk full, no permission, used by
 def unusable(error: sqlite3.Error, path: Path) -> DataError:
     """The error for a file that could not be read or written."""
     if path.exists() and not path.is_file():
-        return DataError("is no file, so no answers can be kept in it; move it out of the way", path=path)
+        return DataError("is not a file, so no answers can be stored in it; move it out of the way", path=path)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the primary result code
-    remedy = "the same command goes on" if code in _TRANSIENT else "remove it, and what it kept is asked for again"
+    remedy = "the same command goes on" if code in _TRANSIENT else "remove it, and its answers are requested again"
     return DataError(f"{error}; {remedy}", path=path)

@@ -52,7 +52,7 @@ def missing_file_errors(folder: Path) -> Iterator[None]:
         name = str(error.filename or "/")
         if not Path(name).absolute().is_relative_to(folder.absolute()):
             raise
-        what = "was moved or removed while this worked; the same command makes it again"
+        what = "was moved or removed while this was running; run the same command to create it again"
         raise DataError(what, path=name) from error
 
 

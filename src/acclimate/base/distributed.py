@@ -258,7 +258,7 @@ def _peer_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise AcclimateError(
-            "another process of this run has ended; what is made is kept, and the same command goes on"
+            "another process of this run has ended; completed work is kept; run the same command again to resume"
         ) from error
 
 

@@ -103,7 +103,7 @@ class BatchWritten(AcclimateError):
     def __init__(self, stage: str, requests: int, again: int, path: Path, run: Path) -> None:
         before = f" ({again:,} of them were in an earlier batch, too)" if again else ""
         super().__init__(
-            f"{stage}: {requests:,} requests are in {path}{before}; have them answered, then: "
+            f"{stage}: {requests:,} requests are in {path}{before}; get them answered, then run: "
             f"{command('cache', 'fill', run, 'RESULTS')}, and the same command without --batch"
         )
 

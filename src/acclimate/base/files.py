@@ -81,9 +81,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise DataError("no folder can be made here: there is a file, or a link to nothing", path=path) from None
+        raise DataError("cannot create a folder here: there is a file or a broken link", path=path) from None
     except FileNotFoundError:
-        raise DataError("no folder can be made here", path=path) from None
+        raise DataError("cannot create a folder here", path=path) from None
 
 
 @contextmanager
@@ -138,9 +138,9 @@ def open_bytes(path: Path) -> io.BufferedReader:
     except FileNotFoundError:
         raise DataError("no such file", path=path) from None
     except PermissionError:
-        raise DataError("may not be read; change its permissions", path=path) from None
+        raise DataError("may not be read: change its permissions", path=path) from None
     except ValueError as error:  # a NUL in its name
-        raise DataError(f"no name of a file: {error}", path=path) from None
+        raise DataError(f"not a file name: {error}", path=path) from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path=path) from None
 
@@ -153,7 +153,7 @@ def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
         raise DataError(f"is larger than {largest:,} bytes; expected a small text file", path=path)
     for number, line in enumerate(content.split(b"\n"), 1):
         if b"\0" in line and not line.startswith(_UTF16):
-            raise DataError("has a zero byte, so it is no UTF-8 text; save the file as UTF-8", path=path, line=number)
+            raise DataError("has a zero byte, so it is not UTF-8 text; save the file as UTF-8", path=path, line=number)
         _decoded(line, path, number)
     return content.decode("utf-8-sig")
 
@@ -178,13 +178,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     text = read_text(path)
     if _DOTTED.search(text):  # tomllib's time is quadratic in the number of parts
-        raise DataError("not TOML that can be read: a name of 100 parts or more", path=path)
+        raise DataError("not readable TOML: a name of 100 parts or more", path=path)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"not TOML: {error}", path=path) from None
     except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
-        raise DataError(f"not TOML that can be read: {_cause(error)}", path=path) from None
+        raise DataError(f"not readable TOML: {_cause(error)}", path=path) from None
 
 
 def _cause(error: Exception) -> str:
@@ -203,9 +203,9 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except UnicodeEncodeError:
-        raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is no character", path=path) from None
+        raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is not a character", path=path) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON that can be read: {_cause(error)}", path=path) from None
+        raise DataError(f"not readable JSON: {_cause(error)}", path=path) from None
     return value
 
 
@@ -296,5 +296,5 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         except json.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
         except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
-            raise DataError(f"not JSON that can be read: {_cause(error)}", path=path, line=number) from None
+            raise DataError(f"not readable JSON: {_cause(error)}", path=path, line=number) from None
         yield number, value

@@ -18,7 +18,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         repeated = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise ValueError(f"the key {quoted(repeated)} is there twice; remove one")
+        raise ValueError(f"the key {quoted(repeated)} appears twice; remove one")
     return values
 
 

@@ -55,9 +55,9 @@ def loading(name: str | Path) -> Iterator[None]:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(f"no room in memory for {name}; choose a smaller model") from error
+            raise OutOfMemory(f"not enough memory for {name}; choose a smaller model") from error
         reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"no model that could be loaded: {reason}", path=name) from error
+        raise DataError(f"the model could not be loaded: {reason}", path=name) from error
 
 
 @contextmanager
@@ -131,14 +131,14 @@ def tensor_shapes(path: Path) -> Shapes:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-            raise DataError(f"{size:,} bytes that are no safetensors file; download or convert it again", path=path)
+            raise DataError(f"{size:,} bytes that are not a safetensors file; download or convert it again", path=path)
         header = file.read(length)
     try:
         tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
         shapes = {name: tuple(int(dim) for dim in entry["shape"]) for name, entry in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        raise DataError("its header is no safetensors header; download or convert it again", path=path) from None
+        raise DataError("its header is not a safetensors header; download or convert it again", path=path) from None
     if 8 + length + end != size:
         raise DataError(
             f"{size:,} bytes, and its header tells of {8 + length + end:,}: it is cut short; download it again",
@@ -250,7 +250,7 @@ def _check_tokenizer(path: Path, rows: int) -> None:
     try:
         tokens = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
     except Exception as error:
-        raise DataError(f"no tokenizer that could be read: {error}", path=path) from None
+        raise DataError(f"the tokenizer could not be read: {error}", path=path) from None
     if tokens and max(tokens.values()) >= rows:
         raise DataError(
             f"it has a token {max(tokens.values())}, and the model embeds {rows:,}: they do not belong together",

@@ -59,7 +59,7 @@ class Halving:
         free_memory()
         if len(rows) == 1:
             if not had_caches:
-                raise OutOfMemory(f"no room in memory for {what}")
+                raise OutOfMemory(f"not enough memory for {what}")
             return self(work, rows, what=what, lengths=lengths)  # without free_caches: caches filled by now are its own
         self.max_size = max(1, len(rows) // 2) * longest
         return self(work, rows, what=what, lengths=lengths, free_caches=free_caches)

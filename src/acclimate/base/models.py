@@ -105,7 +105,7 @@ def _embedded(name: str) -> ModelName:
         )
     weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
     if not weights.is_file():
-        raise DataError(f"{model.package} is installed without its weights; install it again", path=weights)
+        raise DataError(f"{model.package} is installed without its weights; reinstall it", path=weights)
     if (digest := sha256_once(weights)) != model.sha256:
         raise DataError(f"sha256 is {digest}; expected {model.sha256}; install {model.package} again", path=weights)
     return ModelName(str(weights.parent), gguf_file=weights.name if weights.suffix == ".gguf" else None)
@@ -114,7 +114,7 @@ def _embedded(name: str) -> ModelName:
 def _local(path: Path) -> ModelName:
     if path.is_file():
         if path.suffix != ".gguf":
-            raise DataError("expected a model's folder or a .gguf file", path=path)
+            raise DataError("expected a model folder or a .gguf file", path=path)
         return ModelName(str(path.parent), gguf_file=path.name)
     if not any(
         next(path.glob(f"{parts}*.safetensors"), None) for parts in ("", "*/", "*/*/")
@@ -184,7 +184,7 @@ def download(model: ModelName, weights: str) -> Path:
         path = Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
     except Exception as error:  # from the hub, the network or the disk
         reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"no model that could be downloaded: {reason}", path=model.path_or_id) from error
+        raise DataError(f"the model could not be downloaded: {reason}", path=model.path_or_id) from error
     if weights == ".safetensors":
         check_tokenizer_library(path)
     return path

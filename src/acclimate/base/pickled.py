@@ -67,7 +67,7 @@ def _source(name: str) -> Path:
         return path
     model = models.resolve(name)
     if model.is_local:
-        raise DataError("nothing to convert: its weights are no pickles", path=name)
+        raise DataError("nothing to convert: its weights are not pickled", path=name)
     return models.download(model, ".bin")
 
 
@@ -148,9 +148,9 @@ def _tensors(path: Path) -> Tensors:
     except _DAMAGED as error:
         forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise DataError(
-            f"asks for {forbidden[1]}, which is no tensor, so it is not read: it could run code of its own"
+            f"asks for {forbidden[1]}, which is not a tensor, so it is not read: it could run code"
             if forbidden
-            else "no pickled tensors that could be read; download it again",
+            else "no readable pickled tensors; download it again",
             path=path,
         ) from None
     if not isinstance(content, dict) or not content:

@@ -77,7 +77,7 @@ def workers(executor: str | None) -> Iterator[None]:
         return
     options = Executor.parse(executor)
     if distributed.size() > 1:
-        raise SettingError("an executor and torchrun are two ways to share work; expected one of them")
+        raise SettingError("--executor and torchrun are alternatives; use one of them")
     ray = _imported()
     if not ray.is_initialized() and (address := options.address or os.environ.get("RAY_ADDRESS")):
         _check_reachable(address)

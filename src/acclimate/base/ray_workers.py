@@ -158,7 +158,7 @@ class RayWorkers:
             raise
         except self._ray.exceptions.RayError as error:
             raise AcclimateError(
-                f"Ray: {_last_line(error)}; what is made is kept, and the same command goes on"
+                f"Ray: {_last_line(error)}; completed work is kept; run the same command again to resume"
             ) from None
 
     def _replace_worker(self, unit: _Unit, error: Exception) -> None:
@@ -168,10 +168,10 @@ class RayWorkers:
         if unit.losses == _MAX_LOSSES:
             raise AcclimateError(
                 f"{_MAX_LOSSES} workers of the cluster ended at the same work, the last one so: {_last_line(error)}"
-                "; what is made is kept, and the same command goes on"
+                "; completed work is kept; run the same command again to resume"
             )
         if unit.worker in self._workers:
-            distributed.warn("", "a worker of the cluster is gone; others do again what it had")
+            distributed.warn("", "a worker of the cluster was lost; others repeat its work")
             with suppress(Exception):
                 self._ray.kill(unit.worker.actor)  # in case only the connection was lost
             self._workers[self._workers.index(unit.worker)] = self._start_worker()
@@ -196,10 +196,10 @@ class RayWorkers:
             if time.monotonic() - started > _TIMEOUT_SECONDS:
                 raise AcclimateError(
                     f"the cluster has started no worker for {_TIMEOUT_SECONDS / 60:.0f} minutes; each takes "
-                    f"{self._needs}; what is made is kept, and the same command goes on"
+                    f"{self._needs}; completed work is kept; run the same command again to resume"
                 )
             if not has_warned:
-                distributed.warn("", f"the cluster has no room for a worker yet, which takes {self._needs}; waiting")
+                distributed.warn("", f"the cluster has no room yet for a worker, which takes {self._needs}; waiting")
                 has_warned = True
 
     def _accept_worker(self, worker: _Worker) -> None:

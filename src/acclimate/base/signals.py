@@ -36,7 +36,7 @@ def stopped(stop: KeyboardInterrupt) -> int:
     """Print that the program was stopped; return the exit code."""
     what, number = ("terminated", stop.number) if isinstance(stop, Terminated) else ("interrupted", signal.SIGINT)
     with suppress(OSError):  # the terminal may be gone
-        print(f"\nacclimate: {what}; what is made is kept, and the same command goes on", file=sys.stderr)
+        print(f"\nacclimate: {what}; completed work is kept; run the same command again to resume", file=sys.stderr)
     return 128 + number
 
 

@@ -53,7 +53,7 @@ def convert(
         _print_formats()
         return
     if not source or target is None:
-        raise SettingError("convert needs FROM and TO; acclimate convert --list says which formats there are")
+        raise SettingError("convert needs FROM and TO; list the formats with acclimate convert --list")
     conversion = acclimate.convert(
         source,
         target,

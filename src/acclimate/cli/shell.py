@@ -36,7 +36,7 @@ def check_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise SettingError("the folder that this was started in is not there any more; change to one that is") from None
+        raise SettingError("the current folder no longer exists; change to another one") from None
 
 
 def say(message: str) -> None:

@@ -196,7 +196,7 @@ def _data_file(folder: Path, stem: str) -> Path | None:
             raise DataError("is a directory; expected a file", path=path)
     if len(paths) > 1:
         names = " and ".join(path.name for path in paths)
-        raise DataError(f"found {names}, and which is meant cannot be told; keep one", path=folder)
+        raise DataError(f"found {names}, and it is unclear which one to use; keep one", path=folder)
     return paths[0] if paths else None
 
 

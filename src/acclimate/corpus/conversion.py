@@ -101,7 +101,9 @@ def convert(
         recognized(form)
         wanted = named_format(target_format) if target_format else _target(form, target)
         if wanted.write is None:
-            raise SettingError(f"{wanted.name} is only read; acclimate convert --list says what is written")
+            raise SettingError(
+                f"{wanted.name} can only be read; list the writable formats with acclimate convert --list"
+            )
 
         @cache
         def documents() -> Corpus | None:
@@ -176,7 +178,7 @@ def _target(form: Format, target: Path) -> Format:
         kinds = BY_SUFFIX[""]
     if form.kind not in kinds:
         raise SettingError(
-            f"what {target.name} is to be is not clear; say it with --to FORMAT (acclimate convert --list)"
+            f"what {target.name} should be is unclear; name the format with --to FORMAT (acclimate convert --list)"
         )
     return named_format(kinds[form.kind])
 

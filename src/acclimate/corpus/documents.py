@@ -151,7 +151,9 @@ class Corpus(Mapping[str, Doc]):
                 line, first_line = tally.lines[row], tally.lines[first]
                 where = f"first in line {first_line}" if line else f"as documents {first + 1} and {row + 1}"
                 path = self.source or None
-                raise DataError(f"id {doc_id!r} is there twice, {where}; ids must differ", path=path, line=line or None)
+                raise DataError(
+                    f"id {doc_id!r} appears twice, {where}; ids must be unique", path=path, line=line or None
+                )
 
     def _cells(self, row: int) -> tuple[str, str, str]:
         return self._cell(row, 0), self._cell(row, 1), self._cell(row, 2)

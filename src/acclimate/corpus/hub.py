@@ -36,5 +36,5 @@ def download(name: str) -> Path:
         folder = Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
     except Exception as error:  # of the hub, the network or the disk; which of them, its text says
         reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"no data set that could be downloaded: {reason}", path=name) from error
+        raise DataError(f"the data set could not be downloaded: {reason}", path=name) from error
     return folder / (path or "")

@@ -122,7 +122,7 @@ def read(path: Path) -> QueryLog:
         else:
             _add(entries.setdefault(text, [0, 0, 0]), 1, entry.searches, entry.clicks)
     if not entries and not dropped:
-        raise DataError("is empty; expected real queries, one a line", path=path)
+        raise DataError("is empty; expected real queries, one per line", path=path)
     n_masked = 0
     spellings: dict[str, dict[str, list[int]]] = {}  # normalized text -> text -> count, clicks
     for text, (n_entries, count, clicks) in entries.items():
@@ -135,7 +135,7 @@ def read(path: Path) -> QueryLog:
             dropped[PERSONAL if is_masked else NO_LETTERS] += n_entries
     if not spellings:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dropped.items()))
-        raise DataError(f"has no query that can be used ({reasons}); expected what people searched for", path=path)
+        raise DataError(f"has no usable query ({reasons}); expected what people searched for", path=path)
     queries = [_merged(key, texts) for key, texts in spellings.items()]
     queries.sort(key=lambda query: (-query.count, query.query_id))
     return QueryLog(queries, n_masked, dict(sorted(dropped.items())))

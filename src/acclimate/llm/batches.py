@@ -26,7 +26,7 @@ from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
 _KEY = re.compile(r"[0-9a-f]{64}")
-_NOT_ASKED, _NO_OBJECT = "custom_id is none that this run asked for", "a line that is no JSON object"
+_NOT_ASKED, _NO_OBJECT = "custom_id is not of this run", "a line that is no JSON object"
 _NOTHING = Completion("", (), 0, 0, "stop")
 
 
@@ -118,7 +118,7 @@ def read_results(completions: Completions, path: Path) -> Taken:
     for server, terms in learned.items():
         completions.learn(server, terms)
     if failed[_NOT_ASKED] + failed[_NO_OBJECT] == kept + failed.total() + refused.total():
-        raise DataError("no line has a custom_id that this run asked for; are these its results?", path=path)
+        raise DataError("no line has a custom_id of this run; are these its results?", path=path)
     left_out = dict.fromkeys(name for terms in learned.values() for name in terms.omitted())
     return Taken(kept, dict(failed), dict(refused), list(left_out))
 

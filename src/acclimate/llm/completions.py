@@ -267,7 +267,7 @@ class Completions:
                 self._rows.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):  # no room on the disk, above all
                 raise DataError(
-                    f"{error}: an answer could not be kept; those before it are, and the same command goes on",
+                    f"{error}: an answer could not be stored, earlier ones are; run the same command again to resume",
                     path=self.path,
                 ) from None
             raise

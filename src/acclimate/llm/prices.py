@@ -70,9 +70,7 @@ class Budget:
 
     def check(self, ledger: Ledger, left: int) -> None:
         """Raises BudgetExceeded when a limit is reached; `left` prompts are about to be asked."""
-        kept = (
-            f"with {left:,} prompts left; what was answered is kept, and the same command with a higher limit goes on"
-        )
+        kept = f"with {left:,} prompts left; answers are kept; run the same command with a higher limit to resume"
         for stage, limit in self.limits.items():
             used = {key: usage for key, usage in ledger.items() if stage in ("", key[0])}
             whose, prefix = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")

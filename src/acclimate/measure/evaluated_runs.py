@@ -121,11 +121,9 @@ def evaluate_runs(
         values = measured(hits, judged, [measure.name for measure in computed])
         _check(path, seen, query_ids, qrels)
         if missing := len(query_ids - seen.queries):
-            warnings.append(
-                f"{path} has nothing for {missing:,} of {len(query_ids):,} judged queries; they count 0 for it"
-            )
+            warnings.append(f"{path} has no results for {missing:,} of {len(query_ids):,} judged queries; they count 0")
         if others := len(seen.queries - query_ids):
-            warnings.append(f"{path} has {others:,} queries that nobody judged; they do not count")
+            warnings.append(f"{path} has {others:,} unjudged queries; they do not count")
         totals = {measure.name: sum(values[measure.name].values()) for measure in computed}
         means = {
             measure.name: totals[measure.name] / (1 if measure.is_count else len(query_ids)) for measure in computed
@@ -133,7 +131,7 @@ def evaluate_runs(
         rows.append(EvaluatedRun(str(path), means, values))
     if empty := nothing_relevant(judged):
         warnings.append(
-            f"{empty:,} of {len(query_ids):,} judged queries have no relevant document; they count 0, as with trec_eval"
+            f"{empty:,} of {len(query_ids):,} judged queries have no relevant document; they count 0, as in trec_eval"
         )
     for warning in warnings:
         logger.warning("%s", f"warning: {warning}")

@@ -49,8 +49,8 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     chosen = evaluated.chosen
     if any("verdict" not in step for step in evaluated.measured.get("steps", [{}])):
         raise DataError(
-            "measured by an earlier version, whose hybrid had weights chosen on held-out queries; make it anew, with "
-            f"documents drawn as now, by: {command('evaluate', run.workspace.folder)}",
+            "measured by an earlier version, whose hybrid had weights chosen on held-out queries; measure again, with "
+            f"documents sampled as in this version: {command('evaluate', run.workspace.folder)}",
             path=evaluated.folder,
         )
     basis, measured, judgment = Basis.of(run, outputs)
@@ -155,7 +155,7 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     warnings += outputs["index"].warnings
     count = queries["count"]
     if count < FEW_QUERIES:
-        warnings.append(f"Only {count} queries were measured: all but very large differences are lost in chance.")
+        warnings.append(f"Only {count} queries were measured: only very large differences can be significant.")
     warnings += sentences.of_queries(queries, count)
     warnings += [
         approximate.recall_sentence(name, recall, len(run.input.corpus))
@@ -175,11 +175,13 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     if shown := outputs["generate"].n_examples:
         left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
-            f"{shown} queries were shown to the LLM as examples of the task: their documents got no other query, and "
-            f"{left_out} of the queries to measure on were left out for it."
+            f"{shown} queries were shown to the LLM as examples of the task: their documents got no synthetic query, "
+            f"and {left_out} evaluation queries were excluded."
         )
     if not (outside := forgetting.measurements(run, outputs)):
-        warnings.append("No queries from outside this collection were measured: expect nothing there.")
+        warnings.append(
+            "No other collection was measured: adapted retrievers may be worse there (acclimate forgetting)."
+        )
     warnings += [warning for measured in outside for warning in forgotten.warnings(measured)]
     return warnings
 

@@ -64,14 +64,14 @@ def _harms(report: Mapping[str, Any], least: float) -> Iterator[str]:
             before = SystemName(f"{_before(name.first, reranker, ndcg)}+{reranker}")
             if (name, before) in worse:
                 yield (
-                    f"Adapting the retriever harms what reranks it: {name} ({score(ndcg[name])}) ranks worse than "
-                    f"{before} ({score(ndcg[before])}), while {name.first} is at {score(ndcg.get(name.first))} and "
-                    f"{before.first} at {score(ndcg.get(before.first))}."
+                    f"Adapting the retriever harms reranking: {name} ({score(ndcg[name])}) ranks worse than "
+                    f"{before} ({score(ndcg[before])}); without the reranker, {name.first} has "
+                    f"{score(ndcg.get(name.first))} and {before.first} {score(ndcg.get(before.first))}."
                 )
         if (name, origin) in worse:
             yield (
-                f"{name} ranks worse ({score(ndcg[name])}) than what it was made from, {origin} "
-                f"({score(ndcg[origin])})."
+                f"{name} ({score(ndcg[name])}) ranks worse than {origin} ({score(ndcg[origin])}), which it was made "
+                "from."
             )
 
 
@@ -90,7 +90,7 @@ def unmeasured(report: Mapping[str, Any]) -> str:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The rows as text, with a head."""
-    head = ["retriever", "old", "adapted", "old, reranked", "adapted, reranked", "by"]
+    head = ["retriever", "original", "adapted", "original, reranked", "adapted, reranked", "reranker"]
     return [
         head,
         *([row["new"]["system"], *(score(row[place][MAIN]) for place in PLACES), row["reranker"]] for row in rows),

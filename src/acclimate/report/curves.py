@@ -15,17 +15,17 @@ from acclimate.report.template import template
 
 MUCH = 0.02  # nDCG@10 that would be worth labelling for
 RULE = (
-    f"A gain is one when a paired randomization test gives p < {ALPHA} over queries that chose nothing; the held-out "
-    "ones chose epochs and weights. Where it does not, more will hardly help if even the interval's upper end is below "
-    f"{MUCH}; else these queries cannot tell."
+    f"A gain counts if a paired randomization test gives p < {ALPHA} on queries that were not used for choices; the "
+    "held-out ones chose epochs and weights. Without a significant gain, more data will hardly help if even the upper "
+    f"end of the interval is below {MUCH}; otherwise these queries cannot tell."
 )
 DRAWN = (
-    "Each part is drawn by query id, a smaller one within a larger one. Bands are 95% intervals over queries; "
-    "dashed is the start, without training."
+    "Subsets are sampled by query id and nested. Bands are 95% intervals over queries; the dashed line is the start, "
+    "without training."
 )
-SYNTHETIC = "the held-out queries are synthetic: scores on them usually flatter."
+SYNTHETIC = "the held-out queries are synthetic: scores on them are usually too high."
 WHAT = {"queries": "synthetic queries that train the reranker", "lists": "labelled lists that train the students"}
-UNTRAINED = {"queries": "what it reranks", "lists": "untrained"}
+UNTRAINED = {"queries": "without reranker", "lists": "untrained"}
 
 
 def write(curves: Mapping[str, Any], folder: Path) -> Path:
@@ -54,7 +54,7 @@ def title(curves: Mapping[str, Any], name: str) -> str:
     """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
     queries = curves["sets"][name]
     which = queries["name"].replace(" ", " held-out ", 1) if name == "held-out" else queries["name"]
-    return f"{curves['measure']} on {which}" + (", which usually flatter" if queries["synthetic"] else "")
+    return f"{curves['measure']} on {which}" + (", usually optimistic" if queries["synthetic"] else "")
 
 
 def sentences(curves: Mapping[str, Any]) -> list[str]:
@@ -67,21 +67,21 @@ def sentence(curve: Mapping[str, Any], queries: str) -> str:
     """What the last step of a curve brought on queries that chose nothing, and whether more would help."""
     unit, system, last = curve["unit"], curve["system"], curve["last"]
     if last is None and len(curve["points"]) > 1:
-        return f"{system}: no queries are left that chose nothing, so what the last step brought may be chance."
+        return f"{system}: all queries were used for choices, so the change in the last step may be due to chance."
     if last is None:
-        return f"{system}: one point shows no trend; give more numbers, or get more {unit}."
+        return f"{system}: a single point shows no trend; give more numbers, or get more {unit}."
     delta = last["delta"]
-    moved = "stayed where it was" if not round(delta, 3) else f"{'gained' if delta > 0 else 'lost'} {abs(delta):.3f}"
+    moved = "did not change" if not round(delta, 3) else f"{'gained' if delta > 0 else 'lost'} {abs(delta):.3f}"
     p = p_value(last["p"]).removeprefix("< ")
     chance = f"p {'<' if last['p'] < 0.001 else '='} {p} on {queries}"
     step = f"from {last['from']:,} to {last['to']:,} {unit} {system} {moved}"
     if last["p"] < ALPHA and delta > 0:
-        return f"{step}, more than chance gives ({chance}): more {unit} should help further."
+        return f"{step}, significantly ({chance}): more {unit} should help further."
     if last["p"] < ALPHA and delta < 0:
-        return f"{step}, more than chance gives ({chance}): more {unit} like these do harm."
+        return f"{step}, significantly ({chance}): more {unit} like these do harm."
     if last["ci95"][1] < MUCH:
-        return f"{step}, no more than chance gives ({chance}): more {unit} will hardly help."
-    return f"{step}, no more than chance gives ({chance}): these queries cannot tell whether more {unit} help."
+        return f"{step}, not significantly ({chance}): more {unit} will hardly help."
+    return f"{step}, not significantly ({chance}): these queries cannot tell whether more {unit} help."
 
 
 def page(curves: Mapping[str, Any]) -> str:

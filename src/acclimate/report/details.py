@@ -74,7 +74,7 @@ def _curves(run: Run) -> Any:
         curves.drawn(content)
     except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError):
         raise DataError(
-            f"no learning curves of this version; draw them again with: {command('curve', run.workspace.folder)}",
+            f"learning curves of another version; draw them again with: {command('curve', run.workspace.folder)}",
             path=path,
         ) from None
     return content

@@ -9,11 +9,11 @@ from acclimate.measure.measures import MAIN
 from acclimate.report.formatting import p_value, score, signed
 
 _WORDS = {
-    "WIN": "gained there, too",
-    "NO DIFFERENCE": "lost nothing that can be told from chance",
-    "REGRESSION": "forgot something",
+    "WIN": "improved",
+    "NO DIFFERENCE": "did not change significantly",
+    "REGRESSION": "got worse",
 }
-IN_A_WORD = {"WIN": "gained", "NO DIFFERENCE": "unclear", "REGRESSION": "forgot"}  # by the verdict
+IN_A_WORD = {"WIN": "improved", "NO DIFFERENCE": "unclear", "REGRESSION": "worse"}  # by the verdict
 
 
 def warnings(measured: Mapping[str, Any]) -> list[str]:
@@ -25,7 +25,7 @@ def warnings(measured: Mapping[str, Any]) -> list[str]:
 def sentences(measured: Mapping[str, Any]) -> list[str]:
     """A sentence for each adapted system."""
     where = (
-        f"Outside, on {measured['collection']} ({measured['queries']:,} labelled queries, "
+        f"Outside this corpus, on {measured['collection']} ({measured['queries']:,} labelled queries, "
         f"{measured['documents']:,} documents)"
     )
     return [

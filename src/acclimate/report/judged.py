@@ -31,29 +31,27 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
     queries, counts = judgment["queries"], judgment["grades"]
     by_grade = ", ".join(f"{count:,} of grade {grade}" for grade, count in sorted(counts.items(), reverse=True))
     said = [
-        f"{judgment['llm']} graded the first {judgment['depth']} documents of every system for {queries['count']:,} "
+        f"{judgment['llm']} graded the top {judgment['depth']} documents of every system for {queries['count']:,} "
         f"{sentences.judged_on(queries['split'])}: {by_grade}."
     ]
     if judgment["unreadable"]:
         said.append(
-            f"Of {judgment['pairs']:,} answers {judgment['unreadable']:,} were no grade: these documents are left out "
-            "of the rankings that are measured."
+            f"Of {judgment['pairs']:,} answers, {judgment['unreadable']:,} were not a grade; these documents are "
+            "excluded from the measured rankings."
         )
-    said.append(
-        f"It rates what was found first above a document drawn at random {judgment['told_apart']:.0%} of the time."
-    )
+    said.append(f"It grades the top result above a random document {judgment['told_apart']:.0%} of the time.")
     return [*said, *agreement(judgment["agreement"])]
 
 
 def no_judge(judgment: Mapping[str, Any]) -> str:
     """Why a judgment decides nothing, and what to do."""
     why = (
-        f"of {judgment['pairs']:,} answers {judgment['unreadable']:,} were no grade"
+        f"of {judgment['pairs']:,} answers, {judgment['unreadable']:,} were not a grade"
         if judgment["unreadable"] > judgment["pairs"] / 2
-        else "it hardly tells what was found first from documents drawn at random"
+        else "it hardly distinguishes top results from random documents"
     )
     return (
-        f"{judgment['llm']} is no judge of these documents: {why}. The report does not rest on its grades; ask a "
+        f"{judgment['llm']} cannot judge these documents: {why}. The report does not use its grades; use a "
         "better LLM (acclimate judge --llm)."
     )
 
@@ -62,12 +60,12 @@ def agreement(agreed: Mapping[str, Any] | None) -> list[str]:
     """How far people and the LLM agree."""
     if agreed is None:
         return [
-            "Nobody has graded any of these pairs, so how far people would agree is not known: --grades FILE tells."
+            "There are no human grades of these pairs, so agreement with people is unknown; add some: --grades FILE."
         ]
     kappa, interval = agreed["weighted"]["kappa"], agreed["weighted"]["ci95"]
     graded = f"People graded {agreed['pairs']:,} of these pairs, for {agreed['queries']:,} queries"
     if kappa is None:
-        return [f"{graded}, but one of the two gave them all the same grade: no agreement can be told from that."]
+        return [f"{graded}, but one of the two gave them all the same grade, so no agreement can be computed."]
     level = next((name for least, name in _LEVELS if kappa >= least), "no")
     what = "on what is relevant" if agreed["binary"] else "linearly weighted"
     plain = "" if agreed["binary"] else f"; unweighted {agreed['plain']['kappa']:.2f}"
@@ -113,8 +111,8 @@ def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
         theirs = [score(row["by_people"]), between(row["ci95_by_people"])]
         rows.append([row["system"], score(row["mean"]), between(row["ci95"]), *theirs, *ours])
     head = (
-        f"As people would have it: their grades of {first['people_queries']:,} queries correct the LLM's of "
-        f"{first['judged_queries']:,} more (prediction-powered)."
+        f"Prediction-powered: human grades of {first['people_queries']:,} queries correct the LLM's grades of "
+        f"{first['judged_queries']:,} more."
     )
     return "\n".join([_wrap(head), *table(rows, "<>>>>>>")])
 

@@ -14,23 +14,21 @@ from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, SystemName
 
 _RANKS = {
     "WIN": "ranks better than",
-    "NO DIFFERENCE": "cannot be told apart from",
+    "NO DIFFERENCE": "shows no significant difference from",
     "REGRESSION": "ranks worse than",
 }
 _CHANCE = {
-    "WIN": "Chance rarely gives such a difference.",
-    "NO DIFFERENCE": "Chance alone could give their difference.",
-    "REGRESSION": "Chance rarely gives such a difference.",
+    "WIN": "The difference is significant.",
+    "NO DIFFERENCE": "The difference may be due to chance.",
+    "REGRESSION": "The difference is significant.",
 }
-_YOU_HAVE = (
-    "What you have without acclimate: BM25, dense retrieval, and hybrid, which adds the reciprocal ranks of both"
-)
-_YOUR_RUN = f"; and {FIRST_STAGE}, the run that you gave"
+_YOU_HAVE = "What you have without acclimate: BM25, dense retrieval, and hybrid (their reciprocal rank fusion)"
+_YOUR_RUN = f"; and {FIRST_STAGE}, your own run"
 _TAKES = (  # by `effort`
     "you have it already",
-    "nothing in it is trained",
-    "a retriever of it is trained, but nothing is reranked",
-    "all of them are reranked",
+    "it needs no training",
+    "it has a trained retriever but no reranker",
+    "all of them use a reranker",
 )
 # A verdict's name is never without what it rests on, when people did not judge.
 _RESTS_ON = {"qrels": "", "judge": " by an LLM's grades", "synthetic": " on synthetic queries alone"}
@@ -42,23 +40,23 @@ QUERIES = {
 # Printed wherever a score is, when people did not label the queries.
 CAVEATS = {
     "qrels": "",
-    "judge": "measured by an LLM's grades, which are not people's",
-    "synthetic": "measured on held-out synthetic queries, which usually flatter",
+    "judge": "measured by an LLM's grades, not by people's",
+    "synthetic": "measured on held-out synthetic queries, usually optimistic",
 }
 # On a picture, below a heading that has the whole caveat.
 PICTURED = {"qrels": "", "judge": "an LLM's grades", "synthetic": "synthetic queries"}
 _JUDGED_ON = {  # the queries of a judgment, by their kind
-    "given": "queries that were given",
-    "log": "queries of a log",
+    "given": "given queries",
+    "log": "log queries",
     "synthetic": "held-out synthetic queries",
 }
 
 _SYNTHETIC = (
-    " Scores on such queries usually flatter; expect less on real ones. They err, so that differences below "
-    f"{score(ERROR_WITHOUT_LABELS)} decide nothing."
+    " Scores on such queries are usually too high; expect less on real ones. Differences below "
+    f"{score(ERROR_WITHOUT_LABELS)} are within their error and do not count."
 )
 
-TUNING = "Students are trained with the settings of the run, and with others where distill.tune names some."
+TUNING = "Students are trained with the settings of the run and with the alternatives in distill.tune, if set."
 
 
 def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -84,18 +82,18 @@ def worth(report: Mapping[str, Any]) -> str:
     """What a verdict is worth that no person's judgments stand behind; nothing where they do."""
     if report["verdict_basis"] == "synthetic":
         return (
-            "No person asked these queries, and nobody judged: of differences seen on such queries, people's judgments "
-            "confirmed three in four on six collections (docs/judging.md). "
-            "Queries of people tell more, from 20 on: have an LLM judge them (acclimate judge --log FILE), or label "
+            "Nobody asked these queries or judged their results: of the differences found on such queries, human "
+            "judgments confirmed three in four on six collections (docs/judging.md). "
+            "Real queries are more reliable, from 20 on: have an LLM judge them (acclimate judge --log FILE), or label "
             "some (--queries and --qrels)."
         )
     if report["verdict_basis"] == "judge":
         judgment = report.get("judge", {})
-        heard = "Nobody has graded any of it, so how far people would agree is not known: --grades FILE tells."
+        heard = "There are no human grades, so its agreement with people is unknown; add some with --grades FILE."
         if agreed := judgment.get("agreement"):
-            heard = f"People graded {agreed['pairs']:,} of these pairs, too."
+            heard = f"People graded {agreed['pairs']:,} of these pairs as well."
         llm = judgment.get("llm", "An LLM")
-        return f"{llm} graded what the systems found. {heard} docs/judging.md says what that is worth."
+        return f"{llm} graded what the systems found. {heard} See docs/judging.md for how reliable this is."
     return ""
 
 
@@ -106,7 +104,7 @@ def judged_on(split: str) -> str:
 
 def headline(report: Mapping[str, Any]) -> str:
     """`hybrid:tuned ranks better than what you have`"""
-    than = "what you have" if _has_untouched(report) else f"{report['baseline']}, the best system without training"
+    than = "what you have" if _has_untouched(report) else f"{report['baseline']}, the best untrained system"
     return f"{report['candidate']} {_RANKS[report['verdict']]} {than}"
 
 
@@ -115,13 +113,13 @@ def outcome(report: Mapping[str, Any]) -> str:
     baseline = ""
     if _has_untouched(report):
         yours = _YOUR_RUN if any(system["kind"] == "run" for system in report["systems"]) else ""
-        baseline = f"{_YOU_HAVE}{yours}. The best of these here is {report['baseline']}. "
+        baseline = f"{_YOU_HAVE}{yours}. The best of these is {report['baseline']}. "
     difference = key_comparison(report)
     if report["verdict"] == "NO DIFFERENCE" and difference is not None and difference["p"] < ALPHA:
         if report.get("judge_verdict", "NO DIFFERENCE") != "NO DIFFERENCE":
-            return f"{baseline}By the LLM's grades alone they differ, but what people graded does not confirm it."
+            return f"{baseline}By the LLM's grades alone they differ, but the human grades do not confirm it."
         least = score(ERROR_WITHOUT_LABELS)
-        return f"{baseline}Their difference is below {least}, as far as queries that nobody judged err."
+        return f"{baseline}The difference is below {least}, the error of queries that nobody judged."
     return baseline + _CHANCE[report["verdict"]]
 
 
@@ -133,7 +131,7 @@ def _has_untouched(report: Mapping[str, Any]) -> bool:
 def starts(report: Mapping[str, Any]) -> str:
     """What untouched sparse and static systems are, which no base brings, and a run; nothing where there are none."""
     yours = (
-        f"{FIRST_STAGE} is read from its file: what it takes is not known, so it is in no picture of that."
+        f"{FIRST_STAGE} is read from its file: its latency and size are unknown, so it is not in the latency plot."
         if any(system["kind"] == "run" for system in report["systems"])
         else ""
     )
@@ -143,8 +141,8 @@ def starts(report: Mapping[str, Any]) -> str:
     if not names:
         return yours
     starting = (
-        f"{' and '.join(names)}: how such a student starts, made from the base and the documents alone, before it sees "
-        "a query; counted as not adapted."
+        f"{' and '.join(names)}: the starting point of such a student, made from the base and the documents alone, "
+        "without queries; counted as not adapted."
     )
     return f"{starting} {yours}".rstrip()
 
@@ -158,9 +156,9 @@ def timing(report: Mapping[str, Any]) -> str:
     if not all(counts.values()):
         return ""
     others, reranked = (counts.get(kind) for kind in ("", "reranked"))
-    parts = [f"{others:,} drawn queries"] if others else []
-    parts += [f"{reranked:,} of what is reranked"] if reranked and reranked != others else []
-    return f"Latency is that of single queries, asked one at a time: {', '.join(parts)}."
+    parts = [f"{others:,} sampled queries"] if others else []
+    parts += [f"{reranked:,} for reranked systems"] if reranked and reranked != others else []
+    return f"Latency is that of single queries, one at a time: {', '.join(parts)}."
 
 
 def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -175,7 +173,7 @@ def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [
         (MAIN, both, f"{report['baseline']} -> {report['candidate']}"),
         ("difference", signed(comparison["delta"]), f"95% interval {signed(low)} to {signed(high)}"),
-        ("p", p_value(comparison["p"]), "how often chance alone gives as much"),
+        ("p", p_value(comparison["p"]), "paired randomization test"),
         ("queries better / worse", won_and_lost, f"{comparison['ties']:,} the same"),
     ]
 
@@ -184,14 +182,14 @@ def basis(report: Mapping[str, Any]) -> str:
     """What it was measured on, and how the systems compared were chosen."""
     kind = report["verdict_basis"]
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
-    number = f"{count:,} (drawn) of {of:,}" if of > count else f"{count:,}"
-    others = "what you have" if _has_untouched(report) else "those without training"
+    number = f"{count:,} (sampled) of {of:,}" if of > count else f"{count:,}"
+    others = "what you have" if _has_untouched(report) else "the untrained systems"
     what = QUERIES[kind] + (f" ({judged_on(report['queries']['split'])})" if kind == "judge" else "")
     flatter = _SYNTHETIC if report["queries"].get("split") == SYNTHETIC else ""
     return (
         f"Measured on {number} {what} over {report['corpus']['documents']:,} documents "
         f"of {report['corpus']['name']}.{flatter} {_picked(report)}; {report['baseline']} is "
-        f"the best of {others} on the very queries measured, so luck can only help it."
+        f"the best of {others} on the evaluation queries themselves, so luck can only favor it."
     )
 
 
@@ -199,9 +197,9 @@ def _picked(report: Mapping[str, Any]) -> str:
     """How the candidate came to be it."""
     candidate = report["candidate"]
     if candidate not in report.get("held_out_ndcg", {candidate}):
-        return f"{candidate} was named beforehand (evaluate.systems), so nothing was picked"
+        return f"{candidate} was set in advance (evaluate.systems), not chosen"
     chosen_on = report.get("chosen_on", "other synthetic queries")
-    return f"{candidate} was picked from what acclimate made on {chosen_on} held out from training"
+    return f"{candidate} was chosen among the systems of this run on {chosen_on} held out from training"
 
 
 def advice(report: Mapping[str, Any]) -> str:
@@ -231,15 +229,15 @@ def why(report: Mapping[str, Any]) -> str:
     not_served = [name for name in means if not SystemName(name).is_servable and means[name] > means[picked["best"]]]
     if not_served:
         measured = (
-            f"{' and '.join(not_served)} measured better, but a run answers no other queries; of the rest {measured}"
+            f"{' and '.join(not_served)} measured better, but a run cannot answer other queries; of the rest {measured}"
         )
     if not picked["equals"]:
-        return f"{measured}, and every other one can be told apart from it."
+        return f"{measured}, and every other system is significantly different."
     equals = ", ".join(f"{equal['system']} (p {_compared(equal['p'])})" for equal in picked["equals"])
     recommended = next(system for system in report["systems"] if system["name"] == report["recommended"])
     return (
-        f"{measured}; not to be told apart from it: {equals}. Of these {recommended['name']} takes least "
-        f"({_TAKES[effort(recommended)]}); where several take as little, the faster is served, then the better."
+        f"{measured}; not significantly different from it: {equals}. Of these, {recommended['name']} costs least "
+        f"({_TAKES[effort(recommended)]}); ties go to the faster system, then to the better one."
     )
 
 
@@ -247,19 +245,17 @@ def of_queries(notes: Mapping[str, Any], count: int) -> list[str]:
     """What to know of the queries that measured. notes: of `evaluate`'s manifest."""
     remarks: list[str] = []
     if empty := notes.get("nothing_relevant", 0):
-        remarks.append(
-            f"{empty:,} of the {count:,} queries have no relevant document: they count 0, as with trec_eval."
-        )
+        remarks.append(f"{empty:,} of the {count:,} queries have no relevant document and count 0, as in trec_eval.")
     if missing := notes.get("first_stage", {"missing": 0})["missing"]:
-        remarks.append(f"{FIRST_STAGE} has nothing for {missing:,} of the {count:,} queries: they count 0 for it.")
+        remarks.append(f"{FIRST_STAGE} has no results for {missing:,} of the {count:,} queries; they count 0.")
     identical = notes.get("identical", {"queries": 0})
     if identical["queries"]:
         remarks.append(
-            f"{identical['queries']:,} of the {count:,} queries are documents of the collection themselves: "
+            f"{identical['queries']:,} of the {count:,} queries are themselves documents of the collection: "
             + (
-                "each is left out of its own results, as BEIR does for ArguAna and Quora."
+                "each is excluded from its own results, as in BEIR's ArguAna and Quora."
                 if identical["left_out"]
-                else "they are few, so they are not left out of their own results."
+                else "they are few, so they are not excluded from their own results."
             )
         )
     return remarks
@@ -271,9 +267,9 @@ def spending(report: Mapping[str, Any]) -> list[str]:
     if not ledger:
         return []
     lines = [
-        f"{usage['stage']}: {usage['llm']} was asked {usage['calls']:,} times, read {usage['prompt_tokens']:,} tokens "
-        f"and wrote {usage['completion_tokens']:,}; "
-        + ("cost not known" if usage["cost_usd"] is None else usd(usage["cost_usd"]))
+        f"{usage['stage']}: {usage['llm']}: {usage['calls']:,} calls, {usage['prompt_tokens']:,} tokens read, "
+        f"{usage['completion_tokens']:,} written; "
+        + ("cost unknown" if usage["cost_usd"] is None else usd(usage["cost_usd"]))
         for usage in ledger["llms"]
     ]
     kept, cost, tokens = ledger["kept_queries"], ledger["cost_usd"], ledger["tokens"]
@@ -285,15 +281,15 @@ def spending(report: Mapping[str, Any]) -> list[str]:
         each = f"${cost / kept:.6f}".rstrip("0")
     else:
         each = f"{tokens / kept:,.0f} tokens" if kept else "nothing was kept"
-    return [*lines, f"A kept query: {each} ({kept:,} of {ledger['written_queries']:,} kept)"]
+    return [*lines, f"Per kept query: {each} ({kept:,} of {ledger['written_queries']:,} kept)"]
 
 
 def funnel(report: Mapping[str, Any]) -> str:
-    """`Of 1,000 texts 819 are queries, and 687 of these were kept.`"""
+    """`Of 1,000 answers, 819 were queries, and 687 of these were kept.`"""
     generated, filtered = (
         next((stage for stage in report["stages"] if stage["name"] == name), None) for name in ("generate", "filter")
     )
     if not generated or not filtered:
         return ""
     texts = generated["out"] + sum(generated["dropped"].values())
-    return f"Of {texts:,} texts {generated['out']:,} are queries, and {filtered['out']:,} of these were kept."
+    return f"Of {texts:,} answers, {generated['out']:,} were queries, and {filtered['out']:,} of these were kept."

@@ -21,36 +21,36 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     if "steering" not in report:
         return []
     seen, disagreement = report["steering"]["seen"], report["steering"]["disagreement"]
-    lines = [f"Choices were made on {report['chosen_on']}.", *_of_log(report.get("log"))]
+    lines = [f"Weights, teachers and the candidate were chosen on {report['chosen_on']}.", *_of_log(report.get("log"))]
     if "log" in seen and "as_weighted" in seen:
         lines.append(
-            f"Queries of the log {_looks(seen['log'])}; synthetic ones {_looks(seen['synthetic'])}. Those that look "
-            f"like the log count more, so that together they {_looks(seen['as_weighted'])}, and say as much as "
-            f"{seen['as_weighted']['effective_queries']:,} that count the same."
+            f"Log queries {_looks(seen['log'])}; synthetic queries {_looks(seen['synthetic'])}. Synthetic queries that "
+            f"resemble the log get more weight: weighted, they {_looks(seen['as_weighted'])}, and their effective "
+            f"sample size is {seen['as_weighted']['effective_queries']:,}."
         )
     quarrels = [f"{system} ({amount:.2f} of 1)" for system, amount in disagreement.items() if amount > _MUCH]
     if quarrels:
         lines.append(
             f"Groups of queries disagree about the weights of {' and '.join(quarrels)}, so these were moved towards "
-            "equal ones."
+            "equal weights."
         )
     return lines
 
 
 def _of_log(account: Mapping[str, Any] | None) -> list[str]:
-    """`The log has 50 different queries, asked 912 times; left out: no letters 3.`"""
+    """`The log has 50 distinct queries, searched 912 times; dropped: no letters 3.`"""
     if account is None:
         return []
-    masked = [f"entries that personal data was cut out of: {account['masked']:,}"] if account["masked"] else []
-    dropped = [f"left out: {', '.join(f'{reason} {n:,}' for reason, n in account['dropped'].items())}"]
+    masked = [f"personal data removed from {account['masked']:,} entries"] if account["masked"] else []
+    dropped = [f"dropped: {', '.join(f'{reason} {n:,}' for reason, n in account['dropped'].items())}"]
     rest = "; ".join([*masked, *(dropped if account["dropped"] else [])])
-    whole = f"The log has {account['queries']:,} different queries, asked {account['asked']:,} times"
+    whole = f"The log has {account['queries']:,} distinct queries, searched {account['asked']:,} times"
     return [f"{whole}; {rest}." if rest else f"{whole}."]
 
 
 def _looks(seen: Mapping[str, float]) -> str:
-    """`have 3.2 words and share 57% of them with the first hit, of 930 characters`"""
+    """`have 3.2 words and share 57% of them with the top result (930 characters)`"""
     return (
-        f"have {seen['words']:.1f} words and share {share(seen['shared_words'])} of them with the first hit, of "
-        f"{seen['first_hit_characters']:,} characters"
+        f"have {seen['words']:.1f} words and share {share(seen['shared_words'])} of them with the top result "
+        f"({seen['first_hit_characters']:,} characters)"
     )

@@ -9,15 +9,15 @@ Word = Literal["adds", "unclear", "worse"]
 
 IN_WORDS: dict[Word, str] = {
     "adds": "adds",
-    "unclear": "adds nothing that can be told from chance",
+    "unclear": "no significant effect",
     "worse": "makes it worse",
 }
 WHAT_IT_IS = {
-    "late interaction": "token vectors of the same encoder join the two; scores are added in equal parts, not ranks",
-    "scores added": "scores of the two are added in equal parts, not ranks",
-    "weights chosen here": "the same ones, each counting for what did best on held-out queries",
-    "adapted students": "retrievers that learned here, in the place of their kind where that did best on them",
-    "reranker": "the reranker orders the first documents",
+    "late interaction": "token vectors of the same encoder are added; scores are fused with equal weights, not ranks",
+    "scores added": "the scores of the two are fused with equal weights, not their ranks",
+    "weights chosen here": "the same retrievers, with weights chosen on held-out queries",
+    "adapted students": "trained retrievers replace the originals where that did best on held-out queries",
+    "reranker": "the reranker reorders the top documents",
 }
 
 
@@ -37,7 +37,7 @@ def change(of: Mapping[str, float], shown: Callable[[float], str]) -> str:
 
 
 def summary(steps: Sequence[Mapping[str, Any]]) -> str:
-    """`Adds: late interaction. Adds nothing that can be told from chance: weights chosen here, adapted students.`"""
+    """`Adds: late interaction. No significant effect: weights chosen here, adapted students.`"""
     by_word: dict[Word, list[str]] = {}
     for step in steps:
         by_word.setdefault(in_a_word(step), []).append(step["step"] + _where(step))

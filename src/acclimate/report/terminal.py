@@ -61,7 +61,7 @@ def funnel(manifest: Mapping[str, Any]) -> str:
     rows = [["", "queries", "kept", "of all"]]
     before = total = manifest["in"]
     for name, left in [("generate", total), *manifest["notes"]["funnel"]]:
-        note = "dropped nothing" if left == before and name != "generate" else f"{left / max(1, before):.0%}"
+        note = "none dropped" if left == before and name != "generate" else f"{left / max(1, before):.0%}"
         rows.append([name, f"{left:,}", note, f"{left / max(1, total):.0%}"])
         before = left
     return "\n".join(columns(rows, "<>>>"))
@@ -84,7 +84,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
 def _steps(report: Mapping[str, Any]) -> str:
     if not report.get("steps"):
         return ""
-    rows = [["step", "makes", MAIN, "p", "p50", "index", ""]]
+    rows = [["step", "result", MAIN, "p", "p50", "index", ""]]
     for step in report["steps"]:
         taken = steps.change(step["latency_ms"], milliseconds)
         index = steps.change(step["index_bytes"], size)
@@ -92,7 +92,7 @@ def _steps(report: Mapping[str, Any]) -> str:
         rows.append([*names, signed(step["delta"]), p_value(step["p"]), taken, index, steps.in_a_word(step)])
     return "\n".join(
         [
-            cut(f"What each step adds to {report['steps'][0]['from']}, and costs:"),
+            cut(f"Gain and cost of each step, starting from {report['steps'][0]['from']}:"),
             *table(rows, "<<>>>><"),
             *_caveat(report),
             wrap(steps.summary(report["steps"])),
@@ -117,7 +117,7 @@ def _systems(report: Mapping[str, Any]) -> str:
                 index_size(system),
             ]
         )
-    note = "   ".join(["* serve this", *_caveat(report)])
+    note = "   ".join(["* recommended", *_caveat(report)])
     notes = [wrap(sentence) for sentence in (sentences.timing(report), sentences.starts(report)) if sentence]
     return "\n".join([*table(rows, "<>>" + ">" * len(others) + ">>"), note, *notes, *_more(systems, more)])
 
@@ -143,7 +143,7 @@ def _combinations(report: Mapping[str, Any]) -> str:
     if not report.get("combinations"):
         return ""
     rows = combinations.table(report["combinations"])
-    head = " ".join([f"{MAIN} of retrievers and rerankers, old and new", *_caveat(report)]) + ":"
+    head = " ".join([f"{MAIN} of original and adapted retrievers, with and without a reranker", *_caveat(report)]) + ":"
     missing = combinations.unmeasured(report)
     return "\n".join([wrap(head), *table(rows, "<>>>><"), *([wrap(missing)] if missing else [])])
 

@@ -200,9 +200,7 @@ class Input:
         queries = {query.query_id: query.text for query in self.collection.queries}
         judged = [qrel for qrel in self.collection.qrels.get("train", []) if qrel.relevance > 0]
         if not judged:
-            raise SettingError(
-                f"sample.examples is train, and {self.name} brings no training judgments; expected a file"
-            )
+            raise SettingError(f"sample.examples is train, and {self.name} has no training judgments; expected a file")
         return [
             PromptExample(
                 qrel.query_id, qrel.doc_id, queries[qrel.query_id], self.documents[qrel.doc_id].default_text()

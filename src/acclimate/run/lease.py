@@ -68,11 +68,11 @@ class Lease:
     def check(self) -> None:
         """Raises AcclimateError where another process has taken over, and where the folder is gone."""
         if not self.path.parent.is_dir():
-            raise AcclimateError(f"{self.path.parent} is not there any more; it was moved or removed while this worked")
+            raise AcclimateError(f"{self.path.parent} no longer exists; it was moved or removed while this was running")
         if self._successor is not None:
             raise AcclimateError(
                 f"{self.path.parent} was taken over by {_name(self._successor)}, because this process gave no sign "
-                f"of life for {PATIENCE_SECONDS:g} seconds; what is made is kept, and the other one goes on with it"
+                f"of life for {PATIENCE_SECONDS:g} seconds; completed work is kept, and the other process continues"
             )
 
     def _wait(self) -> None:
@@ -120,7 +120,7 @@ def is_locked(handle: IO[str]) -> bool:
             time.sleep(_BETWEEN_TRIES)
         except OSError as error:
             raise DataError(
-                f"no lock can be had here: {error.strerror}; choose a folder elsewhere", path=handle.name
+                f"cannot lock files here: {error.strerror}; choose a folder elsewhere", path=handle.name
             ) from None
     return False
 

@@ -47,8 +47,11 @@ class LastUpdate:
     def warnings(self) -> list[str]:
         """What a reader of the report should know: how many documents are others, and what has drifted."""
         came, changed, went = (self.since[name] for name in ("came", "changed", "went"))
-        counts = f"{came:,} documents came, {changed:,} changed and {went:,} went"
-        return [f"Since this was measured {counts}: searches see them, these figures do not.", *self.facts["drifted"]]
+        counts = f"{came:,} documents were added, {changed:,} changed and {went:,} removed"
+        return [
+            f"Since these measurements, {counts}. Searches reflect this; the figures do not.",
+            *self.facts["drifted"],
+        ]
 
     @classmethod
     def read(cls, run_folder: Path) -> LastUpdate | None:

@@ -101,7 +101,7 @@ class Workspace:
             )
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
             if not lease.is_locked(handle):
-                raise AcclimateError(f"{self.folder} is in use by another acclimate; wait for it or stop it")
+                raise AcclimateError(f"{self.folder} is in use by another acclimate process; wait for it or stop it")
             with self.lease.held(), missing_file_errors(self.folder):
                 if is_own:
                     if not handle.tell():

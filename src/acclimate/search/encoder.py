@@ -232,7 +232,7 @@ class Encoder:
         together, kept = torch.cat(pooled).float(), torch.cat(tokens).float()
         if not (together.isfinite().all() & kept.isfinite().all()):
             raise DataError(
-                f"vectors that are no numbers come of {self.name}: its weights have such, or too large ones for "
+                f"the vectors are not finite with {self.name}: its weights have such, or too large ones for "
                 f"{models.dtype_name()}; use another model"
             )
         order = [row for rows in groups for row in rows]

@@ -99,9 +99,7 @@ class QuerySide:
         else:
             whole = normalize(states[0] if self._pooling == "cls" else states.sum(dim=0) / len(ids), dim=-1)
         if not states.isfinite().all():
-            raise DataError(
-                f"vectors that are no numbers come of its weights, in {models.dtype_name()}", path=self.folder
-            )
+            raise DataError(f"the vectors are not finite with its weights, in {models.dtype_name()}", path=self.folder)
         return Encoded(normalize(whole, dim=-1).numpy(), tokens[keep].numpy())
 
 

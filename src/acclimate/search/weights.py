@@ -77,7 +77,7 @@ def choose_weights(
     votes: where queries are of several groups, each has a say of its own. Raises DataError without queries.
     """
     if not lists:
-        raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
+        raise DataError("no held-out queries to choose weights on; sample more documents (sample.n_docs)")
     if len(names) <= _MOST_IN_GRID:
         grid = np.array(list(_compositions(_TENTHS, len(names))), dtype=np.float32) / _TENTHS  # (n_weights, n_names)
     else:

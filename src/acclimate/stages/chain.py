@@ -156,7 +156,7 @@ def finished(run: Run, until: str) -> Outputs:
         manifests.check(folder / kind.stage, output.manifest)
         outputs[kind.stage] = output
         if changed := _changed_input(outputs, output):
-            raise DataError(f"{kind.stage} was made from {changed} than are here now; {again}", path=folder)
+            raise DataError(f"{kind.stage} was made from {changed} than those here now; {again}", path=folder)
         if kind.stage == until:
             break
     return cast(Outputs, outputs)

@@ -137,9 +137,7 @@ def filter_queries(
     def grades(queries: Sequence[SyntheticQuery]) -> Sequence[float]:
         answers = judges.grade(llm, judge, queries)
         if all(map(math.isnan, answers)):
-            raise SettingError(
-                f"filter.judge: {llm} gave no grade that could be read, to any of {len(queries):,} queries"
-            )
+            raise SettingError(f"filter.judge: {llm} gave no readable grade to any of {len(queries):,} queries")
         return answers
 
     scores = Scores(
@@ -218,9 +216,9 @@ def check(run: Run, *, asks: bool) -> None:
         prompts.judge(settings["judge"])
     if distributed.size() > 1:
         if CONSISTENCY in settings["filters"]:
-            raise SettingError("filter.filters has consistency, whose reranker one process trains; start one")
+            raise SettingError("filter.filters has consistency, whose reranker needs a single process; start only one")
         if settings["retriever"] == TRAINED and "round-trip" in settings["filters"]:
-            raise SettingError("filter.retriever is trained, which one process trains; start one")
+            raise SettingError("filter.retriever is trained, which needs a single process; start only one")
     check_filters(**settings)
 
 

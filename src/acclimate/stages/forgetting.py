@@ -55,14 +55,14 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgotten:
     """
     distilled = outputs.get("distill")
     if distilled is None:
-        raise SettingError("this run adapted no retriever (distill.student), so there is nothing that could forget")
+        raise SettingError("this run trained no retriever (distill.student), so there is nothing to measure")
     collections.check_name(collection)
     outside = Run(_workspace(run, collection), run.settings, run.seed, collection)
     labels = outside.input.labels.measuring
     if not any(qrel.relevance > 0 for qrel in labels.qrels):
-        raise DataError(f"{collection} brings no judged queries; expected a labelled collection, as a BEIR folder is")
+        raise DataError(f"{collection} has no judged queries; expected a labelled collection, as a BEIR folder is")
     if outside.input.documents.fingerprint == run.input.documents.fingerprint:
-        raise SettingError(f"{collection} has the documents of the run itself; expected others")
+        raise SettingError(f"{collection} has the same documents as the run; expected another collection")
     indexed = index.make(outside)
 
     def work(folder: Path, progress: Progress) -> Account:

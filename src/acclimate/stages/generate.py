@@ -185,14 +185,14 @@ class Generated(StageOutput):
     stage = "generate"
     kept_nothing = "the LLM wrote no usable query"
     advice: ClassVar[Mapping[str, str]] = {
-        "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and came to no query: raise "
-        "generate.max_new_tokens, or name a model that does not think aloud",
+        "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and wrote no query: raise "
+        "generate.max_new_tokens, or use a model without reasoning",
         "unfinished": "raise generate.max_new_tokens",
-        "empty": "it answers with nothing: try another generate.prompt (acclimate prompts) or openai-completions:MODEL",
+        "empty": "its answers are empty: try another generate.prompt (acclimate prompts) or openai-completions:MODEL",
         "too long for the LLM": "lower generate.max_doc_tokens or generate.max_new_tokens",
-        "refused": "the LLM or its server will not write of these documents: try another generate.llm or "
+        "refused": "the LLM or its server refuses to write about these documents: try another generate.llm or "
         "generate.prompt",
-        "unusable answer": "what the server answers is no completion: is its address right?",
+        "unusable answer": "the server's answer is not a completion: is its address right?",
         "wrong language": "set generate.language",
     }
 
@@ -278,7 +278,7 @@ def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
             result = generate(docs, completions, material, seed=run.seed, progress=progress, **settings)
         if completions.left_out:
             without = ", ".join(completions.left_out)
-            distributed.say("generate", f"{settings['llm']} is asked without {without}, which it does not take")
+            distributed.say("generate", f"{settings['llm']} does not support {without}; continuing without")
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "rejects.jsonl", result.rejects)
         by_prompt = Counter(query.prompt for query in result.queries)

@@ -136,7 +136,7 @@ def _cut(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
     share = sum(min(length, max_tokens) for length in lengths) / max(1, sum(lengths))
     if share < 0.5:
         yield (
-            f"The encoder reads about {share:.0%} of the text, {max_tokens} tokens of each document; what lies behind "
+            f"The encoder reads about {share:.0%} of the text, {max_tokens} tokens of each document; the rest "
             "is found by BM25 alone. To split documents: --set index.passage_words=150 (docs/how-to/long-documents.md)."
         )
 

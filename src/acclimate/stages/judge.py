@@ -225,7 +225,7 @@ def _check_readable(llm: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not any(_counts(row) for row in rows):
         example = next((row["answer"] for row in rows if "answer" in row), "")
         raise SettingError(
-            f"judge: {llm} gave no grade that could be read, to any of {len(rows):,} pairs; name another with --llm. "
+            f"judge: {llm} gave no readable grade to any of {len(rows):,} pairs; name another with --llm. "
             f"It said: {quoted(example)}"
         )
 

@@ -29,9 +29,7 @@ class MadeAgain(DataError):
     """Stages that were read are others now, or gone."""
 
     def __init__(self, folder: Path) -> None:
-        what = (
-            f"its stages are made again just now; try again when that is done, which {command('status', folder)} says"
-        )
+        what = f"its stages are being rebuilt; try again when that is done, see {command('status', folder)} says"
         super().__init__(what if folder.is_dir() else "was moved or removed while it was read", path=folder)
 
 
@@ -72,7 +70,7 @@ def stored(folder: Path, changes: Changes = ()) -> Run:
     run = described(folder, changes)
     missing = run.input.missing
     if missing and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
-        distributed.say("corpus", f"{missing} is not there any more; going on with what the run keeps")
+        distributed.say("corpus", f"{missing} no longer exists; continuing with the run's own copy")
         run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
     return run
 

@@ -15,7 +15,7 @@ from acclimate.stages.train import n_rerankers
 
 QUERIES = ALL, UNSEEN = "all", "unseen"
 TAUGHT = "a reranker learned from it"
-_ADVICE = "lower train.max_queries, draw more (sample.n_docs, generate.per_doc), or label all (label.queries=all)"
+_ADVICE = "lower train.max_queries, generate more (sample.n_docs, generate.per_doc), or label all (label.queries=all)"
 
 
 def labels_unseen(run: Run) -> bool:

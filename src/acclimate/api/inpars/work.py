@@ -44,7 +44,7 @@ def judged_collection(dataset: str, folder: Path) -> Collection:
     judged = {qrel.query_id for qrel in split}
     queries = [query for query in collection.queries if query.query_id in judged]
     if not queries:
-        raise SettingError(f"{dataset} brings no judged queries; expected a collection that does, such as beir/scifact")
+        raise SettingError(f"{dataset} has no judged queries; expected a collection that does, such as beir/scifact")
     return Collection(collection.name, collection.corpus, queries, collection.qrels)
 
 

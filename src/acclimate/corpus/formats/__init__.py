@@ -83,7 +83,7 @@ def _is_unnamed(path: Path) -> bool:
 def _is_jsonl(path: Path, kind: str) -> bool:
     if _is_unnamed(path):
         raise DataError(
-            f"what this file is cannot be told; its name must end in {', '.join(JSONL + TABLES)}"
+            f"unknown format; the name must end in {', '.join(JSONL + TABLES)}"
             f"{conversion_of(path, kind) or advice_on(path, kind=kind)}",
             path=path,
         )

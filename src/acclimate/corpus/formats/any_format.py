@@ -67,7 +67,7 @@ def read_any_nway(path: Path, corpus: Mapping[str, Doc], *, queries: Path | None
                 known.add(doc_id)
         text = source.lookup.query_text(example, place)
         if query_of.setdefault(example.query_id, Query(example.query_id, text)).text != text:
-            raise place.error(f"query {example.query_id!r} has another text before; ids must differ")
+            raise place.error(f"query {example.query_id!r} has another text earlier in the file; ids must be unique")
         examples.append(NWay(example.query_id, example.doc_ids, example.scores, example.has_positive))
     source.notes.pop(HASHED, None)  # the texts are here
     return Training(list(query_of.values()), examples, +source.notes)

@@ -212,7 +212,7 @@ def line_number(name: str, place: Place) -> int:
     """An id as ColBERT has it."""
     if not _LINE_NUMBER.fullmatch(name):
         raise place.error(
-            f"the id {name!r} is no whole number, and ColBERT takes ids for line numbers; "
+            f"the id {name!r} is not a whole number, and ColBERT reads ids as line numbers; "
             "write all files together with --to colbert, which numbers them"
         )
     return int(name)

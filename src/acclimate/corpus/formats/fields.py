@@ -125,7 +125,7 @@ def text(value: Any, name: str, place: Place) -> str:
 def unbroken(value: str, name: str, place: Place) -> str:
     """`value`. Raises DataError where it cannot be written as UTF-8."""
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-        raise place.error(f"{name!r} has half a surrogate pair (\\ud800-\\udfff), which is no character; remove it")
+        raise place.error(f"{name!r} has half a surrogate pair (\\ud800-\\udfff), which is not a character; remove it")
     return value
 
 
@@ -179,7 +179,9 @@ def queries(rows: Iterable[tuple[Place, Mapping[str, Any]]], path: Path) -> list
             raise place.error(f"{text_name!r} of query {query.query_id!r} is empty; remove the line or write the query")
         if query.query_id in read:
             first = read[query.query_id][1].line
-            raise place.error(f"{id_name!r} {query.query_id!r} is there twice, first in line {first}; ids must differ")
+            raise place.error(
+                f"{id_name!r} {query.query_id!r} appears twice, first in line {first}; ids must be unique"
+            )
         read[query.query_id] = query, place
     if not read:
         raise DataError("no queries in this file; expected one JSON object or row per query", path=path)

@@ -98,7 +98,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
     n_docs = 0
     for path in files:
         if any("\ud800" <= char <= "\udfff" for char in str(path)):
-            raise DataError(f"{quoted(path.name)} is no name in UTF-8; rename the file", path=path.parent)
+            raise DataError(f"{quoted(path.name)} is not a UTF-8 name; rename the file", path=path.parent)
         content = read_text(path, largest=LONGEST)
         kind = path.suffix.lower()
         title, text = read_page(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)

@@ -116,7 +116,7 @@ def read_query_log(path: Path) -> Iterator[Entry]:
         return _entries((Place(path, line), _source(row)) for line, row in read_jsonl(path))
     if name.endswith(TABLES):
         return _entries(tables.text_rows(path))
-    raise DataError(f"what this file is cannot be told; {expected}", path=path)
+    raise DataError(f"unknown format; {expected}", path=path)
 
 
 def _lines(path: Path) -> Iterator[Entry]:
@@ -127,7 +127,7 @@ def _lines(path: Path) -> Iterator[Entry]:
         if is_first:
             advice = next((advice for form, advice in _NO_QUERY.items() if re.fullmatch(form, line[:1000])), "")
             if advice:
-                raise DataError(f"{advice}; expected a query a line", path=path, line=number)
+                raise DataError(f"{advice}; expected one query per line", path=path, line=number)
             is_first = False
         yield Entry(line)
 

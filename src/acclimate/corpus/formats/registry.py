@@ -179,7 +179,7 @@ def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
     if not most:
         if _METRICS(sample):
             raise DataError("holds measures of a run, which are not converted", path=path)
-        raise DataError(f"what this is cannot be told: found {sample}; {_remedy(kinds, 'it')}", path=path)
+        raise DataError(f"unknown format: found {sample}; {_remedy(kinds, 'it')}", path=path)
     hinted = [name for name in names if any(hint in path.name.lower() for hint in BY_NAME[name].hints.split())]
     candidates = hinted if len(hinted) == 1 else names
     if len(candidates) > 1:
@@ -190,7 +190,7 @@ def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
 def _remedy(kinds: Collection[str], what: str) -> str:
     """What is expected; where anything is, it is `convert` that asks, which can be told."""
     expected = " or ".join(_EXPECTED.get(kind, kind) for kind in kinds)
-    return f"expected {expected}" if kinds else f"say {what} with --from FORMAT (acclimate convert --list)"
+    return f"expected {expected}" if kinds else f"give {what} with --from FORMAT (acclimate convert --list)"
 
 
 def named_format(name: str) -> Format:

@@ -77,7 +77,7 @@ def whole_object(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON that can be read: {quoted(str(error))}", path=path) from None
+        raise DataError(f"not readable JSON: {quoted(str(error))}", path=path) from None
     if isinstance(value, list):
         raise _list_of_objects(path)
     if not isinstance(value, dict):
@@ -172,7 +172,7 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
     state = read_json(path / SAVED[0])
     files = state.get("_data_files") if isinstance(state, dict) else None
     if not isinstance(files, list) or (isinstance(state, dict) and state.get("_indices_data_files")):
-        raise DataError("is no state of a saved dataset that can be read; save it again", path=path / SAVED[0])
+        raise DataError("is not a readable state of a saved dataset; save it again", path=path / SAVED[0])
     row = 0
     for file in files:
         name = file.get("filename", "") if isinstance(file, dict) else ""
@@ -186,7 +186,7 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
                         row += 1
                         yield Place(path, row), cells
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"not an Arrow file that can be read: {error}", path=path / name) from None
+            raise DataError(f"not a readable Arrow file: {error}", path=path / name) from None
 
 
 def optional_list(values: Mapping[str, Any], name: str, place: Place) -> list[Any]:

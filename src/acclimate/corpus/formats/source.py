@@ -71,7 +71,9 @@ class Source:
                 texts[row.record.query_id] = row.record.text
                 yield row
             elif text != row.record.text:
-                raise row.place.error(f"query {row.record.query_id!r} has another text before; ids must differ")
+                raise row.place.error(
+                    f"query {row.record.query_id!r} has another text earlier in the file; ids must be unique"
+                )
 
     def _queries_held(self) -> Iterator[Row[Query]]:
         if self.content.queries:
@@ -229,7 +231,7 @@ def _of_new_ids(rows: Iterator[Row[Doc]]) -> Iterator[Row[Doc]]:
     seen: set[str] = set()
     for row in rows:
         if row.record.doc_id in seen:
-            raise row.place.error(f"id {row.record.doc_id!r} is there twice; ids must differ")
+            raise row.place.error(f"id {row.record.doc_id!r} appears twice; ids must be unique")
         seen.add(row.record.doc_id)
         yield row
 

@@ -174,7 +174,7 @@ def _parquet_rows(
         raise DataError(f"a text is not UTF-8: {error.reason}", path=path, line=row + 1) from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:  # a corrupt file raises any of these
         where = f" behind row {row:,}" if row else ""
-        raise DataError(f"not a Parquet file that can be read{where}: {error}", path=path) from None
+        raise DataError(f"not a readable Parquet file{where}: {error}", path=path) from None
 
 
 def _check_type(kind: Any, name: str, place: Place) -> None:

@@ -95,7 +95,7 @@ def _write_hits(lines: IO[str], hits: Iterable[ScoredDoc], path: Path, tag: str,
             if not math.isfinite(hit.score):
                 raise DataError(f"score of {hit.doc_id!r} for query {query_id!r} is {hit.score}", path=path)
             if hit.doc_id in seen:
-                raise DataError(f"doc {hit.doc_id!r} comes twice for query {query_id!r}", path=path)
+                raise DataError(f"doc {hit.doc_id!r} appears twice for query {query_id!r}", path=path)
             seen.add(hit.doc_id)
             score = min(max(float(hit.score), -_LARGEST), _LARGEST)
             if not np.float32(score) < last:
@@ -164,7 +164,7 @@ def _run_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Pl
             done.add(query_id)
             current, seen = query_id, set[str]()
         if doc_id in seen:
-            raise place.error(f"doc {doc_id!r} comes twice for query {query_id!r}; remove one line")
+            raise place.error(f"doc {doc_id!r} appears twice for query {query_id!r}; remove one line")
         seen.add(doc_id)
         value = float(score) if _NUMBER.fullmatch(score) else math.nan
         if not math.isfinite(value):

@@ -73,7 +73,7 @@ def export(
     source = Source.of(run, outputs, system)
     if source.name.is_reranked and not form.takes_reranker:
         distributed.say(
-            "export", f"{source.name} goes without its reranker, which no engine runs; hf has the model of it"
+            "export", f"{source.name} is exported without its reranker, which no engine runs; export the model with hf"
         )
         source = replace(source, name=source.name.first)
     out = out or run.workspace.folder / "exports" / form.name
@@ -89,7 +89,7 @@ def export(
         _refuse_to_lose(place)
         if Path.cwd().is_relative_to(place):
             raise AcclimateError(
-                f"{out} is the folder you are in, which is to be replaced; type it from another folder"
+                f"{out} is the current folder, which would be replaced; run the command from another folder"
             )
         with _run_lock(run, place), _beside(place) as folder:
             with reading(run, outputs):
@@ -154,7 +154,7 @@ def _refuse_other(out: Path, facts: Mapping[str, Any]) -> None:
     if not out.is_dir():
         raise AcclimateError(f"{out} is a file; expected a folder to write to")
     if (manifest := _manifest(out)) is None:
-        raise AcclimateError(f"{out} is not empty, and what it holds is no export; choose a new folder, or empty it")
+        raise AcclimateError(f"{out} is not empty, and its content is not an export; choose a new folder, or empty it")
     if any(manifest[name] != value for name, value in facts.items()):
         raise AcclimateError(
             f"{out} holds {manifest['system']} as {manifest['format']}; choose another folder with --out"
@@ -168,7 +168,7 @@ def _refuse_to_lose(out: Path) -> None:
         name = path.relative_to(out)
         if path.is_file() and name.as_posix() not in known and "__pycache__" not in name.parts:
             raise AcclimateError(
-                f"{out} holds {name.as_posix()}, which no export made and this one would remove; move it, or choose "
+                f"{out} holds {name.as_posix()}, which is no part of an export and would be removed; move it or choose "
                 "another folder with --out"
             )
 
@@ -188,5 +188,7 @@ def _beside(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise AcclimateError(f"{out} is being written by another acclimate; wait for it or stop it") from None
+            raise AcclimateError(
+                f"{out} is being written by another acclimate process; wait for it or stop it"
+            ) from None
         yield folder

@@ -65,7 +65,7 @@ def count_rows(path: Path) -> int:
             rows.seek(length, os.SEEK_CUR)
             size += 4 + length
     if n_bytes % size:
-        raise DataError("not whole; remove it, and type the same command again", path=path)
+        raise DataError("incomplete; remove it and run the same command again", path=path)
     return n_bytes // size
 
 

@@ -26,12 +26,12 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Problem, "description": what}
     for status, what in {
-        400: "What was asked cannot be answered.",
+        400: "The request cannot be answered.",
         401: "No valid key.",
         413: "The body is too large.",
-        422: "The request is not what it should be.",
-        429: "Too many requests are at work; try again after Retry-After seconds.",
-        503: "Not now; try again after Retry-After seconds.",
+        422: "The request is invalid.",
+        429: "Too many requests are running; retry after Retry-After seconds.",
+        503: "Unavailable; retry after Retry-After seconds.",
         504: "The answer took too long.",
     }.items()
 }
@@ -57,7 +57,7 @@ def create_app(
 
     app = FastAPI(
         title="acclimate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_ERRORS,
-        description="Search with a run of acclimate, compare its systems, and keep what people say of the answers.",
+        description="Search with an acclimate run, compare its systems, and collect feedback.",
     )  # fmt: skip
     app.add_exception_handler(RequestValidationError, _invalid)
     for kind in (AcclimateError, Refused, HTTPException):
@@ -85,7 +85,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/search")
     async def search_by_url(
-        q: Annotated[schemas.Text, Query(description="What to search for.")],
+        q: Annotated[schemas.Text, Query(description="Query text.")],
         system: schemas.Name | None = None,
         k: Annotated[int, Query(ge=1)] = 10,
         chars: schemas.Chars = 1000,

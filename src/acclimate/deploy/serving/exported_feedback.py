@@ -34,13 +34,13 @@ class ExportedFeedback(NamedTuple):
     def __str__(self) -> str:
         lines = [f"{self.queries:,} queries with {self.judgments:,} judgments, {self.clicks:,} clicks"]
         if self.of_gone:
-            lines.append(f"{self.of_gone:,} judgments left out: their documents are not in the run any more")
+            lines.append(f"{self.of_gone:,} judgments omitted: their documents are no longer in the run")
         if self.of_came:
             lines.append(
-                f"{self.of_came:,} judgments are of documents that came by an update: adapt to the documents of today"
+                f"{self.of_came:,} judgments are of documents added by an update: adapt to the current documents"
             )
         if self.without_relevant:
-            lines.append(f"{self.without_relevant:,} queries left out: nothing of theirs was graded above 0")
+            lines.append(f"{self.without_relevant:,} queries omitted: none of their documents was graded above 0")
         if self.preferred:
             lines.append("preferred: " + ", ".join(f"{name} {n:,}" for name, n in self.preferred.items()))
         return "\n".join(lines)

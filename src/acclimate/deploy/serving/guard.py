@@ -23,7 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DISCARDED = 32 << 20  # bytes read of a body that is too large, so that the client receives the refusal
-OUR_ERROR = "an error of the service; its log has more"
+OUR_ERROR = "internal error; see the log of the service"
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -94,7 +94,7 @@ class Guard:
             self._hosts
             and (host[1:].partition("]")[0] if host[:1] == "[" else host.partition(":")[0]) not in self._hosts
         ):
-            raise Refused(421, "this host is not served here; name it with --allow-host")
+            raise Refused(421, "host not allowed; allow it with --allow-host")
         is_open = scope["path"] in self._open_paths
         if not (is_open or self._key is None or self._has_key(headers)):
             raise Refused(401, "no valid key; send it as Authorization: Bearer KEY", {"www-authenticate": "Bearer"})
@@ -103,7 +103,7 @@ class Guard:
             await self._answered(scope, body, receive, answer)
             return
         if self.n_at_work >= self._limits.max_requests:
-            raise again(429, f"{self.n_at_work} requests are at work; try again in a second")
+            raise again(429, f"{self.n_at_work} requests are running; retry in a second")
         self.n_at_work += 1
         try:
             await self._answered(scope, body, receive, answer)
@@ -126,7 +126,7 @@ class Guard:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise Refused(400, "the connection was closed before the request was whole")
+                        raise Refused(400, "the connection was closed before the request was complete")
                     size += len(message.get("body", b""))
                     too_large = too_large or size > largest
                     if not too_large:
@@ -135,7 +135,7 @@ class Guard:
                         break
         except TimeoutError:
             if not too_large:
-                message = f"the body did not come within {self._limits.read_seconds:g} seconds"
+                message = f"the body did not arrive within {self._limits.read_seconds:g} seconds"
                 raise Refused(408, message, {"connection": "close"}) from None
         if too_large:
             raise Refused(413, f"the body has more than {largest:,} bytes", {"connection": "close"})

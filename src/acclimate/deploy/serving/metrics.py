@@ -46,7 +46,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds = Histogram("acclimate_request_seconds", "Seconds from request to answer.", _SECONDS)
-        self._batches = Histogram("acclimate_batch_questions", "Questions that were answered together.", _SIZES)
+        self._batches = Histogram("acclimate_batch_questions", "Queries per batch.", _SIZES)
         self._reloads: Counter[str] = Counter()
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}  # name -> (help text, value)
 
@@ -73,13 +73,13 @@ class Metrics:
                 (f'path="{path}",status="{status}"', count) for (path, status), count in sorted(self._requests.items())
             ])  # fmt: skip
             lines += self._seconds.lines() + self._batches.lines()
-            lines += _counter("acclimate_reloads_total", "Times that another run was loaded, or failed to be.", [
+            lines += _counter("acclimate_reloads_total", "Reloads of the run, successful and failed.", [
                 (f'outcome="{outcome}"', count) for outcome, count in sorted(self._reloads.items())
             ])  # fmt: skip
         for name, (what, value) in self.gauges.items():
             lines += [f"# HELP {name} {what}", f"# TYPE {name} gauge", f"{name} {value()}"]
         labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in info.items())
-        lines += ["# HELP acclimate_run_info The run that is served.", "# TYPE acclimate_run_info gauge"]
+        lines += ["# HELP acclimate_run_info The served run.", "# TYPE acclimate_run_info gauge"]
         return "\n".join([*lines, f"acclimate_run_info{{{labels}}} 1", ""])
 
 

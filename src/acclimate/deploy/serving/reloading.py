@@ -44,12 +44,12 @@ class Reloading:
             run.warm()
         except Exception as error:  # damaged files can raise any exception
             reason = str(error) if isinstance(error, AcclimateError) else f"{type(error).__name__}: {error}"
-            self.problem = f"the run changed and cannot be used ({reason}); the old one is served"
+            self.problem = f"the run changed and cannot be used ({reason}); serving the old one"
             is_unexpected = not isinstance(error, AcclimateError)
             logging.getLogger("acclimate").warning("serve: %s", self.problem, exc_info=is_unexpected)
             return "failed"
         self._worker.run, self.problem = run, None
-        logging.getLogger("acclimate").info("serve: a newer run is served now, by %s", run.system)
+        logging.getLogger("acclimate").info("serve: switched to a newer run, with %s", run.system)
         return "swapped"
 
 

@@ -34,7 +34,7 @@ class Condition(Request):
 
 Filters = Annotated[
     dict[Name, Value | Annotated[list[Value], Field(min_length=1, max_length=1000)] | Condition],
-    Field(max_length=20, description="Field of documents -> the value, a list of which it is one, or a range."),
+    Field(max_length=20, description="Document field -> a value, a list of allowed values, or a range."),
 ]
 
 
@@ -56,7 +56,7 @@ class Compare(Request):
     k: int = Field(10, ge=1)
     filters: Filters = Field(default_factory=dict)
     chars: Chars = 1000
-    blind: bool = Field(False, description="Draw by query and seed which system is on the left.")
+    blind: bool = Field(False, description="Assign the systems to the sides randomly, by query and seed.")
     seed: int = Field(0, ge=0, lt=1 << 31)
 
 
@@ -65,20 +65,20 @@ class Hit(BaseModel):
 
     rank: int
     doc_id: str
-    passage_id: str | None = Field(None, description="Of its best passage, where documents were split.")
+    passage_id: str | None = Field(None, description="Text of the best passage, if documents were split.")
     title: str
     text: str
     score: float
-    members: dict[str, float] = Field(description="What each part of the system says of it, on a scale of its own.")
+    members: dict[str, float] = Field(description="Score of each part of the system, each on its own scale.")
     fields: dict[str, Any] = Field(default_factory=dict)
 
 
 class MarkedHit(Hit):
     """A hit beside another list."""
 
-    other_rank: int | None = Field(None, description="Its rank on the other side; none below the depth compared.")
-    marked_title: list[Piece] = Field(description="Pieces, and whether each is a word of the query.")
-    marked_text: list[Piece] = Field(description="The part of the text that has most words of the query.")
+    other_rank: int | None = Field(None, description="Rank on the other side; none if below the compared depth.")
+    marked_title: list[Piece] = Field(description="Text pieces, and whether each is a word of the query.")
+    marked_text: list[Piece] = Field(description="The part of the text with the most words of the query.")
 
 
 class Results(BaseModel):
@@ -102,8 +102,8 @@ class Comparison(BaseModel):
     query: str
     left: Side
     right: Side
-    shared: int = Field(description="Documents that both have.")
-    depth: int = Field(description="Documents of either side that were compared.")
+    shared: int = Field(description="Documents in both lists.")
+    depth: int = Field(description="Number of documents compared per side.")
     seed: int
 
 
@@ -164,8 +164,8 @@ class ToJudge(BaseModel):
 
     query: str | None
     hits: list[HitToGrade] = Field(default_factory=list)
-    graded: int = Field(description="Queries of which somebody graded a document.")
-    queries: int = Field(description="Queries in all.")
+    graded: int = Field(description="Queries with at least one graded document.")
+    queries: int = Field(description="All queries.")
 
 
 class Grades(Request):
@@ -182,12 +182,12 @@ class Health(BaseModel):
     status: Literal["ok"]
     system: str
     systems: list[str]
-    compared: tuple[str, str] = Field(description="The two systems that are compared where none are named.")
+    compared: tuple[str, str] = Field(description="The two systems compared by default.")
     documents: int
-    fields: list[str] = Field(description="Fields of documents that filters may name.")
-    verdict: str = Field(description="Of the run, with what it rests on where no person judged.")
-    run: str = Field(description="The fingerprint of what is served.")
-    problem: str | None = Field(None, description="Why a newer run is not served.")
+    fields: list[str] = Field(description="Document fields available to filters.")
+    verdict: str = Field(description="Verdict of the run, with its basis unless people judged.")
+    run: str = Field(description="Fingerprint of the served run.")
+    problem: str | None = Field(None, description="Why a newer run could not be loaded.")
 
 
 class Problem(BaseModel):

@@ -34,7 +34,7 @@ def bound(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except (OSError, OverflowError, UnicodeError) as error:
         what = getattr(error, "strerror", None) or error
-        raise SettingError(f"{host}:{port} cannot be listened on: {what}; choose another --host or --port") from None
+        raise SettingError(f"cannot listen on {host}:{port}: {what}; choose another --host or --port") from None
     return listener
 
 

@@ -44,7 +44,7 @@ class Service:
         self.worker = Worker(run, on_batch=self.metrics.batch)
         self.reloading = Reloading(self.worker, load, folder)
         self.feedback = Feedback(folder)
-        self.metrics.gauges["acclimate_questions_waiting"] = ("Questions that wait.", lambda: self.worker.n_waiting)
+        self.metrics.gauges["acclimate_questions_waiting"] = ("Queries that wait.", lambda: self.worker.n_waiting)
 
     @property
     def run(self) -> LoadedRun:
@@ -69,7 +69,7 @@ class Service:
     def check_query(self, query: str) -> None:
         """Raise Refused for a query that is empty or too long."""
         if not query.strip():
-            raise Refused(422, "the query is empty; expected what to search for")
+            raise Refused(422, "the query is empty; expected text to search for")
         if len(query) > self.limits.max_query_chars:
             raise Refused(
                 422, f"the query has {len(query):,} characters; at most {self.limits.max_query_chars:,} are read"

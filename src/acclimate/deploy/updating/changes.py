@@ -32,7 +32,7 @@ def read_ids(path: Path, documents: Corpus) -> frozenset[str]:
             raise DataError(f"no document {doc_id!r} in this run.{hint}", path=path, line=number)
         doc_ids |= {doc_id} - {""}
     if not doc_ids:
-        raise DataError("no ids; expected one a line, of documents to remove", path=path)
+        raise DataError("no ids; expected the ids of documents to remove, one per line", path=path)
     return frozenset(doc_ids)
 
 
@@ -53,9 +53,7 @@ class Changes:
         """Raises DataError for a document that is both in `new` and to be removed."""
         for doc_id in sorted(self.removed):
             if doc_id in self.new:
-                raise DataError(
-                    f"document {doc_id!r} is among those that come, and among those to remove; expected one"
-                )
+                raise DataError(f"document {doc_id!r} is both added and removed; expected one of the two")
 
     def documents(self) -> Iterator[Doc]:
         """All documents after the change: in present order, new ones last; with `replaces`, in the order of `new`."""

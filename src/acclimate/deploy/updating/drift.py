@@ -56,20 +56,20 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     reasons: list[str] = []
     if (words := figures.get("new_words")) and words["came"] > words["limit"]:
         reasons.append(
-            f"of the words of what came, {words['came']:.1%} were in no document before "
-            f"({words['before']:.1%} is usual, {words['limit']:.1%} in one of twenty)"
+            f"{words['came']:.1%} of the words of new documents occur in no old one "
+            f"({words['before']:.1%} is usual, {words['limit']:.1%} or more in one of twenty)"
         )
     if (far := figures.get("distance")) and far["came"] > far["limit"]:
         reasons.append(
-            f"what came is {far['came']:.3f} from the documents that queries were written for ({far['before']:.3f} is "
-            f"usual, {far['limit']:.3f} in one of twenty)"
+            f"new documents are at a distance of {far['came']:.3f} from those that queries were written for "
+            f"({far['before']:.3f} is usual, {far['limit']:.3f} or more in one of twenty)"
         )
     if (top := figures.get("top_scores")) and top["now"] < top["limit"]:
         reasons.append(
-            f"the best documents for the measured queries are less like them: a cosine of {top['now']:.3f}, "
-            f"{top['before']:.3f} before (its standard error is {top['before'] - top['limit']:.3f})"
+            f"the top documents of the evaluation queries are less similar: a mean cosine of {top['now']:.3f}, "
+            f"{top['before']:.3f} before (standard error {top['before'] - top['limit']:.3f})"
         )
-    return [f"Drift: {'; '.join(reasons)}. Adapting to the documents of today may pay."] if reasons else []
+    return [f"Drift: {'; '.join(reasons)}. Consider adapting to the current documents."] if reasons else []
 
 
 def _figure(came: NDArray[np.floating], before: NDArray[np.floating]) -> dict[str, float]:

@@ -54,10 +54,10 @@ class Updated:
     def __str__(self) -> str:
         """Lines for a terminal."""
         if not any(self.changes.values()):
-            return f"Nothing changed: {self.documents:,} documents are searched."
+            return f"No changes: {self.documents:,} documents."
         counts = " · ".join(f"{name} {count:,}" for name, count in self.changes.items())
         since = " · ".join(f"{name} {count:,}" for name, count in self.since.items())
-        first = f"{self.documents:,} documents are searched: {counts}   {self.seconds:.1f}s"
+        first = f"{self.documents:,} documents: {counts}   {self.seconds:.1f}s"
         return "\n".join([first, f"Since the run was made: {since}", *self.drifted])
 
 
@@ -76,9 +76,9 @@ def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool
 
 def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) -> Updated:
     if new is None and remove is None:
-        raise SettingError("nothing to update with; expected documents, or ids to remove with --remove")
+        raise SettingError("nothing to update; expected documents, or ids to remove with --remove")
     if new is None and replaces:
-        raise SettingError("--all: expected documents, which those of the run are replaced by")
+        raise SettingError("--all: expected the documents that replace those of the run")
     started = time.monotonic()
     now, outputs = current(folder)
     sweep(folder / FOLDER)
@@ -193,4 +193,4 @@ def _tidy(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> None:
         if path.name not in files:
             path.unlink()
             path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
-    distributed.say("update", f"{last.facts['documents']:,} documents are searched now")
+    distributed.say("update", f"{last.facts['documents']:,} documents after the update")

@@ -74,7 +74,7 @@ class Hyperparameters:
         size = max((size for size in range(1, self.batch_size) if self.batch_size % size == 0), default=0)
         if not size or distributed.size() > 1:
             raise OutOfMemory(
-                f"no room in memory to train {self.base} on {self.batch_size} queries and their documents together; "
+                f"not enough memory to train {self.base} on {self.batch_size} queries and their documents together; "
                 "lower train.batch_size, train.n_ways or train.max_tokens"
             )
         accumulation = self.gradient_accumulation * (self.batch_size // size)

@@ -115,8 +115,8 @@ def _steps(turns: Sequence[Sides], settings: Mapping[str, Any]) -> list[int]:
 def learned_nothing(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What to tell people of students that training made no better, whose weights are therefore those of the start."""
     return [
-        f"{kind}:adapted learned nothing: on held-out queries its loss was never lower than before training, so it is "
-        f"what it started from. More queries may help (sample.n_docs, generate.per_doc), or a lower distill.{rate}."
+        f"{kind}:adapted learned nothing: on held-out queries its loss was never lower than before training, so the "
+        f"initial weights are kept. Try more queries (sample.n_docs, generate.per_doc) or a lower distill.{rate}."
         for kind, note in notes.items()
         if note.get("best_epoch") == 0
         for rate in ["table_learning_rate" if kind in KINDS_WITHOUT_BASE else "learning_rate"]

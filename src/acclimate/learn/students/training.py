@@ -230,7 +230,7 @@ class StudentTraining:
             free_memory()
             if not isinstance(encoder, Encoder) or encoder.tokens_at_once < encoder.max_tokens:
                 raise OutOfMemory(
-                    f"no room in memory for {self.batch_size} queries of the {self.student.kind} student and their "
+                    f"not enough memory for {self.batch_size} queries of the {self.student.kind} student and their "
                     "documents; lower distill.batch_size, or index.max_tokens"
                 )
             encoder.tokens_at_once //= 2

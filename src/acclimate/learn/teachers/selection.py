@@ -80,7 +80,7 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
         try:
             numbers |= {teacher: float(number) / len(named) for teacher in named}
         except ValueError:
-            raise SettingError(f"label.weights: {quoted(number)} of {name} is no number") from None
+            raise SettingError(f"label.weights: {quoted(number)} of {name} is not a number") from None
     total = sum(numbers.values())
     if not 0 < total < float("inf") or min(numbers.values()) < 0:
         raise SettingError(f"label.weights is {quoted(weights)}; expected numbers of at least 0, one of them above it")
@@ -90,7 +90,7 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
 def fuse_retrievers(lists: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str) -> Weighed:
     """The members' weights among themselves."""
     if not lists:
-        raise DataError("no held-out queries to choose weights on; draw more documents (sample.n_docs)")
+        raise DataError("no held-out queries to choose weights on; sample more documents (sample.n_docs)")
     return choose_weights(lists, answers, members, scale=scale(kind, lists, members))
 
 
@@ -218,12 +218,12 @@ def teacher_warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[st
         if name in reached and teacher <= reached[name]:
             warnings.append(
                 f"On the held-out queries the teacher ({teacher:.3f}) ranks no better than the untouched {name} "
-                f"({reached[name]:.3f}), which is to learn from it."
+                f"({reached[name]:.3f}), which would learn from it."
             )
     if notes["target_entropy"] > _UNIFORM:
         warnings.append(
-            f"The teacher's scores hardly differ within a list: as a target, {notes['target_entropy']:.0%} of the "
-            "entropy of a uniform one."
+            f"The teacher's scores hardly differ within a list: the target has {notes['target_entropy']:.0%} of the "
+            "entropy of a uniform distribution."
         )
     for name, ties in notes.get("ties", {}).items():
         if ties["flat"] > 0.5 * ties["lists"]:

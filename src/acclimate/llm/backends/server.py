@@ -211,7 +211,7 @@ class ServerLLM:
         return Completion("", (), 0, 0, "error")
 
     def _error(self, what: str) -> LLMError:
-        return LLMError(f"{self.name} at {self.url} {what}; what it answered is kept, and the same command goes on")
+        return LLMError(f"{self.name} at {self.url} {what}; its answers are kept; run the same command again to resume")
 
     def _request(self, prompt: str) -> Completion:
         """One completion, on the terms of the server, learned as it goes. Raises _Retry and LLMError."""

@@ -122,7 +122,7 @@ def _from_yaml(text: str, name: str, path: Path) -> Template:
     except yaml.YAMLError as error:
         raise DataError(f"not YAML: {error}", path=path) from None
     except RecursionError:
-        raise DataError("not YAML that can be read: nested too deeply", path=path) from None
+        raise DataError("not readable YAML: nested too deeply", path=path) from None
     if not isinstance(entries, dict) or not entries:
         raise DataError("expected InPars templates: a name, and below it mode and template", path=path)
     if not name and len(entries) > 1:

@@ -42,7 +42,7 @@ def parse(name: str) -> Address:
     if match is None:
         raise SettingError(
             f"{redacted(name)!r}: expected openai:MODEL or openai:MODEL@http://host:port/v1, with openai-completions: "
-            "in place of openai: for a model that is no chat model"
+            "instead of openai: for a model without chat training"
         )
     model, ending = match["model"], match["model"].rpartition("@")[2]
     if match["url"] is None and ending != model and _NO_SCHEME.fullmatch(ending):

@@ -23,12 +23,12 @@ from acclimate.stages.sample import Sampled
 if TYPE_CHECKING:
     from acclimate.run.run import Run
 
-NOT_FILTERED = "Not filtered yet: acclimate filter says which queries are kept."
+NOT_FILTERED = "Not filtered yet: run acclimate filter to see which queries are kept."
 _PROMPTS_A_BLOCK = 5  # columns that a terminal has room for
 _NOTES = {
-    "logprob": "mean log-probability of a token: how sure the LLM was; 0 is sure",
-    "overlap": "content words of a query that its document has; people's queries share fewer",
-    "rank": "where a search with the query finds its document; none: not among the first",
+    "logprob": "mean log-probability per token: the confidence of the LLM; 0 is certain",
+    "overlap": "share of a query's content words that occur in its document; lower for real queries",
+    "rank": "rank of its document in a search with the query; none: not among the top results",
 }
 
 
@@ -112,8 +112,8 @@ def rows(inspection: Inspection) -> list[Row]:
         return Row(name, note, [single_spaced(cell(group)) for group in groups])
 
     lines = [
-        row("answers", "what the LLM wrote, for a document and a prompt each", lambda group: f"{group.answers:,}"),
-        row("queries", "answers that are a query", lambda group: f"{group.queries:,}"),
+        row("answers", "what the LLM wrote, one per document and prompt", lambda group: f"{group.answers:,}"),
+        row("queries", "answers that are queries", lambda group: f"{group.queries:,}"),
     ]
     if inspection.filters is not None:
         lines += [
@@ -121,30 +121,34 @@ def rows(inspection: Inspection) -> list[Row]:
             row("kept, of answers", "", lambda group: share(group.kept / group.answers if group.answers else None)),
         ]
     lines += [
-        row("words", "of a query, mean", lambda group: _number(group.words, 1)),
+        row("words", "mean per query", lambda group: _number(group.words, 1)),
         row("overlap", _NOTES["overlap"], lambda group: share(group.overlap)),
         row(
             "question words",
-            "queries with what, how, why or the like",
+            "queries with what, how, why and similar",
             lambda group: share(group.question_words),
         ),
-        row("question marks", "queries that end in one", lambda group: share(group.question_marks)),
+        row("question marks", "queries that end with one", lambda group: share(group.question_marks)),
         row(
             "distinct-2",
-            "different word pairs of all; falls as queries get more",
+            "share of distinct word pairs; falls with the number of queries",
             lambda group: _number(group.distinct_2),
         ),
         row(
-            "same beginning",
-            "queries that begin with the same two words",
+            "same first words",
+            "queries with the same first two words",
             lambda group: share(group.common_start),
         ),
-        row("which is", "", lambda group: group.start or "-"),
-        row("near-duplicates", "queries with nearly another's words", lambda group: share(group.near_duplicates)),
+        row("which are", "", lambda group: group.start or "-"),
+        row(
+            "near-duplicates",
+            "queries with nearly the same words as another",
+            lambda group: share(group.near_duplicates),
+        ),
     ]
     if any(group.searched for group in groups):
         lines += [
-            row("source first", "a search finds their document first", lambda group: share(group.source_first)),
+            row("source first", "a search ranks their document first", lambda group: share(group.source_first)),
             row(f"source in top {FOUND_AT}", "", lambda group: share(group.source_in_top)),
         ]
     for score in dict.fromkeys(score for group in groups for score in group.scores):
@@ -186,7 +190,7 @@ def text(inspection: Inspection) -> str:
         body = [[row.name, *(excerpt(row.cells[column], room) for column in shown)] for row in statistics_rows]
         parts.append("\n".join(columns([head, *body], "<" + ">" * len(shown))))
     if inspection.reasons:
-        lines = [["turned down", "", "for example"]]
+        lines = [["rejected", "", "example"]]
         for reason, count, (example, *_) in inspection.reasons:
             doc_id, written = excerpt(example.query.doc_id, 40), excerpt(example.query.text, WIDTH)
             lines.append([excerpt(reason, 24), f"{count:,}", f"{doc_id}: {written or '(nothing)'}"])

@@ -110,9 +110,7 @@ def _config(location: models.ModelName, folder: Path) -> dict[str, Any]:
         try:
             return AutoConfig.from_pretrained(location.path_or_id, revision=location.revision or "main").to_dict()
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"{location.path_or_id}: no model with a configuration that could be read: {error}"
-            ) from None
+            raise DataError(f"{location.path_or_id}: the model has no readable configuration: {error}") from None
     if not (folder / "config.json").is_file():
         return {}
     config = read_json(folder / "config.json")

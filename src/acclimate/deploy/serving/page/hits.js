@@ -1,6 +1,6 @@
 // Documents as the page shows them. Whatever comes from a document is put in as text, never as HTML.
 
-const MEANINGS = ["does not answer it", "touches it", "answers in part", "answers it"];
+const MEANINGS = ["not relevant", "related", "partial answer", "full answer"];
 
 export function element(tag, properties = {}, ...children) {
   const { aria = {}, data = {}, ...others } = properties;
@@ -38,7 +38,7 @@ function wholeText(hit) {
   return element(
     "details",
     { className: "open" },
-    element("summary", { textContent: "More of it" }),
+    element("summary", { textContent: "More" }),
     element("div", { className: "whole", textContent: hit.text, tabIndex: 0 }),
   );
 }
@@ -64,12 +64,12 @@ export function movedElement(hit, depth) {
   const by = hit.other_rank === null ? null : hit.other_rank - hit.rank;
   const [text, label, kind] =
     by === null
-      ? ["new", `not among the other side's first ${depth}`, "up"]
+      ? ["new", `not in the other side's top ${depth}`, "up"]
       : by > 0
-        ? [`▲ ${by}`, `${by} higher than on the other side, where it is number ${hit.other_rank}`, "up"]
+        ? [`▲ ${by}`, `${by} higher than on the other side (rank ${hit.other_rank})`, "up"]
         : by < 0
-          ? [`▼ ${-by}`, `${-by} lower than on the other side, where it is number ${hit.other_rank}`, "down"]
-          : ["=", "in the same place on the other side", "same"];
+          ? [`▼ ${-by}`, `${-by} lower than on the other side (rank ${hit.other_rank})`, "down"]
+          : ["=", "same rank on the other side", "same"];
   return element(
     "span",
     { className: `moved ${kind}`, title: label },
@@ -85,7 +85,7 @@ export function whyElement(hit, hits) {
     const low = Math.min(...scores);
     const high = Math.max(...scores);
     const meter = element("meter", { min: 0, max: 1, value: high > low ? (score - low) / (high - low) : 1 });
-    meter.setAttribute("aria-label", `${name}, between the lowest and the highest of this list`);
+    meter.setAttribute("aria-label", `${name}, relative to the lowest and highest score of this list`);
     return element(
       "tr",
       {},
@@ -97,7 +97,7 @@ export function whyElement(hit, hits) {
   const total = element(
     "tr",
     {},
-    element("th", { scope: "row", textContent: "together" }),
+    element("th", { scope: "row", textContent: "total" }),
     element("td", { textContent: hit.score.toFixed(3) }),
     element("td"),
   );

@@ -16,7 +16,7 @@ export async function next(after) {
     by("to-judge").hidden = query === null;
     const progress = `${task.graded} of ${task.queries} queries have grades.`;
     if (query === null) {
-      by("judge-status").textContent = `${progress} ${task.graded === task.queries ? "All of them are graded." : "There is none behind the last one."}`;
+      by("judge-status").textContent = `${progress} ${task.graded === task.queries ? "All queries are graded." : "This was the last query."}`;
       return;
     }
     by("judge-query").textContent = query;

@@ -13,7 +13,7 @@ let searches = 0; // an answer to any but the last one comes too late
 
 async function start() {
   const health = await call("/health");
-  by("facts").textContent = `${health.documents.toLocaleString()} documents · ${health.system} answers · verdict: ${health.verdict}`;
+  by("facts").textContent = `${health.documents.toLocaleString()} documents · system: ${health.system} · verdict: ${health.verdict}`;
   for (const [id, chosen] of [["first", health.compared[0]], ["second", health.compared[1]]]) {
     by(id).replaceChildren(...health.systems.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
   }
@@ -59,14 +59,14 @@ function show(comparison, grades) {
       return item;
     });
     by(side).querySelector(".hits").replaceChildren(...items);
-    if (!items.length) by(side).querySelector(".hits").append(element("li", { className: "hint", textContent: "No document has a word of the query." }));
+    if (!items.length) by(side).querySelector(".hits").append(element("li", { className: "hint", textContent: "No document contains a word of the query." }));
   }
   for (const button of by("vote").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
-  by("vote").querySelector(".question").textContent = "Which answers better?";
+  by("vote").querySelector(".question").textContent = "Which is better?";
   name();
   by("results").hidden = false;
   const counts = SIDES.map((side) => comparison[side].hits.length);
-  by("status").textContent = `${counts[0]} and ${counts[1]} documents, ${comparison.shared} of them on both sides.`;
+  by("status").textContent = `${counts[0]} and ${counts[1]} documents, ${comparison.shared} in common.`;
 }
 
 // Headings, and what would give the systems away: what their parts say.
@@ -90,9 +90,9 @@ async function vote(preference) {
     }
     isBlind = false;
     name();
-    const better = preference === "same" ? "Both are alike" : `${shown[preference].system} is better`;
-    by("vote").querySelector(".question").textContent = "Kept.";
-    by("status").textContent = `Kept: ${better}. Left was ${shown.left.system}, right ${shown.right.system}.`;
+    const better = preference === "same" ? "Both are equal" : `${shown[preference].system} is better`;
+    by("vote").querySelector(".question").textContent = "Saved.";
+    by("status").textContent = `Saved: ${better}. Left was ${shown.left.system}, right ${shown.right.system}.`;
   });
 }
 
@@ -101,7 +101,7 @@ async function keepGrade(hit, grade) {
     for (const item of document.querySelectorAll("#sides .hit")) {
       if (item.dataset.doc === hit.doc_id) item.querySelector(`input[value="${grade}"]`).checked = true;
     }
-    by("status").textContent = `Kept: ${hit.title || hit.doc_id} has grade ${grade}.`;
+    by("status").textContent = `Saved: grade ${grade} for ${hit.title || hit.doc_id}.`;
   });
 }
 
