@@ -127,7 +127,7 @@ def test_bad_qrels_are_refused(tmp_path: Path, content: str, line: int, field: s
         ("c.csv", 'doc_id,text\n,"b"\n', 2, "'doc_id' is \"\""),
         ("c.csv", b"doc_id,text\n1,caf\xe9\n", 2, "not UTF-8"),
         ("c.tsv", "doc_id\ttext\n1\ta\tb\n", 2, "found 3 cells; expected 2"),
-        ("c.parquet", "nonsense", 0, "not a Parquet file"),
+        ("c.parquet", "nonsense", 0, "not a readable Parquet file"),
         ("c.jsonl.gz", b"\x1f\x8b\x08\x00 nonsense", 1, "a broken gzip file"),
     ],
 )

@@ -191,7 +191,7 @@ entry()
     done = subprocess.run([sys.executable, "-c", script, "doctor"], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    assert "what is made is kept" in done.stderr
+    assert "completed work is kept" in done.stderr
 
 
 def test_a_program_that_is_started_without_signals_is_not_stopped_by_them():

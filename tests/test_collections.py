@@ -282,7 +282,7 @@ def test_a_name_that_is_nothing_is_refused_with_the_nearest(folder: Path, cache:
     assert "a BEIR folder" in message and ".parquet" in message
     assert "Did you mean 'pydocs'?" in refusal(lambda: load("pydoc", cache))
     (tmp_path / "c.pdf").touch()
-    assert "its name must end in .jsonl" in refusal(lambda: load(tmp_path / "c.pdf", cache))
+    assert "the name must end in .jsonl" in refusal(lambda: load(tmp_path / "c.pdf", cache))
     (tmp_path / "none").mkdir()
     assert "no documents in this folder" in refusal(lambda: load(tmp_path / "none", cache))
     assert "no such file" in refusal(lambda: load(folder, cache, queries=tmp_path / "no.jsonl"))

@@ -229,7 +229,7 @@ def test_one_id_for_two_queries_is_refused(tmp_path: Path) -> None:
         {"query_id": "q", "query_text": text, "positive_document_ids": ["1"], "negative_document_ids": ["2"]}
         for text in ("why", "who")
     ]
-    assert "has another text before" in refusal(lambda: read_any_nway(put(tmp_path / "t.jsonl", *rows), DOCS))
+    assert "has another text earlier" in refusal(lambda: read_any_nway(put(tmp_path / "t.jsonl", *rows), DOCS))
 
 
 def test_ids_that_are_no_line_numbers_are_numbered_by_colberts_folder_alone(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_an_id_that_comes_twice_is_refused_where_it_would_be_lost(tmp_path: Path
         message = refusal(lambda: acclimate.convert(queries, tmp_path / "o", target_format=name, corpus=corpus))  # noqa: B023
         assert "id '1' appears twice" in message
     twice = put(tmp_path / "t.jsonl", *({"query_id": "q", "doc_id": "1", "query": text} for text in "ab"))
-    assert "has another text before" in refusal(
+    assert "has another text earlier" in refusal(
         lambda: acclimate.convert(twice, tmp_path / "o", target_format="queries")
     )
 

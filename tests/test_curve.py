@@ -265,5 +265,5 @@ def test_no_curve_without_anything_held_out(labelled, monkeypatch):
     from acclimate.stages.runs import opened
 
     monkeypatch.setattr(Steered, "choosing", lambda *_: NOTHING_JUDGED)
-    with pytest.raises(DataError, match="nothing is held out"):
+    with pytest.raises(DataError, match="no held-out queries"):
         curve.learning_curves(*opened(labelled, "label"))

@@ -190,7 +190,7 @@ def test_what_goes_wrong_in_another_process_ends_all_with_a_line(tmp_path):
     first, second = start(2, model, tmp_path / "two", ask_what_has_no_room)
     assert first.startswith("process 1 of this run: ")
     assert "tokens" in first
-    assert second.startswith("another process of this run has ended; what is made is kept")
+    assert second.startswith("another process of this run has ended; completed work is kept")
 
 
 def rate_pairs(model: str, out: Path, said: Path) -> None:

@@ -60,7 +60,7 @@ def earlier(copied) -> Path:
 def test_a_run_of_an_earlier_version_is_read_and_searched_as_it_was_made(earlier):
     run = acclimate.open(earlier)
     assert {row.untouched for row in run.report.systems} == {False}
-    assert "the best system without training" in " ".join(str(run.report).split())
+    assert "the best untrained system" in " ".join(str(run.report).split())
     assert set(run.search("lava and ash", system="hybrid")[0].members) == {*WEIGHTS}
     assert run.search("lava and ash", system="hybrid+reranker")
 

@@ -135,7 +135,7 @@ def test_a_link_to_a_folder_is_written_through_and_the_folder_one_is_in_is_not_r
     assert (there / "manifest.json").is_file()
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(AcclimateError, match="is the folder you are in"):
+    with pytest.raises(AcclimateError, match="is the current folder"):
         run.export("plain", ".")
 
 

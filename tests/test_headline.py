@@ -76,7 +76,7 @@ def test_the_verdict_is_about_the_reranker_alone_and_a_run_is_compared_with_and_
     assert "first-stage has no results for 1 of the 40 queries" in " ".join(shown.split())
     assert "R@1000" in shown and "P@3" in shown
     page = (headline / "report.html").read_text()
-    assert "the run that you gave" in page and "Judged@10" in page
+    assert "your own run" in page and "Judged@10" in page
 
 
 def test_measures_are_the_contract_s_and_those_asked_for_and_say_who_computed_them(headline):

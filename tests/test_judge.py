@@ -89,7 +89,7 @@ def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, ex
     before = acclimate.open(copied).report
     assert before.verdict_basis == "synthetic"
     assert str(before).startswith(f"{before.verdict} on synthetic queries alone: ")
-    assert "nobody judged" in before["verdict_note"]
+    assert "Nobody asked these queries" in before["verdict_note"]
     judgment = judged(copied, people_s_queries)
     report = acclimate.open(copied).report
     assert (report.verdict, report.verdict_basis) == (judgment["verdict"], "judge")
@@ -189,7 +189,7 @@ def test_people_s_grades_say_how_far_to_trust_the_llm_and_correct_it(copied, peo
         assert (row["people_queries"], row["judged_queries"]) == (12, 8)
         assert row["ci95"][0] <= row["mean"] <= row["ci95"][1]
     printed = " ".join(str(judgment).split())
-    assert "(prediction-powered)" in printed and "Cohen's kappa" in printed
+    assert "Prediction-powered: human grades" in printed and "Cohen's kappa" in printed
     assert undocumented(copied) == set()
     assert judgment["judge_verdict"] in ("WIN", "NO DIFFERENCE", "REGRESSION")
 

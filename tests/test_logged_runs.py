@@ -166,7 +166,7 @@ def test_a_run_of_an_earlier_version_knows_of_no_log(copied):
         ("folder", "log.txt: is a directory"),
         (b"", "log.txt: is empty"),
         (b"SQLite format 3\0", "log.txt: is an SQLite database"),
-        (b"planted.person@example.com\n", "no query that can be used (nothing but personal data 1)"),
+        (b"planted.person@example.com\n", "no usable query (nothing but personal data 1)"),
     ],
 )
 def test_a_log_that_is_none_is_said_before_work_begins(tmp_path, capsys, content, said, options):

@@ -121,12 +121,12 @@ def test_everything_goes_by_keyboard_alone(opened, site):
             break
     first = page.evaluate("document.activeElement.dataset.doc")
     page.keyboard.press("3")
-    said(page, "has grade 3")
+    said(page, "Saved: grade 3")
     page.keyboard.press("j")
     second = page.evaluate("document.activeElement.dataset.doc")
     assert second != first
     page.keyboard.press("0")
-    said(page, "has grade 0")
+    said(page, "Saved: grade 0")
     page.keyboard.press("k")
     assert page.evaluate("document.activeElement.dataset.doc") == first
     page.keyboard.press("]")
@@ -167,7 +167,7 @@ def test_a_phone_shows_one_list_at_a_time_and_nothing_beside_the_screen(opened, 
     assert page.locator("#right").is_visible()
     assert not page.locator("#left").is_visible()
     page.get_by_role("button", name="Same").click()
-    said(page, "Both are alike")
+    said(page, "Both are equal")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
@@ -179,7 +179,7 @@ def test_a_key_is_asked_for_once(site, browser):
         page.wait_for_selector("#second option", state="attached")
         page.get_by_role("searchbox").fill("lava")
         page.keyboard.press("Enter")
-        page.get_by_label("This service wants a key").fill("sésame")
+        page.get_by_label("This service requires a key").fill("sésame")
         page.keyboard.press("Enter")
         page.wait_for_selector("#left .hit")
         assert not page.locator("#key-form").is_visible()

@@ -115,7 +115,7 @@ def test_nor_is_what_json_has_beside_whole_numbers(tmp_path, value):
         (
             "a.txt",
             "404\n!!\njohn@example.com\n",
-            "no query that can be used (no letters 2, nothing but personal data 1)",
+            "no usable query (no letters 2, nothing but personal data 1)",
         ),
         ("a.txt", b"caf\xe9\n", "a.txt:1: byte 3 of the line is 0xe9, which is not UTF-8"),
         ("a.txt", "reset pump\n".encode("utf-16"), "is UTF-16"),

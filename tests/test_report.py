@@ -108,7 +108,7 @@ def test_a_report_of_an_earlier_version_reads_as_it_did(report):
     report["recommendation"] = {"best": "bm25", "equals": [], "reason": "it is the faster"}
     for written in (Page(render(report)).text, terminal.text(report)):
         written = " ".join(written.split())
-        assert "hybrid:adapted ranks better than bm25, the best system without training" in written
+        assert "hybrid:adapted ranks better than bm25, the best untrained system" in written
         assert "what you have" not in written
         assert "it is the faster" in written
 
@@ -118,7 +118,7 @@ def test_what_an_untouched_start_is_stands_beside_it(report):
     starts = [system(name, 0.5, 1.0, kind=name, adapted=False) for name in ("sparse", "static")]
     report["systems"] = [*report["systems"], *starts]
     for written in (terminal.text(report), render(report)):
-        assert "sparse and static: how such a student starts" in " ".join(written.split())
+        assert "sparse and static: the starting point of such a student" in " ".join(written.split())
 
 
 def test_page_and_terminal_say_why_and_on_how_many_of_how_many_queries(report):
@@ -129,7 +129,7 @@ def test_page_and_terminal_say_why_and_on_how_many_of_how_many_queries(report):
     for text in (render(report), " ".join(terminal.text(report).split())):
         assert f"{best} measured best" in text
         assert f"{equals[0]['system']} (p = 0.250)" in text
-        assert "7 (drawn) of 1,406 " in text
+        assert "7 (sampled) of 1,406 " in text
 
 
 def test_what_may_be_absent_may_be_absent(report):

@@ -94,7 +94,7 @@ def test_what_the_verdict_rests_on_is_seen_and_the_rest_is_folded(run, page):
 
 def test_curves_recipe_and_command_are_there(run, page):
     assert "Would more data help?" in page
-    assert "dense: no queries are left that chose nothing" in page.replace("Dense", "dense")
+    assert "dense: all queries were used for choices" in page.replace("Dense", "dense")
     assert f"--recipe {run}/recipe.toml" in page
     assert (run / "recipe.toml").read_text().splitlines()[-1] in page.replace("&#34;", '"')
 

@@ -139,8 +139,8 @@ def test_what_was_graded_before_and_after_an_update_is_what_adapt_takes_with_the
     assert main(["feedback", str(copied), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "2 queries with 2 judgments" in printed
-    assert "2 judgments left out: their documents are not in the run any more" in printed
-    assert "1 judgments are of documents that came by an update: adapt to the documents of today" in printed
+    assert "2 judgments omitted: their documents are no longer in the run" in printed
+    assert "1 judgments are of documents added by an update: adapt to the current documents" in printed
     options = ("--queries", str(out / "queries.jsonl"), "--qrels", str(out / "qrels" / "test.tsv"))
     with fake_answers():
         assert run_adapt(today, tmp_path / "run-of-today", *options, changes=FAST) == 0

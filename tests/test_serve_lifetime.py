@@ -118,7 +118,7 @@ def test_the_command_serves_on_this_machine_alone(started, folder, capsys):
     ((app, (host, port, *_), limits),) = started
     assert (host, limits.max_k) == ("127.0.0.1", 7)
     shown = capsys.readouterr()
-    assert f"serve: http://127.0.0.1:{port} answers" in shown.err
+    assert f"serve: running on http://127.0.0.1:{port};" in shown.err
     assert shown.out == ""
     client = TestClient(app, base_url="http://localhost")
     assert client.get("/health").json()["system"] == "bm25"
@@ -129,7 +129,7 @@ def test_the_command_warns_of_what_others_can_reach_without_a_key(started, folde
     monkeypatch.setattr(serve, "_is_local", lambda address: False)  # tests reach nothing but this machine
     command = ["serve", str(folder), "--port", "0"]
     assert main(command) == 0
-    assert "without a key everybody can read the documents" in capsys.readouterr().err
+    assert "without a key anyone can read the documents" in capsys.readouterr().err
     monkeypatch.setenv("ACCLIMATE_API_KEY", "secret")
     assert main(command) == 0
     shown = capsys.readouterr().err

@@ -155,7 +155,7 @@ def test_what_is_removed_while_a_run_works_is_said_and_does_not_come_back(run: P
         (folder / "vectors").stat()
         return Account()
 
-    with pytest.raises(AcclimateError, match=r"moved or removed while this worked"), workspace.lock():
+    with pytest.raises(AcclimateError, match=r"moved or removed while this was running"), workspace.lock():
         workspace.make("index", work, settings={}, inputs={}, seed=0)
     assert not (run.parent / gone).exists()
 

@@ -176,7 +176,7 @@ def test_a_document_cannot_come_and_go(finished, tmp_path):
     old = documents_of(finished)
     (tmp_path / "gone.txt").write_text(old[0].doc_id)
     path = write_corpus(tmp_path / "new.jsonl", [old[0]._replace(text="Other.")])
-    with pytest.raises(AcclimateError, match="is among those that come, and among those to remove"):
+    with pytest.raises(AcclimateError, match="is both added and removed"):
         acclimate.open(finished).update(path, remove=tmp_path / "gone.txt")
 
 
@@ -245,7 +245,7 @@ def test_drift_is_told_with_its_figures_where_words_are_new(copied, tmp_path):
     result = run.update(write_corpus(tmp_path / "odd.jsonl", odd))
     assert result.drift["new_words"]["came"] > result.drift["new_words"]["limit"]
     assert "occur in no old one" in result.drifted[0]
-    assert "Adapting to the documents of today may pay." in str(result)
+    assert "Consider adapting to the current documents." in str(result)
 
 
 @pytest.mark.parametrize("way", ["every text is another", "every document has another id", "half of them went"])
