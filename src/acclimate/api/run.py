@@ -227,7 +227,7 @@ class Run:
         trained, and what was measured stays. Raises DataError for an id that is none, and as readers do.
 
         >>> print(acclimate.open("run").update("docs"))  # doctest: +ELLIPSIS
-        Nothing changed: ... documents are searched.
+        No changes: ... documents.
         """
         from acclimate.deploy.updating.update import update
 

@@ -205,7 +205,7 @@ def read_json(path: Path) -> Any:
     except UnicodeEncodeError:
         raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is not a character", path=path) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not readable JSON: {_cause(error)}", path=path) from None
+        raise DataError(f"not JSON that can be parsed: {_cause(error)}", path=path) from None
     return value
 
 
@@ -296,5 +296,5 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         except json.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
         except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
-            raise DataError(f"not readable JSON: {_cause(error)}", path=path, line=number) from None
+            raise DataError(f"not JSON that can be parsed: {_cause(error)}", path=path, line=number) from None
         yield number, value

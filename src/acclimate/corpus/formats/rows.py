@@ -77,7 +77,7 @@ def whole_object(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not readable JSON: {quoted(str(error))}", path=path) from None
+        raise DataError(f"not JSON that can be parsed: {quoted(str(error))}", path=path) from None
     if isinstance(value, list):
         raise _list_of_objects(path)
     if not isinstance(value, dict):

@@ -146,7 +146,7 @@ def _legend(systems: Sequence[Mapping[str, Any]], recommended: str, width: int) 
     """What the marks mean, and in how many rows that is said."""
     looks = {_look(system) for system in systems}
     marks = [(label, look, False) for look, label in _LEGEND.items() if look in looks]
-    marks += [("serve this", _look(system), True) for system in systems if system["name"] == recommended]
+    marks += [("recommended", _look(system), True) for system in systems if system["name"] == recommended]
     parts: list[Markup] = []
     x, row = 12.0, 0
     for label, look, ring in marks:
