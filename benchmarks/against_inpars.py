@@ -1,4 +1,4 @@
-"""acclimate beside the InPars toolkit's own code, on the same weights and documents: what is equal, and what it takes.
+"""Comparison of acclimate with the InPars toolkit's own code on the same weights and documents: equality and cost.
 
     python benchmarks/against_inpars.py TOOLKIT DATA/scifact            8 documents, 10 queries to rerank
     python benchmarks/against_inpars.py TOOLKIT DATA/cranfield --docs 32 --toolkit-python PATH
@@ -37,7 +37,7 @@ from acclimate.records import Query, ScoredDoc
 from acclimate.search.bm25 import BM25
 
 HERE = Path(__file__).parent
-HITS, SAMPLES = 1000, 100  # of BM25, and of them drawn as negatives, as the toolkit does
+HITS, SAMPLES = 1000, 100  # BM25 results, and negatives sampled from them, as in the toolkit
 MEASURES = {
     "recip_rank": "RR",
     "recall_1000": "R@1000",
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 class Comparison:
-    """The stages of the toolkit beside ours, each on what the one before left. All files are in `out`."""
+    """Runs each stage of the toolkit and ours on the output of the stage before. All files are in `out`."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -96,11 +96,11 @@ class Comparison:
         self.reranker = arguments.reranker or str(random_t5(self.collection, self.out / "t5"))
 
     def toolkit(self, module: str, *options: object, documents: int | None = None) -> Usage:
-        """Run a module of the toolkit. documents: how many of the collection it sees; all by default."""
+        """Run a module of the toolkit. documents: number of documents it sees; None: all."""
         return used(self.toolkit_command(module, *options, documents=documents), self.out)
 
     def toolkit_command(self, module: str, *options: object, documents: int | None) -> list[str]:
-        """How one of its modules is run among its stand-ins."""
+        """The command that runs a module of the toolkit with stand-ins for its downloads."""
         settings, script = self.out / "stand-ins.json", HERE / "inpars_stand_ins.py"
         standing = {"collection": str(self.folder), "documents": documents, "qrels": str(self.out / "qrels.trec")}
         write_json(settings, standing)
@@ -145,7 +145,7 @@ class Comparison:
         yield self.killed(options, toolkit.seconds, [*map(str, asked)], ours.seconds)
 
     def killed(self, theirs: Sequence[object], seconds: float, mine: Sequence[str], our_seconds: float) -> Row:
-        """What is left of each side's work when it is killed after three quarters of the time that it took."""
+        """How much of each side's work remains if it is killed after three quarters of its full time."""
         lost, again = self.out / "killed.jsonl", self.out / "killed"
         lost.unlink(missing_ok=True)
         options = [lost if option == self.written else option for option in theirs]
@@ -188,13 +188,13 @@ class Comparison:
             yield Row(f"filter by {strategy}", f"{len(theirs)} queries in {orders}", toolkit, ours)
 
     def queries(self) -> list[dict[str, Any]]:
-        """Ours, as they are in the run."""
+        """Our queries in the run."""
         return [row for _, row in read_jsonl(self.run / "generate" / "queries.jsonl")]
 
     def triples(self) -> Iterator[Row]:
         texts = [" ".join(row["query"].split()) for row in self.toolkit_queries()]
         hits = self.bm25([Query(str(place), text) for place, text in enumerate(texts)])
-        write_run(self.out / "tmp-run-here.txt", hits)  # where the toolkit's own search would have left it
+        write_run(self.out / "tmp-run-here.txt", hits)  # where the toolkit's own search would write it
         candidates: dict[str, set[str]] = {}
         for hit in hits:
             candidates.setdefault(texts[int(hit.query_id)], set()).add(hit.doc_id)
@@ -221,7 +221,7 @@ class Comparison:
         yield Row("triples", f"toolkit: {described(theirs)}; acclimate: {described(negatives)}", toolkit, ours)
 
     def bm25(self, queries: Sequence[Query], depth: int = HITS) -> list[ScoredDoc]:
-        """Our BM25's hits: what both sides read."""
+        """The hits of our BM25, which both sides use."""
         index, ids = BM25.open(self.run / "index" / "bm25"), list(self.collection.corpus)
         hits: list[ScoredDoc] = []
         for query in queries:
@@ -251,7 +251,7 @@ class Comparison:
         yield Row("rerank", f"{finding} at most", toolkit, ours)
 
     def shorter_than(self, tokens: int, pairs: Mapping[tuple[str, str], float]) -> set[tuple[str, str]]:
-        """The pairs whose prompts need not be cut."""
+        """The pairs whose prompts are not truncated."""
         from acclimate.llm.decoders.tokenizer import Tokenizer
         from acclimate.search.scorers.template import TEMPLATES
 

@@ -1,4 +1,4 @@
-"""What an approximate index of vectors finds, takes and saves, beside comparing every document.
+"""Approximate against exact vector search: recall, speed, memory and disk.
 
     python benchmarks/approximate.py RUN... --queries QUERIES.jsonl...            100k and 1M vectors
     python benchmarks/approximate.py RUN... --queries ... --docs 100000 --write   and the table into docs/scale.md
@@ -34,7 +34,7 @@ from acclimate.search.vectors import Vectors, create_arrays
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scale.md"
 QUERIES = 300
-TOGETHER = 16  # queries that exact search compares with a block of documents while it is in the cache, as runs do
+TOGETHER = 16  # queries per block of documents in exact search, as in runs
 ROWS = 65_536
 
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def make_vectors(runs: Sequence[Path], n_docs: int, folder: Path) -> None:
-    """`n_docs` vectors, those of the runs first."""
+    """Write `n_docs` vectors, those of the runs first."""
     vectors = np.concatenate([np.load(run / "index" / "vectors" / "pooled.npy") for run in runs])[:n_docs]
     nearest = ten_nearest(vectors)
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def ten_nearest(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def encoded(files: Sequence[Path], base: str) -> NDArray[np.float32]:
-    """(QUERIES, dim) as many of each file, drawn."""
+    """(QUERIES, dim) vectors of queries, sampled equally from each file."""
     from acclimate.search.encoder import Encoder
 
     encoder, rng = Encoder.load(base), np.random.default_rng(1)
@@ -103,13 +103,13 @@ def encoded(files: Sequence[Path], base: str) -> NDArray[np.float32]:
 
 
 def apart(measure: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """What it comes to in a process of its own."""
+    """The result of `measure`, run in a new process."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, folder).result()
 
 
 def build(folder: Path) -> dict[str, Any]:
-    """Make the index."""
+    """Build the index."""
     pooled, most = np.load(folder / "pooled.npy", mmap_mode="r"), [0.0]
     before, started = own_mb(), time.process_time()
     index = ApproximateIndex.build(folder, pooled, lambda done, total: most.append(own_mb()))
@@ -117,7 +117,7 @@ def build(folder: Path) -> dict[str, Any]:
 
 
 def approximate(folder: Path) -> dict[str, Any]:
-    """Search by it, and see what it misses."""
+    """Search by the index, and measure its recall."""
     vectors, queries = Vectors.open(folder), np.load(folder / "queries.npy")
     assert vectors.approximate is not None
     taken = searched(vectors, queries)
@@ -130,7 +130,7 @@ def approximate(folder: Path) -> dict[str, Any]:
 
 
 def searched(vectors: Vectors, queries: NDArray[np.float32]) -> dict[str, Any]:
-    """What searching by the index takes."""
+    """Cost of searching by the index."""
 
     def search(query: NDArray[np.float32]) -> None:
         assert vectors.approximate is not None
@@ -143,7 +143,7 @@ def searched(vectors: Vectors, queries: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def exact(folder: Path) -> dict[str, Any]:
-    """Compare every vector."""
+    """Search by comparing every vector."""
     vectors, queries = Vectors.open(folder), np.load(folder / "queries.npy")[: 4 * TOGETHER]
 
     def search() -> None:
@@ -156,13 +156,13 @@ def exact(folder: Path) -> dict[str, Any]:
 
 
 def best(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Where the best are."""
+    """Positions of the best scores."""
     places = np.argpartition(-scores, DEPTH)[:DEPTH]
     return places[np.argsort(-scores[places])]
 
 
 def timed(search: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the processor of the second time, and the MB that a process holds more than before both."""
+    """(CPU seconds of the second call, MB by which memory grew over both)."""
     before = own_mb()
     search()
     started = time.process_time()
@@ -171,13 +171,13 @@ def timed(search: Callable[[], object]) -> tuple[float, float]:
 
 
 def own_mb() -> float:
-    """What this process holds, without mapped files."""
+    """Memory of this process in MB, without mapped files."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1000
 
 
 def shown(out: Path) -> str:
-    """The table of all that was measured."""
+    """The table of all results."""
     header = [
         "vectors", "recall@100", "of one query in twenty, at most", "queries/s", "exact",
         "MB to search", "exact", "MB of the index", "seconds to make it", "MB to make it",

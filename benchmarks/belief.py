@@ -1,4 +1,4 @@
-"""How well what can be measured without labels ranks systems as people's judgments do.
+"""How well measures without labels rank systems, compared with people's judgments.
 
     python benchmarks/belief.py pydocs DATA/scifact DATA/npl ...
 
@@ -47,10 +47,13 @@ from acclimate.stages.runs import opened
 from acclimate.stages.steer import JudgedQuery, Steering, steer
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = ("sample.n_docs=500", "sample.dev_share=0.3")  # as many to choose on as a thousand documents give by default
+SETTINGS = (
+    "sample.n_docs=500",
+    "sample.dev_share=0.3",
+)  # as many queries to choose on as 1000 documents give by default
 UNTOUCHED = ("bm25", "dense", "hybrid")
-MOST_QUERIES = 200  # of the test split that are searched for
-DRAWS = 5  # of a log, and of queries that are judged
+MOST_QUERIES = 200  # of the test split
+DRAWS = 5  # random draws of a log, and of judged queries
 
 Values = Mapping[str, NDArray[np.float64]]  # system -> (n_queries,) nDCG@10
 
@@ -85,7 +88,7 @@ def main() -> None:
 
 
 def adapted(collection: str, folder: Path, settings: Sequence[str]) -> None:
-    """Adapt to a collection that has nothing but its documents and its test split."""
+    """Adapt to a collection given its documents and test split only."""
     whole = collections.load(collection, folder / "whole")
     plain = folder / "collection"
     (plain / "qrels").mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,7 @@ def adapted(collection: str, folder: Path, settings: Sequence[str]) -> None:
 
 @dataclass
 class Bench:
-    """A finished run, its systems and some more, on synthetic queries and on people's."""
+    """A finished run with its systems and additional ones, on synthetic and on real queries."""
 
     folder: Path
 
@@ -119,7 +122,7 @@ class Bench:
 
     @cached_property
     def systems(self) -> dict[str, Retriever]:
-        """Those of the run, and others that nobody trained."""
+        """The run's systems, and further untrained ones."""
         run, outputs = self.opened
         searchers = Searchers(run, outputs)
         systems = {row["name"]: searchers.named(row["name"]) for row in outputs["evaluate"].measured["systems"]}
@@ -134,7 +137,7 @@ class Bench:
 
     @cached_property
     def test(self) -> list[Query]:
-        """People's queries that have a relevant document."""
+        """Real queries that have a relevant document."""
         judged = self.run.input.labels.measuring
         able = [query for query in judged.queries if any(grade > 0 for grade in judged.grades[query.query_id].values())]
         return draw.subset(able, MOST_QUERIES, 0)
@@ -145,7 +148,7 @@ class Bench:
 
     @cached_property
     def hits(self) -> dict[str, list[ScoredDoc]]:
-        """What each system finds for all queries; of people's, what the run found is read."""
+        """Hits of each system for all queries; for real queries they are read from the run."""
         held_out = [query.as_query() for query in self.held_out]
         query_ids = {query.query_id for query in self.test}
         hits: dict[str, list[ScoredDoc]] = {}
@@ -156,7 +159,7 @@ class Bench:
         return hits
 
     def steered(self, log: Sequence[Query]) -> Steering:
-        """What choices would be made on with this log, and all held-out queries as those that measure, too."""
+        """The queries that choices would be made on with this log; all held-out queries also measure."""
         run, outputs = self.opened
         nearby = Neighbors(run.base.ids, run.input.corpus, run.base.bm25, run.base.vectors)
         with run.candidates(outputs["index"]) as kept:
@@ -174,12 +177,12 @@ class Bench:
 
     @cached_property
     def by_people(self) -> Values:
-        """By the judgments."""
+        """nDCG@10 by the judgments."""
         grades = self.run.input.labels.measuring.grades
         return self.values([JudgedQuery(query, dict(grades[query.query_id])) for query in self.test])
 
     def measures(self, n_log: int, n_graded: int) -> dict[str, tuple[float, float, float]]:
-        """Measure -> its tau, its regret and its correlation with the judgments."""
+        """Measure -> (tau, regret, correlation) against the judgments."""
         plain = self.steered([])
         sources = [
             JudgedQuery(query.as_query(), {self.run.input.parents.get(query.doc_id, query.doc_id): 1})
@@ -217,7 +220,7 @@ class Bench:
         return rows
 
     def verdicts(self) -> tuple[str, str]:
-        """By the judgments, and on the held-out queries as they would measure."""
+        """(verdict by the judgments, verdict on the held-out queries)."""
         measured = self.opened[1]["evaluate"].measured
         values = self.values(self.steered([]).measuring)
         baseline = max(UNTOUCHED, key=lambda name: values[name].mean())
@@ -232,7 +235,7 @@ def means(values: Values) -> NDArray[np.float64]:
 
 
 def mean_of(values: Values, judged: Sequence[JudgedQuery]) -> NDArray[np.float64]:
-    """As the queries count."""
+    """Mean weighted as the queries are."""
     weights = np.array([query.weight for query in judged])
     return np.array([of @ weights for of in values.values()]) / weights.sum()
 
@@ -248,7 +251,7 @@ def against(measured: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[f
 
 
 def table(rows: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> str:
-    """A line for each measure, a column for each collection: tau and regret; then means, with intervals of tau."""
+    """Tau and regret by measure (rows) and collection (columns), then means with intervals of tau."""
     names = list(next(iter(rows.values())))
     lines = [
         "| | " + " | ".join([*rows, "tau (95 %)", "min tau", "regret", "r"]) + " |",

@@ -1,4 +1,4 @@
-"""Hours, money and disk for more documents than are here, from what a finished run took on this machine.
+"""Extrapolation of hours, money and disk to larger collections, from a finished run on this machine.
 
     python benchmarks/cost.py demo-run                    of 100 thousand, 10 million and a billion documents
     python benchmarks/cost.py demo-run --queries 10000 --core-hour 0.03
@@ -79,7 +79,7 @@ def size(n_bytes: float) -> str:
 
 
 class Run(NamedTuple):
-    """What a finished run took on this machine."""
+    """Cost of a finished run on this machine."""
 
     n_docs: int
     n_queries: int  # that were written
@@ -89,7 +89,7 @@ class Run(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path) -> Run:
-        """Read its report, and time its searches."""
+        """Read the report, and time searches."""
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         stages = {stage["name"]: stage for stage in report["stages"]}
         vectors = folder / "index" / "vectors"
@@ -104,7 +104,7 @@ class Run(NamedTuple):
         return cls(stages["index"]["out"], stages["generate"]["out"], seconds, disk, searched(folder, texts))
 
     def hours(self, n_docs: int, n_queries: int) -> dict[str, float]:
-        """Of each stage, for so many documents and queries."""
+        """Hours of each stage for `n_docs` documents and `n_queries` queries."""
         more = {
             **dict.fromkeys(OF_DOCUMENTS, n_docs / self.n_docs),
             **dict.fromkeys(OF_QUERIES, n_queries / self.n_queries),
@@ -115,7 +115,7 @@ class Run(NamedTuple):
 
 
 def searched(folder: Path, texts: list[str]) -> float:
-    """Seconds of scoring every document for a query, by BM25 and by vectors, the best of three."""
+    """Seconds to score every document for a query by BM25 and by vectors; the best of three."""
     bm25, vectors = BM25.open(folder / "index" / "bm25"), Vectors.open(folder / "index" / "vectors")
     queries = np.asarray(vectors.pooled[: len(texts)])
     best = float("inf")

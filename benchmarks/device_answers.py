@@ -1,4 +1,4 @@
-"""What models say on this device and on the CPU, side by side: vectors, scores, texts; and whether they say it twice.
+"""Whether models give the same vectors, scores and texts on this device as on the CPU, and the same bits twice.
 
     python benchmarks/device_answers.py              documents of pydocs, and the models that travel as packages
     python benchmarks/device_answers.py --docs 12    a try on a machine without a GPU, which is compared with itself
@@ -37,9 +37,14 @@ from acclimate.search.vectors import encode_corpus
 
 LLM = "embedded:smollm2-135m-instruct"
 ROOT = Path(__file__).parents[1]
-FURTHEST = {"vectors": 1e-3, "searches": 1e-3, "scores": 1e-2, "texts": 0.2}  # in float32; of texts the share
+FURTHEST = {
+    "vectors": 1e-3,
+    "searches": 1e-3,
+    "scores": 1e-2,
+    "texts": 0.2,
+}  # largest differences in float32; for texts the share that differs
 QUERIES = 8
-Answers = dict[str, Any]  # by what they are: an array, or texts
+Answers = dict[str, Any]  # kind -> array or texts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def computing_on(device: str, *, in_float32: bool) -> Iterator[None]:
-    """Within, models are loaded there."""
+    """Load models on this device inside the block."""
     with (
         mock.patch.object(models, "device", return_value=device),
         mock.patch.object(models, "fast_bf16", return_value=not in_float32),
@@ -84,7 +89,7 @@ def computing_on(device: str, *, in_float32: bool) -> Iterator[None]:
 
 
 def answers(docs: Mapping[str, Doc], reranker: str, folder: Path) -> Answers:
-    """Of every kind of model and of every way to read, by what they are. reranker: a cross-encoder's folder."""
+    """The output of every kind of model and code path, by kind. reranker: folder of a cross-encoder."""
     queries = [Query(str(place), doc.title or "a query") for place, doc in enumerate([*docs.values()][:QUERIES])]
     texts = [query.text for query in queries]
     said: Answers = {}
@@ -115,7 +120,7 @@ def answers(docs: Mapping[str, Doc], reranker: str, folder: Path) -> Answers:
 
 
 def furthest(one: Any, other: Any) -> float:
-    """How far two answers are from each other."""
+    """The largest difference of two outputs."""
     if isinstance(one, list):
         return float(np.mean([text != same for text, same in zip(one, other, strict=True)]))
     return float(np.abs(one - other).max())

@@ -1,4 +1,4 @@
-"""Ray beside one process: the same bytes, what sharing costs, and whether work survives workers and machines that end.
+"""Ray against one process: identical results, overhead, and survival of lost workers and machines.
 
     OMP_NUM_THREADS=1 python benchmarks/executors.py            prints the table
     OMP_NUM_THREADS=1 python benchmarks/executors.py --write    puts it into docs/scale.md
@@ -35,14 +35,13 @@ from acclimate.records import Doc, SyntheticQuery
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 ENCODER, LLM = "embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"
 MACHINE = {"num_cpus": 1, "object_store_memory": 200_000_000, "include_dashboard": False}
-LOST_AFTER = (1 / 3, 2 / 3)  # of a stage: a worker, and a machine
+LOST_AFTER = (1 / 3, 2 / 3)  # of a stage: when a worker, and when a machine is killed
 PROMPTS_AT_ONCE, QUERIES_AT_ONCE, DOCS_OF_A_QUERY = 6, 4, 40
 MAX_TOKENS = 256
 QUERIES_OF_A_UNIT = 64  # of mining
-FEW = 4  # units that nobody counts: two for each worker
-DOCS_OF_FEW = 150  # which are more than four batches
-
-Progress = Callable[[int, int], Any]  # done, of all
+FEW = 4  # warm-up units: two per worker
+DOCS_OF_FEW = 150  # more than four batches
+Progress = Callable[[int, int], Any]  # done, total
 
 
 class Sizes(NamedTuple):
@@ -53,7 +52,7 @@ class Sizes(NamedTuple):
 
 
 class Took(NamedTuple):
-    """What a stage took, and the digest of what it made."""
+    """Cost of a stage, and the digest of its output."""
 
     cpu: float
     wall: float
@@ -104,7 +103,7 @@ class Machines:
         self.cluster.shutdown()
 
     def losses(self, kills: list[str]) -> Progress:
-        """What kills a worker and then a machine as a stage goes on, and notes it."""
+        """A progress callback that kills a worker and later a machine, and records it in `kills`."""
 
         def progress(done: int, total: int) -> None:
             worker_after, machine_after = (share * total for share in LOST_AFTER)
@@ -120,7 +119,7 @@ class Machines:
 
 
 class Stages:
-    """The same work, whoever does it."""
+    """The stages to run, with any executor."""
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         import torch
@@ -143,7 +142,7 @@ class Stages:
         self.works = {"encode": self.encode, "generate": self.generate, "mine": self.mine, "rate": self.rate}
 
     def measured(self, stage: str, name: str, progress: Progress = lambda done, total: None, times: int = 2) -> Took:
-        """The stage, after a little of it that is not measured; of so many times the one that took the CPU least."""
+        """Measure a stage after a warm-up; the best CPU time of `times` repetitions."""
         work, folder = self.works[stage], self.folder / name / stage
         work(folder / "begin", FEW, lambda done, total: None)
         return min(self._once(partial(work, folder / f"whole-{number}", None, progress)) for number in range(times))
@@ -188,7 +187,7 @@ class Stages:
         write_nway(folder / "examples.jsonl", mine(queries, hits, run.input.corpus).examples)
 
     def _indexed(self) -> tuple[Any, Any]:
-        """A run over the documents, and its index; made by this process alone."""
+        """A run over the documents, and its index, built without workers."""
         from acclimate.api.adapt import carry_out
         from acclimate.corpus.formats import write_corpus
         from acclimate.run.recipes import load_recipe
@@ -222,14 +221,14 @@ class Stages:
         (folder / "scores").write_text(repr(scores))
 
     def tool(self, name: str, load: Callable[[], Any]) -> Any:
-        """What this process works with, loaded once."""
+        """A model of this process, loaded once."""
         if name not in self.__dict__:
             self.__dict__[name] = load()
         return self.__dict__[name]
 
 
 def _query(number: int, doc: Doc) -> SyntheticQuery:
-    """Six words of a document, other ones for each number."""
+    """A query of six words of a document, different for each number."""
     words = doc.text.split()
     start = number % max(1, len(words) - 6)
     return SyntheticQuery(f"q{number}", " ".join(words[start : start + 6]), doc.doc_id, -1.0)

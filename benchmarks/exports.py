@@ -1,4 +1,4 @@
-"""What exports find, and what they take: the table of docs/exports.md.
+"""Overlap, latency and cost of exports: the table of docs/exports.md.
 
     python benchmarks/exports.py RUN --out FOLDER
 
@@ -25,7 +25,7 @@ SYSTEMS = {"pgvector": None, "sqlite": None, "qdrant": "hybrid", "lancedb": None
 
 
 def measured(run: acclimate.Run, form: str, out: Path, url: str | None) -> list[dict[str, Any]]:
-    """A row, or two where an approximate index is made and left out."""
+    """A row of the table; two if the format can be used with and without an approximate index."""
     started = time.process_time()
     exported = run.export(form, out / form, system=SYSTEMS[form], url=url)
     seconds = (time.process_time() - started) * 10_000 / exported.counts["documents"]

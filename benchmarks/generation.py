@@ -1,4 +1,4 @@
-"""How fast queries are written on a CPU: acclimate and other ways to run the same LLM, in turns, on the same documents.
+"""Speed of query generation on a CPU: acclimate against other ways to run the same LLM on the same documents.
 
     python benchmarks/generation.py                           64 documents of pydocs: it needs no files
     python benchmarks/generation.py DATA/scifact --docs 32    documents of a BEIR folder
@@ -25,9 +25,8 @@ from results_page import write_section
 ROOT = Path(__file__).parents[1]
 LLM, PROMPT = "embedded:smollm2-135m-instruct", "inpars"
 PRECISIONS = ("float32", "bfloat16")
-RATE_TOKENS = 256  # of the products whose rate is measured: the fastest of 32 to 2048
-
-# Reads JSON lines of prompts, writes JSON lines of answers. What a prompt shares with the one before is not read again.
+RATE_TOKENS = 256  # rows of the matrix products whose rate is measured: the fastest of 32 to 2048
+# Reads JSON lines of prompts, writes JSON lines of answers; reuses the prefix shared with the prompt before.
 LLAMA_CPP = """
 import json, resource, sys
 from llama_cpp import Llama
@@ -74,7 +73,7 @@ def main() -> None:
 
     precision = models.dtype_name()
     contenders = [Contender("**acclimate**", precision, lambda some: _acclimate(ours, some), shares_prefix=True)]
-    plain = {dtype: Loaded(LLM, getattr(torch, dtype)) for dtype in PRECISIONS}  # our loader, and nothing else of ours
+    plain = {dtype: Loaded(LLM, getattr(torch, dtype)) for dtype in PRECISIONS}  # only our loader is used
     for dtype, loaded in plain.items():
         generate = _generate(loaded)
         contenders += [
@@ -88,7 +87,7 @@ def main() -> None:
         contenders.append(Contender("llama.cpp, prefix kept", "Q4_1", llama_cpp, shares_prefix=True))
 
     rates: dict[str, float] = {}
-    for contender in contenders:  # unmeasured, and nothing of the prompts: what is made at first use is made now
+    for contender in contenders:  # warm-up with other prompts
         contender.answer(["The capital of France", "One, two, three"])
     for number, batch in enumerate(batches, 1):
         for dtype, loaded in plain.items():
@@ -111,7 +110,7 @@ def _acclimate(llm: Any, prompts: list[str]) -> Answers:
 
 
 def _generate(loaded: Any) -> Callable[[list[str], int], Answers]:
-    """Transformers' own loop: prompts and how many of them a call takes in, answers out."""
+    """Transformers' own generation, as a function of (prompts, batch size)."""
     import torch
 
     model, tokenizer = loaded.model, loaded.tokenizer
@@ -138,7 +137,7 @@ def _generate(loaded: Any) -> Callable[[list[str], int], Answers]:
 
 
 def _llama_cpp(python: str, threads: int) -> Callable[[list[str]], Answers] | None:
-    """llama.cpp in a process of its own, on the same file; None where `python` has no llama_cpp."""
+    """llama.cpp in a separate process, on the same file; None if `python` has no llama_cpp."""
     from acclimate.base import models
 
     if subprocess.run([python, "-c", "import llama_cpp"], capture_output=True).returncode:
@@ -155,7 +154,7 @@ def _llama_cpp(python: str, threads: int) -> Callable[[list[str]], Answers] | No
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     to_child: Any = child.stdin
     from_child: Any = child.stdout
-    from_child.readline()  # it is loaded
+    from_child.readline()  # wait until it is loaded
 
     def answer(prompts: list[str]) -> Answers:
         to_child.write(json.dumps(prompts) + "\n")
@@ -166,7 +165,7 @@ def _llama_cpp(python: str, threads: int) -> Callable[[list[str]], Answers] | No
 
 
 def _product_rate(layer: Any, dtype: str) -> float:
-    """FLOP per CPU second of a layer's matrix products, one after the other: the best of ten."""
+    """FLOP per CPU second of a layer's matrix products in sequence; the best of ten."""
     import torch
 
     weights = [weight.detach().to(getattr(torch, dtype)) for weight in layer.parameters() if weight.ndim == 2]

@@ -1,4 +1,4 @@
-"""How fast queries are written on a GPU, beside what its matrix products allow, and whether a graph changes them.
+"""Speed of query generation on a GPU, compared with its matrix product rate, and with and without a CUDA graph.
 
     python benchmarks/generation_gpu.py              2048 documents of pydocs and the embedded LLM: no files needed
     python benchmarks/generation_gpu.py --docs 8     a try on a machine without one
@@ -86,7 +86,7 @@ def step(decoder: Any, rows: list[list[int]], cache: Any) -> None:
 
 
 def matrix_rate(shapes: list[torch.Size], n_rows: int) -> float:
-    """FLOP a second of a layer's products with so many rows, one after the other: the best of five."""
+    """FLOP per second of a layer's products with `n_rows` rows in sequence; the best of five."""
     options = {"dtype": models.dtype(), "device": models.device()}
     weights = [torch.randn(*shape, **options) for shape in shapes]
     inputs = [torch.randn(min(n_rows, 16384), shape[1], **options) for shape in shapes]
@@ -100,7 +100,7 @@ def matrix_rate(shapes: list[torch.Size], n_rows: int) -> float:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What it gives, and the seconds until the device has done it."""
+    """(result, seconds until the device has finished)."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     wait()
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The table of generation: what each way to get answers took, against what the machine could do."""
+"""The table of generation speed: each way to get answers, compared with what the machine could do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Answers(NamedTuple):
 
 @dataclass
 class Contender:
-    """A way to get answers to prompts, and what it took so far."""
+    """A way to get answers to prompts, and its cost so far."""
 
     name: str
     precision: str
@@ -50,8 +50,8 @@ class Contender:
 
 
 def _flop(llm: Any, model: Any, prompts: Sequence[str], texts: Sequence[str], *, shares_prefix: bool) -> float:
-    """FLOP that answers take, attention and padding not counted: two for each weight of the layers and token read, and
-    for each weight of the output head and token written. The token that ended an answer is not read again."""
+    """FLOP of answers, without attention and padding: two per layer weight and token read, and per weight of the output
+    head and token written. The last token of an answer is not read again."""
     loaded = llm._loaded
     rows = [loaded.ids(prompt, chat=False) for prompt in prompts]
     shared = llm._shared(rows) if shares_prefix else 0
@@ -69,7 +69,7 @@ def section(
     rates: dict[str, float],
     collection: str,
 ) -> str:
-    """The table in Markdown, and how it was made."""
+    """The table in Markdown, with the conditions of measurement."""
     reference = next(
         contender for contender in contenders if contender.name == REFERENCE and contender.precision == "float32"
     )
@@ -110,19 +110,19 @@ def section(
 
 
 def _jaccard(first: str, second: str) -> float:
-    """Shared words by all words, 1.0 for two texts without any."""
+    """Jaccard similarity of two texts' words; 1.0 for two without words."""
     a, b = (set(re.findall(r"\w+", text.lower())) for text in (first, second))
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
 def threads() -> int:
-    """That torch computes with."""
+    """Number of torch's threads."""
     import torch
 
     return torch.get_num_threads()
 
 
 def cpu_seconds() -> float:
-    """Of this process, all threads, the system's share included."""
+    """CPU seconds of this process, all threads, including system time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""The quick recipe to its end with every kind of student, on whatever device there is: seconds, memory, placement.
+"""The whole quick recipe with every kind of student on the current device: seconds, memory, placement of weights.
 
     python benchmarks/gpu.py --out OUT                          pydocs, 300 documents of it read by the LLM
     python benchmarks/gpu.py --out OUT --write                  and the tables into docs/performance.md
@@ -65,7 +65,7 @@ PLAIN = {
 ROOT = Path(__file__).parents[1]
 PARTS = ("answers", "stages", "queries", "writing", "rates", "profile")
 TABLES = ("writing", "rates", "profile")
-LAST_LINES = 15  # of what a part that failed logged
+LAST_LINES = 15  # shown of the log of a failed part
 PROFILED, ENCODED = 600, 4096  # documents
 SLICE = ["sample.n_docs=300", "train.max_queries=100", "evaluate.max_queries=50"]
 SMALL = ["sample.n_docs=36", "sample.dev_share=0.3", "sample.min_chars=10", "index.max_tokens=48", "mine.n_ways=3"]
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_parts(given: argparse.Namespace) -> int:
-    """Each part in a process of its own, in the time that there is for all."""
+    """Run each part in a process of its own, within the total time limit."""
     begun, failed = time.monotonic(), list[str]()
     tables: dict[str, list[str]] = {}
     with (given.out / "gpu.txt").open("w", encoding="utf-8") as log:
@@ -111,7 +111,7 @@ def in_parts(given: argparse.Namespace) -> int:
         def say(line: str) -> None:
             print(line, flush=True)
             log.write(line + "\n")
-            log.flush()  # the machine may be taken away
+            log.flush()  # the machine may be lost at any time
 
         say(f"{about()}, computing in {models.dtype_name()}")
         for name in given.parts.split(","):
@@ -136,7 +136,7 @@ def in_parts(given: argparse.Namespace) -> int:
 
 
 def command_of(name: str, given: argparse.Namespace) -> list[str]:
-    """What a process of this part is started with."""
+    """The command line of a part."""
     changes = [f"--set={change}" for change in given.settings]
     stages = ["gpu.py", f"--out={given.out}", f"--corpus={given.corpus}", f"--memory={given.memory}", *changes]
     script, *arguments = {
@@ -154,7 +154,7 @@ def command_of(name: str, given: argparse.Namespace) -> list[str]:
 
 
 def output_of(command: Sequence[str], log: Path, seconds: float, say: Callable[[str], None]) -> tuple[list[str], str]:
-    """What a process printed, and what went wrong if anything did. log: for its stderr."""
+    """(lines that a process printed, its error or ""). log: file for its stderr."""
     lines, begun = list[str](), time.monotonic()
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -176,7 +176,7 @@ def output_of(command: Sequence[str], log: Path, seconds: float, say: Callable[[
 
 
 def page(tables: Mapping[str, Sequence[str]]) -> str:
-    """The tables that there are in Markdown, with the card and the commit."""
+    """The available tables in Markdown, with the GPU's name and the commit."""
     parts = ["\n".join(f"- {line}" for line in lines) if name == "writing" else "\n".join(lines)
              for name, lines in tables.items()]  # fmt: skip
     try:
@@ -187,12 +187,12 @@ def page(tables: Mapping[str, Sequence[str]]) -> str:
 
 
 def about() -> str:
-    """The device, by its name where it has one."""
+    """The device's name, if it has one, or its type."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else models.device()
 
 
 def tried(folder: Path, corpus: str, settings: Sequence[str], students: str) -> Iterator[str]:
-    """Make the run with these students; what is wrong."""
+    """Make the run with these students; yields errors."""
     print(f"\n{'stage':<10} {'seconds':>8} {'peak GiB':>9}  living weights   ({students})", flush=True)
     chosen = resolve(STAGES, load_recipe("quick"), [*settings, f"distill.student={students}"])
     run = begin(folder, corpus, chosen, recipe="quick", seed=0)
@@ -223,12 +223,12 @@ def measured(run: Run, stage: str) -> None:
 
 
 def misplaced(model: torch.nn.Module) -> str:
-    """Devices that weights are on but should not be."""
+    """Wrong devices that hold weights."""
     return ", ".join(sorted({weight.device.type for weight in model.parameters()} - {models.device()}))
 
 
 def same(answer: Any, expected: Any) -> bool:
-    """Whether two answers to one text are the same vectors."""
+    """True if two encodings of one text are the same vectors."""
     first, second = (torch.as_tensor(vectors[0]).to_dense().float().cpu() for vectors in (answer, expected))
     return first.shape == second.shape and torch.allclose(first, second, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""How `against_inpars.py` runs acclimate beside the toolkit: in float32, on the first documents of the collection."""
+"""Commands by which `against_inpars.py` runs acclimate: in float32, on the first documents of the collection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What monoT5 is taught, by the InPars toolkit's own functions and by ours."""
+"""The training loss of monoT5, by the InPars toolkit's own functions and by ours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LONGEST_PAIR = 300  # tokens of a pair in training
 
 
 def loss_of_a_batch(toolkit: Path, name: str, triples: Path) -> str:
-    """The loss of a T5 on the same pairs, as the toolkit's functions make its batch and as our loss `token` has it.
+    """The loss of a T5 on the same pairs, with a batch made by the toolkit's functions and by our loss `token`.
 
-    In this process: the toolkit's trainer takes arguments of transformers before 5.
+    Computed here, as the toolkit's trainer needs transformers before version 5.
     """
     sys.path.insert(0, str(toolkit))
     theirs: Any = importlib.import_module("inpars.train")
@@ -52,5 +52,5 @@ def loss_of_a_batch(toolkit: Path, name: str, triples: Path) -> str:
 
 
 def _is_whole(theirs: Any, query: str, text: str) -> bool:
-    """Whether neither side has to cut the pair."""
+    """True if neither side truncates the pair."""
     return len(theirs.tokenizer(theirs.monot5_prompt.format(query=query, text=text))["input_ids"]) <= LONGEST_PAIR

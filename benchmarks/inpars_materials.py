@@ -1,4 +1,4 @@
-"""What both sides of `against_inpars.py` read: the LLM as a folder, and models with random weights."""
+"""Models for both sides of `against_inpars.py`: the LLM as a folder, and models with random weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from acclimate.corpus.collections import Collection
 
 
 def plain_folder(name: str, out: Path) -> Path:
-    """The LLM as a folder of transformers in float32, which the toolkit can load; a GGUF file is unpacked."""
+    """The LLM as a folder of transformers in float32, which the toolkit can load; GGUF files are converted."""
     import torch
 
     from acclimate.base import models
@@ -53,7 +53,7 @@ def random_t5(collection: Collection, out: Path) -> Path:
 
 
 def random_encoder(out: Path) -> None:
-    """An encoder with random weights: a run makes vectors of its documents, of which nothing here is asked."""
+    """An encoder with random weights; runs need one, but its vectors are not used here."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer

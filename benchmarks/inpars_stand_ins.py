@@ -1,4 +1,4 @@
-"""What stands in, in the InPars toolkit's own process, for what it downloads: this runs one of its modules.
+"""Runs a module of the InPars toolkit with stand-ins for what it would download.
 
     python benchmarks/inpars_stand_ins.py TOOLKIT SETTINGS.json MODULE [OPTIONS OF THE MODULE]
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def stand_in(settings: dict[str, Any]) -> None:
-    """Put modules in the place of what is downloaded. settings: folder of the collection, documents to read, qrels."""
+    """Replace modules that download. settings: folder of the collection, number of documents, qrels."""
     folder, most = Path(settings["collection"]), settings["documents"]
 
     def rows(name: str) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ def stand_in(settings: dict[str, Any]) -> None:
     import pandas
     from transformers.generation import GenerationMixin
 
-    generate = GenerationMixin.generate  # which took return_dict before transformers 5, to no effect
+    generate = GenerationMixin.generate  # before transformers 5 it accepted return_dict, without effect
     GenerationMixin.generate = lambda model, *inputs, return_dict=True, **options: generate(model, *inputs, **options)
 
     read_json = pandas.read_json
@@ -71,7 +71,7 @@ def stand_in(settings: dict[str, Any]) -> None:
 
 
 def _trec_eval(command: list[str], **_: Any) -> SimpleNamespace:
-    """What `trec_eval -c -m all_trec -m judged.10` would print."""
+    """The output of `trec_eval -c -m all_trec -m judged.10`."""
     import pytrec_eval
 
     *_, qrels_file, run_file = command

@@ -1,4 +1,4 @@
-"""The table of `against_inpars.py`: what each stage found, and what it took of both."""
+"""The table of `against_inpars.py`: the result of each stage, and its cost on both sides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from watched import Usage
 
 
 class Row(NamedTuple):
-    """A stage: what was compared and found, and what the toolkit and acclimate took."""
+    """A stage: what was compared, the result, and the cost of the toolkit and of acclimate."""
 
     stage: str
     finding: str

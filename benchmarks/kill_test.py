@@ -1,4 +1,4 @@
-"""Kill a run again and again, and see whether it ends with the bytes of one that was left alone.
+"""Kills a run repeatedly and checks that it ends with the same bytes as an undisturbed one.
 
     python benchmarks/kill_test.py --kills 20
 
@@ -40,7 +40,7 @@ sample.n_docs=24 sample.min_chars=40 sample.dev_share=0.3 index.max_tokens=48 ge
 generate.max_new_tokens=24 mine.n_ways=3 train.batch_size=2 train.max_tokens=48 label.n_ways=8 distill.epochs=2
 distill.batch_size=4 evaluate.rerank_depth=5
 """.split()
-BATCH_PROMPTS = 4  # a small corpus is one batch of 32 else, and a kill would always lose all of it
+BATCH_PROMPTS = 4  # with the default of 32, a small corpus is one batch, and a kill always loses all of it
 CLOCKS = re.compile(rb'"(seconds|p50|p95|share_of_latency|(?:from|to)(?=": \d+\.))": [\d.e-]+')
 
 
@@ -83,7 +83,7 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
     kills: dict[str, int] = {}
     for moment in moments:
         code, stage = run(options, corpus, folder / "killed", asked_killed, kill_after=moment)
-        if code == 0:  # it came to its end first: something must be left for the next kill to hit
+        if code == 0:  # it finished first: remove something for the next kill to interrupt
             take_away(folder / "killed", draws)
         elif code == -signal.SIGKILL:
             kills[stage] = kills.get(stage, 0) + 1
@@ -146,7 +146,7 @@ def compare_generated(options: argparse.Namespace, folder: Path) -> int:
 
 
 def generating(options: argparse.Namespace, folder: Path, name: str, kill_after: int | None, delay: float) -> int:
-    """Run until queries are written; killed `delay` seconds after so many batches were asked for. Returns its code."""
+    """Run until queries are written, killed `delay` seconds after `kill_after` batches. Returns the exit code."""
     out = folder / name
     command = [sys.executable, __file__, *(["--fake-llm"] if options.fake_llm else []), "--usual-batches"]
     command += ["--child", "generate", str(out), "--corpus", str(folder / "corpus.jsonl"), "--max-doc-tokens", "128"]
@@ -167,11 +167,11 @@ def generating(options: argparse.Namespace, folder: Path, name: str, kill_after:
 def run(
     options: argparse.Namespace, corpus: Path, out: Path, journal: Path, kill_after: float | None = None
 ) -> tuple[int, str]:
-    """(exit code, the stage that was under way when it was killed)."""
+    """(exit code, stage running when it was killed)."""
     changes = [*SETTINGS]
     if options.encoder:
         changes += [f"{name}={options.encoder}" for name in ("train.base", "distill.base")]
-    if options.fake_llm:  # any weights: only their fingerprint is read
+    if options.fake_llm:  # any weights, as only their fingerprint is used
         changes.append(f"generate.llm={options.encoder or 'embedded:all-minilm-l6-v2'}")
     command = [sys.executable, __file__, *(["--fake-llm"] if options.fake_llm else []), "--child", "adapt"]
     command += [str(corpus), "--out", str(out), *(part for change in changes for part in ("--set", change))]
@@ -188,7 +188,7 @@ def run(
 
 
 class Journaled:
-    """An LLM, and a journal of how many prompts it was asked."""
+    """An LLM that records the number of prompts it answers."""
 
     def __init__(self, llm: LLM, seconds: float) -> None:
         self.llm, self.seconds = llm, seconds
@@ -205,7 +205,7 @@ class Journaled:
 
 
 def child(arguments: Sequence[str], fake_llm: bool, batch_prompts: int | None) -> int:
-    """The command line, with small batches if that is asked for, and with a journal."""
+    """The command line, recording prompts, optionally with small batches."""
     import acclimate.llm
     from acclimate.base.testing import FakeLLM
     from acclimate.cli.main import main
@@ -222,7 +222,7 @@ def child(arguments: Sequence[str], fake_llm: bool, batch_prompts: int | None) -
 
 
 def take_away(run_folder: Path, draws: random.Random) -> None:
-    """Remove the stages from some stage on; of that one the manifest alone, as if a kill had come before it."""
+    """Remove all stages after a drawn one, and that one's manifest, as if it was killed just before finishing."""
     manifests = [path for stage in STAGES if (path := run_folder / stage / "manifest.json").exists()]
     first = draws.randrange(len(manifests))
     key = json.loads(manifests[first].read_text())["fingerprint"]
@@ -233,7 +233,7 @@ def take_away(run_folder: Path, draws: random.Random) -> None:
 
 
 def contents(run_folder: Path) -> Mapping[str, bytes]:
-    """Every file, what clocks write taken out. The HTML page is told from report.json, which is compared."""
+    """The content of every file without times. The HTML page is skipped, as it is made from report.json."""
     bytes_of: dict[str, bytes] = {}
     for path in sorted(run_folder.rglob("*")):
         name = path.relative_to(run_folder).as_posix()

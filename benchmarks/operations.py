@@ -1,8 +1,8 @@
-"""What a piece of work asks of the machine, and what the machine can do: operations, bytes, and rates of both.
+"""Counts operations and bytes of work, and measures the machine's peak rates of both.
 
-Counted are matrix products and attention, which are all but all of the arithmetic, with the bytes of what they read and
-write. Counting slows the work down, so it is done in a pass of its own. A CUDA graph that is played again is not seen,
-so while it is counted none is recorded: let models be loaded within.
+Counted are matrix products and attention, which are almost all of the arithmetic, with the bytes they read and write.
+Counting slows the work down, so it takes a separate pass. Replayed CUDA graphs are invisible to it, so none are
+recorded while counting: load models inside the block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BANDWIDTH_MB = 256  # far more than any cache
 
 
 def _rows_by(shape: Callable[[Any, Any], int]) -> Callable[[Any, Any], float]:
-    """FLOP of a product with that many columns in the result, from its arguments."""
+    """A function for the FLOP of a product, given the number of columns of its result."""
     return lambda args, out: 2.0 * args[0].numel() * shape(args, out)
 
 
@@ -51,7 +51,7 @@ _FLOP: dict[str, Callable[[Any, Any], float]] = {
 
 
 class Counting(TorchDispatchMode):
-    """Within it, FLOP and bytes of every product are added up."""
+    """Sums FLOP and bytes of every product inside the block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Counting(TorchDispatchMode):
 
 
 class Ceilings(NamedTuple):
-    """What this device does at most, as measured, in a second of its time (of a CPU: of one core's)."""
+    """Measured peak rates of this device per second (on a CPU: per second of one core)."""
 
     flop: float  # in matrix products, in the precision that models compute in
     float32_flop: float
@@ -88,18 +88,18 @@ class Ceilings(NamedTuple):
 
 
 def ceilings() -> Ceilings:
-    """Measured now: other work on the machine lowers them as it lowers everything."""
+    """Measure peak rates now; other work on the machine lowers them like everything else."""
     return Ceilings(_product_rate(models.dtype()), _product_rate(torch.float32), _copy_rate())
 
 
 def synchronized() -> None:
-    """The device has done all that it was asked for."""
+    """Wait until the device has finished all work."""
     if models.device() == "cuda":
         torch.cuda.synchronize()
 
 
 def clock() -> float:
-    """Seconds that count: of the processor, all threads, on a CPU; on the wall where another device computes."""
+    """CPU seconds of all threads on a CPU; wall-clock seconds on other devices."""
     return time.process_time() if models.device() == "cpu" else time.perf_counter()
 
 
@@ -117,7 +117,7 @@ def _best(work: Callable[[], Any], repeats: int) -> float:
 
 
 def _product_rate(dtype: torch.dtype) -> float:
-    """FLOP per second of products with layers as wide as small models' and, on a GPU, as wide as it likes."""
+    """FLOP per second of products with layers of small models' width, and on a GPU also of wide ones."""
     width = 1024 if models.device() == "cpu" else 8192
     weight = torch.randn(width, width, device=models.device()).to(dtype)
     rates = []

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--write", action="store_true", help="write the tables to docs/performance.md")
     given = parser.parse_args()
-    given.out = given.out.resolve()  # commands are run in it
+    given.out = given.out.resolve()  # commands run in this folder
     given.out.mkdir(parents=True, exist_ok=True)
     texts = {name: part(given.out) for name, part in PARTS.items() if given.only in (None, name)}
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
@@ -58,7 +58,7 @@ def main() -> None:
 
 def stages(out: Path) -> str:
     text = printed("stage_profile.py", "--docs", str(DOCS), "--out", str(out))
-    return text[text.index("| stage") :]  # behind what says how far it is
+    return text[text.index("| stage") :]  # after the progress lines
 
 
 def reading(out: Path) -> str:
@@ -67,14 +67,14 @@ def reading(out: Path) -> str:
 
 
 def generation(out: Path) -> str:
-    text = printed("generation.py", "--out", str(out)).partition(" Commit ")[0]  # which is said of all parts
+    text = printed("generation.py", "--out", str(out)).partition(" Commit ")[0]  # stated once for all parts
     ratio = next(line.split("|")[6].strip(" ×") for line in text.splitlines() if line.startswith("| **acclimate**"))
     return f"{text}\n\n**generate {ratio}x**"
 
 
 def cold(out: Path) -> str:
-    """CPU seconds of commands in processes of their own: the best of three."""
-    run = out / "profile"  # that `stages` made
+    """CPU seconds of commands in new processes; the best of three."""
+    run = out / "profile"  # made by `stages`
     helps = {"`acclimate --help`": ["--help"], "`acclimate label --help`": ["label", "--help"]}
     commands = helps | {
         f'`acclimate search RUN "..." --system {system}`': [
@@ -95,7 +95,7 @@ def cold(out: Path) -> str:
 
 
 def growth(out: Path) -> str:
-    """Seconds a unit of the same stages at several sizes of corpus, sample and test set."""
+    """Seconds per unit of the same stages at several sizes of corpus, sample and test set."""
     from acclimate.corpus import collections
 
     corpus = collections.load("pydocs", out).corpus
@@ -127,7 +127,7 @@ def growth(out: Path) -> str:
 
 
 def printed(script: str, *arguments: str) -> str:
-    """What a benchmark prints; it fails where the benchmark does."""
+    """The output of a benchmark. Raises if it fails."""
     return subprocess.run(
         [sys.executable, str(HERE / script), *arguments], check=True, stdout=subprocess.PIPE, text=True
     ).stdout.strip()

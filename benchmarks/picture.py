@@ -1,4 +1,4 @@
-"""The picture of accuracy against latency, from the reports of one or several runs: docs/accuracy-latency.svg.
+"""Plot of accuracy against latency from the reports of one or several runs: docs/accuracy-latency.svg.
 
     python benchmarks/picture.py bench-run/*/report.json
     python benchmarks/picture.py run/report.json --out picture.svg
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def averaged(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The systems that all runs have, each with its mean over them; of one run, that run's own."""
+    """The systems that all runs have, with means over the runs."""
     by_name = [{system["name"]: system for system in systems} for systems in runs]
     shared = [name for name in by_name[0] if all(name in systems for systems in by_name)]
     return [_mean([systems[name] for systems in by_name]) for name in shared]
@@ -68,7 +68,7 @@ def _mean(systems: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def picture(systems: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) -> str:
-    """The SVG file. Reports measured on synthetic queries say so in it."""
+    """The SVG file; states if reports were measured on synthetic queries."""
     names = [Path(report["corpus"]["name"]).name for report in reports]
     kinds = sorted({sentences.CAVEATS[report["verdict_basis"]] for report in reports} - {""})
     caveat = ", ".join([*(["mean of " + ", ".join(names)] if len(names) > 1 else names), *kinds])

@@ -1,4 +1,4 @@
-"""Judgments for pydocs from pooled runs: print what a run found and nobody has judged, then add the grades.
+"""Pooled judgments for pydocs: prints unjudged documents of runs, and adds the grades.
 
     python benchmarks/pool_pydocs.py RUN.trec... [--depth 10] > unjudged.tsv
     ... write a grade for every `?` of unjudged.tsv: 2 the answer, 1 helps, 0 not relevant ...
@@ -28,7 +28,7 @@ QRELS = Path(pydocs.__file__).parent / "qrels"
 
 
 def unjudged(runs: Sequence[Path], *, depth: int = 10) -> Iterator[str]:
-    """A tab-separated row for each pair in the first `depth` of a run that has no grade yet."""
+    """A tab-separated row for each ungraded pair in the first `depth` of a run."""
     judged = {(qrel.query_id, qrel.doc_id) for split in pydocs.JUDGED_SPLITS for qrel in pydocs.qrels(split)}
     pairs = {pair for run in runs for pair in _top(run, depth)} - judged
     queries = {query.query_id: query.text for query in pydocs.queries()}
@@ -49,7 +49,7 @@ def _top(run: Path, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def add(path: Path) -> int:
-    """Writes the grades of a filled-in file into the splits of their queries. Returns how many; all or none."""
+    """Write the grades of a completed file, all or none, into the splits of their queries; returns their number."""
     known = {doc.doc_id for doc in pydocs.build()}
     splits = {split: beir.read_qrels(QRELS / f"{split}.tsv") for split in pydocs.JUDGED_SPLITS}
     split_of = {qrel.query_id: split for split, qrels in splits.items() for qrel in qrels}

@@ -1,4 +1,4 @@
-"""This process and all that it has started: which they are, Ray's workers among them, and their seconds of the CPU."""
+"""The process tree of this process, including Ray's workers, and its CPU seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def workers() -> Iterator[int]:
-    """The processes of Ray's actors."""
+    """Process ids of Ray's actors."""
     for pid in processes():
         with suppress(OSError):
             if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Actor"):
@@ -17,7 +17,7 @@ def workers() -> Iterator[int]:
 
 
 def processes() -> Iterator[int]:
-    """This process, and all that it has started, directly or not."""
+    """Ids of this process and all its descendants."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -29,7 +29,7 @@ def processes() -> Iterator[int]:
 
 
 def cpu_seconds() -> float:
-    """Of these processes, those that have ended among them where somebody waited for them."""
+    """CPU seconds of the process tree, including ended processes that were waited for."""
     ticks = 0
     for pid in processes():
         with suppress(OSError):
@@ -38,5 +38,5 @@ def cpu_seconds() -> float:
 
 
 def fields(stat: Path) -> list[str]:
-    """What stands behind the name of a process."""
+    """The fields of /proc/PID/stat after the process name."""
     return stat.read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""The table of docs/results.md: the quick recipe on several collections, every system on the same queries.
+"""The main table of docs/results.md: the quick recipe on several collections, every system on the same queries.
 
     python benchmarks/quality.py                                pydocs alone: it needs no files
     python benchmarks/quality.py pydocs DATA/scifact DATA/npl   and BEIR folders of your own
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def tables(reports: dict[str, dict[str, Any]]) -> str:
-    """nDCG@10 with intervals, the other measures, the differences that count, and what it took."""
+    """nDCG@10 with intervals, the other measures, the main differences, and the cost."""
     parts = ["**nDCG@10** (95 % bootstrap interval)", _measured(reports, "nDCG@10", intervals=True)]
     for measure in ("R@100", "RR@10", "Success@5"):
         parts += [f"**{measure}**", _measured(reports, measure, intervals=False)]

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md on queries: what prompts write, what filters keep, what a student learns of it.
+"""The tables of docs/results.md on synthetic queries: prompts, filters, and what a student learns from them.
 
     python benchmarks/queries.py                              pydocs, measured on its dev queries
     python benchmarks/queries.py pydocs DATA/scifact          and BEIR folders with dev or train judgments of their own
@@ -76,7 +76,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 
 
 class Row(NamedTuple):
-    """What a set of queries came to."""
+    """Results for a set of queries."""
 
     name: str
     written: int  # answers that are queries
@@ -87,7 +87,7 @@ class Row(NamedTuple):
 
 
 class Bench:
-    """One collection, indexed, with its documents drawn."""
+    """One collection, indexed, with its sample of documents."""
 
     def __init__(self, corpus: str, out: Path, n_docs: int) -> None:
         self.name = Path(corpus).name
@@ -106,7 +106,7 @@ class Bench:
         self.llm = load(settings["generate"]["llm"])
 
     def _real(self) -> tuple[str, list[Query], dict[str, dict[int, int]]]:
-        """The split to measure on, its queries, and the grades of each by row."""
+        """(split to measure on, its queries, their grades by row of the index)."""
         qrels = self.run.input.collection.qrels
         split = next((split for split in ("dev", "train") if qrels.get(split)), "")
         if not split:
@@ -131,7 +131,7 @@ class Bench:
         return sample(self.run.input.corpus, 0.0, lambda _: self.pairs, seed=0, n_docs=1, examples="pairs").examples
 
     def queries(self, prompt: tuple[str, ...]) -> list[SyntheticQuery]:
-        """What these prompts write for the documents."""
+        """The queries that the LLM writes for the documents with these prompts."""
         settings = self.run.settings["generate"]
         lengths = {key: settings[key] for key in ("max_doc_tokens", "max_new_tokens")}
         docs = [self.run.input.corpus[doc_id] for doc_id in self.sides]
@@ -139,7 +139,7 @@ class Bench:
             return generate(docs, kept, self.material, llm=self.llm, prompt=prompt, **lengths).queries
 
     def row(self, name: str, queries: list[SyntheticQuery], filters: Mapping[str, Any]) -> Row:
-        """The queries filtered, and what a student learns from what is left."""
+        """Filter the queries, and train a student on the rest."""
         key = fingerprint(name, [query.query_id for query in queries], sorted(filters.items()), self.n_docs)
         path = self.run.workspace.folder / "rows" / f"{key}.json"
         if path.exists():
@@ -170,7 +170,7 @@ class Bench:
         return row
 
     def learned(self, queries: Sequence[SyntheticQuery], held_out: set[str]) -> float:
-        """nDCG@10 on the real queries of a dense student that these queries taught."""
+        """nDCG@10 on real queries of a dense student trained on these queries."""
         examples = [example for query in queries if (example := self._labelled(query)) is not None]
         lesson = Lesson(
             {query.query_id: query.text for query in queries},
@@ -180,7 +180,7 @@ class Bench:
         )
         train = [example for example in examples if example.doc_ids[0] not in held_out]
         dev = [example for example in examples if example.doc_ids[0] in held_out]
-        if not train or not dev:  # a filter may leave nothing to learn from
+        if not train or not dev:  # the filter may have dropped everything
             return self.measured(DenseMember(self.run.base.vectors, self.run.base.encoder))
         settings = {**self.run.settings["distill"], "student": ("dense-query",)}
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""How fast this device encodes and labels, apart from what loading takes; first answers, with it.
+"""Speed of encoding and labelling on this device, without loading; time to a first answer, with loading.
 
     python benchmarks/rates.py                      documents of pydocs: it needs no files
     python benchmarks/rates.py CORPUS --docs 512    a small part, as on a CPU
@@ -32,9 +32,9 @@ from acclimate.search.scorers.lists import rated_lists
 from acclimate.search.vectors import encode_corpus
 
 LLM = "embedded:smollm2-135m-instruct"
-LIST = 20  # documents a query
+LIST = 20  # documents per query
 PAIR_TOKENS = 256
-FIRST = {  # what loads, then answers once
+FIRST = {  # code that loads a model and answers once
     "encoder": f"from acclimate.search.encoder import Encoder\nEncoder.load({ENCODER!r}).encode(['a query'])",
     "LLM": "from acclimate.llm.backends.local import LocalLLM\nfrom acclimate.llm.decoding import Decoding\n"
     f"LocalLLM({LLM!r}, Decoding(4)).complete(['Hello'])",
@@ -42,7 +42,7 @@ FIRST = {  # what loads, then answers once
 
 
 class Rate(NamedTuple):
-    """Of one kind of work."""
+    """Speed of one kind of work."""
 
     what: str
     units: int
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def measured(collection: str, n_docs: int, out: Path) -> str:
-    """The table in Markdown: documents encoded, and a fourth as many pairs rated."""
+    """The table in Markdown: `n_docs` documents encoded, and a quarter as many pairs rated."""
     corpus = collections.load(collection, out).corpus
     docs = {doc_id: corpus[doc_id] for doc_id in sorted(corpus)[:n_docs]}
     limits = ceilings()
@@ -87,7 +87,7 @@ def device() -> str:
 
 
 def timed(what: str, unit: str, n_units: int, n_warm: int, work: Callable[[int], object]) -> Rate:
-    """work: on so many units. Warmed up on some, which are counted."""
+    """Time `work(n_units)` after `work(n_warm)`, in which operations are counted."""
     with Counting() as counting:
         work(n_warm)
     synchronized()
@@ -123,10 +123,10 @@ def labeling(docs: Mapping[str, Doc], folder: Path) -> Rate:
 
 
 def first() -> list[tuple[str, float]]:
-    """Seconds of new processes, on the wall."""
+    """Wall-clock seconds of new processes."""
     seconds: list[tuple[str, float]] = []
     for name, code in FIRST.items():
-        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)  # whatever is kept is
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)  # fill caches first
         started = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
         seconds.append((name, time.perf_counter() - started))

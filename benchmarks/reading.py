@@ -1,4 +1,4 @@
-"""How fast texts and pairs are read: acclimate and plain sentence-transformers, in turns, on the same texts.
+"""Speed of encoding texts and scoring pairs: acclimate against plain sentence-transformers, on the same texts.
 
     python benchmarks/reading.py                      documents and queries of pydocs: it needs no files
     python benchmarks/reading.py DATA/scifact         those of a BEIR folder
@@ -77,14 +77,14 @@ def main() -> None:
 
 
 def drawn(folder: Path) -> str:
-    """A cross-encoder of the encoder's weights."""
+    """A cross-encoder with the encoder's weights and a random head."""
     torch.manual_seed(0)
     CrossEncoder(str(models.folder(ENCODER)), num_labels=1).save_pretrained(str(folder), create_model_card=False)
     return str(folder)
 
 
 def in_turns(rounds: int, *ways: Callable[[int], object]) -> tuple[list[float], list]:
-    """The fewest CPU seconds of each way, and what it came to; each is warmed up once."""
+    """(best CPU seconds of each way, its result), after a warm-up of each."""
     seconds: list[list[float]] = [[] for _ in ways]
     results = [way(0) for way in ways]
     for turn in range(1, rounds + 1):

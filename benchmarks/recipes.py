@@ -1,4 +1,4 @@
-"""Every recipe at the scale of a laptop, side by side: with the models that travel as packages in place of its own.
+"""All recipes compared at laptop scale, with embedded models in place of their own.
 
     python benchmarks/recipes.py DATA/scifact DATA/cranfield
     python benchmarks/recipes.py --docs 1000 --recipes udapdr,gpl DATA/scifact
@@ -32,11 +32,11 @@ from acclimate.search.names import SystemName
 ROOT = Path(__file__).parents[1]
 OVERLAY = "embedded"
 BASELINES = ("bm25", "dense", "late-interaction", "hybrid")
-DEPTH = 20  # documents that rerankers put in order
+DEPTH = 20  # documents reranked
 MOST_PER_DOC = 2  # queries
-CHANGES = [  # numbers that are made for a GPU
+CHANGES = [  # smaller numbers than recipes have for GPUs
     "sample.dev_share=0.15",
-    "seed.n_docs=60",  # of the questions of so small an LLM about one in ten is of use
+    "seed.n_docs=60",  # about one in ten questions of so small an LLM is usable
     "seed.n_prompts=3",
     "seed.max_new_tokens=48",
     "index.max_tokens=256",
@@ -55,14 +55,14 @@ CHANGES = [  # numbers that are made for a GPU
     "evaluate.rerank=",
     "evaluate.max_queries=100",
 ]
-# Documents, and the part of their queries that each reranker learns from where these teach on others: what is tried one
-# after the other as long as too few queries pass a recipe's filters
+# (factor on the number of documents, share of queries for each reranker if they teach on the others), tried in order
+# while too few queries pass a recipe's filters
 ATTEMPTS = ((1, 1 / 8), (1, 1 / 24), (2.5, 1 / 24))
 OF_RECIPES = {
-    "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its LLM asks of a bare document, and others do not
-    # At the end of a bare document so small an LLM goes on with it; the hundred pairs of a query take 4 GB.
+    "gpl": ["generate.per_doc=1", "generate.prompt=question"],  # its own LLM needs no instruction
+    # After a bare document so small an LLM just continues it; a hundred pairs per query take 4 GB.
     "udapdr-sequential": ["seed.cue=true", "train.batch_size=1", "distill.batch_size=4"],
-    "cadet": ["generate.per_doc=1"],  # an LLM that rates is slow
+    "cadet": ["generate.per_doc=1"],  # rating by an LLM is slow
 }
 
 
@@ -98,10 +98,10 @@ def main() -> None:
 
 
 def adapted(collection: str, name: str, out: Path, n_docs: int, share: float, changes: Sequence[str]) -> str:
-    """Make the run of a recipe; why it could not be, if so."""
+    """Make the run of a recipe; returns the reason if that fails, else ""."""
     recipe = acclimate.recipe(f"{name},{OVERLAY}")
     per_doc = min(recipe.settings["generate"]["per_doc"], MOST_PER_DOC)
-    headline = recipe.headline or ""  # where it is a student, whoever taught it is not measured
+    headline = recipe.headline or ""  # if it is a student, its teacher is not measured
     systems = re.sub(r"@\d+", f"@{DEPTH}", headline) if "+" in headline else ""
     ours = [f"sample.n_docs={n_docs}", *CHANGES, f"generate.per_doc={per_doc}", f"evaluate.systems={systems}"]
     share_index(out)
@@ -115,19 +115,19 @@ def adapted(collection: str, name: str, out: Path, n_docs: int, share: float, ch
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     spent = out.with_name(f"{out.name}.seconds")
-    earlier = float(spent.read_text()) if spent.exists() else 0.0  # of a run that was broken off
+    earlier = float(spent.read_text()) if spent.exists() else 0.0  # of an interrupted run
     spent.write_text(str(earlier + children_seconds() - before))
     return done.stderr.strip().splitlines()[-1].removeprefix("acclimate: ")[:160] if done.returncode else ""
 
 
 def children_seconds() -> float:
-    """CPU seconds of every process that ended."""
+    """CPU seconds of all ended child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def share_index(out: Path) -> None:
-    """Begin a run with the index of another over the same collection: all have the same encoder and lengths."""
+    """Start a run with another's index of the same collection (all use the same encoder and lengths)."""
     indexed = [path.parents[1] for path in sorted(out.parent.glob("*/index/manifest.json"))]
     if out.exists() or not indexed:
         return
@@ -140,7 +140,7 @@ def share_index(out: Path) -> None:
 
 
 def measured(name: str, folder: Path, n_docs: int, *, is_first: bool) -> list[list[str]]:
-    """Rows of the table: the recipe's own system, after those of nobody's where it is the first."""
+    """Rows of the table: the recipe's own system, for the first recipe after the untouched ones."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     systems = {system["name"]: system for system in report["systems"]}
     headline = re.sub(r"@\d+", f"@{DEPTH}", acclimate.recipe(name).headline or report["candidate"])

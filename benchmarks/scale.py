@@ -1,4 +1,4 @@
-"""What each stage takes of one machine for a thousand, ten thousand, a hundred thousand and a million documents.
+"""Time and memory of each stage on one machine for 1 thousand to 1 million documents.
 
     python benchmarks/scale.py                             1k, 10k, 100k: minutes
     python benchmarks/scale.py --docs 1000000              and a million: most of an hour of the processor
@@ -35,20 +35,20 @@ from scale_collection import query_of
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scale.md"
 SIZES = (1_000, 10_000, 100_000)
-CHANGES = [  # as many queries at every size
+CHANGES = [  # the same number of queries at every size
     "sample.n_docs=500",
     "sample.min_chars=40",
     "generate.llm=openai:words",
     "generate.prompt=question",
     "generate.per_doc=1",
     "index.max_tokens=32",
-    "index.exact_up_to=1000000000",  # what stands in for it beyond a size has figures of its own
+    "index.exact_up_to=1000000000",  # approximate search is measured by approximate.py
     "evaluate.rerank=",
     "evaluate.max_queries=100",
     "label.teachers=bm25,dense,late-interaction",
     "distill.student=",
 ]
-OF_STAGES = {  # what nothing reads is not made
+OF_STAGES = {  # settings that skip unused outputs
     "mine": ["evaluate.rerank=hybrid"],
     "label": ["distill.student=dense-query"],
 }
@@ -57,7 +57,7 @@ _WATCHED = ("RssAnon", "VmHWM")
 
 
 class Usage(NamedTuple):
-    """What a stage took."""
+    """Cost of a stage."""
 
     cpu_seconds: float
     seconds: float
@@ -71,7 +71,9 @@ def main() -> None:
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-run" / "scale")
     parser.add_argument("--write", action="store_true", help="write the table to docs/scale.md")
-    parser.add_argument("--stage", nargs=2, metavar=("STAGE", "FOLDER"), help=argparse.SUPPRESS)  # what is watched
+    parser.add_argument(
+        "--stage", nargs=2, metavar=("STAGE", "FOLDER"), help=argparse.SUPPRESS
+    )  # the child process to measure
     arguments = parser.parse_args()
     if arguments.stage:
         make(arguments.stage[0], Path(arguments.stage[1]))
@@ -92,7 +94,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, n_docs: int) -> None:
-    """Documents and encoder, made once, in a process of their own: this one stays small."""
+    """Create documents and encoder once, in a child process, so that this one stays small."""
     if not (folder / "encoder").exists():
         work = f"w.write_collection(p / 'documents', {n_docs}); w.write_encoder(p / 'encoder')"
         code = f"import scale_collection as w; from pathlib import Path; p = Path({str(folder)!r}); {work}"
@@ -100,7 +102,7 @@ def prepare(folder: Path, n_docs: int) -> None:
 
 
 def make(stage: str, folder: Path) -> None:
-    """One stage of a run, from those before it."""
+    """Run one stage, given the stages before it."""
     from acclimate.api.adapt import carry_out
     from acclimate.run.recipes import load_recipe
     from acclimate.run.settings import resolve
@@ -114,7 +116,7 @@ def make(stage: str, folder: Path) -> None:
 
 
 def used(stage: str, folder: Path) -> Usage:
-    """Make a stage, or search once, in a process that is watched. Raises SystemExit where it fails."""
+    """Measure a stage, or a search, in a child process. Raises SystemExit if it fails."""
     command = [sys.executable, __file__, "--stage", stage, str(folder)]
     if stage == "search":
         command = [sys.executable, "-m", "acclimate", "search", str(folder / "run"), "python module for text files"]
@@ -136,7 +138,7 @@ def used(stage: str, folder: Path) -> Usage:
 
 
 def status(pid: int) -> dict[str, float]:
-    """Megabytes that a process holds; nothing of one that ended."""
+    """Memory of a process in MB; {} if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -147,7 +149,7 @@ def status(pid: int) -> dict[str, float]:
 
 @contextmanager
 def answering() -> Iterator[str]:
-    """Within it, the address of an LLM that answers with some words of what it is asked."""
+    """The address of a running LLM server that answers with some words of the prompt."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Words)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -171,17 +173,17 @@ class _Words(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is said of a request."""
+        """Do not log requests."""
 
 
 def measured(folder: Path) -> dict[str, Usage]:
-    """What the stages took, as far as they were measured."""
+    """Costs of the stages measured so far."""
     paths = {stage: folder / f"{stage}.json" for stage in STAGES}
     return {stage: Usage(**json.loads(path.read_text())) for stage, path in paths.items() if path.exists()}
 
 
 def shown(usages: dict[int, dict[str, Usage]]) -> str:
-    """The table: of each stage what it took by the number of documents, and how that grew."""
+    """The table of each stage's cost by number of documents, and its growth."""
     sizes = sorted(n_docs for n_docs, by_stage in usages.items() if by_stage)
     head = ["stage", *(f"{n_docs:,}" for n_docs in sizes), "slope", "bytes a document"]
     rows = []
@@ -202,7 +204,7 @@ def cell(usage: Usage) -> str:
 
 
 def growth(taken: dict[int, Usage]) -> Sequence[str]:
-    """Slope of the seconds, and bytes for each document more, between the two largest sizes."""
+    """Exponent of the seconds, and bytes per additional document, between the two largest sizes."""
     if len(taken) < 2:
         return "", ""
     few, many = sorted(taken)[-2:]

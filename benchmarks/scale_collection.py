@@ -1,4 +1,4 @@
-"""A collection of any number of short documents, made on the machine, and an encoder that reads them in no time.
+"""A generated collection of any number of short documents, and a tiny encoder for them.
 
 Documents are sentences of pydocs and, where apt knows them, what Debian's packages are said to be: as they are as long
 as there are enough, then two of them joined, with some words in the place of others, names that nobody else has among
@@ -19,16 +19,16 @@ from pathlib import Path
 
 from acclimate.corpus import pydocs
 
-N_QUERIES = 100  # of each of two splits
+N_QUERIES = 100  # in each of two splits
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\n+")
 _SHORTEST, _LONGEST = 30, 200  # characters of a sentence
-_SWAPPED = 4  # words of a document
-_NAMED = 0.3  # of the documents have a name of their own
+_SWAPPED = 4  # words replaced in a document
+_NAMED = 0.3  # share of documents with a unique name
 _TOKEN_DIM, _DIM, _MAX_TOKENS = 32, 384, 32
 
 
 def write_collection(folder: Path, n_docs: int) -> None:
-    """A BEIR folder: queries that are a few words of a document each, which is their answer."""
+    """Write a BEIR folder; each query consists of a few words of its relevant document."""
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     with (folder / "corpus.jsonl").open("w", encoding="utf-8") as file:
         for number in range(n_docs):
@@ -44,7 +44,7 @@ def write_collection(folder: Path, n_docs: int) -> None:
 
 
 def query_of(text: str) -> str:
-    """Some words of a text, from its middle."""
+    """Some words from the middle of a text."""
     words = re.findall(r"\w\w+", text)
     return " ".join(words[len(words) // 3 :][:6]) or text
 
@@ -65,7 +65,7 @@ def _document(number: int) -> tuple[str, str]:
 
 @cache
 def _sentences() -> tuple[list[str], list[str]]:
-    """Sentences, and the words in them, each as often as it is there."""
+    """(sentences, their words with repetitions)."""
     texts = [text for doc in pydocs.build() for text in _SENTENCE_END.split(doc.text)]
     sentences = {" ".join(text.split()): None for text in [*texts, *_packages()]}
     kept = [text for text in sentences if _SHORTEST <= len(text) <= _LONGEST]
@@ -74,7 +74,7 @@ def _sentences() -> tuple[list[str], list[str]]:
 
 
 def _packages() -> Iterator[str]:
-    """What apt says of the packages that it knows; nothing where there is no apt."""
+    """Descriptions of packages by apt; none without apt."""
     try:
         listed = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -89,7 +89,7 @@ def _packages() -> Iterator[str]:
 
 
 def write_encoder(folder: Path) -> None:
-    """A SentenceTransformer with the words of the sentences as its tokens."""
+    """Write a SentenceTransformer whose vocabulary are the words of the sentences."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense, Normalize, Transformer

@@ -1,4 +1,4 @@
-"""What a served run bears: rates and latencies by clients and system against a plain loop, memory, and rude clients.
+"""Load test of the service: throughput and latency by number of clients and system, memory, and misbehaving clients.
 
     python benchmarks/serving.py run                  # all of it, as Markdown
     python benchmarks/serving.py run --requests 0     # without the 10,000 requests that memory is watched over
@@ -34,7 +34,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Served:
-    """`acclimate serve`, and what it takes of the machine."""
+    """A running `acclimate serve`, and its resource usage."""
 
     def __init__(self, run: Path, *options: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -44,7 +44,7 @@ class Served:
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def first_answer(self, query: str) -> float:
-        """Seconds from its start to the answer to a query."""
+        """Seconds from its start to the first answer."""
         while True:
             try:
                 ask(self.port, query)
@@ -62,12 +62,12 @@ class Served:
 
     @property
     def own_mb(self) -> float:
-        """Megabytes of memory without the pages of mapped files, which the system takes back as it likes."""
+        """Memory in MB without the pages of mapped files, which the system can reclaim."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
     def stop(self) -> int:
-        """Its exit code at SIGTERM."""
+        """Send SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
@@ -133,7 +133,7 @@ def rates(served: Served, run: acclimate.Run, systems: Sequence[str], queries: S
 
 
 def memory(served: Served, queries: Sequence[str], requests: int) -> None:
-    """Megabytes of the service after every tenth of the requests."""
+    """Print the service's memory after every tenth of the requests."""
     part = [queries[place % len(queries)] for place in range(requests // 10)]
     sizes = [served.own_mb]
     for _ in range(10):
@@ -144,7 +144,7 @@ def memory(served: Served, queries: Sequence[str], requests: int) -> None:
 
 
 def rude(port: int) -> None:
-    """Clients that go away, are slow, send too much, or are too many; and what an honest one sees meanwhile."""
+    """Clients that disconnect, are slow, send too much, or are too many; and the latency of a normal one meanwhile."""
 
     def connected() -> socket.socket:
         return socket.create_connection(("127.0.0.1", port), timeout=60)

@@ -1,4 +1,4 @@
-"""The quick recipe stage by stage: what each takes, and what its arithmetic alone would take on this machine.
+"""Profile of the quick recipe: the time of each stage, and the time its arithmetic alone would take.
 
     python benchmarks/stage_profile.py                           60 documents of pydocs are written queries for
     python benchmarks/stage_profile.py DATA/scifact --docs 200 --set distill.student=dense
@@ -40,7 +40,7 @@ UNITS = {
 
 
 class Work(NamedTuple):
-    """What a stage took."""
+    """Cost of a stage."""
 
     stage: str
     units: int
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def profile(collection: str, n_docs: int, out: Path, changes: Sequence[str] = ()) -> str:
-    """The table in Markdown, with the ceilings that were measured for it."""
+    """The table in Markdown, with the measured peak rates."""
     settings = [f"sample.n_docs={n_docs}", *changes]
     limits = ceilings()
     timed = list(stages_of(out / "profile", collection, settings, nullcontext))
@@ -94,14 +94,14 @@ def profile(collection: str, n_docs: int, out: Path, changes: Sequence[str] = ()
         f"{limits.bytes / 1e9:,.0f} GB/s. All stages: {total:.1f} s; evaluate "
         f"{sum(work.seconds for work in timed if work.stage == 'evaluate') / total:.0%} of it."
     )
-    n_columns = len(HEADER) - (not any(work.peak for work in timed))  # on a CPU without its last one
+    n_columns = len(HEADER) - (not any(work.peak for work in timed))  # no memory column on a CPU
     return f"{table(HEADER[:n_columns], [row[:n_columns] for row in rows])}\n\n{about}"
 
 
 def stages_of(
     folder: Path, collection: str, changes: Sequence[str], watch: Callable[[], AbstractContextManager[object]]
 ) -> Iterator[Work]:
-    """Make a run from nothing, stage by stage."""
+    """Make a new run, stage by stage."""
     shutil.rmtree(folder, ignore_errors=True)
     run: Run = begin(folder, collection, resolve(STAGES, load_recipe("quick"), list(changes)), recipe="quick", seed=0)
     for stage in STAGES:

@@ -1,4 +1,4 @@
-"""What a good teacher is worth where no published reranker can be had: a stand-in is trained, and put to use.
+"""The value of a good teacher, where no published reranker is available: trains a stand-in, and uses it.
 
     python benchmarks/stand_in.py train ROWS --out MODEL      ROWS: a folder of {document, query, relevant} JSON Lines
     python benchmarks/stand_in.py worth RUN ... --model MODEL --out FOLDER
@@ -51,18 +51,18 @@ from acclimate.stages.mine import mine
 from acclimate.stages.runs import stored
 from acclimate.stages.train import train as train_rerankers
 
-# Steps matter more than pairs: few passages for each of many queries. A query and a passage are cut to 80 tokens.
+# Steps matter more than pairs: few passages for each of many queries. Pairs are truncated to 80 tokens.
 TRAINING = ["train.max_queries=2400", "train.n_ways=3", "train.max_tokens=80"]
-MEASURED, CHOSEN_ON = 200, 60  # queries kept out
-MINED_FROM = 30  # first hits of BM25
-DEPTH = 20  # documents that the stand-in puts in order
+MEASURED, CHOSEN_ON = 200, 60  # held-out queries, to measure and to choose on
+MINED_FROM = 30  # top hits of BM25
+DEPTH = 20  # documents that the stand-in reranks
 STAND_IN = "stand-in"
 FEWEST_WORDS = 3  # of a query
-BLANK = "@placeholder"  # in cloze queries: the answer was cut out of them
+BLANK = "@placeholder"  # in cloze queries, in place of the answer
 
 
 class Pairs(NamedTuple):
-    """Passages, queries, every passage that answers one, and passages marked irrelevant by query id."""
+    """Passages, queries, all relevant passages, and passages marked irrelevant, by query id."""
 
     corpus: dict[str, Doc]
     queries: list[SyntheticQuery]
@@ -71,7 +71,7 @@ class Pairs(NamedTuple):
 
 
 def read_pairs(folder: Path) -> Pairs:
-    """The rows of all files; a query that several passages answer is that of the first one in order of their ids."""
+    """Read all files; the source of a query with several relevant passages is the first by id."""
     corpus: dict[str, Doc] = {}
     marked: dict[bool, dict[str, set[str]]] = {True: {}, False: {}}
     for path in sorted(folder.glob("*.jsonl")):
@@ -96,7 +96,7 @@ def read_pairs(folder: Path) -> Pairs:
 
 def with_negatives(pairs: Pairs, queries: Sequence[SyntheticQuery], n_ways: int) -> list[NWay]:
     """Lists of n_ways passages, the relevant one first, then one marked irrelevant where there is one, then mined."""
-    mined = mine(  # what BM25 rates above the source is hard, and seldom relevant
+    mined = mine(  # passages that BM25 ranks above the source are hard, and seldom relevant
         queries,
         _hits(pairs, queries),
         pairs.corpus,
@@ -115,7 +115,7 @@ def with_negatives(pairs: Pairs, queries: Sequence[SyntheticQuery], n_ways: int)
 
 
 def _hits(pairs: Pairs, queries: Sequence[SyntheticQuery]) -> Iterator[ScoredDoc]:
-    """BM25's first passages for each query, and the score of its source wherever that ranks."""
+    """BM25's top passages for each query, and the score of its source at any rank."""
     ids = sorted(pairs.corpus)
     row = {doc_id: number for number, doc_id in enumerate(ids)}
     bm25 = BM25.build(pairs.corpus[doc_id].default_text() for doc_id in ids)
@@ -127,7 +127,7 @@ def _hits(pairs: Pairs, queries: Sequence[SyntheticQuery]) -> Iterator[ScoredDoc
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train into the folder `--out`, and measure: how often the relevant passage is first, a tie being lost."""
+    """Train into the folder `--out`, and measure how often the relevant passage is first (ties count as losses)."""
     settings = resolve(STAGES, {}, [*TRAINING, *arguments.set])["train"]
     pairs = read_pairs(arguments.rows)
     kept_out = subset(pairs.queries, MEASURED + CHOSEN_ON, seed=1)
@@ -155,7 +155,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RatedOnce:
-    """A scorer whose answers are kept pair by pair: many systems ask for the same ones."""
+    """A scorer that caches scores by pair, as many systems need the same ones."""
 
     scorer: Scorer
     kept: KeptValues
@@ -175,7 +175,7 @@ class RatedOnce:
 
 
 def worth(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the stand-in is worth on a run's collection: as a reranker of its hybrid, and as a teacher."""
+    """Measure the stand-in on a run's collection: as a reranker of its hybrid, and as a teacher."""
     run = stored(folder)
     out = arguments.out / folder.resolve().name
     outputs = finished(run, "steer")
@@ -199,7 +199,7 @@ class Bench:
         self.base = run.base
 
     def rows(self) -> dict[str, Any]:
-        """Everything measured, written to `worth.json` after each step."""
+        """All results, written to `worth.json` after each step."""
         result: dict[str, Any] = {"queries": len(self.test.queries), "taught": len(self.taught)}
         hybrid = system_of(self.base.ids, self.base.members, {})
         before = self.values(hybrid)
@@ -235,7 +235,7 @@ class Bench:
         return result
 
     def student(self, settings: Mapping[str, Any], name: str) -> tuple[dict[str, float], dict[str, float]]:
-        """nDCG@10 by query of a dense student, query encoder only, and its teacher's weights."""
+        """(nDCG@10 by query of a dense query-encoder student, its teacher's weights)."""
         base, corpus = self.base, self.run.input.corpus
         with self.run.candidates(self.outputs["index"]) as kept:
             labels = label(

@@ -1,4 +1,4 @@
-"""The table of students in docs/results.md: every kind of student, taught in several ways, on several collections.
+"""The table of students in docs/results.md: every kind of student, trained in several ways, on several collections.
 
     python benchmarks/students.py RUN ... --kinds dense-query,sparse --seeds 0,1,2
     python benchmarks/students.py RUN ... --arms contrastive,mixed --queries 200 --test-queries 100
@@ -41,9 +41,8 @@ from acclimate.stages.runs import stored
 from acclimate.stages.train import Trained
 
 ROOT = Path(__file__).parents[1]
-RERANKING = ("one", "ensemble")  # arms whose reranked hybrid is measured; other arms have the same rerankers
-
-# How a student is taught: settings on top of the run's own.
+RERANKING = ("one", "ensemble")  # arms whose reranked hybrid is measured; the others have the same rerankers
+# Ways to train a student: settings on top of the run's own.
 ARMS: dict[str, list[str]] = {
     "contrastive": ["distill.contrastive=1", "label.teachers=bm25,dense,late-interaction"],
     "fusion": ["label.teachers=bm25,dense,late-interaction"],
@@ -107,7 +106,7 @@ class Bench:
         self.folder = out / self.collection / f"seed-{seed}"
 
     def student(self, name: str) -> None:
-        """The row of one kind of student, and that of its untouched start, as far as they are not there."""
+        """Compute the rows of one kind of student and of its untouched start, unless they exist."""
         row = self._row(f"{self.seed}-{self.arm}", name)
         if row.exists():
             return
@@ -119,7 +118,7 @@ class Bench:
         kind = STUDENT_KINDS[name]
         adapted = SystemName(kind).adapted()
         members = {**variant.base.members, **distilled.members(variant)}
-        start = kind if kind in members else "dense"  # something has to be the baseline
+        start = kind if kind in members else "dense"  # a baseline is required
         weights = {system: {system: 1.0} for system in (start, adapted)}
         chosen = systems.Chosen(weights, {}, adapted, {})
         sizes = {system: variant.base.index_bytes(member) for system, member in members.items()}
@@ -142,7 +141,8 @@ class Bench:
             shutil.rmtree(place)
 
     def reranked(self) -> None:
-        """The row of the reranked hybrid: the arm's rerankers behind an equal fusion, weighed on held-out queries."""
+        """Compute the row of the reranked hybrid: an equal-weights fusion and the arm's rerankers, whose weights are
+        chosen on held-out queries."""
         row = self._row(f"{self.seed}-{self.arm}", RERANKED)
         if row.exists():
             return
@@ -171,7 +171,7 @@ class Bench:
         shutil.rmtree(self.folder / "evaluate")
 
     def _shared(self) -> tuple[Trained, Labeled]:
-        """The arm's rerankers and labels, made where no row before needed the same."""
+        """The arm's rerankers and labels, shared with all rows that need the same."""
         indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
         mined = self.outputs.get("mine")
         assert mined  # by `finished`
@@ -188,14 +188,14 @@ class Bench:
             yield variant
 
     def _share_scores(self, folder: Path) -> None:
-        """What scorers said of pairs is kept once for all arms and seeds."""
+        """Share the cache of pair scores among all arms and seeds."""
         kept, link = self.out / self.collection / "scores.sqlite", folder / "scores.sqlite"
         if not link.exists():
             kept.touch()
             link.symlink_to(kept.resolve())
 
     def _variant(self, folder: Path, *stages: str, **distill: Any) -> Run:
-        """The run with the arm's settings of these stages, in a folder of its own, on this row's seed."""
+        """A copy of the run in its own folder, with the arm's settings of these stages and this row's seed."""
         changes = {
             stage: {key: value for key, value in self.settings[stage].items() if (stage, key) != ("distill", "base")}
             for stage in stages
@@ -237,7 +237,7 @@ class Bench:
 
 
 def rows(out: Path) -> Iterator[dict[str, Any]]:
-    """Every row that is there."""
+    """All existing rows."""
     for path in sorted((out / "rows").glob("*.json")):
         yield read_json(path)
 

@@ -1,4 +1,4 @@
-"""The table of students: nDCG@10 and what it takes, from the rows that benchmarks/students.py left."""
+"""The table of students: nDCG@10 and cost, from the rows of benchmarks/students.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLES = {
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> str:
-    """nDCG@10, differences to the own base, what it takes, and the teachers; collections in columns."""
+    """nDCG@10, differences from each student's own base, costs, and the teachers, by collection."""
     if not rows:
         return "(no rows yet)"
     collections = sorted({row["collection"] for row in rows})
@@ -70,14 +70,14 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _of(rows: Sequence[dict[str, Any]], kind: str, arm: str, collection: str = "") -> list[dict[str, Any]]:
-    """The rows of that kind, and of that arm and collection where they are named."""
+    """The rows of a kind, arm and, if given, collection."""
     return [
         row for row in rows if row["kind"] == kind and arm in ("", row["arm"]) and collection in ("", row["collection"])
     ]
 
 
 def averaged(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """query_id -> nDCG@10, mean over the rows, which differ in their seeds; of the queries that all of them asked."""
+    """query_id -> nDCG@10, averaged over rows with different seeds, for queries common to all."""
     asked = set.intersection(*(set(row["per_query"]) for row in rows))
     return {query: sum(row["per_query"][query] for row in rows) / len(rows) for query in sorted(asked)}
 
@@ -132,7 +132,7 @@ def _costs(selected: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -
 
 
 def _of_reranked(selected: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> str:
-    """`97% in 1/12`: of the nDCG@10 and time of the best reranked hybrid of the same collection, geometric means."""
+    """`97% in 1/12`: nDCG@10 and time relative to the collection's best reranked hybrid (geometric means)."""
     shares: list[tuple[float, float]] = []
     for row in selected:
         reranked = [

@@ -1,4 +1,4 @@
-"""What an update costs: milliseconds of the processor for a document that came, beside indexing everything anew.
+"""Cost of updates: CPU milliseconds per new document, compared with reindexing everything.
 
     python benchmarks/updating.py RUN [--counts 1,100,1000]
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measure(folder: Path, counts: list[int]) -> None:
-    """Print the table of one run, which is changed."""
+    """Print the table of one run. Modifies the run."""
     from acclimate.stages.runs import opened
 
     run, outputs = opened(folder, "evaluate")
@@ -42,7 +42,7 @@ def measure(folder: Path, counts: list[int]) -> None:
     distilled = outputs.get("distill")
     kinds = ", ".join(note["student"] for note in distilled.notes.values()) if distilled else "none"
     print(f"{len(docs):,} documents, {len(run.input.corpus):,} indexed; students: {kinds}")
-    run.base.encoder.encode(["a first call, which is slower"])  # and loads the model once for all that follow
+    run.base.encoder.encode(["a first call, which is slower"])  # warm-up; loads the model
     print(f"{'what':34} {'seconds':>9} {'ms/document':>12}")
     row("the first, of 1, with all counts", 1, lambda: update(folder, docs[:1], "first"))
     for count in counts:
@@ -52,7 +52,7 @@ def measure(folder: Path, counts: list[int]) -> None:
 
 
 def update(folder: Path, docs: list[Any], name: str) -> None:
-    """Documents come under ids that begin with a name."""
+    """Add documents under ids with the prefix `name`."""
     path = folder.parent / f"{name}.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for number, doc in enumerate(docs):
@@ -62,7 +62,7 @@ def update(folder: Path, docs: list[Any], name: str) -> None:
 
 
 def anew(run: Any, outputs: Any, folder: Path) -> None:
-    """Index all documents of the run, for the base and its students."""
+    """Reindex all documents of the run, for the base and its students."""
     from acclimate.stages.index import index
 
     index(run.input.corpus, run.base.encoder, folder, **run.settings["index"])
@@ -73,7 +73,7 @@ def anew(run: Any, outputs: Any, folder: Path) -> None:
 
 
 def row(what: str, count: int, work: Callable[[], None]) -> None:
-    """Print what some work took."""
+    """Print a row with the cost of `work`."""
     started = time.process_time()
     work()
     seconds = time.process_time() - started

@@ -1,15 +1,15 @@
-"""How often a basis says of pairs of systems what people's judgments say, and the table of it."""
+"""How often a basis agrees with people's judgments on pairs of systems, and the table of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-Signs = Mapping[tuple[str, str], int]  # pair -> 1: the first is better; -1: the second; 0: cannot be told
+Signs = Mapping[tuple[str, str], int]  # pair -> 1: the first is better; -1: the second; 0: no significant difference
 
 
 class Score(NamedTuple):
-    """Of a basis over all pairs: counts."""
+    """Counts of a basis over all pairs."""
 
     pairs: int
     right: int

@@ -1,4 +1,4 @@
-"""How often a verdict is right that rests on no judgments of people: of each basis, against the verdict of people's.
+"""How often verdicts without people's judgments are right: each basis against the verdict by people's judgments.
 
     python benchmarks/belief.py DATA/scifact DATA/npl ...     (makes the runs: once, hours)
     python benchmarks/verdicts.py belief-run/scifact belief-run/npl ... [--llm MODEL]
@@ -49,9 +49,9 @@ from acclimate.stages.evaluate import run_file
 from acclimate.stages.pairs import Pair
 from acclimate.stages.steer import JudgedQuery
 
-SEEDS = 3  # draws of queries, and of a judge's errors
-SAMPLES = 2000  # of each paired test
-PAIRS = 40  # of a collection, that the LLM grades
+SEEDS = 3  # draws of queries and of a judge's errors
+SAMPLES = 2000  # per paired test
+PAIRS = 40  # per collection, graded by the LLM
 DOC_TOKENS = 200
 
 Runs = Mapping[str, Sequence[ScoredDoc]]
@@ -86,14 +86,14 @@ def main() -> None:
 
 
 class Collection:
-    """A finished run, what its systems found, and what people said."""
+    """A finished run, its systems' results, and people's judgments."""
 
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self.bench = Bench(folder)
         bench = self.bench
         systems = bench.opened[1]["evaluate"].measured["systems"]
-        names = [row["name"] for row in systems if row["kind"] != "reranked"]  # to rerank takes minutes
+        names = [row["name"] for row in systems if row["kind"] != "reranked"]  # reranking takes minutes
         self.query_ids = [query.query_id for query in bench.test]
         grades = bench.run.input.labels.measuring.grades
         self.people = {
@@ -122,17 +122,17 @@ class Collection:
 
     @cached_property
     def held_out(self) -> Runs:
-        """What each system finds for the synthetic queries."""
+        """Results of each system for the synthetic queries."""
         run, outputs = self.bench.opened
         searchers, queries = Searchers(run, outputs), [query.as_query() for query in self.bench.held_out]
         return {name: searchers.named(name).search(queries, 10) for name in self.runs}
 
     def order(self, seed: int) -> list[str]:
-        """People's queries, drawn."""
+        """Real queries in random order."""
         return random.Random(seed).sample(self.query_ids, len(self.query_ids))
 
     def signs(self, values: Values, query_ids: Sequence[str], least: float = 0.0) -> Signs:
-        """Of each pair, by the paired randomization test that reports use (`measure.compare`), with fewer samples."""
+        """The sign of each pair by the reports' paired randomization test (`measure.compare`), with fewer samples."""
         table = np.array([[values[name][query_id] for query_id in query_ids] for name in self.runs])
         place = {name: row for row, name in enumerate(self.runs)}
         ours, theirs = (np.array([place[pair[side]] for pair in self.pairs]) for side in (0, 1))
@@ -145,7 +145,7 @@ class Collection:
         return dict(zip(self.pairs, (np.sign(total) * is_seen).astype(int).tolist(), strict=True))
 
     def scores(self) -> dict[str, Score]:
-        """Basis -> how its verdicts stand against people's, the mean of several draws as counts over all of them."""
+        """Basis -> agreement of its verdicts with people's, as counts over several draws."""
         scores: dict[str, Score] = defaultdict(lambda: NONE)
 
         def add(basis: str, signs: Signs, reference: Signs | None = None) -> None:
@@ -176,7 +176,7 @@ class Collection:
         return self.values(self.qrels(grades), runs)
 
     def simulated(self, error: float, seed: int) -> Values:
-        """A judge who takes a share of what is pooled for what it is not."""
+        """Values by a judge who is wrong about a share of the pool."""
         chance = random.Random(f"{seed} {error}")
 
         def said(query_id: str, doc_id: str) -> int:
@@ -186,7 +186,7 @@ class Collection:
         return self.judged({(query_id, doc_id): said(query_id, doc_id) for query_id, doc_id in self.pooled})
 
     def like(self, given: Mapping[bool, Sequence[float]], seed: int) -> Values:
-        """A judge who gives each grade as often as an LLM did; what was no grade stays none."""
+        """Values by a judge who gives each grade (or none) as often as an LLM did."""
         chance = random.Random(seed)
         grades = {pair: chance.choice(given[self.people.get(pair, 0) > 0]) for pair in self.pooled}
         return self.judged({pair: int(grade) for pair, grade in grades.items() if grade == grade})
@@ -196,13 +196,13 @@ class Collection:
         return [(query_id, doc_id) for query_id, doc_ids in sorted(self.pool.items()) for doc_id in doc_ids]
 
     def judged(self, grades: Mapping[tuple[str, str], int]) -> Values:
-        """On a judge's grades; a query without any counts 0."""
+        """Values by a judge's grades; a query without relevant documents counts 0."""
         qrels = self.qrels(grades)
         zeros = dict.fromkeys(self.query_ids, 0.0)
         return {name: zeros | graded.values_of(run, qrels, [MAIN])[MAIN] for name, run in self.runs.items()}
 
     def powered(self, judge: Values, few: Sequence[str], rest: Sequence[str]) -> Signs:
-        """Where the prediction-powered interval of the difference does not hold 0."""
+        """Signs of pairs whose prediction-powered interval of the difference excludes 0."""
         signs: dict[tuple[str, str], int] = {}
         for ours, theirs in self.pairs:
 
@@ -214,7 +214,7 @@ class Collection:
         return signs
 
     def some_pairs(self) -> list[Pair]:
-        """Pairs of the pool to show an LLM, as many that people call relevant as others."""
+        """Pairs of the pool for an LLM to grade, half of them relevant by people's judgments."""
         texts = {query.query_id: query.text for query in self.bench.test}
         chance = random.Random(0)
         relevant = [pair for pair in self.pooled if self.people.get(pair, 0) > 0]
@@ -228,7 +228,7 @@ def ids_of(judged: Sequence[JudgedQuery]) -> list[str]:
 
 
 def graded_by(llm: str, collections: Sequence[Collection], out: Path) -> dict[bool, list[float]]:
-    """The grades that an LLM gives to what people call relevant, and to what they do not, over all collections."""
+    """The LLM's grades of pairs by whether people judge them relevant, over all collections."""
     given: dict[bool, list[float]] = {True: [], False: []}
     by_people: dict[tuple[str, str], int] = {}
     by_llm: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""Commands that are watched: how long they take, on the clock and of the CPU, and how much memory at most."""
+"""Running commands and measuring their wall-clock time, CPU time and peak memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 with open(sys.argv[1], "w") as file:
     json.dump([time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], file)
 sys.exit(code)
-"""  # in a small process of its own: a forked one is said to have had its parent's memory
+"""  # run by a small process, because a forked child's peak memory includes its parent's
 
 
 class Usage(NamedTuple):
-    """What a process took."""
+    """Cost of a process."""
 
     seconds: float
     cpu_seconds: float
@@ -37,7 +37,7 @@ class Usage(NamedTuple):
 
 
 def used(command: Sequence[str], folder: Path) -> Usage:
-    """Run a command in the folder, where what it prints goes into OUTPUT. Raises RuntimeError where it fails."""
+    """Run a command in the folder, with its output in OUTPUT. Raises RuntimeError if it fails."""
     log, usage = folder / "log.txt", folder / "usage.json"
     watched = [sys.executable, "-c", WATCH, str(usage), *command]
     with (folder / OUTPUT).open("w", encoding="utf-8") as output, log.open("w", encoding="utf-8") as errors:
@@ -48,7 +48,7 @@ def used(command: Sequence[str], folder: Path) -> Usage:
 
 
 def killed_after(command: Sequence[str], folder: Path, seconds: float) -> None:
-    """Start a command and kill it after so many seconds."""
+    """Start a command and kill it after `seconds`."""
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(seconds)

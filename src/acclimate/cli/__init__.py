@@ -1,10 +1,10 @@
-"""The command line: each command is a few lines over a function that programs call too."""
+"""The command line: each command is a few lines over a function of the Python API."""
 
 from acclimate.base import signals
 
 
 def entry() -> None:
-    """The console script of those who installed an earlier version and have not installed this one yet."""
+    """Entry point of console scripts installed by earlier versions."""
     from acclimate.cli.main import main
 
     signals.run(main)

@@ -1,4 +1,4 @@
-"""`acclimate adapt`: the whole way through, or what that would take."""
+"""`acclimate adapt`: run the whole chain, or with --dry-run print the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands on what LLMs answered: `acclimate cache ...`."""
+"""Commands on stored LLM answers: `acclimate cache ...`."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def fill_cache(run_dir: Path, results: Path) -> None:
     results
         Output of the batch endpoint: JSON Lines with custom_id and response.
     """
-    taken = acclimate.Answers(run_dir).fill(results)
-    print(f"{taken.kept:,} answers taken in, {sum(taken.failed.values()) + sum(taken.refused.values()):,} failed")
-    for reason, count in {**taken.failed, **taken.refused}.items():
+    read = acclimate.Answers(run_dir).fill(results)
+    print(f"{read.kept:,} answers taken in, {sum(read.failed.values()) + sum(read.refused.values()):,} failed")
+    for reason, count in {**read.failed, **read.refused}.items():
         print(f"  {count:,}: {single_spaced(reason)}")
-    if taken.refused:
-        print(f"{sum(taken.refused.values()):,} of them are refused for good: their documents are passed over.")
-    if taken.failed:
-        without = f", without {' and '.join(taken.left_out)}" if taken.left_out else ""
+    if read.refused:
+        print(f"{sum(read.refused.values()):,} of them are refused for good: their documents are passed over.")
+    if read.failed:
+        without = f", without {' and '.join(read.left_out)}" if read.left_out else ""
         print(f"What failed is asked for again by the next batch{without}.")

@@ -1,4 +1,4 @@
-"""The commands that convert: files of one format into another, and pickled weights into safetensors."""
+"""Commands for conversion: of files between formats, and of pickled weights to safetensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that work on files of the field, without a run of ours: TREC runs and judgments."""
+"""Commands on TREC runs and judgments from anywhere, without a run of acclimate."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The command names and options of the InPars toolkit: `acclimate inpars ...`. What they do is in `api.inpars`, loaded
-when one is asked for.
+"""Commands with the names and options of the InPars toolkit: `acclimate inpars ...`.
+
+The implementation is in `api.inpars`, imported when a command runs.
 """
 
 from __future__ import annotations

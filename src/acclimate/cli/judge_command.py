@@ -1,4 +1,4 @@
-"""`acclimate judge`: what an LLM's grades say of a finished run."""
+"""`acclimate judge`: evaluate a finished run by an LLM's relevance grades."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The command line: a command is a few lines over a function of the package. Options of stages are theirs.
+"""The command line: assembles all commands, and turns exceptions into exit codes.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message explains, 3 a
-budget was reached (state kept), 130 interrupted, 143 terminated, 129 hung up (state kept).
+Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 user error explained by a message, 3
+budget reached (state kept), 130 interrupted, 143 terminated, 129 hung up (state kept).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
     shell.prepare()
     if not distributed.is_main():
-        sys.stdout = io.StringIO()  # the first process says it
+        sys.stdout = io.StringIO()  # only the first process prints
     try:
         shell.check_folder()
         tokens = sys.argv[1:] if arguments is None else arguments

@@ -1,4 +1,4 @@
-"""Options of the command line that have a domain, as stages' settings have theirs, and what every argument must be."""
+"""Types of command-line options, with domains like those of stage settings, and checks of all arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from acclimate.run.settings import Setting, check
 
 
 def _option(kind: Any, domain: Domain, **named: Any) -> Parameter:
-    """A parameter whose text is read as a setting's is, and whose errors are the same."""
+    """A parameter parsed like a setting, with the same errors."""
 
     def convert(_: Any, tokens: Sequence[Any]) -> Any:
         text, name = tokens[0].value, tokens[0].keyword
@@ -53,16 +53,16 @@ Counts = Annotated[tuple[int, ...] | None, _option(tuple[int, ...], AtLeast(1), 
 
 
 def _folder(_: Any, tokens: Sequence[Any]) -> Path:
-    if not tokens[0].value:  # a variable that is not set: the folder at hand is not meant
+    if not tokens[0].value:  # such as an unset shell variable; Path("") would be the current folder
         raise SettingError(f"{tokens[0].keyword or 'the folder of the run'} is empty; expected a folder")
     return Path(tokens[0].value)
 
 
-Folder = Annotated[Path, Parameter(converter=_folder, n_tokens=1, metavar="DIR")]  # to write to
+Folder = Annotated[Path, Parameter(converter=_folder, n_tokens=1, metavar="DIR")]  # output folder
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises SettingError for an argument that is no text: it could be no part of a name, a prompt or a file."""
+    """Raise SettingError for an argument that is not UTF-8 text or contains a zero byte."""
     for text in arguments:
         try:
             broken = "\0" in text.encode().decode()
@@ -73,13 +73,13 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def unwrapped(docstring: str) -> str:
-    """A docstring with one line for each paragraph, which help then breaks where the terminal ends."""
+    """A docstring with each paragraph on one line, so that help wraps it to the terminal's width."""
     lines: list[str] = []
     is_summary = True
     for line in inspect.cleandoc(docstring).splitlines():
         is_summary = is_summary and line != "Parameters"
-        goes_on = bool(lines and lines[-1].strip() and line.strip()) and (is_summary or line.startswith(" "))
-        if goes_on and _indent(lines[-1]) == _indent(line):
+        continues = bool(lines and lines[-1].strip() and line.strip()) and (is_summary or line.startswith(" "))
+        if continues and _indent(lines[-1]) == _indent(line):
             lines[-1] += f" {line.strip()}"
         else:
             lines.append(line)

@@ -1,4 +1,4 @@
-"""The commands on prompts: `acclimate prompts ...`."""
+"""Commands on prompts: `acclimate prompts ...`."""
 
 from __future__ import annotations
 

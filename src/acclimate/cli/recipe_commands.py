@@ -1,4 +1,4 @@
-"""The commands on recipes: `acclimate recipes ...` and `acclimate reproduce`."""
+"""Commands on recipes: `acclimate recipes ...` and `acclimate reproduce`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands on a run: what it is doing, what came of it, its search, and what else is made of it."""
+"""Commands on a run: status, report, search, inspection, export, update and further measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that serve a run, and that export what people said of its answers."""
+"""Commands to serve a run, and to export users' feedback."""
 
 from __future__ import annotations
 

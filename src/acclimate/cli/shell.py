@@ -1,4 +1,4 @@
-"""The shell that a command runs in: what of it libraries stumble over is put right, or told."""
+"""Environment of a command: quiet libraries, robust output streams, messages and log lines on stderr."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _WIDTHS = Between(20, 1000)
 
 
 def prepare() -> None:
-    """Libraries are quiet, and a terminal of any kind can show what is printed."""
+    """Silence libraries, and make output work in any terminal."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # what it says of our models, we know
-    if os.environ.get("COLUMNS", "80") not in _WIDTHS:  # help would be laid out for ever
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # its warnings are about what we do on purpose
+    if os.environ.get("COLUMNS", "80") not in _WIDTHS:  # laying out help would never end
         del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a shell that is not UTF-8 gets what it can show
+            stream.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
 
 
 def check_folder() -> None:
-    """Raises SettingError where the folder that the command was started in has been removed."""
+    """Raise SettingError if the current folder has been removed."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -40,13 +40,13 @@ def check_folder() -> None:
 
 
 def say(message: str) -> None:
-    """A line on stderr."""
+    """Print a message as one line on stderr."""
     print(f"acclimate: {shortened(redacted(on_one_line(message)))}", file=sys.stderr)
 
 
 @contextmanager
 def log_on_stderr() -> Iterator[None]:
-    """Within it, what acclimate logs is a line each on stderr."""
+    """Print acclimate's log records as lines on stderr."""
     logger, handler = logging.getLogger("acclimate"), _Lines(logging.INFO)
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -59,7 +59,7 @@ def log_on_stderr() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    """Lines on stderr as it is now; a bar that is there makes room for them."""
+    """Prints records to the current stderr, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         bars = sys.modules.get("tqdm")

@@ -1,8 +1,8 @@
-"""The commands that run the chain up to a stage, with an option for each setting in the stage's signature.
+"""Commands that run the chain up to a stage, with an option for each setting in the stage's signature.
 
-To read a signature is to import its stage, and all that it computes with: more than help has time for. So what help
-says of stages is kept in `stages.json`, which docs/generate.py writes from the signatures, and a test holds to them.
-It has names and words alone: the stage itself checks what is typed, and knows the defaults.
+Reading a signature imports the stage and its libraries, which is too slow for help. So the names and help texts of
+options are in `stages.json`, written from the signatures by docs/generate.py and checked by a test. Values are checked
+by the stage itself, which also knows the defaults.
 """
 
 from __future__ import annotations
@@ -62,24 +62,24 @@ def texts() -> dict[str, Any]:
 
 
 @cache
-def _kept_texts() -> dict[str, Any]:
+def _stored_texts() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("stages.json").read_text(encoding="utf-8"))
 
 
 def register(app: App) -> None:
-    """Make a command of each stage, by name alone: see `__getattr__`."""
-    for stage, text in _kept_texts().items():
+    """Register a command for each stage by its import path, resolved later by `__getattr__`."""
+    for stage, text in _stored_texts().items():
         app.command(f"{__name__}:{stage}", name=stage, help=text["help"])
 
 
 def __getattr__(stage: str) -> Callable[..., None]:
     """A command that runs the chain up to a stage, with that stage's settings as options."""
-    if stage not in _kept_texts():
+    if stage not in _stored_texts():
         raise AttributeError(f"module {__name__!r} has no attribute {stage!r}")
 
     def command(run_dir: Folder, corpus: str | None = None, executor: str | None = None, **values: str | None) -> None:
-        given = {name: value for name, value in values.items() if value is not None}
-        run = getattr(acclimate, stage)(run_dir, corpus=corpus, executor=executor, **given)
+        changed = {name: value for name, value in values.items() if value is not None}
+        run = getattr(acclimate, stage)(run_dir, corpus=corpus, executor=executor, **changed)
         if stage == "filter":
             from acclimate.base.files import read_json
             from acclimate.report import terminal
@@ -97,7 +97,7 @@ def __getattr__(stage: str) -> Callable[..., None]:
         kinds("corpus", kinds.KEYWORD_ONLY, default=None, annotation=corpus),
         kinds("executor", kinds.KEYWORD_ONLY, default=None, annotation=executor),
     ]
-    for name, text in _kept_texts()[stage]["options"].items():
+    for name, text in _stored_texts()[stage]["options"].items():
         option = Annotated[str | None, Parameter(**text)]
         parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=None, annotation=option))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ def __getattr__(stage: str) -> Callable[..., None]:
 
 
 def help_of(setting: Setting) -> str:
-    """What a setting is, what it may be where that is not said, and its default as one would type it."""
+    """Help text of a setting: its description, its possible values if not mentioned there, and its default as typed."""
     default = setting.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -116,6 +116,10 @@ def help_of(setting: Setting) -> str:
         default = str(default).lower()
     domain = setting.domain
     names = domain.names if isinstance(domain, OneOf) else [setting.values]
-    is_said = domain in (None, AtLeast(0), AtLeast(1)) or all(name in setting.help for name in names)
-    parts = [setting.help, "" if is_said else f"Values: {setting.values}.", f"[default: {default}]" * (default != "")]
+    is_described = domain in (None, AtLeast(0), AtLeast(1)) or all(name in setting.help for name in names)
+    parts = [
+        setting.help,
+        "" if is_described else f"Values: {setting.values}.",
+        f"[default: {default}]" * (default != ""),
+    ]
     return " ".join(filter(None, parts))
